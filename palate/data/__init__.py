@@ -1,0 +1,1 @@
+"""Logs, catalogues, splits and rankings: the data that models read and write."""

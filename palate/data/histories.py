@@ -1,0 +1,59 @@
+"""Histories: what each of a batch of people has done, the only thing a model is asked with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from palate.data.ragged import Ragged
+from palate.data.vocabulary import Id, Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Histories:
+    """B histories over the items of a vocabulary: one row of (item, weight) a person, oldest first.
+
+    users (B,) names the rows of the answer: user ids, or row numbers for people without one.
+    """
+
+    users: pl.Series
+    items: Vocabulary
+    rows: Ragged
+
+    @classmethod
+    def of(
+        cls,
+        items: Vocabulary,
+        lists: Sequence[Sequence[Id]],
+        users: Sequence[Id] | pl.Series | None = None,
+        weights: Sequence[Sequence[float]] | None = None,
+    ) -> Histories:
+        """Build from plain lists of item ids, oldest first; unknown ids are dropped, weights are 1 unless given."""
+        names = range(len(lists)) if users is None else users
+        start = np.cumsum([0, *(len(row) for row in lists)], dtype=np.int64)
+        column = items.codes(value for row in lists for value in row)
+        weight = np.ones(len(column), np.float32)
+        if weights is not None:
+            weight = np.fromiter((value for row in weights for value in row), np.float32)
+        identity = np.arange(len(items), dtype=np.int32)
+        known = Ragged(start, np.where(column < 0, len(items), column).astype(np.int32), weight)
+        return cls(Vocabulary.series(names), items, known.recoded(np.append(identity, np.int32(-1))))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def on(self, items: Vocabulary) -> Histories:
+        """Return the same histories over another vocabulary; items it does not hold are dropped."""
+        if items is self.items:
+            return self
+        return Histories(self.users, items, self.rows.recoded(items.recode(self.items)))
+
+    def block(self, low: int, high: int) -> Histories:
+        """Return rows `[low, high)`."""
+        start = self.rows.start[low : high + 1]
+        pairs = slice(start[0], start[-1])
+        rows = Ragged(start - start[0], self.rows.column[pairs], self.rows.weight[pairs])
+        return Histories(self.users[low:high], self.items, rows)

@@ -1,0 +1,138 @@
+"""The log: who did what, with which weight, when; frozen columns grouped by person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from palate.arrays import Bools, Floats, Ints, Longs
+from palate.data.histories import Histories
+from palate.data.ragged import Ragged
+from palate.data.vocabulary import Id, Vocabulary
+from palate.kernels.rows import group_rows, sort_within_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """N events of U users on I items, grouped by user, each user's in time order (file order on ties).
+
+    start (U + 1,) int64: events of user u are `[start[u], start[u + 1])`; item (N,) int32 rows of `items`;
+    weight (N,) float32; timestamp (N,) int64 microseconds since 1970 UTC, or None when the log has no times;
+    event (N,) int16 positions in `event_types`, or None when the log has no types.
+    """
+
+    users: Vocabulary
+    items: Vocabulary
+    start: Longs
+    item: Ints
+    weight: Floats
+    timestamp: Longs | None = None
+    event: NDArray[np.int16] | None = None
+    event_types: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        users: Vocabulary,
+        items: Vocabulary,
+        user: Ints,
+        item: Ints,
+        weight: Floats | None = None,
+        timestamp: Longs | None = None,
+        event: NDArray[np.int16] | None = None,
+        event_types: tuple[str, ...] = (),
+    ) -> Interactions:
+        """Group coded columns, each (N,) in the order of the file, by user and time."""
+        start, order = group_rows(user, len(users))
+        if timestamp is not None:
+            sort_within_rows(start, order, timestamp)
+        return cls(
+            users,
+            items,
+            start,
+            item[order],
+            np.ones(len(item), np.float32) if weight is None else weight[order],
+            None if timestamp is None else timestamp[order],
+            None if event is None else event[order],
+            event_types,
+        )
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def __repr__(self) -> str:
+        return f"Interactions({len(self):,} events, {len(self.users):,} users, {len(self.items):,} items)"
+
+    @cached_property
+    def user(self) -> Ints:
+        """User row of each event, (N,)."""
+        return np.repeat(np.arange(len(self.users), dtype=np.int32), np.diff(self.start))
+
+    @property
+    def rows(self) -> Ragged:
+        """The events as one row of (item, weight) a user."""
+        return Ragged(self.start, self.item, self.weight)
+
+    def item_counts(self) -> Longs:
+        """Events of each item, (I,)."""
+        return np.bincount(self.item, minlength=len(self.items)).astype(np.int64)
+
+    def matrix(self) -> csr_array:
+        """Users x items, weights of repeated events added up; float32 CSR."""
+        shape = (len(self.users), len(self.items))
+        matrix = csr_array((self.weight.copy(), self.item.copy(), self.start.copy()), shape=shape)
+        matrix.sum_duplicates()
+        return matrix
+
+    def histories(self, user_ids: Iterable[Id] | pl.Series | None = None) -> Histories:
+        """Histories of these users, in this order (all users when None); an unknown user has an empty one."""
+        if user_ids is None:
+            return Histories(self.users.ids, self.items, self.rows)
+        asked = Vocabulary.series(user_ids)
+        codes = self.users.codes(asked)
+        return Histories(asked, self.items, self.rows.rows(codes.astype(np.int64)))
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return columns user_id, item_id, weight and, where known, timestamp (UTC) and event_type."""
+        columns = {
+            "user_id": self.users.names(self.user),
+            "item_id": self.items.names(self.item),
+            "weight": pl.Series(self.weight),
+        }
+        if self.timestamp is not None:
+            columns["timestamp"] = pl.Series(self.timestamp).cast(pl.Datetime("us", "UTC"))
+        if self.event is not None:
+            columns["event_type"] = pl.Series(self.event_types, dtype=pl.String).gather(pl.Series(self.event))
+        return pl.DataFrame(columns)
+
+    def select(self, kept: Bools) -> Interactions:
+        """Return the events where `kept` (N,) is true; users and items left without events are dropped."""
+        user, item = self.user[kept], self.item[kept]
+        users, user = _compact(self.users, user)
+        items, item = _compact(self.items, item)
+        return Interactions(
+            users,
+            items,
+            np.searchsorted(user, np.arange(len(users) + 1)).astype(np.int64),
+            item,
+            self.weight[kept],
+            None if self.timestamp is None else self.timestamp[kept],
+            None if self.event is None else self.event[kept],
+            self.event_types,
+        )
+
+
+def _compact(vocabulary: Vocabulary, codes: Ints) -> tuple[Vocabulary, Ints]:
+    """Drop the rows no code names; returns the smaller vocabulary and the codes in it."""
+    used = np.zeros(len(vocabulary), np.bool_)
+    used[codes] = True
+    if used.all():
+        return vocabulary, codes
+    new = np.cumsum(used, dtype=np.int32) - np.int32(1)
+    return vocabulary.select(np.flatnonzero(used).astype(np.int32)), new[codes]

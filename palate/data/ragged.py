@@ -1,0 +1,56 @@
+"""Rows of unequal length, laid end to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from palate.arrays import Floats, Hashes, Ints, Longs
+from palate.errors import DataError
+from palate.kernels.rows import fingerprint_rows, slice_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """B rows of (column, weight) pairs, laid end to end; row b is `[start[b], start[b + 1])`.
+
+    start (B + 1,) int64; column (N,) int32; weight (N,) float32.
+    """
+
+    start: Longs
+    column: Ints
+    weight: Floats
+
+    def __post_init__(self) -> None:
+        if len(self.column) != len(self.weight) or self.start[-1] != len(self.column):
+            raise DataError(
+                f"ragged rows: {len(self.column)} columns, {len(self.weight)} weights and an end at "
+                f"{self.start[-1]}; the three must agree"
+            )
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    @property
+    def lengths(self) -> Longs:
+        """Number of pairs in each row, (B,)."""
+        return np.diff(self.start)
+
+    def rows(self, index: Longs) -> Ragged:
+        """Return the rows named by `index`, in that order; -1 gives an empty row."""
+        start, pick = slice_rows(self.start, index)
+        return Ragged(start, self.column[pick], self.weight[pick])
+
+    def recoded(self, new: Ints) -> Ragged:
+        """Rename column c to `new[c]`; pairs renamed to -1 are dropped."""
+        column = new[self.column]
+        kept = column >= 0
+        if kept.all():
+            return Ragged(self.start, column, self.weight)
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])
+        return Ragged(before[self.start], column[kept], self.weight[kept])
+
+    def fingerprints(self) -> Hashes:
+        """One 64-bit hash a row over its pairs, whatever their order; an empty row gives 0."""
+        return fingerprint_rows(self.start, self.column, self.weight.view(np.uint32))

@@ -1,0 +1,34 @@
+"""Every error a user can meet. A message gives the place, the value and the rule."""
+
+
+class PalateError(Exception):
+    """Base of all errors raised on purpose; the command line prints it without a traceback."""
+
+
+class DataError(PalateError, ValueError):
+    """A log, catalogue or history breaks a rule."""
+
+
+class SettingError(PalateError, ValueError):
+    """A recipe or a call was given a setting outside its range."""
+
+
+class UnknownId(PalateError, LookupError):
+    """An id that the model or log has never seen, where an answer needs it to be known."""
+
+
+class BundleError(PalateError):
+    """A saved model is missing, damaged, or from a newer version."""
+
+
+class MissingExtra(PalateError, ImportError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'palate[{extra}]'")
+
+
+def check(condition: bool, setting: str, value: object, rule: str) -> None:
+    """Raise `SettingError` naming the setting, its value and the rule, unless the condition holds."""
+    if not condition:
+        raise SettingError(f"{setting}={value!r}: {rule}")

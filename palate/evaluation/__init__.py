@@ -1,0 +1,1 @@
+"""Metrics, the standard protocol, and reports."""

@@ -1,0 +1,118 @@
+"""The whole contract: a recipe is fitted to a log and gives a model; a model turns histories into rankings."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from palate.arrays import Bools, Floats, Ints
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.rankings import Rankings
+from palate.data.vocabulary import Id, Vocabulary
+from palate.errors import DataError, check
+from palate.kernels.topk import mask_seen, select_top
+
+BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a fit has come. `loss` is the mean of the last full epoch, `rate` the samples a second."""
+
+    epoch: int
+    epochs: int
+    done: float  # share of the whole work, 0 to 1
+    loss: float | None = None
+    rate: float | None = None
+
+
+Watch: TypeAlias = Callable[[Progress], None]
+
+
+class Recipe(ABC):
+    """How to fit: a frozen dataclass of settings, validated when built. Subclasses are keyword-only dataclasses."""
+
+    @abstractmethod
+    def fit(self, log: Interactions, *, watch: Watch | None = None) -> Model:
+        """Fit to the log; `watch` is called as the work goes on. Raises `DataError` for an empty log."""
+
+    def settings(self) -> dict[str, object]:
+        """Return the settings by name."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def named(cls) -> str:
+        """Return the name of this recipe on the command line: `Embedding` is `embedding`."""
+        return cls.__name__.lower()
+
+
+class Model(ABC):
+    """Fitted arrays; safe to share between threads. Every subclass is a frozen dataclass with these two fields."""
+
+    recipe: Recipe
+    items: Vocabulary
+
+    @abstractmethod
+    def scores(self, histories: Histories) -> Floats:
+        """Score every item for every history over `self.items`, (B, I); higher is better."""
+
+    def histories(self, histories: Histories | Sequence[Sequence[Id]]) -> Histories:
+        """Histories over this model's items, from a log's histories or plain lists of item ids."""
+        if isinstance(histories, Histories):
+            return histories.on(self.items)
+        return Histories.of(self.items, histories)
+
+    def recommend(
+        self,
+        histories: Histories | Sequence[Sequence[Id]],
+        k: int = 10,
+        *,
+        only: Iterable[Id] | None = None,
+        exclude: Iterable[Id] | None = None,
+        keep_seen: bool = False,
+    ) -> Rankings:
+        """Best k items for each history, from the whole catalogue or `only` these ids, never the excluded ones.
+
+        Items of the history itself are left out unless `keep_seen`. A list is shorter than k only when no
+        more items are left. Unknown ids in `only`, `exclude` and the histories are ignored.
+        """
+        check(k >= 1, "k", k, "at least one item must be asked for")
+        asked = self.histories(histories)
+        k = min(k, len(self.items))
+        allowed = self.allowed(only, exclude)
+        item = np.empty((len(asked), k), np.int32)
+        score = np.empty((len(asked), k), np.float32)
+        step = max(1, BLOCK_SCORES // len(self.items))
+        for low in range(0, len(asked), step):
+            block = asked.block(low, min(low + step, len(asked)))
+            item[low : low + step], score[low : low + step] = self.top(block, k, allowed, keep_seen)
+        return Rankings(asked.users, self.items, item, score)
+
+    def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
+        """Return the best k of the items allowed (I,) for one block: item (B, k) and score (B, k)."""
+        scores = self.scores(histories)
+        if not keep_seen:
+            mask_seen(scores, histories.rows.start, histories.rows.column)
+        return select_top(scores, allowed, k)
+
+    def allowed(self, only: Iterable[Id] | None, exclude: Iterable[Id] | None) -> Bools:
+        """Mask of the items that may be recommended, (I,)."""
+        mask = np.full(len(self.items), only is None)
+        if only is not None:
+            codes = self.items.codes(only)
+            mask[codes[codes >= 0]] = True
+        if exclude is not None:
+            codes = self.items.codes(exclude)
+            mask[codes[codes >= 0]] = False
+        return mask
+
+
+def refuse_empty(log: Interactions) -> None:
+    """Raise `DataError` unless the log holds an event with weight above 0."""
+    if not len(log) or not (log.weight > 0).any():
+        raise DataError(f"{log!r}: nothing to learn from; a log needs an event with weight above 0")

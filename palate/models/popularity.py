@@ -1,0 +1,51 @@
+"""Popularity: the baseline of every report, and the answer to an empty history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from palate.arrays import Floats
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.vocabulary import Vocabulary
+from palate.errors import check
+from palate.models.base import Model, Recipe, Watch, refuse_empty
+
+MICROSECONDS_A_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Popularity(Recipe):
+    """Sum of each item's event weights; with a half-life, an event counts half as much that many days later."""
+
+    half_life_days: float | None = None
+
+    def __post_init__(self) -> None:
+        days = self.half_life_days
+        check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
+
+    def fit(self, log: Interactions, *, watch: Watch | None = None) -> PopularityModel:
+        """Fit to the log. Time decay counts back from the newest event of the log."""
+        refuse_empty(log)
+        weight = log.weight.astype(np.float64)
+        if self.half_life_days is not None:
+            check(log.timestamp is not None, "half_life_days", self.half_life_days, "the log has no times")
+            age = log.timestamp.max() - log.timestamp  # type: ignore[union-attr]
+            weight = weight * 0.5 ** (age / (self.half_life_days * MICROSECONDS_A_DAY))
+        total = np.bincount(log.item, weight, minlength=len(log.items))
+        return PopularityModel(self, log.items, total.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class PopularityModel(Model):
+    """item_scores (I,): the same order for everyone."""
+
+    recipe: Popularity
+    items: Vocabulary
+    item_scores: Floats
+
+    def scores(self, histories: Histories) -> Floats:
+        """Return the item scores once a history, (B, I)."""
+        return np.tile(self.item_scores, (len(histories), 1))
