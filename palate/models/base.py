@@ -14,7 +14,7 @@ from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, check
+from palate.errors import DataError, SettingError, check
 from palate.kernels.topk import mask_seen, select_top
 
 BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
@@ -22,16 +22,21 @@ BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a fit has come. `loss` is the mean of the last full epoch, `rate` the samples a second."""
+    """How far a fit has come: `done` is the share of the whole work, `rate` the samples a second.
+
+    At the end of an epoch `loss` is its mean and `model` gives the model as it stands; in between both are None.
+    """
 
     epoch: int
     epochs: int
-    done: float  # share of the whole work, 0 to 1
+    done: float
+    rate: float
     loss: float | None = None
-    rate: float | None = None
+    model: Callable[[], Model] | None = None
 
 
-Watch: TypeAlias = Callable[[Progress], None]
+# Called as a fit goes on; returning True ends the fit with the last full epoch.
+Watch: TypeAlias = Callable[[Progress], bool | None]
 
 
 class Recipe(ABC):
@@ -60,6 +65,14 @@ class Model(ABC):
     @abstractmethod
     def scores(self, histories: Histories) -> Floats:
         """Score every item for every history over `self.items`, (B, I); higher is better."""
+
+    def similar_items(self, items: Iterable[Id], k: int = 10) -> Rankings:
+        """Best k items like each of these, which are not among them; raises `UnknownId` for an unknown one."""
+        raise SettingError(f"{type(self).__name__}: this model has no similarity between items")
+
+    def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
+        """Past items that speak for `item`, with their parts of its score, largest first; [] if none does."""
+        return []
 
     def histories(self, histories: Histories | Sequence[Sequence[Id]]) -> Histories:
         """Histories over this model's items, from a log's histories or plain lists of item ids."""
