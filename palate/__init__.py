@@ -1,7 +1,38 @@
 """Palate: history in, ranking out."""
 
+from palate.data.catalogue import Catalogue, read_catalogue
+from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.data.vocabulary import Vocabulary
+from palate.data.rankings import Rankings
+from palate.data.readers import read_log
+from palate.data.splits import Split, split_by_time, split_items, split_last, split_ratio, split_users
+from palate.errors import PalateError
+from palate.evaluation.compare import compare
+from palate.evaluation.early import fit_until_best
+from palate.evaluation.protocol import evaluate
+from palate.models.embedding import Embedding
 from palate.models.popularity import Popularity
+from palate.models.saved import load
 
-__all__ = ["Interactions", "Popularity", "Vocabulary"]
+__version__ = "0.1.0"
+__all__ = [
+    "Catalogue",
+    "Embedding",
+    "Histories",
+    "Interactions",
+    "PalateError",
+    "Popularity",
+    "Rankings",
+    "Split",
+    "compare",
+    "evaluate",
+    "fit_until_best",
+    "load",
+    "read_catalogue",
+    "read_log",
+    "split_by_time",
+    "split_items",
+    "split_last",
+    "split_ratio",
+    "split_users",
+]

@@ -17,6 +17,10 @@ class UnknownId(PalateError, LookupError):
     """An id that the model or log has never seen, where an answer needs it to be known."""
 
 
+class DataWarning(UserWarning):
+    """Rows were left out of a log or catalogue, as asked."""
+
+
 class BundleError(PalateError):
     """A saved model is missing, damaged, or from a newer version."""
 

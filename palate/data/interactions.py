@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +17,8 @@ from palate.arrays import Bools, Floats, Ints, Longs
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id, Vocabulary
-from palate.kernels.rows import group_rows, sort_within_rows
+from palate.errors import DataError, SettingError, check
+from palate.kernels.rows import gather, group_rows, sort_within_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +27,8 @@ class Interactions:
 
     start (U + 1,) int64: events of user u are `[start[u], start[u + 1])`; item (N,) int32 rows of `items`;
     weight (N,) float32; timestamp (N,) int64 microseconds since 1970 UTC, or None when the log has no times;
-    event (N,) int16 positions in `event_types`, or None when the log has no types.
+    event (N,) int16 positions in `event_types`, or None when the log has no types;
+    skipped: rows that the reader left out, by reason; a log made from this one starts afresh.
     """
 
     users: Vocabulary
@@ -35,6 +39,7 @@ class Interactions:
     timestamp: Longs | None = None
     event: NDArray[np.int16] | None = None
     event_types: tuple[str, ...] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -48,18 +53,21 @@ class Interactions:
         event: NDArray[np.int16] | None = None,
         event_types: tuple[str, ...] = (),
     ) -> Interactions:
-        """Group coded columns, each (N,) in the order of the file, by user and time."""
+        """Group coded columns, each (N,) in the order of the file, by user and time; N must be below 2**31."""
+        if len(user) >= 1 << 31:
+            raise DataError(f"{len(user):,} events; a log can hold {(1 << 31) - 1:,}")
         start, order = group_rows(user, len(users))
-        if timestamp is not None:
-            sort_within_rows(start, order, timestamp)
+        times = None if timestamp is None else gather(timestamp, order)
+        if times is not None:
+            sort_within_rows(start, order, times)
         return cls(
             users,
             items,
             start,
-            item[order],
-            np.ones(len(item), np.float32) if weight is None else weight[order],
-            None if timestamp is None else timestamp[order],
-            None if event is None else event[order],
+            gather(item, order),
+            np.ones(len(item), np.float32) if weight is None else gather(weight, order),
+            times,
+            None if event is None else gather(event, order),
             event_types,
         )
 
@@ -111,6 +119,59 @@ class Interactions:
             columns["event_type"] = pl.Series(self.event_types, dtype=pl.String).gather(pl.Series(self.event))
         return pl.DataFrame(columns)
 
+    def merge(self, other: Interactions) -> Interactions:
+        """Return the events of both logs over the union of their ids, this log's first at equal times.
+
+        Times and event types survive only if both logs have them. Raises `DataError` if ids differ in type.
+        """
+        users, items = self.users.union(other.users), self.items.union(other.items)
+        types = tuple(dict.fromkeys(self.event_types + other.event_types))
+        renamed = np.array([types.index(name) for name in other.event_types], np.int16)
+        both_times = self.timestamp is not None and other.timestamp is not None
+        both_types = self.event is not None and other.event is not None
+        return Interactions.of(
+            users,
+            items,
+            np.concatenate([self.user, users.recode(other.users)[other.user]]),
+            np.concatenate([self.item, items.recode(other.items)[other.item]]),
+            np.concatenate([self.weight, other.weight]),
+            np.concatenate([self.timestamp, other.timestamp]) if both_times else None,
+            np.concatenate([self.event, renamed[other.event]]) if both_types else None,
+            types if both_types else (),
+        )
+
+    def filter(
+        self, *, min_weight: float | None = None, min_events: int | None = None, since: date | str | None = None
+    ) -> Interactions:
+        """Return the events that pass; users and items left without events are dropped.
+
+        min_weight  events below it are dropped
+        since       events before it are dropped: a date, datetime or ISO 8601 text; UTC unless it has a zone
+        min_events  then every user and item left has at least so many events (the k-core: repeated until stable)
+        """
+        kept = np.ones(len(self), np.bool_)
+        if min_weight is not None:
+            check(math.isfinite(min_weight), "min_weight", min_weight, "must be a finite number")
+            kept &= self.weight >= np.float32(min_weight)
+        if since is not None:
+            if self.timestamp is None:
+                raise SettingError(f"since={since!r}: the log has no times")
+            kept &= self.timestamp >= _microseconds(since)
+        if min_events is not None:
+            check(min_events >= 1, "min_events", min_events, "must be 1 or more")
+            kept = self._core(kept, min_events)
+        return self.select(kept)
+
+    def _core(self, kept: Bools, least: int) -> Bools:
+        """Drop events of users and items with fewer than `least` until none is left to drop."""
+        while True:
+            users = np.bincount(self.user[kept], minlength=len(self.users)) >= least
+            items = np.bincount(self.item[kept], minlength=len(self.items)) >= least
+            smaller = kept & users[self.user] & items[self.item]
+            if np.array_equal(smaller, kept):
+                return kept
+            kept = smaller
+
     def select(self, kept: Bools) -> Interactions:
         """Return the events where `kept` (N,) is true; users and items left without events are dropped."""
         user, item = self.user[kept], self.item[kept]
@@ -126,6 +187,17 @@ class Interactions:
             None if self.event is None else self.event[kept],
             self.event_types,
         )
+
+
+def _microseconds(since: date | str) -> int:
+    """Microseconds since 1970 UTC of a date, a datetime or ISO 8601 text."""
+    try:
+        moment = datetime.fromisoformat(since if isinstance(since, str) else since.isoformat())
+    except (ValueError, AttributeError):
+        raise SettingError(f"since={since!r}: must be a date, a datetime or ISO 8601 text") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _compact(vocabulary: Vocabulary, codes: Ints) -> tuple[Vocabulary, Ints]:

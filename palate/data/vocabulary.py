@@ -70,6 +70,12 @@ class Vocabulary:
             return np.arange(len(self), dtype=np.int32)
         return self.codes(other.ids)
 
+    def union(self, other: Vocabulary) -> Vocabulary:
+        """Return the ids of both, these first, so that row numbers stay; raises `DataError` if the types differ."""
+        if other.ids.dtype != self.ids.dtype:
+            raise DataError(f"ids of types {self.ids.dtype} and {other.ids.dtype}: both must be of one type")
+        return Vocabulary.of(pl.concat([self.ids, other.ids.alias(self.ids.name)]))
+
     def parse(self, text: str) -> Id:
         """Read an id typed by a person: an integer where the ids are integers, else the text itself."""
         if self.ids.dtype == pl.Int64:

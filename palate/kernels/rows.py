@@ -1,21 +1,27 @@
 """Loops over ragged rows: grouping, slicing, hashing."""
 
+from typing import TypeVar
+
 import numpy as np
+from numpy.typing import NDArray
 
 from palate.arrays import Hashes, Ints, Longs, Words
+from palate.kernels.arithmetic import mix
 from palate.kernels.compile import compiled
+
+T = TypeVar("T", bound=np.generic)
 
 
 @compiled
-def group_rows(row: Ints, n_rows: int) -> tuple[Longs, Longs]:
-    """Stable counting sort by row: returns start (n_rows + 1,) and the order (N,) that groups the rows."""
+def group_rows(row: Ints, n_rows: int) -> tuple[Longs, Ints]:
+    """Stable counting sort by row: returns start (n_rows + 1,) and the order (N,) that groups them; N < 2**31."""
     start = np.zeros(n_rows + 1, np.int64)
     for r in row:
         start[r + 1] += 1
     for r in range(n_rows):
         start[r + 1] += start[r]
     cursor = start[:-1].copy()
-    order = np.empty(len(row), np.int64)
+    order = np.empty(len(row), np.int32)
     for n in range(len(row)):
         r = row[n]
         order[cursor[r]] = n
@@ -24,15 +30,25 @@ def group_rows(row: Ints, n_rows: int) -> tuple[Longs, Longs]:
 
 
 @compiled
-def sort_within_rows(start: Longs, order: Longs, key: Longs) -> None:
-    """Sort each row's part of `order` by `key`, in place and stable; rows already in order cost one look."""
+def sort_within_rows(start: Longs, order: Ints, key: Longs) -> None:
+    """Sort each row's part of `key`, and of `order` with it, in place and stable; a row in order costs one look."""
     for r in range(len(start) - 1):
-        low, high = start[r], start[r + 1]
-        part = order[low:high]
-        for n in range(1, len(part)):
-            if key[part[n]] < key[part[n - 1]]:
-                order[low:high] = part[np.argsort(key[part], kind="mergesort")]
+        keys, part = key[start[r] : start[r + 1]], order[start[r] : start[r + 1]]
+        for n in range(1, len(keys)):
+            if keys[n] < keys[n - 1]:
+                place = np.argsort(keys, kind="mergesort")
+                keys[:] = keys[place]
+                part[:] = part[place]
                 break
+
+
+@compiled
+def gather(values: NDArray[T], order: Ints) -> NDArray[T]:
+    """Return `values[order]`, without the 64-bit copy of the order that numpy makes."""
+    result = np.empty(len(order), values.dtype)
+    for n in range(len(order)):
+        result[n] = values[order[n]]
+    return result
 
 
 @compiled
@@ -50,14 +66,6 @@ def slice_rows(start: Longs, index: Longs) -> tuple[Longs, Longs]:
 
 
 @compiled
-def mix(value: np.uint64) -> np.uint64:
-    """Scramble 64 bits (the finaliser of SplitMix64, Steele et al. 2014): every input bit moves every output bit."""
-    z = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@compiled
 def fingerprint_rows(start: Longs, column: Ints, weight_bits: Words) -> Hashes:
     """Order-free hash of each row's (column, weight) pairs."""
     result = np.zeros(len(start) - 1, np.uint64)
@@ -67,4 +75,13 @@ def fingerprint_rows(start: Longs, column: Ints, weight_bits: Words) -> Hashes:
             pair = (np.uint64(column[n]) << np.uint64(32)) | np.uint64(weight_bits[n])
             total += mix(pair + np.uint64(0x9E3779B97F4A7C15))
         result[r] = total
+    return result
+
+
+@compiled
+def sort_columns(start: Longs, column: Ints) -> Ints:
+    """Copy of the columns (N,), sorted within each row."""
+    result = column.copy()
+    for r in range(len(start) - 1):
+        result[start[r] : start[r + 1]].sort()
     return result

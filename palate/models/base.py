@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, check
 from palate.kernels.topk import mask_seen, select_top
+from palate.store.bundles import write_bundle
 
 BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
 
@@ -123,6 +125,27 @@ class Model(ABC):
             codes = self.items.codes(exclude)
             mask[codes[codes >= 0]] = False
         return mask
+
+    def save(self, folder: str | Path, *, log: Interactions | None = None) -> None:
+        """Write the model to a folder, in place of the bundle that is there; `palate.load` reads it.
+
+        With a `log` the histories of its people are kept too, so that they can be served by their id alone.
+        Raises `BundleError` for a folder that is not a bundle, or that cannot be written.
+        """
+        parts = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "recipe"}  # type: ignore[arg-type]
+        data = {"items": len(self.items)}
+        if log is not None:
+            past = log.histories().on(self.items)
+            rows = past.rows
+            parts |= {
+                "log.users": log.users,
+                "log.start": rows.start,
+                "log.item": rows.column,
+                "log.weight": rows.weight,
+            }
+            data |= {"users": len(log.users), "events": len(log)}
+        recipe = {"name": type(self.recipe).__name__, "settings": self.recipe.settings()}
+        write_bundle(folder, parts, {"model": type(self).__name__, "recipe": recipe, "data": data})
 
 
 def refuse_empty(log: Interactions) -> None:

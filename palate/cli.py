@@ -1,5 +1,0 @@
-"""The command line: one command a public verb."""
-
-
-def main() -> None:
-    """Run the command line."""

@@ -1,0 +1,286 @@
+"""The commands, each a thin line to the library function of the same name."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Literal, TypeAlias
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from palate.cli.demo import run_demo
+from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
+from palate.cli.settings import build_recipe, build_recipes, read_settings
+from palate.cli.terminal import FitBar, note, print_json, stdout
+from palate.data.catalogue import Catalogue, read_catalogue
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.readers import read_log
+from palate.data.splits import Split, split_by_time, split_items, split_last, split_ratio, split_users
+from palate.data.vocabulary import Id, Vocabulary
+from palate.errors import DataError, PalateError, UnknownId
+from palate.evaluation.compare import compare
+from palate.evaluation.early import fit_until_best
+from palate.models.base import Model, Recipe, Watch
+from palate.models.saved import load, load_with_log
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+SPLITS: dict[str, Callable[[Interactions], Split]] = {
+    "time": split_by_time,
+    "last": split_last,
+    "ratio": split_ratio,
+    "users": split_users,
+    "items": split_items,
+}
+
+LogFile: TypeAlias = Annotated[Path, typer.Argument(metavar="LOG", help="Events: CSV, TSV, JSONL, Parquet, ...")]
+Folder: TypeAlias = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
+RecipeName: TypeAlias = Annotated[str, typer.Argument(metavar="RECIPE", help="embedding or popularity.")]
+Settings: TypeAlias = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="NAME=VALUE", default_factory=list, show_default=False, help="A setting of the recipe."
+    ),
+]
+Reading: TypeAlias = Annotated[
+    list[str],
+    typer.Option(
+        "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="An argument of read_log."
+    ),
+]
+CatalogueFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--catalogue", metavar="FILE", help="Items with their titles.")
+]
+Length: TypeAlias = Annotated[int, typer.Option("-k", metavar="N", help="Length of the list.")]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command line; an error is one line on stderr, with exit code 1, or 2 for wrong usage."""
+    warnings.showwarning = lambda message, *_: note(f"warning: {message}")
+    try:
+        app()
+    except (PalateError, OSError) as error:
+        note(f"error: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        note("interrupted")
+        sys.exit(130)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"palate {version('palate')}")
+        raise typer.Exit
+
+
+@app.callback()
+def palate(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """History in, ranking out: a recommender system."""
+
+
+@app.command()
+def inspect(log: LogFile, *, read: Reading, catalogue: CatalogueFile = None, json: Json = False) -> None:
+    """Read a log and tell what is in it."""
+    events = read_log(log, **read_settings(read))
+    titles = _titles(catalogue)
+    counts = events.item_counts()
+    best = np.argsort(-counts, kind="stable")[:5]
+    top: list[Row] = [{**named(events.items.ids[int(i)], titles), "events": int(counts[i])} for i in best]
+    if json:
+        print_json(facts(events) | {"most_chosen": top})
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in facts(events).items():
+        table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+    for row in top:
+        table.add_row("most chosen" if row is top[0] else "", f"{title(row)} ({row['events']:,})")
+    stdout.print(table)
+
+
+@app.command()
+def fit(
+    recipe: RecipeName,
+    log: LogFile,
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the model.")],
+    settings: Settings,
+    read: Reading,
+    early_stop: Annotated[
+        bool, typer.Option("--early-stop", help="Hold out the newest 10%; keep the best epoch on it.")
+    ] = False,
+    no_log: Annotated[bool, typer.Option("--no-log", help="Keep no histories with the model.")] = False,
+    json: Json = False,
+) -> None:
+    """Fit a recipe to a log and save the model. Ctrl-C keeps the last full epoch."""
+    chosen = build_recipe(recipe, settings)
+    events = read_log(log, **read_settings(read))
+    note(sentence(events))
+    began = perf_counter()
+    with FitBar(f"fitting {recipe}", keep=True) as bar:
+        model = _fit(chosen, events, early_stop, bar)
+    seconds = perf_counter() - began
+    if bar.stopped:
+        kept = "the best epoch" if early_stop else "the last full epoch"
+        note(f"stopped after epoch {len(bar.losses)} of {bar.epochs}: {kept} is kept")
+    model.save(out, log=None if no_log else events)
+    if json:
+        print_json({"model": str(out), "settings": chosen.settings(), "seconds": seconds, "losses": bar.losses})
+    else:
+        typer.echo(f"{out}: {recipe} of {len(model.items):,} items, fitted in {seconds:.1f} s")
+
+
+def _fit(recipe: Recipe, log: Interactions, early_stop: bool, watch: Watch) -> Model:
+    if not early_stop:
+        return recipe.fit(log, watch=watch)
+    split = split_ratio(log, test=0.1) if log.timestamp is None else split_by_time(log, test=0.1)
+    return fit_until_best(recipe, replace(split, valid=split.test), watch=watch)
+
+
+@app.command()
+def evaluate(
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="embedding, popularity.")],
+    log: LogFile,
+    *,
+    split: Annotated[
+        Literal["time", "last", "ratio", "users", "items"],
+        typer.Option(metavar="HOW", help="Cut by time, last, ratio, users or items."),
+    ] = "time",
+    k: Annotated[
+        list[int],
+        typer.Option(
+            "-k", metavar="N", default_factory=lambda: [10, 20], show_default="10 and 20", help="Lengths of lists."
+        ),
+    ],
+    settings: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            default_factory=list,
+            show_default=False,
+            help="A setting: embedding.dim=32.",
+        ),
+    ],
+    read: Reading,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a picture too, PNG or SVG.")] = None,
+    json: Json = False,
+) -> None:
+    """Fit recipes on one part of a log, measure them on the other, and compare."""
+    if plot is not None and plot.suffix not in (".png", ".svg"):
+        raise typer.BadParameter(f"--plot {plot}: a picture is a .png or .svg file")
+    chosen = build_recipes(recipes, settings)
+    events = read_log(log, **read_settings(read))
+    note(sentence(events))
+    with FitBar("fitting") as bar:
+        result = compare(chosen, SPLITS[split](events), k, watch=bar)
+    if plot is not None:
+        result.plot(plot)
+    if json:
+        print_json(result.to_dict())
+    else:
+        stdout.print(result)
+
+
+@app.command()
+def recommend(
+    model: Folder,
+    *,
+    user: Annotated[str | None, typer.Option(metavar="ID", help="A person of the log.")] = None,
+    k: Length = 10,
+    history: Annotated[Path | None, typer.Option(metavar="FILE", help="A newer log, or a .txt of item ids.")] = None,
+    read: Reading,
+    catalogue: CatalogueFile = None,
+    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Show items of the history too.")] = False,
+    json: Json = False,
+) -> None:
+    """Recommend items to a person, whose history is kept with the model or given."""
+    fitted, log = load_with_log(model)
+    past = _past(fitted, log, user, history, read)
+    rows = recommended(fitted, past, k, _titles(catalogue), keep_seen)
+    known = len(past.rows.column)
+    if json:
+        print_json({"user_id": user, "known_events": known, "items": rows})
+        return
+    whose = "this history" if user is None else f"user {user}"
+    stdout.print(f"{whose}: {known:,} known events" if known else f"{whose}: nothing known; popular with everyone:")
+    stdout.print(listing(rows))
+
+
+def _past(model: Model, log: Interactions | None, user: str | None, file: Path | None, read: list[str]) -> Histories:
+    """One history over the model's items: from a file, or from the log kept with the model."""
+    if file is not None and file.suffix == ".txt":
+        return _listed(model, file)
+    if user is None:
+        raise typer.BadParameter("whose list? Give --user ID, or --history FILE.txt")
+    known = log if file is None else read_log(file, **read_settings(read))
+    if known is None:
+        raise DataError(f"user {user!r}: the model was saved without histories; give one with --history FILE")
+    return model.histories(known.histories([_id(known.users, user)]))
+
+
+def _listed(model: Model, file: Path) -> Histories:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: {error}; item ids are written in UTF-8, one a line") from None
+    ids = [_id(model.items, line) for line in lines if line]
+    past = model.histories([ids])
+    unknown = len(ids) - len(past.rows.column)
+    if unknown:
+        note(f"{file}: {unknown} of {len(ids)} items are unknown to the model, and ignored")
+    return past
+
+
+def _id(known: Vocabulary, text: str) -> Id:
+    try:
+        return known.parse(text)
+    except UnknownId:  # a word where ids are numbers: as unknown as any other
+        return text
+
+
+@app.command()
+def similar(
+    model: Folder,
+    *,
+    item: Annotated[str, typer.Option(metavar="ID", help="An item of the log.")],
+    k: Length = 10,
+    catalogue: CatalogueFile = None,
+    json: Json = False,
+) -> None:
+    """Show the items most like one item."""
+    fitted, titles = load(model), _titles(catalogue)
+    asked = fitted.items.parse(item)
+    rows = ranked(fitted.similar_items([asked], k), titles)
+    if json:
+        print_json({**named(asked, titles), "items": rows})
+        return
+    stdout.print(f"like {title(named(asked, titles))}:")
+    stdout.print(listing(rows))
+
+
+@app.command()
+def demo(
+    *,
+    log: Annotated[Path | None, typer.Option(metavar="FILE", help="Your own log instead of MovieLens.")] = None,
+    catalogue: CatalogueFile = None,
+    json: Json = False,
+) -> None:
+    """Do the whole job on real data: read, split, train, evaluate, recommend."""
+    run_demo(log, catalogue, json)
+
+
+def _titles(catalogue: Path | None) -> Catalogue | None:
+    return None if catalogue is None else read_catalogue(catalogue)

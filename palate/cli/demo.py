@@ -1,0 +1,130 @@
+"""`palate demo`: the whole job on real data, told on one screen after the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from rich.console import Console, Group
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from palate.cli.example import movielens
+from palate.cli.lists import Row, facts, listing, named, recommended, sentence, title
+from palate.cli.terminal import FitBar, print_json, stderr, stdout
+from palate.data.catalogue import Catalogue, read_catalogue
+from palate.data.readers import read_log
+from palate.data.splits import Split, split_by_time
+from palate.data.vocabulary import Id
+from palate.evaluation.compare import Comparison, compare
+from palate.models.base import Model
+from palate.models.embedding import Embedding
+from palate.models.popularity import Popularity
+
+PEOPLE, LATEST, K = 3, 3, 10
+SHOWN = ("NDCG@10", "Recall@20", "HitRate@10", "MRR@20")
+
+
+def run_demo(log: Path | None, catalogue: Path | None, json: bool, console: Console = stdout) -> None:
+    """Read, split, train, evaluate, recommend; on MovieLens unless a log is given."""
+    out = Console(quiet=True) if json else console
+    files = movielens() if log is None else (log, catalogue)
+    began = perf_counter()
+    events = read_log(files[0])
+    titles = None if files[1] is None else read_catalogue(files[1])
+    _head(out, "1  The log", f"{sentence(events)}\nread in {perf_counter() - began:.2f} s from {files[0].name}")
+
+    split = split_by_time(events)
+    _head(out, "2  The past to learn from, the future to guess", _parts(split))
+
+    recipe = Embedding()
+    _head(out, "3  Learning a vector for every item")
+    with FitBar("embedding", console=stderr if json else out) as bar:
+        model = recipe.fit(split.train, watch=bar)
+    if bar.losses:
+        out.print("loss by epoch  " + "  ".join(f"{loss:.3f}" for loss in bar.losses), style="dim")
+
+    result = compare({"popularity": Popularity().fit(split.train), "embedding": model}, split)
+    _head(out, f"4  How well it guesses the future of {len(result['embedding'].users)} people")
+    out.print(_scores(result))
+
+    people = [_person(user, model, split, titles) for user in _some_people(result, split)]
+    hits = sum(row["chosen_later"] for person in people for row in person["items"])
+    shown = sum(len(person["items"]) for person in people)
+    _head(out, "5  Three people", f"● marks what they really chose later: {hits} of {shown}")
+    for person in people:
+        out.print(_portrait(person))
+    if json:
+        print_json(
+            {
+                "log": facts(events),
+                "split": {"kind": split.kind, "dropped": split.dropped},
+                "fit": {"settings": recipe.settings(), "losses": bar.losses, "samples_a_second": bar.rate},
+                "evaluation": result.to_dict(),
+                "people": people,
+            }
+        )
+
+
+def _head(out: Console, heading: str, content: str | Table = "") -> None:
+    out.print()
+    out.print(Rule(heading, align="left", style="cyan"))
+    if content:
+        out.print(content)
+
+
+def _parts(split: Split) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, log in split.parts().items():
+        table.add_row(name, sentence(log))
+    for reason, count in split.dropped.items():
+        table.add_row("left out", f"{count:,} {reason}", style="dim")
+    return table
+
+
+def _scores(result: Comparison) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("", "popularity", "embedding", "difference (* clear)"):
+        table.add_column(name, justify="right" if name else "left")
+    for metric in SHOWN:
+        cells = []
+        for name in ("popularity", "embedding"):
+            low, high = result[name].interval(metric)
+            cells.append(f"{result[name][metric]:.3f} [{low:.3f}, {high:.3f}]")
+        table.add_row(metric, *cells, str(result.difference("embedding", metric)))
+    cover = [f"{result[name]['coverage@20']:.1%}" for name in ("popularity", "embedding")]
+    table.add_row("items shown @20", *cover, "")
+    return table
+
+
+def _some_people(result: Comparison, split: Split) -> list[Id]:
+    """People with a short, a middling and a long history, so that no one chose them for their results."""
+    users = result["embedding"].users
+    order = np.argsort(split.history().histories(users).rows.lengths, kind="stable")
+    picks = {len(order) * (n + 1) // (PEOPLE + 1) for n in range(PEOPLE)}  # quartiles
+    return [users[int(order[pick])] for pick in sorted(picks)]
+
+
+def _person(user: Id, model: Model, split: Split, titles: Catalogue | None) -> Row:
+    past = model.histories(split.history().histories([user]))
+    latest = past.items.names(past.rows.column[-LATEST:]).to_list()
+    future = split.test.histories([user])
+    chosen = set(future.items.names(future.rows.column).to_list())
+    rows = recommended(model, past, K, titles)
+    for row in rows:
+        row["chosen_later"] = row["item_id"] in chosen
+    return {
+        "user_id": user,
+        "known_events": len(past.rows.column),
+        "latest": [named(item, titles) for item in latest],
+        "items": rows,
+    }
+
+
+def _portrait(person: Row) -> Group:
+    latest = ", ".join(title(row) for row in person["latest"])
+    heading = Text(f"user {person['user_id']}", style="bold")
+    heading.append(f", {person['known_events']:,} events; the latest: {latest}", style="not bold")
+    return Group("", heading, listing(person["items"]))

@@ -1,0 +1,114 @@
+"""`name=value` as a person types it, turned into what a recipe or `read_log` takes."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+import typer
+
+from palate.errors import SettingError
+from palate.models.base import Recipe
+from palate.models.saved import RECIPES
+
+READ_NAMES = ("user", "item", "time", "weight", "event", "weights", "min_weight", "on_error")
+
+
+def recipe_of(name: str) -> type[Recipe]:
+    """Return the recipe of this name on the command line."""
+    by_name = {recipe.named(): recipe for recipe in RECIPES}
+    if name not in by_name:
+        raise typer.BadParameter(f"recipe {name!r} is unknown; known are {', '.join(sorted(by_name))}")
+    return by_name[name]
+
+
+def build_recipe(name: str, settings: Iterable[str]) -> Recipe:
+    """Build a recipe from its name and `setting=value` texts."""
+    recipe = recipe_of(name)
+    hints = get_type_hints(recipe)
+    known = [field.name for field in fields(cast(Any, recipe))]
+    values = {}
+    for setting, text in split_pairs(settings, "--set"):
+        if setting not in known:
+            raise SettingError(f"{name} has no setting {setting!r}; known are {', '.join(known)}")
+        values[setting] = parse(setting, text, hints[setting])
+    return recipe(**values)
+
+
+def build_recipes(names: Sequence[str], settings: Sequence[str]) -> dict[str, Recipe]:
+    """Build several recipes; a setting says whose it is (`embedding.dim=32`) when there are several."""
+    own: dict[str, list[str]] = {name: [] for name in names}
+    for text in settings:
+        name, _, value = text.partition("=")
+        owner, dot, setting = name.partition(".")
+        if dot and owner in own:
+            own[owner].append(f"{setting}={value}")
+        elif len(own) == 1:
+            own[names[0]].append(text)
+        else:
+            raise typer.BadParameter(f"--set {text}: say whose setting it is, as in {names[0]}.{text}")
+    return {name: build_recipe(name, mine) for name, mine in own.items()}
+
+
+def read_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Return the arguments of `read_log` from `--read` options, e.g. `user=who`, `weights=view:1,buy:5`."""
+    values: dict[str, Any] = {}
+    for name, text in split_pairs(texts, "--read"):
+        if name not in READ_NAMES:
+            raise SettingError(f"--read has no {name!r}; known are {', '.join(READ_NAMES)}")
+        if name == "weights":
+            pairs = (each.rpartition(":") for each in text.split(","))
+            values[name] = {event: parse("weights", weight, float) for event, _, weight in pairs}
+        else:
+            values[name] = parse(name, text, float) if name == "min_weight" else text
+    return values
+
+
+def split_pairs(texts: Iterable[str], option: str) -> list[tuple[str, str]]:
+    """Split each text at its first `=`."""
+    pairs = [text.partition("=") for text in texts]
+    for name, sign, value in pairs:
+        if not sign or not name:
+            raise typer.BadParameter(f"{option} {name}{sign}{value}: write it as name=value")
+    return [(name, value) for name, _, value in pairs]
+
+
+def parse(name: str, text: str, hint: Any) -> Any:
+    """Read a value of the type that a field declares; raises `SettingError` naming the field and the type."""
+    for kind in _alternatives(hint):
+        try:
+            return _read(text, kind)
+        except ValueError:
+            continue
+    raise SettingError(f"{name}={text!r}: must be {_describe(hint)}")
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _read(text: str, kind: Any) -> Any:
+    if get_origin(kind) is tuple:
+        return tuple(_read(each, get_args(kind)[0]) for each in text.split(","))
+    if get_origin(kind) is Literal:
+        return _one_of(text, {str(choice): choice for choice in get_args(kind)})
+    if kind is bool:
+        return _one_of(text, {"true": True, "false": False})
+    if kind is type(None):
+        return _one_of(text, {"none": None})
+    return kind(text)
+
+
+def _one_of(text: str, choices: dict[str, Any]) -> Any:
+    if text not in choices:
+        raise ValueError(text)
+    return choices[text]
+
+
+def _describe(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
+    kinds = _alternatives(hint)
+    texts = [" or ".join(map(str, get_args(k))) if get_origin(k) is Literal else names.get(k, str(k)) for k in kinds]
+    return " or ".join(texts)

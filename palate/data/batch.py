@@ -1,0 +1,32 @@
+"""A batch: some rows of a file or frame, on their way into a log or catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import polars as pl
+
+from palate.arrays import Longs
+
+# From a file's column names and its place to the column of each role.
+Choose: TypeAlias = Callable[[Sequence[str], str], dict[str, str]]
+
+CHUNK = 1 << 20  # bytes of text read at once: small enough to stay in cache and out of the memory's peak
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N rows that could be read, a column a role, with null for the empty string; and those that could not.
+
+    columns: the name in the file of each role's column; row (N,): their numbers, from 1 for the first after the
+    header; broken: number and fault of each row left out; typed: False for delimited text, where 7 may be a string.
+    """
+
+    place: str
+    columns: dict[str, str]
+    frame: pl.DataFrame
+    row: Longs
+    broken: list[tuple[int, str]]
+    typed: bool

@@ -1,0 +1,153 @@
+"""Delimited text (CSV, TSV) as batches: cut into records by a kernel, judged, then parsed by polars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import BinaryIO
+
+import numpy as np
+import polars as pl
+
+from palate.arrays import Bools, Ints, Longs
+from palate.data.batch import CHUNK, Batch, Choose
+from palate.errors import DataError
+from palate.kernels.records import BAD_QUOTE, find_records
+
+LONGEST = 1 << 27  # bytes one row may have: a quote that never closes must not eat the memory
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+NUMERIC: Mapping[str, pl.DataType] = {"time": pl.Int64(), "weight": pl.Float64()}
+QUOTE_RULE = "a quote out of place; a field with quotes is quoted as a whole, its own quotes doubled"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the text is written; without a quote character quotes are plain text."""
+
+    separator: str
+    quote: str | None = '"'
+
+
+@dataclass(frozen=True)
+class Records:
+    """R records of UTF-8 text: where each ends, and its number of fields (0: a blank line, -1: a bad quote)."""
+
+    text: bytes
+    ends: Longs
+    fields: Ints
+
+    @property
+    def starts(self) -> Longs:
+        """Where each record starts, (R,)."""
+        return np.append(0, self.ends[:-1])
+
+    def __getitem__(self, n: int) -> bytes:
+        return self.text[self.ends[n - 1] if n else 0 : self.ends[n]]
+
+    def below_first(self) -> Records:
+        """Return the records after the first."""
+        cut = self.ends[0]
+        return Records(self.text[cut:], self.ends[1:] - cut, self.fields[1:])
+
+    def joined(self, kept: Bools) -> bytes:
+        """Return the text of the kept records."""
+        if kept.all():
+            return self.text
+        return b"".join(self[n] for n in np.flatnonzero(kept).tolist())
+
+
+def read_delimited(stream: BinaryIO, place: str, dialect: Dialect, choose: Choose) -> Iterator[Batch]:
+    """Rows below the header of delimited text; every field is a string, but for times and weights while all are numbers."""
+    blocks = _blocks(stream, place, dialect)
+    top = next(blocks, None)
+    if top is None:
+        raise DataError(f"{place}: empty; the first line must name the columns")
+    header = _header(top, place, dialect)
+    columns = choose(header, place)
+    wanted = {role: header.index(name) for role, name in columns.items()}
+    numeric = NUMERIC
+    first = 1
+    for records in chain([top.below_first()], blocks):
+        good, broken = _judge(records, len(header), first)
+        text = records.joined(good)
+        try:
+            frame = _parse(text, len(header), dialect, wanted, numeric)
+        except pl.exceptions.ComputeError:  # a number that is none: from here on, strings tell which
+            numeric = {}
+            frame = _parse(text, len(header), dialect, wanted, numeric)
+        yield Batch(place, columns, frame, first + np.flatnonzero(good), broken, typed=False)
+        first += len(records.ends)
+
+
+def _blocks(stream: BinaryIO, place: str, dialect: Dialect) -> Iterator[Records]:
+    """Cut the stream into blocks of whole records; a record longer than a block doubles the next one."""
+    quote = ord(dialect.quote) if dialect.quote else -1
+    text = stream.read(CHUNK).removeprefix(BYTE_ORDER_MARK)
+    while text:
+        more = stream.read(max(CHUNK, len(text)))
+        ends, fields = find_records(np.frombuffer(text, np.uint8), ord(dialect.separator), quote, not more)
+        cut = ends[-1] if len(ends) else 0
+        if cut:
+            yield Records(text[:cut], ends, fields)
+        elif len(text) > LONGEST:
+            raise DataError(f"{place}: a row of more than {LONGEST >> 20} MB; is a quote left open?")
+        text = text[cut:] + more
+
+
+def _header(records: Records, place: str, dialect: Dialect) -> list[str]:
+    if records.fields[0] < 1:
+        raise DataError(f"{place}: the first line must name the columns; it is {records[0][:80]!r}")
+    if not _is_utf8(records[0]):
+        raise DataError(f"{place}: the header is not UTF-8: {records[0][:80]!r}; save the file as UTF-8")
+    width = int(records.fields[0])
+    names = _parse(records[0], width, dialect, {str(n): n for n in range(width)}).row(0)
+    return [name or "" for name in names]
+
+
+def _judge(records: Records, width: int, first: int) -> tuple[Bools, list[tuple[int, str]]]:
+    """Which records can be parsed, (R,), and the fault of each that cannot; blank lines are no fault."""
+    good = records.fields == width
+    faults = {}
+    for n in np.flatnonzero(~good & (records.fields != 0)).tolist():
+        fields = records.fields[n]
+        faults[n] = QUOTE_RULE if fields == BAD_QUOTE else f"{fields} fields; the header has {width}"
+    if not _is_utf8(records.text):
+        for n in np.flatnonzero(good).tolist():
+            if not _is_utf8(records[n]):
+                good[n] = False
+                faults[n] = f"{records[n][:80]!r} is not UTF-8; save the file as UTF-8"
+    return good, [(first + n, faults[n]) for n in sorted(faults)]
+
+
+def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _parse(
+    text: bytes,
+    width: int,
+    dialect: Dialect,
+    wanted: Mapping[str, int],
+    types: Mapping[str, pl.DataType] | None = None,
+) -> pl.DataFrame:
+    """Return the wanted fields of sound records by role, as strings unless `types` says another type."""
+    names = [str(n) for n in range(width)]
+    schema: dict[str, pl.DataType] = dict.fromkeys(names, pl.String())
+    schema |= {names[wanted[role]]: kind for role, kind in (types or {}).items() if role in wanted}
+    # With a header of ours, no first bytes of a block can pass for a compressed file or a byte order mark.
+    head = dialect.separator.join(names).encode() + b"\n"
+    fields = pl.read_csv(
+        head + text,
+        columns=[names[n] for n in sorted(set(wanted.values()))],  # in the order of the file
+        schema=schema,
+        separator=dialect.separator,
+        quote_char=dialect.quote,
+    )
+    return fields.select(pl.col(names[n]).alias(role) for role, n in wanted.items())

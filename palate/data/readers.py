@@ -1,0 +1,151 @@
+"""Read a log: files and frames in, ids coded, every bad row named."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from palate.data.batch import Batch
+from palate.data.coder import Coder
+from palate.data.columns import LOG, find_columns, listed
+from palate.data.faults import Faults
+from palate.data.interactions import Interactions
+from palate.data.sources import ahead, batches, place_of
+from palate.data.values import RULES, Times, as_text, as_weight
+from palate.errors import DataError, check
+
+MOST_EVENT_TYPES = 1 << 15
+CONVERT: dict[str, Callable[[pl.Series], pl.Series]] = {
+    "user": as_text,
+    "item": as_text,
+    "event": as_text,
+    "weight": as_weight,
+}
+
+
+def read_log(
+    source: object,
+    *,
+    user: str | None = None,
+    item: str | None = None,
+    time: str | None = None,
+    weight: str | None = None,
+    event: str | None = None,
+    weights: Mapping[str, float] | None = None,
+    min_weight: float | None = None,
+    on_error: str = "raise",
+) -> Interactions:
+    """Read who did what, when, from a path (file, or folder of parts) or a frame (polars, pandas, Arrow).
+
+    source      .csv .tsv .jsonl .ndjson .parquet .arrow .ipc .feather or RecBole's .inter, also packed as .gz or .zst
+    user, item, time, weight, event
+                names of columns that are not known by their usual names; "" reads none, as weight="" for stars
+                that should count 1 each
+    weights     turns event types into weights, {"view": 1, "cart": 3}; a column of weights multiplies them
+    min_weight  events below it are dropped
+    on_error    "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in `log.skipped` and warns
+
+    Times are stored as microseconds since 1970 UTC. Ids are kept as given; those of delimited text become
+    integers if every one is spelled as an integer is. Raises `DataError` with the place, value and rule.
+    """
+    asked = {"user": user, "item": item, "time": time, "weight": weight, "event": event}
+    _check(asked, weights, min_weight)
+    rules = RULES if weights is None else RULES | {"event": f"weights= knows {listed(weights)}"}
+    faults = Faults(on_error, rules, LOG)
+    columns = _Columns(asked, weights, min_weight)
+    times = Times()
+    for batch in batches(source, columns.choose):
+        columns.add(batch, faults.sift(batch, _converted(batch, times, weights)))
+    skipped = faults.report(place_of(source))
+    return replace(columns.log(), skipped=skipped)
+
+
+def _check(asked: Mapping[str, object], weights: Mapping[str, float] | None, min_weight: float | None) -> None:
+    for role, name in asked.items():
+        check(name is None or isinstance(name, str), role, name, "must be the name of a column")
+    for kind, factor in (weights or {}).items():
+        check(isinstance(kind, str), "weights", kind, "event types are strings")
+        check(0 <= factor < math.inf, "weights", factor, f"the weight of {kind!r} must be a finite number, 0 or more")
+    check(weights is None or len(weights) > 0, "weights", weights, "must name an event type")
+    check(min_weight is None or math.isfinite(min_weight), "min_weight", min_weight, "must be a finite number")
+
+
+def _converted(batch: Batch, times: Times, factors: Mapping[str, float] | None) -> pl.DataFrame:
+    """Convert the columns of a batch, null where a rule is broken; with factors, event types become factors."""
+    convert = CONVERT | {"time": times}
+    values = {role: convert[role](batch.frame[role]) for role in convert if role in batch.columns}
+    if factors is not None:
+        names, numbers = list(factors), [float(factor) for factor in factors.values()]
+        values["event"] = values["event"].replace_strict(names, numbers, default=None, return_dtype=pl.Float64)
+        # An unknown event type loses its row by itself; it must not make the weight look bad.
+        values["weight"] = as_weight(values["event"].fill_null(1) * values.get("weight", 1))
+    return pl.DataFrame(values)
+
+
+class _Columns:
+    """The columns of a log, coded and grown batch by batch."""
+
+    def __init__(
+        self, asked: Mapping[str, str | None], factors: Mapping[str, float] | None, min_weight: float | None
+    ) -> None:
+        self._asked = asked
+        self._factors = factors
+        self._min_weight = min_weight
+        self._roles: dict[str, str] = {}
+        self._coders = {"user": Coder(), "item": Coder(), "event": Coder()}
+        self._strings: set[str] = set()
+        self._parts: defaultdict[str, list[NDArray[Any]]] = defaultdict(list)
+
+    def choose(self, names: Sequence[str], place: str) -> dict[str, str]:
+        """Choose the columns of a file; all parts of a log must have the same ones."""
+        needed = ["user", "item"]
+        if self._factors is not None:
+            needed.append("event")
+        elif self._min_weight is not None:
+            needed.append("weight")
+        roles = find_columns(names, self._asked, LOG, needed, place)
+        if self._roles and self._roles.keys() != roles.keys():
+            raise DataError(f"{place}: has columns of {listed(roles)}; the parts before have {listed(self._roles)}")
+        self._roles = roles
+        return roles
+
+    def add(self, batch: Batch, values: pl.DataFrame) -> None:
+        """Append sound rows."""
+        if self._min_weight is not None:
+            values = values.filter(pl.col("weight") >= pl.lit(self._min_weight, pl.Float32))
+        if self._factors is not None:
+            values = values.drop("event")
+        for column in values:
+            coder = self._coders.get(column.name)
+            self._parts[column.name].append(coder.codes(column) if coder else column.to_numpy())
+        if batch.typed:
+            self._strings |= {role for role in ("user", "item") if not batch.frame[role].dtype.is_numeric()}
+
+    def log(self) -> Interactions:
+        """Return the log of all rows added."""
+        types = self._coders["event"].names()
+        if len(types) > MOST_EVENT_TYPES:
+            raise DataError(f"{len(types):,} event types, like {listed(types, 3)}; there can be {MOST_EVENT_TYPES:,}")
+        event = self._joined("event")
+        return Interactions.of(
+            self._coders["user"].vocabulary(strings="user" in self._strings),
+            self._coders["item"].vocabulary(strings="item" in self._strings),
+            self._joined("user"),
+            self._joined("item"),
+            self._joined("weight"),
+            self._joined("time"),
+            None if event is None else event.astype(np.int16),
+            tuple(types),
+        )
+
+    def _joined(self, role: str) -> Any:
+        """Whole column of a role, its parts released, or None when the log has none."""
+        parts = self._parts.pop(role, None)
+        return None if parts is None else np.concatenate(parts)

@@ -1,0 +1,156 @@
+"""Several models on one split: a table, differences to the first, and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from os import PathLike
+
+from rich.console import Group, RenderableType
+
+from palate.data.splits import Part, Split
+from palate.errors import check
+from palate.evaluation.intervals import Difference
+from palate.evaluation.picture import Point, draw
+from palate.evaluation.protocol import Exam
+from palate.evaluation.report import Report
+from palate.evaluation.tables import Grid, plain
+from palate.models.base import Model, Recipe, Watch
+
+
+def compare(
+    subjects: Sequence[Recipe | Model] | Mapping[str, Recipe | Model],
+    split: Split,
+    k: int | Sequence[int] = (10, 20),
+    *,
+    part: Part = "test",
+    watch: Watch | None = None,
+) -> Comparison:
+    """Evaluate each recipe or model on the same people, in the order given; the first is what others are measured by.
+
+    Names are the keys of a mapping, else the recipes' own, with the settings that tell two of a kind apart.
+    """
+    check(len(subjects) > 0, "subjects", subjects, "at least one recipe or model must be given")
+    named = dict(subjects) if isinstance(subjects, Mapping) else _named(list(subjects))
+    exam = Exam.of(split, part)
+    return Comparison({name: exam.grade(subject, k, watch=watch) for name, subject in named.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Reports by name, all on the same people; the first is the yardstick."""
+
+    reports: dict[str, Report]
+
+    def __getitem__(self, name: str) -> Report:
+        check(name in self.reports, "name", name, f"is one of {', '.join(self.reports)}")
+        return self.reports[name]
+
+    @property
+    def first(self) -> str:
+        """Name of the yardstick."""
+        return next(iter(self.reports))
+
+    def difference(self, name: str, metric: str | None = None) -> Difference:
+        """Return this one minus the first (NDCG at the first k unless named), with its paired interval."""
+        return self[name].minus(self.reports[self.first], metric)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return all reports and the differences to the first, ready for JSON."""
+        return {
+            "first": self.first,
+            "models": {name: report.to_dict() for name, report in self.reports.items()},
+            "differences": {
+                name: {"metric": self._metric, "mean": d.mean, "low": d.low, "high": d.high, "clear": d.clear}
+                for name, d in ((name, self.difference(name)) for name in self.reports if name != self.first)
+            },
+        }
+
+    def to_markdown(self) -> str:
+        """Return the table and its protocol as Markdown."""
+        notes = "\n".join(f"- {line}" for line in self._notes())
+        return f"{self._grid().markdown()}\n\n{notes}\n"
+
+    def __rich__(self) -> RenderableType:
+        return Group(self._grid().rich(), "", "\n".join(self._notes()))
+
+    def __str__(self) -> str:
+        return plain(self)
+
+    __repr__ = __str__
+
+    def plot(self, path: str | PathLike[str]) -> None:
+        """Draw accuracy against training time into a PNG or SVG file; models that came fitted are left out.
+
+        Raises `MissingExtra` without matplotlib, `SettingError` when no training time is known.
+        """
+        points = [
+            Point(name, report.fit_seconds, report[self._metric], report.interval(self._metric), report["coverage"])
+            for name, report in self.reports.items()
+            if report.fit_seconds is not None
+        ]
+        check(bool(points), "path", str(path), "nothing to draw; give recipes, not models, to know training times")
+        people = f"{len(self.reports[self.first].users):,} people; bars: 95% intervals"
+        draw(path, points, self._metric, f"{self._split_line()}\n{people}")
+
+    @property
+    def _metric(self) -> str:
+        return f"NDCG@{self.reports[self.first].cuts[0]}"
+
+    def _split_line(self) -> str:
+        return next(line for line in self.reports[self.first].protocol if line.startswith("split: "))[7:]
+
+    def _notes(self) -> list[str]:
+        first = self.reports[self.first]
+        counts = [f"left out: {count:,} {reason}" for reason, count in first.counts.items()]
+        return [
+            f"{len(first.users):,} users; the difference is to {self.first}, * where its 95% interval excludes 0",
+            "±: half the width of the 95% interval",
+            "s/1000 users: seconds to rank for a thousand users",
+            *first.protocol,
+            *counts,
+        ]
+
+    def _grid(self) -> Grid:
+        cuts = self.reports[self.first].cuts
+        others = [f"Recall@{cuts[-1]}", f"coverage@{cuts[-1]}"]
+        header = ["model", self._metric, "difference", *others, "fit, s", "s/1000 users"]
+        rows = []
+        for name, report in self.reports.items():
+            gain = self.difference(name)
+            rows.append(
+                [
+                    name,
+                    f"{report[self._metric]:.4f} {_half(*report.interval(self._metric))}",
+                    "" if name == self.first else f"{gain.mean:+.4f} {_half(gain.low, gain.high)}{' *' * gain.clear}",
+                    *(f"{report[metric]:.4f}" for metric in others),
+                    "" if report.fit_seconds is None else f"{report.fit_seconds:.3g}",
+                    f"{report.recommend_seconds:.3g}",
+                ]
+            )
+        return Grid(header, rows)
+
+
+def _half(low: float, high: float) -> str:
+    return f"±{(high - low) / 2:.4f}"
+
+
+def _named(subjects: list[Recipe | Model]) -> dict[str, Recipe | Model]:
+    """Name each by its recipe's class and, where two of a class differ, its settings that are not the default."""
+    recipes = [subject if isinstance(subject, Recipe) else subject.recipe for subject in subjects]
+    named: dict[str, Recipe | Model] = {}
+    for subject, recipe in zip(subjects, recipes, strict=True):
+        kin = [other for other in recipes if type(other) is type(recipe)]
+        name = " ".join([type(recipe).__name__, *_differences(recipe, kin)])
+        same = sum(other == name or other.startswith(f"{name} #") for other in named)
+        named[f"{name} #{same + 1}" if same else name] = subject
+    return named
+
+
+def _differences(recipe: Recipe, kin: list[Recipe]) -> list[str]:
+    usual = {field.name: field.default for field in fields(recipe)}  # type: ignore[arg-type]
+    return [
+        f"{setting}={value}"
+        for setting, value in recipe.settings().items()
+        if value != usual[setting] and any(value != other.settings()[setting] for other in kin)
+    ]

@@ -1,0 +1,191 @@
+"""The standard protocol: full catalogue, seen items removed, binary relevance, means over users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from palate.arrays import Bools, Ints
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
+from palate.data.splits import Part, Split
+from palate.data.vocabulary import Vocabulary
+from palate.errors import DataError, check
+from palate.evaluation.intervals import RESAMPLES
+from palate.evaluation.metrics import coverage, gini, novelty, per_user
+from palate.evaluation.report import Report, Scores
+from palate.kernels.hits import find_hits, first_mentions
+from palate.models.base import Model, Recipe, Watch
+
+BLOCK_USERS = 1 << 14  # people ranked at once
+POPULAR_SHARE = 0.2  # of the items of train, the most chosen
+
+STANDARD = (
+    "full catalogue, items of the history removed, binary relevance, ties by the lower item row",
+    "log2 discount, ideal over min(k, relevant), Recall over all relevant, mean over users",
+    f"95% bootstrap intervals over users, {RESAMPLES:,} resamples",
+    f"popular items: the {POPULAR_SHARE:.0%} with the most train events; tail items: the others",
+)
+
+
+def evaluate(
+    model: Model | Recipe,
+    split: Split,
+    k: int | Sequence[int] = (10, 20),
+    *,
+    part: Part = "test",
+    watch: Watch | None = None,
+) -> Report:
+    """Measure a model on the test (or validation) part; a recipe is fitted on train first, `watch` follows the fit.
+
+    Raises `SettingError` for a bad k, `DataError` for a part that is missing or asks nothing.
+    """
+    return Exam.of(split, part).grade(model, k, watch=watch)
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """What a part of a split asks of any model: B people with what is known of them and what would be right.
+
+    histories (B); relevant: B rows of distinct rows of `items`, never empty; popular (len(items),) marks the head.
+    """
+
+    split: Split
+    part: Part
+    items: Vocabulary
+    histories: Histories
+    relevant: Ragged
+    popular: Bools
+    counts: dict[str, int]
+
+    @classmethod
+    def of(cls, split: Split, part: Part = "test") -> Exam:
+        """Read the questions out of a split; people without a relevant item are left out and counted."""
+        log = split.part(part)
+        wanted = log.select(log.weight > 0)
+        histories = split.history(part).histories(wanted.users.ids)
+        known = histories.on(wanted.items).rows
+        none = Ragged(np.zeros_like(known.start), known.column[:0], known.weight[:0])
+        distinct = _new_to(none, wanted)
+        relevant = _new_to(known, wanted)
+        asked = np.flatnonzero(relevant.lengths)
+        if not len(asked):
+            raise DataError(
+                f"split ({split.kind}): no one in the {part} part has a relevant item that is not in the history"
+            )
+        counts = dict(split.dropped)
+        counts["relevant items that are in the history"] = len(distinct.column) - len(relevant.column)
+        counts["people without a relevant item"] = len(log.users) - len(asked)
+        return cls(
+            split,
+            part,
+            wanted.items,
+            Histories(histories.users.gather(asked), histories.items, histories.rows.rows(asked)),
+            relevant.rows(asked),
+            _popular(split.train, wanted.items),
+            {reason: count for reason, count in counts.items() if count},
+        )
+
+    def grade(
+        self, subject: Model | Recipe, k: int | Sequence[int] = (10, 20), *, watch: Watch | None = None
+    ) -> Report:
+        """Rank for everybody and measure; a recipe is fitted on the split's train part first."""
+        cuts = (k,) if isinstance(k, int) else tuple(k)
+        check(
+            bool(cuts) and min(cuts) >= 1 and len(set(cuts)) == len(cuts),
+            "k",
+            k,
+            "needs different numbers, 1 or more",
+        )
+        began = perf_counter()
+        model = subject.fit(self.split.train, watch=watch) if isinstance(subject, Recipe) else subject
+        fit_seconds = perf_counter() - began if isinstance(subject, Recipe) else None
+        item, recommend_seconds = self._rank(model, max(cuts))
+        here = np.append(self.items.recode(model.items), np.int32(-1))[item]
+        hits = find_hits(here, self.relevant.start, self.relevant.column, len(self.items))
+        scores = Scores(per_user(hits, self.relevant.lengths, cuts))
+        return Report(
+            name=type(model.recipe).__name__,
+            model=model,
+            cuts=cuts,
+            users=self.histories.users,
+            scores=scores,
+            of_lists=self._of_lists(model, item, cuts),
+            groups=self._by_history(scores) | self._by_item(hits, here, cuts),
+            protocol=(
+                *STANDARD,
+                f"split: {self.split.kind}",
+                f"part: {self.part}; catalogue: {len(model.items):,} items",
+            ),
+            counts=self.counts,
+            fit_seconds=fit_seconds,
+            recommend_seconds=recommend_seconds,
+        )
+
+    def _rank(self, model: Model, depth: int) -> tuple[Ints, float]:
+        """Rows of the model's items (B, depth), -1 past the end of a list, and the seconds for a thousand people."""
+        histories = model.histories(self.histories)
+        item = np.full((len(histories), depth), -1, np.int32)
+        model.recommend(histories.block(0, 1), depth)  # kernels are compiled outside the clock
+        began = perf_counter()
+        for low in range(0, len(histories), BLOCK_USERS):
+            found = model.recommend(histories.block(low, min(low + BLOCK_USERS, len(histories))), depth).item
+            item[low : low + BLOCK_USERS, : found.shape[1]] = found
+        return item, (perf_counter() - began) * 1000 / len(histories)
+
+    def _of_lists(self, model: Model, item: Ints, cuts: Sequence[int]) -> dict[str, float]:
+        """Coverage, Gini and novelty at each k."""
+        row = self.split.train.items.recode(model.items)
+        events = np.append(self.split.train.item_counts(), 0)[row]
+        shown = {k: np.bincount(item[:, :k][item[:, :k] >= 0], minlength=len(model.items)) for k in cuts}
+        return (
+            {f"coverage@{k}": coverage(shown[k]) for k in cuts}
+            | {f"Gini@{k}": gini(shown[k]) for k in cuts}
+            | {f"novelty@{k}": novelty(shown[k], events) for k in cuts}
+        )
+
+    def _by_history(self, scores: Scores) -> dict[str, Scores]:
+        """Split the people at the median length of a history; those without one are their own group."""
+        length = self.histories.rows.lengths
+        middle = int(np.median(length[length > 0])) if length.any() else 0
+        groups = {
+            "no history": length == 0,
+            f"history of 1 to {middle} events": (length > 0) & (length <= middle),
+            f"history over {middle} events": (length > 0) & (length > middle),
+        }
+        return {
+            name: Scores({metric: values[kept] for metric, values in scores.per_user.items()})
+            for name, kept in groups.items()
+            if kept.any()
+        }
+
+    def _by_item(self, hits: Bools, here: Ints, cuts: Sequence[int]) -> dict[str, Scores]:
+        """Count only popular, then only tail items as relevant, among the people who have one."""
+        person = np.repeat(np.arange(len(self.relevant)), self.relevant.lengths)
+        groups = {}
+        for name, of_kind in (("popular items", self.popular), ("tail items", ~self.popular)):
+            relevant = np.bincount(person[of_kind[self.relevant.column]], minlength=len(self.relevant))
+            asked = relevant > 0
+            if asked.any():
+                groups[name] = Scores(per_user((hits & of_kind[here])[asked], relevant[asked], cuts))
+        return groups
+
+
+def _new_to(known: Ragged, log: Interactions) -> Ragged:
+    """Each person's distinct items that are not in the person's known row."""
+    rows = log.rows
+    first = first_mentions(rows.start, rows.column, known.start, known.column, len(log.items))
+    before = np.append(np.int64(0), np.cumsum(first, dtype=np.int64))
+    return Ragged(before[rows.start], rows.column[first], rows.weight[first])
+
+
+def _popular(train: Interactions, items: Vocabulary) -> Bools:
+    """Which of `items` are among the most chosen of train, (len(items),)."""
+    counts = train.item_counts()
+    head = np.zeros(len(counts) + 1, np.bool_)  # the last place is for items that train does not have
+    head[np.argsort(-counts, kind="stable")[: max(1, round(POPULAR_SHARE * len(counts)))]] = True
+    return np.asarray(head[train.items.recode(items)])

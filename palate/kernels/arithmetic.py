@@ -1,0 +1,83 @@
+"""Small pieces shared by the kernels: bits, prefetch, exp, random numbers."""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from palate.arrays import Floats
+from palate.kernels.compile import compiled, inlined
+
+LINE = 64  # bytes of a cache line
+
+
+@intrinsic
+def float_of_bits(typing_context: Any, bits: Any) -> Any:  # noqa: ARG001
+    """Read 32 bits as a float: an int32 in, a float32 out."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+@intrinsic
+def prefetch(typing_context: Any, table: Any, row: Any, offset: Any) -> Any:  # noqa: ARG001
+    """Ask for the cache line `offset` elements into `table[row]`, to be written soon; never faults."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        indices = [arguments[1], arguments[2]]
+        pointer = cgutils.get_item_pointer(context, builder, signature.args[0], array, indices)
+        address = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        i32 = ir.IntType(32)
+        signature_ir = ir.FunctionType(ir.VoidType(), [address.type, i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, signature_ir, "llvm.prefetch.p0i8")
+        write, near, data = ir.Constant(i32, 1), ir.Constant(i32, 3), ir.Constant(i32, 1)
+        builder.call(function, [address, write, near, data])
+        return context.get_dummy_value()
+
+    return types.void(table, types.int64, types.int64), generate
+
+
+@inlined
+def exp(x: np.float32) -> np.float32:
+    """e^x to 2e-7 relative, x clamped to [-87, 88]; branch-free, so that loops over it are vectorised.
+
+    e^x = 2^n e^f: n goes into the exponent bits, e^f for |f| <= ln(2)/2 is a Taylor polynomial of degree 6;
+    ln 2 is taken off in two parts (Cody and Waite 1980) to keep the bits of f.
+    """
+    z = min(max(x, np.float32(-87.0)), np.float32(88.0))
+    n = np.floor(z * np.float32(1.4426950408889634) + np.float32(0.5))
+    f = (z - n * np.float32(0.693145751953125)) - n * np.float32(1.428606765330187e-06)
+    power = np.float32(1 / 720)
+    power = power * f + np.float32(1 / 120)
+    power = power * f + np.float32(1 / 24)
+    power = power * f + np.float32(1 / 6)
+    power = power * f + np.float32(0.5)
+    power = power * f + np.float32(1.0)
+    power = power * f + np.float32(1.0)
+    return power * float_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))  # type: ignore[no-any-return]
+
+
+@inlined
+def mix(value: np.uint64) -> np.uint64:
+    """Scramble 64 bits (finaliser of SplitMix64, Steele et al. 2014): each input bit moves every output bit.
+
+    Of a key plus a counter it makes a counter-based stream of random numbers.
+    """
+    z = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@compiled
+def exp_all(x: Floats) -> Floats:
+    """`exp` of each element of a vector."""
+    result = np.empty_like(x)
+    for n in range(len(x)):
+        result[n] = exp(x[n])
+    return result

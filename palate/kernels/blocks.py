@@ -1,0 +1,223 @@
+"""Slopes of a whole block of people against one sample of the catalogue, so that scoring is a matrix product.
+
+For a person with positives j of weight w_j and a sample of S items with weights a_k (1 / chance of being drawn,
+times what the loss wants), where the person's own items do not count as negatives:
+
+    softmax   Σ_j w_j (-s_j + log(e^s_j + Σ_k a_k e^s_k))      sampled softmax with the logQ correction
+                                      (Bengio and Senécal 2008, sec. III; Yi et al. 2019, eq. 3)
+    logistic  Σ_j w_j (-log σ(s_j) - Σ_k a_k log σ(-s_k))      the founding formula, in expectation
+    bpr       -Σ_j w_j Σ_k a_k log σ(s_j - s_k)                (Rendle et al. 2009, sec. 4.1)
+
+The three kernels take scores (B, S), log_weight log a (S,), own: the scores (P,) of the block's positives end to
+end; who (B,) names rows of (column, weight) pairs; slot (I,) is an item's place in the sample, or -1. They return
+share (B,) and the summed loss and leave slopes in place: of positive p own[p], of sample k share[b] scores[b, k].
+"""
+
+import numpy as np
+
+from palate.arrays import Floats, Ints, Longs
+from palate.kernels.arithmetic import exp
+from palate.kernels.compile import compiled
+
+NEVER = np.float32(-1e30)  # a score whose exponential is 0
+
+
+@compiled
+def softmax_rows(
+    scores: Floats, log_weight: Floats, own: Floats, who: Ints, start: Longs, column: Ints, weight: Floats, slot: Ints
+) -> tuple[Floats, float]:
+    """Softmax: one normaliser a person serves all positives. See the module for the arguments."""
+    B, S = scores.shape
+    share = np.zeros(B, np.float32)
+    loss = 0.0
+    p = 0
+    for b in range(B):
+        low, high = start[who[b]], start[who[b] + 1]
+        for n in range(low, high):
+            if slot[column[n]] >= 0:
+                scores[b, slot[column[n]]] = NEVER
+        top = NEVER
+        for k in range(S):
+            s = scores[b, k] + log_weight[k]
+            scores[b, k] = s
+            top = max(top, s)
+        for n in range(high - low):
+            top = max(top, own[p + n])
+        total = np.float32(0)
+        for k in range(S):
+            e = exp(scores[b, k] - top)
+            scores[b, k] = e
+            total += e
+        for n in range(high - low):
+            w = weight[low + n]
+            e = exp(own[p + n] - top)
+            z = e + total
+            loss += w * (np.log(z) + top - own[p + n])
+            own[p + n] = w * (e / z - np.float32(1))
+            share[b] += w / z
+        p += high - low
+    return share, loss
+
+
+@compiled
+def logistic_rows(
+    scores: Floats, log_weight: Floats, own: Floats, who: Ints, start: Longs, column: Ints, weight: Floats, slot: Ints
+) -> tuple[Floats, float]:
+    """Logistic loss: the sample counts once for each unit of the person's weight. See the module."""
+    B, S = scores.shape
+    share = np.zeros(B, np.float32)
+    loss = 0.0
+    p = 0
+    for b in range(B):
+        low, high = start[who[b]], start[who[b] + 1]
+        for n in range(low, high):
+            w, s = weight[n], own[p]
+            loss += w * np.log1p(np.exp(-s))
+            own[p] = -w / (np.float32(1) + np.exp(s))
+            share[b] += w
+            p += 1
+            if slot[column[n]] >= 0:
+                scores[b, slot[column[n]]] = NEVER
+        total = np.float32(0)
+        for k in range(S):
+            s, a = scores[b, k], np.exp(log_weight[k])
+            e = exp(-abs(s))
+            total += a * (max(s, np.float32(0)) + np.log(np.float32(1) + e))
+            scores[b, k] = a * (np.float32(1) if s >= 0 else e) / (np.float32(1) + e)
+        loss += share[b] * total
+    return share, loss
+
+
+@compiled
+def bpr_rows(
+    scores: Floats, log_weight: Floats, own: Floats, who: Ints, start: Longs, column: Ints, weight: Floats, slot: Ints
+) -> tuple[Floats, float]:
+    """BPR: each positive against each of the sample. See the module."""
+    B, S = scores.shape
+    share = np.ones(B, np.float32)
+    slopes = np.empty(S, np.float32)
+    loss = 0.0
+    p = 0
+    for b in range(B):
+        low, high = start[who[b]], start[who[b] + 1]
+        for n in range(low, high):
+            if slot[column[n]] >= 0:
+                scores[b, slot[column[n]]] = NEVER
+        slopes[:] = 0
+        for n in range(low, high):
+            w, positive, pull = weight[n], own[p], np.float32(0)
+            for k in range(S):
+                x = scores[b, k] - positive
+                e = exp(-abs(x))
+                a = w * np.exp(log_weight[k])
+                loss += a * (max(x, np.float32(0)) + np.log(np.float32(1) + e))
+                slope = a * (np.float32(1) if x >= 0 else e) / (np.float32(1) + e)
+                slopes[k] += slope
+                pull += slope
+            own[p] = -pull
+            p += 1
+        scores[b, :] = slopes
+    return share, loss
+
+
+@compiled
+def own_scores(users: Floats, items: Floats, who: Ints, start: Longs, column: Ints, scale: float) -> Floats:
+    """Scores of the block's positives end to end, (P,); users (B, D) holds the block's vectors."""
+    P = 0
+    for w in who:
+        P += start[w + 1] - start[w]
+    result = np.empty(P, np.float32)
+    p = 0
+    for b in range(len(who)):
+        for n in range(start[who[b]], start[who[b] + 1]):
+            i = column[n]
+            dot = np.float32(0)
+            for d in range(users.shape[1]):
+                dot += users[b, d] * items[i, d]
+            result[p] = dot * np.float32(scale)
+            p += 1
+    return result
+
+
+@compiled
+def add_own(
+    move: Floats, items: Floats, own: Floats, who: Ints, start: Longs, column: Ints, weight: Floats
+) -> Floats:
+    """Add each positive's slope times its item's vector to the gradient of its person, move (B, D).
+
+    Returns the weight of each person's positives, (B,).
+    """
+    amount = np.zeros(len(who), np.float32)
+    p = 0
+    for b in range(len(who)):
+        for n in range(start[who[b]], start[who[b] + 1]):
+            i = column[n]
+            slope = own[p]
+            amount[b] += weight[n]
+            for d in range(move.shape[1]):
+                move[b, d] += slope * items[i, d]
+            p += 1
+    return amount
+
+
+@compiled
+def gather_own(
+    users: Floats, own: Floats, who: Ints, start: Longs, column: Ints, weight: Floats, slot: Ints, touched: Ints, S: int
+) -> tuple[Floats, Floats, int]:
+    """Gradient of the items that are someone's positive in this block.
+
+    `touched` (I,) begins with the S sampled items and gets the other positives appended, `slot` their places.
+    Returns gradient (n, D) and the positives' weight (n,) of all n touched items, and n.
+    """
+    n = S
+    for w in who:
+        for e in range(start[w], start[w + 1]):
+            if slot[column[e]] < 0:
+                slot[column[e]] = n
+                touched[n] = column[e]
+                n += 1
+    D = users.shape[1]
+    gradient = np.zeros((n, D), np.float32)
+    amount = np.zeros(n, np.float32)
+    p = 0
+    for b in range(len(who)):
+        for e in range(start[who[b]], start[who[b] + 1]):
+            place = slot[column[e]]
+            slope = own[p]
+            amount[place] += weight[e]
+            for d in range(D):
+                gradient[place, d] += slope * users[b, d]
+            p += 1
+    return gradient, amount, n
+
+
+@compiled
+def descend(
+    vectors: Floats, squares: Floats, rows: Ints, gradient: Floats, amount: Floats, rate: float, l2: float
+) -> None:
+    """Row-wise Adagrad (Duchi et al. 2011, one accumulator a row): move `vectors[rows]` against the gradient.
+
+    l2 times `amount` (n,), the weight of the positives a row stands in, is its penalty.
+    """
+    D = vectors.shape[1]
+    for n in range(len(rows)):
+        i = rows[n]
+        shrink = np.float32(l2) * amount[n]
+        total = np.float32(0)
+        for d in range(D):
+            g = gradient[n, d] + shrink * vectors[i, d]
+            gradient[n, d] = g
+            total += g * g
+        if total == 0:
+            continue
+        squares[i] += total / np.float32(D)
+        step = np.float32(rate) / np.sqrt(squares[i])
+        for d in range(D):
+            vectors[i, d] -= step * gradient[n, d]
+
+
+@compiled
+def release(slot: Ints, touched: Ints, n: int) -> None:
+    """Forget the places of the first n touched items."""
+    for k in range(n):
+        slot[touched[k]] = -1

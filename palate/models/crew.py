@@ -1,0 +1,54 @@
+"""Threads over compiled kernels: as many as measurement shows to be fastest."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+
+from threadpoolctl import threadpool_limits
+
+TRIALS = 3  # timed slices for each number of threads
+
+
+class Crew:
+    """Runs slices of work on several threads, BLAS on one thread in each. Use it in a `with` block.
+
+    With threads=None the first slices are run by one thread and by all in turn, and the faster number stays:
+    where the items are few, threads that write to the same rows can be slower than one.
+    """
+
+    def __init__(self, threads: int | None) -> None:
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.most = threads or available
+        self.choices = [self.most] if threads or available == 1 else [1, available]
+        self.seconds: dict[int, list[float]] = {count: [] for count in self.choices}
+
+    def __enter__(self) -> Crew:
+        self.pool = ThreadPoolExecutor(self.most)
+        self.limits = threadpool_limits(1, "blas")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.pool.shutdown()
+        self.limits.restore_original_limits()
+
+    @property
+    def threads(self) -> int:
+        """Threads the next slice runs on."""
+        for count, taken in self.seconds.items():
+            if len(taken) <= TRIALS and len(self.choices) > 1:
+                return count
+        return min(self.choices, key=lambda count: min(self.seconds[count], default=0.0))
+
+    def run(self, work: Callable[[int, int, int], float], first: int, last: int) -> float:
+        """Divide positions `[first, last)` among the threads; sums work(thread, low, high)."""
+        count = self.threads
+        edges = [first + (last - first) * n // count for n in range(count + 1)]
+        began = time.perf_counter()
+        jobs = [self.pool.submit(work, n, edges[n], edges[n + 1]) for n in range(count)]
+        total = sum(job.result() for job in jobs)
+        self.seconds[count].append((time.perf_counter() - began) / max(1, last - first))
+        return total

@@ -1,0 +1,226 @@
+"""Vectors for people and items, trained by negative sampling and ranked by their dot product: the heart.
+
+The score of person i for item j is s_ij = u_i·p_j / √dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from palate.arrays import Floats, Hashes
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
+from palate.data.rankings import Rankings
+from palate.data.vocabulary import Id, Vocabulary
+from palate.errors import check
+from palate.kernels.rows import sort_columns
+from palate.kernels.sampling import Sampler, alias_table
+from palate.kernels.topk import select_top
+from palate.models.base import Model, Recipe, Watch, refuse_empty
+from palate.models.descent import BlockDescent, Catch, Descent, SampleDescent, SharedSampler, train
+from palate.models.folding import attractions, fold_in
+
+LOSSES = ("softmax", "sampled_softmax", "logistic", "bpr")
+SAMPLERS = ("uniform", "popularity", "unseen")
+FOLD_ITEMS = 8192  # negatives of the fold-in: the whole catalogue up to here
+
+# What won on the validation parts of MovieLens and Gowalla: docs/models.md has the figures.
+DEFAULTS: dict[str, dict[str, float]] = {
+    "softmax": {"negatives": 4096, "epochs": 20, "learning_rate": 0.3, "l2": 0.01, "user_power": 0.25},
+    "sampled_softmax": {"negatives": 30, "epochs": 12, "learning_rate": 0.1, "l2": 0.06, "user_power": 0.0},
+    "logistic": {"negatives": 10, "epochs": 20, "learning_rate": 0.1, "l2": 0.01, "user_power": 0.0},
+    "bpr": {"negatives": 10, "epochs": 20, "learning_rate": 0.1, "l2": 0.01, "user_power": 0.0},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding(Recipe):
+    """Settings of the embedding model.
+
+    loss  "logistic", the founding formula: -w [log σ(s_ij) + Σ_k log σ(-s_ik)] over K sampled items k;
+          "softmax" (default), sampled softmax with the logQ correction (Bengio and Senécal 2008; Yi et al. 2019)
+          over one sample shared by a block of people; "sampled_softmax", the same with K negatives of its own for
+          each event; "bpr", -w Σ_k log σ(s_ij - s_ik) / K (Rendle et al. 2009).
+    sampler  "uniform"; "popularity", chance proportional to popularity^alpha; "unseen", uniform over items the
+          person has no event on. The shared sample never counts a person's own items as negatives.
+    negatives, epochs, learning_rate, l2: None takes what won on validation for the loss (docs/models.md).
+    user_power  an event of a person whose weights add up to n counts n^-user_power as much: 0, each event the
+          same; 1, each person the same. Weights are scaled to a mean of 1.
+    threads  None measures how many are fastest; with 1, the same seed gives bit-equal vectors.
+    """
+
+    dim: int = 64
+    negatives: int | None = None
+    epochs: int | None = None
+    learning_rate: float | None = None
+    l2: float | None = None
+    loss: str = "softmax"
+    sampler: str = "uniform"
+    alpha: float = 0.75
+    user_power: float | None = None
+    init_std: float = 0.1
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        check(self.dim >= 1, "dim", self.dim, "must be 1 or more")
+        check(self.loss in LOSSES, "loss", self.loss, f"must be one of {', '.join(LOSSES)}")
+        check(self.sampler in SAMPLERS, "sampler", self.sampler, f"must be one of {', '.join(SAMPLERS)}")
+        for name, least in (("negatives", 1), ("epochs", 1), ("threads", 1)):
+            value = getattr(self, name)
+            check(value is None or value >= least, name, value, f"must be {least} or more, or None")
+        for name in ("learning_rate", "init_std"):
+            value = getattr(self, name)
+            check(value is None or 0 < value < np.inf, name, value, "must be above 0")
+        for name in ("l2", "alpha", "user_power"):
+            value = getattr(self, name)
+            check(value is None or 0 <= value < np.inf, name, value, "must be 0 or more")
+        check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
+
+    def resolved(self) -> Embedding:
+        """Return the recipe with each None (but threads) replaced by the figure it stands for."""
+        chosen = DEFAULTS[self.loss]
+        return replace(self, **{name: value for name, value in chosen.items() if getattr(self, name) is None})
+
+    def fit(self, log: Interactions, *, watch: Watch | None = None) -> EmbeddingModel:
+        """Train on the log's events of weight above 0. Ctrl-C ends it with the vectors of the last full epoch."""
+        refuse_empty(log)
+        recipe = self.resolved()
+        popularity = np.bincount(log.item, log.weight, minlength=len(log.items)).astype(np.float32)
+        prints = log.rows.fingerprints()
+
+        def model(users: Floats, items: Floats) -> EmbeddingModel:
+            trained = (np.ascontiguousarray(side[:, : recipe.dim]) for side in (users, items))
+            return EmbeddingModel(recipe, log.items, log.users, *trained, popularity, prints)
+
+        descent = recipe.descent(log)
+        return train(descent, recipe.epochs, recipe.learning_rate, recipe.threads, model, watch)  # type: ignore[arg-type,return-value]
+
+    def descent(self, log: Interactions) -> Descent:
+        """Vectors at random and the way to train them, for a resolved recipe."""
+        rng = np.random.default_rng(self.seed)
+        rows = Ragged(log.start, log.item, balanced(log, self.user_power or 0.0))
+        users, items = (self._initial(rng, len(side)) for side in (log.users, log.items))
+        common = (users, items, rows, rng, self.l2, 1 / np.sqrt(self.dim))
+        chance = None
+        if self.sampler == "popularity":
+            counts = log.item_counts() ** self.alpha
+            chance = counts / counts.sum()
+        K, I = self.negatives or 1, len(items)
+        if self.loss == "softmax":
+            return BlockDescent(*common, SharedSampler(K, I, chance))  # type: ignore[arg-type]
+        q = np.full(I, 1 / I) if chance is None else chance
+        reject = self.sampler == "unseen"
+        column = sort_columns(log.start, log.item) if reject else np.zeros(0, np.int32)
+        with np.errstate(divide="ignore"):
+            sampler = Sampler(*alias_table(q), np.log(K * q).astype(np.float32), log.start, column, reject)
+        loss = LOSSES.index(self.loss) - 1
+        return SampleDescent(*common, loss, K, log.user, sampler)  # type: ignore[arg-type]
+
+    def _initial(self, rng: np.random.Generator, rows: int) -> Floats:
+        """Normal vectors, filled up with columns of 0 to whole vector registers."""
+        width = self.dim if self.loss == "softmax" else -(-self.dim // 16) * 16
+        vectors = np.zeros((rows, width), np.float32)
+        vectors[:, : self.dim] = rng.standard_normal((rows, self.dim), dtype=np.float32)
+        vectors *= np.float32(self.init_std)
+        return vectors
+
+
+def balanced(log: Interactions, power: float) -> Floats:
+    """Weights of the events (N,): w n_u^-power, n_u the person's sum of weights, scaled to a mean of 1."""
+    if power == 0:
+        return log.weight / np.float32(log.weight.mean())
+    sums = np.add.reduceat(np.append(log.weight, np.float32(0)), log.start[:-1])
+    sums[np.diff(log.start) == 0] = 0
+    factor = np.where(sums > 0, np.maximum(sums, 1e-30) ** -power, 0).astype(np.float32)
+    weight = log.weight * np.repeat(factor, np.diff(log.start))
+    weight /= weight.mean()
+    return weight
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingModel(Model):
+    """user_vectors (U, D), item_vectors (I, D), popularity (I,): weights of the events, prints (U,): of histories."""
+
+    recipe: Embedding
+    items: Vocabulary
+    users: Vocabulary
+    user_vectors: Floats
+    item_vectors: Floats
+    popularity: Floats
+    prints: Hashes
+
+    @property
+    def scale(self) -> float:
+        """Factor of the dot product in a score, 1/√dim."""
+        return float(1 / np.sqrt(self.recipe.dim))
+
+    @cached_property
+    def negatives(self) -> Catch:
+        """The sample that fold-in holds against a history: everything, or many items and the popular ones first."""
+        counts = np.sqrt(self.popularity.astype(np.float64) + 1)
+        sampler = SharedSampler(FOLD_ITEMS, len(self.items), counts / counts.sum())
+        catch = next(sampler.catches(np.random.default_rng(self.recipe.seed)))
+        if self.recipe.loss == "logistic":  # K draws a positive, in expectation over the catalogue
+            return replace(catch, log_weight=catch.log_weight + np.float32(np.log((self.recipe.negatives or 1) / len(self.items))))
+        if self.recipe.loss == "bpr":
+            return replace(catch, log_weight=catch.log_weight - np.float32(np.log(len(self.items))))
+        return catch
+
+    def vectors(self, histories: Histories) -> Floats:
+        """Return (B, D): the trained vector where a known person's history is the one trained on, else folded in."""
+        asked = histories.on(self.items)
+        vectors = np.empty((len(asked), self.recipe.dim), np.float32)
+        known = self.users.codes(asked.users)
+        trained = known >= 0
+        trained[trained] = self.prints[known[trained]] == asked.rows.fingerprints()[trained]
+        vectors[trained] = self.user_vectors[known[trained]]
+        fresh = np.flatnonzero(~trained)
+        step = max(1, (1 << 22) // len(self.negatives.items))
+        for low in range(0, len(fresh), step):
+            part = fresh[low : low + step]
+            vectors[part] = fold_in(
+                asked.rows.rows(part), self.item_vectors, self.recipe.loss, self.negatives, self.scale, self.recipe.l2 or 0.0
+            )
+        return vectors
+
+    def scores(self, histories: Histories) -> Floats:
+        """Return u·p/√dim, (B, I); someone without a history gets the popularity of the items."""
+        asked = histories.on(self.items)
+        scores = (self.vectors(asked) * np.float32(self.scale)) @ self.item_vectors.T
+        scores[asked.rows.lengths == 0] = self.popularity
+        return scores
+
+    def similar_items(self, items: Iterable[Id], k: int = 10) -> Rankings:
+        """Best k items for each of these by the cosine of their vectors, themselves left out."""
+        return nearest(self.items, self.item_vectors, items, k)
+
+    def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
+        """Best k people for each of these by the cosine of their vectors, themselves left out."""
+        return nearest(self.users, self.user_vectors, users, k)
+
+    def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
+        """Past items that speak for `item`, each with its part of the score (see `attractions`), largest first."""
+        asked = Histories.of(self.items, [history])
+        past = asked.rows.column
+        target = self.item_vectors[self.items.code(item)]
+        pull = attractions(asked.rows, self.vectors(asked), self.item_vectors, self.recipe.loss, self.negatives, self.scale)
+        parts = pull * (self.item_vectors[past] @ target) * np.float32(self.scale**2)
+        best = [(name, float(part)) for name, part in zip(self.items.names(past).to_list(), parts, strict=True)]
+        return sorted((pair for pair in best if pair[1] > 0), key=lambda pair: -pair[1])
+
+
+def nearest(vocabulary: Vocabulary, vectors: Floats, ids: Iterable[Id], k: int) -> Rankings:
+    """Best k other rows by cosine for each id; raises `UnknownId`."""
+    check(k >= 1, "k", k, "at least one must be asked for")
+    asked = Vocabulary.series(ids)
+    codes = np.array([vocabulary.code(value) for value in asked.to_list()], np.int32)
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-30))
+    scores = unit[codes] @ unit.T
+    scores[np.arange(len(codes)), codes] = -np.inf
+    return Rankings(asked, vocabulary, *select_top(scores, np.ones(len(vocabulary), np.bool_), min(k, len(vocabulary))))

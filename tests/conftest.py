@@ -1,0 +1,41 @@
+"""Small, lopsided logs: 30 users and 20 items, so that swapped axes fail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from palate.data.interactions import Interactions
+from palate.data.vocabulary import Id, Vocabulary
+
+USERS, ITEMS = 30, 20
+
+
+def log_of(events: list[tuple[Id, Id, float, int]]) -> Interactions:
+    """Build a log from (user, item, weight, day) events."""
+    users = Vocabulary.of([event[0] for event in events])
+    items = Vocabulary.of([event[1] for event in events])
+    return Interactions.of(
+        users,
+        items,
+        users.codes([event[0] for event in events]),
+        items.codes([event[1] for event in events]),
+        np.array([event[2] for event in events], np.float32),
+        np.array([event[3] for event in events], np.int64) * 86_400_000_000,
+    )
+
+
+def block_events(seed: int = 0) -> list[tuple[Id, Id, float, int]]:
+    """Two groups that never meet: 18 people and 12 items, 12 people and 8 items; each person has seen half."""
+    rng = np.random.default_rng(seed)
+    events: list[tuple[Id, Id, float, int]] = []
+    for user in range(USERS):
+        own = np.arange(12) if user < 18 else np.arange(12, ITEMS)
+        for day, item in enumerate(rng.permutation(own)[: len(own) // 2]):
+            events.append((f"u{user}", f"i{item}", 1.0, day))
+    return events
+
+
+@pytest.fixture
+def block_log() -> Interactions:
+    return log_of(block_events())

@@ -1,0 +1,406 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import typer
+from conftest import block_events
+
+from palate.cli import app, example, main
+from palate.cli.settings import build_recipes, parse, read_settings
+from palate.data.interactions import Interactions
+from palate.data.readers import read_log
+from palate.errors import DataError, SettingError
+from palate.models.embedding import Embedding
+from palate.models.popularity import Popularity
+from palate.models.saved import load, load_with_log
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+FAST = ("--set", "dim=8", "--set", "epochs=3")
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def palate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command line as a terminal would, and return what it leaves."""
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["palate", *map(str, arguments)])
+        code = 0
+        capsys.readouterr()
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return Done(code, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log, a catalogue whose titles look like markup, and a model of the log."""
+    folder = tmp_path_factory.mktemp("cli")
+    rows = [f"{user},{item},{weight},{86_400 * day}" for user, item, weight, day in block_events()]
+    (folder / "log.csv").write_text("user_id,item_id,weight,timestamp\n" + "\n".join(rows) + "\n")
+    titles = [f"i{n},[b]Title {n}[/b] :smile:" for n in range(20)]
+    (folder / "items.csv").write_text("item_id,title\n" + "\n".join(titles) + "\n")
+    log = load_log(folder)
+    Embedding(dim=8, epochs=3).fit(log).save(folder / "model", log=log)
+    return folder
+
+
+def load_log(folder: Path) -> Interactions:
+    return read_log(folder / "log.csv")
+
+
+# Every command, for people and for programs
+
+
+def test_inspect(palate: Run, files: Path) -> None:
+    done = palate("inspect", files / "log.csv", "--catalogue", files / "items.csv")
+    assert (done.code, done.err) == (0, "")
+    assert "events" in done.out
+    assert "156" in done.out
+    assert "[b]Title" in done.out  # titles are shown as they are
+    facts = palate("inspect", files / "log.csv", "--json").json
+    assert (facts["events"], facts["users"], facts["items"]) == (18 * 6 + 12 * 4, 30, 20)
+    assert facts["first_day"] == "1970-01-01"
+
+
+def test_fit(palate: Run, files: Path, tmp_path: Path) -> None:
+    done = palate("fit", "embedding", files / "log.csv", "--out", tmp_path / "m", *FAST)
+    assert done.code == 0, done.err
+    assert "embedding of 20 items" in done.out
+    model, log = load_with_log(tmp_path / "m")
+    assert (model.recipe.settings()["dim"], model.recipe.settings()["epochs"]) == (8, 3)
+    assert log is not None
+    assert log.to_frame().equals(load_log(files).to_frame().select("user_id", "item_id", "weight"))
+    again = palate("fit", "popularity", files / "log.csv", "--out", tmp_path / "m", "--no-log", "--json")
+    assert again.json["settings"] == {"half_life_days": None}
+    assert load_with_log(tmp_path / "m")[1] is None
+
+
+@pytest.mark.parametrize("recipe", ["embedding", "popularity"])
+def test_fit_with_early_stop(palate: Run, files: Path, tmp_path: Path, recipe: str) -> None:
+    settings = FAST if recipe == "embedding" else ()
+    done = palate("fit", recipe, files / "log.csv", "--out", tmp_path / "m", "--early-stop", *settings)
+    assert done.code == 0, done.err
+    assert load(tmp_path / "m").recipe.named() == recipe
+
+
+@pytest.mark.parametrize("split", ["time", "last", "ratio", "users"])
+def test_evaluate(palate: Run, files: Path, split: str) -> None:
+    settings = ("--set", "embedding.dim=8", "--set", "embedding.epochs=3")
+    done = palate(
+        "evaluate", "popularity", "embedding", files / "log.csv", "--split", split, "-k", 5, "--json", *settings
+    )
+    assert done.code == 0, done.err
+    assert list(done.json["models"]) == ["popularity", "embedding"]
+    assert set(done.json["models"]["embedding"]["metrics"]) >= {"NDCG@5", "Recall@5"}
+
+
+def test_evaluate_shows_its_protocol_and_draws(palate: Run, files: Path, tmp_path: Path) -> None:
+    done = palate("evaluate", "popularity", files / "log.csv", "--split", "last", "--plot", tmp_path / "p.svg")
+    assert done.code == 0, done.err
+    assert "NDCG@10" in done.out
+    assert "split: last per user" in done.out.replace("\n", " ")
+    assert (tmp_path / "p.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_recommend_to_a_known_person(palate: Run, files: Path) -> None:
+    done = palate("recommend", files / "model", "--user", "u3", "-k", 4, "--json")
+    assert (done.code, done.err) == (0, "")
+    log = load_log(files)
+    expected = load(files / "model").recommend(log.histories(["u3"]), 4).lists()[0]
+    assert [row["item_id"] for row in done.json["items"]] == expected
+    assert done.json["known_events"] == 6
+    shown = palate("recommend", files / "model", "--user", "u3", "-k", 4, "--catalogue", files / "items.csv")
+    assert "user u3: 6 known events" in shown.out
+    assert f"[b]Title {str(expected[0])[1:]}[/b] :smile:" in shown.out
+    assert "because of" in shown.out
+
+
+def test_recommend_to_a_stranger_says_so(palate: Run, files: Path) -> None:
+    done = palate("recommend", files / "model", "--user", "nobody", "-k", 3)
+    assert done.code == 0
+    assert "user nobody: nothing known; popular with everyone" in done.out
+
+
+def test_recommend_from_a_list_of_items(palate: Run, files: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("i3\n\ni4\nunheard\n")
+    done = palate("recommend", files / "model", "--history", tmp_path / "mine.txt", "-k", 5, "--json")
+    expected = load(files / "model").recommend([["i3", "i4"]], 5).lists()[0]
+    assert [row["item_id"] for row in done.json["items"]] == expected
+    assert "1 of 3 items are unknown to the model" in done.err
+    kept = palate("recommend", files / "model", "--history", tmp_path / "mine.txt", "-k", 20, "--keep-seen", "--json")
+    assert len(kept.json["items"]) == 20
+
+
+def test_recommend_from_a_newer_log(palate: Run, files: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("who,item_id\nzoe,i3\nzoe,i4\n")
+    history = ("--history", tmp_path / "new.csv", "--read", "user=who")
+    done = palate("recommend", files / "model", "--user", "zoe", *history, "-k", 5, "--json")
+    assert done.json["known_events"] == 2
+    assert [row["item_id"] for row in done.json["items"]] == load(files / "model").recommend(
+        [["i3", "i4"]], 5
+    ).lists()[0]
+
+
+def test_recommend_without_kept_histories(palate: Run, files: Path, tmp_path: Path) -> None:
+    Popularity().fit(load_log(files)).save(tmp_path / "m")
+    done = palate("recommend", tmp_path / "m", "--user", "u1")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "error: user 'u1': the model was saved without histories; give one with --history FILE\n"
+
+
+def test_similar(palate: Run, files: Path) -> None:
+    done = palate("similar", files / "model", "--item", "i3", "-k", 4, "--json")
+    assert [row["item_id"] for row in done.json["items"]] == load(files / "model").similar_items(["i3"], 4).lists()[0]
+    shown = palate("similar", files / "model", "--item", "i3", "--catalogue", files / "items.csv")
+    assert "like [b]Title 3[/b] :smile:" in shown.out
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["inspect", "nowhere.csv"], 1, "nowhere.csv"),
+        (["inspect", "{log}", "--read", "user=who"], 1, "who"),
+        (["inspect", "{log}", "--read", "colour=red"], 1, "--read has no 'colour'; known are user, item"),
+        (["inspect", "{log}", "--read", "user"], 2, "write it as name=value"),
+        (["fit", "oracle", "{log}", "--out", "m"], 2, "'oracle' is unknown; known are"),
+        (["fit", "embedding", "{log}"], 2, "--out"),
+        (["fit", "embedding", "{log}", "--out", "m", "--set", "dims=3"], 1, "no setting 'dims'; known are"),
+        (["fit", "embedding", "{log}", "--out", "m", "--set", "dim=x"], 1, "dim='x': must be a whole number"),
+        (["fit", "embedding", "{log}", "--out", "m", "--set", "dim=0"], 1, "dim=0"),
+        (["fit", "popularity", "{log}", "--out", "{folder}"], 1, "only a bundle or an empty folder is replaced"),
+        (["evaluate", "popularity", "{log}", "--split", "sideways"], 2, "sideways"),
+        (["evaluate", "popularity", "embedding", "{log}", "--set", "dim=3"], 2, "say whose setting it is"),
+        (["evaluate", "popularity", "{log}", "--plot", "p.doc"], 2, "a picture is a .png or .svg file"),
+        (["recommend", "{folder}", "--user", "u1"], 1, "manifest.json: missing"),
+        (["recommend", "{model}"], 2, "--user"),
+        (["recommend", "{model}", "--user", "u1", "-k", "0"], 1, "k=0"),
+        (["recommend", "{model}", "--history", "nowhere.txt"], 1, "nowhere.txt"),
+        (["similar", "{model}", "--item", "zebra"], 1, "'zebra' is unknown"),
+        (["demo", "--log", "nowhere.csv"], 1, "nowhere.csv"),
+        (["dance"], 2, "dance"),
+    ],
+    ids=str,
+)
+def test_an_error_is_a_line_and_a_code(
+    palate: Run, files: Path, arguments: list[str], code: int, message: str
+) -> None:
+    places = {"log": files / "log.csv", "model": files / "model", "folder": files}
+    done = palate(*(argument.format(**places) for argument in arguments))
+    assert done.code == code
+    assert message in " ".join(done.err.split())
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+def test_a_text_file_that_is_no_text(palate: Run, files: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_bytes(b"\xff\xfe\x00")
+    done = palate("recommend", files / "model", "--history", tmp_path / "mine.txt")
+    assert done.code == 1
+    assert "item ids are written in UTF-8" in done.err
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
+def test_help_fits_a_screen(palate: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = palate(*command, "--help")
+    lines = done.out.splitlines()
+    assert done.code == 0
+    assert 5 < len(lines) <= 23
+    assert max(map(len, lines)) <= 80
+    assert "<class" not in done.out
+
+
+def test_version(palate: Run) -> None:
+    done = palate("--version")
+    assert (done.code, done.out.split()[0]) == (0, "palate")
+
+
+# Real processes
+
+
+def test_a_process_leaves_its_answer_on_stdout_alone(files: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from palate.cli import main; main()"]
+    fit = ["fit", "embedding", files / "log.csv", "--out", tmp_path / "m", "--json", *FAST]
+    done = subprocess.run([*command, *map(str, fit)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["model"] == str(tmp_path / "m")
+    failed = subprocess.run([*command, "inspect", "nowhere.csv"], capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: ")
+    assert failed.stderr.count("\n") == 1
+
+
+def test_ctrl_c_keeps_the_last_full_epoch(files: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from palate.cli import main; main()"]
+    arguments = [
+        "fit",
+        "embedding",
+        files / "log.csv",
+        "--out",
+        tmp_path / "m",
+        "--set",
+        "dim=8",
+        "--set",
+        "epochs=10000000",
+    ]
+    process = subprocess.Popen([*command, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert "156 events" in process.stderr.readline()
+    time.sleep(4)  # kernels may have to be compiled
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert "of 10000000: the last full epoch is kept" in err
+    assert len(load(tmp_path / "m").items) == 20
+
+
+def test_ctrl_c_ends_an_evaluation(files: Path) -> None:
+    command = [sys.executable, "-c", "from palate.cli import main; main()"]
+    arguments = [
+        "evaluate",
+        "embedding",
+        files / "log.csv",
+        "--set",
+        "dim=8",
+        "--set",
+        "epochs=10000000",
+        "--split",
+        "last",
+    ]
+    process = subprocess.Popen(
+        [*command, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert "156 events" in process.stderr.readline()
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert "interrupted" in err
+    assert "Traceback" not in err
+
+
+# Settings
+
+
+def test_values_are_read_as_the_fields_declare() -> None:
+    assert parse("x", "12", int) == 12
+    assert parse("x", "1e-3", float) == 0.001
+    assert parse("x", "none", float | None) is None
+    assert parse("x", "2.5", float | None) == 2.5
+    assert parse("x", "true", bool) is True
+    assert parse("x", "1,2", tuple[int, ...]) == (1, 2)
+    assert parse("x", "bpr", Literal["logistic", "bpr"]) == "bpr"
+    for text, hint, rule in (
+        ("1.5", int, "a whole number"),
+        ("yes", bool, "true or false"),
+        ("", float | None, "a number or none"),
+        ("wrap", Literal["logistic", "bpr"], "logistic or bpr"),
+    ):
+        with pytest.raises(SettingError, match=f"x='{text}': must be {rule}"):
+            parse("x", text, hint)
+
+
+def test_settings_find_their_recipe() -> None:
+    built = build_recipes(["popularity", "embedding"], ["embedding.dim=8", "popularity.half_life_days=2.5"])
+    assert built == {"popularity": Popularity(half_life_days=2.5), "embedding": Embedding(dim=8)}
+    assert build_recipes(["embedding"], ["dim=8", "embedding.epochs=2"]) == {"embedding": Embedding(dim=8, epochs=2)}
+
+
+def test_reading_settings() -> None:
+    read = read_settings(["user=a=b", "weights=view:1,add:to:cart:2.5", "min_weight=4"])
+    assert read == {"user": "a=b", "weights": {"view": 1.0, "add:to:cart": 2.5}, "min_weight": 4.0}
+
+
+# The demo and its data
+
+
+def test_demo_on_another_log(palate: Run, files: Path) -> None:
+    log = ("--log", files / "log.csv", "--catalogue", files / "items.csv")
+    told = palate("demo", *log)
+    assert told.code == 0, told.err
+    for heading in ("The log", "The past to learn from", "Learning a vector", "How well it guesses", "Three people"):
+        assert heading in told.out
+    answer = palate("demo", *log, "--json").json
+    assert set(answer) == {"log", "split", "fit", "evaluation", "people"}
+    assert all(len(person["items"]) <= 10 for person in answer["people"])
+
+
+def test_the_checkout_has_the_data() -> None:
+    assert example.movielens() == (
+        ROOT / "examples/movielens-small/ratings.csv.gz",
+        ROOT / "examples/movielens-small/movies.csv.gz",
+    )
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As from a wheel: no checkout, an empty cache, and an archive to fetch."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in ("ratings.csv", "movies.csv", "README.txt"):
+            file.writestr(f"ml-latest-small/{name}", name)
+    (tmp_path / "archive.zip").write_bytes(archive.getvalue())
+    monkeypatch.setattr(example, "FOLDER", Path("elsewhere"))
+    monkeypatch.setattr(example, "ARCHIVE", (tmp_path / "archive.zip").as_uri())
+    monkeypatch.setattr(example, "SHA256", hashlib.sha256(archive.getvalue()).hexdigest())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_the_data_is_fetched_once(installed: Path) -> None:
+    ratings, movies = example.movielens()
+    assert ratings.read_text() == "ratings.csv"
+    assert movies.parent == installed / "cache/palate/ml-latest-small"
+    (installed / "archive.zip").unlink()
+    assert example.movielens() == (ratings, movies)
+    assert [path.name for path in (installed / "cache/palate").iterdir()] == ["ml-latest-small"]
+
+
+def test_another_archive_is_refused(installed: Path) -> None:
+    (installed / "archive.zip").write_bytes(b"something else")
+    with pytest.raises(DataError, match=r"its sha256 is .* show your own log with --log FILE"):
+        example.movielens()
+    assert not (installed / "cache/palate").exists()
+
+
+@pytest.mark.usefixtures("installed")
+def test_without_a_network_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(example, "ARCHIVE", "http://127.0.0.1:9/ml-latest-small.zip")
+    with pytest.raises(DataError, match=r"cannot be fetched: .* show your own log with --log FILE"):
+        example.movielens()

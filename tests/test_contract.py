@@ -1,0 +1,295 @@
+"""What every recipe promises; a new one needs an entry in FAST and in BAD, and nothing else."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ITEMS, USERS, block_events, log_of
+
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.vocabulary import Id, Vocabulary
+from palate.errors import DataError, SettingError
+from palate.models import base
+from palate.models.base import Model, Recipe
+from palate.models.embedding import LOSSES, Embedding
+from palate.models.popularity import Popularity
+from palate.models.saved import RECIPES, load
+
+# Settings that fit in a moment.
+FAST: list[Recipe] = [
+    *(Embedding(dim=8, loss=loss, l2=0.1, learning_rate=0.1, epochs=60, threads=1) for loss in LOSSES[:2]),
+    Embedding(dim=8, loss="logistic", l2=0.003, negatives=2, epochs=120, threads=1),
+    Embedding(dim=8, loss="bpr", l2=0.1, epochs=60, threads=1),
+    Popularity(),
+    Popularity(half_life_days=2),
+]
+# One setting a time outside its range.
+BAD: list[tuple[type[Recipe], dict[str, Any]]] = [
+    *((Embedding, {name: 0}) for name in ("dim", "negatives", "epochs", "learning_rate", "init_std", "threads")),
+    *((Embedding, {name: -0.5}) for name in ("l2", "alpha", "user_power", "learning_rate")),
+    *((Embedding, {name: float("nan")}) for name in ("l2", "alpha", "user_power", "learning_rate", "init_std")),
+    *((Embedding, {name: "best"}) for name in ("loss", "sampler")),
+    *((Embedding, {"seed": seed}) for seed in (-1, 2**63)),
+    (Popularity, {"half_life_days": 0}),
+    (Popularity, {"half_life_days": -1}),
+    (Popularity, {"half_life_days": float("nan")}),
+]
+
+every_recipe = pytest.mark.parametrize("recipe", FAST, ids=lambda recipe: getattr(recipe, "loss", str(recipe)))
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[Recipe, Model]:
+    log = log_of(block_events())
+    return {recipe: recipe.fit(log) for recipe in FAST}
+
+
+@pytest.fixture
+def model(recipe: Recipe, models: dict[Recipe, Model]) -> Model:
+    return models[recipe]
+
+
+def test_every_recipe_is_here() -> None:
+    assert {type(recipe) for recipe in FAST} == set(RECIPES)
+    assert {recipe for recipe, _ in BAD} == set(RECIPES)
+
+
+# Settings
+
+
+@pytest.mark.parametrize(("recipe", "bad"), BAD, ids=str)
+def test_a_bad_setting_is_named(recipe: type[Recipe], bad: dict[str, Any]) -> None:
+    (name,) = bad
+    with pytest.raises(SettingError, match=name):
+        recipe(**bad)
+
+
+@every_recipe
+def test_recipes_and_models_never_change(recipe: Recipe, model: Model) -> None:
+    for thing in (recipe, model):
+        for field in fields(thing):  # type: ignore[arg-type]
+            with pytest.raises(FrozenInstanceError):
+                setattr(thing, field.name, None)
+    kept = model.recipe.settings()  # None may stand for a default that the fit chose
+    assert {name: value for name, value in recipe.settings().items() if value not in (None, kept[name])} == {}
+    assert type(recipe)(**recipe.settings()) == recipe
+
+
+# Quality: two groups of people who never meet
+
+
+@every_recipe
+def test_the_answer_is_known(recipe: Recipe, model: Model, block_log: Interactions) -> None:
+    """A third of the catalogue is from the wrong group; half of the own group was seen."""
+    if isinstance(recipe, Popularity):
+        pytest.skip("popularity shows the same to both groups")
+    for user, shown in zip(block_log.users.ids, model.recommend(block_log.histories(), 4).lists(), strict=True):
+        own = range(12) if int(user[1:]) < 18 else range(12, ITEMS)
+        assert {int(str(item)[1:]) for item in shown} <= set(own), user
+
+
+# What may be in a list
+
+
+@every_recipe
+def test_seen_items_are_left_out_unless_kept(model: Model, block_log: Interactions) -> None:
+    histories = block_log.histories()
+    seen = [set(row) for row in lists_of(histories)]
+    for own, shown in zip(seen, model.recommend(histories, ITEMS).lists(), strict=True):
+        assert set(shown) == set(block_log.items.ids) - own
+    for shown in model.recommend(histories, ITEMS, keep_seen=True).lists():
+        assert set(shown) == set(block_log.items.ids)
+
+
+@every_recipe
+def test_only_and_exclude(model: Model) -> None:
+    ask: list[list[Id]] = [["i0", "i1"], []]
+    first, second = model.recommend(ask, only=["i0", "i5", "i6", "i13", "?"], exclude=["i6", "?"]).lists()
+    assert set(first) == {"i5", "i13"}
+    assert set(second) == {"i0", "i5", "i13"}
+    assert model.recommend(ask, only=[]).lists() == [[], []]
+
+
+@every_recipe
+def test_a_long_k_gives_a_short_list_without_padding(model: Model) -> None:
+    answer = model.recommend([["i0"], []], 1000)
+    assert [len(row) for row in answer.lists()] == [ITEMS - 1, ITEMS]
+    assert answer.to_frame().height == 2 * ITEMS - 1
+    assert answer.to_frame()["item_id"].null_count() == 0
+
+
+@every_recipe
+@pytest.mark.parametrize("k", [0, -3])
+def test_k_is_at_least_one(model: Model, k: int) -> None:
+    with pytest.raises(SettingError, match=f"k={k}"):
+        model.recommend([[]], k)
+
+
+@every_recipe
+def test_a_person_without_history_gets_an_answer(model: Model) -> None:
+    (shown,) = model.recommend([[]], 5).lists()
+    assert len(set(shown)) == 5
+    assert model.recommend([["never", "heard"]], 5).lists() == [shown]
+    assert model.recommend([], 5).lists() == []
+
+
+@every_recipe
+def test_unknown_items_of_a_history_are_ignored(model: Model) -> None:
+    assert model.recommend([["?", "i3", "!", "i4"]], 6).lists() == model.recommend([["i3", "i4"]], 6).lists()
+
+
+@every_recipe
+def test_who_has_seen_everything_gets_an_empty_list(model: Model) -> None:
+    assert model.recommend([[f"i{n}" for n in range(ITEMS)]], 3).lists() == [[]]
+
+
+# Scores
+
+
+@every_recipe
+def test_scores_have_a_shape_and_are_finite(model: Model, block_log: Interactions) -> None:
+    scores = model.scores(block_log.histories().on(model.items))
+    assert scores.shape == (USERS, ITEMS)
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+
+
+@every_recipe
+def test_the_ranking_is_the_order_of_the_scores(model: Model, block_log: Interactions) -> None:
+    histories = block_log.histories()
+    scores = model.scores(histories.on(model.items))
+    answer = model.recommend(histories, ITEMS, keep_seen=True)
+    shown = np.take_along_axis(scores, answer.item.astype(np.int64), axis=1)
+    np.testing.assert_allclose(answer.score, shown, rtol=1e-5, atol=1e-6)
+    assert (np.diff(answer.score, axis=1) <= 0).all()
+
+
+@every_recipe
+@pytest.mark.parametrize("block", [1, 3 * ITEMS, 7 * ITEMS + 1])
+def test_the_size_of_blocks_changes_nothing(
+    model: Model, block_log: Interactions, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    whole = model.recommend(block_log.histories(), 6)
+    monkeypatch.setattr(base, "BLOCK_SCORES", block)
+    parts = model.recommend(block_log.histories(), 6)
+    assert parts.lists() == whole.lists()
+    np.testing.assert_allclose(parts.score, whole.score, rtol=1e-5, atol=1e-6)
+
+
+@every_recipe
+def test_histories_may_come_from_another_log(model: Model) -> None:
+    foreign = Vocabulary.of(["elsewhere", "i4", "i3", "i19"])
+    there = Histories.of(foreign, [["i3", "elsewhere", "i4"], ["i19"]])
+    here = model.recommend([["i3", "i4"], ["i19"]], 8)
+    assert model.recommend(there, 8).lists() == here.lists()
+
+
+@every_recipe
+def test_explanations_come_from_the_history(model: Model) -> None:
+    parts = model.explain(["i0", "?", "i1"], "i2")
+    assert {item for item, _ in parts} <= {"i0", "i1"}
+    assert [value for _, value in parts] == sorted((value for _, value in parts), reverse=True)
+    assert model.explain([], "i2") == []
+
+
+# Logs of every kind
+
+
+@every_recipe
+def test_ids_of_every_kind(recipe: Recipe) -> None:
+    names = ["café", "寿司", "😀", "a/b", 'q"uote', "tab\t", " "]
+    texts: list[tuple[Id, Id, float, int]] = [(f"ü{n % 5}", name, 1, n) for n, name in enumerate(names * 2)]
+    numbers: list[tuple[Id, Id, float, int]] = [(-n % 5, 10**12 + n % 7, 1, n) for n in range(20)]
+    for events in (texts, numbers):
+        log = log_of(events)
+        frame = recipe.fit(log).recommend(log.histories(), 3, keep_seen=True).to_frame()
+        assert frame["item_id"].dtype == log.items.ids.dtype
+        assert set(frame["item_id"]) <= set(log.items.ids)
+        assert set(frame["user_id"]) == set(log.users.ids)
+
+
+@every_recipe
+def test_one_user_and_one_item(recipe: Recipe) -> None:
+    alone = recipe.fit(log_of([("u", "i", 1, 0)]))
+    assert alone.recommend([[], ["i"]]).lists() == [["i"], []]
+    one_user = recipe.fit(log_of([("u", f"i{n}", 1, n) for n in range(5)]))
+    assert len(one_user.recommend([["i0"]]).lists()[0]) == 4
+    one_item = recipe.fit(log_of([(f"u{n}", "i", 1, n) for n in range(5)]))
+    assert one_item.recommend([[]]).lists() == [["i"]]
+
+
+@every_recipe
+def test_repeated_and_weightless_events(recipe: Recipe) -> None:
+    events = block_events()
+    log = log_of([*events, *events[:40], *((user, item, 0.0, day) for user, item, _, day in events[:20])])
+    model = recipe.fit(log)
+    histories = log.histories()
+    assert np.isfinite(model.scores(histories.on(model.items))).all()
+    for seen, shown in zip(lists_of(histories), model.recommend(histories, ITEMS).lists(), strict=True):
+        assert not set(seen) & set(shown)
+        assert len(set(shown)) == len(shown)
+
+
+@every_recipe
+def test_a_log_without_weight_is_refused(recipe: Recipe) -> None:
+    for log in (log_of([]), log_of([("u", "i", 0, 0)])):
+        with pytest.raises(DataError, match="nothing to learn from"):
+            recipe.fit(log)
+
+
+@every_recipe
+def test_fitting_leaves_the_log_as_it_is(recipe: Recipe) -> None:
+    log = log_of(block_events())
+    before = log.to_frame()
+    for array in (log.start, log.item, log.weight, log.timestamp):
+        assert array is not None
+        array.flags.writeable = False
+    recipe.fit(log)
+    assert log.to_frame().equals(before)
+
+
+@every_recipe
+def test_a_recipe_fits_again_and_to_another_log(recipe: Recipe, model: Model, block_log: Interactions) -> None:
+    histories = block_log.histories()
+    other = log_of([("u", "x", 1, 0), ("u", "y", 1, 1), ("v", "x", 1, 2)])
+    assert set(recipe.fit(other).items.ids) == {"x", "y"}
+    again = recipe.fit(block_log)  # same seed, same answer
+    np.testing.assert_array_equal(again.scores(histories), model.scores(histories.on(model.items)))
+
+
+# Save, load, threads
+
+
+@every_recipe
+def test_a_loaded_model_answers_the_same(model: Model, block_log: Interactions, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert loaded.recipe == model.recipe
+    known, new = block_log.histories(), Histories.of(block_log.items, [["i0", "i5"], [], ["i19"]])
+    for ask in (known, new):
+        np.testing.assert_array_equal(loaded.scores(loaded.histories(ask)), model.scores(model.histories(ask)))
+        assert loaded.recommend(ask, 7).lists() == model.recommend(ask, 7).lists()
+
+
+@every_recipe
+def test_threads_share_a_model(model: Model, block_log: Interactions) -> None:
+    histories = block_log.histories()
+    alone = [model.recommend(histories.block(n, n + 1), 5).lists() for n in range(USERS)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(
+            pool.map(lambda n: model.recommend(histories.block(n, n + 1), 5).lists(), list(range(USERS)) * 4)
+        )
+    assert together == alone * 4
+
+
+def lists_of(histories: Histories) -> list[list[Id]]:
+    """Item ids of each history."""
+    start = histories.rows.start
+    ids = histories.items.names(histories.rows.column).to_list()
+    return [ids[start[b] : start[b + 1]] for b in range(len(histories))]

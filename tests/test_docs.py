@@ -1,0 +1,104 @@
+"""The docs are run: code blocks, commands, links, settings."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from palate.cli import app
+from palate.models.saved import RECIPES
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ALL_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "examples/movielens-small/README.md"]
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def blocks(page: Path, *languages: str) -> Iterator[tuple[int, str]]:
+    """Line and text of each fenced block in one of these languages."""
+    text = page.read_text(encoding="utf-8")
+    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.M | re.S):
+        if match[1] in languages:
+            yield text[: match.start(2)].count("\n") + 1, match[2]
+
+
+@every_page
+def test_python_blocks_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for line, code in blocks(page, "python"):
+        exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)  # errors name the line of the page
+
+
+def commands_of(page: Path) -> Iterator[str]:
+    for _, text in blocks(page, "console", "bash"):
+        yield from (
+            line.removeprefix("$ ") for line in text.splitlines() if line.removeprefix("$ ").startswith("palate ")
+        )
+
+
+@every_page
+def test_commands_parse(page: Path) -> None:
+    for line in commands_of(page):
+        _, name, *arguments = shlex.split(line)
+        COMMANDS[name].make_context(name, arguments)
+
+
+def test_there_are_commands_to_parse() -> None:
+    assert sum(len(list(commands_of(page))) for page in PAGES) >= 10
+
+
+def section(name: str) -> str:
+    text = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    found = re.search(rf"^## palate {name}\b.*?(?=^## |\Z)", text, re.M | re.S)
+    return found[0] if found else ""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_documented(name: str) -> None:
+    documented = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section(name)))
+    options = {option for parameter in COMMANDS[name].params for option in parameter.opts if option.startswith("-")}
+    assert options - {"--help"} <= documented
+    assert documented - options <= {"--user"}, "options that do not exist"
+
+
+def test_no_other_command_is_documented() -> None:
+    text = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^## palate (\w+)", text, re.M)) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.__name__)
+def test_every_setting_is_documented_with_its_default(recipe: type) -> None:
+    text = (ROOT / "docs/models.md").read_text(encoding="utf-8")
+    for field in fields(recipe):
+        default = str(field.default).replace("|", "\\|")
+        assert re.search(rf"^\| `{field.name}` \| `{re.escape(default)}` \|", text, re.M), (field.name, default)
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path) if path else page
+        assert there.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.M)
+            assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, target
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= set(
+        re.findall(r"\]\(([\w-]+\.md)", index)
+    )

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from conftest import log_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
+from palate.data.vocabulary import Id, Vocabulary
+from palate.errors import DataError
+
+EVENTS = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 8), st.sampled_from([0.5, 1.0, 2.0]), st.integers(0, 4)), max_size=40
+)
+
+
+def small() -> Interactions:
+    events: list[tuple[Id, Id, float, int]] = [
+        ("ann", "x", 1, 3),
+        ("bob", "y", 2, 1),
+        ("ann", "y", 3, 1),
+        ("ann", "x", 4, 3),
+        ("bob", "z", 5, 0),
+    ]
+    return log_of(events)
+
+
+@given(EVENTS)
+def test_events_are_grouped_by_user_in_time_order(events: list[tuple[int, int, float, int]]) -> None:
+    log = log_of([*events])
+    order = list(dict.fromkeys(user for user, *_ in events))
+    expected = sorted(events, key=lambda event: (order.index(event[0]), event[3]))  # stable, as in the file
+    frame = log.to_frame()
+    assert frame.select("user_id", "item_id", "weight").rows() == [event[:3] for event in expected]
+    assert (frame["timestamp"].dt.epoch("d") == pl.Series([event[3] for event in expected])).all()
+
+
+def test_a_log_says_its_size() -> None:
+    assert repr(small()) == "Interactions(5 events, 2 users, 3 items)"
+    assert len(small()) == 5
+    assert small().item_counts().tolist() == [2, 2, 1]
+
+
+def test_without_times_the_order_of_the_file_stays() -> None:
+    ids = Vocabulary.of(["a", "b"])
+    log = Interactions.of(ids, ids, np.array([1, 0, 1], np.int32), np.array([1, 1, 0], np.int32))
+    assert log.to_frame().rows() == [("a", "b", 1.0), ("b", "b", 1.0), ("b", "a", 1.0)]
+
+
+def test_event_types_follow_their_events() -> None:
+    ids = Vocabulary.of(["a", "b"])
+    user, item = np.array([1, 0, 1], np.int32), np.array([1, 1, 0], np.int32)
+    log = Interactions.of(ids, ids, user, item, event=np.array([0, 1, 1], np.int16), event_types=("view", "buy"))
+    assert log.to_frame()["event_type"].to_list() == ["buy", "view", "buy"]
+    assert log.select(np.array([False, True, True])).to_frame()["event_type"].to_list() == ["view", "buy"]
+
+
+@given(EVENTS)
+def test_the_matrix_adds_up_repeated_events(events: list[tuple[int, int, float, int]]) -> None:
+    log = log_of([*events])
+    expected = np.zeros((len(log.users), len(log.items)), np.float32)
+    for user, item, weight, _ in events:
+        expected[log.users.code(user), log.items.code(item)] += weight
+    np.testing.assert_array_equal(log.matrix().toarray(), expected)
+    assert len(log) == len(events)  # and leaves the log as it is
+
+
+def test_histories_in_the_order_asked_for() -> None:
+    histories = small().histories(["bob", "nobody", "ann", "bob"])
+    assert histories.users.to_list() == ["bob", "nobody", "ann", "bob"]
+    assert histories.rows.lengths.tolist() == [2, 0, 3, 2]
+    assert histories.items.names(histories.rows.column).to_list() == ["z", "y", "y", "x", "x", "z", "y"]
+    assert histories.rows.weight.tolist() == [5, 2, 3, 1, 4, 5, 2]
+    assert small().histories().users.to_list() == ["ann", "bob"]
+
+
+def test_histories_move_to_other_items() -> None:
+    moved = small().histories(["ann", "bob"]).on(Vocabulary.of(["w", "y"]))
+    assert moved.rows.lengths.tolist() == [1, 1]
+    assert moved.rows.column.tolist() == [1, 1]
+    assert moved.rows.weight.tolist() == [3, 2]
+
+
+def test_histories_of_plain_lists() -> None:
+    items = Vocabulary.of(["x", "y", "z"])
+    histories = Histories.of(items, [["z", "?", "x"], [], ["y"]], weights=[[1, 9, 2], [], [3]])
+    assert histories.users.to_list() == [0, 1, 2]
+    assert histories.rows.lengths.tolist() == [2, 0, 1]
+    assert histories.rows.column.tolist() == [2, 0, 1]
+    assert histories.rows.weight.tolist() == [1, 2, 3]
+    assert len(Histories.of(items, [])) == 0
+
+
+def test_a_block_of_histories() -> None:
+    whole = small().histories(["bob", "nobody", "ann", "bob"])
+    block = whole.block(1, 3)
+    assert block.users.to_list() == ["nobody", "ann"]
+    assert block.rows.start.tolist() == [0, 0, 3]
+    assert block.items.names(block.rows.column).to_list() == ["y", "x", "x"]
+
+
+@given(EVENTS, st.integers(0, 2**20))
+def test_select_drops_users_and_items_without_events(events: list[tuple[int, int, float, int]], seed: int) -> None:
+    log = log_of([*events])
+    kept = np.random.default_rng(seed).random(len(log)) < 0.5
+    part = log.select(kept)
+    assert part.to_frame().equals(log.to_frame().filter(kept))
+    assert set(part.users.ids) == set(part.to_frame()["user_id"])
+    assert set(part.items.ids) == set(part.to_frame()["item_id"])
+    assert part.start[-1] == len(part)
+
+
+def test_fingerprints_tell_pairs_and_not_their_order() -> None:
+    start = np.array([0, 2, 4, 6, 8, 8], np.int64)
+    column = np.array([1, 2, 2, 1, 1, 2, 2, 2], np.int32)
+    weight = np.array([1, 1, 1, 1, 1, 2, 1, 1], np.float32)
+    prints = Ragged(start, column, weight).fingerprints()
+    assert prints[0] == prints[1]
+    assert len(set(prints.tolist())) == 4
+    assert prints[4] == 0
+
+
+def test_ragged_parts_must_agree() -> None:
+    with pytest.raises(DataError, match="1 columns, 1 weights and an end at 2; the three must agree"):
+        Ragged(np.array([0, 2], np.int64), np.zeros(1, np.int32), np.zeros(1, np.float32))

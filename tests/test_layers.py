@@ -1,0 +1,144 @@
+"""The arrows of the code point one way. The order of the rooms is this list; `docs/index.md` shows the same."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+# A file imports from its own room and the rooms above it.
+ROOMS = [
+    "errors",
+    "arrays",
+    "kernels",
+    "data",
+    "store",
+    "encoders",
+    "models",
+    "evaluation",
+    "choosing",
+    "ranking",
+    "privacy",
+    "live",
+    "serve",
+    "cluster",
+    "cli",
+]
+# Within data/, a file imports from the files above it.
+DATA = [
+    *("vocabulary", "ragged", "histories", "interactions"),
+    *("batch", "columns", "coder", "delimited", "jsonlines", "sources", "values", "faults", "catalogue", "readers"),
+    *("splits", "rankings"),
+]
+# Optional packages, and the only files that may import them.
+HOMES = {
+    "matplotlib": {"palate.evaluation.picture"},
+    "pandas": {"palate.data.sources"},
+    "pyarrow": {"palate.data.sources"},
+    "torch": {"palate.models.autoencoder", "palate.models.transformer"},
+    "sentence_transformers": {"palate.encoders.text"},
+}
+ROOT = Path(__file__).parents[1]
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "palate").rglob("*.py"))
+}
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Modules a file imports, anywhere in it, with the line; `from a import b` may name the module a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield (whole if whole in FILES else str(node.module)), node.lineno
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+def faults(module: str, source: str) -> list[str]:
+    """What a file breaks, one line each."""
+    found = []
+    for target, line in imports(ast.parse(source)):
+        place = f"{module}, line {line}: imports {target}"
+        top = target.split(".")[0]
+        if top in HOMES and module not in HOMES[top]:
+            found.append(f"{place}; only {', '.join(sorted(HOMES[top]))} may")
+        if top != "palate":
+            continue
+        if target == "palate":
+            found.append(f"{place}; the package's own front is for users")
+        elif ROOMS.index(room(target)) > ROOMS.index(room(module)):
+            found.append(f"{place}, an upward arrow")
+        elif room(target) == room(module) == "data" and DATA.index(name(target)) > DATA.index(name(module)):
+            found.append(f"{place}, an upward arrow within data/")
+    return found
+
+
+def name(module: str) -> str:
+    return module.split(".")[-1]
+
+
+@pytest.mark.parametrize("module", [module for module in FILES if module != "palate"])
+def test_arrows_point_one_way(module: str) -> None:
+    assert faults(module, FILES[module].read_text()) == []
+
+
+def test_every_room_is_in_the_list() -> None:
+    assert {room(module) for module in FILES if module != "palate"} <= set(ROOMS)
+    assert {name(module) for module in FILES if module.startswith("palate.data.")} <= set(DATA)
+
+
+def cycle(arrows: dict[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_file_imports_itself_through_others() -> None:
+    arrows = {
+        module: {target for target, _ in imports(ast.parse(path.read_text())) if target.startswith("palate.")}
+        for module, path in FILES.items()
+    }
+    assert sum(map(len, arrows.values())) > 10
+    assert cycle(arrows) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "fault"),
+    [
+        ("palate.errors", "from palate.arrays import Ints", "an upward arrow"),
+        ("palate.store.bundles", "import palate.models.base", "an upward arrow"),
+        ("palate.models.base", "def f():\n    from palate.cli import app", "an upward arrow"),
+        ("palate.data.ragged", "from palate.data.splits import Split", "an upward arrow within data/"),
+        ("palate.models.base", "from palate import load", "the package's own front is for users"),
+        ("palate.models.base", "def f():\n    import pandas as pd", "only palate.data"),
+        ("palate.models.embedding", "from torch.nn import Linear", "only palate.models"),
+    ],
+)
+def test_the_check_itself_finds_faults(module: str, source: str, fault: str) -> None:
+    assert len(faults(module, source)) == 1
+    assert fault in faults(module, source)[0]
+
+
+def test_the_cycle_check_finds_one() -> None:
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert not cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+
+
+def test_importing_palate_loads_no_optional_package() -> None:
+    code = f"import sys, palate, palate.cli; print([p for p in {list(HOMES)} if p in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,217 @@
+"""Metrics against ranx and against loops written from the definitions; intervals against known distributions."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from palate.arrays import Bools, Doubles, Ints, Longs
+from palate.evaluation.intervals import MOST_UNITS, bootstrap, paired
+from palate.evaluation.metrics import (
+    METRICS,
+    average_precision,
+    coverage,
+    gini,
+    ndcg,
+    novelty,
+    per_user,
+    reciprocal_rank,
+)
+from palate.kernels.hits import find_hits, first_mentions
+from palate.kernels.topk import select_top
+
+USERS, ITEMS = 30, 20
+RANX = {
+    "NDCG": "ndcg",
+    "Recall": "recall",
+    "Precision": "precision",
+    "MAP": "map",
+    "MRR": "mrr",
+    "HitRate": "hit_rate",
+}
+
+
+def by_hand(ranking: Sequence[int], relevant: set[int], k: int) -> dict[str, float]:
+    """Every metric of one list, by loops; `ranking` may be shorter than k."""
+    found, gain, sum_of_precisions, first = 0, 0.0, 0.0, 0.0
+    for place, item in enumerate(ranking[:k], start=1):
+        if item in relevant:
+            found += 1
+            gain += 1 / math.log2(place + 1)
+            sum_of_precisions += found / place
+            first = first or 1 / place
+    ideal = sum(1 / math.log2(place + 1) for place in range(1, min(k, len(relevant)) + 1))
+    return {
+        "NDCG": gain / ideal,
+        "Recall": found / len(relevant),
+        "Precision": found / k,
+        "MAP": sum_of_precisions / len(relevant),
+        "MRR": first,
+        "HitRate": float(found > 0),
+    }
+
+
+def quiz(seed: int) -> tuple[Ints, list[set[int]]]:
+    """Rankings (30, 20) of tied scores in our order, some cut short, and 1 to 12 relevant items of each user."""
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 6, (USERS, ITEMS)).astype(np.float32)  # many ties
+    item, _ = select_top(scores, np.ones(ITEMS, np.bool_), ITEMS)
+    for user in range(USERS):
+        item[user, rng.integers(1, ITEMS + 1) :] = -1
+    relevant = [{int(i) for i in rng.choice(ITEMS, rng.integers(1, 13), replace=False)} for _ in range(USERS)]
+    return item, relevant
+
+
+def table_of(item: Ints, relevant: list[set[int]]) -> tuple[Bools, Longs]:
+    lengths = np.array([len(row) for row in relevant])
+    start = np.append(0, np.cumsum(lengths)).astype(np.int64)
+    column = np.array([i for row in relevant for i in row], np.int32)
+    return find_hits(item, start, column, ITEMS), lengths
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 20])
+@pytest.mark.parametrize("seed", range(3))
+def test_parity_with_loops(seed: int, k: int) -> None:
+    item, relevant = quiz(seed)
+    found = per_user(*table_of(item, relevant), [k])
+    for user in range(USERS):
+        expected = by_hand([int(i) for i in item[user] if i >= 0], relevant[user], k)
+        for name, value in expected.items():
+            assert found[f"{name}@{k}"][user] == pytest.approx(value, abs=1e-12), name
+
+
+def test_parity_with_ranx() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from ranx import Qrels, Run
+        from ranx import evaluate as ranx_evaluate
+
+        item, relevant = quiz(7)
+        users = [f"{user:02}" for user in range(USERS)]
+        run = {
+            user: {f"i{i}": 1 / place for place, i in enumerate(row[row >= 0], 1)}
+            for user, row in zip(users, item, strict=True)
+        }
+        judged = {user: {f"i{i}": 1 for i in row} for user, row in zip(users, relevant, strict=True)}
+        names = [f"{name}@{k}" for name in RANX.values() for k in (1, 5, 10, 20)]
+        expected = ranx_evaluate(Qrels(judged), Run(run), names, return_mean=False)
+    found = per_user(*table_of(item, relevant), (1, 5, 10, 20))
+    for name, theirs in RANX.items():
+        for k in (1, 5, 10, 20):
+            np.testing.assert_allclose(
+                found[f"{name}@{k}"], expected[f"{theirs}@{k}"], rtol=0, atol=1e-9, err_msg=name
+            )
+
+
+def test_ties_go_to_the_lower_row() -> None:
+    item, _ = select_top(np.array([[1, 3, 3, 1]], np.float32), np.ones(4, np.bool_), 4)
+    assert item.tolist() == [[1, 2, 0, 3]]
+
+
+tables = st.integers(1, 12).flatmap(lambda k: arrays(np.bool_, st.tuples(st.integers(1, 5), st.just(k))))
+
+
+@settings(max_examples=200, deadline=None)
+@given(tables, st.integers(0, 30))
+def test_metrics_stay_between_0_and_1(hits: Bools, beyond: int) -> None:
+    relevant = np.maximum(hits.sum(1) + beyond, 1)
+    for name, metric in METRICS.items():
+        values = metric(hits, relevant)
+        assert values.shape == (len(hits),)
+        assert (values >= 0).all(), name
+        assert (values <= 1 + 1e-12).all(), name
+
+
+@given(st.integers(1, 30), st.integers(1, 30))
+def test_a_perfect_ranking_is_worth_1(k: int, n: int) -> None:
+    hits = (np.arange(k) < n)[None]
+    relevant = np.array([n])
+    assert ndcg(hits, relevant)[0] == pytest.approx(1)
+    assert reciprocal_rank(hits, relevant)[0] == 1
+    # Recall and MAP divide by all relevant items, also those that k has no room for.
+    assert average_precision(hits, relevant)[0] == pytest.approx(min(1, k / n))
+    assert METRICS["Recall"](hits, relevant)[0] == pytest.approx(min(1, k / n))
+
+
+@settings(max_examples=200, deadline=None)
+@given(tables, st.data())
+def test_a_hit_moved_up_never_costs(hits: Bools, data: st.DataObject) -> None:
+    below, above = np.flatnonzero(hits[0]), np.flatnonzero(~hits[0])
+    pairs = [(h, e) for h in below for e in above if e < h]
+    if not pairs:
+        return
+    hit, empty = data.draw(st.sampled_from(pairs))
+    better = hits[:1].copy()
+    better[0, [hit, empty]] = better[0, [empty, hit]]
+    relevant = hits[:1].sum(1)
+    for metric in METRICS.values():
+        assert metric(better, relevant)[0] >= metric(hits[:1], relevant)[0] - 1e-12
+    assert ndcg(better, relevant)[0] > ndcg(hits[:1], relevant)[0]
+    assert average_precision(better, relevant)[0] > average_precision(hits[:1], relevant)[0]
+
+
+rows_of_items = st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=12), min_size=1, max_size=6)
+
+
+def ragged(rows: list[list[int]]) -> tuple[Longs, Ints]:
+    start = np.append(0, np.cumsum([len(row) for row in rows])).astype(np.int64)
+    return start, np.array([i for row in rows for i in row], np.int32)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows_of_items, st.data())
+def test_first_mentions_are_the_new_distinct_items(rows: list[list[int]], data: st.DataObject) -> None:
+    known = [data.draw(st.lists(st.integers(0, ITEMS - 1), max_size=6)) for _ in rows]
+    first = first_mentions(*ragged(rows), *ragged(known), ITEMS)
+    expected = [
+        i not in row[:n] and i not in old for row, old in zip(rows, known, strict=True) for n, i in enumerate(row)
+    ]
+    assert first.tolist() == expected
+
+
+def test_exposure_by_hand() -> None:
+    shown = np.array([0, 6, 2, 0])
+    assert coverage(shown) == 0.5
+    pairs = sum(abs(a - b) for a in shown for b in shown)  # the definition: half the relative mean difference
+    assert gini(shown) == pytest.approx(pairs / (2 * 4 * 8) * 4 / 3)
+    assert gini(np.array([5, 5, 5])) == 0
+    assert gini(np.array([0, 0, 9])) == 1
+    assert novelty(shown, np.array([8, 4, 0, 4])) == pytest.approx((6 * 2 + 2 * 4) / 8)
+    nothing = np.zeros(3, np.int64)
+    assert (coverage(nothing), gini(nothing), novelty(nothing, nothing + 1)) == (0, 0, 0)
+
+
+def test_intervals_cover_the_true_mean_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.exponential(2.0, (400, 600))  # 600 experiments with 400 users each
+    low, high = bootstrap(values).T
+    covered = np.mean((low <= 2) & (high >= 2))
+    assert 0.91 < covered < 0.97
+    expected = 2 * 1.96 * values.std(0) / np.sqrt(400)
+    np.testing.assert_allclose(np.mean((high - low) / expected), 1, atol=0.03)
+
+
+def test_intervals_of_many_users_are_as_wide_as_theory_says() -> None:
+    values = np.random.default_rng(1).exponential(2.0, (3 * MOST_UNITS + 17, 4))
+    low, high = bootstrap(values).T
+    np.testing.assert_allclose(high - low, 2 * 1.96 * values.std(0) / np.sqrt(len(values)), rtol=0.12)
+    assert ((low < values.mean(0)) & (values.mean(0) < high)).all()
+
+
+def test_a_pair_is_compared_user_by_user() -> None:
+    rng = np.random.default_rng(2)
+    base: Doubles = rng.random(200)
+    gain = paired(base + 0.01 + 0.02 * rng.standard_normal(200), base)
+    assert gain.clear
+    assert gain.low < gain.mean < gain.high
+    assert gain.high - gain.low < 0.01  # far narrower than the interval of either mean, about 0.08
+    assert str(gain).endswith(" *")
+    assert not paired(base, base).clear
+    assert paired(base, base + 0.1).clear

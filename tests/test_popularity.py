@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import log_of
+
+from palate.data.interactions import Interactions
+from palate.data.vocabulary import Vocabulary
+from palate.errors import SettingError
+from palate.models.popularity import Popularity
+
+
+def test_scores_are_the_sums_of_weights() -> None:
+    log = log_of([("ann", "x", 1, 0), ("bob", "y", 4, 0), ("cem", "x", 2, 0), ("cem", "x", 0.5, 9)])
+    answer = Popularity().fit(log).recommend([[]])
+    assert answer.lists() == [["y", "x"]]
+    assert answer.score.tolist() == [[4, 3.5]]
+
+
+def test_an_event_counts_half_after_a_half_life() -> None:
+    log = log_of([("ann", "old", 3, 0), ("bob", "older", 8, -10), ("cem", "new", 1, 10), ("dan", "new", 1, 5)])
+    model = Popularity(half_life_days=5).fit(log)
+    by_item = dict(zip(model.items.ids, model.item_scores, strict=True))
+    assert by_item == pytest.approx({"old": 3 / 4, "older": 8 / 16, "new": 1.5})
+
+
+def test_ties_go_to_the_item_seen_first_in_the_log() -> None:
+    log = log_of([("ann", "b", 1, 0), ("ann", "a", 1, 0), ("ann", "c", 1, 0)])
+    assert Popularity().fit(log).recommend([[]], 2).lists() == [["b", "a"]]
+
+
+def test_decay_needs_times() -> None:
+    ids = Vocabulary.of(["a"])
+    log = Interactions.of(ids, ids, np.zeros(1, np.int32), np.zeros(1, np.int32))
+    with pytest.raises(SettingError, match=r"half_life_days=3: the log has no times"):
+        Popularity(half_life_days=3).fit(log)
+
+
+def test_popularity_has_no_similar_items(block_log: Interactions) -> None:
+    with pytest.raises(SettingError, match="PopularityModel: this model has no similarity between items"):
+        Popularity().fit(block_log).similar_items(["i0"])
