@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format peers clean
 
 demo: .venv/core
 	$(BIN)/palate demo
@@ -19,8 +19,11 @@ format: .venv/test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# The libraries that the benchmarks compare with, in an environment of their own.
+peers: benchmarks/peers/venv/ready
+
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv benchmarks/peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("palate needs Python 3.11 or newer, this is " + sys.version if sys.version_info < (3, 11) else 0)'
@@ -34,3 +37,8 @@ clean:
 .venv/test: pyproject.toml | .venv/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch .venv/core $@
+
+benchmarks/peers/venv/ready:
+	$(PYTHON) -m venv benchmarks/peers/venv
+	benchmarks/peers/venv/bin/pip install --quiet --disable-pip-version-check implicit lightfm-next numpy scipy
+	@touch $@

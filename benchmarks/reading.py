@@ -24,7 +24,7 @@ import sys, time
 import polars
 from palate.data.readers import read_log
 def megabytes(field):
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(field)) / 1000
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(field)) * 1024 / 1e6
 before = megabytes("VmRSS")
 begin = time.perf_counter()
 log = {"palate": read_log, "polars": polars.read_csv}[sys.argv[1]](sys.argv[2])

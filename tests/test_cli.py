@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
 import json
 import signal
@@ -18,7 +19,7 @@ import typer
 from conftest import block_events
 
 from palate.cli import app, example, main
-from palate.cli.settings import build_recipes, parse, read_settings
+from palate.cli.settings import READ_NAMES, build_recipes, parse, read_settings
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
 from palate.errors import DataError, SettingError
@@ -227,6 +228,15 @@ def test_an_error_is_a_line_and_a_code(
     assert done.out == ""
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_a_line(palate: Run, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id,weight\nu,i,1\nu,j,-3\n")
+    done = palate("inspect", tmp_path / "log.csv", "--read", "on_error=skip", "--json")
+    assert (done.code, done.json["events"]) == (0, 1)
+    assert done.err.startswith("warning: ")
+    assert done.err.count("\n") == 1
+
+
 def test_a_text_file_that_is_no_text(palate: Run, files: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_bytes(b"\xff\xfe\x00")
     done = palate("recommend", files / "model", "--history", tmp_path / "mine.txt")
@@ -343,6 +353,7 @@ def test_settings_find_their_recipe() -> None:
 
 
 def test_reading_settings() -> None:
+    assert set(READ_NAMES) == set(inspect.signature(read_log).parameters) - {"source"}
     read = read_settings(["user=a=b", "weights=view:1,add:to:cart:2.5", "min_weight=4"])
     assert read == {"user": "a=b", "weights": {"view": 1.0, "add:to:cart": 2.5}, "min_weight": 4.0}
 

@@ -24,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palate.data import batch, delimited
+from palate.data.columns import CATALOGUE, LOG
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
 from palate.errors import DataError, DataWarning, PalateError, SettingError
@@ -193,6 +194,15 @@ def test_typed_ids_keep_their_type(tmp_path: Path) -> None:
     assert (log.users.ids.to_list(), log.items.ids.to_list()) == (["1", "x"], ["a", "99999999999999999999"])
 
 
+def test_a_bad_value_does_not_turn_integer_ids_into_strings(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.jsonl", '{"user": 1, "item": 2}\n{"user": [1], "item": 2}\n{"user": true, "item": 2}\n')
+    with pytest.warns(DataWarning, match="skipped 2 of 3"):
+        assert read_log(path, on_error="skip").users.ids.to_list() == [1]
+    shelf = pl.DataFrame({"user": ["a", ""], "item": [1, 2]}).cast({"user": pl.Categorical})
+    with pytest.raises(DataError, match="row 2 of the frame: user is"):
+        read_log(shelf)
+
+
 odd_ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6) | st.sampled_from(
     ["a/b", "😀", '"', ",", "\n", "\r\n", "x\x01", "\ufeff", "x\x9c", " a ", "#", "\\", "nan", "null"]
 )
@@ -298,9 +308,9 @@ BAD_ROWS = [
     (",10,4,964982703", "user", "userId is empty; ids must be"),
     ('1,"",4,964982703', "item", "movieId is empty; ids must be"),
     ("1,10,-3,964982703", "weight", "rating is -3; weights must be finite numbers, 0 or more"),
-    ("1,10,NaN,964982703", "weight", "rating is 'NaN'; weights"),
+    ("1,10,NaN,964982703", "weight", "rating is nan; weights"),
     ("1,10,inf,964982703", "weight", "rating is inf; weights"),
-    ("1,10,1e99,964982703", "weight", "rating is '1e99'; weights"),
+    ("1,10,1e99,964982703", "weight", "rating is '1e+99'; weights"),
     ("1,10,good,964982703", "weight", "rating is 'good'; weights"),
     ("1,10,,964982703", "weight", "rating is empty; weights"),
     ("1,10,4,yesterday", "time", "timestamp is 'yesterday'; times must be"),
@@ -607,3 +617,11 @@ def test_movielens_agrees_with_pandas() -> None:
     assert (log.timestamp == ordered["timestamp"].to_numpy() * SECOND).all()
     assert (log.weight == ordered["rating"].to_numpy()).all()
     assert path.stat().st_size > batch.CHUNK, "the file is longer than a block"
+
+
+def test_the_docs_list_every_name() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    for role, names in LOG.items():
+        assert f"| `{role}` | {' '.join(names)} |" in page
+    for role, names in CATALOGUE.items():
+        assert role == "item" or f" {' '.join(names)}" in page

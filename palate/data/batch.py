@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import polars as pl
+from polars.selectors import by_dtype
 
 from palate.arrays import Longs
 
@@ -14,6 +15,9 @@ from palate.arrays import Longs
 Choose: TypeAlias = Callable[[Sequence[str], str], dict[str, str]]
 
 CHUNK = 1 << 20  # bytes of text read at once: small enough to stay in cache and out of the memory's peak
+
+# The strings of a frame, null for the empty one.
+FILLED = pl.when(by_dtype(pl.String) != "").then(by_dtype(pl.String))
 
 
 @dataclass(frozen=True)

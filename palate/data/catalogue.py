@@ -110,7 +110,8 @@ def read_catalogue(
     for batch in batches(source, choose):
         values = faults.sift(batch, _converted(batch, seen))
         seen.update(values["item"])
-        strings |= batch.typed and not batch.frame["item"].dtype.is_numeric()
+        ids = batch.frame["item"]
+        strings |= batch.typed and ids.count() > 0 and not ids.dtype.is_numeric()
         parts.append(values)
     faults.report(place_of(source))
     try:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Ints, Longs
-from palate.data.batch import CHUNK, Batch, Choose
+from palate.data.batch import CHUNK, FILLED, Batch, Choose
 from palate.errors import DataError
 from palate.kernels.records import BAD_QUOTE, find_records
 
@@ -58,7 +58,7 @@ class Records:
 
 
 def read_delimited(stream: BinaryIO, place: str, dialect: Dialect, choose: Choose) -> Iterator[Batch]:
-    """Rows below the header of delimited text; every field is a string, but for times and weights while all are numbers."""
+    """Rows below the header of delimited text: strings, but for times and weights as long as all are numbers."""
     blocks = _blocks(stream, place, dialect)
     top = next(blocks, None)
     if top is None:
@@ -150,4 +150,6 @@ def _parse(
         separator=dialect.separator,
         quote_char=dialect.quote,
     )
-    return fields.select(pl.col(names[n]).alias(role) for role, n in wanted.items())
+    found = fields.select(pl.col(names[n]).alias(role) for role, n in wanted.items())
+    # Polars takes the bare empty field for null, and the quoted one for a string.
+    return found.with_columns(FILLED) if b'""' in text else found

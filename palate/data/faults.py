@@ -76,5 +76,5 @@ def show(value: object) -> str:
     """Show a value in an error: numbers plain, text quoted, nothing as "empty"."""
     if value is None:
         return "empty"
-    text = str(value.to_list() if isinstance(value, pl.Series) else value)
+    text = str(value.to_list() if isinstance(value, pl.Series) else value).removesuffix(".0")
     return text if re.fullmatch(r"[-+.\d]{1,40}|nan|inf|-inf", text, re.ASCII) else repr(text[:80])

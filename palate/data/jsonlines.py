@@ -57,12 +57,14 @@ def _column(name: str, values: Sequence[object]) -> pl.Series:
         return pl.Series(name, lists, pl.List(pl.String))
     if kinds == {bool}:
         return pl.Series(name, values, pl.Boolean)
-    if kinds and kinds <= {int, float}:
+    plain = [value if type(value) in (str, int, float) else None for value in values]
+    kinds &= {str, int, float}
+    if kinds and str not in kinds:
         try:
-            return pl.Series(name, values, pl.Float64 if float in kinds else pl.Int64)
+            return pl.Series(name, plain, pl.Float64 if float in kinds else pl.Int64)
         except (OverflowError, TypeError):  # an integer beyond 64 bits
             pass
-    return pl.Series(name, [_text(value) for value in values], pl.String)
+    return pl.Series(name, [_text(value) for value in plain], pl.String)
 
 
 def _text(value: object) -> str | None:

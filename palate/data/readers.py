@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -61,7 +60,7 @@ def read_log(
     faults = Faults(on_error, rules, LOG)
     columns = _Columns(asked, weights, min_weight)
     times = Times()
-    for batch in batches(source, columns.choose):
+    for batch in ahead(batches(source, columns.choose)):
         columns.add(batch, faults.sift(batch, _converted(batch, times, weights)))
     skipped = faults.report(place_of(source))
     return replace(columns.log(), skipped=skipped)
@@ -101,7 +100,7 @@ class _Columns:
         self._roles: dict[str, str] = {}
         self._coders = {"user": Coder(), "item": Coder(), "event": Coder()}
         self._strings: set[str] = set()
-        self._parts: defaultdict[str, list[NDArray[Any]]] = defaultdict(list)
+        self._grown: dict[str, Grown] = {}
 
     def choose(self, names: Sequence[str], place: str) -> dict[str, str]:
         """Choose the columns of a file; all parts of a log must have the same ones."""
@@ -124,28 +123,50 @@ class _Columns:
             values = values.drop("event")
         for column in values:
             coder = self._coders.get(column.name)
-            self._parts[column.name].append(coder.codes(column) if coder else column.to_numpy())
+            array = coder.codes(column) if coder else column.to_numpy()
+            self._grown.setdefault(column.name, Grown(array.dtype)).add(array)
         if batch.typed:
-            self._strings |= {role for role in ("user", "item") if not batch.frame[role].dtype.is_numeric()}
+            ids = batch.frame.select("user", "item")
+            self._strings |= {column.name for column in ids if column.count() and not column.dtype.is_numeric()}
 
     def log(self) -> Interactions:
         """Return the log of all rows added."""
         types = self._coders["event"].names()
         if len(types) > MOST_EVENT_TYPES:
             raise DataError(f"{len(types):,} event types, like {listed(types, 3)}; there can be {MOST_EVENT_TYPES:,}")
-        event = self._joined("event")
+        event = self._taken("event")
         return Interactions.of(
             self._coders["user"].vocabulary(strings="user" in self._strings),
             self._coders["item"].vocabulary(strings="item" in self._strings),
-            self._joined("user"),
-            self._joined("item"),
-            self._joined("weight"),
-            self._joined("time"),
+            self._taken("user"),
+            self._taken("item"),
+            self._taken("weight"),
+            self._taken("time"),
             None if event is None else event.astype(np.int16),
             tuple(types),
         )
 
-    def _joined(self, role: str) -> Any:
-        """Whole column of a role, its parts released, or None when the log has none."""
-        parts = self._parts.pop(role, None)
-        return None if parts is None else np.concatenate(parts)
+    def _taken(self, role: str) -> Any:
+        """Whole column of a role, no longer held here, or None when the log has none."""
+        return self._grown.pop(role).taken() if role in self._grown else None
+
+
+class Grown:
+    """An array that grows in place: parts to be joined at the end would need the memory twice."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self._values = np.empty(0, dtype)
+        self._size = 0
+
+    def add(self, part: NDArray[Any]) -> None:
+        """Append values of the same type."""
+        end = self._size + len(part)
+        if end > len(self._values):
+            self._values.resize(end + end // 8, refcheck=False)
+        self._values[self._size : end] = part
+        self._size = end
+
+    def taken(self) -> NDArray[Any]:
+        """Return the array, cut to size; it must not grow any more."""
+        self._values.resize(self._size, refcheck=False)
+        return self._values

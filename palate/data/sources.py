@@ -14,9 +14,9 @@ from typing import BinaryIO, cast
 
 import numpy as np
 import polars as pl
-from polars.selectors import by_dtype, by_name
+from polars.selectors import by_name
 
-from palate.data.batch import Batch, Choose
+from palate.data.batch import FILLED, Batch, Choose
 from palate.data.delimited import Dialect, read_delimited
 from palate.data.jsonlines import read_json_lines
 from palate.errors import DataError, MissingExtra
@@ -132,7 +132,6 @@ def _frame(frame: pl.LazyFrame, place: str, choose: Choose) -> Iterator[Batch]:
     columns = choose(frame.collect_schema().names(), place)
     first = 1
     wanted = frame.select(by_name(name).as_expr().alias(role) for role, name in columns.items())
-    filled = wanted.with_columns(pl.when(by_dtype(pl.String) != "").then(by_dtype(pl.String)))
-    for part in filled.collect_batches():
+    for part in wanted.with_columns(FILLED).collect_batches():
         yield Batch(place, columns, part, np.arange(first, first + len(part)), [], typed=True)
         first += len(part)

@@ -28,8 +28,11 @@ def as_text(column: pl.Series) -> pl.Series:
     """Ids or event types as strings. Floats count when whole: pandas makes them of integers with gaps."""
     if column.dtype == pl.String:
         return column
-    if column.dtype.is_integer() or isinstance(column.dtype, (pl.Categorical, pl.Enum)):
-        return as_text(column.cast(pl.String))
+    if column.dtype.is_integer():
+        return column.cast(pl.String)
+    if isinstance(column.dtype, (pl.Categorical, pl.Enum)):
+        text = column.cast(pl.String)
+        return text.set(text == "", None)
     if column.dtype.is_float():
         whole = (column == column.round(0)) & (column.abs() <= LARGEST_WHOLE)
         return column.set(~whole.fill_null(value=True), None).cast(pl.Int64).cast(pl.String)
@@ -51,7 +54,7 @@ def as_number(column: pl.Series) -> pl.Series:
 
 
 def nulls(column: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """As many nulls."""
+    """Make as many nulls."""
     return pl.Series(column.name, [None], dtype).new_from_index(0, len(column))
 
 
@@ -65,22 +68,27 @@ class Times:
         """Convert the next batch."""
         if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
             zone = getattr(column.dtype, "time_zone", None)
-            return _within_years(column.cast(pl.Datetime("us", zone)).to_physical())
+            return _scaled(column.cast(pl.Datetime("us", zone)).to_physical(), UNITS["us"])
         if self._unit is None:
             self._unit = _unit(as_number(column))
         if self._unit == "iso":
-            return _within_years(_iso(as_text(column)))
+            return _scaled(_iso(as_text(column)), UNITS["us"])
         parts = UNITS[self._unit]
-        exact = nulls(column, pl.Int64()) if column.dtype.is_float() else column.cast(pl.Int64, strict=False)
-        near = as_number(column) if exact.has_nulls() else exact
-        return pl.select(
-            pl.when(near.is_between(FIRST_SECOND * parts, LAST_SECOND * parts)).then(
-                pl.coalesce(
-                    exact * (UNITS["us"] // parts) if parts <= UNITS["us"] else exact // (parts // UNITS["us"]),
-                    (near * (UNITS["us"] / parts)).round().cast(pl.Int64, strict=False),
-                )
-            )
-        ).to_series()
+        whole = nulls(column, pl.Int64()) if column.dtype.is_float() else column.cast(pl.Int64, strict=False)
+        exact = _scaled(whole, parts)
+        if not whole.has_nulls():
+            return exact
+        return pl.select(pl.coalesce(exact, _scaled(as_number(column), parts))).to_series()
+
+
+def _scaled(values: pl.Series, parts: int) -> pl.Series:
+    """Microseconds of times in parts of a second; null outside the years 1 to 9999."""
+    least, most = max(FIRST_SECOND * parts, -(2**63)), min(LAST_SECOND * parts, 2**63 - 1)
+    fine = values.is_between(least, most)
+    sound = values if fine.all() else values.set(~fine, None)
+    if sound.dtype.is_float():
+        return (sound * (UNITS["us"] / parts)).round().cast(pl.Int64)
+    return sound * (UNITS["us"] // parts) if parts <= UNITS["us"] else sound // (parts // UNITS["us"])
 
 
 def _unit(values: pl.Series) -> str:
@@ -112,8 +120,3 @@ def _microseconds(text: str) -> int | None:
     except ValueError:
         return None
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
-
-
-def _within_years(microseconds: pl.Series) -> pl.Series:
-    fine = microseconds.is_between(FIRST_SECOND * UNITS["us"], LAST_SECOND * UNITS["us"])
-    return microseconds if fine.all() else microseconds.set(~fine, None)

@@ -1,46 +1,23 @@
-"""Small pieces shared by the kernels: bits, prefetch, exp, random numbers."""
+"""Small pieces shared by the kernels: bits, exp, random numbers."""
 
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from palate.arrays import Floats
-from palate.kernels.compile import compiled, inlined
-
-LINE = 64  # bytes of a cache line
+from palate.kernels.compile import compiled, emitted, inlined
 
 
-@intrinsic
-def float_of_bits(typing_context: Any, bits: Any) -> Any:  # noqa: ARG001
+@emitted
+def float_of_bits(typing_context: Any, bits: Any) -> Any:
     """Read 32 bits as a float: an int32 in, a float32 out."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.FloatType())
 
     return types.float32(types.int32), generate
-
-
-@intrinsic
-def prefetch(typing_context: Any, table: Any, row: Any, offset: Any) -> Any:  # noqa: ARG001
-    """Ask for the cache line `offset` elements into `table[row]`, to be written soon; never faults."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        indices = [arguments[1], arguments[2]]
-        pointer = cgutils.get_item_pointer(context, builder, signature.args[0], array, indices)
-        address = builder.bitcast(pointer, ir.IntType(8).as_pointer())
-        i32 = ir.IntType(32)
-        signature_ir = ir.FunctionType(ir.VoidType(), [address.type, i32, i32, i32])
-        function = cgutils.get_or_insert_function(builder.module, signature_ir, "llvm.prefetch.p0i8")
-        write, near, data = ir.Constant(i32, 1), ir.Constant(i32, 3), ir.Constant(i32, 1)
-        builder.call(function, [address, write, near, data])
-        return context.get_dummy_value()
-
-    return types.void(table, types.int64, types.int64), generate
 
 
 @inlined

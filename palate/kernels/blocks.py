@@ -162,7 +162,15 @@ def add_own(
 
 @compiled
 def gather_own(
-    users: Floats, own: Floats, who: Ints, start: Longs, column: Ints, weight: Floats, slot: Ints, touched: Ints, S: int
+    users: Floats,
+    own: Floats,
+    who: Ints,
+    start: Longs,
+    column: Ints,
+    weight: Floats,
+    slot: Ints,
+    touched: Ints,
+    S: int,
 ) -> tuple[Floats, Floats, int]:
     """Gradient of the items that are someone's positive in this block.
 

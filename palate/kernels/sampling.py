@@ -11,8 +11,9 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from palate.arrays import Doubles, Floats, Ints, Longs, Words
-from palate.kernels.arithmetic import LINE, exp, mix, prefetch
+from palate.kernels.arithmetic import exp, mix
 from palate.kernels.compile import compiled, inlined
+from palate.kernels.vectors import row_dot, row_exchange, row_prefetch
 
 SOFTMAX, LOGISTIC, BPR = 0, 1, 2
 AHEAD = 4  # samples in flight: rows are drawn and fetched from memory three before their turn; a power of 2
@@ -91,8 +92,8 @@ def alias_table(chance: Doubles) -> tuple[Words, Ints]:
 def draw(random: np.uint64, threshold: Words, alias: Ints) -> np.int32:
     """One item by the alias method (Walker 1977): the high 32 bits choose a column, the low 32 a side of it."""
     column = np.int64(((random >> WORD) * np.uint64(len(alias))) >> WORD)
-    keep = (random & LOW_WORD) <= np.uint64(threshold[column])
-    return np.int32(column) if keep else alias[column]  # type: ignore[return-value]
+    keep = (random & LOW_WORD) < np.uint64(threshold[column])
+    return np.int32(column) if keep else alias[column]
 
 
 @inlined
@@ -105,7 +106,7 @@ def contains(column: Ints, low: np.int64, high: np.int64, value: np.int32) -> bo
             bottom = middle + 1
         else:
             top = middle
-    return bottom < high and column[bottom] == value
+    return bool(bottom < high and column[bottom] == value)
 
 
 @inlined
@@ -194,7 +195,7 @@ def sgd_kernel(dim: int, negatives: int) -> Kernel:
 
 
 @cache
-def _sgd_kernel(dim: int, width: int) -> Kernel:
+def _sgd_kernel(dim: int, width: int) -> Kernel:  # noqa: C901  the hot loop stays in one piece
     @compiled
     def sgd(
         users: Floats, items: Floats, events: Events, sampler: Sampler, step: Step, first: int, last: int
@@ -202,13 +203,13 @@ def _sgd_kernel(dim: int, width: int) -> Kernel:
         """Take one step on each sample of positions `[first, last)`; returns the weighted sum of their losses.
 
         users (U, dim) and items (I, dim) are changed in place. For a sample of weight w, with g the slopes by
-        the scores: u -= rate w (Σ g_k scale p_k + l2 u), p_k -= rate w g_k scale u, and the penalty on the positive too.
+        the scores: u -= rate w (Σ g_k scale p_k + l2 u), p_k -= rate w g_k scale u, and the positive's penalty.
         """
         K = step.negatives
         ring = np.empty((AHEAD, K + 1), np.int32)
         s = np.empty(width, np.float32)
         g = np.empty(width, np.float32)
-        move = np.empty(dim, np.float32)
+        move = np.empty((1, dim), np.float32)
         scale = np.float32(step.scale)
         rate = np.float32(step.learning_rate)
         total = 0.0
@@ -225,27 +226,18 @@ def _sgd_kernel(dim: int, width: int) -> Kernel:
             shrink = rate * weight * np.float32(step.l2)
             s[:] = NEVER
             for k in range(K + 1):
-                i = ring[slot, k]
-                dot = np.float32(0)
-                for d in range(dim):
-                    dot += users[u, d] * items[i, d]
-                s[k] = dot * scale
+                s[k] = row_dot(users, u, items, ring[slot, k], dim) * scale
             if step.loss == SOFTMAX:
                 for k in range(1, K + 1):
                     s[k] -= sampler.log_kq[ring[slot, k]]
             total += weight * slopes(step.loss, s, g, K, width)
             for d in range(dim):
-                move[d] = shrink * users[u, d]
+                move[0, d] = shrink * users[u, d]
                 items[positive, d] -= shrink * items[positive, d]
             for k in range(K + 1):
-                i = ring[slot, k]
-                slope = rate * weight * scale * g[k]
-                for d in range(dim):
-                    p = items[i, d]
-                    move[d] += slope * p
-                    items[i, d] = p - slope * users[u, d]
+                row_exchange(move, items, ring[slot, k], users, u, rate * weight * scale * g[k], dim)
             for d in range(dim):
-                users[u, d] -= move[d]
+                users[u, d] -= move[0, d]
         return total
 
     return sgd
@@ -261,8 +253,6 @@ def fetch(
     user = events.user[event]
     ring[slot, 0] = events.item[event]
     draw_rows(ring, slot, user, step.negatives, sampler, mix(step.key + np.uint64(t) * GOLDEN))
-    for line in range(0, dim, LINE // 4):
-        prefetch(users, user, line)
+    row_prefetch(users, user, dim)
     for k in range(step.negatives + 1):
-        for line in range(0, dim, LINE // 4):
-            prefetch(items, ring[slot, k], line)
+        row_prefetch(items, ring[slot, k], dim)

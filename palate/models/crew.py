@@ -31,7 +31,9 @@ class Crew:
         self.limits = threadpool_limits(1, "blas")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.pool.shutdown()
         self.limits.restore_original_limits()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +29,53 @@ class Catch:
 
     items: Ints
     log_weight: Floats
+
+    def places(self, n_items: int) -> Ints:
+        """Place of each item in the sample, or -1, (n_items,)."""
+        slot = np.full(n_items, -1, np.int32)
+        slot[self.items] = np.arange(len(self.items), dtype=np.int32)
+        return slot
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Slopes of a block's loss by u·p: of sample k share[b] sampled[b, k], of positive p own[p]."""
+
+    sampled: Floats  # (B, S)
+    own: Floats  # (P,)
+    share: Floats  # (B,)
+    loss: float
+
+    @classmethod
+    def of(
+        cls,
+        kernel: Callable[..., tuple[Floats, float]],
+        X: Floats,
+        Q: Floats,
+        items: Floats,
+        who: Ints,
+        log: Ragged,
+        catch: Catch,
+        slot: Ints,
+        scale: float,
+    ) -> Slopes:
+        """For people with vectors X (B, D) and histories log[who] against a sample with vectors Q (S, D).
+
+        The kernel is one of `blocks`; slot (I,) holds the places of the sample.
+        """
+        factor = np.float32(scale)
+        E: Floats = np.matmul(X * factor, Q.T, dtype=np.float32)
+        own = blocks.own_scores(X, items, who, log.start, log.column, scale)
+        share, loss = kernel(E, catch.log_weight, own, who, log.start, log.column, log.weight, slot)
+        share *= factor
+        own *= factor
+        return cls(E, own, share, loss)
+
+    def by_user(self, Q: Floats, items: Floats, who: Ints, log: Ragged) -> tuple[Floats, Floats]:
+        """Gradient by the people's vectors, (B, D), and the weight of their positives, (B,)."""
+        move: Floats = np.matmul(self.sampled, Q, dtype=np.float32)
+        move *= self.share[:, None]
+        return move, blocks.add_own(move, items, self.own, who, log.start, log.column, log.weight)
 
 
 @dataclass(frozen=True)
@@ -115,27 +164,23 @@ class BlockDescent(Descent):
 
             yield int(sum(lengths[who].sum() for who in todo)), crew.run(work, 0, len(todo))
 
+    @np.errstate(over="ignore", invalid="ignore")  # a rate too large: the loss tells
     def step(self, thread: int, who: Ints, catch: Catch, rate: float) -> float:
         """One step for the people `who` (B,) against one sample; returns their summed loss."""
-        start, column, weight = self.log.start, self.log.column, self.log.weight
         slot, touched = self._desk(thread)
         S = len(catch.items)
         touched[:S] = catch.items
         slot[catch.items] = np.arange(S, dtype=np.int32)
         X, Q = self.users[who], self.items[catch.items]  # (B, D), (S, D)
-        E = (X * np.float32(self.scale)) @ Q.T  # (B, S)
-        own = blocks.own_scores(X, self.items, who, start, column, self.scale)
-        share, loss = blocks.softmax_rows(E, catch.log_weight, own, who, start, column, weight, slot)
-        share *= np.float32(self.scale)
-        own *= np.float32(self.scale)
-        move = (E @ Q) * share[:, None]  # (B, D)
-        amount = blocks.add_own(move, self.items, own, who, start, column, weight)
-        gradient, item_amount, n = blocks.gather_own(X, own, who, start, column, weight, slot, touched, S)
-        gradient[:S] += E.T @ (X * share[:, None])  # (S, D)
+        slopes = Slopes.of(blocks.softmax_rows, X, Q, self.items, who, self.log, catch, slot, self.scale)
+        move, amount = slopes.by_user(Q, self.items, who, self.log)
+        start, column, weight = self.log.start, self.log.column, self.log.weight
+        gradient, item_amount, n = blocks.gather_own(X, slopes.own, who, start, column, weight, slot, touched, S)
+        gradient[:S] += slopes.sampled.T @ (X * slopes.share[:, None])  # (S, D)
         blocks.descend(self.users, self.user_squares, who, move, amount, rate, self.l2)
         blocks.descend(self.items, self.item_squares, touched[:n], gradient, item_amount, rate, self.l2)
         blocks.release(slot, touched, n)
-        return loss
+        return slopes.loss
 
     def _desk(self, thread: int) -> tuple[Ints, Ints]:
         if thread not in self.desks:
@@ -173,38 +218,56 @@ class SampleDescent(Descent):
             yield high - low, crew.run(work, low, high)
 
 
-def train(
-    descent: Descent,
-    epochs: int,
-    learning_rate: float,
-    threads: int | None,
-    model: Callable[[Floats, Floats], Model],
-    watch: Watch | None,
-) -> Model:
-    """Run the epochs, the learning rate falling in a line to 0; returns the model of the last full epoch.
+@dataclass(frozen=True)
+class Pace:
+    """Epochs, with a learning rate that falls in a line to 0, on some number of threads (None: measured)."""
+
+    epochs: int
+    learning_rate: float
+    threads: int | None
+
+    def at(self, epoch: int) -> Callable[[float], float]:
+        """Learning rate at a share of an epoch."""
+        return lambda share: self.learning_rate * (1 - (epoch + share) / self.epochs)
+
+
+M = TypeVar("M", bound=Model)
+
+
+def train(descent: Descent, pace: Pace, model: Callable[[Floats, Floats], M], watch: Watch | None) -> M:
+    """Run the epochs and return the model of the last full one; `model` makes it of (users, items).
 
     Ctrl-C ends the work after the first epoch without an error. Raises `SettingError` when the loss is lost.
     """
-    kept: Model | None = None
-    N = len(descent.log.column)
+    kept: M | None = None
     try:
-        with Crew(threads) as crew:
-            for epoch in range(epochs):
-                began, done, loss = time.perf_counter(), 0, 0.0
-                for samples, value in descent.epoch(crew, lambda share: learning_rate * (1 - (epoch + share) / epochs)):  # noqa: B023
-                    done, loss = done + samples, loss + value
-                    rate = done / (time.perf_counter() - began)
-                    if watch is not None and done < N:
-                        watch(Progress(epoch + 1, epochs, (epoch + done / N) / epochs, rate))
-                if not np.isfinite(loss):
-                    raise SettingError(f"learning_rate={learning_rate}: the loss is {loss} in epoch {epoch + 1}; lower it")
-                kept = fresh = model(descent.users.copy(), descent.items.copy())
-                if watch is not None and watch(
-                    Progress(epoch + 1, epochs, (epoch + 1) / epochs, rate, loss / N, lambda fresh=fresh: fresh)
-                ):
+        with Crew(pace.threads) as crew:
+            for epoch in range(pace.epochs):
+                progress = _epoch(descent, pace, epoch, crew, watch)
+                if not np.isfinite(progress.loss or 0.0):
+                    rule = f"the loss is {progress.loss} in epoch {epoch + 1}; lower it"
+                    raise SettingError(f"learning_rate={pace.learning_rate}: {rule}")
+                kept = model(descent.users.copy(), descent.items.copy())
+                if watch is not None and watch(replace(progress, model=partial(_same, kept))):
                     break
     except KeyboardInterrupt:
         if kept is None:
             raise
     assert kept is not None
     return kept
+
+
+def _epoch(descent: Descent, pace: Pace, epoch: int, crew: Crew, watch: Watch | None) -> Progress:
+    """One epoch; returns the progress at its end."""
+    N = len(descent.log.column)
+    began, done, loss, rate = time.perf_counter(), 0, 0.0, 0.0
+    for samples, value in descent.epoch(crew, pace.at(epoch)):
+        done, loss = done + samples, loss + value
+        rate = done / (time.perf_counter() - began)
+        if watch is not None and done < N:
+            watch(Progress(epoch + 1, pace.epochs, (epoch + done / N) / pace.epochs, rate))
+    return Progress(epoch + 1, pace.epochs, (epoch + 1) / pace.epochs, rate, loss / N)
+
+
+def _same(model: M) -> M:
+    return model

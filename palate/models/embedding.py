@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -19,18 +20,18 @@ from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.kernels.rows import sort_columns
-from palate.kernels.sampling import Sampler, alias_table
+from palate.kernels.sampling import BPR, LOGISTIC, SOFTMAX, Sampler, alias_table
 from palate.kernels.topk import select_top
 from palate.models.base import Model, Recipe, Watch, refuse_empty
-from palate.models.descent import BlockDescent, Catch, Descent, SampleDescent, SharedSampler, train
+from palate.models.descent import BlockDescent, Catch, Descent, Pace, SampleDescent, SharedSampler, train
 from palate.models.folding import attractions, fold_in
 
-LOSSES = ("softmax", "sampled_softmax", "logistic", "bpr")
+LOSS_CODES = {"softmax": SOFTMAX, "sampled_softmax": SOFTMAX, "logistic": LOGISTIC, "bpr": BPR}
 SAMPLERS = ("uniform", "popularity", "unseen")
 FOLD_ITEMS = 8192  # negatives of the fold-in: the whole catalogue up to here
 
 # What won on the validation parts of MovieLens and Gowalla: docs/models.md has the figures.
-DEFAULTS: dict[str, dict[str, float]] = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "softmax": {"negatives": 4096, "epochs": 20, "learning_rate": 0.3, "l2": 0.01, "user_power": 0.25},
     "sampled_softmax": {"negatives": 30, "epochs": 12, "learning_rate": 0.1, "l2": 0.06, "user_power": 0.0},
     "logistic": {"negatives": 10, "epochs": 20, "learning_rate": 0.1, "l2": 0.01, "user_power": 0.0},
@@ -69,7 +70,7 @@ class Embedding(Recipe):
 
     def __post_init__(self) -> None:
         check(self.dim >= 1, "dim", self.dim, "must be 1 or more")
-        check(self.loss in LOSSES, "loss", self.loss, f"must be one of {', '.join(LOSSES)}")
+        check(self.loss in LOSS_CODES, "loss", self.loss, f"must be one of {', '.join(LOSS_CODES)}")
         check(self.sampler in SAMPLERS, "sampler", self.sampler, f"must be one of {', '.join(SAMPLERS)}")
         for name, least in (("negatives", 1), ("epochs", 1), ("threads", 1)):
             value = getattr(self, name)
@@ -95,35 +96,34 @@ class Embedding(Recipe):
         prints = log.rows.fingerprints()
 
         def model(users: Floats, items: Floats) -> EmbeddingModel:
-            trained = (np.ascontiguousarray(side[:, : recipe.dim]) for side in (users, items))
-            return EmbeddingModel(recipe, log.items, log.users, *trained, popularity, prints)
+            user_vectors, item_vectors = (np.ascontiguousarray(side[:, : recipe.dim]) for side in (users, items))
+            return EmbeddingModel(recipe, log.items, log.users, user_vectors, item_vectors, popularity, prints)
 
-        descent = recipe.descent(log)
-        return train(descent, recipe.epochs, recipe.learning_rate, recipe.threads, model, watch)  # type: ignore[arg-type,return-value]
+        pace = Pace(recipe.epochs or 1, recipe.learning_rate or 0.0, recipe.threads)
+        return train(recipe.descent(log), pace, model, watch)
 
     def descent(self, log: Interactions) -> Descent:
         """Vectors at random and the way to train them, for a resolved recipe."""
         rng = np.random.default_rng(self.seed)
         rows = Ragged(log.start, log.item, balanced(log, self.user_power or 0.0))
-        users, items = (self._initial(rng, len(side)) for side in (log.users, log.items))
-        common = (users, items, rows, rng, self.l2, 1 / np.sqrt(self.dim))
+        users, items = self._initial(rng, len(log.users)), self._initial(rng, len(log.items))
+        K, I, l2, scale = self.negatives or 1, len(items), self.l2 or 0.0, float(1 / np.sqrt(self.dim))
         chance = None
         if self.sampler == "popularity":
             counts = log.item_counts() ** self.alpha
             chance = counts / counts.sum()
-        K, I = self.negatives or 1, len(items)
         if self.loss == "softmax":
-            return BlockDescent(*common, SharedSampler(K, I, chance))  # type: ignore[arg-type]
+            return BlockDescent(users, items, rows, rng, l2, scale, SharedSampler(K, I, chance))
         q = np.full(I, 1 / I) if chance is None else chance
         reject = self.sampler == "unseen"
         column = sort_columns(log.start, log.item) if reject else np.zeros(0, np.int32)
         with np.errstate(divide="ignore"):
-            sampler = Sampler(*alias_table(q), np.log(K * q).astype(np.float32), log.start, column, reject)
-        loss = LOSSES.index(self.loss) - 1
-        return SampleDescent(*common, loss, K, log.user, sampler)  # type: ignore[arg-type]
+            log_kq = np.log(K * q).astype(np.float32)
+        sampler = Sampler(*alias_table(q), log_kq, log.start, column, reject)
+        return SampleDescent(users, items, rows, rng, l2, scale, LOSS_CODES[self.loss], K, log.user, sampler)
 
     def _initial(self, rng: np.random.Generator, rows: int) -> Floats:
-        """Normal vectors, filled up with columns of 0 to whole vector registers."""
+        """Draw normal vectors, filled up with columns of 0 to whole vector registers."""
         width = self.dim if self.loss == "softmax" else -(-self.dim // 16) * 16
         vectors = np.zeros((rows, width), np.float32)
         vectors[:, : self.dim] = rng.standard_normal((rows, self.dim), dtype=np.float32)
@@ -167,10 +167,15 @@ class EmbeddingModel(Model):
         sampler = SharedSampler(FOLD_ITEMS, len(self.items), counts / counts.sum())
         catch = next(sampler.catches(np.random.default_rng(self.recipe.seed)))
         if self.recipe.loss == "logistic":  # K draws a positive, in expectation over the catalogue
-            return replace(catch, log_weight=catch.log_weight + np.float32(np.log((self.recipe.negatives or 1) / len(self.items))))
+            draws = (self.recipe.negatives or 1) / len(self.items)
+            return replace(catch, log_weight=catch.log_weight + np.float32(np.log(draws)))
         if self.recipe.loss == "bpr":
             return replace(catch, log_weight=catch.log_weight - np.float32(np.log(len(self.items))))
         return catch
+
+    @property
+    def _objective(self) -> tuple[Floats, str, Catch, float]:
+        return self.item_vectors, self.recipe.loss, self.negatives, self.scale
 
     def vectors(self, histories: Histories) -> Floats:
         """Return (B, D): the trained vector where a known person's history is the one trained on, else folded in."""
@@ -184,15 +189,15 @@ class EmbeddingModel(Model):
         step = max(1, (1 << 22) // len(self.negatives.items))
         for low in range(0, len(fresh), step):
             part = fresh[low : low + step]
-            vectors[part] = fold_in(
-                asked.rows.rows(part), self.item_vectors, self.recipe.loss, self.negatives, self.scale, self.recipe.l2 or 0.0
-            )
+            vectors[part] = fold_in(asked.rows.rows(part), *self._objective, self.recipe.l2 or 0.0)
         return vectors
 
     def scores(self, histories: Histories) -> Floats:
         """Return u·p/√dim, (B, I); someone without a history gets the popularity of the items."""
         asked = histories.on(self.items)
-        scores = (self.vectors(asked) * np.float32(self.scale)) @ self.item_vectors.T
+        scores: Floats = np.matmul(
+            self.vectors(asked) * np.float32(self.scale), self.item_vectors.T, dtype=np.float32
+        )
         scores[asked.rows.lengths == 0] = self.popularity
         return scores
 
@@ -209,8 +214,8 @@ class EmbeddingModel(Model):
         asked = Histories.of(self.items, [history])
         past = asked.rows.column
         target = self.item_vectors[self.items.code(item)]
-        pull = attractions(asked.rows, self.vectors(asked), self.item_vectors, self.recipe.loss, self.negatives, self.scale)
-        parts = pull * (self.item_vectors[past] @ target) * np.float32(self.scale**2)
+        pull = attractions(asked.rows, self.vectors(asked), *self._objective)
+        parts = pull * (self.item_vectors[past] @ target) * np.float32(self.scale)
         best = [(name, float(part)) for name, part in zip(self.items.names(past).to_list(), parts, strict=True)]
         return sorted((pair for pair in best if pair[1] > 0), key=lambda pair: -pair[1])
 
@@ -223,4 +228,6 @@ def nearest(vocabulary: Vocabulary, vectors: Floats, ids: Iterable[Id], k: int) 
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-30))
     scores = unit[codes] @ unit.T
     scores[np.arange(len(codes)), codes] = -np.inf
-    return Rankings(asked, vocabulary, *select_top(scores, np.ones(len(vocabulary), np.bool_), min(k, len(vocabulary))))
+    return Rankings(
+        asked, vocabulary, *select_top(scores, np.ones(len(vocabulary), np.bool_), min(k, len(vocabulary)))
+    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from palate.arrays import Floats, Ints
+from palate.arrays import Floats
 from palate.data.ragged import Ragged
 from palate.kernels import blocks
-from palate.models.descent import Catch
+from palate.models.descent import Catch, Slopes
 
 ROWS = {
     "softmax": blocks.softmax_rows,
@@ -25,21 +25,14 @@ def fold_in(histories: Ragged, items: Floats, loss: str, catch: Catch, scale: fl
     `catch` is the sample of negatives. The weights of a history count relative to one another. The minimum is
     unique where l2 > 0: each loss is convex in the user's vector. An empty history gives zeros.
     """
-    start, column, weight = histories.start, histories.column, histories.weight
-    B, S = len(histories), len(catch.items)
-    slot = _places(catch, len(items))
-    who = np.arange(B, dtype=np.int32)
-    Q = items if S == len(items) else items[catch.items]  # (S, D)
-    vectors = np.zeros((B, items.shape[1]), np.float32)
-    squares = np.zeros(B, np.float32)
+    slot = catch.places(len(items))
+    who = np.arange(len(histories), dtype=np.int32)
+    Q = items if len(catch.items) == len(items) else items[catch.items]  # (S, D)
+    vectors = np.zeros((len(histories), items.shape[1]), np.float32)
+    squares = np.zeros(len(histories), np.float32)
     for step in range(STEPS):
-        E = (vectors * np.float32(scale)) @ Q.T  # (B, S)
-        own = blocks.own_scores(vectors, items, who, start, column, scale)
-        share, _ = ROWS[loss](E, catch.log_weight, own, who, start, column, weight, slot)
-        share *= np.float32(scale)
-        own *= np.float32(scale)
-        move = (E @ Q) * share[:, None]
-        amount = blocks.add_own(move, items, own, who, start, column, weight)
+        slopes = Slopes.of(ROWS[loss], vectors, Q, items, who, histories, catch, slot, scale)
+        move, amount = slopes.by_user(Q, items, who, histories)
         blocks.descend(vectors, squares, who, move, amount, RATE * (1 - step / STEPS), l2)
     return vectors
 
@@ -47,18 +40,9 @@ def fold_in(histories: Ragged, items: Floats, loss: str, catch: Catch, scale: fl
 def attractions(history: Ragged, user: Floats, items: Floats, loss: str, catch: Catch, scale: float) -> Floats:
     """How strongly each event of one history pulls on its person's vector (1, D): minus its slope, (N,).
 
-    At the minimum l2 Σw u = scale (Σ_j pull_j p_j - what the negatives push), so pull_j p_j·p_i is event j's
-    part of the score of item i, up to one factor.
+    At the minimum l2 Σw u = Σ_j pull_j p_j - (what the negatives push), so pull_j p_j·p_i is event j's part of
+    u·p_i, up to one factor.
     """
     who = np.zeros(1, np.int32)
-    slot = _places(catch, len(items))
-    E = (user * np.float32(scale)) @ items[catch.items].T
-    own = blocks.own_scores(user, items, who, history.start, history.column, scale)
-    ROWS[loss](E, catch.log_weight, own, who, history.start, history.column, history.weight, slot)
-    return -own
-
-
-def _places(catch: Catch, n_items: int) -> Ints:
-    slot = np.full(n_items, -1, np.int32)
-    slot[catch.items] = np.arange(len(catch.items), dtype=np.int32)
-    return slot
+    slot = catch.places(len(items))
+    return -Slopes.of(ROWS[loss], user, items[catch.items], items, who, history, catch, slot, scale).own

@@ -1,0 +1,166 @@
+"""Item scores (positives and negatives) a second on one core: `python benchmarks/kernel_speed.py [--out FILE]`.
+
+dim 64, whole epochs, CPU time, beside implicit's BPR. Each round measures every contestant and both limits of the
+machine on a log, one after the other: rows of 256 bytes read at random places of a table as large as the item
+vectors, and a matrix product of float32. implicit's BPR scores 2 items a sample, those that it skips counted too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from common import gowalla, grid, has_peers, movielens, parser, publish, run_peer, synthetic, title
+from threadpoolctl import threadpool_limits
+
+from palate import Embedding
+from palate.arrays import Floats, Ints
+from palate.data.interactions import Interactions
+from palate.kernels.compile import compiled
+from palate.kernels.vectors import row_prefetch
+from palate.models.crew import Crew
+from palate.models.descent import BlockDescent
+
+DIM, K = 64, 10
+LEAST_SECONDS = 0.5  # of one measurement
+AHEAD = 16  # rows asked for in advance
+INDIVIDUAL, SHARED, PEER = "individual negatives", "shared negatives", "implicit BPR"
+ROWS, FLOPS = "random rows", "sgemm"
+FLOPS_A_SCORE = 6 * DIM  # three products: the scores, and the gradients of both sides
+
+
+@compiled
+def read_rows(table: Floats, order: Ints) -> np.float32:
+    """Add up the rows of a table (I, DIM) in this order (N,)."""
+    total = np.float32(0)
+    for n in range(len(order)):
+        if n + AHEAD < len(order):
+            row_prefetch(table, order[n + AHEAD], DIM)
+        for d in range(DIM):
+            total += table[order[n], d]
+    return total
+
+
+def rate(work: Callable[[], int]) -> float:
+    """Units of work a CPU second; `work` is repeated for long enough and returns the units it did."""
+    began, units = time.process_time(), 0
+    while time.process_time() - began < LEAST_SECONDS:
+        units += work()
+    return units / (time.process_time() - began)
+
+
+def epoch_of(recipe: Embedding, log: Interactions) -> Callable[[], int]:
+    """One epoch of training on one thread, which returns the number of item scores."""
+    descent = recipe.resolved().descent(log)
+    users = np.count_nonzero(np.diff(log.start))
+    sampled = recipe.resolved().negatives or 0
+    if isinstance(descent, BlockDescent):
+        scores = len(log) + int(users) * min(sampled, len(log.items))
+    else:
+        scores = len(log) * (1 + sampled)
+
+    def epoch() -> int:
+        with Crew(1) as crew:
+            for _ in descent.epoch(crew, lambda share: 0.01 * (1 - share)):
+                pass
+        return scores
+
+    epoch()  # kernels are compiled outside the clock
+    return epoch
+
+
+def peer_rate(python: Path, log: Interactions) -> float:
+    """Item scores a second of implicit's BPR in a process of its own, from the CPU seconds between its epochs."""
+    epochs = 2 + max(1, 2_000_000 // len(log))
+    found = run_peer(python, "implicit_bpr", log, {"factors": DIM, "iterations": epochs})
+    return float(2 * len(log) / np.median(found["epoch_seconds"].astype(np.float64)))
+
+
+def contestants(log: Interactions, python: Path | None) -> dict[str, Callable[[], float]]:
+    """Everybody on one log: each call measures once."""
+    individual = epoch_of(Embedding(loss="logistic", dim=DIM, negatives=K), log)
+    shared = epoch_of(Embedding(dim=DIM), log)
+    draw = np.random.default_rng(0)
+    table = draw.random((len(log.items), DIM), np.float32)
+    order = draw.integers(len(table), size=1 << 20, dtype=np.int32)
+    square = draw.random((1024, 1024), np.float32)
+
+    def read() -> int:
+        read_rows(table, order)
+        return len(order)
+
+    def multiply() -> int:
+        square @ square
+        return 2 * len(square) ** 3
+
+    read()
+    measures = {
+        INDIVIDUAL: lambda: rate(individual),
+        SHARED: lambda: rate(shared),
+        ROWS: lambda: rate(read),
+        FLOPS: lambda: rate(multiply),
+    }
+    if python is not None:
+        measures[PEER] = lambda: peer_rate(python, log)
+    return measures
+
+
+def row(name: str, log: Interactions, runs: Mapping[str, list[float]]) -> list[str]:
+    """Line of the table of one log."""
+    middle = {who: median(values) for who, values in runs.items()}
+    peer = middle.get(PEER)
+    cells = [f"{name}: {len(log.users):,} x {len(log.items):,}, {len(log):,} events"]
+    for who in (PEER, INDIVIDUAL, SHARED):
+        if who not in runs:
+            cells.append("not run")
+            continue
+        low, high = min(runs[who]) / 1e6, max(runs[who]) / 1e6
+        times = f", {middle[who] / peer:.1f}x" if peer and who != PEER else ""
+        cells.append(f"{middle[who] / 1e6:.1f} ({low:.1f} to {high:.1f}){times}")
+    cells.append(f"{middle[ROWS] / 1e6:.0f} M/s, {middle[INDIVIDUAL] / middle[ROWS]:.0%}")
+    cells.append(f"{middle[FLOPS] / 1e9:.0f} GFLOP/s, {middle[SHARED] * FLOPS_A_SCORE / middle[FLOPS]:.0%}")
+    return cells
+
+
+def logs() -> dict[str, Interactions]:
+    """Return the logs by name; Gowalla where it is present."""
+    published = gowalla()
+    found = {"MovieLens small": movielens()} | ({"Gowalla": published[0]} if published else {})
+    return found | {"synthetic": synthetic(1_000_000, 200_000, 5_000_000)}
+
+
+def main() -> None:
+    """Run the benchmark."""
+    asked = parser(__doc__)
+    asked.add_argument("--rounds", type=int, default=5)
+    options = asked.parse_args()
+    python = options.peers if has_peers(options.peers) else None
+    rows = []
+    with threadpool_limits(1):
+        for name, log in logs().items():
+            measures = contestants(log, python)
+            runs: dict[str, list[float]] = {who: [] for who in measures}
+            for _ in range(options.rounds):
+                for who, measure in measures.items():
+                    runs[who].append(measure())
+            rows.append(row(name, log, runs))
+    shared = Embedding().resolved().negatives
+    lines = [
+        *title(f"Million item scores a second on one core, dim {DIM}"),
+        f"Median and range of {options.rounds} alternating rounds, CPU time, whole epochs, one thread; `x` is",
+        f"beside implicit's BPR. Individual negatives: logistic loss, K={K}. Shared negatives: the default loss with",
+        f"{shared:,} items (or all) shared by a block of people; a score counts where it is computed. The last",
+        "columns are limits of the machine and the share of each that is reached: random rows of 256 bytes (one",
+        f"for each individual score), and the matrix product ({FLOPS_A_SCORE} operations for each shared score).",
+        "",
+        *grid(["log", PEER, INDIVIDUAL, SHARED, "row reads, individual", "sgemm, shared"], rows),
+        "",
+    ]
+    publish("\n".join(lines), options.out)
+
+
+if __name__ == "__main__":
+    main()

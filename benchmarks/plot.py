@@ -1,0 +1,31 @@
+"""Draw accuracy against training time from the outcomes of quality.py: `python benchmarks/plot.py [--out FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from common import ROOT
+from quality import known
+
+from palate.evaluation.picture import Point, draw
+
+if __name__ == "__main__":
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--contest", default="movielens-small, 80/20 per user")
+    asked.add_argument("--metric", default="NDCG@10")
+    asked.add_argument("--out", type=Path, default=ROOT / "docs" / "quality.png")
+    options = asked.parse_args()
+    asks = (options.contest, "test")
+    latest = {each.contestant: each for each in known().values() if (each.contest, each.part) == asks}
+    name = options.metric
+    points = [
+        Point(who, each.cpu_seconds, each.metrics[name], each.intervals[name], each.metrics["coverage@10"])
+        for who, each in latest.items()
+    ]
+    draw(
+        options.out,
+        points,
+        name,
+        f"{options.contest}; CPU seconds of one thread, each tuned on validation with the same budget; 95% intervals",
+    )
