@@ -135,14 +135,15 @@ def binary(log: Interactions) -> Interactions:
     return replace(log, weight=np.ones_like(log.weight))
 
 
-def embedding(loss: str, first: Mapping[str, Any], **space: Any) -> Contestant:
-    """Embedding with one loss."""
-    common = {"dim": [32, 64, 128, 256], "epochs": [5, 10, 20, 40]}
+def embedding(loss: str, known_good: Mapping[str, Any], **space: Any) -> Contestant:
+    """Embedding with one loss; its first trial is the default, changed to what is known to be good."""
+    whole: Space = {"dim": [32, 64, 128, 256], "epochs": [5, 10, 20, 40], **space}
+    default = Embedding(loss=loss).resolved().settings()
     return Contestant(
         f"palate {loss}",
         lambda settings: Embedding(loss=loss, threads=1, **settings),
-        {"dim": 64, **first},
-        {**common, **space},
+        {**{name: default[name] for name in whole}, **known_good},
+        whole,
     )
 
 
@@ -154,8 +155,8 @@ def contestants(python: Path, dataset: str) -> list[Contestant]:
 
     big = dataset == "gowalla"
     sampled = {
-        "learning_rate": (0.02, 0.5),
-        "l2": (0.003, 0.3),
+        "learning_rate": (0.1, 1.0),
+        "l2": (0.0005, 0.05),
         "negatives": [10, 30, 100],
         "sampler": ["uniform", "unseen", "popularity"],
     }

@@ -1,32 +1,22 @@
-"""Slopes of blocks of people against their float64 reference, shared samples, Adagrad, exp and top-k."""
+"""Slopes of blocks of people against their float64 reference, shared samples, Adagrad and exp."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from palate.arrays import Doubles, Floats, Ints, Longs
 from palate.data.ragged import Ragged
 from palate.kernels import blocks, reference
 from palate.kernels.arithmetic import exp_all
-from palate.kernels.topk import mask_seen, select_top
 from palate.models.descent import BlockDescent, Catch, SharedSampler
 
 USERS, ITEMS, DIM = 30, 20, 5
 SCALE, L2 = 1 / np.sqrt(DIM), 0.3
-Rows = Callable[..., tuple[Floats, float]]
-LOSSES: dict[str, tuple[Rows, reference.Loss]] = {
-    "softmax": (blocks.softmax_rows, reference.softmax),
-    "logistic": (blocks.logistic_rows, reference.logistic),
-    "bpr": (blocks.bpr_rows, reference.bpr),
-}
-every_loss = pytest.mark.parametrize("loss", LOSSES)
+REFERENCE = [reference.softmax, reference.logistic, reference.bpr]
 
 
 @dataclass(frozen=True)
@@ -58,7 +48,7 @@ def scene_of(size: float = 0.7, seed: int = 0, sample: int = 8) -> Scene:
     return Scene(users, items, log, catch, np.array([11, 4, 29, 0, 17, 8], np.int32))
 
 
-def expected(scene: Scene, loss: str, l2: float = 0.0) -> tuple[float, Doubles, Doubles]:
+def expected(scene: Scene, l2: float = 0.0) -> tuple[float, Doubles, Doubles]:
     """Loss (without a penalty), gradient by the block's users (B, D) and by all items (I, D)."""
     value, by_users, by_items = 0.0, [], np.zeros((ITEMS, DIM))
     u, p = scene.users.astype(float), scene.items.astype(float)
@@ -66,13 +56,13 @@ def expected(scene: Scene, loss: str, l2: float = 0.0) -> tuple[float, Doubles, 
     for person in scene.who:
         own, weight = scene.own(person)
         sample = scene.catch.items.astype(np.int64)
-        part = reference.of_person(LOSSES[loss][1], u[person], p, own, weight, sample, a, SCALE, l2)
+        part = reference.of_person(reference.softmax, u[person], p, own, weight, sample, a, SCALE, l2)
         value, by_items = value + part.value, by_items + part.items
         by_users.append(part.user)
     return value, np.array(by_users), by_items
 
 
-def computed(scene: Scene, loss: str) -> tuple[float, Floats, Floats]:
+def computed(scene: Scene) -> tuple[float, Floats, Floats]:
     """Give the same by the kernels, put together as in training."""
     start, column, weight, who = scene.log.start, scene.log.column, scene.log.weight, scene.who
     S = len(scene.catch.items)
@@ -81,7 +71,7 @@ def computed(scene: Scene, loss: str) -> tuple[float, Floats, Floats]:
     X, Q = scene.users[who], scene.items[scene.catch.items]
     E = np.float32(SCALE) * X @ Q.T
     own = blocks.own_scores(X, scene.items, who, start, column, SCALE)
-    share, value = LOSSES[loss][0](E, scene.catch.log_weight, own, who, start, column, weight, slot)
+    share, value = blocks.softmax_rows(E, scene.catch.log_weight, own, who, start, column, weight, slot)
     slopes = share[:, None] * E * np.float32(SCALE)
     own *= np.float32(SCALE)
     move = np.asarray(slopes @ Q, np.float32)
@@ -106,14 +96,14 @@ def arrays(parts: tuple[float | Doubles | Floats, ...]) -> list[Doubles]:
 # The reference
 
 
-@every_loss
-def test_the_reference_agrees_with_finite_differences(loss: str) -> None:
+@pytest.mark.parametrize("loss", REFERENCE)
+def test_the_reference_agrees_with_finite_differences(loss: reference.Loss) -> None:
     rng = np.random.default_rng(3)
     u, p, weight = rng.normal(size=3), rng.normal(size=(7, 3)), rng.uniform(0.2, 3, 4)
     own, sample, a = np.array([2, 5, 2, 0]), np.array([1, 2, 6, 4]), rng.uniform(0.2, 3, 4)
 
     def of(u: Doubles, p: Doubles) -> reference.Gradient:
-        return reference.of_person(LOSSES[loss][1], u, p, own, weight, sample, a, 0.6, 0.3)
+        return reference.of_person(loss, u, p, own, weight, sample, a, 0.6, 0.3)
 
     gradient = of(u, p)
     for nudge in 1e-6 * np.eye(3):
@@ -129,19 +119,17 @@ def test_the_reference_agrees_with_finite_differences(loss: str) -> None:
 # The kernels
 
 
-@every_loss
 @pytest.mark.parametrize("size", [0.7, 6.0])
 @pytest.mark.parametrize("sample", [1, 8, ITEMS])
-def test_kernels_and_products_give_the_gradient(loss: str, size: float, sample: int) -> None:
+def test_kernels_and_products_give_the_gradient(size: float, sample: int) -> None:
     """Also where scores are far out: no overflow. Person 4 has an empty history."""
     scene = scene_of(size, sample=sample)
-    for got, wanted in zip(arrays(computed(scene, loss)), arrays(expected(scene, loss)), strict=True):
+    for got, wanted in zip(arrays(computed(scene)), arrays(expected(scene)), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5 * max(1, np.abs(wanted).max()))
-    assert not computed(scene, loss)[1][1].any()
+    assert not computed(scene)[1][1].any()
 
 
-@every_loss
-def test_own_items_in_the_sample_count_for_nothing(loss: str) -> None:
+def test_own_items_in_the_sample_count_for_nothing() -> None:
     scene = scene_of()
     own = np.unique(scene.own(11)[0])
     free = np.setdiff1d(np.arange(ITEMS), own)[:6]
@@ -150,18 +138,17 @@ def test_own_items_in_the_sample_count_for_nothing(loss: str) -> None:
     results = []
     for sample in (free, np.append(free, own)):
         catch = Catch(sample.astype(np.int32), weights[: len(sample)])
-        results.append(arrays(computed(Scene(scene.users, scene.items, scene.log, catch, one), loss)))
+        results.append(arrays(computed(Scene(scene.users, scene.items, scene.log, catch, one))))
     for alone, with_own in zip(*results, strict=True):
         np.testing.assert_allclose(alone, with_own, rtol=1e-5, atol=1e-6)
 
 
-@every_loss
-def test_who_owns_the_whole_sample_has_no_negatives(loss: str) -> None:
+def test_who_owns_the_whole_sample_has_no_negatives() -> None:
     scene = scene_of()
     own = np.unique(scene.own(11)[0]).astype(np.int32)
     catch = Catch(own, np.zeros(len(own), np.float32))
-    got = computed(Scene(scene.users, scene.items, scene.log, catch, np.array([11], np.int32)), loss)
-    wanted = expected(Scene(scene.users, scene.items, scene.log, catch, np.array([11], np.int32)), loss)
+    got = computed(Scene(scene.users, scene.items, scene.log, catch, np.array([11], np.int32)))
+    wanted = expected(Scene(scene.users, scene.items, scene.log, catch, np.array([11], np.int32)))
     for left, right in zip(arrays(got), arrays(wanted), strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-5)
 
@@ -180,8 +167,8 @@ def test_a_step_goes_against_the_gradient() -> None:
     scene, rate = scene_of(), 0.01
     descent = descent_of(scene)
     loss = descent.step(0, scene.who, scene.catch, rate)
-    _, by_users, by_items = expected(scene, "softmax", L2)
-    assert loss == pytest.approx(expected(scene, "softmax")[0], rel=1e-5)
+    _, by_users, by_items = expected(scene, L2)
+    assert loss == pytest.approx(expected(scene)[0], rel=1e-5)
     for before, after, gradient in (
         (scene.users[scene.who], descent.users[scene.who], by_users),
         (scene.items, descent.items, by_items),
@@ -313,38 +300,3 @@ def test_exp_is_clamped() -> None:
     assert (got[:4] == got[0]).all()
     assert (got[4:] == got[4]).all()
     assert np.isfinite(got).all()
-
-
-# The best k
-
-score = st.one_of(st.integers(-2, 2).map(float), st.just(-np.inf), st.floats(width=32, allow_nan=False))
-
-
-@st.composite
-def tables(draw: st.DrawFn) -> tuple[Floats, list[bool]]:
-    I = draw(st.integers(1, 12))
-    rows = draw(st.lists(st.lists(score, min_size=I, max_size=I), min_size=1, max_size=4))
-    return np.array(rows, np.float32), draw(st.lists(st.booleans(), min_size=I, max_size=I))
-
-
-@given(tables(), st.integers(1, 15))
-def test_the_best_are_those_of_a_sort(table: tuple[Floats, list[bool]], k: int) -> None:
-    scores, allowed = table
-    item, best = select_top(scores, np.array(allowed), k)
-    assert item.shape == best.shape == (len(scores), k)
-    for row, items, values in zip(scores, item, best, strict=True):
-        masked = np.where(allowed, row, np.float32(-np.inf))
-        order = np.argsort(-masked, kind="stable")
-        wanted = order[masked[order] > -np.inf][:k]
-        n = len(wanted)
-        np.testing.assert_array_equal(items[:n], wanted)
-        np.testing.assert_array_equal(values[:n], row[wanted])
-        assert (items[n:] == -1).all()
-        assert (values[n:] == -np.inf).all()
-
-
-def test_seen_items_are_masked() -> None:
-    scores = np.arange(12, dtype=np.float32).reshape(3, 4)
-    mask_seen(scores, np.array([0, 2, 2, 4]), np.array([1, 3, 0, 0], np.int32))
-    masked = np.argwhere(scores == -np.inf).tolist()
-    assert masked == [[0, 1], [0, 3], [2, 0]]

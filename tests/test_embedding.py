@@ -21,19 +21,12 @@ from palate.data.vocabulary import Vocabulary
 from palate.errors import SettingError, UnknownId
 from palate.evaluation.protocol import Exam
 from palate.kernels import reference
-from palate.models import embedding
 from palate.models.base import Progress
 from palate.models.descent import Catch
 from palate.models.embedding import DEFAULTS, Embedding, EmbeddingModel, balanced
-from palate.models.folding import fold_in
+from palate.models.folding import BlockFolding
 
 RATINGS = Path(__file__).parents[1] / "examples" / "movielens-small" / "ratings.csv.gz"
-REFERENCE: dict[str, reference.Loss] = {
-    "softmax": reference.softmax,
-    "sampled_softmax": reference.softmax,
-    "logistic": reference.logistic,
-    "bpr": reference.bpr,
-}
 LOSSES = tuple(DEFAULTS)
 every_loss = pytest.mark.parametrize("loss", LOSSES)
 
@@ -246,8 +239,7 @@ def test_a_known_history_gets_the_trained_vector(loss: str, block_log: Interacti
     )
 
 
-@every_loss
-def test_fold_in_finds_the_minimum(loss: str) -> None:
+def test_fold_in_finds_the_minimum() -> None:
     """The float64 gradient at the answer is a small part of the one at the start."""
     rng = np.random.default_rng(1)
     items = rng.normal(size=(ITEMS, 6)).astype(np.float32)
@@ -256,14 +248,14 @@ def test_fold_in_finds_the_minimum(loss: str) -> None:
     column = np.concatenate([rng.permutation(ITEMS)[:n] for n in lengths]).astype(np.int32)
     rows = Ragged(start, column, rng.uniform(0.5, 3, start[-1]).astype(np.float32))
     catch = Catch(rng.permutation(ITEMS)[:15].astype(np.int32), rng.uniform(-1, 1, 15).astype(np.float32))
-    found = fold_in(rows, items, loss, catch, 0.4, 0.1)
+    found, _ = BlockFolding(items, catch, 0.4, 0.1).vectors(rows)
 
     def size(person: int, u: Doubles) -> float:
         part = slice(start[person], start[person + 1])
         return float(
             np.linalg.norm(
                 reference.of_person(
-                    REFERENCE[loss],
+                    reference.softmax,
                     u,
                     items.astype(float),
                     column[part].astype(np.int64),
@@ -287,12 +279,10 @@ def test_the_size_of_weights_does_not_matter_to_fold_in() -> None:
     catch = Catch(np.arange(ITEMS, dtype=np.int32), np.zeros(ITEMS, np.float32))
     start, column = np.array([0, 3, 3]), np.array([4, 1, 9], np.int32)
     weight = np.array([1, 2, 5], np.float32)
-    for loss in LOSSES:
-        one, ten = (
-            fold_in(Ragged(start, column, factor * weight), items, loss, catch, 0.4, 0.1) for factor in (1, 10)
-        )
-        np.testing.assert_allclose(one, ten, rtol=1e-3, atol=1e-4)
-        assert not one[1].any()
+    folding = BlockFolding(items, catch, 0.4, 0.1)
+    one, ten = (folding.vectors(Ragged(start, column, factor * weight))[0] for factor in (1, 10))
+    np.testing.assert_allclose(one, ten, rtol=1e-3, atol=1e-4)
+    assert not one[1].any()
 
 
 @pytest.fixture(scope="module")
@@ -301,10 +291,8 @@ def movies() -> Exam:
 
 
 @every_loss
-def test_fold_in_is_as_good_as_training(loss: str, movies: Exam, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fold_in_is_as_good_as_training(loss: str, movies: Exam) -> None:
     """NDCG@10 of everyone folded in, on MovieLens latest-small, within 5% of the trained vectors."""
-    if loss == "bpr":  # pairs each event with each negative: slow with many
-        monkeypatch.setattr(embedding, "FOLD_ITEMS", 64)
     model = Embedding(dim=32, loss=loss, epochs=20, threads=1).fit(movies.split.train)
     trained, folded = (movies.grade(each, 10)["NDCG@10"] for each in (model, refolded(model)))
     assert trained > 0.1
@@ -321,33 +309,31 @@ def test_no_history_gets_the_popular_items(loss: str) -> None:
 # Reasons and neighbours
 
 
-def toy(loss: str = "softmax") -> EmbeddingModel:
+def toy() -> EmbeddingModel:
     """Three directions; i0 and i1 point one way, i2 another, i3 against the first, i4 the third way."""
     vectors = 4 * np.array([[1, 0, 0], [1, 0.5, 0], [0, 1, 0], [-1, 0, 0], [0, 0, 1]], np.float32)
     items = Vocabulary.of([f"i{n}" for n in range(5)])
     users = Vocabulary.of(["u0", "u1"])
     people = np.array([[1, 0, 0], [0.9, 0.1, 0]], np.float32)
-    recipe = Embedding(dim=3, loss=loss, l2=0.1).resolved()
+    recipe = Embedding(dim=3, l2=0.1).resolved()
     return EmbeddingModel(recipe, items, users, people, vectors, np.ones(5, np.float32), np.zeros(2, np.uint64))
 
 
-@every_loss
-def test_reasons_are_parts_of_the_score(loss: str) -> None:
+def test_reasons_are_parts_of_the_score() -> None:
     """Each is what the event adds to the gradient that holds the vector where it is, up to one factor."""
-    model, history = toy(loss), ["i0", "i2", "i4", "i3"]
+    model, history = toy(), ["i0", "i2", "i4", "i3"]
     parts = model.explain(history, "i1")
     asked = model.histories([history])
     u = model.vectors(asked)[0].astype(float)
     items = model.item_vectors.astype(float)
     scores = items @ u / np.sqrt(3)
     free = np.array([1])
-    a = np.exp(model.negatives.log_weight.astype(float))[free]
-    pull = {n: -REFERENCE[loss](scores[n], scores[free], a).positive for n in (0, 2, 4, 3)}
+    pull = {n: -reference.softmax(scores[n], scores[free], np.ones(1)).positive for n in (0, 2, 4, 3)}
     expected = {f"i{n}": pull[n] * items[n] @ items[1] / 3 for n in (0, 2, 4, 3)}
     positive = sorted(((name, part) for name, part in expected.items() if part > 0), key=lambda pair: -pair[1])
     assert [name for name, _ in parts] == [name for name, _ in positive]
     got, wanted = (np.array([part for _, part in pairs]) for pairs in (parts, positive))
-    np.testing.assert_allclose(got / got.sum(), wanted / wanted.sum(), rtol=1e-4)
+    np.testing.assert_allclose(got / got.sum(), wanted / wanted.sum(), rtol=0.03)
 
 
 def test_reasons_come_from_the_past_alone() -> None:

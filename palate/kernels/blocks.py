@@ -1,16 +1,12 @@
-"""Slopes of a whole block of people against one sample of the catalogue, so that scoring is a matrix product.
+"""Softmax over one sample of the catalogue shared by a block of people, so that scoring is a matrix product.
 
-For a person with positives j of weight w_j and a sample of S items with weights a_k (1 / chance of being drawn,
-times what the loss wants), where the person's own items do not count as negatives:
+For a person with positives j of weight w_j and a sample of S items with weights a_k = 1 / chance of being drawn,
+where the person's own items do not count as negatives, the loss is
 
-    softmax   Σ_j w_j (-s_j + log(e^s_j + Σ_k a_k e^s_k))      sampled softmax with the logQ correction
-                                      (Bengio and Senécal 2008, sec. III; Yi et al. 2019, eq. 3)
-    logistic  Σ_j w_j (-log σ(s_j) - Σ_k a_k log σ(-s_k))      the founding formula, in expectation
-    bpr       -Σ_j w_j Σ_k a_k log σ(s_j - s_k)                (Rendle et al. 2009, sec. 4.1)
+    Σ_j w_j (-s_j + log(e^s_j + Σ_k a_k e^s_k)),
 
-The three kernels take scores (B, S), log_weight log a (S,), own: the scores (P,) of the block's positives end to
-end; who (B,) names rows of (column, weight) pairs; slot (I,) is an item's place in the sample, or -1. They return
-share (B,) and the summed loss and leave slopes in place: of positive p own[p], of sample k share[b] scores[b, k].
+the sampled softmax with the logQ correction (Bengio and Senécal 2008, sec. III; Yi et al. 2019, eq. 3). One row
+of scores serves all positives of a person.
 """
 
 import numpy as np
@@ -26,7 +22,12 @@ NEVER = np.float32(-1e30)  # a score whose exponential is 0
 def softmax_rows(
     scores: Floats, log_weight: Floats, own: Floats, who: Ints, start: Longs, column: Ints, weight: Floats, slot: Ints
 ) -> tuple[Floats, float]:
-    """Softmax: one normaliser a person serves all positives. See the module for the arguments."""
+    """Turn scores into slopes, in place; returns share (B,) and the summed loss.
+
+    scores (B, S) of the sample and log_weight log a (S,); own (P,), the scores of the block's positives end to
+    end; who (B,) names rows of (column, weight) pairs; slot (I,) is an item's place in the sample, or -1.
+    The slope by positive p's score is then own[p], by that of sample k share[b] scores[b, k].
+    """
     B, S = scores.shape
     share = np.zeros(B, np.float32)
     loss = 0.0
@@ -56,67 +57,6 @@ def softmax_rows(
             own[p + n] = w * (e / z - np.float32(1))
             share[b] += w / z
         p += high - low
-    return share, loss
-
-
-@compiled
-def logistic_rows(
-    scores: Floats, log_weight: Floats, own: Floats, who: Ints, start: Longs, column: Ints, weight: Floats, slot: Ints
-) -> tuple[Floats, float]:
-    """Logistic loss: the sample counts once for each unit of the person's weight. See the module."""
-    B, S = scores.shape
-    share = np.zeros(B, np.float32)
-    loss = 0.0
-    p = 0
-    for b in range(B):
-        low, high = start[who[b]], start[who[b] + 1]
-        for n in range(low, high):
-            w, s = weight[n], own[p]
-            loss += w * np.log1p(np.exp(-s))
-            own[p] = -w / (np.float32(1) + np.exp(s))
-            share[b] += w
-            p += 1
-            if slot[column[n]] >= 0:
-                scores[b, slot[column[n]]] = NEVER
-        total = np.float32(0)
-        for k in range(S):
-            s, a = scores[b, k], np.exp(log_weight[k])
-            e = exp(-abs(s))
-            total += a * (max(s, np.float32(0)) + np.log(np.float32(1) + e))
-            scores[b, k] = a * (np.float32(1) if s >= 0 else e) / (np.float32(1) + e)
-        loss += share[b] * total
-    return share, loss
-
-
-@compiled
-def bpr_rows(
-    scores: Floats, log_weight: Floats, own: Floats, who: Ints, start: Longs, column: Ints, weight: Floats, slot: Ints
-) -> tuple[Floats, float]:
-    """BPR: each positive against each of the sample. See the module."""
-    B, S = scores.shape
-    share = np.ones(B, np.float32)
-    slopes = np.empty(S, np.float32)
-    loss = 0.0
-    p = 0
-    for b in range(B):
-        low, high = start[who[b]], start[who[b] + 1]
-        for n in range(low, high):
-            if slot[column[n]] >= 0:
-                scores[b, slot[column[n]]] = NEVER
-        slopes[:] = 0
-        for n in range(low, high):
-            w, positive, pull = weight[n], own[p], np.float32(0)
-            for k in range(S):
-                x = scores[b, k] - positive
-                e = exp(-abs(x))
-                a = w * np.exp(log_weight[k])
-                loss += a * (max(x, np.float32(0)) + np.log(np.float32(1) + e))
-                slope = a * (np.float32(1) if x >= 0 else e) / (np.float32(1) + e)
-                slopes[k] += slope
-                pull += slope
-            own[p] = -pull
-            p += 1
-        scores[b, :] = slopes
     return share, loss
 
 

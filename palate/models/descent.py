@@ -49,7 +49,6 @@ class Slopes:
     @classmethod
     def of(
         cls,
-        kernel: Callable[..., tuple[Floats, float]],
         X: Floats,
         Q: Floats,
         items: Floats,
@@ -61,12 +60,12 @@ class Slopes:
     ) -> Slopes:
         """For people with vectors X (B, D) and histories log[who] against a sample with vectors Q (S, D).
 
-        The kernel is one of `blocks`; slot (I,) holds the places of the sample.
+        slot (I,) holds the places of the sample.
         """
         factor = np.float32(scale)
         E: Floats = np.matmul(X * factor, Q.T, dtype=np.float32)
         own = blocks.own_scores(X, items, who, log.start, log.column, scale)
-        share, loss = kernel(E, catch.log_weight, own, who, log.start, log.column, log.weight, slot)
+        share, loss = blocks.softmax_rows(E, catch.log_weight, own, who, log.start, log.column, log.weight, slot)
         share *= factor
         own *= factor
         return cls(E, own, share, loss)
@@ -172,7 +171,7 @@ class BlockDescent(Descent):
         touched[:S] = catch.items
         slot[catch.items] = np.arange(S, dtype=np.int32)
         X, Q = self.users[who], self.items[catch.items]  # (B, D), (S, D)
-        slopes = Slopes.of(blocks.softmax_rows, X, Q, self.items, who, self.log, catch, slot, self.scale)
+        slopes = Slopes.of(X, Q, self.items, who, self.log, catch, slot, self.scale)
         move, amount = slopes.by_user(Q, self.items, who, self.log)
         start, column, weight = self.log.start, self.log.column, self.log.weight
         gradient, item_amount, n = blocks.gather_own(X, slopes.own, who, start, column, weight, slot, touched, S)

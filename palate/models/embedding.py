@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from palate.arrays import Floats, Hashes
+from palate.arrays import Doubles, Floats, Hashes
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
@@ -23,19 +23,48 @@ from palate.kernels.rows import sort_columns
 from palate.kernels.sampling import BPR, LOGISTIC, SOFTMAX, Sampler, alias_table
 from palate.kernels.topk import select_top
 from palate.models.base import Model, Recipe, Watch, refuse_empty
-from palate.models.descent import BlockDescent, Catch, Descent, Pace, SampleDescent, SharedSampler, train
-from palate.models.folding import attractions, fold_in
+from palate.models.descent import BlockDescent, Descent, Pace, SampleDescent, SharedSampler, train
+from palate.models.folding import BlockFolding, Folding, SampleFolding
 
 LOSS_CODES = {"softmax": SOFTMAX, "sampled_softmax": SOFTMAX, "logistic": LOGISTIC, "bpr": BPR}
 SAMPLERS = ("uniform", "popularity", "unseen")
+FOLD_PEOPLE = 512  # folded in at once: 16 MB of scores
 FOLD_ITEMS = 8192  # negatives of the fold-in: the whole catalogue up to here
 
 # What won on the validation parts of MovieLens and Gowalla: docs/models.md has the figures.
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "softmax": {"negatives": 4096, "epochs": 20, "learning_rate": 0.3, "l2": 0.01, "user_power": 0.25},
-    "sampled_softmax": {"negatives": 30, "epochs": 12, "learning_rate": 0.1, "l2": 0.06, "user_power": 0.0},
-    "logistic": {"negatives": 10, "epochs": 20, "learning_rate": 0.1, "l2": 0.01, "user_power": 0.0},
-    "bpr": {"negatives": 10, "epochs": 20, "learning_rate": 0.1, "l2": 0.01, "user_power": 0.0},
+    "softmax": {
+        "negatives": 4096,
+        "epochs": 30,
+        "learning_rate": 0.4,
+        "l2": 0.02,
+        "sampler": "uniform",
+        "user_power": 0.25,
+    },
+    "sampled_softmax": {
+        "negatives": 10,
+        "epochs": 40,
+        "learning_rate": 0.4,
+        "l2": 0.006,
+        "sampler": "unseen",
+        "user_power": 0.5,
+    },
+    "logistic": {
+        "negatives": 10,
+        "epochs": 40,
+        "learning_rate": 0.3,
+        "l2": 0.005,
+        "sampler": "unseen",
+        "user_power": 0.5,
+    },
+    "bpr": {
+        "negatives": 10,
+        "epochs": 40,
+        "learning_rate": 0.5,
+        "l2": 0.006,
+        "sampler": "unseen",
+        "user_power": 0.5,
+    },
 }
 
 
@@ -49,7 +78,8 @@ class Embedding(Recipe):
           each event; "bpr", -w Σ_k log σ(s_ij - s_ik) / K (Rendle et al. 2009).
     sampler  "uniform"; "popularity", chance proportional to popularity^alpha; "unseen", uniform over items the
           person has no event on. The shared sample never counts a person's own items as negatives.
-    negatives, epochs, learning_rate, l2: None takes what won on validation for the loss (docs/models.md).
+    negatives, epochs, learning_rate, l2, sampler, user_power: None takes what won on validation for the loss
+          (docs/models.md).
     user_power  an event of a person whose weights add up to n counts n^-user_power as much: 0, each event the
           same; 1, each person the same. Weights are scaled to a mean of 1.
     threads  None measures how many are fastest; with 1, the same seed gives bit-equal vectors.
@@ -61,7 +91,7 @@ class Embedding(Recipe):
     learning_rate: float | None = None
     l2: float | None = None
     loss: str = "softmax"
-    sampler: str = "uniform"
+    sampler: str | None = None
     alpha: float = 0.75
     user_power: float | None = None
     init_std: float = 0.1
@@ -71,7 +101,8 @@ class Embedding(Recipe):
     def __post_init__(self) -> None:
         check(self.dim >= 1, "dim", self.dim, "must be 1 or more")
         check(self.loss in LOSS_CODES, "loss", self.loss, f"must be one of {', '.join(LOSS_CODES)}")
-        check(self.sampler in SAMPLERS, "sampler", self.sampler, f"must be one of {', '.join(SAMPLERS)}")
+        rule = f"must be one of {', '.join(SAMPLERS)}, or None"
+        check(self.sampler is None or self.sampler in SAMPLERS, "sampler", self.sampler, rule)
         for name, least in (("negatives", 1), ("epochs", 1), ("threads", 1)):
             value = getattr(self, name)
             check(value is None or value >= least, name, value, f"must be {least} or more, or None")
@@ -100,27 +131,40 @@ class Embedding(Recipe):
             return EmbeddingModel(recipe, log.items, log.users, user_vectors, item_vectors, popularity, prints)
 
         pace = Pace(recipe.epochs or 1, recipe.learning_rate or 0.0, recipe.threads)
-        return train(recipe.descent(log), pace, model, watch)
+        return train(recipe.descent(log, popularity), pace, model, watch)
 
-    def descent(self, log: Interactions) -> Descent:
+    def descent(self, log: Interactions, popularity: Floats) -> Descent:
         """Vectors at random and the way to train them, for a resolved recipe."""
         rng = np.random.default_rng(self.seed)
         rows = Ragged(log.start, log.item, balanced(log, self.user_power or 0.0))
         users, items = self._initial(rng, len(log.users)), self._initial(rng, len(log.items))
-        K, I, l2, scale = self.negatives or 1, len(items), self.l2 or 0.0, float(1 / np.sqrt(self.dim))
-        chance = None
-        if self.sampler == "popularity":
-            counts = log.item_counts() ** self.alpha
-            chance = counts / counts.sum()
+        K, l2, scale = self.negatives or 1, self.l2 or 0.0, float(1 / np.sqrt(self.dim))
         if self.loss == "softmax":
-            return BlockDescent(users, items, rows, rng, l2, scale, SharedSampler(K, I, chance))
-        q = np.full(I, 1 / I) if chance is None else chance
-        reject = self.sampler == "unseen"
-        column = sort_columns(log.start, log.item) if reject else np.zeros(0, np.int32)
-        with np.errstate(divide="ignore"):
-            log_kq = np.log(K * q).astype(np.float32)
-        sampler = Sampler(*alias_table(q), log_kq, log.start, column, reject)
+            return BlockDescent(users, items, rows, rng, l2, scale, self.shared_sampler(popularity))
+        column = sort_columns(log.start, log.item) if self.sampler == "unseen" else np.zeros(0, np.int32)
+        sampler = self.own_sampler(popularity)._replace(start=log.start, column=column)
         return SampleDescent(users, items, rows, rng, l2, scale, LOSS_CODES[self.loss], K, log.user, sampler)
+
+    def chance(self, popularity: Floats) -> Doubles | None:
+        """Chances q (I,) of the items to be drawn, None where they are equal; popularity (I,)."""
+        if self.sampler != "popularity":
+            return None
+        power: Doubles = popularity.astype(np.float64) ** self.alpha
+        power /= power.sum()
+        return power
+
+    def shared_sampler(self, popularity: Floats) -> SharedSampler:
+        """Sampler of the "softmax" loss, for a resolved recipe."""
+        return SharedSampler(self.negatives or 1, len(popularity), self.chance(popularity))
+
+    def own_sampler(self, popularity: Floats) -> Sampler:
+        """Sampler of the other losses, for a resolved recipe; the rows to reject are still to be given."""
+        chance = self.chance(popularity)
+        q = np.full(len(popularity), 1 / len(popularity)) if chance is None else chance
+        with np.errstate(divide="ignore"):  # an item that is never drawn
+            log_kq = np.log((self.negatives or 1) * q).astype(np.float32)
+        nothing = np.zeros(1, np.int64), np.zeros(0, np.int32)
+        return Sampler(*alias_table(q), log_kq, *nothing, self.sampler == "unseen")
 
     def _initial(self, rng: np.random.Generator, rows: int) -> Floats:
         """Draw normal vectors, filled up with columns of 0 to whole vector registers."""
@@ -161,21 +205,16 @@ class EmbeddingModel(Model):
         return float(1 / np.sqrt(self.recipe.dim))
 
     @cached_property
-    def negatives(self) -> Catch:
-        """The sample that fold-in holds against a history: everything, or many items and the popular ones first."""
-        counts = np.sqrt(self.popularity.astype(np.float64) + 1)
-        sampler = SharedSampler(FOLD_ITEMS, len(self.items), counts / counts.sum())
-        catch = next(sampler.catches(np.random.default_rng(self.recipe.seed)))
-        if self.recipe.loss == "logistic":  # K draws a positive, in expectation over the catalogue
-            draws = (self.recipe.negatives or 1) / len(self.items)
-            return replace(catch, log_weight=catch.log_weight + np.float32(np.log(draws)))
-        if self.recipe.loss == "bpr":
-            return replace(catch, log_weight=catch.log_weight - np.float32(np.log(len(self.items))))
-        return catch
-
-    @property
-    def _objective(self) -> tuple[Floats, str, Catch, float]:
-        return self.item_vectors, self.recipe.loss, self.negatives, self.scale
+    def folding(self) -> Folding:
+        """How histories that were not trained on get their vectors."""
+        recipe, l2 = self.recipe, self.recipe.l2 or 0.0
+        if recipe.loss != "softmax":
+            sampler, loss = recipe.own_sampler(self.popularity), LOSS_CODES[recipe.loss]
+            return SampleFolding(self.item_vectors, sampler, loss, recipe.negatives or 1, self.scale, l2, recipe.seed)
+        counts = np.sqrt(self.popularity.astype(np.float64) + 1)  # many items, and the popular ones first
+        shared = SharedSampler(FOLD_ITEMS, len(self.items), counts / counts.sum())
+        catch = next(shared.catches(np.random.default_rng(recipe.seed)))
+        return BlockFolding(self.item_vectors, catch, self.scale, l2)
 
     def vectors(self, histories: Histories) -> Floats:
         """Return (B, D): the trained vector where a known person's history is the one trained on, else folded in."""
@@ -186,10 +225,9 @@ class EmbeddingModel(Model):
         trained[trained] = self.prints[known[trained]] == asked.rows.fingerprints()[trained]
         vectors[trained] = self.user_vectors[known[trained]]
         fresh = np.flatnonzero(~trained)
-        step = max(1, (1 << 22) // len(self.negatives.items))
-        for low in range(0, len(fresh), step):
-            part = fresh[low : low + step]
-            vectors[part] = fold_in(asked.rows.rows(part), *self._objective, self.recipe.l2 or 0.0)
+        for low in range(0, len(fresh), FOLD_PEOPLE):
+            part = fresh[low : low + FOLD_PEOPLE]
+            vectors[part], _ = self.folding.vectors(asked.rows.rows(part))
         return vectors
 
     def scores(self, histories: Histories) -> Floats:
@@ -210,11 +248,11 @@ class EmbeddingModel(Model):
         return nearest(self.users, self.user_vectors, users, k)
 
     def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
-        """Past items that speak for `item`, each with its part of the score (see `attractions`), largest first."""
+        """Past items that speak for `item`, each with its part of the score (see `Folding`), largest first."""
         asked = Histories.of(self.items, [history])
         past = asked.rows.column
         target = self.item_vectors[self.items.code(item)]
-        pull = attractions(asked.rows, self.vectors(asked), *self._objective)
+        _, pull = self.folding.vectors(asked.rows)
         parts = pull * (self.item_vectors[past] @ target) * np.float32(self.scale)
         best = [(name, float(part)) for name, part in zip(self.items.names(past).to_list(), parts, strict=True)]
         return sorted((pair for pair in best if pair[1] > 0), key=lambda pair: -pair[1])

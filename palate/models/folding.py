@@ -2,47 +2,78 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
 import numpy as np
 
 from palate.arrays import Floats
 from palate.data.ragged import Ragged
 from palate.kernels import blocks
+from palate.kernels.rows import sort_columns
+from palate.kernels.sampling import Sampler, Step, fold_samples
 from palate.models.descent import Catch, Slopes
 
-ROWS = {
-    "softmax": blocks.softmax_rows,
-    "sampled_softmax": blocks.softmax_rows,
-    "logistic": blocks.logistic_rows,
-    "bpr": blocks.bpr_rows,
-}
 STEPS = 24
 RATE = 0.7
 
 
-def fold_in(histories: Ragged, items: Floats, loss: str, catch: Catch, scale: float, l2: float) -> Floats:
-    """Vectors (B, D) of B histories over items (I, D): `STEPS` steps of row-wise Adagrad from 0.
+class Folding(ABC):
+    """Finds vectors (B, D) of histories by `STEPS` steps of row-wise Adagrad from 0.
 
-    `catch` is the sample of negatives. The weights of a history count relative to one another. The minimum is
-    unique where l2 > 0: each loss is convex in the user's vector. An empty history gives zeros.
+    The weights of a history count relative to one another. With l2 > 0 the minimum is unique: each loss is
+    convex in the person's vector. An empty history gives zeros.
     """
-    slot = catch.places(len(items))
-    who = np.arange(len(histories), dtype=np.int32)
-    Q = items if len(catch.items) == len(items) else items[catch.items]  # (S, D)
-    vectors = np.zeros((len(histories), items.shape[1]), np.float32)
-    squares = np.zeros(len(histories), np.float32)
-    for step in range(STEPS):
-        slopes = Slopes.of(ROWS[loss], vectors, Q, items, who, histories, catch, slot, scale)
-        move, amount = slopes.by_user(Q, items, who, histories)
-        blocks.descend(vectors, squares, who, move, amount, RATE * (1 - step / STEPS), l2)
-    return vectors
+
+    @abstractmethod
+    def vectors(self, histories: Ragged) -> tuple[Floats, Floats]:
+        """Vectors (B, D), and the pull of each event on its person's vector (N,): minus its slope.
+
+        At the minimum l2 Σw u = Σ_j pull_j p_j - (what the negatives push), so pull_j p_j·p_i is event j's part
+        of u·p_i, up to one factor.
+        """
 
 
-def attractions(history: Ragged, user: Floats, items: Floats, loss: str, catch: Catch, scale: float) -> Floats:
-    """How strongly each event of one history pulls on its person's vector (1, D): minus its slope, (N,).
+@dataclass(frozen=True)
+class BlockFolding(Folding):
+    """The softmax over one fixed sample of negatives."""
 
-    At the minimum l2 Σw u = Σ_j pull_j p_j - (what the negatives push), so pull_j p_j·p_i is event j's part of
-    u·p_i, up to one factor.
-    """
-    who = np.zeros(1, np.int32)
-    slot = catch.places(len(items))
-    return -Slopes.of(ROWS[loss], user, items[catch.items], items, who, history, catch, slot, scale).own
+    items: Floats
+    catch: Catch
+    scale: float
+    l2: float
+
+    def vectors(self, histories: Ragged) -> tuple[Floats, Floats]:
+        """See `Folding`."""
+        slot = self.catch.places(len(self.items))
+        who = np.arange(len(histories), dtype=np.int32)
+        whole = len(self.catch.items) == len(self.items)
+        Q = self.items if whole else self.items[self.catch.items]  # (S, D)
+        vectors = np.zeros((len(histories), self.items.shape[1]), np.float32)
+        squares = np.zeros(len(histories), np.float32)
+        for step in range(STEPS):
+            slopes = Slopes.of(vectors, Q, self.items, who, histories, self.catch, slot, self.scale)
+            move, amount = slopes.by_user(Q, self.items, who, histories)
+            blocks.descend(vectors, squares, who, move, amount, RATE * (1 - step / STEPS), self.l2)
+        return vectors, -slopes.own
+
+
+@dataclass(frozen=True)
+class SampleFolding(Folding):
+    """The losses with negatives of its own for each event, drawn anew in each step."""
+
+    items: Floats
+    sampler: Sampler
+    loss: int
+    negatives: int
+    scale: float
+    l2: float
+    seed: int
+
+    def vectors(self, histories: Ragged) -> tuple[Floats, Floats]:
+        """See `Folding`."""
+        start, column, weight = histories.start, histories.column, histories.weight
+        sampler = self.sampler._replace(start=start, column=sort_columns(start, column))
+        step = Step(self.loss, self.negatives, RATE, self.l2, self.scale, np.uint64(self.seed))
+        vectors = np.zeros((len(histories), self.items.shape[1]), np.float32)
+        return vectors, fold_samples(vectors, self.items, start, column, weight, sampler, step, STEPS)
