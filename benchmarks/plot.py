@@ -10,6 +10,8 @@ from quality import known
 
 from palate.evaluation.picture import Point, draw
 
+TICK = 0.01  # seconds: the system counts CPU time in these
+
 if __name__ == "__main__":
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--contest", default="movielens-small, 80/20 per user")
@@ -20,12 +22,7 @@ if __name__ == "__main__":
     latest = {each.contestant: each for each in known().values() if (each.contest, each.part) == asks}
     name = options.metric
     points = [
-        Point(who, each.cpu_seconds, each.metrics[name], each.intervals[name], each.metrics["coverage@10"])
+        Point(who, max(each.cpu_seconds, TICK), each.metrics[name], each.intervals[name], each.metrics["coverage@10"])
         for who, each in latest.items()
     ]
-    draw(
-        options.out,
-        points,
-        name,
-        f"{options.contest}; CPU seconds of one thread, each tuned on validation with the same budget; 95% intervals",
-    )
+    draw(options.out, points, name, f"{options.contest}; CPU seconds of one thread; 95% intervals")

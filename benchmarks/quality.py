@@ -319,6 +319,7 @@ def main() -> None:
     """Run the benchmark."""
     asked = parser(__doc__)
     asked.add_argument("--dataset", choices=["movielens", "gowalla"], required=True)
+    asked.add_argument("--contest", default="", help="part of its name, such as 80/20; all if not given")
     asked.add_argument("--contestants", nargs="+", help="parts of their names; everybody if not given")
     asked.add_argument("--trials", type=int, default=30)
     asked.add_argument("--cpu-minutes", type=float, default=10.0, help="of all trials of a contestant together")
@@ -329,7 +330,7 @@ def main() -> None:
     if options.contestants:
         everybody = [each for each in everybody if any(part in each.name for part in options.contestants)]
     text = title(f"Quality on {options.dataset}", ("numpy", "numba", "palate"))
-    for contest in contests(options.dataset):
+    for contest in (each for each in contests(options.dataset) if options.contest in each.name):
         rows = []
         for contestant in everybody:
             print(f"{contest.name}: {contestant.name}")

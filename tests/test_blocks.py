@@ -69,7 +69,7 @@ def computed(scene: Scene) -> tuple[float, Floats, Floats]:
     slot, touched = np.full(ITEMS, -1, np.int32), np.zeros(ITEMS, np.int32)
     touched[:S], slot[scene.catch.items] = scene.catch.items, np.arange(S)
     X, Q = scene.users[who], scene.items[scene.catch.items]
-    E = np.float32(SCALE) * X @ Q.T
+    E = np.asarray(np.float32(SCALE) * X @ Q.T, np.float32)
     own = blocks.own_scores(X, scene.items, who, start, column, SCALE)
     share, value = blocks.softmax_rows(E, scene.catch.log_weight, own, who, start, column, weight, slot)
     slopes = share[:, None] * E * np.float32(SCALE)
