@@ -288,14 +288,14 @@ def test_a_gradient_of_zero_moves_nothing() -> None:
 
 
 def test_exp_is_close() -> None:
-    x = np.concatenate([np.linspace(-87, 88, 1_000_001), np.linspace(-1, 1, 100_001), [0]]).astype(np.float32)
+    x = np.concatenate([np.linspace(-80, 88, 1_000_001), np.linspace(-1, 1, 100_001), [0]]).astype(np.float32)
     true = np.exp(x.astype(float))
     assert np.abs(exp_all(x) / true - 1).max() < 5e-7
     assert exp_all(np.zeros(1, np.float32))[0] == 1
 
 
 def test_exp_is_clamped() -> None:
-    x = np.array([88, 89, 1e30, np.inf, -87, -88, -1e30, -np.inf], np.float32)
+    x = np.array([88, 89, 1e30, np.inf, -80, -88, -1e30, -np.inf], np.float32)
     got = exp_all(x)
     assert (got[:4] == got[0]).all()
     assert (got[4:] == got[4]).all()

@@ -17,13 +17,26 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError
 from palate.models import base
 from palate.models.base import Model, Recipe
-from palate.models.embedding import LOSS_CODES, Embedding
+from palate.models.embedding import Embedding
 from palate.models.popularity import Popularity
 from palate.models.saved import RECIPES, load
 
-# Settings that fit in a moment.
+SOFTMAXES = ("softmax", "sampled_softmax")
+# Settings that fit in a moment; a log this small and dense wants a strong l2.
 FAST: list[Recipe] = [
-    *(Embedding(dim=8, loss=loss, threads=1) for loss in LOSS_CODES),
+    *(Embedding(dim=8, loss=loss, l2=0.1, learning_rate=0.1, epochs=60, threads=1) for loss in SOFTMAXES),
+    Embedding(
+        dim=8,
+        loss="logistic",
+        l2=0.003,
+        negatives=2,
+        sampler="uniform",
+        user_power=0.0,
+        learning_rate=0.1,
+        epochs=120,
+        threads=1,
+    ),
+    Embedding(dim=8, loss="bpr", l2=0.1, epochs=60, threads=1),
     Popularity(),
     Popularity(half_life_days=2),
 ]

@@ -290,18 +290,13 @@ def movies() -> Exam:
     return Exam.of(split_ratio(read_log(RATINGS)))
 
 
-ABOVE = pytest.mark.xfail(reason="the fold-in is 8% better than the training: .328 against .304")
-
-
-@pytest.mark.parametrize(
-    "loss", [pytest.param(loss, marks=[ABOVE] if loss == "sampled_softmax" else []) for loss in LOSSES]
-)
+@pytest.mark.parametrize("loss", LOSSES)
 def test_fold_in_is_as_good_as_training(loss: str, movies: Exam) -> None:
-    """NDCG@10 of everyone folded in, on MovieLens latest-small, within 5% of the trained vectors."""
+    """NDCG@10 of everyone folded in, on MovieLens latest-small: at most 5% below the trained vectors."""
     model = Embedding(dim=32, loss=loss, epochs=20, threads=1).fit(movies.split.train)
     trained, folded = (movies.grade(each, 10)["NDCG@10"] for each in (model, refolded(model)))
     assert trained > 0.1
-    assert folded == pytest.approx(trained, rel=0.05)
+    assert folded > 0.95 * trained
 
 
 @every_loss

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from palate.arrays import Doubles, Floats, Ints, Longs, Words
+from palate.arrays import Doubles, Floats, Hashes, Ints, Longs, Words
 from palate.kernels.arithmetic import exp, mix
 from palate.kernels.compile import compiled, inlined
 from palate.kernels.vectors import row_dot, row_exchange, row_prefetch
@@ -172,10 +172,14 @@ def slopes(loss: int, s: Floats, g: Floats, K: int, width: int) -> np.float32:
 
 
 @inlined
-def draw_rows(rows: Ints, slot: int, user: np.int32, K: int, sampler: Sampler, key: np.uint64) -> None:
-    """Fill `rows[slot, 1:]` with K negatives. One 64-bit number a draw."""
+def draw_rows(
+    rows: Ints, slot: int, user: np.int32, K: int, sampler: Sampler, key: np.uint64, random: Hashes
+) -> None:
+    """Fill `rows[slot, 1:]` with K negatives. One 64-bit number a draw, made in registers: random (width,)."""
+    for k in range(len(random)):
+        random[k] = mix(key + np.uint64(k) * GOLDEN)
     for k in range(1, K + 1):
-        rows[slot, k] = draw(mix(key + np.uint64(k) * GOLDEN), sampler.threshold, sampler.alias)
+        rows[slot, k] = draw(random[k], sampler.threshold, sampler.alias)
     if sampler.reject:
         low, high = sampler.start[user], sampler.start[user + 1]
         for k in range(1, K + 1):
@@ -207,6 +211,7 @@ def _sgd_kernel(dim: int, width: int) -> Kernel:  # noqa: C901  the hot loop sta
         """
         K = step.negatives
         ring = np.empty((AHEAD, K + 1), np.int32)
+        random = np.empty(width, np.uint64)
         s = np.empty(width, np.float32)
         g = np.empty(width, np.float32)
         move = np.empty((1, dim), np.float32)
@@ -215,7 +220,7 @@ def _sgd_kernel(dim: int, width: int) -> Kernel:  # noqa: C901  the hot loop sta
         total = 0.0
         for t in range(first - AHEAD + 1, last):
             if t + AHEAD - 1 < last:
-                fetch(users, items, events, sampler, step, ring, t + AHEAD - 1, dim)
+                fetch(users, items, events, sampler, step, ring, random, t + AHEAD - 1, dim)
             if t < first:
                 continue
             slot = t & (AHEAD - 1)
@@ -245,14 +250,22 @@ def _sgd_kernel(dim: int, width: int) -> Kernel:  # noqa: C901  the hot loop sta
 
 @inlined
 def fetch(
-    users: Floats, items: Floats, events: Events, sampler: Sampler, step: Step, ring: Ints, t: int, dim: int
+    users: Floats,
+    items: Floats,
+    events: Events,
+    sampler: Sampler,
+    step: Step,
+    ring: Ints,
+    random: Hashes,
+    t: int,
+    dim: int,
 ) -> None:
     """Draw the rows of sample t into its slot of the ring, and ask memory for their vectors."""
     slot = t & (AHEAD - 1)
     event = events.order[t]
     user = events.user[event]
     ring[slot, 0] = events.item[event]
-    draw_rows(ring, slot, user, step.negatives, sampler, mix(step.key + np.uint64(t) * GOLDEN))
+    draw_rows(ring, slot, user, step.negatives, sampler, mix(step.key + np.uint64(t) * GOLDEN), random)
     row_prefetch(users, user, dim)
     for k in range(step.negatives + 1):
         row_prefetch(items, ring[slot, k], dim)
@@ -278,6 +291,7 @@ def fold_samples(  # noqa: C901  the hot loop stays in one piece
     D, K = items.shape[1], step.negatives
     width = -(-(K + 1) // LANES) * LANES
     rows = np.empty((1, K + 1), np.int32)
+    random = np.empty(width, np.uint64)
     s = np.empty(width, np.float32)
     g = np.empty(width, np.float32)
     move = np.empty(D, np.float32)
@@ -290,7 +304,7 @@ def fold_samples(  # noqa: C901  the hot loop stays in one piece
             for n in range(start[b], start[b + 1]):
                 rows[0, 0] = column[n]
                 key = mix(step.key + np.uint64(column[n]) * GOLDEN + np.uint64(t))
-                draw_rows(rows, 0, np.int32(b), K, sampler, key)
+                draw_rows(rows, 0, np.int32(b), K, sampler, key, random)
                 s[:] = NEVER
                 for k in range(K + 1):
                     i = rows[0, k]

@@ -144,8 +144,8 @@ class BlockDescent(Descent):
         self.item_squares = np.zeros(len(self.items), np.float32)
         self.catches = self.sampler.catches(self.rng)
         self.desks: dict[int, tuple[Ints, Ints]] = {}  # work space of each thread
-        people = max(1, round(BLOCK_SAMPLES * len(self.log) / max(1, len(self.log.column))))
-        self.people = min(people, 1024, -(-len(self.log) // 16))
+        people = round(BLOCK_SAMPLES * len(self.log) / max(1, len(self.log.column)))
+        self.people = min(max(people, 32), 1024, -(-len(self.log) // 16))  # products want rows, Adagrad wants steps
 
     def epoch(self, crew: Crew, rate: Callable[[float], float]) -> Iterator[tuple[int, float]]:
         """Go once over the people in random order, a slice of blocks at a time."""

@@ -177,8 +177,9 @@ class Embedding(Recipe):
 
 def balanced(log: Interactions, power: float) -> Floats:
     """Weights of the events (N,): w n_u^-power, n_u the person's sum of weights, scaled to a mean of 1."""
+    mean = log.weight.mean(dtype=np.float64)
     if power == 0:
-        return log.weight / np.float32(log.weight.mean())
+        return log.weight if mean == 1 else log.weight / np.float32(mean)
     sums = np.add.reduceat(np.append(log.weight, np.float32(0)), log.start[:-1])
     sums[np.diff(log.start) == 0] = 0
     factor = np.where(sums > 0, np.maximum(sums, 1e-30) ** -power, 0).astype(np.float32)
