@@ -14,8 +14,8 @@ from palate.kernels.rows import sort_columns
 from palate.kernels.sampling import Sampler, Step, fold_samples
 from palate.models.descent import Catch, Slopes
 
-STEPS = 24
-RATE = 0.7
+STEPS = 32
+RATE = 2.5
 
 
 class Folding(ABC):
