@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -60,14 +61,17 @@ class Interactions:
         del user  # a column that only this call holds is released as soon as it is grouped: halves the peak
         times = None if timestamp is None else gather(timestamp, order)
         del timestamp
-        if times is not None:
-            sort_within_rows(start, order, times)
-        grouped_item = gather(item, order)
-        del item
-        grouped_weight = np.ones(len(order), np.float32) if weight is None else gather(weight, order)
-        del weight
+        with ThreadPoolExecutor(2) as pool:
+            if times is not None:
+                half = int(np.searchsorted(start, len(order) // 2))
+                ordered = [pool.submit(sort_within_rows, p, order, times) for p in (start[: half + 1], start[half:])]
+                for job in ordered:
+                    job.result()
+            item_job = pool.submit(gather, item, order)
+            weight_job = None if weight is None else pool.submit(gather, weight, order)
         types = None if event is None else gather(event, order)
-        return cls(users, items, start, grouped_item, grouped_weight, times, types, event_types)
+        grouped_weight = np.ones(len(order), np.float32) if weight_job is None else weight_job.result()
+        return cls(users, items, start, item_job.result(), grouped_weight, times, types, event_types)
 
     def __len__(self) -> int:
         return len(self.item)

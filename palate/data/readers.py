@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -101,6 +102,7 @@ class _Columns:
         self._coders = {"user": Coder(), "item": Coder(), "event": Coder()}
         self._strings: set[str] = set()
         self._grown: dict[str, Grown] = {}
+        self._pool = ThreadPoolExecutor(2)  # users and items are coded side by side
 
     def choose(self, names: Sequence[str], place: str) -> dict[str, str]:
         """Choose the columns of a file; all parts of a log must have the same ones."""
@@ -121,13 +123,15 @@ class _Columns:
             values = values.filter(pl.col("weight") >= pl.lit(self._min_weight, pl.Float32))
         if self._factors is not None:
             values = values.drop("event")
-        for column in values:
-            coder = self._coders.get(column.name)
-            array = coder.codes(column) if coder else column.to_numpy()
+        for column, array in zip(values, self._pool.map(self._coded, values), strict=True):
             self._grown.setdefault(column.name, Grown(array.dtype)).add(array)
         if batch.typed:
             ids = batch.frame.select("user", "item")
             self._strings |= {column.name for column in ids if column.count() and not column.dtype.is_numeric()}
+
+    def _coded(self, column: pl.Series) -> NDArray[Any]:
+        coder = self._coders.get(column.name)
+        return coder.codes(column) if coder else column.to_numpy()
 
     def log(self) -> Interactions:
         """Return the log of all rows added."""
