@@ -134,7 +134,8 @@ class _Columns:
         return coder.codes(column) if coder else column.to_numpy()
 
     def log(self) -> Interactions:
-        """Return the log of all rows added."""
+        """Return the log of all rows added; none can be added any more."""
+        self._pool.shutdown()
         types = self._coders["event"].names()
         if len(types) > MOST_EVENT_TYPES:
             raise DataError(f"{len(types):,} event types, like {listed(types, 3)}; there can be {MOST_EVENT_TYPES:,}")

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from palate.arrays import Doubles, Floats, Hashes, Ints, Longs, Words
+from palate.arrays import Doubles, Floats, Ints, Longs, Words
 from palate.kernels.arithmetic import exp, mix
 from palate.kernels.compile import compiled, inlined
 from palate.kernels.vectors import row_dot, row_exchange, row_prefetch
@@ -172,14 +172,10 @@ def slopes(loss: int, s: Floats, g: Floats, K: int, width: int) -> np.float32:
 
 
 @inlined
-def draw_rows(
-    rows: Ints, slot: int, user: np.int32, K: int, sampler: Sampler, key: np.uint64, random: Hashes
-) -> None:
-    """Fill `rows[slot, 1:]` with K negatives. One 64-bit number a draw, made in registers: random (width,)."""
-    for k in range(len(random)):
-        random[k] = mix(key + np.uint64(k) * GOLDEN)
+def draw_rows(rows: Ints, slot: int, user: np.int32, K: int, sampler: Sampler, key: np.uint64) -> None:
+    """Fill `rows[slot, 1:]` with K negatives. One 64-bit number a draw."""
     for k in range(1, K + 1):
-        rows[slot, k] = draw(random[k], sampler.threshold, sampler.alias)
+        rows[slot, k] = draw(mix(key + np.uint64(k) * GOLDEN), sampler.threshold, sampler.alias)
     if sampler.reject:
         low, high = sampler.start[user], sampler.start[user + 1]
         for k in range(1, K + 1):
@@ -211,7 +207,6 @@ def _sgd_kernel(dim: int, width: int) -> Kernel:  # noqa: C901  the hot loop sta
         """
         K = step.negatives
         ring = np.empty((AHEAD, K + 1), np.int32)
-        random = np.empty(width, np.uint64)
         s = np.empty(width, np.float32)
         g = np.empty(width, np.float32)
         move = np.empty((1, dim), np.float32)
@@ -220,7 +215,7 @@ def _sgd_kernel(dim: int, width: int) -> Kernel:  # noqa: C901  the hot loop sta
         total = 0.0
         for t in range(first - AHEAD + 1, last):
             if t + AHEAD - 1 < last:
-                fetch(users, items, events, sampler, step, ring, random, t + AHEAD - 1, dim)
+                fetch(users, items, events, sampler, step, ring, t + AHEAD - 1, dim)
             if t < first:
                 continue
             slot = t & (AHEAD - 1)
@@ -256,7 +251,6 @@ def fetch(
     sampler: Sampler,
     step: Step,
     ring: Ints,
-    random: Hashes,
     t: int,
     dim: int,
 ) -> None:
@@ -265,72 +259,7 @@ def fetch(
     event = events.order[t]
     user = events.user[event]
     ring[slot, 0] = events.item[event]
-    draw_rows(ring, slot, user, step.negatives, sampler, mix(step.key + np.uint64(t) * GOLDEN), random)
+    draw_rows(ring, slot, user, step.negatives, sampler, mix(step.key + np.uint64(t) * GOLDEN))
     row_prefetch(users, user, dim)
     for k in range(step.negatives + 1):
         row_prefetch(items, ring[slot, k], dim)
-
-
-@compiled
-def fold_samples(  # noqa: C901  the hot loop stays in one piece
-    vectors: Floats,
-    items: Floats,
-    start: Longs,
-    column: Ints,
-    weight: Floats,
-    sampler: Sampler,
-    step: Step,
-    steps: int,
-) -> Floats:
-    """Descend on the samples of B histories with items (I, D) held still, by row-wise Adagrad: vectors (B, D).
-
-    Each step draws K fresh negatives for every event, the same for the same item whoever asks. The sampler's
-    rows to reject are the histories themselves. Returns the pull of each event on its vector (N,): minus its
-    slope, the mean of the second half of the steps.
-    """
-    D, K = items.shape[1], step.negatives
-    width = -(-(K + 1) // LANES) * LANES
-    rows = np.empty((1, K + 1), np.int32)
-    random = np.empty(width, np.uint64)
-    s = np.empty(width, np.float32)
-    g = np.empty(width, np.float32)
-    move = np.empty(D, np.float32)
-    pull = np.zeros(len(column), np.float32)
-    scale = np.float32(step.scale)
-    for b in range(len(vectors)):
-        squares = np.float32(0)
-        for t in range(steps):
-            move[:] = 0
-            for n in range(start[b], start[b + 1]):
-                rows[0, 0] = column[n]
-                key = mix(step.key + np.uint64(column[n]) * GOLDEN + np.uint64(t))
-                draw_rows(rows, 0, np.int32(b), K, sampler, key, random)
-                s[:] = NEVER
-                for k in range(K + 1):
-                    i = rows[0, k]
-                    dot = np.float32(0)
-                    for d in range(D):
-                        dot += vectors[b, d] * items[i, d]
-                    s[k] = dot * scale
-                    if step.loss == SOFTMAX and k > 0:
-                        s[k] -= sampler.log_kq[i]
-                slopes(step.loss, s, g, K, width)
-                if 2 * t >= steps:
-                    pull[n] -= g[0] * weight[n] * scale / np.float32(steps - steps // 2)
-                for k in range(K + 1):
-                    i = rows[0, k]
-                    slope = weight[n] * scale * g[k]
-                    for d in range(D):
-                        move[d] += slope * items[i, d]
-                for d in range(D):
-                    move[d] += weight[n] * np.float32(step.l2) * vectors[b, d]
-            total = np.float32(0)
-            for d in range(D):
-                total += move[d] * move[d]
-            if total == 0:
-                continue
-            squares += total / np.float32(D)
-            rate = np.float32(step.learning_rate * (1 - t / steps)) / np.sqrt(squares)
-            for d in range(D):
-                vectors[b, d] -= rate * move[d]
-    return pull

@@ -37,7 +37,7 @@ class Progress:
     model: Callable[[], Model] | None = None
 
 
-# Called as a fit goes on; returning True ends the fit with the last full epoch.
+# Called as a fit goes on; returning True at the end of an epoch ends the fit there.
 Watch: TypeAlias = Callable[[Progress], bool | None]
 
 

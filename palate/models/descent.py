@@ -234,9 +234,10 @@ M = TypeVar("M", bound=Model)
 
 
 def train(descent: Descent, pace: Pace, model: Callable[[Floats, Floats], M], watch: Watch | None) -> M:
-    """Run the epochs and return the model of the last full one; `model` makes it of (users, items).
+    """Run the epochs and return the model of the last full one.
 
-    Ctrl-C ends the work after the first epoch without an error. Raises `SettingError` when the loss is lost.
+    `model` makes it of copies of (users, items), which go on changing. Ctrl-C ends the work after
+    the first epoch without an error. Raises `SettingError` when the loss is lost.
     """
     kept: M | None = None
     try:
@@ -246,7 +247,7 @@ def train(descent: Descent, pace: Pace, model: Callable[[Floats, Floats], M], wa
                 if not np.isfinite(progress.loss or 0.0):
                     rule = f"the loss is {progress.loss} in epoch {epoch + 1}; lower it"
                     raise SettingError(f"learning_rate={pace.learning_rate}: {rule}")
-                kept = model(descent.users.copy(), descent.items.copy())
+                kept = model(descent.users, descent.items)
                 if watch is not None and watch(replace(progress, model=partial(_same, kept))):
                     break
     except KeyboardInterrupt:

@@ -20,7 +20,7 @@ from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.kernels.rows import sort_columns
-from palate.kernels.sampling import BPR, LOGISTIC, SOFTMAX, Sampler, alias_table
+from palate.kernels.sampling import BPR, LANES, LOGISTIC, SOFTMAX, Sampler, alias_table
 from palate.kernels.topk import select_top
 from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.descent import BlockDescent, Descent, Pace, SampleDescent, SharedSampler, train
@@ -127,7 +127,7 @@ class Embedding(Recipe):
         prints = log.rows.fingerprints()
 
         def model(users: Floats, items: Floats) -> EmbeddingModel:
-            user_vectors, item_vectors = (np.ascontiguousarray(side[:, : recipe.dim]) for side in (users, items))
+            user_vectors, item_vectors = (side[:, : recipe.dim].copy() for side in (users, items))
             return EmbeddingModel(recipe, log.items, log.users, user_vectors, item_vectors, popularity, prints)
 
         pace = Pace(recipe.epochs or 1, recipe.learning_rate or 0.0, recipe.threads)
@@ -168,7 +168,7 @@ class Embedding(Recipe):
 
     def _initial(self, rng: np.random.Generator, rows: int) -> Floats:
         """Draw normal vectors, filled up with columns of 0 to whole vector registers."""
-        width = self.dim if self.loss == "softmax" else -(-self.dim // 16) * 16
+        width = self.dim if self.loss == "softmax" else -(-self.dim // LANES) * LANES
         vectors = np.zeros((rows, width), np.float32)
         vectors[:, : self.dim] = rng.standard_normal((rows, self.dim), dtype=np.float32)
         vectors *= np.float32(self.init_std)

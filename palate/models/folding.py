@@ -10,8 +10,9 @@ import numpy as np
 from palate.arrays import Floats
 from palate.data.ragged import Ragged
 from palate.kernels import blocks
+from palate.kernels.fold import fold_samples
 from palate.kernels.rows import sort_columns
-from palate.kernels.sampling import Sampler, Step, fold_samples
+from palate.kernels.sampling import Sampler, Step
 from palate.models.descent import Catch, Slopes
 
 STEPS = 32
