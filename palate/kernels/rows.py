@@ -76,12 +76,3 @@ def fingerprint_rows(start: Longs, column: Ints, weight_bits: Words) -> Hashes:
             total += mix(pair + np.uint64(0x9E3779B97F4A7C15))
         result[r] = total
     return result
-
-
-@compiled
-def sort_columns(start: Longs, column: Ints) -> Ints:
-    """Copy of the columns (N,), sorted within each row."""
-    result = column.copy()
-    for r in range(len(start) - 1):
-        result[start[r] : start[r + 1]].sort()
-    return result

@@ -1,22 +1,36 @@
-"""Row operations written in vector registers: no remainder loops, no checks whether arrays overlap.
+"""Operations on rows of float32 matrices, in vector registers: no remainder loops, no checks whether arrays overlap.
 
-`dim` is known to the compiler (a literal), so each operation is straight-line code of dim / 16 registers.
+`dim` and `count` are known to the compiler (literals), so each operation is straight-line code.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import reduce
+from operator import add
+from typing import Any, TypeAlias
 
 from llvmlite import ir
 from numba import types
 
 from palate.kernels.compile import emitted
+from palate.kernels.lanes import FLOAT, I32, I64, WIDTH, Lanes, load, spread
 
-FLOAT = ir.FloatType()
 LINE = 16  # floats of a cache line
-FUSED = ("contract",)  # multiply and add in one instruction
+At: TypeAlias = Callable[[int], Any]  # from a constant offset to the pointer there
 
 
-def _chunks(dim: int) -> Iterator[tuple[int, int]]:
+def pointer(context: Any, builder: Any, kind: Any, array: Any, start: Any = None) -> At:
+    """Pointers to the elements of a C-contiguous array, from element `start` on."""
+    data = context.make_array(kind)(context, builder, array).data
+    origin = data if start is None else builder.gep(data, [start])
+    return lambda offset: builder.gep(origin, [ir.Constant(I64, offset)])
+
+
+def element(context: Any, builder: Any, kind: Any, matrix: Any, row: Any) -> At:
+    """Pointers to the elements of a row of a C-contiguous matrix."""
+    return pointer(context, builder, kind, matrix, _start(context, builder, kind, matrix, row))
+
+
+def chunks(dim: int) -> Iterator[tuple[int, int]]:
     """Offsets and widths that cover dim: as many registers of 16 as fit, then halves of them."""
     offset = 0
     while offset < dim:
@@ -25,80 +39,133 @@ def _chunks(dim: int) -> Iterator[tuple[int, int]]:
         offset += width
 
 
-def _row(context: Any, builder: Any, array_type: Any, array: Any, row: Any, dim: int) -> Callable[..., Any]:
-    """Pointer to `width` floats at an offset of a row of a C-contiguous (N, dim) array."""
-    data = context.make_array(array_type)(context, builder, array).data
-    start = builder.gep(data, [builder.mul(row, ir.Constant(ir.IntType(64), dim))])
-
-    def pointer(offset: int, width: int) -> Any:
-        at = builder.gep(start, [ir.Constant(ir.IntType(64), offset)])
-        return builder.bitcast(at, ir.VectorType(FLOAT, width).as_pointer())
-
-    return pointer
+def read_row(builder: Any, at: At, dim: int) -> list[Lanes]:
+    """Read a row of dim floats, a register a chunk."""
+    return [load(builder, at(offset), width) for offset, width in chunks(dim)]
 
 
-def _spread(builder: Any, value: Any, width: int) -> Any:
-    """One float in every lane."""
-    lane = ir.Constant(ir.IntType(32), 0)
-    one = builder.insert_element(ir.Constant(ir.VectorType(FLOAT, width), ir.Undefined), value, lane)
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
-    return builder.shuffle_vector(one, one, mask)
+def products(x: list[Lanes], y: list[Lanes]) -> Lanes:
+    """Products of the elements of two rows, added up to 16 lanes."""
+    sums: dict[int, Lanes] = {}
+    for a, b in zip(x, y, strict=True):
+        sums[a.width] = a * b + sums[a.width] if a.width in sums else a * b
+    return reduce(add, (part if width == WIDTH else part.widened() for width, part in sums.items()))
+
+
+def sums_of(rows: list[Lanes]) -> Lanes:
+    """Lane k of the result is the sum of the lanes of rows[k]: 16 registers become 8, 4, 2, 1."""
+    half = WIDTH // 2
+    while len(rows) > 1:
+        low = [lane for lane in range(WIDTH) if lane // half % 2 == 0]  # first halves of the rows in a register
+        low += [WIDTH + lane for lane in low]
+        high = [lane + half for lane in low]
+        rows = [a.pick(b, low) + a.pick(b, high) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+        half //= 2
+    return rows[0]
 
 
 @emitted
 def row_dot(typing_context: Any, a: Any, row_a: Any, b: Any, row_b: Any, dim: Any) -> Any:
-    """Return a[row_a]·b[row_b] for float32 arrays of `dim` columns."""
+    """Return a[row_a]·b[row_b]."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        size = dim.literal_value
-        left = _row(context, builder, signature.args[0], arguments[0], arguments[1], size)
-        right = _row(context, builder, signature.args[2], arguments[2], arguments[3], size)
-        sums: dict[int, Any] = {}  # by width: registers are added up before their lanes
-        for offset, width in _chunks(size):
-            x = builder.load(left(offset, width), align=4)
-            y = builder.load(right(offset, width), align=4)
-            product = builder.fmul(x, y, FUSED)
-            sums[width] = builder.fadd(product, sums[width], FUSED) if width in sums else product
-        total = ir.Constant(FLOAT, 0.0)
-        for width, lanes in sums.items():
-            kind = ir.FunctionType(FLOAT, [FLOAT, ir.VectorType(FLOAT, width)])
-            name = f"llvm.vector.reduce.fadd.v{width}f32"
-            add = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-            total = builder.call(add, [total, lanes], fastmath=("reassoc",))
-        return total
+        kinds, size = signature.args, dim.literal_value
+        x, y = (
+            read_row(builder, element(context, builder, kinds[n], arguments[n], arguments[n + 1]), size)
+            for n in (0, 2)
+        )
+        return products(x, y).sum()
 
     return types.float32(a, types.int64, b, types.int64, dim), generate
 
 
 @emitted
-def row_exchange(
+def rows_dot(
+    typing_context: Any,
+    users: Any,
+    u: Any,
+    items: Any,
+    rows: Any,
+    slot: Any,
+    first: Any,
+    s: Any,
+    count: Any,
+    dim: Any,
+) -> Any:
+    """Do s[first + k] = users[u]·items[rows[slot, first + k]] for `count` <= 16 rows; the rest of 16 becomes 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds, size, n = signature.args, dim.literal_value, count.literal_value
+        if n == 0:
+            return context.get_dummy_value()
+        user, u, items, rows, slot, first, scores = arguments[:7]
+        x = read_row(builder, element(context, builder, kinds[0], user, u), size)
+        parts = [
+            products(x, read_row(builder, element(context, builder, kinds[2], items, row), size))
+            for row in _numbers(context, builder, kinds[3], rows, slot, first, n)
+        ]
+        zero = spread(builder, ir.Constant(FLOAT, 0.0))
+        target = pointer(context, builder, kinds[6], scores, first)
+        sums_of(parts + [zero] * (WIDTH - n)).store(target(0))
+        return context.get_dummy_value()
+
+    signature = types.void(users, types.int64, items, rows, types.int64, types.int64, s, count, dim)
+    return signature, generate
+
+
+@emitted
+def rows_sum(
+    typing_context: Any, move: Any, items: Any, rows: Any, slot: Any, first: Any, g: Any, count: Any, dim: Any
+) -> Any:
+    """Do move[0] += g[first + k] items[rows[slot, first + k]] for k < count."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _sum_rows(context, builder, signature.args, arguments, None, dim.literal_value)
+
+    return types.void(move, items, rows, types.int64, types.int64, g, count, dim), generate
+
+
+@emitted
+def rows_exchange(
     typing_context: Any,
     move: Any,
     items: Any,
-    i: Any,
+    rows: Any,
+    slot: Any,
+    first: Any,
+    g: Any,
+    count: Any,
+    dim: Any,
     users: Any,
     u: Any,
-    slope: Any,
-    dim: Any,
 ) -> Any:
-    """Do move[0] += slope items[i] and items[i] -= slope users[u] at once, by the old items[i]."""
+    """Do as `rows_sum` does and, row by row, items[...] -= g[first + k] users[u] right after."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        size = dim.literal_value
-        zero = ir.Constant(ir.IntType(64), 0)
-        target = _row(context, builder, signature.args[0], arguments[0], zero, size)
-        item = _row(context, builder, signature.args[1], arguments[1], arguments[2], size)
-        user = _row(context, builder, signature.args[3], arguments[3], arguments[4], size)
-        for offset, width in _chunks(size):
-            step = _spread(builder, arguments[5], width)
-            m = builder.load(target(offset, width), align=4)
-            p = builder.load(item(offset, width), align=4)
-            x = builder.load(user(offset, width), align=4)
-            builder.store(builder.fadd(m, builder.fmul(step, p, FUSED), FUSED), target(offset, width), align=4)
-            builder.store(builder.fsub(p, builder.fmul(step, x, FUSED), FUSED), item(offset, width), align=4)
-        return context.get_dummy_value()
+        x = read_row(builder, element(context, builder, signature.args[8], *arguments[8:]), dim.literal_value)
+        return _sum_rows(context, builder, signature.args, arguments, x, dim.literal_value)
 
-    return types.void(move, items, types.int64, users, types.int64, types.float32, dim), generate
+    signature = types.void(move, items, rows, types.int64, types.int64, g, count, dim, users, types.int64)
+    return signature, generate
+
+
+def _sum_rows(context: Any, builder: Any, kinds: Any, arguments: Any, x: list[Lanes] | None, dim: int) -> Any:
+    """Write the code of `rows_sum`, and of `rows_exchange` where the user's row x is given."""
+    move, items, rows, slot, first, g = arguments[:6]
+    target = pointer(context, builder, kinds[0], move)
+    slopes = pointer(context, builder, kinds[5], g, first)
+    moves = read_row(builder, target, dim)
+    for k, row in enumerate(_numbers(context, builder, kinds[2], rows, slot, first, kinds[6].literal_value)):
+        item = element(context, builder, kinds[1], items, row)
+        slope = builder.load(slopes(k))
+        for c, (offset, width) in enumerate(chunks(dim)):
+            step, p = spread(builder, slope, width), load(builder, item(offset), width)
+            moves[c] = moves[c] + step * p
+            if x is not None:
+                (p - step * x[c]).store(item(offset))
+    for (offset, _), part in zip(chunks(dim), moves, strict=True):
+        part.store(target(offset))
+    return context.get_dummy_value()
 
 
 @emitted
@@ -106,15 +173,26 @@ def row_prefetch(typing_context: Any, table: Any, row: Any, dim: Any) -> Any:
     """Ask memory for a row that will soon be written; never faults."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        size = dim.literal_value
-        pointer = _row(context, builder, signature.args[0], arguments[0], arguments[1], size)
-        byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        at = element(context, builder, signature.args[0], arguments[0], arguments[1])
+        byte = ir.IntType(8).as_pointer()
         name = "llvm.prefetch.p0i8"
-        kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         prefetch = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-        write, near, data = ir.Constant(i32, 1), ir.Constant(i32, 3), ir.Constant(i32, 1)
-        for offset in range(0, size, LINE):
-            builder.call(prefetch, [builder.bitcast(pointer(offset, 1), byte), write, near, data])
+        write, near, data = ir.Constant(I32, 1), ir.Constant(I32, 3), ir.Constant(I32, 1)
+        for offset in range(0, dim.literal_value, LINE):
+            builder.call(prefetch, [builder.bitcast(at(offset), byte), write, near, data])
         return context.get_dummy_value()
 
     return types.void(table, types.int64, dim), generate
+
+
+def _start(context: Any, builder: Any, kind: Any, matrix: Any, row: Any) -> Any:
+    """Place of a row's first element in a C-contiguous matrix."""
+    shape = context.make_array(kind)(context, builder, matrix).shape
+    return builder.mul(row, builder.extract_value(shape, 1))
+
+
+def _numbers(context: Any, builder: Any, kind: Any, rows: Any, slot: Any, first: Any, count: int) -> list[Any]:
+    """Read the row numbers rows[slot, first + k], k < count."""
+    at = pointer(context, builder, kind, rows, builder.add(first, _start(context, builder, kind, rows, slot)))
+    return [builder.sext(builder.load(at(k)), I64) for k in range(count)]

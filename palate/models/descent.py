@@ -15,7 +15,8 @@ from palate.arrays import Doubles, Floats, Ints
 from palate.data.ragged import Ragged
 from palate.errors import SettingError
 from palate.kernels import blocks
-from palate.kernels.sampling import Events, Sampler, Step, sgd_kernel
+from palate.kernels.draws import Sampler
+from palate.kernels.sampling import Events, Step, sgd_kernel
 from palate.models.base import Model, Progress, Watch
 from palate.models.crew import Crew
 
@@ -198,14 +199,12 @@ class SampleDescent(Descent):
     sampler: Sampler
 
     def __post_init__(self) -> None:
-        order = np.arange(len(self.log.column), dtype=np.int32)
-        self.events = Events(order, self.user, self.log.column, self.log.weight)
+        self.events = Events(self.user, self.log.column, self.log.weight)
         self.kernel = sgd_kernel(self.users.shape[1], self.negatives)
 
     def epoch(self, crew: Crew, rate: Callable[[float], float]) -> Iterator[tuple[int, float]]:
         """Go once over the events in random order, a slice at a time."""
-        self.rng.shuffle(self.events.order)
-        N = len(self.events.order)
+        N = len(self.log.column)
         key = np.uint64(self.rng.integers(1 << 63))
         for low in range(0, N, SLICE_SAMPLES):
             high = min(low + SLICE_SAMPLES, N)
@@ -240,21 +239,24 @@ def train(descent: Descent, pace: Pace, model: Callable[[Floats, Floats], M], wa
     the first epoch without an error. Raises `SettingError` when the loss is lost.
     """
     kept: M | None = None
+    whole = False  # whether the vectors are those of a full epoch
     try:
         with Crew(pace.threads) as crew:
             for epoch in range(pace.epochs):
+                whole = False
                 progress = _epoch(descent, pace, epoch, crew, watch)
+                whole = True
                 if not np.isfinite(progress.loss or 0.0):
                     rule = f"the loss is {progress.loss} in epoch {epoch + 1}; lower it"
                     raise SettingError(f"learning_rate={pace.learning_rate}: {rule}")
+                kept = None  # before the next copy: only two live at a time
                 kept = model(descent.users, descent.items)
                 if watch is not None and watch(replace(progress, model=partial(_same, kept))):
                     break
     except KeyboardInterrupt:
-        if kept is None:
+        if kept is None and not whole:
             raise
-    assert kept is not None
-    return kept
+    return kept or model(descent.users, descent.items)
 
 
 def _epoch(descent: Descent, pace: Pace, epoch: int, crew: Crew, watch: Watch | None) -> Progress:

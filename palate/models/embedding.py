@@ -19,8 +19,9 @@ from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
-from palate.kernels.rows import sort_columns
-from palate.kernels.sampling import BPR, LANES, LOGISTIC, SOFTMAX, Sampler, alias_table
+from palate.kernels.draws import Sampler, alias_table, filters
+from palate.kernels.lanes import WIDTH
+from palate.kernels.losses import BPR, LOGISTIC, SOFTMAX
 from palate.kernels.topk import select_top
 from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.descent import BlockDescent, Descent, Pace, SampleDescent, SharedSampler, train
@@ -141,8 +142,9 @@ class Embedding(Recipe):
         K, l2, scale = self.negatives or 1, self.l2 or 0.0, float(1 / np.sqrt(self.dim))
         if self.loss == "softmax":
             return BlockDescent(users, items, rows, rng, l2, scale, self.shared_sampler(popularity))
-        column = sort_columns(log.start, log.item) if self.sampler == "unseen" else np.zeros(0, np.int32)
-        sampler = self.own_sampler(popularity)._replace(start=log.start, column=column)
+        sampler = self.own_sampler(popularity)._replace(start=log.start, column=log.item)
+        if self.sampler == "unseen":
+            sampler = sampler._replace(filter=filters(log.start, log.item, len(log.items)))
         return SampleDescent(users, items, rows, rng, l2, scale, LOSS_CODES[self.loss], K, log.user, sampler)
 
     def chance(self, popularity: Floats) -> Doubles | None:
@@ -163,12 +165,12 @@ class Embedding(Recipe):
         q = np.full(len(popularity), 1 / len(popularity)) if chance is None else chance
         with np.errstate(divide="ignore"):  # an item that is never drawn
             log_kq = np.log((self.negatives or 1) * q).astype(np.float32)
-        nothing = np.zeros(1, np.int64), np.zeros(0, np.int32)
-        return Sampler(*alias_table(q), log_kq, *nothing, self.sampler == "unseen")
+        table = np.zeros(0, np.uint64) if chance is None else alias_table(chance)
+        return Sampler(table, log_kq, np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.uint16))
 
     def _initial(self, rng: np.random.Generator, rows: int) -> Floats:
         """Draw normal vectors, filled up with columns of 0 to whole vector registers."""
-        width = self.dim if self.loss == "softmax" else -(-self.dim // LANES) * LANES
+        width = self.dim if self.loss == "softmax" else -(-self.dim // WIDTH) * WIDTH
         vectors = np.zeros((rows, width), np.float32)
         vectors[:, : self.dim] = rng.standard_normal((rows, self.dim), dtype=np.float32)
         vectors *= np.float32(self.init_std)
@@ -211,7 +213,16 @@ class EmbeddingModel(Model):
         recipe, l2 = self.recipe, self.recipe.l2 or 0.0
         if recipe.loss != "softmax":
             sampler, loss = recipe.own_sampler(self.popularity), LOSS_CODES[recipe.loss]
-            return SampleFolding(self.item_vectors, sampler, loss, recipe.negatives or 1, self.scale, l2, recipe.seed)
+            return SampleFolding(
+                self.item_vectors,
+                sampler,
+                recipe.sampler == "unseen",
+                loss,
+                recipe.negatives or 1,
+                self.scale,
+                l2,
+                recipe.seed,
+            )
         counts = np.sqrt(self.popularity.astype(np.float64) + 1)  # many items, and the popular ones first
         shared = SharedSampler(FOLD_ITEMS, len(self.items), counts / counts.sum())
         catch = next(shared.catches(np.random.default_rng(recipe.seed)))

@@ -10,9 +10,9 @@ import numpy as np
 from palate.arrays import Floats
 from palate.data.ragged import Ragged
 from palate.kernels import blocks
-from palate.kernels.fold import fold_samples
-from palate.kernels.rows import sort_columns
-from palate.kernels.sampling import Sampler, Step
+from palate.kernels.draws import Sampler, filters
+from palate.kernels.fold import fold_kernel
+from palate.kernels.sampling import Step
 from palate.models.descent import Catch, Slopes
 
 STEPS = 32
@@ -65,6 +65,7 @@ class SampleFolding(Folding):
 
     items: Floats
     sampler: Sampler
+    unseen: bool
     loss: int
     negatives: int
     scale: float
@@ -74,7 +75,9 @@ class SampleFolding(Folding):
     def vectors(self, histories: Ragged) -> tuple[Floats, Floats]:
         """See `Folding`."""
         start, column, weight = histories.start, histories.column, histories.weight
-        sampler = self.sampler._replace(start=start, column=sort_columns(start, column))
+        words = filters(start, column, len(self.items)) if self.unseen else self.sampler.filter
+        sampler = self.sampler._replace(filter=words)
         step = Step(self.loss, self.negatives, RATE, self.l2, self.scale, np.uint64(self.seed))
         vectors = np.zeros((len(histories), self.items.shape[1]), np.float32)
-        return vectors, fold_samples(vectors, self.items, start, column, weight, sampler, step, STEPS)
+        fold = fold_kernel(self.items.shape[1], self.negatives)
+        return vectors, fold(vectors, self.items, start, column, weight, sampler, step, STEPS)
