@@ -51,7 +51,7 @@ def rate(work: Callable[[], int]) -> float:
     return units / (time.process_time() - began)
 
 
-def epoch_of(recipe: Embedding, log: Interactions) -> Callable[[], int]:
+def epoch_of(recipe: Embedding, log: Interactions, crew: Crew) -> Callable[[], int]:
     """One epoch of training on one thread, which returns the number of item scores."""
     descent = recipe.resolved().descent(log, log.item_counts().astype(np.float32))
     users = np.count_nonzero(np.diff(log.start))
@@ -62,9 +62,8 @@ def epoch_of(recipe: Embedding, log: Interactions) -> Callable[[], int]:
         scores = len(log) * (1 + sampled)
 
     def epoch() -> int:
-        with Crew(1) as crew:
-            for _ in descent.epoch(crew, lambda share: 0.01 * (1 - share)):
-                pass
+        for _ in descent.epoch(crew, lambda share: 0.01 * (1 - share)):
+            pass
         return scores
 
     epoch()  # kernels are compiled outside the clock
@@ -78,10 +77,10 @@ def peer_rate(python: Path, log: Interactions) -> float:
     return float(2 * len(log) / np.median(found["epoch_seconds"].astype(np.float64)))
 
 
-def contestants(log: Interactions, python: Path | None) -> dict[str, Callable[[], float]]:
+def contestants(log: Interactions, crew: Crew, python: Path | None) -> dict[str, Callable[[], float]]:
     """Everybody on one log: each call measures once."""
-    individual = epoch_of(Embedding(loss="logistic", dim=DIM, negatives=K, sampler="uniform"), log)
-    shared = epoch_of(Embedding(dim=DIM), log)
+    individual = epoch_of(Embedding(loss="logistic", dim=DIM, negatives=K, sampler="uniform"), log, crew)
+    shared = epoch_of(Embedding(dim=DIM), log, crew)
     draw = np.random.default_rng(0)
     table = draw.random((len(log.items), DIM), np.float32)
     order = draw.integers(len(table), size=1 << 20, dtype=np.int32)
@@ -150,12 +149,12 @@ def main() -> None:
     options = asked.parse_args()
     python = options.peers if has_peers(options.peers) else None
     rows = []
-    with threadpool_limits(1):
+    with threadpool_limits(1), Crew(1) as crew:  # one crew for all epochs, as in a fit
         for name in options.logs:
             log = LOGS[name]()
             if log is None:
                 continue
-            measures = contestants(log, python)
+            measures = contestants(log, crew, python)
             runs: dict[str, list[float]] = {who: [] for who in measures}
             for _ in range(options.rounds):
                 for who, measure in measures.items():
