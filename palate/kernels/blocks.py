@@ -14,6 +14,8 @@ import numpy as np
 from palate.arrays import Floats, Ints, Longs
 from palate.kernels.arithmetic import exp
 from palate.kernels.compile import compiled
+from palate.kernels.lanes import WIDTH
+from palate.kernels.vectors import add_and_top, exp_and_sum
 
 NEVER = np.float32(-1e30)  # a score whose exponential is 0
 
@@ -29,7 +31,9 @@ def softmax_rows(
     The slope by positive p's score is then own[p], by that of sample k share[b] scores[b, k].
     """
     B, S = scores.shape
+    whole = S // WIDTH * WIDTH
     share = np.zeros(B, np.float32)
+    lanes = np.empty(WIDTH, np.float32)
     loss = 0.0
     p = 0
     for b in range(B):
@@ -37,18 +41,22 @@ def softmax_rows(
         for n in range(low, high):
             if slot[column[n]] >= 0:
                 scores[b, slot[column[n]]] = NEVER
-        top = NEVER
-        for k in range(S):
-            s = scores[b, k] + log_weight[k]
-            scores[b, k] = s
-            top = max(top, s)
+        lanes[:] = NEVER
+        for k in range(0, whole, WIDTH):
+            add_and_top(scores, b, k, log_weight, lanes)
+        top = lanes.max()
+        for k in range(whole, S):
+            scores[b, k] += log_weight[k]
+            top = max(top, scores[b, k])
         for n in range(high - low):
             top = max(top, own[p + n])
-        total = np.float32(0)
-        for k in range(S):
-            e = exp(scores[b, k] - top)
-            scores[b, k] = e
-            total += e
+        lanes[:] = 0
+        for k in range(0, whole, WIDTH):
+            exp_and_sum(scores, b, k, top, lanes)
+        total = lanes.sum()
+        for k in range(whole, S):
+            scores[b, k] = exp(scores[b, k] - top)
+            total += scores[b, k]
         for n in range(high - low):
             w = weight[low + n]
             e = exp(own[p + n] - top)

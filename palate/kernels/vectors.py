@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 
 from palate.kernels.compile import emitted
-from palate.kernels.lanes import FLOAT, I32, I64, WIDTH, Lanes, load, spread
+from palate.kernels.lanes import FLOAT, I32, I64, WIDTH, Lanes, exp, load, spread
 
 LINE = 16  # floats of a cache line
 At: TypeAlias = Callable[[int], Any]  # from a constant offset to the pointer there
@@ -169,6 +169,37 @@ def _sum_rows(context: Any, builder: Any, kinds: Any, arguments: Any, x: list[La
 
 
 @emitted
+def add_and_top(typing_context: Any, a: Any, row: Any, first: Any, b: Any, top: Any) -> Any:
+    """Do a[row, first + k] += b[first + k] and top[k] = max(top[k], a[row, first + k]) for 16 k."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds = signature.args
+        at = _place(context, builder, kinds[0], *arguments[:3])
+        best = pointer(context, builder, kinds[4], arguments[4])
+        x = load(builder, at(0)) + load(builder, pointer(context, builder, kinds[3], arguments[3], arguments[2])(0))
+        x.store(at(0))
+        x.max(load(builder, best(0))).store(best(0))
+        return context.get_dummy_value()
+
+    return types.void(a, types.int64, types.int64, b, top), generate
+
+
+@emitted
+def exp_and_sum(typing_context: Any, a: Any, row: Any, first: Any, shift: Any, total: Any) -> Any:
+    """Do a[row, first + k] = exp(a[row, first + k] - shift) and total[k] += a[row, first + k] for 16 k."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        at = _place(context, builder, signature.args[0], *arguments[:3])
+        sums = pointer(context, builder, signature.args[4], arguments[4])
+        e = exp(load(builder, at(0)) - spread(builder, arguments[3]))
+        e.store(at(0))
+        (e + load(builder, sums(0))).store(sums(0))
+        return context.get_dummy_value()
+
+    return types.void(a, types.int64, types.int64, types.float32, total), generate
+
+
+@emitted
 def row_prefetch(typing_context: Any, table: Any, row: Any, dim: Any) -> Any:
     """Ask memory for a row that will soon be written; never faults."""
 
@@ -186,6 +217,12 @@ def row_prefetch(typing_context: Any, table: Any, row: Any, dim: Any) -> Any:
     return types.void(table, types.int64, dim), generate
 
 
+def _place(context: Any, builder: Any, kind: Any, matrix: Any, row: Any, column: Any) -> At:
+    """Pointers to the elements of a row of a matrix, from a column on."""
+    start = builder.add(column, _start(context, builder, kind, matrix, row))
+    return pointer(context, builder, kind, matrix, start)
+
+
 def _start(context: Any, builder: Any, kind: Any, matrix: Any, row: Any) -> Any:
     """Place of a row's first element in a C-contiguous matrix."""
     shape = context.make_array(kind)(context, builder, matrix).shape
@@ -194,5 +231,5 @@ def _start(context: Any, builder: Any, kind: Any, matrix: Any, row: Any) -> Any:
 
 def _numbers(context: Any, builder: Any, kind: Any, rows: Any, slot: Any, first: Any, count: int) -> list[Any]:
     """Read the row numbers rows[slot, first + k], k < count."""
-    at = pointer(context, builder, kind, rows, builder.add(first, _start(context, builder, kind, rows, slot)))
+    at = _place(context, builder, kind, rows, slot, first)
     return [builder.sext(builder.load(at(k)), I64) for k in range(count)]
