@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+import polars as pl
 
 from palate.arrays import Bools, Floats, Ints
 from palate.data.histories import Histories
@@ -152,3 +153,9 @@ def refuse_empty(log: Interactions) -> None:
     """Raise `DataError` unless the log holds an event with weight above 0."""
     if not len(log) or not (log.weight > 0).any():
         raise DataError(f"{log!r}: nothing to learn from; a log needs an event with weight above 0")
+
+
+def strongest(names: pl.Series, parts: Floats) -> list[tuple[Id, float]]:
+    """Pair items with their parts of a score, those above 0, largest first."""
+    best = [(name, float(part)) for name, part in zip(names.to_list(), parts, strict=True) if part > 0]
+    return sorted(best, key=lambda pair: -pair[1])

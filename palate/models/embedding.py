@@ -23,7 +23,7 @@ from palate.kernels.draws import Sampler, alias_table, filters
 from palate.kernels.lanes import WIDTH
 from palate.kernels.losses import BPR, LOGISTIC, SOFTMAX
 from palate.kernels.topk import select_top
-from palate.models.base import Model, Recipe, Watch, refuse_empty
+from palate.models.base import Model, Recipe, Watch, refuse_empty, strongest
 from palate.models.descent import BlockDescent, Descent, Pace, SampleDescent, SharedSampler, train
 from palate.models.folding import BlockFolding, Folding, SampleFolding
 
@@ -266,8 +266,7 @@ class EmbeddingModel(Model):
         target = self.item_vectors[self.items.code(item)]
         _, pull = self.folding.vectors(asked.rows)
         parts = pull * (self.item_vectors[past] @ target) * np.float32(self.scale)
-        best = [(name, float(part)) for name, part in zip(self.items.names(past).to_list(), parts, strict=True)]
-        return sorted((pair for pair in best if pair[1] > 0), key=lambda pair: -pair[1])
+        return strongest(self.items.names(past), parts)
 
 
 def nearest(vocabulary: Vocabulary, vectors: Floats, ids: Iterable[Id], k: int) -> Rankings:

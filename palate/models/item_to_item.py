@@ -1,0 +1,123 @@
+"""What EASE, SLIST and item neighbours share: a weight from each item of a history to each item of the catalogue.
+
+The score of item i for a history with inputs x is Σ_j x_j B_ji: each past item's part of it is known exactly.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from palate.arrays import Floats, Ints, Longs
+from palate.data.histories import Histories
+from palate.data.ragged import Ragged
+from palate.data.rankings import Rankings
+from palate.data.vocabulary import Id, Vocabulary
+from palate.errors import check
+from palate.kernels.topk import select_top
+from palate.models.base import Model, Recipe, strongest
+
+FAINT = np.float32(1e-9)  # score of the most popular item that no weight reaches: popularity orders them
+
+
+class ItemRecipe(Recipe):
+    """A recipe whose model is a matrix of weights from item to item."""
+
+    @abstractmethod
+    def inputs(self, rows: Ragged) -> Floats:
+        """Return the input x of each event of the histories, (N,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class ItemModel(Model):
+    """popularity (I,), weights of the events: the answer to an empty history, and to equal scores."""
+
+    recipe: ItemRecipe
+    items: Vocabulary
+    popularity: Floats
+
+    @abstractmethod
+    def products(self, x: csr_array) -> Floats:
+        """Return x B, (B, I), for inputs x (B, I)."""
+
+    @abstractmethod
+    def weights_from(self, item: int) -> Floats:
+        """Weights from one item to all, (I,)."""
+
+    def scores(self, histories: Histories) -> Floats:
+        """Return x B, (B, I), where it is 0 by popularity; someone without a history gets the popularity alone."""
+        asked = histories.on(self.items)
+        rows = asked.rows
+        shape = len(asked), len(self.items)
+        scores = self.products(csr_array((self.recipe.inputs(rows), rows.column, rows.start), shape=shape))
+        top = self.popularity.max()
+        if top > 0:
+            scores += self.popularity * (FAINT / top)
+        scores[rows.lengths == 0] = self.popularity
+        return scores
+
+    def similar_items(self, items: Iterable[Id], k: int = 10) -> Rankings:
+        """Best k items for each of these by the weight from it, itself left out."""
+        check(k >= 1, "k", k, "at least one must be asked for")
+        asked = Vocabulary.series(items)
+        scores = np.empty((len(asked), len(self.items)), np.float32)
+        for n, value in enumerate(asked.to_list()):
+            code = self.items.code(value)
+            scores[n] = self.weights_from(code)
+            scores[n, code] = -np.inf
+        everything = np.ones(len(self.items), np.bool_)
+        return Rankings(asked, self.items, *select_top(scores, everything, min(k, len(self.items))))
+
+    def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
+        """Past items that speak for `item`, with their exact parts x_j B_ji of its score, largest first."""
+        asked = Histories.of(self.items, [history])
+        past, target = asked.rows.column, self.items.code(item)
+        weights = np.array([self.weights_from(int(code))[target] for code in past], np.float32)
+        return strongest(self.items.names(past), self.recipe.inputs(asked.rows) * weights)
+
+
+@dataclass(frozen=True, eq=False)
+class DenseItemModel(ItemModel):
+    """weights (I, I), from row to column."""
+
+    weights: Floats
+
+    def products(self, x: csr_array) -> Floats:
+        """Return x B, (B, I)."""
+        product: Floats = x @ self.weights
+        return product
+
+    def weights_from(self, item: int) -> Floats:
+        """Weights from one item to all, (I,)."""
+        return self.weights[item]
+
+
+@dataclass(frozen=True, eq=False)
+class SparseItemModel(ItemModel):
+    """start (I + 1,), column (N,), weight (N,): the weights that are not 0, row by row."""
+
+    start: Longs
+    column: Ints
+    weight: Floats
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """The weights as a sparse matrix, (I, I)."""
+        return csr_array((self.weight, self.column, self.start), shape=(len(self.items), len(self.items)))
+
+    def products(self, x: csr_array) -> Floats:
+        """Return x B, (B, I)."""
+        product: Floats = (x @ self.matrix).toarray()
+        return product
+
+    def weights_from(self, item: int) -> Floats:
+        """Weights from one item to all, (I,)."""
+        row = np.zeros(len(self.items), np.float32)
+        places = slice(self.start[item], self.start[item + 1])
+        row[self.column[places]] = self.weight[places]
+        return row
