@@ -89,12 +89,11 @@ class DenseItemModel(ItemModel):
 
     def products(self, x: csr_array) -> Floats:
         """Return x B, (B, I)."""
-        product: Floats = x @ self.weights
-        return product
+        return np.asarray(x @ self.weights, np.float32)
 
     def weights_from(self, item: int) -> Floats:
         """Weights from one item to all, (I,)."""
-        return self.weights[item]
+        return np.asarray(self.weights[item])
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +111,7 @@ class SparseItemModel(ItemModel):
 
     def products(self, x: csr_array) -> Floats:
         """Return x B, (B, I)."""
-        product: Floats = (x @ self.matrix).toarray()
-        return product
+        return np.asarray((x @ self.matrix).toarray(), np.float32)
 
     def weights_from(self, item: int) -> Floats:
         """Weights from one item to all, (I,)."""
