@@ -1,38 +1,110 @@
-"""Select the k best of each row of scores."""
+"""Select the k best of each row of scores, block by block of columns."""
+
+from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
 
 from palate.arrays import Bools, Floats, Ints, Longs
-from palate.kernels.compile import compiled
+from palate.kernels.compile import compiled, emitted
+from palate.kernels.lanes import I64, WIDTH, load, spread
+from palate.kernels.vectors import place
+
+MOST = 512  # places of a list kept in order one by one; a longer one is sorted
+
+
+@emitted
+def lanes_above(typing_context: Any, scores: Any, row: Any, first: Any, bar: Any) -> Any:
+    """Bit k tells whether scores[row, first + k] > bar, for 16 k."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x = load(builder, place(context, builder, signature.args[0], *arguments[:3])(0))
+        mask = builder.bitcast((x > spread(builder, arguments[3])).value, ir.IntType(WIDTH))
+        return builder.zext(mask, I64)
+
+    return types.int64(scores, types.int64, types.int64, types.float32), generate
+
+
+@emitted
+def lowest_bit(typing_context: Any, bits: Any) -> Any:
+    """Place of the lowest bit of a number that is not 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
 
 
 @compiled
-def mask_seen(scores: Floats, start: Longs, column: Ints) -> None:
-    """Set the score of each row's own columns to -inf, in place."""
-    for b in range(len(start) - 1):
+def insert(item: Ints, best: Floats, b: int, i: int, score: np.float32) -> None:
+    """Put item i into row b, behind all that score as high; the last one falls out."""
+    place = best.shape[1] - 1
+    while place > 0 and score > best[b, place - 1]:
+        best[b, place] = best[b, place - 1]
+        item[b, place] = item[b, place - 1]
+        place -= 1
+    best[b, place] = score
+    item[b, place] = i
+
+
+@compiled
+def keep_best(
+    scores: Floats, offset: int, allowed: Bools, start: Longs, column: Ints, stamp: Ints, item: Ints, best: Floats
+) -> None:
+    """Let the scores (B, W) of columns [offset, offset + W) compete for the best k of each row: item, best (B, k).
+
+    Columns must be allowed (I,), not among the row's own (start (B + 1,), column (N,)), and score above -inf; the
+    blocks of columns must come in order, so that ties go to the lower one. stamp (I,) is work space, 0 at first.
+    """
+    B, W = scores.shape
+    whole = W // WIDTH * WIDTH
+    k = best.shape[1]
+    for b in range(B):
         for n in range(start[b], start[b + 1]):
-            scores[b, column[n]] = -np.inf
+            stamp[column[n]] = b + 1
+        bar = best[b, k - 1]
+        for first in range(0, whole, WIDTH):
+            bits = lanes_above(scores, b, first, bar)
+            while bits != 0:
+                j = first + lowest_bit(bits)
+                bits &= bits - 1
+                i = offset + j
+                if scores[b, j] > bar and allowed[i] and stamp[i] != b + 1:
+                    insert(item, best, b, i, scores[b, j])
+                    bar = best[b, k - 1]
+        for j in range(whole, W):
+            i = offset + j
+            if scores[b, j] > bar and allowed[i] and stamp[i] != b + 1:
+                insert(item, best, b, i, scores[b, j])
+                bar = best[b, k - 1]
 
 
-@compiled
-def select_top(scores: Floats, allowed: Bools, k: int) -> tuple[Ints, Floats]:
-    """Best k allowed columns of each row above -inf, best first, ties by the lower column.
+def select_top(
+    scores: Floats, allowed: Bools, k: int, start: Longs | None = None, column: Ints | None = None
+) -> tuple[Ints, Floats]:
+    """Best k allowed columns of each row, above -inf and not its own, best first, ties by the lower column.
 
-    scores (B, I), allowed (I,). Returns item (B, k), -1 past the end, and score (B, k), -inf there.
+    scores (B, I), allowed (I,); start (B + 1,) and column (N,) name the row's own columns. Returns item (B, k), -1
+    past the end, and score (B, k), -inf there.
     """
     B, I = scores.shape
-    item = np.full((B, k), -1, np.int32)
-    best = np.full((B, k), -np.inf, np.float32)
-    for b in range(B):
-        for i in range(I):
-            score = scores[b, i]
-            if not score > best[b, k - 1] or not allowed[i]:
-                continue
-            place = k - 1
-            while place > 0 and score > best[b, place - 1]:
-                best[b, place] = best[b, place - 1]
-                item[b, place] = item[b, place - 1]
-                place -= 1
-            best[b, place] = score
-            item[b, place] = i
-    return item, best
+    start = np.zeros(B + 1, np.int64) if start is None else start
+    column = np.zeros(0, np.int32) if column is None else column
+    if k <= MOST:
+        item, best = nothing(B, k)
+        keep_best(scores, 0, allowed, start, column, np.zeros(I, np.int32), item, best)
+        return item, best
+    masked = np.where(allowed, scores, np.float32(-np.inf))
+    masked[np.repeat(np.arange(B), np.diff(start)), column] = -np.inf
+    masked[np.isnan(masked)] = -np.inf
+    item = np.argsort(-masked, axis=1, kind="stable")[:, :k].astype(np.int32)
+    best = np.take_along_axis(masked, item, axis=1)
+    item[best == -np.inf] = -1
+    short = ((0, 0), (0, k - item.shape[1]))
+    return np.pad(item, short, constant_values=-1), np.pad(best, short, constant_values=-np.inf)
+
+
+def nothing(rows: int, k: int) -> tuple[Ints, Floats]:
+    """Make lists of no items, (rows, k), for `keep_best` to fill."""
+    return np.full((rows, k), -1, np.int32), np.full((rows, k), -np.inf, np.float32)

@@ -174,7 +174,7 @@ def add_and_top(typing_context: Any, a: Any, row: Any, first: Any, b: Any, top: 
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds = signature.args
-        at = _place(context, builder, kinds[0], *arguments[:3])
+        at = place(context, builder, kinds[0], *arguments[:3])
         best = pointer(context, builder, kinds[4], arguments[4])
         x = load(builder, at(0)) + load(builder, pointer(context, builder, kinds[3], arguments[3], arguments[2])(0))
         x.store(at(0))
@@ -189,7 +189,7 @@ def exp_and_sum(typing_context: Any, a: Any, row: Any, first: Any, shift: Any, t
     """Do a[row, first + k] = exp(a[row, first + k] - shift) and total[k] += a[row, first + k] for 16 k."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        at = _place(context, builder, signature.args[0], *arguments[:3])
+        at = place(context, builder, signature.args[0], *arguments[:3])
         sums = pointer(context, builder, signature.args[4], arguments[4])
         e = exp(load(builder, at(0)) - spread(builder, arguments[3]))
         e.store(at(0))
@@ -217,7 +217,7 @@ def row_prefetch(typing_context: Any, table: Any, row: Any, dim: Any) -> Any:
     return types.void(table, types.int64, dim), generate
 
 
-def _place(context: Any, builder: Any, kind: Any, matrix: Any, row: Any, column: Any) -> At:
+def place(context: Any, builder: Any, kind: Any, matrix: Any, row: Any, column: Any) -> At:
     """Pointers to the elements of a row of a matrix, from a column on."""
     start = builder.add(column, _start(context, builder, kind, matrix, row))
     return pointer(context, builder, kind, matrix, start)
@@ -231,5 +231,5 @@ def _start(context: Any, builder: Any, kind: Any, matrix: Any, row: Any) -> Any:
 
 def _numbers(context: Any, builder: Any, kind: Any, rows: Any, slot: Any, first: Any, count: int) -> list[Any]:
     """Read the row numbers rows[slot, first + k], k < count."""
-    at = _place(context, builder, kind, rows, slot, first)
+    at = place(context, builder, kind, rows, slot, first)
     return [builder.sext(builder.load(at(k)), I64) for k in range(count)]

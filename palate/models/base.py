@@ -17,7 +17,7 @@ from palate.data.interactions import Interactions
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, check
-from palate.kernels.topk import mask_seen, select_top
+from palate.kernels.topk import select_top
 from palate.store.bundles import write_bundle
 
 BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
@@ -103,18 +103,22 @@ class Model(ABC):
         allowed = self.allowed(only, exclude)
         item = np.empty((len(asked), k), np.int32)
         score = np.empty((len(asked), k), np.float32)
-        step = max(1, BLOCK_SCORES // len(self.items))
+        step = self.people()
         for low in range(0, len(asked), step):
             block = asked.block(low, min(low + step, len(asked)))
             item[low : low + step], score[low : low + step] = self.top(block, k, allowed, keep_seen)
         return Rankings(asked.users, self.items, item, score)
 
+    def people(self) -> int:
+        """People ranked at once."""
+        return max(1, BLOCK_SCORES // max(1, len(self.items)))
+
     def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
         """Return the best k of the items allowed (I,) for one block: item (B, k) and score (B, k)."""
         scores = self.scores(histories)
-        if not keep_seen:
-            mask_seen(scores, histories.rows.start, histories.rows.column)
-        return select_top(scores, allowed, k)
+        if keep_seen:
+            return select_top(scores, allowed, k)
+        return select_top(scores, allowed, k, histories.rows.start, histories.rows.column)
 
     def allowed(self, only: Iterable[Id] | None, exclude: Iterable[Id] | None) -> Bools:
         """Mask of the items that may be recommended, (I,)."""

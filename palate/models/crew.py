@@ -13,6 +13,11 @@ from threadpoolctl import threadpool_limits
 TRIALS = 3  # timed slices for each number of threads
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Crew:
     """Runs slices of work on several threads, BLAS on one thread in each. Use it in a `with` block.
 
@@ -21,7 +26,7 @@ class Crew:
     """
 
     def __init__(self, threads: int | None) -> None:
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        available = cores()
         self.most = threads or available
         self.choices = [self.most] if threads or available == 1 else [1, available]
         self.seconds: dict[int, list[float]] = {count: [] for count in self.choices}

@@ -5,7 +5,7 @@ The score of person i for item j is s_ij = u_i·p_j / √dim.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,15 +16,14 @@ from palate.arrays import Doubles, Floats, Hashes
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
-from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.kernels.draws import Sampler, alias_table, filters
 from palate.kernels.lanes import WIDTH
 from palate.kernels.losses import BPR, LOGISTIC, SOFTMAX
-from palate.kernels.topk import select_top
-from palate.models.base import Model, Recipe, Watch, refuse_empty, strongest
+from palate.models.base import Recipe, Watch, refuse_empty, strongest
 from palate.models.descent import BlockDescent, Descent, Pace, SampleDescent, SharedSampler, train
+from palate.models.factors import FactorModel
 from palate.models.folding import BlockFolding, Folding, SampleFolding
 
 LOSS_CODES = {"softmax": SOFTMAX, "sampled_softmax": SOFTMAX, "logistic": LOGISTIC, "bpr": BPR}
@@ -191,7 +190,7 @@ def balanced(log: Interactions, power: float) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
-class EmbeddingModel(Model):
+class EmbeddingModel(FactorModel):
     """user_vectors (U, D), item_vectors (I, D), popularity (I,): weights of the events, prints (U,): of histories."""
 
     recipe: Embedding
@@ -242,23 +241,6 @@ class EmbeddingModel(Model):
             vectors[part], _ = self.folding.vectors(asked.rows.rows(part))
         return vectors
 
-    def scores(self, histories: Histories) -> Floats:
-        """Return u·p/√dim, (B, I); someone without a history gets the popularity of the items."""
-        asked = histories.on(self.items)
-        scores: Floats = np.matmul(
-            self.vectors(asked) * np.float32(self.scale), self.item_vectors.T, dtype=np.float32
-        )
-        scores[asked.rows.lengths == 0] = self.popularity
-        return scores
-
-    def similar_items(self, items: Iterable[Id], k: int = 10) -> Rankings:
-        """Best k items for each of these by the cosine of their vectors, themselves left out."""
-        return nearest(self.items, self.item_vectors, items, k)
-
-    def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
-        """Best k people for each of these by the cosine of their vectors, themselves left out."""
-        return nearest(self.users, self.user_vectors, users, k)
-
     def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
         """Past items that speak for `item`, each with its part of the score (see `Folding`), largest first."""
         asked = Histories.of(self.items, [history])
@@ -267,16 +249,3 @@ class EmbeddingModel(Model):
         _, pull = self.folding.vectors(asked.rows)
         parts = pull * (self.item_vectors[past] @ target) * np.float32(self.scale)
         return strongest(self.items.names(past), parts)
-
-
-def nearest(vocabulary: Vocabulary, vectors: Floats, ids: Iterable[Id], k: int) -> Rankings:
-    """Best k other rows by cosine for each id; raises `UnknownId`."""
-    check(k >= 1, "k", k, "at least one must be asked for")
-    asked = Vocabulary.series(ids)
-    codes = np.array([vocabulary.code(value) for value in asked.to_list()], np.int32)
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-30))
-    scores = unit[codes] @ unit.T
-    scores[np.arange(len(codes)), codes] = -np.inf
-    return Rankings(
-        asked, vocabulary, *select_top(scores, np.ones(len(vocabulary), np.bool_), min(k, len(vocabulary)))
-    )

@@ -11,11 +11,12 @@ from palate.data.interactions import Interactions
 from palate.errors import BundleError, SettingError
 from palate.models.base import Model, Recipe
 from palate.models.embedding import Embedding, EmbeddingModel
+from palate.models.ials import IALS, IALSModel
 from palate.models.popularity import Popularity, PopularityModel
 from palate.store.bundles import Part, read_bundle
 
-RECIPES: tuple[type[Recipe], ...] = (Embedding, Popularity)
-MODELS: tuple[type[Model], ...] = (EmbeddingModel, PopularityModel)
+RECIPES: tuple[type[Recipe], ...] = (Embedding, IALS, Popularity)
+MODELS: tuple[type[Model], ...] = (EmbeddingModel, IALSModel, PopularityModel)
 
 
 def load(folder: str | Path) -> Model:

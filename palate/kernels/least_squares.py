@@ -1,0 +1,167 @@
+"""Many small ridge regressions, one a row, by conjugate gradients in axes where their shared part is diagonal.
+
+Each row of x solves (Λ + λ I + Σ_k |w_k| q_k q_kᵀ) x = Σ_k max(w_k, 0) q_k over its own columns k, where Λ is what
+all rows share. With the q rotated so that Λ is diagonal, Λ + λ I is a preconditioner at no cost, which leaves
+a matrix of the rank of the row; and the few q of a row stay in the cache through all steps.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+from numba import types
+
+from palate.arrays import Floats, Ints, Longs
+from palate.kernels.compile import compiled, emitted
+from palate.kernels.lanes import I64, WIDTH, load, spread
+from palate.kernels.vectors import chunks, element, pointer, products, read_row, sums_of
+
+AT_ONCE = 8  # columns of a row taken together
+
+Solve: TypeAlias = Callable[..., None]
+
+
+@emitted
+def add_outer(
+    typing_context: Any,
+    out: Any,
+    x: Any,
+    b: Any,
+    items: Any,
+    column: Any,
+    weight: Any,
+    first: Any,
+    target: Any,
+    sign: Any,
+    count: Any,
+    dim: Any,
+) -> Any:
+    """Do out[0] += Σ_k (target max(w, 0) + sign |w| q·x[b]) q for w = weight[n], q = items[column[n]], n = first + k.
+
+    k runs to `count` <= 16.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds, n, size = signature.args, count.literal_value, dim.literal_value
+        result = pointer(context, builder, kinds[0], arguments[0])
+        places = pointer(context, builder, kinds[4], arguments[4], arguments[6])
+        rows = [
+            element(context, builder, kinds[3], arguments[3], builder.sext(builder.load(places(k)), I64))
+            for k in range(n)
+        ]
+        person = read_row(builder, element(context, builder, kinds[1], arguments[1], arguments[2]), size)
+        zero = spread(builder, arguments[8]) * 0.0
+        dots = sums_of([products(person, read_row(builder, row, size)) for row in rows] + [zero] * (WIDTH - n))
+        w = load(builder, pointer(context, builder, kinds[5], arguments[5], arguments[6])(0), n)
+        w = w if n == WIDTH else w.widened()
+        toward, sign_lanes = spread(builder, arguments[7]), spread(builder, arguments[8])
+        factor = toward * w.max(0.0) + sign_lanes * w.max(-w) * dots
+        shares = [factor.lane(k) for k in range(n)]
+        for offset, width in chunks(size):
+            total = load(builder, result(offset), width)
+            for row, share in zip(rows, shares, strict=True):
+                narrow = share if width == WIDTH else share.pick(share, range(width))
+                total = total + narrow * load(builder, row(offset), width)
+            total.store(result(offset))
+        return context.get_dummy_value()
+
+    signature = types.void(
+        out, x, types.int64, items, column, weight, types.int64, types.float32, types.float32, count, dim
+    )
+    return signature, generate
+
+
+@cache
+def row_solver(dim: int) -> Solve:  # noqa: C901  the hot loop stays in one piece
+    """Kernel for vectors of `dim` elements."""
+
+    @compiled
+    def add_all(
+        out: Floats,
+        x: Floats,
+        b: int,
+        items: Floats,
+        column: Ints,
+        weight: Floats,
+        low: int,
+        high: int,
+        target: float,
+        sign: float,
+    ) -> None:
+        whole = low + (high - low) // AT_ONCE * AT_ONCE
+        for n in range(low, whole, AT_ONCE):
+            add_outer(out, x, b, items, column, weight, n, np.float32(target), np.float32(sign), AT_ONCE, dim)
+        for n in range(whole, high):
+            add_outer(out, x, b, items, column, weight, n, np.float32(target), np.float32(sign), 1, dim)
+
+    @compiled
+    def solve(  # noqa: C901
+        x: Floats,
+        items: Floats,
+        start: Longs,
+        column: Ints,
+        weight: Floats,
+        shared: Floats,
+        ridge: Floats,
+        steps: int,
+        first: int,
+        last: int,
+    ) -> None:
+        """Improve rows [first, last) of x (B, dim) by so many steps, beginning where they are.
+
+        items (I, dim); start (B + 1,), column (N,), weight (N,); shared (dim,) is the diagonal Λ, ridge (B,) is λ.
+        """
+        r = np.zeros((1, dim), np.float32)
+        p = np.zeros((1, dim), np.float32)
+        ap = np.zeros((1, dim), np.float32)
+        for b in range(first, last):
+            low, high = start[b], start[b + 1]
+            penalty = ridge[b]
+            for d in range(dim):
+                r[0, d] = -(shared[d] + penalty) * x[b, d]
+            add_all(r, x, b, items, column, weight, low, high, 1.0, -1.0)
+            rz = np.float32(0)
+            for d in range(dim):
+                p[0, d] = r[0, d] / (shared[d] + penalty)
+                rz += r[0, d] * p[0, d]
+            whole = rz
+            for step in range(steps):
+                for d in range(dim):
+                    ap[0, d] = (shared[d] + penalty) * p[0, d]
+                add_all(ap, p, 0, items, column, weight, low, high, 0.0, 1.0)
+                curve = np.float32(0)
+                for d in range(dim):
+                    curve += p[0, d] * ap[0, d]
+                if not curve > 0:
+                    break
+                length = rz / curve
+                for d in range(dim):
+                    x[b, d] += length * p[0, d]
+                if step + 1 == steps:
+                    break
+                before = rz
+                rz = np.float32(0)
+                for d in range(dim):
+                    r[0, d] -= length * ap[0, d]
+                    rz += r[0, d] * r[0, d] / (shared[d] + penalty)
+                if rz <= np.float32(1e-12) * whole:
+                    break
+                for d in range(dim):
+                    p[0, d] = r[0, d] / (shared[d] + penalty) + rz / before * p[0, d]
+
+    return solve
+
+
+@compiled
+def squared_error(people: Floats, items: Floats, start: Longs, column: Ints, weight: Floats) -> float:
+    """Sum over the events of w (s - 1)² where w > 0, and of -w s² elsewhere; s is the product of the two vectors."""
+    total = 0.0
+    for b in range(len(people)):
+        for n in range(start[b], start[b + 1]):
+            i = column[n]
+            s = np.float32(0)
+            for d in range(people.shape[1]):
+                s += people[b, d] * items[i, d]
+            total += weight[n] * (s - np.float32(1)) ** 2 if weight[n] > 0 else -weight[n] * s * s
+    return total

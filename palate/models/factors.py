@@ -1,0 +1,117 @@
+"""What models of vectors share: a score is a dot product, and the best k come without a matrix of all scores."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+
+import numpy as np
+
+from palate.arrays import Bools, Floats, Ints, Longs
+from palate.data.histories import Histories
+from palate.data.rankings import Rankings
+from palate.data.vocabulary import Id, Vocabulary
+from palate.errors import check
+from palate.kernels.topk import MOST, keep_best, nothing, select_top
+from palate.models.base import Model
+from palate.models.crew import Crew, cores
+
+PEOPLE, COLUMNS = 256, 1024  # of a block of scores: 1 MB, which stays in the cache
+RANKED = 8192  # people whose vectors are held at once
+
+
+class FactorModel(Model):
+    """Scores people's vectors u against item_vectors (I, D): `scale` u·p.
+
+    user_vectors (U, D) are those of the people trained on; popularity (I,) answers an empty history.
+    """
+
+    users: Vocabulary
+    user_vectors: Floats
+    item_vectors: Floats
+    popularity: Floats
+
+    @property
+    def scale(self) -> float:
+        """Factor of the dot product in a score."""
+        return 1.0
+
+    @abstractmethod
+    def vectors(self, histories: Histories) -> Floats:
+        """Vectors of histories over `self.items`, (B, D)."""
+
+    def people(self) -> int:
+        """People ranked at once: no matrix of their scores is made."""
+        return RANKED
+
+    def scores(self, histories: Histories) -> Floats:
+        """Return `scale` u·p, (B, I); someone without a history gets the popularity of the items."""
+        asked = histories.on(self.items)
+        vectors = self.vectors(asked) * np.float32(self.scale)
+        scores: Floats = np.matmul(vectors, self.item_vectors.T, dtype=np.float32)
+        scores[asked.rows.lengths == 0] = self.popularity
+        return scores
+
+    def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
+        """Return the best k of the items allowed (I,) for one block: item (B, k) and score (B, k)."""
+        if k > MOST:
+            return super().top(histories, k, allowed, keep_seen)
+        rows = histories.rows
+        vectors = self.vectors(histories) * np.float32(self.scale)
+        start = np.zeros_like(rows.start) if keep_seen else rows.start
+        item, score = best_products(vectors, self.item_vectors, k, allowed, start, rows.column)
+        empty = rows.lengths == 0
+        if empty.any():
+            item[empty], score[empty] = select_top(self.popularity[None], allowed, k)
+        return item, score
+
+    def similar_items(self, items: Iterable[Id], k: int = 10) -> Rankings:
+        """Best k items for each of these by the cosine of their vectors, themselves left out."""
+        return nearest(self.items, self.item_vectors, items, k)
+
+    def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
+        """Best k people for each of these by the cosine of their vectors, themselves left out."""
+        return nearest(self.users, self.user_vectors, users, k)
+
+
+def best_products(
+    vectors: Floats, items: Floats, k: int, allowed: Bools, start: Longs, column: Ints
+) -> tuple[Ints, Floats]:
+    """Best k rows of items (I, D) for each of vectors (B, D) by dot product: item and score, (B, k).
+
+    Only rows that are allowed (I,), and none of the row's own columns: start (B + 1,), column (N,).
+    """
+    item, best = nothing(len(vectors), k)
+
+    def work(_: int, first: int, last: int) -> float:
+        stamp = np.zeros(len(items), np.int32)
+        tile = np.empty((PEOPLE, COLUMNS), np.float32)
+        for low in range(first * PEOPLE, min(last * PEOPLE, len(vectors)), PEOPLE):
+            high = min(low + PEOPLE, len(vectors))
+            stamp[:] = 0
+            for left in range(0, len(items), COLUMNS):
+                part = items[left : left + COLUMNS]
+                scores = tile[: high - low, : len(part)]
+                np.matmul(vectors[low:high], part.T, out=scores)
+                keep_best(scores, left, allowed, start[low : high + 1], column, stamp, item[low:high], best[low:high])
+        return 0.0
+
+    blocks = -(-len(vectors) // PEOPLE)
+    if blocks == 1:
+        work(0, 0, 1)
+    elif blocks > 1:
+        with Crew(cores()) as crew:
+            crew.run(work, 0, blocks)
+    return item, best
+
+
+def nearest(vocabulary: Vocabulary, vectors: Floats, ids: Iterable[Id], k: int) -> Rankings:
+    """Best k other rows by cosine for each id; raises `UnknownId`."""
+    check(k >= 1, "k", k, "at least one must be asked for")
+    asked = Vocabulary.series(ids)
+    codes = np.array([vocabulary.code(value) for value in asked.to_list()], np.int32)
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-30))
+    everything = np.ones(len(vocabulary), np.bool_)
+    itself = np.arange(len(codes) + 1)
+    found = select_top(unit[codes] @ unit.T, everything, min(k, len(vocabulary)), itself, codes)
+    return Rankings(asked, vocabulary, *found)

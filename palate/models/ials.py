@@ -1,0 +1,256 @@
+"""Implicit matrix factorisation by alternating least squares: each side in turn gets its best vectors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from palate.arrays import Doubles, Floats
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
+from palate.data.vocabulary import Id, Vocabulary
+from palate.errors import check
+from palate.kernels.lanes import WIDTH
+from palate.kernels.least_squares import row_solver, squared_error
+from palate.kernels.rows import gather, group_rows
+from palate.models.base import Progress, Recipe, Watch, refuse_empty, strongest
+from palate.models.crew import Crew, cores
+from palate.models.factors import FactorModel
+
+BLOCK = 2048  # rows of a matrix product
+EXACT = 32  # steps that solve a row to the precision of floats
+MICROSECONDS_A_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class IALS(Recipe):
+    """Settings of iALS (Hu, Koren and Volinsky 2008, with the penalty and start of Rendle et al. 2022).
+
+    Minimises Σ_(u,i)∈S w (s_ui - 1)² + α Σ_ui s_ui² + Σ_u λ_u |x_u|² + Σ_i λ_i |q_i|², s_ui = x_u·q_i, over the
+    events S; an event of weight below 0 is drawn to 0 with its strength instead.
+
+    unseen_weight  α, the weight of each pair of a person and an item
+    l2, l2_scaling  λ_u = l2 (|S_u| + α I)^l2_scaling, and λ_i likewise (Rendle et al. 2022, sec. 3)
+    steps  of conjugate gradients for each row in each half epoch
+    init_std  standard deviation of the first vectors, times 1/√dim
+    half_life_days  an event counts half as much that many days before the newest; None for no decay
+    threads  None takes every core
+    """
+
+    dim: int = 64
+    epochs: int = 10
+    unseen_weight: float = 0.1
+    l2: float = 0.003
+    l2_scaling: float = 1.0
+    steps: int = 2
+    init_std: float = 0.1
+    half_life_days: float | None = None
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "epochs", "steps"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "must be 1 or more")
+        for name in ("unseen_weight", "l2", "init_std"):
+            check(0 < getattr(self, name) < np.inf, name, getattr(self, name), "must be above 0")
+        check(0 <= self.l2_scaling < np.inf, "l2_scaling", self.l2_scaling, "must be 0 or more")
+        days = self.half_life_days
+        check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
+        check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
+        check(self.threads is None or self.threads >= 1, "threads", self.threads, "must be 1 or more, or None")
+
+    def fit(self, log: Interactions, *, watch: Watch | None = None) -> IALSModel:
+        """Fit to the log's events. Ctrl-C ends it with the vectors of the last full epoch."""
+        refuse_empty(log)
+        work = Alternation.of(self, log)
+        popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(log.items)).astype(np.float32)
+        began = time.perf_counter()
+        kept: IALSModel | None = None
+        try:
+            with Crew(self.threads or cores()) as crew:
+                for epoch in range(self.epochs):
+                    work.epoch(crew, self.steps)
+                    people, items = (side[:, : self.dim].copy() for side in (work.people, work.items))
+                    spectrum = work.spectrum[: self.dim]
+                    kept = IALSModel(self, log.items, log.users, people, items, spectrum, work.unit, popularity)
+                    if watch is not None:
+                        rate = (epoch + 1) * len(log) / (time.perf_counter() - began)
+                        done = Progress(epoch + 1, self.epochs, (epoch + 1) / self.epochs, rate, work.loss())
+                        if watch(replace(done, model=partial(_same, kept))):
+                            break
+        except KeyboardInterrupt:
+            if kept is None:
+                raise
+        assert kept is not None
+        return kept
+
+    def weights(self, log: Interactions) -> Floats:
+        """Weights of the events with their decay, (N,)."""
+        weight = log.weight.copy()
+        if self.half_life_days is not None:
+            check(log.timestamp is not None, "half_life_days", self.half_life_days, "the log has no times")
+            age = log.timestamp.max() - log.timestamp  # type: ignore[union-attr]
+            weight *= (0.5 ** (age / (self.half_life_days * MICROSECONDS_A_DAY))).astype(np.float32)
+        return weight
+
+    def ridge(self, rows: Ragged, columns: int) -> Floats:
+        """Penalty λ of each row, (B,), where it could have met so many columns."""
+        strength = np.bincount(np.repeat(np.arange(len(rows)), rows.lengths), np.abs(rows.weight), len(rows))
+        ridge = self.l2 * (strength + self.unseen_weight * columns) ** self.l2_scaling
+        return np.asarray(ridge, np.float32)
+
+
+@dataclass
+class Alternation:
+    """Vectors in training: people (U, D) and items (I, D), D whole registers, are changed in place.
+
+    Both may be turned together without changing a score. Before a side is solved they are turned so that the Gram
+    matrix of the other side is diagonal, its `spectrum` (D,): see kernels/least_squares.py.
+    """
+
+    people: Floats
+    items: Floats
+    rows: Ragged  # of each person
+    columns: Ragged  # of each item
+    people_ridge: Floats
+    items_ridge: Floats
+    unseen_weight: float
+    unit: float
+    spectrum: Floats
+
+    @classmethod
+    def of(cls, recipe: IALS, log: Interactions) -> Alternation:
+        """Vectors at random."""
+        weight = recipe.weights(log)
+        unit = float(np.abs(weight).mean(dtype=np.float64))  # events weigh 1 in the mean
+        rows = Ragged(log.start, log.item, weight / np.float32(unit))
+        start, order = group_rows(log.item, len(log.items))
+        columns = Ragged(start, gather(log.user, order), gather(rows.weight, order))
+        rng = np.random.default_rng(recipe.seed)
+        width = -(-recipe.dim // WIDTH) * WIDTH
+        sides = []
+        for count in (len(rows), len(columns)):
+            vectors = np.zeros((count, width), np.float32)
+            vectors[:, : recipe.dim] = rng.standard_normal((count, recipe.dim), np.float32)
+            vectors *= np.float32(recipe.init_std / np.sqrt(recipe.dim))
+            sides.append(vectors)
+        ridges = recipe.ridge(rows, len(columns)), recipe.ridge(columns, len(rows))
+        people, items = sides
+        return cls(people, items, rows, columns, *ridges, recipe.unseen_weight, unit, np.zeros(width, np.float32))
+
+    def epoch(self, crew: Crew, steps: int) -> None:
+        """Improve the items, then the people, who so end at their best."""
+        self.half(crew, self.items, self.people, self.columns, self.items_ridge, steps)
+        self.half(crew, self.people, self.items, self.rows, self.people_ridge, steps)
+
+    def half(self, crew: Crew, side: Floats, other: Floats, rows: Ragged, ridge: Floats, steps: int) -> None:
+        """Improve the vectors of one side, the other held still."""
+        values, axes = (part[..., ::-1] for part in np.linalg.eigh(gram(crew, other)))  # columns of filling last
+        for vectors in (side, other):
+            turn(crew, vectors, axes.astype(np.float32))
+        self.spectrum = (self.unseen_weight * np.maximum(values, 0)).astype(np.float32)
+        solve = row_solver(side.shape[1])
+        columns = rows.column, rows.weight
+
+        def work(_: int, first: int, last: int) -> float:
+            low, high = np.searchsorted(rows.start[:-1], [first, last])  # threads get equal numbers of events
+            solve(side, other, rows.start, *columns, self.spectrum, ridge, steps, low, high)
+            return 0.0
+
+        crew.run(work, 0, len(rows.column) + 1)
+
+    def loss(self) -> float:
+        """Objective a unit of weight."""
+        seen = squared_error(self.people, self.items, self.rows.start, self.rows.column, self.rows.weight)
+        unseen = self.unseen_weight * float(np.vdot(self.people.T @ self.people, self.items.T @ self.items))
+        penalty = sum(
+            float(ridge @ np.einsum("nd,nd->n", vectors, vectors))
+            for ridge, vectors in ((self.people_ridge, self.people), (self.items_ridge, self.items))
+        )
+        return (seen + unseen + penalty) / float(np.abs(self.rows.weight).sum(dtype=np.float64))
+
+
+def gram(crew: Crew, vectors: Floats) -> Doubles:
+    """Return vectorsᵀ vectors, (D, D)."""
+    parts: list[Floats] = []
+
+    def work(_: int, first: int, last: int) -> float:
+        parts.extend(
+            vectors[low : min(low + BLOCK, last)].T @ vectors[low : min(low + BLOCK, last)]
+            for low in range(first, last, BLOCK)
+        )
+        return 0.0
+
+    crew.run(work, 0, len(vectors))
+    return np.asarray(np.sum(parts, axis=0, dtype=np.float64))
+
+
+def turn(crew: Crew, vectors: Floats, axes: Floats) -> None:
+    """Do vectors = vectors axes in place, block by block."""
+
+    def work(_: int, first: int, last: int) -> float:
+        buffer = np.empty((BLOCK, axes.shape[1]), np.float32)
+        for low in range(first, last, BLOCK):
+            block = vectors[low : min(low + BLOCK, last)]
+            block[:] = np.matmul(block, axes, out=buffer[: len(block)])
+        return 0.0
+
+    crew.run(work, 0, len(vectors))
+
+
+@dataclass(frozen=True, eq=False)
+class IALSModel(FactorModel):
+    """item_vectors (I, D) in axes where α Σ q qᵀ is diagonal: `spectrum` (D,); user_vectors (U, D).
+
+    unit  weight of an event that counted 1 in the training; popularity (I,), weights of the events
+    """
+
+    recipe: IALS
+    items: Vocabulary
+    users: Vocabulary
+    user_vectors: Floats
+    item_vectors: Floats
+    spectrum: Floats
+    unit: float
+    popularity: Floats
+
+    def vectors(self, histories: Histories) -> Floats:
+        """Return (B, D): each history's best vector, by one solve."""
+        return self.solved(histories.on(self.items).rows)
+
+    def solved(self, asked: Ragged) -> Floats:
+        """Best vectors of rows over the items, (B, D)."""
+        rows = self.scaled(asked)
+        vectors = np.zeros((len(rows), self.item_vectors.shape[1]), np.float32)
+        ridge = self.recipe.ridge(rows, len(self.items))
+        solve = row_solver(vectors.shape[1])
+        columns = rows.column, rows.weight
+        solve(vectors, self.item_vectors, rows.start, *columns, self.spectrum, ridge, EXACT, 0, len(rows))
+        return vectors
+
+    def scaled(self, rows: Ragged) -> Ragged:
+        """Return the rows with the weights that the training gave such events."""
+        return Ragged(rows.start, rows.column, rows.weight / np.float32(self.unit))
+
+    def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
+        """Past items that speak for `item`, each with its exact share of the score (Hu et al. 2008, sec. 5).
+
+        The score is q_i·A⁻¹ Σ_j w_j q_j; event j's share is w_j q_j·y with y = A⁻¹ q_i.
+        """
+        rows = Histories.of(self.items, [history]).rows
+        past = self.item_vectors[rows.column].astype(np.float64)
+        scaled = self.scaled(rows)
+        A = np.diag(self.spectrum + self.recipe.ridge(scaled, len(self.items)))
+        A += (past.T * np.abs(scaled.weight)) @ past
+        y = np.linalg.solve(A, self.item_vectors[self.items.code(item)])
+        parts = np.maximum(scaled.weight, 0) * (past @ y)
+        return strongest(self.items.names(rows.column), parts.astype(np.float32))
+
+
+def _same(model: IALSModel) -> IALSModel:
+    return model
