@@ -102,6 +102,10 @@ class Lanes:
         change = self.builder.zext if kind.width > self.kind.width else self.builder.trunc
         return self._of(change(self.value, self._like(kind)))
 
+    def extended(self, kind: Any) -> Lanes:
+        """Convert signed ints to longer ones."""
+        return self._of(self.builder.sext(self.value, self._like(kind)))
+
     def bits(self, kind: Any) -> Lanes:
         """Read the same bits as another kind of number."""
         return self._of(self.builder.bitcast(self.value, self._like(kind)))
@@ -156,7 +160,8 @@ class Lanes:
 
     def store(self, pointer: Any) -> None:
         """Write the lanes from a pointer to the first on."""
-        self.builder.store(self.value, self.builder.bitcast(pointer, self.value.type.as_pointer()), align=4)
+        at = self.builder.bitcast(pointer, self.value.type.as_pointer())
+        self.builder.store(self.value, at, align=size_of(self.kind))
 
     def _of(self, value: Any) -> Lanes:
         return Lanes(self.builder, value)
@@ -183,10 +188,15 @@ class Lanes:
         return self._of(self.builder.call(known, arguments, fastmath=flags))
 
 
+def size_of(kind: Any) -> int:
+    """Bytes of a number."""
+    return 4 if kind == FLOAT else int(kind.width) // 8
+
+
 def load(builder: Any, pointer: Any, width: int = WIDTH) -> Lanes:
     """Read `width` numbers from a pointer to the first."""
     at = builder.bitcast(pointer, ir.VectorType(pointer.type.pointee, width).as_pointer())
-    return Lanes(builder, builder.load(at, align=4))
+    return Lanes(builder, builder.load(at, align=size_of(pointer.type.pointee)))
 
 
 def spread(builder: Any, value: Any, width: int = WIDTH) -> Lanes:

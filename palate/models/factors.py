@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 
@@ -12,11 +13,13 @@ from palate.data.histories import Histories
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
+from palate.kernels.quantised import Codes, quantise, scanner
 from palate.kernels.topk import MOST, keep_best, nothing, select_top
 from palate.models.base import Model
 from palate.models.crew import Crew, cores
 
 PEOPLE, COLUMNS = 256, 1024  # of a block of scores: 1 MB, which stays in the cache
+FEW, MANY = 4, 50_000  # so few people and so many items are ranked through bytes
 RANKED = 8192  # people whose vectors are held at once
 
 
@@ -59,11 +62,29 @@ class FactorModel(Model):
         rows = histories.rows
         vectors = self.vectors(histories) * np.float32(self.scale)
         start = np.zeros_like(rows.start) if keep_seen else rows.start
-        item, score = best_products(vectors, self.item_vectors, k, allowed, start, rows.column)
+        if len(rows) <= FEW and len(self.items) >= MANY:
+            item, score = self.scanned(vectors, k, allowed, start, rows.column)
+        else:
+            item, score = best_products(vectors, self.item_vectors, k, allowed, start, rows.column)
         empty = rows.lengths == 0
         if empty.any():
             item[empty], score[empty] = select_top(self.popularity[None], allowed, k)
         return item, score
+
+    @cached_property
+    def codes(self) -> Codes:
+        """Return the item vectors as bytes, made when a few people first ask for the best of many items."""
+        return quantise(self.item_vectors)
+
+    def scanned(self, vectors: Floats, k: int, allowed: Bools, start: Longs, column: Ints) -> tuple[Ints, Floats]:
+        """Do as `best_products` does, one person at a time, through the bytes."""
+        item, best = nothing(len(vectors), k)
+        scan = scanner(vectors.shape[1])
+        for b in range(len(vectors)):
+            own = np.array([0, start[b + 1] - start[b]]), column[start[b] : start[b + 1]]
+            one = slice(b, b + 1)
+            scan(vectors[one], self.item_vectors, *self.codes, allowed, *own, item[one], best[one])
+        return item, best
 
     def similar_items(self, items: Iterable[Id], k: int = 10) -> Rankings:
         """Best k items for each of these by the cosine of their vectors, themselves left out."""
