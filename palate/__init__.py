@@ -11,12 +11,14 @@ from palate.evaluation.compare import compare
 from palate.evaluation.early import fit_until_best
 from palate.evaluation.protocol import evaluate
 from palate.models.embedding import Embedding
+from palate.models.ials import IALS
 from palate.models.popularity import Popularity
 from palate.models.saved import load
 
 __version__ = "0.1.0"
 __all__ = [
     "Catalogue",
+    "IALS",
     "Embedding",
     "Histories",
     "Interactions",

@@ -18,6 +18,7 @@ from palate.errors import DataError, SettingError
 from palate.models import base
 from palate.models.base import Model, Recipe
 from palate.models.embedding import Embedding
+from palate.models.ials import IALS
 from palate.models.popularity import Popularity
 from palate.models.saved import RECIPES, load
 
@@ -37,6 +38,7 @@ FAST: list[Recipe] = [
         threads=1,
     ),
     Embedding(dim=8, loss="bpr", l2=0.1, epochs=60, threads=1),
+    IALS(dim=4, unseen_weight=0.3, l2=0.1, threads=1),
     Popularity(),
     Popularity(half_life_days=2),
 ]
@@ -47,6 +49,9 @@ BAD: list[tuple[type[Recipe], dict[str, Any]]] = [
     *((Embedding, {name: float("nan")}) for name in ("l2", "alpha", "user_power", "learning_rate", "init_std")),
     *((Embedding, {name: "best"}) for name in ("loss", "sampler")),
     *((Embedding, {"seed": seed}) for seed in (-1, 2**63)),
+    *((IALS, {name: 0}) for name in ("dim", "epochs", "steps", "unseen_weight", "l2", "init_std", "threads")),
+    *((IALS, {name: float("nan")}) for name in ("unseen_weight", "l2", "l2_scaling", "init_std", "half_life_days")),
+    *((IALS, {name: -1}) for name in ("l2_scaling", "half_life_days", "seed")),
     (Popularity, {"half_life_days": 0}),
     (Popularity, {"half_life_days": -1}),
     (Popularity, {"half_life_days": float("nan")}),

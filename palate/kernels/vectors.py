@@ -20,6 +20,7 @@ At: TypeAlias = Callable[[int], Any]  # from a constant offset to the pointer th
 
 def pointer(context: Any, builder: Any, kind: Any, array: Any, start: Any = None) -> At:
     """Pointers to the elements of a C-contiguous array, from element `start` on."""
+    assert kind.layout == "C", kind
     data = context.make_array(kind)(context, builder, array).data
     origin = data if start is None else builder.gep(data, [start])
     return lambda offset: builder.gep(origin, [ir.Constant(I64, offset)])

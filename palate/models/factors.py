@@ -106,13 +106,13 @@ def best_products(
 
     def work(_: int, first: int, last: int) -> float:
         stamp = np.zeros(len(items), np.int32)
-        tile = np.empty((PEOPLE, COLUMNS), np.float32)
+        tile = np.empty(PEOPLE * COLUMNS, np.float32)
         for low in range(first * PEOPLE, min(last * PEOPLE, len(vectors)), PEOPLE):
             high = min(low + PEOPLE, len(vectors))
             stamp[:] = 0
             for left in range(0, len(items), COLUMNS):
                 part = items[left : left + COLUMNS]
-                scores = tile[: high - low, : len(part)]
+                scores = tile[: (high - low) * len(part)].reshape(high - low, len(part))
                 np.matmul(vectors[low:high], part.T, out=scores)
                 keep_best(scores, left, allowed, start[low : high + 1], column, stamp, item[low:high], best[low:high])
         return 0.0

@@ -1,0 +1,236 @@
+"""iALS against its mathematics: the objective in float64, exact row solves, shares that add up to the score."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import ITEMS, USERS, block_events, log_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from palate.arrays import Doubles, Floats, Ints, Longs
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.vocabulary import Id
+from palate.errors import DataError
+from palate.kernels.least_squares import row_solver
+from palate.models.base import Progress
+from palate.models.crew import Crew
+from palate.models.ials import IALS, Alternation, IALSModel
+
+
+def reference_row(
+    items: Doubles, column: Ints, weight: Floats, shared: Doubles, ridge: float, target: Doubles | None = None
+) -> Doubles:
+    """Best vector of one row by a plain solve in float64: shared (D, D) is what all rows have in common."""
+    own = items[column]
+    strength = np.abs(weight.astype(float))
+    A = shared + ridge * np.eye(items.shape[1]) + (own.T * strength) @ own
+    return np.asarray(np.linalg.solve(A, np.maximum(weight.astype(float), 0) @ own if target is None else target))
+
+
+def objective(people: Doubles, items: Doubles, log: Interactions, recipe: IALS) -> float:
+    """Rendle et al. 2022, eq. 1-3, over dense float64 matrices; the weights of the log have a mean of 1."""
+    S = people @ items.T
+    weight = log.weight.astype(float)
+    user, item = log.user, log.item
+    scores = S[user, item]
+    seen = np.where(weight > 0, weight * (scores - 1) ** 2, -weight * scores**2).sum()
+    by_user = np.bincount(user, np.abs(weight), len(people)) + recipe.unseen_weight * len(items)
+    by_item = np.bincount(item, np.abs(weight), len(items)) + recipe.unseen_weight * len(people)
+    penalty = recipe.l2 * (
+        by_user**recipe.l2_scaling @ (people**2).sum(1) + by_item**recipe.l2_scaling @ (items**2).sum(1)
+    )
+    return float(seen + recipe.unseen_weight * (S**2).sum() + penalty)
+
+
+def weighted_log(seed: int = 0, dislikes: bool = False) -> Interactions:
+    """Blocks with random weights of mean 1, some repeated events, a fifth of them dislikes where asked."""
+    rng = np.random.default_rng(seed)
+    log = log_of(block_events())
+    weight = rng.uniform(0.2, 3, len(log)).astype(np.float32)
+    if dislikes:
+        weight[rng.random(len(log)) < 0.2] *= -1
+    return replace(log, weight=(weight / np.abs(weight).mean()).astype(np.float32))
+
+
+@settings(deadline=None)  # kernels compile
+@given(st.integers(0, 1000), st.sampled_from([1, 3, 16, 20, 48]), st.booleans())
+def test_a_row_is_solved_exactly(seed: int, dim: int, dislikes: bool) -> None:
+    """Rows of 0 to 25 columns, some repeated, against a plain solve."""
+    rng = np.random.default_rng(seed)
+    items = rng.normal(size=(15, dim)).astype(np.float32)
+    lengths = rng.integers(0, 26, 6)
+    start: Longs = np.concatenate([[0], np.cumsum(lengths)])
+    column = rng.integers(0, 15, start[-1]).astype(np.int32)
+    weight = rng.uniform(0.1, 2, start[-1]).astype(np.float32)
+    if dislikes:
+        weight *= rng.choice([-1, 1], len(weight)).astype(np.float32)
+    shared, ridge = rng.uniform(0.5, 2, dim).astype(np.float32), rng.uniform(0.5, 2, 6).astype(np.float32)
+    x = rng.normal(size=(6, dim)).astype(np.float32)
+    untouched = x[[0, 5]].copy()
+    row_solver(dim)(x, items, start, column, weight, shared, ridge, 64, 1, 5)
+    np.testing.assert_array_equal(x[[0, 5]], untouched)
+    for b in range(1, 5):
+        own = slice(start[b], start[b + 1])
+        expected = reference_row(
+            items.astype(float), column[own], weight[own], np.diag(shared.astype(float)), ridge[b]
+        )
+        np.testing.assert_allclose(x[b], expected, atol=2e-5)
+
+
+def test_steps_come_closer() -> None:
+    rng = np.random.default_rng(0)
+    items = rng.normal(size=(40, 16)).astype(np.float32)
+    column, weight = rng.permutation(40)[:30].astype(np.int32), np.ones(30, np.float32)
+    shared, ridge = np.ones(16, np.float32), np.ones(1, np.float32)
+    best = reference_row(items.astype(float), column, weight, np.eye(16), 1.0)
+    far = []
+    for steps in (1, 2, 4, 8):
+        x = np.zeros((1, 16), np.float32)
+        row_solver(16)(x, items, np.array([0, 30]), column, weight, shared, ridge, steps, 0, 1)
+        far.append(np.linalg.norm(x[0] - best))
+    assert far[0] > far[1] > far[2] > far[3]
+    assert far[0] > 10 * far[3]
+
+
+@pytest.mark.parametrize("dislikes", [False, True])
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("l2_scaling", [0.0, 1.0])
+def test_the_loss_never_rises_and_is_the_objective(dislikes: bool, steps: int, l2_scaling: float) -> None:
+    log = weighted_log(dislikes=dislikes)
+    recipe = IALS(dim=5, l2=0.02, unseen_weight=0.2, l2_scaling=l2_scaling, init_std=1.0)
+    work = Alternation.of(recipe, log)
+    losses = [work.loss()]
+    with Crew(1) as crew:
+        for _ in range(4):
+            work.half(crew, work.items, work.people, work.columns, work.items_ridge, steps)
+            losses.append(work.loss())
+            work.half(crew, work.people, work.items, work.rows, work.people_ridge, steps)
+            losses.append(work.loss())
+            true = objective(work.people.astype(float), work.items.astype(float), log, recipe)
+            assert losses[-1] * np.abs(log.weight).sum() == pytest.approx(true, rel=1e-5)
+    assert all(after <= before * (1 + 1e-6) for before, after in pairwise(losses))
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("dislikes", [False, True])
+def test_a_nudged_vector_costs_more(dislikes: bool) -> None:
+    log = weighted_log(1, dislikes)
+    recipe = IALS(dim=4, l2=0.02, unseen_weight=0.2, epochs=3, steps=16)
+    model = recipe.fit(log)
+    people, items = model.user_vectors.astype(float), model.item_vectors.astype(float)
+    best = objective(people, items, log, recipe)
+    rng = np.random.default_rng(0)
+    for u in range(0, USERS, 5):
+        nudged = people.copy()
+        nudged[u] += 0.01 * rng.normal(size=4)
+        assert objective(nudged, items, log, recipe) > best
+
+
+def test_fold_in_gives_the_trained_vectors() -> None:
+    """The last half epoch is the people's: solved to the end, their vectors are those of their histories."""
+    log = weighted_log()
+    model = IALS(dim=6, steps=32, epochs=4).fit(log)
+    np.testing.assert_allclose(model.vectors(log.histories()), model.user_vectors, atol=2e-4)
+
+
+def test_the_shared_part_is_diagonal() -> None:
+    model = IALS(dim=20, epochs=3, unseen_weight=0.3).fit(weighted_log())
+    gram = 0.3 * model.item_vectors.T.astype(float) @ model.item_vectors
+    np.testing.assert_allclose(gram, np.diag(model.spectrum), atol=1e-5 * model.spectrum.max())
+
+
+@pytest.mark.parametrize("dislikes", [False, True])
+def test_shares_add_up_to_the_score(dislikes: bool) -> None:
+    log = weighted_log(2, dislikes)
+    model = IALS(dim=6, epochs=4).fit(log)
+    history: list[Id] = ["i0", "i3", "i3", "i5", "i20"]
+    score = model.scores(Histories.of(model.items, [history]))[0, model.items.code("i7")]
+    shares = shares_of(model, history, "i7")
+    assert sum(shares) == pytest.approx(float(score), rel=1e-4)
+    told = model.explain(history, "i7")
+    assert [share for _, share in told] == pytest.approx(sorted((s for s in shares if s > 0), reverse=True), rel=1e-4)
+
+
+def shares_of(model: IALSModel, history: list[Id], item: Id) -> list[float]:
+    """Every event's share, also those below 0, by removing nothing but its pull from the right side."""
+    rows = Histories.of(model.items, [history]).rows
+    scaled = model.scaled(rows)
+    Q = model.item_vectors.astype(float)
+    ridge = float(model.recipe.ridge(scaled, len(model.items))[0])
+    y = reference_row(
+        Q, rows.column, scaled.weight, np.diag(model.spectrum.astype(float)), ridge, Q[model.items.code(item)]
+    )
+    return list(np.maximum(scaled.weight, 0) * (Q[rows.column] @ y))
+
+
+def test_a_dislike_pulls_its_like_down() -> None:
+    model = IALS(dim=8, epochs=8).fit(log_of(block_events()))
+    liked, mixed = (
+        model.scores(Histories.of(model.items, [["i0", "i1", "i2"]], weights=[weights]))[0]
+        for weights in ([1.0, 1.0, 1.0], [1.0, 1.0, -3.0])
+    )
+    disliked, same_group = model.items.code("i2"), [model.items.code(f"i{n}") for n in range(3, 12)]
+    assert mixed[disliked] < 0.1 < 0.5 < liked[disliked]
+    assert mixed[same_group].mean() < liked[same_group].mean()
+    shown = model.recommend(Histories.of(model.items, [["i0", "i2"]], weights=[[1.0, -1.0]]), ITEMS).lists()[0]
+    assert "i2" not in shown  # and it hides
+
+
+def test_repeats_add_up() -> None:
+    """Two events of weight 1 are one of weight 2; weights are scaled to a mean of 1."""
+    events: list[tuple[Id, Id, float, int]] = [("u0", "i0", 1, 1), ("u0", "i1", 1, 2), ("u1", "i1", 1, 3)]
+    twice = log_of([*events, ("u1", "i0", 1, 4), ("u1", "i0", 1, 5)])
+    double = log_of([*events, ("u1", "i0", 2, 4)])
+    recipe = IALS(dim=2, epochs=4, unseen_weight=0.5, l2=0.1, steps=16)
+    a, b = recipe.fit(twice), replace(recipe, unseen_weight=0.5 * 4 / 5, l2=0.1).fit(double)
+    assert (a.unit, b.unit) == (1, pytest.approx(5 / 4))
+    np.testing.assert_allclose(b.scores(double.histories()), a.scores(twice.histories()), rtol=0.02)
+
+
+def test_old_events_fade() -> None:
+    log = log_of([("u0", "i0", 1, 0), ("u0", "i1", 1, 10), ("u1", "i0", 1, 5), ("u1", "i2", 1, 10)])
+    np.testing.assert_allclose(IALS(half_life_days=5).weights(log), [0.25, 1, 0.5, 1], rtol=1e-6)
+
+
+def test_without_times_nothing_can_fade() -> None:
+    log = replace(log_of(block_events()), timestamp=None)
+    with pytest.raises(Exception, match="half_life_days"):
+        IALS(half_life_days=3).fit(log)
+
+
+def test_ctrl_c_keeps_the_last_full_epoch() -> None:
+    log = weighted_log()
+    losses = []
+
+    def watch(progress: Progress) -> bool:
+        losses.append(progress.loss)
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+        return False
+
+    stopped = IALS(dim=4, epochs=9, threads=1).fit(log, watch=watch)
+    np.testing.assert_array_equal(stopped.item_vectors, IALS(dim=4, epochs=2, threads=1).fit(log).item_vectors)
+    assert losses[1] < losses[0]
+
+
+def test_a_watch_ends_the_fit() -> None:
+    log = weighted_log()
+    model = IALS(dim=4, epochs=9, threads=1).fit(log, watch=lambda progress: progress.epoch == 3)
+    np.testing.assert_array_equal(model.item_vectors, IALS(dim=4, epochs=3, threads=1).fit(log).item_vectors)
+
+
+def test_threads_change_nothing() -> None:
+    log = weighted_log()
+    one, two = (IALS(dim=16, threads=threads).fit(log) for threads in (1, 2))
+    np.testing.assert_allclose(np.abs(one.item_vectors), np.abs(two.item_vectors), atol=1e-3)
+
+
+def test_only_dislikes_teach_nothing() -> None:
+    log = log_of(block_events())
+    with pytest.raises(DataError, match="weight above 0"):
+        IALS().fit(replace(log, weight=-log.weight))
