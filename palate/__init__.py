@@ -17,8 +17,8 @@ from palate.models.saved import load
 
 __version__ = "0.1.0"
 __all__ = [
-    "Catalogue",
     "IALS",
+    "Catalogue",
     "Embedding",
     "Histories",
     "Interactions",

@@ -292,7 +292,7 @@ class Rising(Recipe):
             done = epoch / len(self.quality)
             if watch and watch(Progress(epoch, len(self.quality), done - 0.01, 1.0)):
                 break
-            if watch and watch(Progress(epoch, len(self.quality), done, 1.0, 0.5, lambda model=model: model)):  # type: ignore[misc]
+            if watch and watch(Progress(epoch, len(self.quality), done, 1.0, 0.5, model)):
                 break
         return model
 

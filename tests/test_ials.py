@@ -17,7 +17,7 @@ from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id
 from palate.errors import DataError
 from palate.kernels.least_squares import row_solver
-from palate.models.base import Progress
+from palate.models.base import Progress, faded
 from palate.models.crew import Crew
 from palate.models.ials import IALS, Alternation, IALSModel
 
@@ -194,7 +194,7 @@ def test_repeats_add_up() -> None:
 
 def test_old_events_fade() -> None:
     log = log_of([("u0", "i0", 1, 0), ("u0", "i1", 1, 10), ("u1", "i0", 1, 5), ("u1", "i2", 1, 10)])
-    np.testing.assert_allclose(IALS(half_life_days=5).weights(log), [0.25, 1, 0.5, 1], rtol=1e-6)
+    np.testing.assert_allclose(faded(log, 5), [0.25, 1, 0.5, 1], rtol=1e-6)
 
 
 def test_without_times_nothing_can_fade() -> None:

@@ -38,7 +38,7 @@ class _Search:
         stopped = self.watch is not None and self.watch(progress) is True
         if progress.model is None:
             return stopped
-        model = progress.model()
+        model = progress.model
         value = self.exam.grade(model, self.k)[self.metric]
         self.without_gain += 1
         if value > self.best_value:

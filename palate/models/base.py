@@ -20,6 +20,7 @@ from palate.errors import DataError, SettingError, check
 from palate.kernels.topk import select_top
 from palate.store.bundles import write_bundle
 
+MICROSECONDS_A_DAY = 86_400_000_000
 BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
 
 
@@ -27,7 +28,7 @@ BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
 class Progress:
     """How far a fit has come: `done` is the share of the whole work, `rate` the samples a second.
 
-    At the end of an epoch `loss` is its mean and `model` gives the model as it stands; in between both are None.
+    At the end of an epoch `loss` is its mean and `model` the model as it stands; in between both are None.
     """
 
     epoch: int
@@ -35,7 +36,7 @@ class Progress:
     done: float
     rate: float
     loss: float | None = None
-    model: Callable[[], Model] | None = None
+    model: Model | None = None
 
 
 # Called as a fit goes on; returning True at the end of an epoch ends the fit there.
@@ -157,6 +158,16 @@ def refuse_empty(log: Interactions) -> None:
     """Raise `DataError` unless the log holds an event with weight above 0."""
     if not len(log) or not (log.weight > 0).any():
         raise DataError(f"{log!r}: nothing to learn from; a log needs an event with weight above 0")
+
+
+def faded(log: Interactions, half_life_days: float | None) -> Floats:
+    """Weights of the events (N,), half as much for each half-life before the newest; None for no decay."""
+    if half_life_days is None:
+        return log.weight
+    check(log.timestamp is not None, "half_life_days", half_life_days, "the log has no times")
+    age = log.timestamp.max() - log.timestamp  # type: ignore[union-attr]
+    fading: Floats = (0.5 ** (age / (half_life_days * MICROSECONDS_A_DAY))).astype(np.float32)
+    return log.weight * fading
 
 
 def strongest(names: pl.Series, parts: Floats) -> list[tuple[Id, float]]:

@@ -59,3 +59,11 @@ class Crew:
         total = sum(job.result() for job in jobs)
         self.seconds[count].append((time.perf_counter() - began) / max(1, last - first))
         return total
+
+
+def spread(work: Callable[[int, int], object], total: int, slices: int = 64) -> None:
+    """Call work(low, high) on slices of `[0, total)`, by all cores: for slices that cost much or little."""
+    step = max(1, -(-total // slices))
+    with Crew(None) as crew:
+        for job in [crew.pool.submit(work, low, min(low + step, total)) for low in range(0, total, step)]:
+            job.result()

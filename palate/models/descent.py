@@ -6,7 +6,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -251,7 +250,7 @@ def train(descent: Descent, pace: Pace, model: Callable[[Floats, Floats], M], wa
                     raise SettingError(f"learning_rate={pace.learning_rate}: {rule}")
                 kept = None  # before the next copy: only two live at a time
                 kept = model(descent.users, descent.items)
-                if watch is not None and watch(replace(progress, model=partial(_same, kept))):
+                if watch is not None and watch(replace(progress, model=kept)):
                     break
     except KeyboardInterrupt:
         if kept is None and not whole:
@@ -269,7 +268,3 @@ def _epoch(descent: Descent, pace: Pace, epoch: int, crew: Crew, watch: Watch | 
         if watch is not None and done < N:
             watch(Progress(epoch + 1, pace.epochs, (epoch + done / N) / pace.epochs, rate))
     return Progress(epoch + 1, pace.epochs, (epoch + 1) / pace.epochs, rate, loss / N)
-
-
-def _same(model: M) -> M:
-    return model

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
@@ -18,13 +17,12 @@ from palate.errors import check
 from palate.kernels.lanes import WIDTH
 from palate.kernels.least_squares import row_solver, squared_error
 from palate.kernels.rows import gather, group_rows
-from palate.models.base import Progress, Recipe, Watch, refuse_empty, strongest
+from palate.models.base import Progress, Recipe, Watch, faded, refuse_empty, strongest
 from palate.models.crew import Crew, cores
 from palate.models.factors import FactorModel
 
 BLOCK = 2048  # rows of a matrix product
 EXACT = 32  # steps that solve a row to the precision of floats
-MICROSECONDS_A_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,22 +79,13 @@ class IALS(Recipe):
                     if watch is not None:
                         rate = (epoch + 1) * len(log) / (time.perf_counter() - began)
                         done = Progress(epoch + 1, self.epochs, (epoch + 1) / self.epochs, rate, work.loss())
-                        if watch(replace(done, model=partial(_same, kept))):
+                        if watch(replace(done, model=kept)):
                             break
         except KeyboardInterrupt:
             if kept is None:
                 raise
         assert kept is not None
         return kept
-
-    def weights(self, log: Interactions) -> Floats:
-        """Weights of the events with their decay, (N,)."""
-        weight = log.weight.copy()
-        if self.half_life_days is not None:
-            check(log.timestamp is not None, "half_life_days", self.half_life_days, "the log has no times")
-            age = log.timestamp.max() - log.timestamp  # type: ignore[union-attr]
-            weight *= (0.5 ** (age / (self.half_life_days * MICROSECONDS_A_DAY))).astype(np.float32)
-        return weight
 
     def ridge(self, rows: Ragged, columns: int) -> Floats:
         """Penalty λ of each row, (B,), where it could have met so many columns."""
@@ -126,7 +115,7 @@ class Alternation:
     @classmethod
     def of(cls, recipe: IALS, log: Interactions) -> Alternation:
         """Vectors at random."""
-        weight = recipe.weights(log)
+        weight = faded(log, recipe.half_life_days)
         unit = float(np.abs(weight).mean(dtype=np.float64))  # events weigh 1 in the mean
         rows = Ragged(log.start, log.item, weight / np.float32(unit))
         start, order = group_rows(log.item, len(log.items))
@@ -250,7 +239,3 @@ class IALSModel(FactorModel):
         y = np.linalg.solve(A, self.item_vectors[self.items.code(item)])
         parts = np.maximum(scaled.weight, 0) * (past @ y)
         return strongest(self.items.names(rows.column), parts.astype(np.float32))
-
-
-def _same(model: IALSModel) -> IALSModel:
-    return model

@@ -11,9 +11,7 @@ from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
 from palate.errors import check
-from palate.models.base import Model, Recipe, Watch, refuse_empty
-
-MICROSECONDS_A_DAY = 86_400_000_000
+from palate.models.base import Model, Recipe, Watch, faded, refuse_empty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +27,7 @@ class Popularity(Recipe):
     def fit(self, log: Interactions, *, watch: Watch | None = None) -> PopularityModel:
         """Fit to the log. Time decay counts back from the newest event of the log."""
         refuse_empty(log)
-        weight = log.weight.astype(np.float64)
-        if self.half_life_days is not None:
-            check(log.timestamp is not None, "half_life_days", self.half_life_days, "the log has no times")
-            age = log.timestamp.max() - log.timestamp  # type: ignore[union-attr]
-            weight = weight * 0.5 ** (age / (self.half_life_days * MICROSECONDS_A_DAY))
-        total = np.bincount(log.item, weight, minlength=len(log.items))
+        total = np.bincount(log.item, np.maximum(faded(log, self.half_life_days), 0), minlength=len(log.items))
         return PopularityModel(self, log.items, total.astype(np.float32))
 
 

@@ -1,0 +1,114 @@
+"""CPU seconds of an iALS epoch on Gowalla beside its peers: `python benchmarks/ials_speed.py [--out FILE]`.
+
+One thread each, alternating rounds in fresh processes, median and range over the epochs but the first. Everybody
+starts from the same objective of Rendle et al. 2022 where it has it (implicit has that of Hu et al. 2008). How far
+the objective has come after as many epochs is told beside: a fast epoch that does less work is no gain.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from common import gowalla, grid, has_peers, one_thread, parser, publish, run_peer, title
+
+from palate.arrays import Floats
+from palate.data.interactions import Interactions
+from palate.models.ials import IALS, Alternation
+
+EPOCHS = 4
+ALPHA, L2 = 0.01, 0.003
+MEASURE = """
+import json, sys, time
+import numpy as np
+from palate.data.interactions import Interactions
+from palate.data.vocabulary import Vocabulary
+from palate.models.crew import Crew
+from palate.models.ials import IALS, Alternation
+
+given, answer, settings, epochs = sys.argv[1:]
+log = np.load(given)
+ids = [Vocabulary.of(range(n)) for n in (len(log["start"]) - 1, int(log["n_items"]))]
+recipe = IALS(**json.loads(settings))
+log = Interactions(*ids, log["start"], log["item"], log["weight"])
+with Crew(1) as crew:
+    Alternation.of(recipe, log).epoch(crew, recipe.steps)  # kernels are compiled outside the clock
+    work = Alternation.of(recipe, log)
+    moments = [time.process_time()]
+    for _ in range(int(epochs)):
+        work.epoch(crew, recipe.steps)
+        moments.append(time.process_time())
+np.savez(answer, users=work.people, items=work.items, epoch_seconds=np.diff(moments))
+"""
+
+
+def run_palate(log: Interactions, settings: Mapping[str, object]) -> dict[str, np.typing.NDArray[np.generic]]:
+    """Fit in a fresh process on one thread; returns what `run_peer` does."""
+    with tempfile.TemporaryDirectory() as place:
+        given, answer = Path(place) / "log.npz", Path(place) / "factors.npz"
+        np.savez(given, start=log.start, item=log.item, weight=log.weight, n_items=len(log.items))
+        command = [sys.executable, "-c", MEASURE, str(given), str(answer), json.dumps(settings), str(EPOCHS)]
+        subprocess.run(command, env=one_thread(), check=True)
+        with np.load(answer) as found:
+            return dict(found)
+
+
+def objective(people: Floats, items: Floats, log: Interactions, recipe: IALS) -> float:
+    """Objective of Rendle et al. 2022 a unit of weight."""
+    work = Alternation.of(recipe, log)
+    work.people, work.items = (np.ascontiguousarray(side, np.float32) for side in (people, items))
+    return work.loss()
+
+
+def main() -> None:
+    """Run the benchmark."""
+    asked = parser(__doc__)
+    asked.add_argument("--rounds", type=int, default=3)
+    asked.add_argument("--dims", type=int, nargs="+", default=[64, 128, 256, 1024])
+    options = asked.parse_args()
+    logs = gowalla()
+    if logs is None:
+        return
+    log = logs[0]
+    rows = []
+    for dim in options.dims:
+        settings = {"dim": dim, "epochs": EPOCHS, "unseen_weight": ALPHA, "l2": L2, "threads": 1}
+        recipe = IALS(**settings)
+        contestants = {f"palate, {steps} steps": settings | {"steps": steps} for steps in (2, 3)}
+        if has_peers(options.peers):
+            shared = {"n_components": dim, "alpha0": ALPHA, "reg": L2, "train_epochs": EPOCHS}
+            contestants["irspack, CG"] = shared | {"solver_type": "CG", "max_cg_steps": 3}
+            contestants["irspack, iALS++"] = shared | {"solver_type": "IALSPP"}
+            contestants["implicit, CG"] = {"factors": dim, "iterations": EPOCHS + 1, "alpha": 1 / ALPHA}
+        seconds: dict[str, list[float]] = {name: [] for name in contestants}
+        reached: dict[str, float] = {}
+        for _ in range(options.rounds if dim < 1024 else 1):
+            for name, chosen in contestants.items():
+                peer = "implicit_als" if "implicit" in name else "irspack_ials"
+                found = run_palate(log, chosen) if "palate" in name else run_peer(options.peers, peer, log, chosen)
+                seconds[name] += found["epoch_seconds"].astype(float).tolist()[1:]
+                if "implicit" not in name:
+                    reached[name] = objective(found["users"], found["items"], log, recipe)
+        best = median(seconds["palate, 2 steps"])
+        for name, taken in seconds.items():
+            cells = f"{median(taken):.3f}", f"{min(taken):.3f} to {max(taken):.3f}", f"{median(taken) / best:.2f}"
+            rows.append([str(dim), name, *cells, f"{reached[name]:.4f}" if name in reached else "another"])
+    lines = [
+        *title("iALS: CPU seconds of an epoch on Gowalla, one thread"),
+        f"Median and range over rounds and epochs; unseen_weight {ALPHA}, l2 {L2}; objective (Rendle et al. 2022) a",
+        f"unit of weight after {EPOCHS} epochs.",
+        "",
+        *grid(["dim", "who", "CPU s an epoch", "range", "times palate's 2 steps", "objective"], rows),
+        "",
+    ]
+    publish("\n".join(lines), options.out)
+
+
+if __name__ == "__main__":
+    main()
