@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import polars as pl
 import pytest
 import typer
 from conftest import block_events
 
-from palate.cli import app, example, main
+from palate.cli import app, example, export, main
+from palate.cli.export import export_all
 from palate.cli.settings import READ_NAMES, build_recipes, parse, read_settings
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
@@ -148,6 +150,46 @@ def test_recommend_to_a_known_person(palate: Run, files: Path) -> None:
     assert "because of" in shown.out
 
 
+def test_recommend_to_everybody(palate: Run, files: Path, tmp_path: Path) -> None:
+    done = palate("recommend", files / "model", "--all-users", "--out", tmp_path / "all.parquet", "-k", 4, "--json")
+    assert done.code == 0, done.err
+    log = load_log(files)
+    expected = load(files / "model").recommend(log.histories(), 4).to_frame()
+    assert pl.read_parquet(tmp_path / "all.parquet").equals(expected)
+    assert (done.json["users"], done.json["lines"]) == (len(log.users), len(expected))
+    assert [path.name for path in tmp_path.iterdir()] == ["all.parquet"]
+
+
+def test_an_interrupted_export_goes_on(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts that are done are not made again; those of another question are."""
+    monkeypatch.setattr(export, "PART", 7)
+    model, log = load_with_log(files / "model")
+    assert log is not None
+    out, parts = tmp_path / "all.parquet", tmp_path / ".all.parquet.parts"
+
+    def stop(done: int, of_all: int) -> None:
+        assert of_all == len(log.users)
+        if done == 14:
+            raise KeyboardInterrupt
+
+    def times() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
+
+    with pytest.raises(KeyboardInterrupt):
+        export_all(model, files / "model", log, out, 3, watch=stop)
+    assert not out.exists()
+    before = times()
+    assert len(before) == 2
+    seen: list[dict[str, int]] = []
+    export_all(model, files / "model", log, out, 3, watch=lambda *_: seen.append(times()))
+    assert {name: seen[-1][name] for name in before} == before
+    assert pl.read_parquet(out).equals(model.recommend(log.histories(), 3).to_frame())
+    with pytest.raises(KeyboardInterrupt):
+        export_all(model, files / "model", log, out, 3, watch=stop)
+    export_all(model, files / "model", log, out, 2)
+    assert pl.read_parquet(out).equals(model.recommend(log.histories(), 2).to_frame())
+
+
 def test_recommend_to_a_stranger_says_so(palate: Run, files: Path) -> None:
     done = palate("recommend", files / "model", "--user", "nobody", "-k", 3)
     assert done.code == 0
@@ -209,6 +251,8 @@ def test_similar(palate: Run, files: Path) -> None:
         (["evaluate", "popularity", "{log}", "--plot", "p.doc"], 2, "a picture is a .png or .svg file"),
         (["recommend", "{folder}", "--user", "u1"], 1, "manifest.json: missing"),
         (["recommend", "{model}"], 2, "--user"),
+        (["recommend", "{model}", "--all-users"], 2, "--out"),
+        (["recommend", "{model}", "--all-users", "--out", "/nowhere/at/all.parquet"], 1, "cannot be written"),
         (["recommend", "{model}", "--user", "u1", "-k", "0"], 1, "k=0"),
         (["recommend", "{model}", "--history", "nowhere.txt"], 1, "nowhere.txt"),
         (["similar", "{model}", "--item", "zebra"], 1, "'zebra' is unknown"),

@@ -171,7 +171,7 @@ def model_after(epochs: int, recipe: Embedding, log: Interactions) -> EmbeddingM
 
     def watch(progress: Progress) -> None:
         if progress.epoch == epochs and progress.model is not None:
-            model = progress.model()
+            model = progress.model
             assert isinstance(model, EmbeddingModel)
             kept.append(model)
 

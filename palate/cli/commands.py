@@ -16,9 +16,10 @@ import typer
 from rich.table import Table
 
 from palate.cli.demo import run_demo
+from palate.cli.export import export_all
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
 from palate.cli.settings import build_recipe, build_recipes, read_settings
-from palate.cli.terminal import FitBar, note, print_json, stdout
+from palate.cli.terminal import FitBar, WorkBar, note, print_json, stdout
 from palate.data.catalogue import Catalogue, read_catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -204,10 +205,16 @@ def recommend(
     read: Reading,
     catalogue: CatalogueFile = None,
     keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Show items of the history too.")] = False,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Everybody of the log, to --out.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Parquet file for --all-users.")] = None,
     json: Json = False,
 ) -> None:
-    """Recommend items to a person, whose history is kept with the model or given."""
+    """Recommend items to a person, whose history is kept with the model or given, or to everybody."""
     fitted, log = load_with_log(model)
+    if all_users:
+        everybody = log if history is None else read_log(history, **read_settings(read))
+        _export(fitted, model, everybody, out, k, keep_seen, json)
+        return
     past = _past(fitted, log, user, history, read)
     rows = recommended(fitted, past, k, _titles(catalogue), keep_seen)
     known = len(past.rows.column)
@@ -217,6 +224,24 @@ def recommend(
     whose = "this history" if user is None else f"user {user}"
     stdout.print(f"{whose}: {known:,} known events" if known else f"{whose}: nothing known; popular with everyone:")
     stdout.print(listing(rows))
+
+
+def _export(
+    model: Model, folder: Path, log: Interactions | None, out: Path | None, k: int, keep_seen: bool, json: bool
+) -> None:
+    """Everybody's list to a file, with a bar."""
+    if out is None:
+        raise typer.BadParameter("--all-users writes to a file: give --out FILE.parquet")
+    if log is None:
+        raise DataError(f"{folder}: the model was saved without histories; give a log with --history FILE")
+    began = perf_counter()
+    with WorkBar("people") as bar:
+        lines = export_all(model, folder, log, out, k, keep_seen=keep_seen, watch=bar)
+    seconds = perf_counter() - began
+    if json:
+        print_json({"out": str(out), "users": len(log.users), "lines": lines, "seconds": seconds})
+    else:
+        typer.echo(f"{out}: {lines:,} recommendations to {len(log.users):,} people, in {seconds:.1f} s")
 
 
 def _past(model: Model, log: Interactions | None, user: str | None, file: Path | None, read: list[str]) -> Histories:

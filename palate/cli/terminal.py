@@ -9,7 +9,7 @@ from types import TracebackType
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from palate.models.base import Progress as FitProgress
 
@@ -76,6 +76,26 @@ class FitBar:
         loss = f"  loss {self.losses[-1]:.4f}" if self.losses else ""
         state = f"epoch {progress.epoch}/{progress.epochs}{loss}  {progress.rate / 1e6:.2f} M samples/s"
         self._bar.update(self._task, completed=progress.done, state=state)
+
+
+class WorkBar:
+    """A bar of so many things done, of all."""
+
+    def __init__(self, title: str, *, console: Console = stderr) -> None:
+        columns = TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn()
+        self._bar = Progress(*columns, console=console)
+        self._task = self._bar.add_task(title, total=None)
+
+    def __enter__(self) -> WorkBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, of_all: int) -> None:
+        """Draw how far the work has come."""
+        self._bar.update(self._task, completed=done, total=of_all)
 
 
 def _end(*_: object) -> None:

@@ -1,0 +1,86 @@
+"""Everybody's list in one Parquet file, written part by part: an interrupted export goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from palate.data.interactions import Interactions
+from palate.errors import DataError
+from palate.models.base import Model
+from palate.store.bundles import MANIFEST
+
+PART = 20_000  # people whose lists are held at once
+
+
+def export_all(
+    model: Model,
+    folder: Path,
+    log: Interactions,
+    out: Path,
+    k: int,
+    *,
+    keep_seen: bool = False,
+    watch: Callable[[int, int], None] | None = None,
+) -> int:
+    """Write the best k items of every user of the log to a Parquet file; returns the number of lines.
+
+    Columns user_id, item_id, score, rank. Finished parts wait in a folder beside `out`, and are used again if the
+    same model (its `folder`), log and question are asked for. `watch` is told (people done, of all).
+    """
+    parts = out.with_name(f".{out.name}.parts")
+    question = _question(folder, log, k, keep_seen)
+    try:
+        _open(parts, question)
+        histories = log.histories()
+        everybody = len(log.users)
+        for low in range(0, everybody, PART):
+            high = min(low + PART, everybody)
+            part = parts / f"{low:012}.parquet"
+            if not part.exists():
+                frame = model.recommend(histories.block(low, high), k, keep_seen=keep_seen).to_frame()
+                _write(frame.lazy(), part)
+            if watch is not None:
+                watch(high, everybody)
+        whole = pl.scan_parquet(sorted(parts.glob("*.parquet")))
+        _write(whole, out)
+        shutil.rmtree(parts)
+        return int(pl.scan_parquet(out).select(pl.len()).collect().item())
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written: {error}") from error
+
+
+def _question(folder: Path, log: Interactions, k: int, keep_seen: bool) -> dict[str, Any]:
+    """Say what the parts answer; they are worth nothing for another question."""
+    fingerprint = int(log.rows.fingerprints().sum())
+    manifest = (folder / MANIFEST).read_text(encoding="utf-8")
+    return {
+        "model": json.loads(manifest),
+        "k": k,
+        "keep_seen": keep_seen,
+        "users": len(log.users),
+        "log": fingerprint,
+        "part": PART,
+    }
+
+
+def _open(parts: Path, question: dict[str, Any]) -> None:
+    """Make the folder of parts, or keep the one that is there if it answers the same question."""
+    asked = parts / "question.json"
+    if asked.is_file() and json.loads(asked.read_text(encoding="utf-8")) == question:
+        return
+    shutil.rmtree(parts, ignore_errors=True)
+    parts.mkdir(parents=True)
+    asked.write_text(json.dumps(question), encoding="utf-8")
+
+
+def _write(frame: pl.LazyFrame, path: Path) -> None:
+    """Write aside, then rename."""
+    aside = path.with_name(f".{path.name}.new")
+    frame.sink_parquet(aside)
+    aside.replace(path)
