@@ -122,7 +122,7 @@ def scanner(dim: int) -> Scan:  # noqa: C901  the hot loop stays in one piece
             for j in range(W):
                 lower[0, j] = step[low + j] * sums[j] - length * slack[low + j]
                 upper[0, j] = step[low + j] * sums[j] + length * slack[low + j]
-            keep_best(lower[:, :W], low, allowed, start, column, stamp, item, best)
+            keep_best(lower, low, allowed, start, column, stamp, item, best)
             bar = np.nextafter(best[0, -1], np.float32(-np.inf))
             for first in range(0, W, WIDTH):
                 bits = lanes_above(upper, 0, first, bar)
