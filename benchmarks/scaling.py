@@ -114,8 +114,8 @@ def main() -> None:
         draw_plot(options.plot, options.events, times, slopes)
     lines = [
         *title("From 1M to 50M events"),
-        "Wall time on all cores, and the peak of the resident set above the imports. IALS, dim 64, 5 epochs; the best",
-        "10 items for everybody, whose time grows with users x items.",
+        "Wall time on all cores, and the peak of the resident set above the imports. IALS, dim 64, 5 epochs; the",
+        "best 10 items for everybody, whose time grows with users x items.",
         "",
         *grid(["events", "users x items", *STAGES], rows),
         "",

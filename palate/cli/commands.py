@@ -30,7 +30,7 @@ from palate.errors import DataError, PalateError, UnknownId
 from palate.evaluation.compare import compare
 from palate.evaluation.early import fit_until_best
 from palate.models.base import Model, Recipe, Watch
-from palate.models.saved import load, load_with_log
+from palate.models.saved import RECIPES, load, load_with_log
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -42,9 +42,11 @@ SPLITS: dict[str, Callable[[Interactions], Split]] = {
     "items": split_items,
 }
 
+KNOWN = [recipe.named() for recipe in RECIPES]
+
 LogFile: TypeAlias = Annotated[Path, typer.Argument(metavar="LOG", help="Events: CSV, TSV, JSONL, Parquet, ...")]
 Folder: TypeAlias = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
-RecipeName: TypeAlias = Annotated[str, typer.Argument(metavar="RECIPE", help="embedding or popularity.")]
+RecipeName: TypeAlias = Annotated[str, typer.Argument(metavar="RECIPE", help=", ".join(KNOWN) + ".")]
 Settings: TypeAlias = Annotated[
     list[str],
     typer.Option(
@@ -152,7 +154,7 @@ def _fit(recipe: Recipe, log: Interactions, early_stop: bool, watch: Watch) -> M
 
 @app.command()
 def evaluate(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="embedding, popularity.")],
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help=", ".join(KNOWN) + ".")],
     log: LogFile,
     *,
     split: Annotated[
