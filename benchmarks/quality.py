@@ -356,6 +356,7 @@ def main() -> None:
             "",
             "NDCG@10",
             "Recall@20",
+            "NDCG@20",
             f"validation {contest.metric}",
             "fit, CPU s",
             "trials / CPU min",

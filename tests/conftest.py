@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id, Vocabulary
 
 USERS, ITEMS = 30, 20
+
+settings.register_profile("palate", deadline=None)  # a first call compiles
+settings.load_profile("palate")
 
 
 def log_of(events: list[tuple[Id, Id, float, int]]) -> Interactions:

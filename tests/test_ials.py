@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from conftest import ITEMS, USERS, block_events, log_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from palate.arrays import Doubles, Floats, Ints, Longs
@@ -57,7 +57,6 @@ def weighted_log(seed: int = 0, dislikes: bool = False) -> Interactions:
     return replace(log, weight=(weight / np.abs(weight).mean()).astype(np.float32))
 
 
-@settings(deadline=None)  # kernels compile
 @given(st.integers(0, 1000), st.sampled_from([1, 3, 16, 20, 48]), st.booleans())
 def test_a_row_is_solved_exactly(seed: int, dim: int, dislikes: bool) -> None:
     """Rows of 0 to 25 columns, some repeated, against a plain solve."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palate.arrays import Floats
-from palate.kernels.topk import MOST, select_top
+from palate.arrays import Bools, Floats, Ints, Longs
+from palate.kernels import quantised
+from palate.kernels.quantised import quantise, scanner
+from palate.kernels.topk import MOST, nothing, select_top
+from palate.models import factors
+from palate.models.factors import best_products
 
 score = st.one_of(st.integers(-2, 2).map(float), st.just(-np.inf), st.floats(width=32, allow_nan=False))
 
@@ -54,3 +59,59 @@ def test_a_long_list_is_the_same_as_a_short_one() -> None:
         np.testing.assert_array_equal(a, b[:, :MOST])
     assert long[0].shape == (3, 900)
     assert (np.sort(long[0][0])[200:] >= 0).sum() == allowed.sum() - allowed[[7, 3, 699]].sum()
+
+
+# Dot products: whole numbers, so that sums are exact and ties are many
+
+
+def products(seed: int, dim: int, people: int, n_items: int) -> tuple[Floats, Floats, Bools, Longs, Ints]:
+    """Vectors of both sides, items allowed, and up to 30 seen items a person."""
+    rng = np.random.default_rng(seed)
+    vectors, items = (rng.integers(-3, 4, (n, dim)).astype(np.float32) for n in (people, n_items))
+    items[rng.random(n_items) < 0.1] = 0
+    start = np.concatenate([[0], np.cumsum(rng.integers(0, 30, people))])
+    return vectors, items, rng.random(n_items) < 0.9, start, rng.integers(0, n_items, start[-1]).astype(np.int32)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([3, 16, 20]), st.integers(1, 70), st.sampled_from([1, 5, 40]))
+def test_the_bytes_find_the_same(seed: int, dim: int, n_items: int, k: int) -> None:
+    vectors, items, allowed, start, column = products(seed, dim, 3, n_items)
+    expected = select_top(vectors @ items.T, allowed, k, start, column)
+    scan = scanner(dim)
+    for b in range(3):
+        item, best = nothing(1, k)
+        own = np.array([0, start[b + 1] - start[b]]), column[start[b] : start[b + 1]]
+        twice = scan(vectors[b : b + 1], items, *quantise(items), allowed, *own, item, best)
+        np.testing.assert_array_equal(item[0], expected[0][b])
+        np.testing.assert_array_equal(best[0], expected[1][b])
+        assert twice <= n_items
+
+
+def test_the_bytes_spare_most_rows() -> None:
+    rng = np.random.default_rng(0)
+    items = rng.normal(size=(5 * quantised.TILE, 32)).astype(np.float32)
+    item, best = nothing(1, 10)
+    person = rng.normal(size=(1, 32)).astype(np.float32)
+    everything, nobody = np.ones(len(items), np.bool_), (np.zeros(2, np.int64), np.zeros(0, np.int32))
+    twice = scanner(32)(person, items, *quantise(items), everything, *nobody, item, best)
+    assert 10 <= twice < len(items) // 50
+    np.testing.assert_array_equal(item[0], np.argsort(-(person @ items.T)[0])[:10])
+
+
+def test_codes_bound_the_products() -> None:
+    rng = np.random.default_rng(1)
+    items = (rng.normal(size=(50, 24)) * rng.exponential(size=(50, 1))).astype(np.float32)
+    codes = quantise(items)
+    for person in rng.normal(size=(20, 24)):
+        near = codes.step * (codes.code.astype(float) @ person)
+        assert (np.abs(near - items @ person) <= np.linalg.norm(person) * codes.slack).all()
+
+
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_blocks_of_products_find_the_same(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factors, "PEOPLE", 8)
+    monkeypatch.setattr(factors, "COLUMNS", 20)
+    vectors, items, allowed, start, column = products(0, 5, 45, 90)
+    found = best_products(vectors, items, k, allowed, start, column)
+    for got, expected in zip(found, select_top(vectors @ items.T, allowed, k, start, column), strict=True):
+        np.testing.assert_array_equal(got, expected)
