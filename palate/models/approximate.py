@@ -1,0 +1,128 @@
+"""An approximate index over a factor model: the same calls, fewer items looked at, the recall measured.
+
+The one home of faiss (extra `ann`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from palate.arrays import Bools, Floats, Ints
+from palate.data.histories import Histories
+from palate.data.rankings import Rankings
+from palate.data.vocabulary import Id, Vocabulary
+from palate.errors import MissingExtra, check
+from palate.kernels.topk import nothing, select_top
+from palate.models.base import Model, Recipe
+from palate.models.factors import FactorModel
+
+LISTS = 2  # of the index, times √I
+ASKED = 1000  # people that the recall is measured on
+SPARE = 4  # times as many candidates as places, beside those the person has seen
+
+
+@dataclass(frozen=True, eq=False)
+class ApproximateModel(Model):
+    """A factor model whose rankings come from an inverted file of its item vectors (Jégou et al. 2011, sec. IV).
+
+    recall  share of the exact best k that the index found, a mean over people, measured when it was built
+    probes  lists looked at for each person; a list is the items nearest one of the centroids
+    """
+
+    model: FactorModel
+    probes: int
+    recall: float
+    index: Any = field(repr=False)
+
+    @property
+    def recipe(self) -> Recipe:  # type: ignore[override]
+        """Recipe of the model itself."""
+        return self.model.recipe
+
+    @property
+    def items(self) -> Vocabulary:  # type: ignore[override]
+        """Catalogue of the model itself."""
+        return self.model.items
+
+    def scores(self, histories: Histories) -> Floats:
+        """Score every item exactly, (B, I)."""
+        return self.model.scores(histories)
+
+    def similar_items(self, items: Iterable[Id], k: int = 10) -> Rankings:
+        """As the model itself does."""
+        return self.model.similar_items(items, k)
+
+    def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
+        """As the model itself does."""
+        return self.model.explain(history, item)
+
+    def people(self) -> int:
+        """People ranked at once."""
+        return self.model.people()
+
+    def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
+        """Return the best k the index finds; exact where it finds fewer, or where few items are allowed."""
+        if 2 * np.count_nonzero(allowed) < len(allowed):
+            return self.model.top(histories, k, allowed, keep_seen)
+        rows = histories.rows
+        vectors = self.model.vectors(histories) * np.float32(self.model.scale)
+        item, best = nothing(len(rows), k)
+        wanted = min(len(self.items), SPARE * k + (0 if keep_seen else int(rows.lengths.max(initial=0))))
+        scores, found = self.index.search(np.ascontiguousarray(vectors), wanted, params=_probing(self.probes))
+        for b in range(len(rows)):
+            good = found[b] >= 0
+            good &= allowed[found[b]]
+            if not keep_seen:
+                good &= ~np.isin(found[b], rows.column[rows.start[b] : rows.start[b + 1]])
+            chosen = np.flatnonzero(good)[:k]
+            item[b, : len(chosen)], best[b, : len(chosen)] = found[b, chosen], scores[b, chosen]
+        short = np.flatnonzero((item[:, -1] < 0) | (rows.lengths == 0))
+        if len(short):
+            part = Histories(histories.users.gather(short), histories.items, rows.rows(short))
+            item[short], best[short] = self.model.top(part, k, allowed, keep_seen)
+        return item, best
+
+
+def approximate(model: FactorModel, *, recall: float = 0.95, k: int = 10, seed: int = 0) -> ApproximateModel:
+    """Build an index whose lists hold at least a share `recall` of the exact best k.
+
+    The number of lists looked at is doubled until that is so on 1,000 of the model's people. It is kept in memory
+    only: build it again after loading. Raises `MissingExtra` without faiss.
+    """
+    check(0 < recall <= 1, "recall", recall, "must be above 0 and at most 1")
+    check(k >= 1, "k", k, "must be 1 or more")
+    faiss = _faiss()
+    I, D = model.item_vectors.shape
+    lists = max(1, min(I // 40, int(LISTS * np.sqrt(I))))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(D), D, lists, faiss.METRIC_INNER_PRODUCT)
+    index.cp.seed, index.cp.niter, index.cp.max_points_per_centroid = seed + 1, 10, 64
+    vectors = np.ascontiguousarray(model.item_vectors, np.float32)
+    index.train(vectors)
+    index.add(vectors)
+    rng = np.random.default_rng(seed)
+    who = rng.permutation(len(model.user_vectors))[:ASKED]
+    asked = np.ascontiguousarray(model.user_vectors[who])
+    exact, _ = select_top(asked @ vectors.T, np.ones(I, np.bool_), min(k, I))
+    probes = 1
+    while True:
+        _, found = index.search(asked, min(k, I), params=_probing(probes))
+        reached = float(np.mean([np.isin(row, near).mean() for row, near in zip(exact, found, strict=True)]))
+        if reached >= recall or probes >= lists:
+            return ApproximateModel(model, probes, reached, index)
+        probes = min(2 * probes, lists)
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ModuleNotFoundError:
+        raise MissingExtra("faiss-cpu", "ann") from None
+    return faiss
+
+
+def _probing(probes: int) -> Any:
+    return _faiss().SearchParametersIVF(nprobe=probes)
