@@ -111,9 +111,9 @@ class Given(Model):
         return np.asarray(scores.toarray() if isinstance(scores, csr_array) else scores, np.float32)
 
 
-def run(contestant: Contestant, split: Split, place: Path) -> tuple[list[float], Path]:
+def run(contestant: Contestant, place: Path) -> tuple[list[float], Path]:
     """Fit in a fresh process; returns CPU and wall seconds and the peak in MiB, and the file of weights."""
-    answer = place / ("weights.npy" if "EASE" in contestant.name else "weights.npz")
+    answer = place / ("weights.npz" if {"neighbours", "K"} & set(contestant.settings) else "weights.npy")
     command = [contestant.python, "-c", SHARED + contestant.script, str(place / "log.npz")]
     environment = one_thread() if contestant.threads else dict(os.environ)
     done = subprocess.run(
@@ -145,7 +145,7 @@ def table(contestants: Sequence[Contestant], split: Split, rounds: int, array: b
         np.savez(place / "log.npz", start=X.indptr.astype(np.int64), item=X.indices, n_items=X.shape[1])
         for _ in range(rounds):
             for each in contestants:
-                measured, answer = run(each, split, place)
+                measured, answer = run(each, place)
                 figures[each.name].append(measured)
                 if each.name not in quality:
                     quality[each.name] = graded(answer, split)
@@ -166,8 +166,8 @@ def lastfm() -> Split | None:
         print(f"skipped lastfm: {LASTFM} is absent")
         return None
     frame = pl.read_csv(LASTFM)
-    parts = [frame.filter(chosen).drop("fold") for chosen in (pl.col("fold") < 2, pl.col("fold") == 2)]
-    return Split.of(*(read_log(part) for part in parts))
+    train, test = (read_log(frame.filter(part).drop("fold")) for part in (pl.col("fold") < 2, pl.col("fold") == 2))
+    return Split.of(train, test)
 
 
 def main() -> None:
@@ -205,7 +205,7 @@ def neighbours(here: str, python: Path, peers: bool) -> list[Contestant]:
     ]
     names = ("ItemItemRecommender", "CosineRecommender", "TFIDFRecommender", "BM25Recommender")
     theirs = [Contestant(f"implicit {n}", str(python), IMPLICIT, {"name": n, "K": 100}, 1) for n in names if peers]
-    sparse = Contestant("palate sparse E.", here, OURS.replace("RECIPE", "EASE"), {"neighbours": 100}, 1)
+    sparse = Contestant("palate EASE", here, OURS.replace("RECIPE", "EASE"), {"neighbours": 100}, 1)
     return [*ours, *theirs, sparse]
 
 

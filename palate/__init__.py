@@ -10,22 +10,30 @@ from palate.errors import PalateError
 from palate.evaluation.compare import compare
 from palate.evaluation.early import fit_until_best
 from palate.evaluation.protocol import evaluate
+from palate.models.approximate import approximate
+from palate.models.ease import EASE
 from palate.models.embedding import Embedding
 from palate.models.ials import IALS
+from palate.models.item_knn import ItemKNN
 from palate.models.popularity import Popularity
 from palate.models.saved import load
+from palate.models.slist import SLIST
 
 __version__ = "0.1.0"
 __all__ = [
+    "EASE",
     "IALS",
+    "SLIST",
     "Catalogue",
     "Embedding",
     "Histories",
     "Interactions",
+    "ItemKNN",
     "PalateError",
     "Popularity",
     "Rankings",
     "Split",
+    "approximate",
     "compare",
     "evaluate",
     "fit_until_best",

@@ -17,10 +17,13 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError
 from palate.models import base
 from palate.models.base import Model, Recipe
+from palate.models.ease import EASE
 from palate.models.embedding import Embedding
 from palate.models.ials import IALS
+from palate.models.item_knn import SIMILARITIES, ItemKNN
 from palate.models.popularity import Popularity
 from palate.models.saved import RECIPES, load
+from palate.models.slist import SLIST
 
 SOFTMAXES = ("softmax", "sampled_softmax")
 # Settings that fit in a moment; a log this small and dense wants a strong l2.
@@ -39,8 +42,13 @@ FAST: list[Recipe] = [
     ),
     Embedding(dim=8, loss="bpr", l2=0.1, epochs=60, threads=1),
     IALS(dim=4, unseen_weight=0.3, l2=0.1, threads=1),
+    EASE(l2=100),
+    EASE(l2=100, binary=False, neighbours=6),
+    *(ItemKNN(similarity=similarity, neighbours=8) for similarity in SIMILARITIES),
     Popularity(),
     Popularity(half_life_days=2),
+    SLIST(l2=10, walk=1),
+    SLIST(l2=10, neighbours=None, half_life_days=2),
 ]
 # One setting a time outside its range.
 BAD: list[tuple[type[Recipe], dict[str, Any]]] = [
@@ -52,9 +60,20 @@ BAD: list[tuple[type[Recipe], dict[str, Any]]] = [
     *((IALS, {name: 0}) for name in ("dim", "epochs", "steps", "unseen_weight", "l2", "init_std", "threads")),
     *((IALS, {name: float("nan")}) for name in ("unseen_weight", "l2", "l2_scaling", "init_std", "half_life_days")),
     *((IALS, {name: -1}) for name in ("l2_scaling", "half_life_days", "seed")),
+    *((EASE, {"l2": value}) for value in (0, -1, float("nan"), float("inf"))),
+    (EASE, {"neighbours": 0}),
+    *((ItemKNN, {name: 0}) for name in ("neighbours", "k1", "alpha")),
+    *((ItemKNN, {name: -1}) for name in ("shrink", "b", "beta")),
+    *((ItemKNN, {name: float("nan")}) for name in ("shrink", "k1", "b", "alpha", "beta")),
+    (ItemKNN, {"b": 1.5}),
+    (ItemKNN, {"similarity": "best"}),
     (Popularity, {"half_life_days": 0}),
     (Popularity, {"half_life_days": -1}),
     (Popularity, {"half_life_days": float("nan")}),
+    *((SLIST, {name: -1}) for name in ("alpha", "whole_decay", "train_decay", "decay", "l2", "l2_power", "walk")),
+    *((SLIST, {name: float("nan")}) for name in ("alpha", "train_decay", "decay", "l2", "l2_power", "walk")),
+    *((SLIST, {name: 0}) for name in ("whole_decay", "decay", "l2", "neighbours", "half_life_days", "longest")),
+    *((SLIST, {name: 1.5}) for name in ("alpha", "whole_decay", "train_decay", "decay", "l2_power")),
 ]
 
 every_recipe = pytest.mark.parametrize("recipe", FAST, ids=lambda recipe: getattr(recipe, "loss", str(recipe)))

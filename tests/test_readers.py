@@ -473,12 +473,15 @@ def reference_records(text: bytes) -> Iterator[int]:
 @given(st.binary(max_size=40).map(lambda text: text.translate(bytes(b'a",\n\r'[n % 5] for n in range(256)))))
 def test_records_cover_the_text_and_agree_with_plain_counting(text: bytes) -> None:
     codes = np.frombuffer(text, np.uint8)
-    ends, fields = find_records(codes, ord(","), ord('"'), True)
+    ends, fields, marks = find_records(codes, ord(","), ord('"'), True)
     assert (ends[-1] if len(ends) else 0) == len(text)
     assert (np.diff(ends, prepend=0) > 0).all()
-    early, some = find_records(codes, ord(","), ord('"'), False)
+    early, some, _ = find_records(codes, ord(","), ord('"'), False)
     assert early.tolist() == ends[: len(early)].tolist(), "a block cut anywhere gives the same records"
     assert some.tolist() == fields[: len(some)].tolist()
+    ended = [*np.flatnonzero(np.isin(codes, [ord(byte) for byte in ',"\n'])), len(codes)]
+    assert marks.tolist() == ended[: len(marks)]
+    assert len(marks) >= len(ended) - 1
     assert find_records(codes, ord(","), -1, True)[1].tolist() == list(reference_records(text))
 
 

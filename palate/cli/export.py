@@ -75,7 +75,7 @@ def _open(parts: Path, question: dict[str, Any]) -> None:
     if asked.is_file() and json.loads(asked.read_text(encoding="utf-8")) == question:
         return
     shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir(parents=True)
+    parts.mkdir()
     asked.write_text(json.dumps(question), encoding="utf-8")
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import numpy as np
 import polars as pl
 from polars.selectors import by_dtype
 
-from palate.arrays import Longs
+from palate.arrays import Ints, Longs
+from palate.kernels.records import Bytes
+from palate.kernels.tokens import PADDING
 
 # From a file's column names and its place to the column of each role.
 Choose: TypeAlias = Callable[[Sequence[str], str], dict[str, str]]
@@ -21,11 +24,35 @@ FILLED = pl.when(by_dtype(pl.String) != "").then(by_dtype(pl.String))
 
 
 @dataclass(frozen=True)
+class Fields:
+    """N strings where they stand in UTF-8 text: string n from `starts[n]` up to `ends[n]`; see `kernels.tokens`."""
+
+    text: Bytes
+    starts: Ints
+    ends: Ints
+
+    @classmethod
+    def of(cls, strings: pl.Series) -> Fields:
+        """Fields of strings, none null, of less than 2 GB together."""
+        text = strings.str.join().cast(pl.Binary).item()
+        sizes = strings.str.len_bytes().to_numpy().astype(np.int32)
+        ends = np.cumsum(sizes, dtype=np.int32)
+        return cls(np.frombuffer(text + PADDING, np.uint8), ends - sizes, ends)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, rows: Longs | slice) -> Fields:
+        return Fields(self.text, self.starts[rows], self.ends[rows])
+
+
+@dataclass(frozen=True)
 class Batch:
     """N rows that could be read, a column a role, with null for the empty string; and those that could not.
 
     columns: the name in the file of each role's column; row (N,): their numbers, from 1 for the first after the
-    header; broken: number and fault of each row left out; typed: False for delimited text, where 7 may be a string.
+    header; broken: number and fault of each row left out; typed: False for delimited text, where 7 may be a string;
+    ids: columns that are not in the frame because their text is as good, none empty.
     """
 
     place: str
@@ -34,3 +61,4 @@ class Batch:
     row: Longs
     broken: list[tuple[int, str]]
     typed: bool
+    ids: Mapping[str, Fields] = field(default_factory=dict)

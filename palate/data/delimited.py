@@ -1,8 +1,12 @@
-"""Delimited text (CSV, TSV) as batches: cut into records by a kernel, judged, then parsed by polars."""
+"""Delimited text (CSV, TSV) as batches: cut into records by a kernel, judged, then read.
+
+Where a block has neither quotes nor faults, kernels read its columns; polars parses those of empty fields and of
+unusual numbers, and all columns of the other blocks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO
@@ -11,9 +15,11 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Ints, Longs
-from palate.data.batch import CHUNK, FILLED, Batch, Choose
+from palate.data.batch import CHUNK, FILLED, Batch, Choose, Fields
+from palate.data.coder import Coder
 from palate.errors import DataError
 from palate.kernels.records import BAD_QUOTE, find_records
+from palate.kernels.tokens import PADDING, find_fields, read_decimals, read_integers
 
 LONGEST = 1 << 27  # bytes one row may have: a quote that never closes must not eat the memory
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -31,16 +37,15 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Records:
-    """R records of UTF-8 text: where each ends, and its number of fields (0: a blank line, -1: a bad quote)."""
+    """R records of UTF-8 text: where each ends, and its number of fields (0: a blank line, -1: a bad quote).
+
+    marks: where any separator, newline or quote stands.
+    """
 
     text: bytes
     ends: Longs
     fields: Ints
-
-    @property
-    def starts(self) -> Longs:
-        """Where each record starts, (R,)."""
-        return np.append(0, self.ends[:-1])
+    marks: Ints
 
     def __getitem__(self, n: int) -> bytes:
         return self.text[self.ends[n - 1] if n else 0 : self.ends[n]]
@@ -48,7 +53,23 @@ class Records:
     def below_first(self) -> Records:
         """Return the records after the first."""
         cut = self.ends[0]
-        return Records(self.text[cut:], self.ends[1:] - cut, self.fields[1:])
+        marks = self.marks[np.searchsorted(self.marks, cut) :] - cut
+        return Records(self.text[cut:], self.ends[1:] - cut, self.fields[1:], marks.astype(np.int32))
+
+    def plain(self, wanted: Mapping[str, int], width: int) -> dict[str, Fields]:
+        """Return the wanted columns, by role, that have no empty field: none where there are quotes.
+
+        All records must have `width` fields.
+        """
+        if len(self.marks) != len(self.ends) * width:  # quotes
+            return {}
+        text = np.frombuffer(self.text + PADDING, np.uint8)
+        found: dict[str, Fields] = {}
+        for role, n in wanted.items():
+            starts, ends, filled = find_fields(text, self.marks, n, width)
+            if filled:
+                found[role] = Fields(text, starts, ends)
+        return found
 
     def joined(self, kept: Bools) -> bytes:
         """Return the text of the kept records."""
@@ -57,8 +78,13 @@ class Records:
         return b"".join(self[n] for n in np.flatnonzero(kept).tolist())
 
 
-def read_delimited(stream: BinaryIO, place: str, dialect: Dialect, choose: Choose) -> Iterator[Batch]:
-    """Rows below the header of delimited text: strings, but for times and weights as long as all are numbers."""
+def read_delimited(
+    stream: BinaryIO, place: str, dialect: Dialect, choose: Choose, ids: Sequence[str]
+) -> Iterator[Batch]:
+    """Rows below the header of delimited text: strings, but for times and weights as long as all are numbers.
+
+    Columns of the roles in `ids` stay text where they are plain.
+    """
     blocks = _blocks(stream, place, dialect)
     top = next(blocks, None)
     if top is None:
@@ -70,14 +96,34 @@ def read_delimited(stream: BinaryIO, place: str, dialect: Dialect, choose: Choos
     first = 1
     for records in chain([top.below_first()], blocks):
         good, broken = _judge(records, len(header), first)
+        plain = records.plain(wanted, len(header)) if good.all() else {}
+        text_ids = {role: plain[role] for role in ids if role in plain}
+        known = _values(plain)
+        rest = {role: n for role, n in wanted.items() if role not in text_ids and role not in known}
         text = records.joined(good)
         try:
-            frame = _parse(text, len(header), dialect, wanted, numeric)
+            parsed = _parse(text, len(header), dialect, rest, numeric)
         except pl.exceptions.ComputeError:  # a number that is none: from here on, strings tell which
             numeric = {}
-            frame = _parse(text, len(header), dialect, wanted, numeric)
-        yield Batch(place, columns, frame, first + np.flatnonzero(good), broken, typed=False)
+            parsed = _parse(text, len(header), dialect, rest, numeric)
+        row = first + np.flatnonzero(good)
+        yield Batch(place, columns, pl.DataFrame(known | parsed.to_dict()), row, broken, typed=False, ids=text_ids)
         first += len(records.ends)
+
+
+def _values(plain: Mapping[str, Fields]) -> dict[str, pl.Series]:
+    """Numbers and event types among plain columns, without those that have a number spelled in an unusual way."""
+    values: dict[str, pl.Series] = {}
+    for role, read in (("time", read_integers), ("weight", read_decimals)):
+        if role in plain:
+            numbers, usual = read(plain[role].text, plain[role].starts, plain[role].ends)
+            if usual:
+                values[role] = pl.Series(numbers)
+    if "event" in plain:
+        types = Coder()
+        codes = types.codes(plain["event"])
+        values["event"] = types.names().gather(codes)
+    return values
 
 
 def _blocks(stream: BinaryIO, place: str, dialect: Dialect) -> Iterator[Records]:
@@ -86,10 +132,10 @@ def _blocks(stream: BinaryIO, place: str, dialect: Dialect) -> Iterator[Records]
     text = stream.read(CHUNK).removeprefix(BYTE_ORDER_MARK)
     while text:
         more = stream.read(max(CHUNK, len(text)))
-        ends, fields = find_records(np.frombuffer(text, np.uint8), ord(dialect.separator), quote, not more)
+        ends, fields, marks = find_records(np.frombuffer(text, np.uint8), ord(dialect.separator), quote, not more)
         cut = ends[-1] if len(ends) else 0
         if cut:
-            yield Records(text[:cut], ends, fields)
+            yield Records(text[:cut], ends, fields, marks)
         elif len(text) > LONGEST:
             raise DataError(f"{place}: a row of more than {LONGEST >> 20} MB; is a quote left open?")
         text = text[cut:] + more
@@ -138,6 +184,8 @@ def _parse(
     types: Mapping[str, pl.DataType] | None = None,
 ) -> pl.DataFrame:
     """Return the wanted fields of sound records by role, as strings unless `types` says another type."""
+    if not wanted:
+        return pl.DataFrame()
     names = [str(n) for n in range(width)]
     schema: dict[str, pl.DataType] = dict.fromkeys(names, pl.String())
     schema |= {names[wanted[role]]: kind for role, kind in (types or {}).items() if role in wanted}

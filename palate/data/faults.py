@@ -38,6 +38,8 @@ class Faults:
         found = batch.broken[:1]
         good = np.ones(len(values), np.bool_)
         for column in values:
+            if not column.has_nulls():
+                continue
             bad = column.is_null().to_numpy() & good
             if column.name not in self._needed:
                 bad &= batch.frame[column.name].is_not_null().to_numpy()

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from palate.data.batch import Batch
+from palate.data.batch import Batch, Fields
 from palate.data.coder import Coder
 from palate.data.columns import LOG, find_columns, listed
 from palate.data.faults import Faults
@@ -61,7 +61,7 @@ def read_log(
     faults = Faults(on_error, rules, LOG)
     columns = _Columns(asked, weights, min_weight)
     times = Times()
-    for batch in ahead(batches(source, columns.choose)):
+    for batch in ahead(batches(source, columns.choose, ids=("user", "item"))):
         columns.add(batch, faults.sift(batch, _converted(batch, times, weights)))
     skipped = faults.report(place_of(source))
     return replace(columns.log(), skipped=skipped)
@@ -78,9 +78,13 @@ def _check(asked: Mapping[str, object], weights: Mapping[str, float] | None, min
 
 
 def _converted(batch: Batch, times: Times, factors: Mapping[str, float] | None) -> pl.DataFrame:
-    """Convert the columns of a batch, null where a rule is broken; with factors, event types become factors."""
+    """Convert the columns of a batch's frame, null where a rule is broken; with factors, event types become factors.
+
+    A column "row" numbers the rows from 0, to tell which are left in the end.
+    """
     convert = CONVERT | {"time": times}
-    values = {role: convert[role](batch.frame[role]) for role in convert if role in batch.columns}
+    values = {role: convert[role](batch.frame[role]) for role in convert if role in batch.frame.columns}
+    values["row"] = pl.Series(np.arange(len(batch.row)))
     if factors is not None:
         names, numbers = list(factors), [float(factor) for factor in factors.values()]
         values["event"] = values["event"].replace_strict(names, numbers, default=None, return_dtype=pl.Float64)
@@ -123,20 +127,25 @@ class _Columns:
             values = values.filter(pl.col("weight") >= pl.lit(self._min_weight, pl.Float32))
         if self._factors is not None:
             values = values.drop("event")
-        for column, array in zip(values, self._pool.map(self._coded, values), strict=True):
-            self._grown.setdefault(column.name, Grown(array.dtype)).add(array)
+        row = values["row"].to_numpy()
+        kept = row if len(row) < len(batch.row) else slice(None)
+        columns: dict[str, Fields | pl.Series] = {role: ids[kept] for role, ids in batch.ids.items()}
+        columns |= values.drop("row").to_dict()
+        for role, array in zip(columns, self._pool.map(self._coded, columns, columns.values()), strict=True):
+            self._grown.setdefault(role, Grown(array.dtype)).add(array)
         if batch.typed:
             ids = batch.frame.select("user", "item")
             self._strings |= {column.name for column in ids if column.count() and not column.dtype.is_numeric()}
 
-    def _coded(self, column: pl.Series) -> NDArray[Any]:
-        coder = self._coders.get(column.name)
-        return coder.codes(column) if coder else column.to_numpy()
+    def _coded(self, role: str, column: Fields | pl.Series) -> NDArray[Any]:
+        if isinstance(column, pl.Series) and role not in self._coders:
+            return column.to_numpy()
+        return self._coders[role].codes(column)
 
     def log(self) -> Interactions:
         """Return the log of all rows added; none can be added any more."""
         self._pool.shutdown()
-        types = self._coders["event"].names()
+        types = self._coders["event"].names().to_list()
         if len(types) > MOST_EVENT_TYPES:
             raise DataError(f"{len(types):,} event types, like {listed(types, 3)}; there can be {MOST_EVENT_TYPES:,}")
         event = self._taken("event")

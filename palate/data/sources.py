@@ -6,7 +6,7 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,15 +32,16 @@ TEXT = (*DELIMITED, ".jsonl", ".ndjson")
 SUFFIXES = (*TEXT, ".parquet", ".arrow", ".ipc", ".feather")
 
 
-def batches(source: object, choose: Choose) -> Iterator[Batch]:
+def batches(source: object, choose: Choose, ids: Sequence[str] = ()) -> Iterator[Batch]:
     """Rows of a file, of each file of a folder in the order of their names, or of a frame.
 
+    The roles named by `ids` may stay text, in `Batch.ids` (see `read_delimited`).
     Raises `DataError` for what cannot be opened or read, and `MissingExtra` for a frame that needs pyarrow.
     """
     if isinstance(source, (str, os.PathLike)):
         for path, place in _files(Path(source)):
             with _reading(place):
-                yield from _file(path, place, choose)
+                yield from _file(path, place, choose, ids)
     else:
         with _reading(place_of(source)):
             yield from _frame(_lazy(source), place_of(source), choose)
@@ -82,7 +83,7 @@ def _files(source: Path) -> list[tuple[Path, str]]:
     return [(path, f"{source.name}/{path.name}") for path in paths]
 
 
-def _file(path: Path, place: str, choose: Choose) -> Iterator[Batch]:
+def _file(path: Path, place: str, choose: Choose, ids: Sequence[str]) -> Iterator[Batch]:
     *_, kind, packing = ["", "", *(suffix.lower() for suffix in path.suffixes)]
     if packing not in (".gz", ".zst"):
         kind, packing = packing, ""
@@ -91,7 +92,7 @@ def _file(path: Path, place: str, choose: Choose) -> Iterator[Batch]:
         raise DataError(f"{place}: unknown suffix {kind + packing!r}; known are {known}")
     with _opened(path, packing) as stream:
         if kind in DELIMITED:
-            yield from read_delimited(stream, place, DELIMITED[kind], choose)
+            yield from read_delimited(stream, place, DELIMITED[kind], choose, ids)
         elif kind in TEXT:
             yield from read_json_lines(stream, place, choose)
         elif kind == ".parquet":

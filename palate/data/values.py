@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -42,7 +43,7 @@ def as_text(column: pl.Series) -> pl.Series:
 def as_weight(column: pl.Series) -> pl.Series:
     """Weights as float32."""
     values = as_number(column).cast(pl.Float32)
-    fine = (values >= 0) & values.is_finite()
+    fine = (values >= 0) & (values < math.inf)  # NaN is above infinity in polars
     return values if fine.all() else values.set(~fine, None)
 
 
@@ -84,7 +85,7 @@ class Times:
 def _scaled(values: pl.Series, parts: int) -> pl.Series:
     """Microseconds of times in parts of a second; null outside the years 1 to 9999."""
     least, most = max(FIRST_SECOND * parts, -(2**63)), min(LAST_SECOND * parts, 2**63 - 1)
-    fine = values.is_between(least, most)
+    fine = (values >= least) & (values <= most)
     sound = values if fine.all() else values.set(~fine, None)
     if sound.dtype.is_float():
         return (sound * (UNITS["us"] / parts)).round().cast(pl.Int64)

@@ -12,10 +12,11 @@ WIDE = 768  # columns swept at once: enough for the products to run at full spee
 def sweep(A: Floats, width: int = WIDE) -> bool:
     """Turn A (I, I) into -A⁻¹ in place; False where it is not positive definite in float32.
 
-    The lower triangle is read and written, the upper one never. Blocks K of columns are swept in turn (Goodnight
-    1979, "A tutorial on the SWEEP operator"): with D = A_KK, all others A_ij lose A_iK D⁻¹ A_Kj, A_iK becomes
-    A_iK D⁻¹ and A_KK -D⁻¹. I³ multiplications and additions, as many as LAPACK's potrf and potri, but OpenBLAS 0.3.30
-    crashes in potrf from about 40,000 columns on. BLAS counts columns first: A.T is its order, without a copy.
+    The upper triangle is never read, and what is in it afterwards means nothing. Blocks K of columns are swept in
+    turn (Goodnight 1979, "A tutorial on the SWEEP operator"): with D = A_KK, all others A_ij lose A_iK D⁻¹ A_Kj,
+    A_iK becomes A_iK D⁻¹ and A_KK -D⁻¹. I³ multiplications and additions, as many as LAPACK's potrf and potri, but
+    OpenBLAS 0.3.30 crashes in potrf from about 40,000 columns on. BLAS counts columns first: A.T is its order,
+    without a copy.
     """
     I = len(A)
     panel = np.empty((min(width, I), I), np.float32)

@@ -22,64 +22,89 @@ def nearest_rows(
     back_column: Ints,
     right: Floats,
     rare: Floats,
-    k: int,
+    size: Longs,
+    item: Ints,
+    value: Floats,
     low: int,
     high: int,
-) -> tuple[Longs, Ints, Floats]:
-    """Best k other rows j for each row i of [low, high) by Σ_u left_iu right_uj / (1 + rare_i rare_j).
+) -> None:
+    """Find the best k other rows j for each row i of [low, high) by Σ_u left_iu right_uj / (1 + rare_i rare_j).
 
     left (I, U) is given by its rows, `start` and so on; right (U, I) likewise, `back_start` and so on; all their
-    weights are above 0. rare (I,). Returns how many were found, (high - low,), at most k and those above 0; item
-    and value (high - low, k), in order of items. Ties are won by the lower item.
+    weights are above 0. rare (I,). Written are size (I,), how many were found: those above 0, at most k; item and
+    value (I, k), in order of items. Ties are won by the lower item.
     """
-    I = len(start) - 1
-    size = np.zeros(high - low, np.int64)
-    item = np.zeros((high - low, k), np.int32)
-    value = np.zeros((high - low, k), np.float32)
+    I, k = item.shape
     sums = np.zeros(I, np.float32)
     touched = np.empty(I + 1, np.int32)
-    one = np.zeros(1, np.float32)
-    bits = one.view(np.uint32)
-    keys = np.empty(max(2 * k, k + 32), np.uint64)
+    keys = np.empty(2 * k + 32, np.uint64)  # the best so far, and newcomers until they are many
+    bits = np.zeros(1, np.uint32)
+    number = bits.view(np.float32)
     for i in range(low, high):
-        m = 0
-        for n in range(start[i], start[i + 1]):
-            u = column[n]
-            w = left[n]
-            for e in range(back_start[u], back_start[u + 1]):
-                j = back_column[e]
-                touched[m] = j
-                m += sums[j] == 0
-                sums[j] += w * right[e] + LEAST
-        # A key is the bits of a value, which order numbers above 0, then its column reversed: no two are equal.
-        least = np.uint64(0)
-        found = 0
-        sums[i] = 0
-        for t in range(m):
-            j = touched[t]
-            one[0] = sums[j] / (np.float32(1) + rare[i] * rare[j])
-            sums[j] = 0
-            key = (np.uint64(bits[0]) << HIGH) | (LOW_WORD - np.uint64(j))
-            if key <= least or j == i:
-                continue
-            keys[found] = key
-            found += 1
-            if found == len(keys):
-                keep_largest(keys, found, k)
-                found = k
-                least = keys[:k].min()
-        if found > k:
+        m = product_row(i, start, column, left, back_start, back_column, right, sums, touched)
+        size[i] = best_keys(i, m, sums, touched, rare, keys, k)
+        for t in range(size[i]):  # by item: the words of a key change places
+            keys[t] = ((LOW_WORD - (keys[t] & LOW_WORD)) << HIGH) | (keys[t] >> HIGH)
+        keys[: size[i]].sort()
+        for t in range(size[i]):
+            item[i, t] = np.int32(keys[t] >> HIGH)
+            bits[0] = np.uint32(keys[t] & LOW_WORD)
+            value[i, t] = number[0]
+
+
+@compiled
+def product_row(
+    i: int,
+    start: Longs,
+    column: Ints,
+    left: Floats,
+    back_start: Longs,
+    back_column: Ints,
+    right: Floats,
+    sums: Floats,
+    touched: Ints,
+) -> int:
+    """Add row i of left times right to sums (I,), which holds 0; returns how many places were touched, and where."""
+    m = 0
+    for n in range(start[i], start[i + 1]):
+        u = column[n]
+        w = left[n]
+        for e in range(back_start[u], back_start[u + 1]):
+            j = back_column[e]
+            touched[m] = j
+            m += sums[j] == 0
+            sums[j] += w * right[e] + LEAST
+    return m
+
+
+@compiled
+def best_keys(i: int, m: int, sums: Floats, touched: Ints, rare: Floats, keys: Hashes, k: int) -> int:
+    """Move the best k of the m places touched, not i, to the front of `keys`, and set the sums to 0.
+
+    A key is the bits of a value, which order numbers above 0, then its column reversed: no two are equal.
+    Returns how many there are, at most k.
+    """
+    number = np.zeros(1, np.float32)
+    bits = number.view(np.uint32)
+    least = np.uint64(0)
+    found = 0
+    sums[i] = 0
+    for t in range(m):
+        j = touched[t]
+        number[0] = sums[j] / (np.float32(1) + rare[i] * rare[j])
+        sums[j] = 0
+        key = (np.uint64(bits[0]) << HIGH) | (LOW_WORD - np.uint64(j))
+        if key <= least or j == i:
+            continue
+        keys[found] = key
+        found += 1
+        if found == len(keys):
             keep_largest(keys, found, k)
             found = k
-        size[i - low] = found
-        for t in range(found):  # by item: the words change places
-            keys[t] = ((LOW_WORD - (keys[t] & LOW_WORD)) << HIGH) | (keys[t] >> HIGH)
-        keys[:found].sort()
-        for t in range(found):
-            item[i - low, t] = np.int32(keys[t] >> HIGH)
-            bits[0] = np.uint32(keys[t] & LOW_WORD)
-            value[i - low, t] = one[0]
-    return size, item, value
+            least = keys[:k].min()
+    if found > k:
+        keep_largest(keys, found, k)
+    return min(found, k)
 
 
 @compiled

@@ -15,10 +15,12 @@ from scipy.sparse import csr_array
 
 from palate.arrays import Floats, Ints, Longs
 from palate.data.histories import Histories
+from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
+from palate.kernels.positives import first_positives
 from palate.kernels.topk import select_top
 from palate.models.base import Model, Recipe, strongest
 
@@ -31,6 +33,25 @@ class ItemRecipe(Recipe):
     @abstractmethod
     def inputs(self, rows: Ragged) -> Floats:
         """Return the input x of each event of the histories, (N,)."""
+
+
+def positives(log: Interactions, binary: bool) -> csr_array:
+    """Users x items over the events of weight above 0: repeats add up, or each pair is 1 where `binary`."""
+    kept = log.weight > 0
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])
+    shape = len(log.users), len(log.items)
+    matrix = csr_array((log.weight[kept], log.item[kept], before[log.start]), shape=shape)
+    matrix.sum_duplicates()
+    if binary:
+        matrix.data[:] = 1
+    return matrix
+
+
+def positive_inputs(rows: Ragged, binary: bool) -> Floats:
+    """Return inputs (N,) that add up to the row that `positives` makes of the same events."""
+    if binary:
+        return first_positives(rows.start, rows.column, rows.weight)
+    return np.maximum(rows.weight, np.float32(0))
 
 
 @dataclass(frozen=True, eq=False)

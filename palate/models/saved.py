@@ -10,13 +10,17 @@ from typing import Any, cast
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, SettingError
 from palate.models.base import Model, Recipe
+from palate.models.ease import EASE
 from palate.models.embedding import Embedding, EmbeddingModel
 from palate.models.ials import IALS, IALSModel
+from palate.models.item_knn import ItemKNN
+from palate.models.item_to_item import DenseItemModel, SparseItemModel
 from palate.models.popularity import Popularity, PopularityModel
+from palate.models.slist import SLIST
 from palate.store.bundles import Part, read_bundle
 
-RECIPES: tuple[type[Recipe], ...] = (Embedding, IALS, Popularity)
-MODELS: tuple[type[Model], ...] = (EmbeddingModel, IALSModel, PopularityModel)
+RECIPES: tuple[type[Recipe], ...] = (EASE, Embedding, IALS, ItemKNN, Popularity, SLIST)
+MODELS: tuple[type[Model], ...] = (DenseItemModel, EmbeddingModel, IALSModel, PopularityModel, SparseItemModel)
 
 
 def load(folder: str | Path) -> Model:

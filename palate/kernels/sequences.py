@@ -1,0 +1,265 @@
+"""Sums over the cuts of sequences, and one small ridge regression a target item: the loops of SLIST.
+
+A sequence of n events has n - 1 cuts. At a cut, an event `back` places before it is an input of weight input^back, an
+event `ahead` places behind it a target of weight target^ahead. Summed over the cuts, what a pair of events adds
+depends on their distance and on how many cuts follow the later one, so tables by distance replace the sum.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from palate.arrays import Floats, Ints, Longs
+from palate.kernels.compile import compiled
+from palate.kernels.restricted import solve
+
+
+@compiled
+def recency(start: Longs, weight: Floats, decay: float) -> Floats:
+    """decay^back of each event, (N,), back = events of weight above 0 behind it in its row; 0 for the others."""
+    result = np.zeros(len(weight), np.float32)
+    for b in range(len(start) - 1):
+        power = 1.0
+        for n in range(start[b + 1] - 1, start[b] - 1, -1):
+            if weight[n] > 0:
+                result[n] = power
+                power *= decay
+    return result
+
+
+@compiled
+def count_partners(
+    start: Longs, item: Ints, row: Ints, first: Longs, place: Ints, size: Longs, low: int, high: int
+) -> None:
+    """Count the items that share a sequence with each item of [low, high), itself among them, into size (I,)."""
+    last = np.full(len(first) - 1, -1, np.int32)
+    for a in range(low, high):
+        found = 0
+        for e in range(first[a], first[a + 1]):
+            s = row[place[e]]
+            for n in range(start[s], start[s + 1]):
+                found += last[item[n]] != a
+                last[item[n]] = a
+        size[a] = found
+
+
+@compiled
+def input_products(
+    start: Longs,
+    item: Ints,
+    row: Ints,
+    first: Longs,
+    place: Ints,
+    importance: Floats,
+    whole: Floats,
+    apart: Floats,
+    later: Floats,
+    edge: Longs,
+    column: Ints,
+    value: Floats,
+    diagonal: Floats,
+    low: int,
+    high: int,
+) -> None:
+    """Write rows [low, high) of P = Σ x xᵀ over whole sequences and over the inputs of cuts.
+
+    start, item: sequences; row (N,) the sequence of each event; first, place: the events of each item; importance
+    of each sequence. Events d apart, m cuts behind the later one, add whole[d] + apart[d] later[m].
+    Row a of P goes to column and value, places [edge[a], edge[a + 1]), and its own entry to diagonal (I,) as well.
+    """
+    I = len(first) - 1
+    sums = np.zeros(I, np.float32)
+    last = np.full(I, -1, np.int32)
+    for a in range(low, high):
+        end = edge[a]
+        for e in range(first[a], first[a + 1]):
+            p = place[e]
+            s = row[p]
+            stop = start[s + 1]
+            for n in range(start[s], stop):
+                j = item[n]
+                if last[j] != a:
+                    last[j] = a
+                    column[end] = j
+                    end += 1
+                sums[j] += importance[s] * (whole[abs(n - p)] + apart[abs(n - p)] * later[stop - 1 - max(n, p)])
+        diagonal[a] = sums[a]
+        for n in range(edge[a], end):
+            value[n] = sums[column[n]]
+            sums[column[n]] = 0
+
+
+@compiled
+def target_products(
+    start: Longs,
+    item: Ints,
+    row: Ints,
+    first: Longs,
+    place: Ints,
+    importance: Floats,
+    before: Floats,
+    after: Floats,
+    target: int,
+    sums: Floats,
+    touched: Ints,
+) -> int:
+    """Sum column `target` of C = Σ x yᵀ into sums (I,), which is 0; touched (I,) lists the items; returns how many.
+
+    An event d before the target adds before[d], one d after it (or itself, d = 0) after[d].
+    """
+    count = 0
+    for e in range(first[target], first[target + 1]):
+        p = place[e]
+        s = row[p]
+        for n in range(start[s], start[s + 1]):
+            value = importance[s] * (before[p - n] if n < p else after[n - p])
+            j = item[n]
+            if value > 0:
+                if sums[j] == 0:
+                    touched[count] = j
+                    count += 1
+                sums[j] += value
+    return count
+
+
+@compiled
+def target_rows(
+    start: Longs,
+    item: Ints,
+    row: Ints,
+    first: Longs,
+    place: Ints,
+    importance: Floats,
+    before: Floats,
+    after: Floats,
+    back: Floats,
+    low: int,
+    high: int,
+) -> None:
+    """Write rows [low, high) of Cᵀ into back (I, I), which is 0: a row a target."""
+    touched = np.empty(len(first) - 1, np.int32)
+    for j in range(low, high):
+        target_products(start, item, row, first, place, importance, before, after, j, back[j], touched)
+
+
+@compiled
+def solve_targets(
+    start: Longs,
+    item: Ints,
+    row: Ints,
+    first: Longs,
+    place: Ints,
+    importance: Floats,
+    before: Floats,
+    after: Floats,
+    edge: Longs,
+    column: Ints,
+    value: Floats,
+    diagonal: Floats,
+    size: Longs,
+    source: Ints,
+    weight: Floats,
+    low: int,
+    high: int,
+) -> None:
+    """Solve (P + λ)_SS b = C_Sj for each target j of [low, high) over its L best sources S.
+
+    P as `input_products` wrote it, but for its diagonal (I,), which holds P_ii + λ_i; C as in `target_products`. The
+    best sources explain most alone: C_ij² / (P_ii + λ_i). Written are size (I,), source and weight (I, L).
+    """
+    I, L = source.shape
+    sums = np.zeros(I, np.float32)
+    gain = np.empty(I, np.float32)
+    touched = np.empty(I, np.int32)
+    slot = np.full(I, -1, np.int32)
+    A = np.zeros((L, L), np.float32)
+    b = np.zeros(L, np.float32)
+    for j in range(low, high):
+        count = target_products(start, item, row, first, place, importance, before, after, j, sums, touched)
+        for t in range(count):
+            i = touched[t]
+            gain[i] = sums[i] * sums[i] / diagonal[i]
+        m = keep_best(gain, touched[:count], source[j], weight[j])
+        for k in range(m):
+            slot[source[j, k]] = k
+            b[k] = sums[source[j, k]]
+        for k in range(m):
+            i = source[j, k]
+            A[k, :m] = 0
+            for n in range(edge[i], edge[i + 1]):
+                other = slot[column[n]]
+                if other >= 0:
+                    A[k, other] = value[n]
+            A[k, k] = diagonal[i]
+        solve(A, b, m, np.float32(0))
+        for t in range(count):
+            sums[touched[t]] = 0
+        for k in range(m):
+            slot[source[j, k]] = -1
+            weight[j, k] = b[k]
+        size[j] = m
+
+
+@compiled
+def walk_rows(
+    start: Longs,
+    column: Ints,
+    weight: Floats,
+    step: float,
+    most: int,
+    size: Longs,
+    item: Ints,
+    value: Floats,
+    low: int,
+    high: int,
+) -> None:
+    """Rows [low, high) of B + step B⁺ B°, the largest K of each row: two steps from item to item.
+
+    B (I, I) by its rows; B⁺ its `most` largest weights above 0 of each row, B° without the diagonal.
+    Written are size (I,), item and value (I, K).
+    """
+    I = len(item)
+    sums = np.zeros(I, np.float32)
+    last = np.full(I, -1, np.int32)
+    touched = np.empty(I, np.int32)
+    for a in range(low, high):
+        count = start[a + 1] - start[a]
+        for t in range(count):
+            n = start[a] + t
+            touched[t] = column[n]
+            last[column[n]] = a
+            sums[column[n]] = weight[n]
+        own = np.argsort(-weight[start[a] : start[a + 1]], kind="mergesort")[:most]
+        for t in range(len(own)):
+            n = start[a] + own[t]
+            if weight[n] <= 0:
+                break
+            i = column[n]
+            for e in range(start[i], start[i + 1]):
+                j = column[e]
+                if j == i:
+                    continue
+                if last[j] != a:
+                    last[j] = a
+                    touched[count] = j
+                    count += 1
+                sums[j] += np.float32(step) * weight[n] * weight[e]
+        size[a] = keep_best(sums, touched[:count], item[a], value[a])
+        for t in range(count):
+            sums[touched[t]] = 0
+
+
+@compiled
+def keep_best(sums: Floats, touched: Ints, item: Ints, value: Floats) -> int:
+    """Write the items (K,) with the largest sums among those touched, and the sums; returns how many."""
+    K = len(item)
+    cut = np.float32(-np.inf)
+    if len(touched) > K:
+        cut = -np.partition(-sums[touched], K - 1)[K - 1]
+    kept = 0
+    for j in touched:
+        if sums[j] >= cut and kept < K:
+            item[kept] = j
+            value[kept] = sums[j]
+            kept += 1
+    return kept

@@ -1,0 +1,151 @@
+"""EASE: item-to-item weights in closed form, dense, or sparse for a large catalogue.
+
+Steck 2019, "Embarrassingly shallow autoencoders for sparse data".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.linalg.blas import ssyrk, strsm
+from scipy.linalg.lapack import spotrf
+from scipy.sparse import csr_array
+
+from palate.arrays import Floats
+from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
+from palate.errors import SettingError, check
+from palate.kernels.gram import gram_rows, shallow_rows
+from palate.kernels.inverse import WIDE, sweep
+from palate.kernels.restricted import restricted_rows
+from palate.models.base import Watch, refuse_empty
+from palate.models.crew import spread
+from palate.models.item_to_item import DenseItemModel, ItemRecipe, SparseItemModel, positive_inputs, positives
+from palate.models.neighbours import Neighbours, arrays
+
+KNOWN = 4  # neighbours whose products are remembered, for each one that is used
+MEMORY = Path("/proc/meminfo")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EASE(ItemRecipe):
+    """The weights B (I, I) with a diagonal of 0 that minimise ‖X - X B‖² + l2 ‖B‖², X (U, I) the positive events.
+
+    B = I - P / diag(P) with P = (XᵀX + l2)⁻¹ (Steck 2019, eq. 8); only ratios within a column of P are needed.
+    An event of weight 0 or less is no positive: it is not trained on and no input, but it counts as seen.
+
+    l2          penalty; a larger log wants more.
+    binary      a pair counts 1 however often and with what weight it came; False: its weights, which add up.
+    neighbours  None: all weights, 4 I² bytes. L: each item gets weights from L items at most, chosen by how much of
+                it each alone explains; they minimise the same loss, exactly but for products of items that stand on
+                neither's list of 4 L, which count as 0. Time and memory grow with I L², and I x I is never made.
+    """
+
+    l2: float = 100.0
+    binary: bool = True
+    neighbours: int | None = None
+
+    def __post_init__(self) -> None:
+        check(0 < self.l2 < np.inf, "l2", self.l2, "must be above 0")
+        few = self.neighbours
+        check(few is None or few >= 1, "neighbours", few, "must be 1 or more, or None for all")
+
+    def inputs(self, rows: Ragged) -> Floats:
+        """Return the input x of each event of the histories, (N,)."""
+        return positive_inputs(rows, self.binary)
+
+    def fit(self, log: Interactions, *, watch: Watch | None = None) -> DenseItemModel | SparseItemModel:
+        """Fit to the log. Raises `SettingError` where the weights do not fit into memory, or l2 is too small."""
+        refuse_empty(log)
+        X = positives(log, self.binary)
+        popularity = X.sum(axis=0).astype(np.float32)
+        if self.neighbours is None:
+            refuse_too_large(X.shape)
+            return DenseItemModel(self, log.items, popularity, dense_weights(X, self.l2))
+        B = pruned_weights(X, self.l2, self.neighbours)
+        return SparseItemModel(self, log.items, popularity, *arrays(B))
+
+
+def dense_weights(X: csr_array, l2: float) -> Floats:
+    """B = I - P / diag(P) with P = (XᵀX + l2)⁻¹, (I, I), in its own place; X (U, I)."""
+    inverse = _by_users(X, l2) if by_users(X.shape) else _by_items(X, l2)
+    diagonal = inverse.diagonal().copy()
+    if not (np.isfinite(diagonal) & (diagonal < 0)).all():
+        raise _too_small(l2)
+    spread(lambda low, high: shallow_rows(inverse, diagonal, low, high), len(inverse))
+    return inverse
+
+
+def by_users(shape: tuple[int, int]) -> bool:
+    """Whether people are so few that the inverse is cheaper by way of them."""
+    return 2 * shape[0] < shape[1]
+
+
+def _by_items(X: csr_array, l2: float) -> Floats:
+    """-P, its lower triangle, swept in its own place: I³ operations."""
+    gram = _gram(X.T.tocsr(), l2)
+    if not sweep(gram):
+        raise _too_small(l2)
+    return gram
+
+
+def _by_users(X: csr_array, l2: float) -> Floats:
+    """-l2 P = Xᵀ (X Xᵀ + l2)⁻¹ X - I, its lower triangle, by Woodbury's identity: U I² operations."""
+    factor = _gram(X, l2)  # (U, U) = Rᵀ R; BLAS counts columns first, so that the transpose is its order
+    _, failed = spotrf(factor.T, lower=0, clean=0, overwrite_a=1)
+    if failed:
+        raise _too_small(l2)
+    half = strsm(1.0, factor.T, X.toarray().T, side=1, lower=0, overwrite_b=1)  # Xᵀ R⁻¹, (I, U)
+    P = np.zeros((X.shape[1], X.shape[1]), np.float32)
+    ssyrk(1.0, half, beta=0.0, c=P.T, lower=0, overwrite_c=1)
+    P[np.diag_indices_from(P)] -= 1
+    return P
+
+
+def _gram(A: csr_array, l2: float) -> Floats:
+    """Return A Aᵀ + l2, its lower triangle."""
+    gram = np.zeros((A.shape[0], A.shape[0]), np.float32)
+    sides = (*arrays(A), *arrays(A.tocsc()))
+    spread(lambda low, high: gram_rows(gram, *sides, low, high), len(gram))
+    gram[np.diag_indices_from(gram)] += np.float32(l2)
+    return gram
+
+
+def pruned_weights(X: csr_array, l2: float, L: int) -> csr_array:
+    """Weights (I, I) of which each column has at most L: those that minimise its own part of the loss.
+
+    The L neighbours j of item i are the best by G_ij / √((G_ii + l2)(G_jj + l2)), G = XᵀX.
+    """
+    squares = X.multiply(X).sum(axis=0).astype(np.float32)
+    norm = np.sqrt(squares + np.float32(l2))
+    right = csr_array((X.data / norm[X.indices], X.indices, X.indptr), shape=X.shape)
+    near = Neighbours.of(right.T.tocsr(), right, np.zeros(len(norm), np.float32), KNOWN * L)
+    found = Neighbours.empty(len(norm), min(L, near.item.shape[1]))
+    sides = (near.size, near.item, near.value, norm, squares, l2, found.size, found.item, found.value)
+    spread(lambda low, high: restricted_rows(*sides, low, high), len(norm))
+    return found.weights()
+
+
+def refuse_too_large(shape: tuple[int, int]) -> None:
+    """Raise `SettingError` where the dense fit of X (U, I) needs more memory than there is; shape is (U, I)."""
+    U, I = shape
+    needed = 4 * (I * I + (U * (U + I) if by_users(shape) else min(WIDE, I) * I))
+    free = available_memory()
+    if free is not None and needed > free:
+        memory = f"{needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are available"
+        rule = f"all weights between {I:,} items take {memory}; neighbours=100 takes far less"
+        check(False, "neighbours", None, rule)
+
+
+def available_memory() -> int | None:
+    """Bytes that a new process may use without swapping, None where the system does not tell."""
+    if not MEMORY.is_file():
+        return None
+    lines = (line.split() for line in MEMORY.read_text(encoding="ascii").splitlines())
+    return next((int(line[1]) * 1024 for line in lines if line[0] == "MemAvailable:"), None)
+
+
+def _too_small(l2: float) -> SettingError:
+    return SettingError(f"l2={l2}: too small for these events, the inverse is lost to rounding; raise it")

@@ -1,0 +1,249 @@
+"""SLIST: item-to-item weights in closed form for what comes next in a sequence.
+
+Choi, Kim, Lee, Shim, Lee 2021, "Session-aware Linear Item-Item Models for Session-based Recommendation".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg.blas import strsm
+from scipy.linalg.lapack import spotrf
+from scipy.sparse import csr_array
+
+from palate.arrays import Floats, Ints, Longs
+from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
+from palate.errors import SettingError, check
+from palate.kernels.rows import group_rows
+from palate.kernels.sequences import count_partners, input_products, recency, solve_targets, target_rows, walk_rows
+from palate.models.base import Watch, faded, refuse_empty
+from palate.models.crew import spread
+from palate.models.ease import available_memory
+from palate.models.item_to_item import DenseItemModel, ItemRecipe, SparseItemModel
+from palate.models.neighbours import Neighbours, arrays
+
+WIDE = 512  # columns of a factor done at once
+WALKERS = 100  # items of each row that a walk goes on from: the largest weights
+WALKED = 300  # weights of each row that are kept of a walk
+
+
+@dataclass(frozen=True, kw_only=True)
+class SLIST(ItemRecipe):
+    """The weights B (I, I) that minimise α Σ_s ‖x_s - x_s B‖² + (1 - α) Σ_c ‖y_c - x_c B‖² + Σ_i λ_i ‖B_i‖².
+
+    s are whole sequences (SLIS in the paper), c the cuts of each into inputs x_c before and targets y_c behind it
+    (SLIT). B = (P + λ)⁻¹ C, P the products of inputs with inputs, C those of inputs with targets. An event of weight
+    0 or less is neither input nor target, but counts as seen; the others count alike.
+
+    alpha           share of the whole sequences, whose order does not matter: what goes together
+    whole_decay     in a whole sequence, two events count whole_decay^d together when they are d places apart
+    train_decay     at a cut, an input or target one place further away counts so much less
+    decay           when asked: a past event counts so much less than the one after it
+    l2, l2_power    λ_i = l2 (P_ii)^l2_power
+    neighbours      L: each item gets weights from the L items that explain most of it alone, by the exact solution of
+                    the loss on those. None: from all items, in 8 I² bytes
+    walk            B + walk B⁺ B° stands for B: what comes after what comes next (Choi et al. 2022, S-Walk); B⁺ are
+                    the weights above 0, B° those to another item. Not with neighbours=None
+    half_life_days  a sequence counts half for each so many days between its end and the newest event of the log
+    longest         a longer sequence is cut into pieces of so many events: time grows with their length
+    """
+
+    alpha: float = 0.3
+    whole_decay: float = 1.0
+    train_decay: float = 0.4
+    decay: float = 0.65
+    l2: float = 100.0
+    l2_power: float = 0.0
+    neighbours: int | None = 100
+    walk: float = 0.0
+    half_life_days: float | None = None
+    longest: int = 200
+
+    def __post_init__(self) -> None:
+        check(0 <= self.alpha <= 1, "alpha", self.alpha, "is a share, 0 to 1")
+        for name in ("whole_decay", "decay"):
+            check(0 < getattr(self, name) <= 1, name, getattr(self, name), "must be above 0, at most 1")
+        check(0 <= self.train_decay < 1, "train_decay", self.train_decay, "must be 0 or more, below 1")
+        check(0 < self.l2 < np.inf, "l2", self.l2, "must be above 0")
+        check(0 <= self.l2_power <= 1, "l2_power", self.l2_power, "must be 0 to 1")
+        few = self.neighbours
+        check(few is None or few >= 1, "neighbours", few, "must be 1 or more, or None for all")
+        check(0 <= self.walk < np.inf, "walk", self.walk, "must be 0 or more")
+        check(few is not None or self.walk == 0, "walk", self.walk, "must be 0 with neighbours=None")
+        days = self.half_life_days
+        check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
+        check(self.longest >= 2, "longest", self.longest, "must be 2 or more")
+
+    def inputs(self, rows: Ragged) -> Floats:
+        """Return decay^d for an event with d others of weight above 0 behind it in its history, (N,)."""
+        return recency(rows.start, rows.weight, self.decay)
+
+    def fit(self, log: Interactions, *, watch: Watch | None = None) -> DenseItemModel | SparseItemModel:
+        """Fit to the log. Raises `SettingError` where P or the weights do not fit into memory."""
+        refuse_empty(log)
+        popularity = np.bincount(log.item[log.weight > 0], minlength=len(log.items)).astype(np.float32)
+        sequences = Sequences.of(log, self)
+        tables = Tables.of(self)
+        if self.neighbours is None:
+            refuse_beyond(8 * len(popularity) ** 2, "neighbours=None: all weights; set neighbours=100")
+        P = sequences.inputs(tables)
+        ridge = penalties(P.diagonal, self.l2, self.l2_power)
+        if self.neighbours is None:
+            return DenseItemModel(self, log.items, popularity, all_weights(P, sequences.targets(tables), ridge))
+        B = sequences.weights(tables, P, ridge, self.neighbours)
+        walked = B if self.walk == 0 else walk(B, self.walk)
+        return SparseItemModel(self, log.items, popularity, *arrays(walked))
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """What two events of a sequence add by their distance d: see `palate.kernels.sequences`; each (longest,)."""
+
+    whole: Floats
+    apart: Floats
+    later: Floats
+    before: Floats
+    after: Floats
+
+    @classmethod
+    def of(cls, recipe: SLIST) -> Tables:
+        """Sum over the cuts in closed form; with decay δ, cuts m behind the later event give Σ_{k<m} δ^2k."""
+        d = np.arange(recipe.longest, dtype=np.float64)
+        decay, share = recipe.train_decay, 1 - recipe.alpha
+        whole = recipe.alpha * recipe.whole_decay**d
+        later = (1 - decay ** (2 * d)) / (1 - decay**2)
+        # Between an input and a target d behind it lie d cuts; each adds δ^(d - 1) to their product.
+        between = share * d * decay ** np.maximum(d - 1, 0)
+        tables = (whole, share * decay**d, later, whole + between, whole)
+        return cls(*(table.astype(np.float32) for table in tables))
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """P (I, I) by its rows: start (I + 1,), column (N,), value (N,); diagonal (I,)."""
+
+    start: Longs
+    column: Ints
+    value: Floats
+    diagonal: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """S sequences, laid end to end, and the events of each item.
+
+    start (S + 1,), item (N,), row (N,): the sequence of each event; first (I + 1,), place (N,): events by item;
+    importance (S,).
+    """
+
+    start: Longs
+    item: Ints
+    row: Ints
+    first: Longs
+    place: Ints
+    importance: Floats
+
+    @classmethod
+    def of(cls, log: Interactions, recipe: SLIST) -> Sequences:
+        """Cut the events of weight above 0 into sequences of at most `recipe.longest`."""
+        kept = log.weight > 0
+        item, user = log.item[kept], log.user[kept]
+        place = np.arange(len(item)) - np.searchsorted(user, user)
+        begins = np.flatnonzero(place % recipe.longest == 0)
+        start = np.append(begins, len(item))
+        row = np.repeat(np.arange(len(begins), dtype=np.int32), np.diff(start))
+        fading = faded(log, recipe.half_life_days)[kept] / log.weight[kept]
+        importance = fading[start[1:] - 1]
+        return cls(start, item, row, *group_rows(item, len(log.items)), importance)
+
+    @property
+    def parts(self) -> tuple[Longs, Ints, Ints, Longs, Ints]:
+        """The arrays of the events, as kernels take them."""
+        return self.start, self.item, self.row, self.first, self.place
+
+    def edges(self) -> Longs:
+        """Places of each row of the products (I + 1,): an item's row holds all that share a sequence with it."""
+        size = np.zeros(len(self.first) - 1, np.int64)
+        spread(lambda low, high: count_partners(*self.parts, size, low, high), len(size))
+        edge = np.concatenate([np.zeros(1, np.int64), np.cumsum(size)])
+        refuse_beyond(8 * int(edge[-1]), "longest: products of items that share a sequence; lower longest")
+        return edge
+
+    def inputs(self, tables: Tables) -> Products:
+        """P (I, I) = α Σ x_sᵀ x_s + (1 - α) Σ x_cᵀ x_c."""
+        edge = self.edges()
+        column, value = np.empty(edge[-1], np.int32), np.empty(edge[-1], np.float32)
+        P = Products(edge, column, value, np.empty(len(edge) - 1, np.float32))
+        sides = (*self.parts, self.importance, tables.whole, tables.apart, tables.later, edge, column, value)
+        spread(lambda low, high: input_products(*sides, P.diagonal, low, high), len(edge) - 1)
+        return P
+
+    def targets(self, tables: Tables) -> Floats:
+        """Cᵀ (I, I), C = α Σ x_sᵀ x_s + (1 - α) Σ x_cᵀ y_c."""
+        I = len(self.first) - 1
+        back = np.zeros((I, I), np.float32)
+        sides = (*self.parts, self.importance, tables.before, tables.after, back)
+        spread(lambda low, high: target_rows(*sides, low, high), I)
+        return back
+
+    def weights(self, tables: Tables, P: Products, ridge: Floats, L: int) -> csr_array:
+        """B (I, I) with at most L weights a column."""
+        found = Neighbours.empty(len(ridge), min(L, len(ridge)))
+        sides = (*self.parts, self.importance, tables.before, tables.after, P.start, P.column, P.value)
+        out = (found.size, found.item, found.value)
+        spread(lambda low, high: solve_targets(*sides, P.diagonal + ridge, *out, low, high), len(ridge))
+        return found.weights()
+
+
+def penalties(diagonal: Floats, l2: float, power: float) -> Floats:
+    """λ_i = l2 (P_ii)^power, (I,); an item that no input holds gets l2 itself, its weights are 0 anyway."""
+    known = np.where(diagonal > 0, diagonal, np.float32(1))
+    return np.asarray(l2 * known**power, np.float32)
+
+
+def all_weights(P: Products, back: Floats, ridge: Floats) -> Floats:
+    """B = (P + λ)⁻¹ C by a Cholesky factor; `back`, Cᵀ (I, I), is overwritten. Two arrays (I, I) at most."""
+    factor = csr_array((P.value, P.column, P.start), shape=back.shape).toarray()
+    factor[np.diag_indices_from(factor)] += ridge
+    factorise(factor)
+    # BLAS counts columns first: to it the transpose of an array needs no copy.
+    for transposed in (1, 0):  # P + λ = L Lᵀ, and factor.T holds Lᵀ
+        strsm(1.0, factor.T, back.T, lower=0, trans_a=transposed, overwrite_b=1)
+    del factor
+    return np.ascontiguousarray(back.T)
+
+
+def factorise(A: Floats) -> None:
+    """Write L with A = L Lᵀ into the lower triangle of A (I, I), block by block of columns.
+
+    LAPACK's own potrf of OpenBLAS 0.3.30 crashes from about 40,000 columns on.
+    """
+    I = len(A)
+    for low in range(0, I, WIDE):
+        K = slice(low, min(low + WIDE, I))
+        A[low:, K] -= A[low:, :low] @ A[K, :low].T
+        R, failed = spotrf(A[K, K].T.copy(order="F"), lower=0, overwrite_a=1)
+        if failed:
+            raise SettingError("l2: too small for these events, the factor is lost to rounding; raise it")
+        A[K, K] = R.T
+        A[K.stop :, K] = strsm(1.0, R, A[K.stop :, K], side=1, lower=0)
+
+
+def walk(B: csr_array, step: float) -> csr_array:
+    """B + step B⁺ B°, the best of each row."""
+    I = B.shape[0]
+    found = Neighbours.empty(I, min(WALKED, I))
+    sides = (*arrays(B), step, WALKERS, found.size, found.item, found.value)
+    spread(lambda low, high: walk_rows(*sides, low, high), I)
+    return found.weights().T.tocsr()
+
+
+def refuse_beyond(needed: int, what: str) -> None:
+    """Raise `SettingError` where so many bytes are not to be had; `what`: the setting and the use; the way out."""
+    free = available_memory()
+    if free is not None and needed > free:
+        use, way = what.split("; ")
+        amount = f"take {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are available"
+        raise SettingError(f"{use} {amount}; {way}")
