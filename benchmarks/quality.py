@@ -36,7 +36,7 @@ METRICS = ("NDCG@10", "Recall@20", "NDCG@20", "coverage@10")
 # The best of about 40 settings tried by hand on a tenth of Gowalla's train part, seed 0.
 GOWALLA_START = {"dim": 384, "negatives": 2048, "epochs": 24, "learning_rate": 0.35, "l2": 0.0125, "user_power": 0.0}
 # The best of about 40 settings on the same part.
-GOWALLA_IALS = {"dim": 1024, "epochs": 5, "unseen_weight": 0.02, "l2": 0.0001}
+GOWALLA_IALS = {"dim": 1024, "epochs": 5, "unseen_weight": 0.03, "l2": 0.0001, "fold_l2": 100.0}
 WARM_EVENTS = 200  # of the fit that compiles the kernels
 
 

@@ -57,7 +57,7 @@ BAD: list[tuple[type[Recipe], dict[str, Any]]] = [
     *((Embedding, {name: float("nan")}) for name in ("l2", "alpha", "user_power", "learning_rate", "init_std")),
     *((Embedding, {name: "best"}) for name in ("loss", "sampler")),
     *((Embedding, {"seed": seed}) for seed in (-1, 2**63)),
-    *((IALS, {name: 0}) for name in ("dim", "epochs", "steps", "unseen_weight", "l2", "init_std", "threads")),
+    *((IALS, {name: 0}) for name in ("dim", "epochs", "steps", "unseen_weight", "l2", "fold_l2", "init_std", "threads")),
     *((IALS, {name: float("nan")}) for name in ("unseen_weight", "l2", "l2_scaling", "init_std", "half_life_days")),
     *((IALS, {name: -1}) for name in ("l2_scaling", "half_life_days", "seed")),
     *((EASE, {"l2": value}) for value in (0, -1, float("nan"), float("inf"))),

@@ -36,6 +36,7 @@ class IALS(Recipe):
     unseen_weight  α, the weight of each pair of a person and an item; None makes all pairs together weigh 16 times
           as much as the events, up to α = 1
     l2, l2_scaling  λ_u = l2 (|S_u| + α I)^l2_scaling, and λ_i likewise (Rendle et al. 2022, sec. 3)
+    fold_l2  times λ_u, where a history gets its vector: more makes rankings smoother, and leans to popular items
     steps  of conjugate gradients for each row in each half epoch
     init_std  standard deviation of the first vectors, times 1/√dim
     half_life_days  an event counts half as much that many days before the newest; None for no decay
@@ -47,6 +48,7 @@ class IALS(Recipe):
     unseen_weight: float | None = None
     l2: float = 0.008
     l2_scaling: float = 1.0
+    fold_l2: float = 1.0
     steps: int = 2
     init_std: float = 0.1
     half_life_days: float | None = None
@@ -56,7 +58,7 @@ class IALS(Recipe):
     def __post_init__(self) -> None:
         for name in ("dim", "epochs", "steps"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "must be 1 or more")
-        for name in ("l2", "init_std"):
+        for name in ("l2", "fold_l2", "init_std"):
             check(0 < getattr(self, name) < np.inf, name, getattr(self, name), "must be above 0")
         alpha = self.unseen_weight
         check(alpha is None or 0 < alpha < np.inf, "unseen_weight", alpha, "must be above 0, or None")
@@ -230,7 +232,7 @@ class IALSModel(FactorModel):
         """Best vectors of rows over the items, (B, D)."""
         rows = self.scaled(asked)
         vectors = np.zeros((len(rows), self.item_vectors.shape[1]), np.float32)
-        ridge = self.recipe.ridge(rows, len(self.items))
+        ridge = self.recipe.ridge(rows, len(self.items)) * np.float32(self.recipe.fold_l2)
         solve = row_solver(vectors.shape[1])
         columns = rows.column, rows.weight
         solve(vectors, self.item_vectors, rows.start, *columns, self.spectrum, ridge, EXACT, 0, len(rows))
@@ -248,7 +250,7 @@ class IALSModel(FactorModel):
         rows = Histories.of(self.items, [history]).rows
         past = self.item_vectors[rows.column].astype(np.float64)
         scaled = self.scaled(rows)
-        A = np.diag(self.spectrum + self.recipe.ridge(scaled, len(self.items)))
+        A = np.diag(self.spectrum + self.recipe.ridge(scaled, len(self.items)) * self.recipe.fold_l2)
         A += (past.T * np.abs(scaled.weight)) @ past
         y = np.linalg.solve(A, self.item_vectors[self.items.code(item)])
         parts = np.maximum(scaled.weight, 0) * (past @ y)
