@@ -57,7 +57,10 @@ BAD: list[tuple[type[Recipe], dict[str, Any]]] = [
     *((Embedding, {name: float("nan")}) for name in ("l2", "alpha", "user_power", "learning_rate", "init_std")),
     *((Embedding, {name: "best"}) for name in ("loss", "sampler")),
     *((Embedding, {"seed": seed}) for seed in (-1, 2**63)),
-    *((IALS, {name: 0}) for name in ("dim", "epochs", "steps", "unseen_weight", "l2", "fold_l2", "init_std", "threads")),
+    *(
+        (IALS, {name: 0})
+        for name in ("dim", "epochs", "steps", "unseen_weight", "l2", "fold_l2", "init_std", "threads")
+    ),
     *((IALS, {name: float("nan")}) for name in ("unseen_weight", "l2", "l2_scaling", "init_std", "half_life_days")),
     *((IALS, {name: -1}) for name in ("l2_scaling", "half_life_days", "seed")),
     *((EASE, {"l2": value}) for value in (0, -1, float("nan"), float("inf"))),
@@ -328,3 +331,60 @@ def lists_of(histories: Histories) -> list[list[Id]]:
     start = histories.rows.start
     ids = histories.items.names(histories.rows.column).to_list()
     return [ids[start[b] : start[b + 1]] for b in range(len(histories))]
+
+
+# Dislikes, and logs at the edge
+
+
+@every_recipe
+def test_a_dislike_is_no_like(recipe: Recipe) -> None:
+    """It is never shown, its weight is not popularity, and who has nothing else gets what is popular."""
+    events = block_events()
+    events += [("u0", "i13", -2.0, 9), ("critic", "i0", -1.0, 9), ("critic", "i14", -1.0, 9)]
+    log = log_of(events)
+    model = recipe.fit(log)
+    assert np.isfinite(model.scores(log.histories())).all()
+    for user, bad in (("u0", {"i13"}), ("critic", {"i0", "i14"})):
+        shown = model.recommend(log.histories([user]), ITEMS).lists()[0]
+        assert bad.isdisjoint(shown)
+        assert len(shown) == ITEMS - len(log.histories([user]).rows.column)
+    popular = model.recommend([[]], ITEMS).lists()[0]
+    assert model.recommend(log.histories(["critic"]), ITEMS).lists()[0] == [
+        item for item in popular if item not in ("i0", "i14")
+    ]
+    first = model.recommend([[]], 1).lists()[0][0]
+    assert first in {"i0", "i1", "i2", "i3", "i4", "i5", "i6", "i7", "i8", "i9", "i10", "i11"}  # liked by 18 people
+
+
+EDGES: dict[str, list[tuple[Id, Id, float, int]]] = {
+    "one event": [("u0", "i0", 1, 0)],
+    "one user": [("u0", f"i{n}", 1, n) for n in range(5)],
+    "one item": [(f"u{n}", "i0", 1, n) for n in range(5)],
+    "everything seen": [(f"u{n}", f"i{m}", 1, m) for n in range(4) for m in range(3)],
+    "the same event again": [("u0", "i0", 1, 0)] * 4 + [("u1", "i1", 1, 0), ("u1", "i0", 1, 1)],
+    "an item without weight": [("u0", "i0", 1, 0), ("u0", "i1", 0, 1), ("u1", "i1", 0, 1), ("u1", "i0", 1, 1)],
+}
+
+
+@every_recipe
+@pytest.mark.parametrize("edge", EDGES)
+def test_logs_at_the_edge(recipe: Recipe, edge: str) -> None:
+    """Scores are finite, and everybody gets every item that is left, and nothing else."""
+    log = log_of(EDGES[edge])
+    model = recipe.fit(log)
+    histories = log.histories()
+    assert np.isfinite(model.scores(histories)).all()
+    for own, shown in zip(lists_of(histories), model.recommend(histories, 100).lists(), strict=True):
+        assert sorted(map(str, shown)) == sorted(set(map(str, log.items.ids)) - set(map(str, own)))
+    assert len(model.recommend([[]], 100).lists()[0]) == len(log.items)
+
+
+@every_recipe
+def test_a_recipe_fits_many_logs(recipe: Recipe) -> None:
+    """A fit leaves nothing behind in its recipe."""
+    small = log_of(EDGES["everything seen"])
+    alone = recipe.fit(small).scores(small.histories())
+    recipe.fit(log_of(block_events(1)))
+    again = recipe.fit(small)
+    assert list(again.items.ids) == list(small.items.ids)
+    np.testing.assert_array_equal(again.scores(small.histories()), alone)

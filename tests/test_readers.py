@@ -448,7 +448,7 @@ def test_bad_places_and_settings(tmp_path: Path) -> None:
         read_log([(1, 2)])
     with pytest.raises(DataError, match=r"every row is bad; the first is row 1 of a\.csv"):
         read_log(write(tmp_path, "a.csv", "user,item\n1,\n2,\n"), on_error="skip")
-    refused: list[dict[str, Any]] = [{"on_error": "ignore"}, {"weights": {"view": -1}}, {"weights": {}}]
+    refused: list[dict[str, Any]] = [{"on_error": "ignore"}, {"weights": {"view": float("nan")}}, {"weights": {}}]
     for wrong in [*refused, {"min_weight": math.nan}]:
         with pytest.raises(SettingError):
             read_log(small(), **wrong)

@@ -37,6 +37,18 @@ class Ragged:
         """Number of pairs in each row, (B,)."""
         return np.diff(self.start)
 
+    @property
+    def positives(self) -> Longs:
+        """Number of pairs of weight above 0 in each row, (B,)."""
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.weight > 0, dtype=np.int64)])
+        return np.diff(before[self.start])
+
+    def clipped(self) -> Ragged:
+        """Return the same rows, weights below 0 being 0."""
+        if not (self.weight < 0).any():
+            return self
+        return Ragged(self.start, self.column, np.maximum(self.weight, np.float32(0)))
+
     def rows(self, index: Longs) -> Ragged:
         """Return the rows named by `index`, in that order; -1 gives an empty row."""
         start, pick = slice_rows(self.start, index)

@@ -48,7 +48,8 @@ def read_log(
     user, item, time, weight, event
                 names of columns that are not known by their usual names; "" reads none, as weight="" for stars
                 that should count 1 each
-    weights     turns event types into weights, {"view": 1, "cart": 3}; a column of weights multiplies them
+    weights     turns event types into weights, {"view": 1, "cart": 3, "dislike": -1}; a column of weights
+                multiplies them. What an event of weight below 0 does is each model's own: docs/models.md
     min_weight  events below it are dropped
     on_error    "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in `log.skipped` and warns
 
@@ -72,7 +73,7 @@ def _check(asked: Mapping[str, object], weights: Mapping[str, float] | None, min
         check(name is None or isinstance(name, str), role, name, "must be the name of a column")
     for kind, factor in (weights or {}).items():
         check(isinstance(kind, str), "weights", kind, "event types are strings")
-        check(0 <= factor < math.inf, "weights", factor, f"the weight of {kind!r} must be a finite number, 0 or more")
+        check(math.isfinite(factor), "weights", factor, f"the weight of {kind!r} must be a finite number")
     check(weights is None or len(weights) > 0, "weights", weights, "must name an event type")
     check(min_weight is None or math.isfinite(min_weight), "min_weight", min_weight, "must be a finite number")
 

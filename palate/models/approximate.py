@@ -80,7 +80,7 @@ class ApproximateModel(Model):
                 good &= ~np.isin(found[b], rows.column[rows.start[b] : rows.start[b + 1]])
             chosen = np.flatnonzero(good)[:k]
             item[b, : len(chosen)], best[b, : len(chosen)] = found[b, chosen], scores[b, chosen]
-        short = np.flatnonzero((item[:, -1] < 0) | (rows.lengths == 0))
+        short = np.flatnonzero((item[:, -1] < 0) | (rows.positives == 0))
         if len(short):
             part = Histories(histories.users.gather(short), histories.items, rows.rows(short))
             item[short], best[short] = self.model.top(part, k, allowed, keep_seen)

@@ -123,7 +123,8 @@ class Embedding(Recipe):
         """Train on the log's events of weight above 0. Ctrl-C ends it with the vectors of the last full epoch."""
         refuse_empty(log)
         recipe = self.resolved()
-        popularity = np.bincount(log.item, log.weight, minlength=len(log.items)).astype(np.float32)
+        rows = log.rows.clipped()
+        popularity = np.bincount(log.item, rows.weight, minlength=len(log.items)).astype(np.float32)
         prints = log.rows.fingerprints()
 
         def model(users: Floats, items: Floats) -> EmbeddingModel:
@@ -131,7 +132,7 @@ class Embedding(Recipe):
             return EmbeddingModel(recipe, log.items, log.users, user_vectors, item_vectors, popularity, prints)
 
         pace = Pace(recipe.epochs or 1, recipe.learning_rate or 0.0, recipe.threads)
-        return train(recipe.descent(log, popularity), pace, model, watch)
+        return train(recipe.descent(replace(log, weight=rows.weight), popularity), pace, model, watch)
 
     def descent(self, log: Interactions, popularity: Floats) -> Descent:
         """Vectors at random and the way to train them, for a resolved recipe."""
@@ -238,7 +239,7 @@ class EmbeddingModel(FactorModel):
         fresh = np.flatnonzero(~trained)
         for low in range(0, len(fresh), FOLD_PEOPLE):
             part = fresh[low : low + FOLD_PEOPLE]
-            vectors[part], _ = self.folding.vectors(asked.rows.rows(part))
+            vectors[part], _ = self.folding.vectors(asked.rows.rows(part).clipped())
         return vectors
 
     def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
@@ -246,6 +247,6 @@ class EmbeddingModel(FactorModel):
         asked = Histories.of(self.items, [history])
         past = asked.rows.column
         target = self.item_vectors[self.items.code(item)]
-        _, pull = self.folding.vectors(asked.rows)
+        _, pull = self.folding.vectors(asked.rows.clipped())
         parts = pull * (self.item_vectors[past] @ target) * np.float32(self.scale)
         return strongest(self.items.names(past), parts)

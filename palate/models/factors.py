@@ -52,7 +52,7 @@ class FactorModel(Model):
         asked = histories.on(self.items)
         vectors = self.vectors(asked) * np.float32(self.scale)
         scores: Floats = np.matmul(vectors, self.item_vectors.T, dtype=np.float32)
-        scores[asked.rows.lengths == 0] = self.popularity
+        scores[asked.rows.positives == 0] = self.popularity
         return scores
 
     def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
@@ -66,9 +66,12 @@ class FactorModel(Model):
             item, score = self.scanned(vectors, k, allowed, start, rows.column)
         else:
             item, score = best_products(vectors, self.item_vectors, k, allowed, start, rows.column)
-        empty = rows.lengths == 0
+        empty = rows.positives == 0
         if empty.any():
-            item[empty], score[empty] = select_top(self.popularity[None], allowed, k)
+            own = rows.rows(np.flatnonzero(empty))
+            start = np.zeros_like(own.start) if keep_seen else own.start
+            ones, popularity = np.ones((len(own), 1), np.float32), self.popularity[:, None]
+            item[empty], score[empty] = best_products(ones, popularity, k, allowed, start, own.column)
         return item, score
 
     @cached_property

@@ -79,7 +79,7 @@ class ItemModel(Model):
         top = self.popularity.max()
         if top > 0:
             scores += self.popularity * (FAINT / top)
-        scores[rows.lengths == 0] = self.popularity
+        scores[rows.positives == 0] = self.popularity
         return scores
 
     def similar_items(self, items: Iterable[Id], k: int = 10) -> Rankings:
