@@ -40,5 +40,5 @@ clean:
 
 benchmarks/peers/venv/ready:
 	$(PYTHON) -m venv benchmarks/peers/venv
-	benchmarks/peers/venv/bin/pip install --quiet --disable-pip-version-check implicit lightfm-next numpy scipy
+	benchmarks/peers/venv/bin/pip install --quiet --disable-pip-version-check implicit irspack lightfm-next numpy scipy
 	@touch $@

@@ -17,6 +17,7 @@ from palate.kernels import reference
 from palate.kernels.arithmetic import mix
 from palate.kernels.compile import compiled
 from palate.kernels.draws import GOLDEN, Sampler, alias_table, bits_of, draw, filters, redraw, shuffled
+from palate.kernels.fold import fold_kernel
 from palate.kernels.losses import BPR, LOGISTIC, SOFTMAX
 from palate.kernels.sampling import Events, Step, sgd_kernel
 
@@ -244,6 +245,46 @@ def test_weight_is_a_factor_of_the_step(loss: int) -> None:
     np.testing.assert_allclose(moves[1], 3 * moves[0], atol=4e-3 * np.abs(moves[1]).max())
 
 
+# Fold-in
+
+
+@compiled
+def mixed(value: np.uint64) -> np.uint64:
+    return mix(value)
+
+
+@compiled
+def drawn_at(key: np.uint64, K: int, table: Hashes, n_items: int) -> Longs:
+    """Give the K negatives that a key draws."""
+    items = np.empty(K, np.int64)
+    for k in range(K):
+        items[k] = draw(mix(key + np.uint64(k + 1) * GOLDEN), table, n_items)
+    return items
+
+
+@every_loss
+@pytest.mark.parametrize(("dim", "K"), [(5, 3), (16, 15), (20, 18)])
+def test_the_fold_in_goes_along_the_gradient(loss: int, dim: int, K: int) -> None:
+    """A first step of row-wise Adagrad has the length rate √dim, in the direction of the gradient."""
+    rng = np.random.default_rng(dim)
+    items = rng.normal(size=(ITEMS, dim)).astype(np.float32)
+    column, weight = np.array([4, 9, 4], np.int32), np.array([1, 2.5, 0.3], np.float32)
+    before = rng.normal(size=(1, dim)).astype(np.float32)
+    chance, rate, l2, scale = skewed(), 1e-2, 0.3, 1 / np.sqrt(dim)
+    sampler = sampler_of(chance, K)
+    gradient = np.zeros(dim)
+    for item, w in zip(column, weight, strict=True):
+        key = np.uint64(mixed(np.uint64((7 + int(item) * int(GOLDEN)) % 2**64)))
+        drawn = drawn_at(key, K, sampler.table, ITEMS)
+        rows = items[np.append(item, drawn)].astype(float)
+        a = weights_of(loss, drawn, chance)
+        gradient += reference.of_sample(REFERENCE[loss], before[0].astype(float), rows, a, float(w), scale, l2).user
+    after = before.copy()
+    fold_kernel(dim, K)(after, items, np.array([0, 3]), column, weight, sampler, step_of(loss, K, rate, dim, l2), 1)
+    moved = (before - after)[0].astype(float)
+    np.testing.assert_allclose(moved, rate * np.sqrt(dim) * gradient / np.linalg.norm(gradient), atol=2e-6)
+
+
 # Draws
 
 
@@ -351,11 +392,6 @@ def test_a_shuffle_is_even(N: int) -> None:
     expected = np.outer(size, size) * counts.sum()
     assert (np.abs(counts - expected) / np.sqrt(expected)).max() < 5
     assert apart == pytest.approx(1 / 3, abs=0.02)  # two numbers at random are a third apart
-
-
-@compiled
-def mixed(value: np.uint64) -> np.uint64:
-    return mix(value)
 
 
 @given(st.lists(st.sets(st.integers(0, 49), max_size=4), min_size=1, max_size=5), st.integers(0, 3))
