@@ -1,4 +1,4 @@
-"""The array types every room shares."""
+"""The array types every room shares, and arrays that begin with a cache line."""
 
 from typing import TypeAlias
 
@@ -13,3 +13,20 @@ Halves: TypeAlias = NDArray[np.uint16]
 Words: TypeAlias = NDArray[np.uint32]
 Hashes: TypeAlias = NDArray[np.uint64]
 Bools: TypeAlias = NDArray[np.bool_]
+
+LINE = 64  # bytes
+
+
+def aligned(rows: int, columns: int) -> Floats:
+    """Zeros (rows, columns) that begin with a cache line: numpy's own may lie across two, each row of them."""
+    size = 4 * rows * columns
+    raw = np.zeros(size + LINE, np.uint8)
+    first = -raw.ctypes.data % LINE
+    return raw[first : first + size].view(np.float32).reshape(rows, columns)
+
+
+def aligned_copy(values: Floats) -> Floats:
+    """Copy of a matrix that begins with a cache line."""
+    copy = aligned(*values.shape)
+    copy[:] = values
+    return copy

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from palate.arrays import Doubles, Floats, Hashes
+from palate.arrays import Doubles, Floats, Hashes, aligned, aligned_copy
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
@@ -128,7 +128,7 @@ class Embedding(Recipe):
         prints = log.rows.fingerprints()
 
         def model(users: Floats, items: Floats) -> EmbeddingModel:
-            user_vectors, item_vectors = (side[:, : recipe.dim].copy() for side in (users, items))
+            user_vectors, item_vectors = (aligned_copy(side[:, : recipe.dim]) for side in (users, items))
             return EmbeddingModel(recipe, log.items, log.users, user_vectors, item_vectors, popularity, prints)
 
         pace = Pace(recipe.epochs or 1, recipe.learning_rate or 0.0, recipe.threads)
@@ -171,7 +171,7 @@ class Embedding(Recipe):
     def _initial(self, rng: np.random.Generator, rows: int) -> Floats:
         """Draw normal vectors, filled up with columns of 0 to whole vector registers."""
         width = self.dim if self.loss == "softmax" else -(-self.dim // WIDTH) * WIDTH
-        vectors = np.zeros((rows, width), np.float32)
+        vectors = aligned(rows, width)
         vectors[:, : self.dim] = rng.standard_normal((rows, self.dim), dtype=np.float32)
         vectors *= np.float32(self.init_std)
         return vectors

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from palate.arrays import Doubles, Floats
+from palate.arrays import Doubles, Floats, aligned, aligned_copy
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
@@ -80,7 +80,7 @@ class IALS(Recipe):
             with Crew(self.threads or cores()) as crew:
                 for epoch in range(self.epochs):
                     work.epoch(crew, self.steps)
-                    people, items = (side[:, : self.dim].copy() for side in (work.people, work.items))
+                    people, items = (aligned_copy(side[:, : self.dim]) for side in (work.people, work.items))
                     spectrum = work.spectrum[: self.dim]
                     kept = IALSModel(recipe, log.items, log.users, people, items, spectrum, work.unit, popularity)
                     if watch is not None:
@@ -139,7 +139,7 @@ class Alternation:
         width = -(-recipe.dim // WIDTH) * WIDTH
         sides = []
         for count in (len(rows), len(columns)):
-            vectors = np.zeros((count, width), np.float32)
+            vectors = aligned(count, width)
             vectors[:, : recipe.dim] = rng.standard_normal((count, recipe.dim), np.float32)
             vectors *= np.float32(recipe.init_std / np.sqrt(recipe.dim))
             sides.append(vectors)
