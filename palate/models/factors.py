@@ -106,15 +106,16 @@ def best_products(
     Only rows that are allowed (I,), and none of the row's own columns: start (B + 1,), column (N,).
     """
     item, best = nothing(len(vectors), k)
+    columns = PEOPLE * COLUMNS // min(PEOPLE, max(1, len(vectors)))  # few people, long rows: as large a block
 
     def work(_: int, first: int, last: int) -> float:
         stamp = np.zeros(len(items), np.int32)
-        tile = np.empty(PEOPLE * COLUMNS, np.float32)
+        tile = np.empty(min(PEOPLE, len(vectors)) * columns, np.float32)
         for low in range(first * PEOPLE, min(last * PEOPLE, len(vectors)), PEOPLE):
             high = min(low + PEOPLE, len(vectors))
             stamp[:] = 0
-            for left in range(0, len(items), COLUMNS):
-                part = items[left : left + COLUMNS]
+            for left in range(0, len(items), columns):
+                part = items[left : left + columns]
                 scores = tile[: (high - low) * len(part)].reshape(high - low, len(part))
                 np.matmul(vectors[low:high], part.T, out=scores)
                 keep_best(scores, left, allowed, start[low : high + 1], column, stamp, item[low:high], best[low:high])

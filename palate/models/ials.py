@@ -85,8 +85,8 @@ class IALS(Recipe):
                     kept = IALSModel(recipe, log.items, log.users, people, items, spectrum, work.unit, popularity)
                     if watch is not None:
                         rate = (epoch + 1) * len(log) / (time.perf_counter() - began)
-                        done = Progress(epoch + 1, self.epochs, (epoch + 1) / self.epochs, rate, work.loss())
-                        if watch(replace(done, model=kept)):
+                        done = (epoch + 1) / self.epochs
+                        if watch(Progress(epoch + 1, self.epochs, done, rate, work.loss(), kept)):
                             break
         except KeyboardInterrupt:
             if kept is None:
