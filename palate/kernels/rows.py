@@ -5,7 +5,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from palate.arrays import Hashes, Ints, Longs, Words
+from palate.arrays import Doubles, Floats, Hashes, Ints, Longs, Words
 from palate.kernels.arithmetic import mix
 from palate.kernels.compile import compiled
 
@@ -75,4 +75,14 @@ def fingerprint_rows(start: Longs, column: Ints, weight_bits: Words) -> Hashes:
             pair = (np.uint64(column[n]) << np.uint64(32)) | np.uint64(weight_bits[n])
             total += mix(pair + np.uint64(0x9E3779B97F4A7C15))
         result[r] = total
+    return result
+
+
+@compiled
+def row_strengths(start: Longs, weight: Floats) -> Doubles:
+    """Sum of the sizes of each row's weights, (B,)."""
+    result = np.zeros(len(start) - 1)
+    for r in range(len(start) - 1):
+        for n in range(start[r], start[r + 1]):
+            result[r] += abs(weight[n])
     return result

@@ -16,7 +16,7 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.kernels.lanes import WIDTH
 from palate.kernels.least_squares import row_solver, squared_error
-from palate.kernels.rows import gather, group_rows
+from palate.kernels.rows import gather, group_rows, row_strengths
 from palate.models.base import Progress, Recipe, Watch, faded, refuse_empty, strongest
 from palate.models.crew import Crew, cores
 from palate.models.factors import FactorModel
@@ -72,8 +72,8 @@ class IALS(Recipe):
         """Fit to the log's events. Ctrl-C ends it with the vectors of the last full epoch."""
         refuse_empty(log)
         recipe = self.resolved(log)
-        work = Alternation.of(recipe, log)
         popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(log.items)).astype(np.float32)
+        work = Alternation.of(recipe, log)
         began = time.perf_counter()
         kept: IALSModel | None = None
         try:
@@ -103,7 +103,7 @@ class IALS(Recipe):
 
     def ridge(self, rows: Ragged, columns: int) -> Floats:
         """Penalty λ of each row, (B,), where it could have met so many columns."""
-        strength = np.bincount(np.repeat(np.arange(len(rows)), rows.lengths), np.abs(rows.weight), len(rows))
+        strength = row_strengths(rows.start, rows.weight)
         ridge = self.l2 * (strength + (self.unseen_weight or 0.0) * columns) ** self.l2_scaling
         return np.asarray(ridge, np.float32)
 
@@ -132,7 +132,7 @@ class Alternation:
         recipe = asked.resolved(log)
         weight = faded(log, recipe.half_life_days)
         unit = float(np.abs(weight).mean(dtype=np.float64))  # events weigh 1 in the mean
-        rows = Ragged(log.start, log.item, weight / np.float32(unit))
+        rows = Ragged(log.start, log.item, weight if unit == 1 else weight / np.float32(unit))
         start, order = group_rows(log.item, len(log.items))
         columns = Ragged(start, gather(log.user, order), gather(rows.weight, order))
         rng = np.random.default_rng(recipe.seed)
