@@ -281,6 +281,7 @@ def test_event_types_are_kept_or_weighed(tmp_path: Path) -> None:
     assert log.event is not None
     assert log.event.tolist() == [0, 1, 0, 0]
     assert len(log) == 4, "repeated events are kept"
+    assert read_log(path, weight="", weights={"view": -0.5, "cart": 3}).weight.tolist() == [-0.5, 3, -0.5, -0.5]
     weighed = read_log(path, weights={"view": 1, "cart": 3})
     assert (weighed.weight.tolist(), weighed.event) == ([2, 3, 0.5, 0.5], None)
     assert read_log(path, weight="", weights={"view": 1, "cart": 3}).weight.tolist() == [1, 3, 1, 1]

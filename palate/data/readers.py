@@ -73,7 +73,8 @@ def _check(asked: Mapping[str, object], weights: Mapping[str, float] | None, min
         check(name is None or isinstance(name, str), role, name, "must be the name of a column")
     for kind, factor in (weights or {}).items():
         check(isinstance(kind, str), "weights", kind, "event types are strings")
-        check(math.isfinite(factor), "weights", factor, f"the weight of {kind!r} must be a finite number")
+        fine = abs(factor) <= np.finfo(np.float32).max
+        check(bool(fine), "weights", factor, f"the weight of {kind!r} must be a finite number")
     check(weights is None or len(weights) > 0, "weights", weights, "must name an event type")
     check(min_weight is None or math.isfinite(min_weight), "min_weight", min_weight, "must be a finite number")
 
@@ -90,7 +91,7 @@ def _converted(batch: Batch, times: Times, factors: Mapping[str, float] | None) 
         names, numbers = list(factors), [float(factor) for factor in factors.values()]
         values["event"] = values["event"].replace_strict(names, numbers, default=None, return_dtype=pl.Float64)
         # An unknown event type loses its row by itself; it must not make the weight look bad.
-        values["weight"] = as_weight(values["event"].fill_null(1) * values.get("weight", 1))
+        values["weight"] = as_weight(values["event"].fill_null(1) * values.get("weight", 1), signed=True)
     return pl.DataFrame(values)
 
 

@@ -40,10 +40,11 @@ def as_text(column: pl.Series) -> pl.Series:
     return nulls(column, pl.String())
 
 
-def as_weight(column: pl.Series) -> pl.Series:
-    """Weights as float32."""
+def as_weight(column: pl.Series, *, signed: bool = False) -> pl.Series:
+    """Weights as float32; below 0 only where `signed`."""
     values = as_number(column).cast(pl.Float32)
-    fine = (values >= 0) & (values < math.inf)  # NaN is above infinity in polars
+    fine = (values.abs() if signed else values) < math.inf  # NaN is above infinity in polars
+    fine = fine if signed else fine & (values >= 0)
     return values if fine.all() else values.set(~fine, None)
 
 
