@@ -95,7 +95,8 @@ def main() -> None:
                 found = run_palate(log, chosen) if "palate" in name else run_peer(options.peers, peer, log, chosen)
                 seconds[name] += found["epoch_seconds"].astype(float).tolist()[1:]
                 if "implicit" not in name:
-                    reached[name] = objective(found["users"], found["items"], log, recipe)
+                    people, items = (found[side].astype(np.float32) for side in ("users", "items"))
+                    reached[name] = objective(people, items, log, recipe)
         best = median(seconds["palate, 2 steps"])
         for name, taken in seconds.items():
             cells = f"{median(taken):.3f}", f"{min(taken):.3f} to {max(taken):.3f}", f"{median(taken) / best:.2f}"

@@ -361,7 +361,7 @@ EDGES: dict[str, list[tuple[Id, Id, float, int]]] = {
     "one user": [("u0", f"i{n}", 1, n) for n in range(5)],
     "one item": [(f"u{n}", "i0", 1, n) for n in range(5)],
     "everything seen": [(f"u{n}", f"i{m}", 1, m) for n in range(4) for m in range(3)],
-    "the same event again": [("u0", "i0", 1, 0)] * 4 + [("u1", "i1", 1, 0), ("u1", "i0", 1, 1)],
+    "the same event again": [*(("u0", "i0", 1, 0) for _ in range(4)), ("u1", "i1", 1, 0), ("u1", "i0", 1, 1)],
     "an item without weight": [("u0", "i0", 1, 0), ("u0", "i1", 0, 1), ("u1", "i1", 0, 1), ("u1", "i0", 1, 1)],
 }
 
