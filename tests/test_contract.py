@@ -70,6 +70,7 @@ BAD: list[tuple[type[Recipe], dict[str, Any]]] = [
     *((ItemKNN, {name: float("nan")}) for name in ("shrink", "k1", "b", "alpha", "beta")),
     (ItemKNN, {"b": 1.5}),
     (ItemKNN, {"similarity": "best"}),
+    *((recipe, {"half_life_days": days}) for recipe in (EASE, ItemKNN) for days in (0, -1, float("nan"))),
     (Popularity, {"half_life_days": 0}),
     (Popularity, {"half_life_days": -1}),
     (Popularity, {"half_life_days": float("nan")}),

@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 from palate import EASE
 from palate.arrays import Doubles, Floats
 from palate.data.histories import Histories
+from palate.data.vocabulary import Id
 from palate.errors import SettingError
 from palate.kernels.inverse import sweep
 from palate.models import ease
@@ -182,3 +183,18 @@ def test_pruned_models_are_sparse() -> None:
     model = EASE(neighbours=2).fit(log_of(block_events()))
     assert isinstance(model, SparseItemModel)
     assert len(model.weight) <= 2 * len(model.items)
+
+
+def test_old_events_fade_and_a_pair_counts_as_its_newest() -> None:
+    events: list[tuple[Id, Id, float, int]] = [
+        ("u0", "i0", 2, 0),
+        ("u0", "i1", 3, 5),
+        ("u0", "i0", 1, 10),
+        ("u1", "i1", -1, 10),
+        ("u1", "i0", 4, 0),
+    ]
+    log = log_of(events)
+    np.testing.assert_allclose(positives(log, True, 5).toarray(), np.array([[1, 0.5], [0.25, 0]]))
+    np.testing.assert_allclose(positives(log, False, 5).toarray(), np.array([[1.5, 1.5], [1, 0]]))
+    fresh, old = EASE(l2=1).fit(log), EASE(l2=1, half_life_days=5).fit(log)
+    assert 0 < old.weights_from(0)[1] < fresh.weights_from(0)[1]

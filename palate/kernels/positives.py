@@ -17,3 +17,17 @@ def first_positives(start: Longs, column: Ints, weight: Floats) -> Floats:
                 last[column[n]] = b
                 once[n] = 1
     return once
+
+
+@compiled
+def newest_only(start: Longs, column: Ints, value: Floats) -> Floats:
+    """Values of ragged rows in time order, 0 where the column comes again later in its row."""
+    result = value.copy()
+    width = column.max() + 1 if len(column) else 0
+    seen = np.full(width, -1, np.int64)
+    for row in range(len(start) - 1):
+        for n in range(start[row + 1] - 1, start[row] - 1, -1):
+            if seen[column[n]] == row:
+                result[n] = 0
+            seen[column[n]] = row
+    return result

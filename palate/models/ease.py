@@ -41,16 +41,20 @@ class EASE(ItemRecipe):
     neighbours  None: all weights, 4 I² bytes. L: each item gets weights from L items at most, chosen by how much of
                 it each alone explains; they minimise the same loss, exactly but for products of items that stand on
                 neither's list of 4 L, which count as 0. Time and memory grow with I L², and I x I is never made.
+    half_life_days  in the training an event counts half as much that many days before the newest; None: no decay.
     """
 
     l2: float = 100.0
     binary: bool = True
     neighbours: int | None = None
+    half_life_days: float | None = None
 
     def __post_init__(self) -> None:
         check(0 < self.l2 < np.inf, "l2", self.l2, "must be above 0")
         few = self.neighbours
         check(few is None or few >= 1, "neighbours", few, "must be 1 or more, or None for all")
+        days = self.half_life_days
+        check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
 
     def inputs(self, rows: Ragged) -> Floats:
         """Return the input x of each event of the histories, (N,)."""
@@ -59,7 +63,7 @@ class EASE(ItemRecipe):
     def fit(self, log: Interactions, *, watch: Watch | None = None) -> DenseItemModel | SparseItemModel:
         """Fit to the log. Raises `SettingError` where the weights do not fit into memory, or l2 is too small."""
         refuse_empty(log)
-        X = positives(log, self.binary)
+        X = positives(log, self.binary, self.half_life_days)
         popularity = X.sum(axis=0).astype(np.float32)
         if self.neighbours is None:
             refuse_too_large(X.shape)

@@ -34,6 +34,7 @@ class ItemKNN(ItemRecipe):
     shrink      a similarity is multiplied by √(n_i n_j) / (√(n_i n_j) + shrink): what few people tell counts less.
     k1, b       of "bm25". alpha, beta: of "rp3beta"; more beta, fewer popular items.
     binary      a pair counts 1 however often and with what weight it came; False: its weights, which add up.
+    half_life_days  in the training an event counts half as much that many days before the newest; None: no decay.
 
     An event of weight 0 or less is no positive: it is not trained on and no input, but it counts as seen.
     """
@@ -46,6 +47,7 @@ class ItemKNN(ItemRecipe):
     alpha: float = 0.6
     beta: float = 0.3
     binary: bool = True
+    half_life_days: float | None = None
 
     def __post_init__(self) -> None:
         check(self.neighbours >= 1, "neighbours", self.neighbours, "must be 1 or more")
@@ -56,6 +58,8 @@ class ItemKNN(ItemRecipe):
         for name in ("shrink", "beta"):
             check(0 <= getattr(self, name) < np.inf, name, getattr(self, name), "must be 0 or more")
         check(0 <= self.b <= 1, "b", self.b, "must be from 0 to 1")
+        days = self.half_life_days
+        check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
 
     def inputs(self, rows: Ragged) -> Floats:
         """Return the input x of each event of the histories, (N,)."""
@@ -64,7 +68,7 @@ class ItemKNN(ItemRecipe):
     def fit(self, log: Interactions, *, watch: Watch | None = None) -> SparseItemModel:
         """Fit to the log."""
         refuse_empty(log)
-        X = positives(log, self.binary)
+        X = positives(log, self.binary, self.half_life_days)
         people = np.bincount(X.indices, minlength=X.shape[1]).astype(np.float64)  # n_i
         target, source = self.sides(X, people)
         near = Neighbours.of(target.T.tocsr(), source, self.rare(people), self.neighbours)

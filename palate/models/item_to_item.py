@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,9 +20,9 @@ from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
-from palate.kernels.positives import first_positives
+from palate.kernels.positives import first_positives, newest_only
 from palate.kernels.topk import select_top
-from palate.models.base import Model, Recipe, strongest
+from palate.models.base import Model, Recipe, faded, strongest
 
 FAINT = np.float32(1e-9)  # score of the most popular item that no weight reaches: popularity orders them
 
@@ -35,14 +35,21 @@ class ItemRecipe(Recipe):
         """Return the input x of each event of the histories, (N,)."""
 
 
-def positives(log: Interactions, binary: bool) -> csr_array:
-    """Users x items over the events of weight above 0: repeats add up, or each pair is 1 where `binary`."""
+def positives(log: Interactions, binary: bool, half_life_days: float | None = None) -> csr_array:
+    """Users x items over the events of weight above 0: repeats add up, or each pair is 1 where `binary`.
+
+    With a half-life an event counts half as much for each before the newest; a pair that is 1 as its newest event.
+    """
     kept = log.weight > 0
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])
     shape = len(log.users), len(log.items)
-    matrix = csr_array((log.weight[kept], log.item[kept], before[log.start]), shape=shape)
+    parts = log.item[kept], before[log.start]
+    matrix = csr_array((faded(log, half_life_days)[kept], *parts), shape=shape)
+    if binary and half_life_days is not None:
+        fresh = faded(replace(log, weight=np.ones_like(log.weight)), half_life_days)[kept]
+        matrix = csr_array((newest_only(before[log.start], log.item[kept], fresh), *parts), shape=shape)
     matrix.sum_duplicates()
-    if binary:
+    if binary and half_life_days is None:
         matrix.data[:] = 1
     return matrix
 
