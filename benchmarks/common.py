@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -105,12 +105,21 @@ def run_peer(
     Returns users (U, D), items (I, D), cpu_seconds of the fit and epoch_seconds, CPU seconds of each epoch if known.
     Raises `PalateError` with the last line of what the peer said.
     """
+    script = str(Path(__file__).with_name("peer_fit.py"))
+    return fit_apart(
+        log, name, lambda given, answer: [str(python), script, name, json.dumps(settings), given, answer]
+    )
+
+
+def fit_apart(
+    log: Interactions, name: str, command: Callable[[str, str], list[str]]
+) -> dict[str, np.typing.NDArray[np.generic]]:
+    """Run a command, made of the file of the log and of the answer, on one thread; returns the arrays it answers."""
     with tempfile.TemporaryDirectory() as place:
         given, answer = Path(place) / "log.npz", Path(place) / "factors.npz"
         np.savez(given, start=log.start, item=log.item, weight=log.weight, n_items=len(log.items))
-        script = str(Path(__file__).with_name("peer_fit.py"))
-        command = [str(python), script, name, json.dumps(settings), str(given), str(answer)]
-        done = subprocess.run(command, env=one_thread(), capture_output=True, text=True, check=False)
+        asked = command(str(given), str(answer))
+        done = subprocess.run(asked, env=one_thread(), capture_output=True, text=True, check=False)
         if done.returncode:
             raise PalateError(f"{name} failed: {done.stderr.strip().splitlines()[-1]}")
         with np.load(answer) as found:

@@ -8,15 +8,12 @@ the objective has come after as many epochs is told beside: a fast epoch that do
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from statistics import median
 
 import numpy as np
-from common import gowalla, grid, has_peers, one_thread, parser, publish, run_peer, title
+from common import fit_apart, gowalla, grid, has_peers, parser, publish, run_peer, title
 
 from palate.arrays import Floats
 from palate.data.interactions import Interactions
@@ -50,13 +47,8 @@ np.savez(answer, users=work.people, items=work.items, epoch_seconds=np.diff(mome
 
 def run_palate(log: Interactions, settings: Mapping[str, object]) -> dict[str, np.typing.NDArray[np.generic]]:
     """Fit in a fresh process on one thread; returns what `run_peer` does."""
-    with tempfile.TemporaryDirectory() as place:
-        given, answer = Path(place) / "log.npz", Path(place) / "factors.npz"
-        np.savez(given, start=log.start, item=log.item, weight=log.weight, n_items=len(log.items))
-        command = [sys.executable, "-c", MEASURE, str(given), str(answer), json.dumps(settings), str(EPOCHS)]
-        subprocess.run(command, env=one_thread(), check=True)
-        with np.load(answer) as found:
-            return dict(found)
+    shown = json.dumps(settings), str(EPOCHS)
+    return fit_apart(log, "palate", lambda given, answer: [sys.executable, "-c", MEASURE, given, answer, *shown])
 
 
 def objective(people: Floats, items: Floats, log: Interactions, recipe: IALS) -> float:

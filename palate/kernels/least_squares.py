@@ -89,6 +89,7 @@ def row_solver(dim: int) -> Solve:  # noqa: C901  the hot loop stays in one piec
         target: float,
         sign: float,
     ) -> None:
+        """Do `add_outer` for the columns [low, high), eight at once, then one by one."""
         whole = low + (high - low) // AT_ONCE * AT_ONCE
         for n in range(low, whole, AT_ONCE):
             add_outer(out, x, b, items, column, weight, n, np.float32(target), np.float32(sign), AT_ONCE, dim)

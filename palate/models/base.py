@@ -160,6 +160,11 @@ def refuse_empty(log: Interactions) -> None:
         raise DataError(f"{log!r}: nothing to learn from; a log needs an event with weight above 0")
 
 
+def check_half_life(days: float | None) -> None:
+    """Raise `SettingError` unless the setting half_life_days means something."""
+    check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
+
+
 def faded(log: Interactions, half_life_days: float | None) -> Floats:
     """Weights of the events (N,), half as much for each half-life before the newest; None for no decay."""
     if half_life_days is None:
@@ -168,6 +173,17 @@ def faded(log: Interactions, half_life_days: float | None) -> Floats:
     age = log.timestamp.max() - log.timestamp  # type: ignore[union-attr]
     fading: Floats = (0.5 ** (age / (half_life_days * MICROSECONDS_A_DAY))).astype(np.float32)
     return log.weight * fading
+
+
+def most_similar(vocabulary: Vocabulary, ids: Iterable[Id], k: int, similarity: Callable[[Ints], Floats]) -> Rankings:
+    """Best k others for each id, by similarity of rows (N,) to all, (N, I); raises `UnknownId`."""
+    check(k >= 1, "k", k, "at least one must be asked for")
+    asked = Vocabulary.series(ids)
+    codes = np.array([vocabulary.code(value) for value in asked.to_list()], np.int32)
+    everything = np.ones(len(vocabulary), np.bool_)
+    itself = np.arange(len(codes) + 1)
+    found = select_top(similarity(codes), everything, min(k, len(vocabulary)), itself, codes)
+    return Rankings(asked, vocabulary, *found)
 
 
 def strongest(names: pl.Series, parts: Floats) -> list[tuple[Id, float]]:

@@ -20,7 +20,7 @@ from palate.errors import SettingError, check
 from palate.kernels.gram import gram_rows, shallow_rows
 from palate.kernels.inverse import WIDE, sweep
 from palate.kernels.restricted import restricted_rows
-from palate.models.base import Watch, refuse_empty
+from palate.models.base import Watch, check_half_life, refuse_empty
 from palate.models.crew import spread
 from palate.models.item_to_item import DenseItemModel, ItemRecipe, SparseItemModel, positive_inputs, positives
 from palate.models.neighbours import Neighbours, arrays
@@ -53,8 +53,7 @@ class EASE(ItemRecipe):
         check(0 < self.l2 < np.inf, "l2", self.l2, "must be above 0")
         few = self.neighbours
         check(few is None or few >= 1, "neighbours", few, "must be 1 or more, or None for all")
-        days = self.half_life_days
-        check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
+        check_half_life(self.half_life_days)
 
     def inputs(self, rows: Ragged) -> Floats:
         """Return the input x of each event of the histories, (N,)."""

@@ -12,10 +12,9 @@ from palate.arrays import Bools, Floats, Ints, Longs
 from palate.data.histories import Histories
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import check
 from palate.kernels.quantised import Codes, quantise, scanner
-from palate.kernels.topk import MOST, keep_best, nothing, select_top
-from palate.models.base import Model
+from palate.kernels.topk import MOST, keep_best, nothing
+from palate.models.base import Model, most_similar
 from palate.models.crew import Crew, cores
 
 PEOPLE, COLUMNS = 256, 1024  # of a block of scores: 1 MB, which stays in the cache
@@ -132,11 +131,5 @@ def best_products(
 
 def nearest(vocabulary: Vocabulary, vectors: Floats, ids: Iterable[Id], k: int) -> Rankings:
     """Best k other rows by cosine for each id; raises `UnknownId`."""
-    check(k >= 1, "k", k, "at least one must be asked for")
-    asked = Vocabulary.series(ids)
-    codes = np.array([vocabulary.code(value) for value in asked.to_list()], np.int32)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-30))
-    everything = np.ones(len(vocabulary), np.bool_)
-    itself = np.arange(len(codes) + 1)
-    found = select_top(unit[codes] @ unit.T, everything, min(k, len(vocabulary)), itself, codes)
-    return Rankings(asked, vocabulary, *found)
+    return most_similar(vocabulary, ids, k, lambda codes: unit[codes] @ unit.T)

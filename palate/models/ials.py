@@ -17,7 +17,7 @@ from palate.errors import check
 from palate.kernels.lanes import WIDTH
 from palate.kernels.least_squares import row_solver, squared_error
 from palate.kernels.rows import gather, group_rows, row_strengths
-from palate.models.base import Progress, Recipe, Watch, faded, refuse_empty, strongest
+from palate.models.base import Progress, Recipe, Watch, check_half_life, faded, refuse_empty, strongest
 from palate.models.crew import Crew, cores
 from palate.models.factors import FactorModel
 
@@ -63,8 +63,7 @@ class IALS(Recipe):
         alpha = self.unseen_weight
         check(alpha is None or 0 < alpha < np.inf, "unseen_weight", alpha, "must be above 0, or None")
         check(0 <= self.l2_scaling < np.inf, "l2_scaling", self.l2_scaling, "must be 0 or more")
-        days = self.half_life_days
-        check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
+        check_half_life(self.half_life_days)
         check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
         check(self.threads is None or self.threads >= 1, "threads", self.threads, "must be 1 or more, or None")
 

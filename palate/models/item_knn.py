@@ -11,7 +11,7 @@ from palate.arrays import Doubles, Floats
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.errors import check
-from palate.models.base import Watch, refuse_empty
+from palate.models.base import Watch, check_half_life, refuse_empty
 from palate.models.item_to_item import ItemRecipe, SparseItemModel, positive_inputs, positives
 from palate.models.neighbours import Neighbours, arrays
 
@@ -58,8 +58,7 @@ class ItemKNN(ItemRecipe):
         for name in ("shrink", "beta"):
             check(0 <= getattr(self, name) < np.inf, name, getattr(self, name), "must be 0 or more")
         check(0 <= self.b <= 1, "b", self.b, "must be from 0 to 1")
-        days = self.half_life_days
-        check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
+        check_half_life(self.half_life_days)
 
     def inputs(self, rows: Ragged) -> Floats:
         """Return the input x of each event of the histories, (N,)."""

@@ -19,10 +19,8 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import check
 from palate.kernels.positives import first_positives, newest_only
-from palate.kernels.topk import select_top
-from palate.models.base import Model, Recipe, faded, strongest
+from palate.models.base import Model, Recipe, faded, most_similar, strongest
 
 FAINT = np.float32(1e-9)  # score of the most popular item that no weight reaches: popularity orders them
 
@@ -41,16 +39,13 @@ def positives(log: Interactions, binary: bool, half_life_days: float | None = No
     With a half-life an event counts half as much for each before the newest; a pair that is 1 as its newest event.
     """
     kept = log.weight > 0
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])
-    shape = len(log.users), len(log.items)
-    parts = log.item[kept], before[log.start]
-    matrix = csr_array((faded(log, half_life_days)[kept], *parts), shape=shape)
-    if binary and half_life_days is not None:
-        fresh = faded(replace(log, weight=np.ones_like(log.weight)), half_life_days)[kept]
-        matrix = csr_array((newest_only(before[log.start], log.item[kept], fresh), *parts), shape=shape)
+    start = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])[log.start]
+    events = replace(log, weight=np.ones_like(log.weight)) if binary else log
+    item, value = log.item[kept], faded(events, half_life_days)[kept]
+    if binary:
+        value = newest_only(start, item, value)
+    matrix = csr_array((value, item, start), shape=(len(log.users), len(log.items)))
     matrix.sum_duplicates()
-    if binary and half_life_days is None:
-        matrix.data[:] = 1
     return matrix
 
 
@@ -91,15 +86,14 @@ class ItemModel(Model):
 
     def similar_items(self, items: Iterable[Id], k: int = 10) -> Rankings:
         """Best k items for each of these by the weight from it, itself left out."""
-        check(k >= 1, "k", k, "at least one must be asked for")
-        asked = Vocabulary.series(items)
-        scores = np.empty((len(asked), len(self.items)), np.float32)
-        for n, value in enumerate(asked.to_list()):
-            code = self.items.code(value)
-            scores[n] = self.weights_from(code)
-            scores[n, code] = -np.inf
-        everything = np.ones(len(self.items), np.bool_)
-        return Rankings(asked, self.items, *select_top(scores, everything, min(k, len(self.items))))
+
+        def weights(codes: Ints) -> Floats:
+            rows = np.empty((len(codes), len(self.items)), np.float32)
+            for n, code in enumerate(codes.tolist()):
+                rows[n] = self.weights_from(code)
+            return rows
+
+        return most_similar(self.items, items, k, weights)
 
     def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
         """Past items that speak for `item`, with their exact parts x_j B_ji of its score, largest first."""

@@ -10,8 +10,7 @@ from palate.arrays import Floats
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
-from palate.errors import check
-from palate.models.base import Model, Recipe, Watch, faded, refuse_empty
+from palate.models.base import Model, Recipe, Watch, check_half_life, faded, refuse_empty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +20,7 @@ class Popularity(Recipe):
     half_life_days: float | None = None
 
     def __post_init__(self) -> None:
-        days = self.half_life_days
-        check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
+        check_half_life(self.half_life_days)
 
     def fit(self, log: Interactions, *, watch: Watch | None = None) -> PopularityModel:
         """Fit to the log. Time decay counts back from the newest event of the log."""

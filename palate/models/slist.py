@@ -18,7 +18,7 @@ from palate.data.ragged import Ragged
 from palate.errors import SettingError, check
 from palate.kernels.rows import group_rows
 from palate.kernels.sequences import count_partners, input_products, recency, solve_targets, target_rows, walk_rows
-from palate.models.base import Watch, faded, refuse_empty
+from palate.models.base import Watch, check_half_life, faded, refuse_empty
 from palate.models.crew import spread
 from palate.models.ease import available_memory
 from palate.models.item_to_item import DenseItemModel, ItemRecipe, SparseItemModel
@@ -72,8 +72,7 @@ class SLIST(ItemRecipe):
         check(few is None or few >= 1, "neighbours", few, "must be 1 or more, or None for all")
         check(0 <= self.walk < np.inf, "walk", self.walk, "must be 0 or more")
         check(few is not None or self.walk == 0, "walk", self.walk, "must be 0 with neighbours=None")
-        days = self.half_life_days
-        check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
+        check_half_life(self.half_life_days)
         check(self.longest >= 2, "longest", self.longest, "must be 2 or more")
 
     def inputs(self, rows: Ragged) -> Floats:
@@ -87,7 +86,7 @@ class SLIST(ItemRecipe):
         sequences = Sequences.of(log, self)
         tables = Tables.of(self)
         if self.neighbours is None:
-            refuse_beyond(8 * len(popularity) ** 2, "neighbours=None: all weights; set neighbours=100")
+            refuse_beyond(8 * len(popularity) ** 2, "neighbours=None: all weights", "set neighbours=100")
         P = sequences.inputs(tables)
         ridge = penalties(P.diagonal, self.l2, self.l2_power)
         if self.neighbours is None:
@@ -168,7 +167,7 @@ class Sequences:
         size = np.zeros(len(self.first) - 1, np.int64)
         spread(lambda low, high: count_partners(*self.parts, size, low, high), len(size))
         edge = np.concatenate([np.zeros(1, np.int64), np.cumsum(size)])
-        refuse_beyond(8 * int(edge[-1]), "longest: products of items that share a sequence; lower longest")
+        refuse_beyond(8 * int(edge[-1]), "longest: products of items that share a sequence", "lower longest")
         return edge
 
     def inputs(self, tables: Tables) -> Products:
@@ -240,10 +239,9 @@ def walk(B: csr_array, step: float) -> csr_array:
     return found.weights().T.tocsr()
 
 
-def refuse_beyond(needed: int, what: str) -> None:
-    """Raise `SettingError` where so many bytes are not to be had; `what`: the setting and the use; the way out."""
+def refuse_beyond(needed: int, use: str, way: str) -> None:
+    """Raise `SettingError` where so many bytes are not to be had: the setting with its use, and the way out."""
     free = available_memory()
     if free is not None and needed > free:
-        use, way = what.split("; ")
         amount = f"take {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are available"
         raise SettingError(f"{use} {amount}; {way}")
