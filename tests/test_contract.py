@@ -237,6 +237,17 @@ def test_explanations_come_from_the_history(model: Model) -> None:
     assert model.explain([], "i2") == []
 
 
+@every_recipe
+def test_similar_items_heed_what_is_allowed(model: Model) -> None:
+    if type(model).likeness is Model.likeness:
+        pytest.skip("no similarity between items")
+    best = model.similar_items(["i1"], 6).lists()[0]
+    assert "i1" not in best
+    assert len(best) == 6
+    assert model.similar_items(["i1"], 3, exclude=[*best[:2], "?"]).lists()[0] == best[2:5]
+    assert model.similar_items(["i1"], 9, only=[best[3], "i1", best[1]]).lists()[0] == [best[1], best[3]]
+
+
 # Logs of every kind
 
 

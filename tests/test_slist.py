@@ -130,8 +130,8 @@ def test_order_matters(neighbours: int | None) -> None:
     shown = [model.recommend([[item]], 1, keep_seen=True).lists()[0] for item in "ab"]
     assert shown == [["b"], ["c"]]
     code = {item: log.items.code(item) for item in "abc"}
-    assert model.weights_from(code["a"])[code["b"]] > 0.3
-    assert abs(model.weights_from(code["b"])[code["a"]]) < 1e-6
+    assert model.likeness(code["a"])[code["b"]] > 0.3
+    assert abs(model.likeness(code["b"])[code["a"]]) < 1e-6
 
 
 def test_later_events_speak_louder() -> None:
@@ -150,7 +150,7 @@ def test_inputs_decay_over_the_positive_events() -> None:
 def test_the_score_is_the_decayed_sum_with_repeats() -> None:
     model = SLIST(l2=1, decay=0.5, neighbours=6).fit(walks())
     history = ["i3", "i4", "i3"]
-    parts = [model.weights_from(model.items.code(item)) for item in history]
+    parts = [model.likeness(model.items.code(item)) for item in history]
     scores = model.scores(Histories.of(model.items, [history]))[0]
     np.testing.assert_allclose(scores, 0.25 * parts[0] + 0.5 * parts[1] + parts[2], atol=1e-6)
 
@@ -169,9 +169,9 @@ def test_a_walk_keeps_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slist, "WALKED", 3)
     pruned = SLIST(l2=2, walk=0.5, neighbours=6).fit(walks())
     for item in range(len(whole.items)):
-        weights = whole.weights_from(item)
+        weights = whole.likeness(item)
         largest = np.where(weights >= np.sort(weights)[-3], weights, 0)
-        np.testing.assert_allclose(pruned.weights_from(item), largest)
+        np.testing.assert_allclose(pruned.likeness(item), largest)
 
 
 def test_repeats_are_answers_where_seen_items_are_kept() -> None:

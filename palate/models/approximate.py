@@ -5,7 +5,6 @@ The one home of faiss (extra `ann`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +12,8 @@ import numpy as np
 
 from palate.arrays import Bools, Floats, Ints
 from palate.data.histories import Histories
-from palate.data.rankings import Rankings
-from palate.data.vocabulary import Id, Vocabulary
+from palate.data.ragged import Ragged
+from palate.data.vocabulary import Vocabulary
 from palate.errors import MissingExtra, check
 from palate.kernels.topk import nothing, select_top
 from palate.models.base import Model, Recipe
@@ -52,13 +51,13 @@ class ApproximateModel(Model):
         """Score every item exactly, (B, I)."""
         return self.model.scores(histories)
 
-    def similar_items(self, items: Iterable[Id], k: int = 10) -> Rankings:
+    def likeness(self, item: int) -> Floats:
         """As the model itself does."""
-        return self.model.similar_items(items, k)
+        return self.model.likeness(item)
 
-    def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
+    def parts(self, past: Ragged, items: Ints) -> Floats:
         """As the model itself does."""
-        return self.model.explain(history, item)
+        return self.model.parts(past, items)
 
     def people(self) -> int:
         """People ranked at once."""

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import polars as pl
 
 from palate.arrays import Bools, Floats, Ints
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, check
-from palate.kernels.topk import select_top
+from palate.kernels.topk import nothing, select_top
 from palate.store.bundles import write_bundle
 
 MICROSECONDS_A_DAY = 86_400_000_000
@@ -70,13 +70,33 @@ class Model(ABC):
     def scores(self, histories: Histories) -> Floats:
         """Score every item for every history over `self.items`, (B, I); higher is better."""
 
-    def similar_items(self, items: Iterable[Id], k: int = 10) -> Rankings:
-        """Best k items like each of these, which are not among them; raises `UnknownId` for an unknown one."""
+    def likeness(self, item: int) -> Floats:
+        """Similarity of one item to all, (I,); raises `SettingError` where a model has none."""
         raise SettingError(f"{type(self).__name__}: this model has no similarity between items")
+
+    def parts(self, past: Ragged, items: Ints) -> Floats:
+        """Parts of one person's N past events in their scores of these J items, (N, J); 0 where a model has none."""
+        return np.zeros((len(past.column), len(items)), np.float32)
+
+    def similar_items(
+        self,
+        items: Iterable[Id],
+        k: int = 10,
+        *,
+        only: Iterable[Id] | None = None,
+        exclude: Iterable[Id] | None = None,
+    ) -> Rankings:
+        """Best k items like each of these, itself left out; raises `UnknownId` for an unknown one."""
+        allowed = self.allowed(only, exclude)
+        return most_similar(self.items, items, k, self.likeness, allowed)
 
     def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
         """Past items that speak for `item`, with their parts of its score, largest first; [] if none does."""
-        return []
+        past = Histories.of(self.items, [history]).rows
+        parts = self.parts(past, np.array([self.items.code(item)], np.int32))[:, 0]
+        names = self.items.names(past.column).to_list()
+        best = [(name, part) for name, part in zip(names, parts.tolist(), strict=True) if part > 0]
+        return sorted(best, key=lambda pair: -pair[1])
 
     def histories(self, histories: Histories | Sequence[Sequence[Id]]) -> Histories:
         """Histories over this model's items, from a log's histories or plain lists of item ids."""
@@ -175,18 +195,15 @@ def faded(log: Interactions, half_life_days: float | None) -> Floats:
     return log.weight * fading
 
 
-def most_similar(vocabulary: Vocabulary, ids: Iterable[Id], k: int, similarity: Callable[[Ints], Floats]) -> Rankings:
-    """Best k others for each id, by similarity of rows (N,) to all, (N, I); raises `UnknownId`."""
+def most_similar(
+    vocabulary: Vocabulary, ids: Iterable[Id], k: int, likeness: Callable[[int], Floats], allowed: Bools
+) -> Rankings:
+    """Best k others allowed (I,) for each id, by the likeness of one row to all, (I,); raises `UnknownId`."""
     check(k >= 1, "k", k, "at least one must be asked for")
     asked = Vocabulary.series(ids)
     codes = np.array([vocabulary.code(value) for value in asked.to_list()], np.int32)
-    everything = np.ones(len(vocabulary), np.bool_)
-    itself = np.arange(len(codes) + 1)
-    found = select_top(similarity(codes), everything, min(k, len(vocabulary)), itself, codes)
-    return Rankings(asked, vocabulary, *found)
-
-
-def strongest(names: pl.Series, parts: Floats) -> list[tuple[Id, float]]:
-    """Pair items with their parts of a score, those above 0, largest first."""
-    best = [(name, float(part)) for name, part in zip(names.to_list(), parts, strict=True) if part > 0]
-    return sorted(best, key=lambda pair: -pair[1])
+    item, score = nothing(len(codes), min(k, len(vocabulary)))
+    for n, code in enumerate(codes.tolist()):
+        itself = np.array([0, 1]), codes[n : n + 1]
+        item[n], score[n] = (row[0] for row in select_top(likeness(code)[None], allowed, item.shape[1], *itself))
+    return Rankings(asked, vocabulary, item, score)

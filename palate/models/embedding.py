@@ -5,23 +5,22 @@ The score of person i for item j is s_ij = u_i·p_j / √dim.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from palate.arrays import Doubles, Floats, Hashes, aligned, aligned_copy
+from palate.arrays import Doubles, Floats, Hashes, Ints, aligned, aligned_copy
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
-from palate.data.vocabulary import Id, Vocabulary
+from palate.data.vocabulary import Vocabulary
 from palate.errors import check
 from palate.kernels.draws import Sampler, alias_table, filters
 from palate.kernels.lanes import WIDTH
 from palate.kernels.losses import BPR, LOGISTIC, SOFTMAX
-from palate.models.base import Recipe, Watch, refuse_empty, strongest
+from palate.models.base import Recipe, Watch, refuse_empty
 from palate.models.descent import BlockDescent, Descent, Pace, SampleDescent, SharedSampler, train
 from palate.models.factors import FactorModel
 from palate.models.folding import BlockFolding, Folding, SampleFolding
@@ -242,11 +241,8 @@ class EmbeddingModel(FactorModel):
             vectors[part], _ = self.folding.vectors(asked.rows.rows(part).clipped())
         return vectors
 
-    def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
-        """Past items that speak for `item`, each with its part of the score (see `Folding`), largest first."""
-        asked = Histories.of(self.items, [history])
-        past = asked.rows.column
-        target = self.item_vectors[self.items.code(item)]
-        _, pull = self.folding.vectors(asked.rows.clipped())
-        parts = pull * (self.item_vectors[past] @ target) * np.float32(self.scale)
-        return strongest(self.items.names(past), parts)
+    def parts(self, past: Ragged, items: Ints) -> Floats:
+        """Parts of the scores (see `Folding`), (N, J)."""
+        _, pull = self.folding.vectors(past.clipped())
+        parts: Floats = pull[:, None] * (self.item_vectors[past.column] @ self.item_vectors[items].T)
+        return parts * np.float32(self.scale)

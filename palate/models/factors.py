@@ -88,13 +88,20 @@ class FactorModel(Model):
             scan(vectors[one], self.item_vectors, *self.codes, allowed, *own, item[one], best[one])
         return item, best
 
-    def similar_items(self, items: Iterable[Id], k: int = 10) -> Rankings:
-        """Best k items for each of these by the cosine of their vectors, themselves left out."""
-        return nearest(self.items, self.item_vectors, items, k)
+    @cached_property
+    def item_lengths(self) -> Floats:
+        """Lengths of the item vectors, (I,)."""
+        return lengths(self.item_vectors)
+
+    def likeness(self, item: int) -> Floats:
+        """Cosine of one item's vector with all, (I,)."""
+        return cosines(self.item_vectors, self.item_lengths, item)
 
     def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
         """Best k people for each of these by the cosine of their vectors, themselves left out."""
-        return nearest(self.users, self.user_vectors, users, k)
+        length = lengths(self.user_vectors)
+        everybody = np.ones(len(self.users), np.bool_)
+        return most_similar(self.users, users, k, lambda user: cosines(self.user_vectors, length, user), everybody)
 
 
 def best_products(
@@ -129,7 +136,12 @@ def best_products(
     return item, best
 
 
-def nearest(vocabulary: Vocabulary, vectors: Floats, ids: Iterable[Id], k: int) -> Rankings:
-    """Best k other rows by cosine for each id; raises `UnknownId`."""
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-30))
-    return most_similar(vocabulary, ids, k, lambda codes: unit[codes] @ unit.T)
+def lengths(vectors: Floats) -> Floats:
+    """Lengths of vectors (N, D), (N,), never 0."""
+    length: Floats = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    return np.maximum(length, np.float32(1e-30))
+
+
+def cosines(vectors: Floats, length: Floats, row: int) -> Floats:
+    """Cosine of one of the vectors (N, D) with all, (N,)."""
+    return np.asarray(vectors @ (vectors[row] / length[row]) / length, np.float32)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from palate.arrays import Doubles, Floats, aligned, aligned_copy
+from palate.arrays import Doubles, Floats, Ints, aligned, aligned_copy
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
-from palate.data.vocabulary import Id, Vocabulary
+from palate.data.vocabulary import Vocabulary
 from palate.errors import check
 from palate.kernels.lanes import WIDTH
 from palate.kernels.least_squares import row_solver, squared_error
 from palate.kernels.rows import gather, group_rows, row_strengths
-from palate.models.base import Progress, Recipe, Watch, check_half_life, faded, refuse_empty, strongest
+from palate.models.base import Progress, Recipe, Watch, check_half_life, faded, refuse_empty
 from palate.models.crew import Crew, cores
 from palate.models.factors import FactorModel
 
@@ -241,16 +240,15 @@ class IALSModel(FactorModel):
         """Return the rows with the weights that the training gave such events."""
         return Ragged(rows.start, rows.column, rows.weight / np.float32(self.unit))
 
-    def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
-        """Past items that speak for `item`, each with its exact share of the score (Hu et al. 2008, sec. 5).
+    def parts(self, past: Ragged, items: Ints) -> Floats:
+        """Exact parts of the scores, (N, J); Hu et al. 2008, sec. 5.
 
-        The score is q_i·A⁻¹ Σ_j w_j q_j; event j's share is w_j q_j·y with y = A⁻¹ q_i.
+        The score is q_i·A⁻¹ Σ_j w_j q_j; event j's part is w_j q_j·y_i with y_i = A⁻¹ q_i.
         """
-        rows = Histories.of(self.items, [history]).rows
-        past = self.item_vectors[rows.column].astype(np.float64)
-        scaled = self.scaled(rows)
+        vectors = self.item_vectors[past.column].astype(np.float64)  # (N, D)
+        scaled = self.scaled(past)
         A = np.diag(self.spectrum + self.recipe.ridge(scaled, len(self.items)) * self.recipe.fold_l2)
-        A += (past.T * np.abs(scaled.weight)) @ past
-        y = np.linalg.solve(A, self.item_vectors[self.items.code(item)])
-        parts = np.maximum(scaled.weight, 0) * (past @ y)
-        return strongest(self.items.names(rows.column), parts.astype(np.float32))
+        A += (vectors.T * np.abs(scaled.weight)) @ vectors
+        Y = np.linalg.solve(A, self.item_vectors[items].T)  # (D, J)
+        parts = np.maximum(scaled.weight, 0)[:, None] * (vectors @ Y)
+        return parts.astype(np.float32)

@@ -6,7 +6,6 @@ The score of item i for a history with inputs x is Σ_j x_j B_ji: each past item
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,10 +16,9 @@ from palate.arrays import Floats, Ints, Longs
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
-from palate.data.rankings import Rankings
-from palate.data.vocabulary import Id, Vocabulary
+from palate.data.vocabulary import Vocabulary
 from palate.kernels.positives import first_positives, newest_only
-from palate.models.base import Model, Recipe, faded, most_similar, strongest
+from palate.models.base import Model, Recipe, faded
 
 FAINT = np.float32(1e-9)  # score of the most popular item that no weight reaches: popularity orders them
 
@@ -69,7 +67,7 @@ class ItemModel(Model):
         """Return x B, (B, I), for inputs x (B, I)."""
 
     @abstractmethod
-    def weights_from(self, item: int) -> Floats:
+    def likeness(self, item: int) -> Floats:
         """Weights from one item to all, (I,)."""
 
     def scores(self, histories: Histories) -> Floats:
@@ -84,23 +82,12 @@ class ItemModel(Model):
         scores[rows.positives == 0] = self.popularity
         return scores
 
-    def similar_items(self, items: Iterable[Id], k: int = 10) -> Rankings:
-        """Best k items for each of these by the weight from it, itself left out."""
-
-        def weights(codes: Ints) -> Floats:
-            rows = np.empty((len(codes), len(self.items)), np.float32)
-            for n, code in enumerate(codes.tolist()):
-                rows[n] = self.weights_from(code)
-            return rows
-
-        return most_similar(self.items, items, k, weights)
-
-    def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
-        """Past items that speak for `item`, with their exact parts x_j B_ji of its score, largest first."""
-        asked = Histories.of(self.items, [history])
-        past, target = asked.rows.column, self.items.code(item)
-        weights = np.array([self.weights_from(int(code))[target] for code in past], np.float32)
-        return strongest(self.items.names(past), self.recipe.inputs(asked.rows) * weights)
+    def parts(self, past: Ragged, items: Ints) -> Floats:
+        """Exact parts x_j B_ji of the scores, (N, J)."""
+        parts = np.empty((len(past.column), len(items)), np.float32)
+        for n, (code, x) in enumerate(zip(past.column.tolist(), self.recipe.inputs(past).tolist(), strict=True)):
+            parts[n] = self.likeness(code)[items] * np.float32(x)
+        return parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +100,7 @@ class DenseItemModel(ItemModel):
         """Return x B, (B, I)."""
         return np.asarray(x @ self.weights, np.float32)
 
-    def weights_from(self, item: int) -> Floats:
+    def likeness(self, item: int) -> Floats:
         """Weights from one item to all, (I,)."""
         return np.asarray(self.weights[item])
 
@@ -135,7 +122,7 @@ class SparseItemModel(ItemModel):
         """Return x B, (B, I)."""
         return np.asarray((x @ self.matrix).toarray(), np.float32)
 
-    def weights_from(self, item: int) -> Floats:
+    def likeness(self, item: int) -> Floats:
         """Weights from one item to all, (I,)."""
         row = np.zeros(len(self.items), np.float32)
         places = slice(self.start[item], self.start[item + 1])
