@@ -25,6 +25,22 @@ class BundleError(PalateError):
     """A saved model is missing, damaged, or from a newer version."""
 
 
+class StoreError(PalateError):
+    """The store of events cannot be opened, is damaged, or is from a newer version."""
+
+
+class ConditionError(PalateError, ValueError):
+    """A condition cannot be read, or names what the catalogue does not have.
+
+    `position` is the character of `condition` where, counted from 0; the message counts from 1.
+    """
+
+    def __init__(self, condition: str, position: int, rule: str) -> None:
+        super().__init__(f"condition, character {position + 1}: {rule}")
+        self.condition = condition
+        self.position = position
+
+
 class MissingExtra(PalateError, ImportError):
     """An optional package is not installed."""
 

@@ -66,7 +66,9 @@ def section(name: str) -> str:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_is_documented(name: str) -> None:
     documented = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section(name)))
-    options = {option for parameter in COMMANDS[name].params for option in parameter.opts if option.startswith("-")}
+    commands = [COMMANDS[name], *getattr(COMMANDS[name], "commands", {}).values()]
+    parameters = [parameter for command in commands for parameter in command.params]
+    options = {option for parameter in parameters for option in parameter.opts if option.startswith("-")}
     assert options - {"--help"} <= documented
     assert documented - options <= {"--user"}, "options that do not exist"
 

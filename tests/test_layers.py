@@ -41,7 +41,10 @@ HOMES = {
     "matplotlib": {"palate.evaluation.picture"},
     "pandas": {"palate.data.sources"},
     "pyarrow": {"palate.data.sources"},
+    "psycopg": set(),
+    "sqlalchemy": {"palate.store.schema"},
     "torch": {"palate.models.autoencoder", "palate.models.transformer"},
+    "sqlglot": {"palate.live.syntax"},
     "sentence_transformers": {"palate.encoders.text"},
 }
 ROOT = Path(__file__).parents[1]

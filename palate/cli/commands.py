@@ -18,7 +18,9 @@ from rich.table import Table
 from palate.cli.demo import run_demo
 from palate.cli.export import export_all
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
+from palate.cli.serve import serve, train
 from palate.cli.settings import build_recipe, build_recipes, read_settings
+from palate.cli.store import key_app, store_app
 from palate.cli.terminal import FitBar, WorkBar, note, print_json, stdout
 from palate.data.catalogue import Catalogue, read_catalogue
 from palate.data.histories import Histories
@@ -33,6 +35,10 @@ from palate.models.base import Model, Recipe, Watch
 from palate.models.saved import RECIPES, load, load_with_log
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(store_app, name="store")
+app.add_typer(key_app, name="key")
+app.command()(serve)
+app.command()(train)
 
 SPLITS: dict[str, Callable[[Interactions], Split]] = {
     "time": split_by_time,

@@ -1,0 +1,193 @@
+"""Commands of the live service: `palate serve` answers over HTTP, `palate train` makes its next model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from palate.cli.settings import build_recipe, parse, read_settings
+from palate.cli.terminal import FitBar, WorkBar, note, print_json
+from palate.models.base import Recipe
+
+if TYPE_CHECKING:  # loaded by the commands that need it: the extra may be missing
+    from palate.live.training import Trained
+    from palate.store.events import Store
+    from palate.store.versions import Versions
+
+ModelsFolder: TypeAlias = Annotated[
+    Path | None, typer.Option("--models", metavar="DIR", help="Folder of the models; beside an SQLite store.")
+]
+RecipeOption: TypeAlias = Annotated[str, typer.Option("--recipe", metavar="RECIPE", help="What to train.")]
+Settings: TypeAlias = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="NAME=VALUE", default_factory=list, show_default=False, help="A setting of the recipe."
+    ),
+]
+Reading: TypeAlias = Annotated[
+    list[str],
+    typer.Option(
+        "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="An argument of read_log."
+    ),
+]
+WeightsOption: TypeAlias = Annotated[
+    str | None, typer.Option("--weights", metavar="TYPE:WEIGHT,...", help="Weights of event types: view:1,like:3.")
+]
+
+
+def train(
+    *,
+    store: Annotated[str, typer.Option("--store", metavar="URL", help="SQLite file, or postgresql://USER@HOST/DB.")],
+    models: ModelsFolder = None,
+    recipe: RecipeOption = "ials",
+    settings: Settings,
+    weights: WeightsOption = None,
+    keep: Annotated[int, typer.Option(metavar="N", help="Versions to keep.")] = 5,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Fit a recipe to all events of a store; the model answers unless it is worse than the one that does."""
+    from palate.store.events import Store
+    from palate.store.versions import Versions
+
+    chosen = build_recipe(recipe, settings)
+    with Store.open(store) as opened:
+        trained = _train(opened, Versions(opened, models), chosen, _weights(weights), keep)
+    if json:
+        about = trained.version.about
+        print_json({"version": trained.version.number, "activated": trained.activated, "why": trained.why, **about})
+    else:
+        state = "answers now" if trained.activated else "is not activated"
+        typer.echo(f"version {trained.version.number} {state}: {trained.why}")
+
+
+def serve(
+    *,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            help="SQLite file, or postgresql://USER@HOST/DB.",
+            show_default="named after the log, else palate.db",
+        ),
+    ] = None,
+    log: Annotated[Path | None, typer.Option("--log", metavar="FILE", help="Events to begin with.")] = None,
+    catalogue: Annotated[
+        Path | None, typer.Option("--catalogue", metavar="FILE", help="Items to begin with.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="DIR", help="A saved model to answer with.")
+    ] = None,
+    models: ModelsFolder = None,
+    recipe: RecipeOption = "ials",
+    settings: Settings,
+    read: Reading,
+    weights: WeightsOption = None,
+    retrain: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Train again: every=1h, or events=10000.")
+    ] = None,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on.")] = 8000,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that answer.")] = 1,
+    keys: Annotated[
+        bool | None,
+        typer.Option("--keys/--no-keys", help="Ask for API keys.", show_default="beyond this machine"),
+    ] = None,
+    rate: Annotated[float, typer.Option(metavar="N", min=0, help="Requests a second of a client; 0: any.")] = 0,
+    origin: Annotated[
+        list[str],
+        typer.Option(
+            "--origin", metavar="URL", default_factory=list, show_default=False, help="A site whose pages may call."
+        ),
+    ],
+) -> None:
+    """Serve recommendations over HTTP that every event changes at once; a page to look at is at /."""
+    from palate.serve.run import Retrain, run
+    from palate.serve.settings import Settings as Serving
+    from palate.store.events import Store
+    from palate.store.versions import Versions
+
+    chosen, types = build_recipe(recipe, settings), _weights(weights)
+    when = None if retrain is None else Retrain.parse(retrain)
+    url = store or (f"{log.name.split('.')[0]}.db" if log else "palate.db")
+    guarded = not _is_loopback(host) if keys is None else keys
+    with Store.open(url) as opened:
+        versions = Versions(opened, models)
+        new = _fill(opened, log, catalogue, read_settings(read))
+        if model is not None:
+            _adopt(opened, versions, model)
+        elif new or (versions.active() is None and opened.newest()):
+            trained = _train(opened, versions, chosen, types)
+            note(f"model version {trained.version.number}: {trained.why}")
+        if guarded:
+            _first_key(opened)
+    training = ["--store", url, "--recipe", recipe, *(part for each in settings for part in ("--set", each))]
+    training += ["--weights", weights] if weights else []
+    training += ["--models", str(models)] if models else []
+    note(f"serving {url} at http://{host}:{port}")
+    serving = Serving(
+        store=url,
+        models=None if models is None else str(models),
+        weights=types,
+        keys=guarded,
+        rate=rate,
+        origins=tuple(origin),
+    )
+    run(serving, host=host, port=port, workers=workers, retrain=when, training=training)
+
+
+def _train(store: Store, versions: Versions, recipe: Recipe, weights: Mapping[str, float], keep: int = 5) -> Trained:
+    from palate.live.training import train
+
+    with FitBar(f"training {recipe.named()}") as bar:
+        return train(store, versions, recipe, weights, keep=keep, watch=bar)
+
+
+def _fill(store: Store, log: Path | None, catalogue: Path | None, reading: Mapping[str, Any]) -> int:
+    """Import what is new of the files; returns the number of new events."""
+    from palate.store.transfer import import_events, import_items
+
+    if catalogue is not None:
+        with WorkBar("items") as bar:
+            import_items(store, catalogue, watch=bar)
+    if log is None:
+        return 0
+    with WorkBar("events") as bar:
+        return import_events(store, log, watch=bar, **reading)
+
+
+def _adopt(store: Store, versions: Versions, folder: Path) -> None:
+    """Make a saved model the active version, its items and the people kept with it the store's; once."""
+    from palate.live.adopting import adopt
+
+    version = adopt(store, versions, folder)
+    note(f"model version {version.number}: {folder}")
+
+
+def _first_key(store: Store) -> None:
+    from palate.store.keys import SCOPES, Keys
+
+    keys = Keys(store)
+    if not any(key.revoked is None for key in keys.list()):
+        names = {key.name for key in keys.list()}
+        name = next(f"first-{n}" for n in range(1, len(names) + 2) if f"first-{n}" not in names)
+        note(f"API key {name!r}, shown only now: {keys.create(name, SCOPES)}")
+
+
+def _weights(text: str | None) -> dict[str, float]:
+    """Weights of event types: those of the option, the usual ones for all others."""
+    from palate.live.weights import EVENT_WEIGHTS
+
+    pairs = (each.rpartition(":") for each in text.split(",")) if text else ()
+    return {**EVENT_WEIGHTS, **{name: parse("weights", weight, float) for name, _, weight in pairs}}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,212 @@
+"""Commands of the store: `palate store ...` moves events and items in and out, `palate key ...` gives access."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+from rich.table import Table
+
+from palate.cli.settings import read_settings
+from palate.cli.terminal import WorkBar, note, print_json, stdout
+
+if TYPE_CHECKING:  # SQLAlchemy is loaded by the commands that need it
+    from palate.store.events import Store
+
+store_app = typer.Typer(no_args_is_help=True, help="Keep events and items: import, export, backup, restore, check.")
+key_app = typer.Typer(no_args_is_help=True, help="Give and take API keys.")
+
+Url: TypeAlias = Annotated[
+    str, typer.Option("--store", metavar="URL", help="SQLite file, or postgresql://USER@HOST/DB.")
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reading: TypeAlias = Annotated[
+    list[str],
+    typer.Option(
+        "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="An argument of read_log."
+    ),
+]
+Log: TypeAlias = Annotated[Path | None, typer.Option("--log", metavar="FILE", help="Events.")]
+Catalogue: TypeAlias = Annotated[Path | None, typer.Option("--catalogue", metavar="FILE", help="Items.")]
+
+
+def _open(url: str, *, new: bool = False) -> Store:
+    """Open a store; only where `new` is an SQLite file made that is not there."""
+    from palate.store.dialects import SQLite, open_database
+    from palate.store.events import Store
+
+    database = open_database(url)
+    if not new and isinstance(database, SQLite) and not database.file.is_file():
+        raise typer.BadParameter(f"--store {url}: no such file")
+    return Store.open(url)
+
+
+@store_app.command("import")
+def import_(
+    *,
+    store: Url,
+    log: Log = None,
+    catalogue: Catalogue = None,
+    event_type: Annotated[
+        str, typer.Option("--event-type", metavar="NAME", help="Type of events of a log without types.")
+    ] = "event",
+    read: Reading,
+    json: Json = False,
+) -> None:
+    """Store a log's events and a catalogue's items. Done again it adds nothing; interrupted, the rest."""
+    from palate.store.transfer import import_events, import_items
+
+    if log is None and catalogue is None:
+        raise typer.BadParameter("nothing to import: give --log FILE, --catalogue FILE or both")
+    settings = read_settings(read)
+    answer = {"store": store, "events": 0, "items": 0}
+    began = perf_counter()
+    with _open(store, new=True) as opened:
+        if catalogue is not None:
+            with WorkBar("items") as bar:
+                answer["items"] = import_items(opened, catalogue, watch=bar)
+        if log is not None:
+            with WorkBar("events") as bar:
+                answer["events"] = import_events(opened, log, event_type=event_type, watch=bar, **settings)
+    if json:
+        print_json(answer)
+        return
+    seconds = perf_counter() - began
+    typer.echo(f"{answer['events']:,} new events, {answer['items']:,} new or changed items, in {seconds:.1f} s")
+
+
+@store_app.command()
+def export(*, store: Url, log: Log = None, catalogue: Catalogue = None, json: Json = False) -> None:
+    """Write all events and items to .parquet, .csv or .jsonl files."""
+    from palate.store.transfer import export_events, export_items
+
+    if log is None and catalogue is None:
+        raise typer.BadParameter("nothing to export: give --log FILE, --catalogue FILE or both")
+    answer: dict[str, int] = {}
+    with _open(store) as opened:
+        if catalogue is not None:
+            answer["items"] = export_items(opened, catalogue)
+        if log is not None:
+            with WorkBar("events") as bar:
+                answer["events"] = export_events(opened, log, watch=bar)
+    if json:
+        print_json(answer)
+    else:
+        typer.echo(", ".join(f"{count:,} {what}" for what, count in answer.items()))
+
+
+@store_app.command()
+def backup(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A .db file (SQLite), or a folder.")],
+    *,
+    store: Url,
+) -> None:
+    """Copy a store as it is now, while others write."""
+    from palate.store.backup import backup as copy
+
+    with _open(store) as opened, WorkBar("events") as bar:
+        copy(opened, out, watch=bar)
+    typer.echo(f"{out}: backup of {opened.database.place}")
+
+
+@store_app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="BACKUP", help="What `palate store backup` wrote.")],
+    *,
+    store: Url,
+) -> None:
+    """Make a new store of a backup."""
+    from palate.store.backup import restore as fill
+
+    with WorkBar("rows") as bar, fill(source, store, watch=bar) as opened:
+        counts = opened.counts()
+    typer.echo(f"{opened.database.place}: {counts.events:,} events, {counts.users:,} users, {counts.items:,} items")
+
+
+@store_app.command("check")
+def check_(*, store: Url, json: Json = False) -> None:
+    """Look for damage; exit code 1 where there is some."""
+    from palate.store.backup import check
+
+    with _open(store) as opened:
+        report = check(opened)
+    if json:
+        print_json({"schema": report.schema, **report.counts._asdict(), "faults": list(report.faults)})
+    else:
+        for fault in report.faults:
+            note(f"fault: {fault}")
+        counts = ", ".join(f"{count:,} {name}" for name, count in report.counts._asdict().items())
+        state = f"{len(report.faults)} faults" if report.faults else "sound"
+        typer.echo(f"{state}: schema {report.schema}, {counts}")
+    if report.faults:
+        raise typer.Exit(1)
+
+
+@store_app.command()
+def info(*, store: Url, json: Json = False) -> None:
+    """Tell what is in a store."""
+    from palate.store.backup import facts
+
+    with _open(store) as opened:
+        found = facts(opened)
+    if json:
+        print_json(found)
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in found.items():
+        table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+    stdout.print(table)
+
+
+@key_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")],
+    *,
+    store: Url,
+    scope: Annotated[list[str], typer.Option("--scope", metavar="SCOPE", help="read, write or admin; repeatable.")],
+    json: Json = False,
+) -> None:
+    """Make a key, and print its secret, this once."""
+    from palate.store.keys import Keys
+
+    with _open(store, new=True) as opened:
+        secret = Keys(opened).create(name, scope)
+    if json:
+        print_json({"name": name, "scopes": sorted(set(scope)), "key": secret})
+        return
+    note(f"the key of {name}, shown this once:")
+    typer.echo(secret)
+
+
+@key_app.command("list")
+def list_keys(*, store: Url, json: Json = False) -> None:
+    """Show all keys, but not their secrets."""
+    from palate.store.keys import Keys
+
+    with _open(store) as opened:
+        found = Keys(opened).list()
+    if json:
+        print_json([key._asdict() | {"scopes": sorted(key.scopes)} for key in found])
+        return
+    table = Table("name", "begins with", "scopes", "state", box=None, pad_edge=False)
+    for key in found:
+        table.add_row(
+            key.name, key.prefix, ", ".join(sorted(key.scopes)), "good" if key.revoked is None else "revoked"
+        )
+    stdout.print(table)
+
+
+@key_app.command("revoke")
+def revoke_key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.")],
+    *,
+    store: Url,
+) -> None:
+    """Make a key of no use from the next request on."""
+    from palate.store.keys import Keys
+
+    with _open(store) as opened:
+        Keys(opened).revoke(name)
+    typer.echo(f"{name}: revoked")

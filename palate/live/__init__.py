@@ -1,0 +1,1 @@
+"""What serves: the catalogue in memory, conditions on it, and answers from the histories of a store."""

@@ -1,0 +1,159 @@
+"""The items of a store in memory: attributes as columns, conditions as masks; refreshed by what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
+
+import numpy as np
+import polars as pl
+
+from palate.arrays import Bools, Ints, Longs
+from palate.errors import check
+from palate.live.attributes import decode, join, trim
+from palate.live.conditions import compile_condition
+from palate.store.events import Store
+from palate.store.items import SCHEMA
+
+MOST_RUNS = 256  # copied as they are, which is faster than row by row while they are few
+MASKS = 256  # kept at most
+MASK_BYTES = 1 << 27  # of masks kept, all together
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The values of an attribute as codes: position p has `code[start[p]:start[p + 1]]`, rows of `names`.
+
+    start (P + 1,) int64, code (N,) int32. An item without the attribute has no code; of a list it has one for each
+    different value.
+    """
+
+    names: pl.Series
+    start: Longs
+    code: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class LiveCatalogue:
+    """P items as they were at one moment, at positions 0 to P - 1 in the order of their numbers. It never changes.
+
+    rows    what is told of the items: columns item_no, item_id, available, created, and parts of attributes
+    change  the store's counter of changes of items at that moment
+    """
+
+    rows: pl.DataFrame = field(repr=False)
+    change: int
+
+    @classmethod
+    def load(cls, store: Store) -> LiveCatalogue:
+        """Read all items of a store, removed ones too: events speak of them."""
+        return cls(_rows_of(SCHEMA.to_frame()), 0).refreshed(store)
+
+    def refreshed(self, store: Store) -> LiveCatalogue:
+        """Return the catalogue as the store has it now, itself if nothing changed; only what changed is read."""
+        changed, change = store.items.changed(self.change)
+        if change == self.change:
+            return self
+        return LiveCatalogue(_merged(self.rows, _rows_of(changed)), change)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def ids(self) -> pl.Series:
+        """Ids by position, (P,)."""
+        return self.rows["item_id"]
+
+    @cached_property
+    def numbers(self) -> Longs:
+        """The store's numbers of the items by position, (P,), ascending."""
+        return self.rows["item_no"].to_numpy()
+
+    @cached_property
+    def position_of(self) -> Ints:
+        """Positions by number, -1 for none; the numbers of newer items lie beyond its end."""
+        position = np.full(int(self.numbers[-1]) + 1 if len(self) else 0, -1, np.int32)
+        position[self.numbers] = np.arange(len(self), dtype=np.int32)
+        return position
+
+    @cached_property
+    def available(self) -> Bools:
+        """Whether items can be had: available and not removed, (P,)."""
+        return _fixed(self.rows["available"])
+
+    @cached_property
+    def created(self) -> Longs:
+        """When items were first seen, microseconds since 1970 UTC, (P,)."""
+        return self.rows["created"].to_numpy()
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """What conditions speak of, (P, ...): item_id, available, and the attributes by name."""
+        return self.rows.select("item_id", "available").hstack(join(self.rows))
+
+    def mask(self, condition: str) -> Bools:
+        """Whether a condition holds, (P,), read-only; not where it is unknown. Raises `ConditionError`."""
+        return self._mask(condition)
+
+    @cached_property
+    def _mask(self) -> Callable[[str], Bools]:
+        # Of the frame, not of self: a cycle of references would keep every old catalogue for a while.
+        most = max(1, min(MASKS, MASK_BYTES // max(1, len(self))))
+        return lru_cache(most)(partial(_masked, self.frame))
+
+    def values(self, attribute: str) -> Labels:
+        """Values of an attribute as codes. Raises `SettingError` for an attribute that no item has."""
+        return self._labels(attribute)
+
+    @cached_property
+    def _labels(self) -> Callable[[str], Labels]:
+        return lru_cache(MASKS)(partial(_labelled, self.frame))
+
+
+def _rows_of(changed: pl.DataFrame) -> pl.DataFrame:
+    available = pl.col("available") & ~pl.col("removed")
+    return decode(changed.select("item_no", "item_id", available, "created", "attributes"))
+
+
+def _merged(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+    """Return the old rows and the new ones, which take the place of those of their number; both ascend by number."""
+    number, fresh = old["item_no"].to_numpy(), new["item_no"].to_numpy()
+    begin = np.searchsorted(number, fresh)
+    end = np.searchsorted(number, fresh, side="right")
+    first = np.flatnonzero(np.concatenate([[True], begin[1:] != end[:-1]]))  # of each run of neighbours
+    if len(first) > MOST_RUNS:
+        both = pl.concat([old, new], how="diagonal", rechunk=True)
+        order = np.insert(np.arange(len(old)), begin, np.arange(len(old), len(both)))
+        return trim(both[order[~np.isin(order, begin[begin < end])]])
+    last = np.concatenate([first[1:], [len(new)]])
+    pieces, done = [], 0
+    for low, high in zip(first.tolist(), last.tolist(), strict=True):
+        pieces += [old[done : int(begin[low])], new[low:high]]
+        done = int(end[high - 1])
+    return trim(pl.concat([*pieces, old[done:]], how="diagonal", rechunk=True))
+
+
+def _masked(frame: pl.DataFrame, condition: str) -> Bools:
+    expr = compile_condition(condition, frame.schema)
+    # Beside a column, since an expression of literals alone gives one row.
+    return _fixed(frame.select("item_id", mask=expr.fill_null(False))["mask"])
+
+
+def _fixed(column: pl.Series) -> Bools:
+    mask = column.to_numpy().astype(np.bool_)
+    mask.setflags(write=False)
+    return mask
+
+
+def _labelled(frame: pl.DataFrame, attribute: str) -> Labels:
+    check(attribute in frame.columns, "attribute", attribute, f"known are {', '.join(frame.columns)}")
+    column = frame[attribute]
+    if isinstance(column.dtype, pl.List):
+        lists = column.list.unique(maintain_order=True)
+        count, each = lists.list.len().fill_null(0), lists.explode().drop_nulls()
+    else:
+        count, each = column.is_not_null(), column.drop_nulls()
+    names = each.unique(maintain_order=True)
+    code = each.replace_strict(names, np.arange(len(names)), return_dtype=pl.Int32).to_numpy()
+    return Labels(names, np.concatenate([np.zeros(1, np.int64), np.cumsum(count.to_numpy(), dtype=np.int64)]), code)

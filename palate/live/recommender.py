@@ -1,0 +1,309 @@
+"""From a person's past to the list shown: always an answer, each item labelled by where it comes from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+from zlib import crc32
+
+import numpy as np
+import polars as pl
+
+from palate.arrays import Bools, Floats, Ints, Longs
+from palate.data.histories import Histories
+from palate.data.ragged import Ragged
+from palate.errors import SettingError
+from palate.kernels.topk import select_top
+from palate.live import cursors
+from palate.live.asking import Answer, Asked, Place, Source
+from palate.live.caps import Counted
+from palate.live.snapshot import Snapshot
+
+SOMEBODY = pl.Series("user", [0])
+NOBODY = Ragged(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+NAMED = 2  # past items that a reason names
+SPEAKS = 0.05  # part of a score that a past item must have to be named
+CHUNK = 4096  # of an order, looked through at once
+
+# Best positions that are allowed, and their scores; fewer than asked for only when there are no more.
+Best: TypeAlias = Callable[[int], tuple[Longs, Floats]]
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of whoever asks: N events by position in the catalogue, oldest first.
+
+    position (N,), weight (N,) as the model takes them; stored: whether some are in the store.
+    """
+
+    position: Longs
+    weight: Floats
+    stored: bool
+
+    @cached_property
+    def disliked(self) -> Longs:
+        """Positions whose newest event has a weight below 0."""
+        last = dict(zip(self.position.tolist(), self.weight.tolist(), strict=True))
+        return np.array([position for position, weight in last.items() if weight < 0], np.int64)
+
+
+def answer(snapshot: Snapshot, asked: Asked, known: Known) -> Answer:
+    """Return the list. Raises `ConditionError`, `SettingError` or `DataError` for what cannot be asked."""
+    return _Listing(snapshot, asked, known).answer()
+
+
+class _Listing:
+    """One list in the making."""
+
+    def __init__(self, snapshot: Snapshot, asked: Asked, known: Known) -> None:
+        self.snapshot, self.asked, self.known = snapshot, asked, known
+        self.shown = cursors.read(asked.cursor)
+        self.allowed, self.rows_allowed = self._masks()
+        self.caps = [Counted(cap.most, snapshot.catalogue.values(cap.attribute)) for cap in asked.cap]
+        self.chosen: dict[int, tuple[float, Source]] = {}  # by position, in the order of the list
+
+    def answer(self) -> Answer:
+        asked = self.asked
+        pins = self._pins() if not self.shown else {}
+        for position in pins.values():
+            self._count(position)
+        self._use(list(pins.values()))
+        wanted = max(0, asked.k - len(pins))
+        fresh = self._fresh(int(asked.explore * asked.k), wanted)
+        self._use(fresh)
+        for source, best in self._sources():
+            self._take(source, best, wanted - len(fresh))
+        created = self.snapshot.catalogue.created
+        self.chosen |= {position: (float(created[position]) / 1e6, "newest") for position in fresh}
+        order: list[tuple[int, float, Source]] = [(p, score, source) for p, (score, source) in self.chosen.items()]
+        for place in sorted(pins):
+            order.insert(place - 1, (pins[place], 0.0, "pinned"))
+        return self._finished(order)
+
+    # What may be shown
+
+    def _masks(self) -> tuple[Bools, Bools]:
+        """Masks over positions (P,) and over rows of the model (I,), of this list's own."""
+        snapshot, asked = self.snapshot, self.asked
+        hidden = [snapshot.places[name] for name in (*asked.exclude, *asked.near) if name in snapshot.places]
+        hidden += self.known.disliked.tolist() if asked.keep_seen else self.known.position.tolist()
+        position = snapshot.catalogue.position_of
+        hidden += [int(position[number]) for number in self.shown if number < len(position) and position[number] >= 0]
+        gone = np.array(hidden, np.int64)
+        allowed, rows_allowed = snapshot.allowed(asked.filter).copy(), snapshot.rows_allowed(asked.filter).copy()
+        allowed[gone] = False
+        row = snapshot.row_of[gone]
+        rows_allowed[row[row >= 0]] = False
+        return allowed, rows_allowed
+
+    def _forbid(self, positions: Longs) -> None:
+        self.allowed[positions] = False
+        row = self.snapshot.row_of[positions]
+        self.rows_allowed[row[row >= 0]] = False
+
+    def _use(self, positions: list[int]) -> None:
+        """Take note of items that stand in the list: they and whatever a cap now rules out may not come again."""
+        self._forbid(np.array(positions, np.int64))
+        for cap in self.caps:
+            self._forbid(cap.full())
+
+    def _pins(self) -> dict[int, int]:
+        """Positions of pinned items by their place; those that cannot be had are left out."""
+        pins = {}
+        for pin in self.asked.pin:
+            position = self.snapshot.places.get(pin.item_id)
+            if position is None:
+                raise SettingError(f"pin: item {pin.item_id!r} is unknown")
+            if pin.position <= self.asked.k and self.snapshot.catalogue.available[position]:
+                pins[pin.position] = position
+        return pins
+
+    def _fresh(self, most: int, wanted: int) -> list[int]:
+        """Choose new items that no model knows, another choice for everybody, so that each is seen by some."""
+        unknown = self.snapshot.unknown if most else self.snapshot.unknown[:0]
+        unknown = unknown[self.allowed[unknown]][:CHUNK]
+        if not len(unknown):
+            return []
+        first = crc32((self.asked.user_id or "").encode()) % len(unknown)
+        return self._fitting(np.roll(unknown, -first), min(most, wanted))
+
+    def _fitting(self, positions: Longs, most: int) -> list[int]:
+        """First `most` of the positions that no cap forbids beside those before them; counts them."""
+        if not self.caps:
+            return positions[:most].tolist()  # type: ignore[no-any-return]
+        fitting: list[int] = []
+        for position in positions.tolist():
+            if len(fitting) < most and all(cap.has_room(position) for cap in self.caps):
+                fitting.append(position)
+                self._count(position)
+        return fitting
+
+    def _count(self, position: int) -> None:
+        for cap in self.caps:
+            cap.count(position)
+
+    # Where items come from
+
+    def _sources(self) -> Iterator[tuple[Source, Best]]:
+        """Yield the sources in their order, each asked only for what is still missing."""
+        if self.rows is not None and (self.rows.weight > 0).any():
+            yield ("personal" if self.known.stored else "session"), self._by_model
+        rows = [row for row in (self._row(name) for name in self.asked.near) if row >= 0]
+        if rows:
+            yield "similar", lambda most: self._by_likeness(rows, most)
+        yield "popular", self._by_popularity
+        yield "newest", self._by_age
+
+    @cached_property
+    def rows(self) -> Ragged | None:
+        """The past over the rows of the model, one row; None without a model."""
+        if self.snapshot.active is None:
+            return None
+        row = self.snapshot.row_of[self.known.position]
+        kept = row >= 0
+        if not kept.any():
+            return NOBODY
+        row, weight = row[kept], self.known.weight[kept]
+        return Ragged(np.array([0, len(row)]), row, weight)
+
+    def _row(self, name: str) -> int:
+        position = self.snapshot.places.get(name)
+        return -1 if position is None else int(self.snapshot.row_of[position])
+
+    def _take(self, source: Source, best: Best, wanted: int) -> None:
+        """Let a source fill the list, asking it again while caps turn items away; the first one always fits."""
+        while len(self.chosen) < wanted:
+            missing = wanted - len(self.chosen)
+            found, score = best(missing)
+            if not len(found):
+                return
+            values = dict(zip(found.tolist(), score.tolist(), strict=True))
+            fitting = self._fitting(found, missing)
+            self.chosen |= {position: (values[position], source) for position in fitting}
+            if len(self.chosen) < wanted:
+                self._use(fitting)
+
+    def _by_model(self, most: int) -> tuple[Longs, Floats]:
+        model = self.snapshot.active.model  # type: ignore[union-attr]
+        past = Histories(SOMEBODY, model.items, self.rows)  # type: ignore[arg-type]
+        most = min(most, len(model.items))
+        if self.boosts is None:
+            return self._positions(*model.top(past, most, self.rows_allowed, True))
+        return self._best_rows(model.scores(past)[0], most)
+
+    def _by_likeness(self, rows: Sequence[int], most: int) -> tuple[Longs, Floats]:
+        model = self.snapshot.active.model  # type: ignore[union-attr]
+        try:
+            likeness = sum((model.likeness(row) for row in rows), np.zeros(len(model.items), np.float32))
+        except SettingError:  # a model that has none
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        return self._best_rows(likeness / np.float32(len(rows)), min(most, len(model.items)))
+
+    def _best_rows(self, scores: Floats, most: int) -> tuple[Longs, Floats]:
+        if self.boosts is not None:
+            scores = _boosted(scores, self.boosts[np.maximum(self.snapshot.position_of, 0)])
+        return self._positions(*select_top(scores[None], self.rows_allowed, most))
+
+    def _positions(self, row: Ints, score: Floats) -> tuple[Longs, Floats]:
+        filled = row[0] >= 0
+        return self.snapshot.position_of[row[0, filled]].astype(np.int64), score[0, filled]
+
+    def _by_popularity(self, most: int) -> tuple[Longs, Floats]:
+        order, score = self.snapshot.by_popularity, self.snapshot.popularity
+        if self.boosts is not None:
+            score = _boosted(score, self.boosts)
+            order = order[np.argsort(-score[order], kind="stable")]
+        found = _first(order, self.allowed, most)
+        return found, score[found]
+
+    def _by_age(self, most: int) -> tuple[Longs, Floats]:
+        found = _first(self.snapshot.by_age, self.allowed, most)
+        return found, (self.snapshot.catalogue.created[found] / 1e6).astype(np.float32)
+
+    @cached_property
+    def boosts(self) -> Floats | None:
+        """Factor of each position's score, (P,); None for no boost."""
+        if not self.asked.boost:
+            return None
+        factor = np.ones(len(self.snapshot.catalogue), np.float32)
+        for boost in self.asked.boost:
+            factor[self.snapshot.catalogue.mask(boost.condition)] *= np.float32(boost.factor)
+        return factor
+
+    # The list
+
+    def _finished(self, order: list[tuple[int, float, Source]]) -> Answer:
+        snapshot = self.snapshot
+        because = self._because([position for position, _, source in order if source in ("personal", "session")])
+        places = []
+        for position, score, source in order:
+            past = because.get(position, ())
+            places.append(Place(snapshot.names[position], score, source, _reason(source, past, self.asked), past))
+        sources = dict(Counter(source for _, _, source in order))
+        numbers = snapshot.catalogue.numbers[[position for position, _, _ in order]].tolist() if order else []
+        full = len(order) == self.asked.k
+        return Answer(
+            tuple(places),
+            None if snapshot.active is None else snapshot.active.about,
+            cursors.write([*self.shown, *numbers]) if full else None,
+            None if order else self._why_empty(),
+            sources,
+        )
+
+    def _because(self, positions: list[int]) -> dict[int, tuple[str, ...]]:
+        """Ids of the past items that speak most for each, by position."""
+        if not positions or self.rows is None:
+            return {}
+        snapshot, rows = self.snapshot, self.rows
+        parts = snapshot.active.model.parts(rows, snapshot.row_of[positions])  # type: ignore[union-attr]
+        items, row = np.unique(rows.column, return_inverse=True)
+        whole = np.zeros((len(items), len(positions)), np.float32)
+        np.add.at(whole, row, np.maximum(parts, 0))
+        best = np.argsort(-whole, axis=0, kind="stable")[:NAMED]  # (2, J)
+        told = np.take_along_axis(whole, best, axis=0) > SPEAKS * np.maximum(whole.sum(axis=0), np.float32(1e-30))
+        past = snapshot.position_of[items[best]]  # (2, J)
+        return {
+            position: tuple(snapshot.names[p] for p in past[told[:, n], n].tolist())
+            for n, position in enumerate(positions)
+        }
+
+    def _why_empty(self) -> str:
+        if not len(self.snapshot.catalogue):
+            return "the store is empty"
+        if self.asked.filter and not self.snapshot.allowed(self.asked.filter).any():
+            return "no available item meets the filter"
+        if self.shown:
+            return "there are no more items"
+        return "every item there is was seen, excluded or is not available"
+
+
+def _boosted(scores: Floats, factor: Floats) -> Floats:
+    """Multiply scores above 0 and divide those below, so that a factor above 1 always lifts."""
+    lifted: Floats = np.where(scores > 0, scores * factor, scores / factor)
+    return lifted
+
+
+def _first(order: Longs, allowed: Bools, most: int) -> Longs:
+    """First `most` of the positions in this order that are allowed."""
+    found: list[Longs] = []
+    for low in range(0, len(order), CHUNK):
+        part = order[low : low + CHUNK]
+        found.append(part[allowed[part]])
+        if sum(map(len, found)) >= most:
+            break
+    return np.concatenate(found)[:most] if found else np.zeros(0, np.int64)
+
+
+def _reason(source: Source, because: tuple[str, ...], asked: Asked) -> str:
+    if source in ("personal", "session"):
+        return "because of your history" if not because else f"because of {' and '.join(because)}"
+    where = " within the filter" if asked.filter else ""
+    return {
+        "pinned": "pinned here",
+        "similar": "like what is on the page",
+        "popular": f"popular{where}",
+        "newest": f"new{where}",
+    }[source]

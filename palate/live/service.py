@@ -1,0 +1,111 @@
+"""The live recommender of one process: a store, the model in use, and answers that see every committed event."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from threading import Lock, Thread
+from typing import Any
+
+import numpy as np
+
+from palate.errors import PalateError, check
+from palate.kernels.topk import MOST
+from palate.live.asking import Answer, Asked, Step
+from palate.live.catalogue import LiveCatalogue
+from palate.live.recommender import Known, answer
+from palate.live.snapshot import Active, Snapshot
+from palate.live.weights import EVENT_WEIGHTS, Popularity, Weights
+from palate.store.events import Past, Store
+from palate.store.versions import Versions
+
+LOG = logging.getLogger("palate.live")
+EVENTS = 2000  # newest events of a person that count
+
+
+class Live:
+    """Answers from what is committed in the store at that moment; nothing of a person is kept in between."""
+
+    def __init__(
+        self, store: Store, versions: Versions | None = None, weights: Mapping[str, float] = EVENT_WEIGHTS
+    ) -> None:
+        self.store, self.versions = store, versions
+        self.weights = Weights(store, weights)
+        self._popularity = Popularity(store, self.weights)
+        self._lock = Lock()
+        self._loading: Thread | None = None
+        self._refused: int | None = None
+        self._snapshot = Snapshot.of(LiveCatalogue.load(store), None, self._popularity.now())
+        wanted = self._wanted()
+        if wanted is not None:
+            self._swap(wanted)
+
+    # Asking
+
+    def recommend(self, asked: Asked) -> Answer:
+        """Return the list for whoever asks. Raises `ConditionError`, `SettingError`, `DataError`, `StoreError`."""
+        past = None if asked.user_id is None else self.store.history(asked.user_id, EVENTS)
+        snapshot = self.snapshot()  # after the history, so that it knows the items of it
+        return answer(snapshot, asked, self._known(snapshot, past, asked.session))
+
+    def _known(self, snapshot: Snapshot, past: Past | None, session: tuple[Step, ...]) -> Known:
+        position, weight = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        if past is not None and len(past):
+            position = snapshot.catalogue.position_of[past.item].astype(np.int64)
+            weight = self.weights.of_past(past)
+        if session:
+            position = np.append(position, [snapshot.places.get(step.item_id, -1) for step in session])
+            weight = np.append(weight, np.array([self.weights.of_step(step) for step in session], np.float32))
+        kept = position >= 0
+        return Known(position[kept], weight[kept], stored=past is not None and len(past) > 0)
+
+    def knows(self, item_id: str) -> bool:
+        """Whether there is an item of this id."""
+        return item_id in self._snapshot.places
+
+    def told(self, ids: Sequence[str], attributes: Sequence[str]) -> list[dict[str, Any]]:
+        """Return these attributes of known items; raises `SettingError` for an attribute that no item has."""
+        snapshot = self._snapshot
+        frame = snapshot.catalogue.frame
+        for name in attributes:
+            check(name in frame.columns, "attributes", name, f"known are {', '.join(frame.columns)}")
+        return frame.select(attributes)[[snapshot.places[name] for name in ids]].to_dicts()
+
+    # What answers are made from
+
+    def snapshot(self) -> Snapshot:
+        """Return what there is now: changed items at once, another model as soon as it is loaded."""
+        wanted = self._wanted()
+        with self._lock:
+            old = self._snapshot
+            catalogue, popularity = old.catalogue.refreshed(self.store), self._popularity.now()
+            if catalogue is not old.catalogue or popularity is not old.popularity_of:
+                self._snapshot = Snapshot.of(catalogue, old.active, popularity, old)
+            if wanted not in (None, old.version, self._refused) and self._loading is None:
+                self._loading = Thread(target=self._swap, args=(wanted,), daemon=True)
+                self._loading.start()
+            return self._snapshot
+
+    def _wanted(self) -> int | None:
+        return None if self.versions is None else self.versions.active()
+
+    def _swap(self, version: int) -> None:
+        """Load another version aside, then put it in the place of the old one; a damaged one is refused."""
+        try:
+            active = Active.load(self.versions, version)  # type: ignore[arg-type]
+            _warm(Snapshot.of(self._snapshot.catalogue, active, self._popularity.now()))
+            with self._lock:
+                old = self._snapshot
+                self._snapshot = Snapshot.of(old.catalogue, active, old.popularity_of, old)
+        except PalateError as error:
+            self._refused = version
+            LOG.error("model version %d is refused, the one before stays: %s", version, error)
+        finally:
+            self._loading = None
+
+
+def _warm(snapshot: Snapshot) -> None:
+    """Compile and touch what an answer needs."""
+    known = np.flatnonzero(snapshot.row_of >= 0)[:2]
+    for k in (10, MOST + 1):
+        answer(snapshot, Asked(k=min(k, 1000)), Known(known, np.ones(len(known), np.float32), stored=True))

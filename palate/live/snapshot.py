@@ -1,0 +1,152 @@
+"""What answers are made from at one moment: the catalogue, the model in use, and what is popular."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from palate.arrays import Bools, Floats, Ints, Longs
+from palate.live.catalogue import LiveCatalogue
+from palate.models.base import Model
+from palate.models.saved import load
+from palate.store.versions import Versions
+
+MASKS = 64  # of a filter over the model's items, kept
+ALL = ""  # the filter that every item passes
+
+
+@dataclass(frozen=True, eq=False)
+class Active:
+    """The model in use: its version, and what answers tell of it.
+
+    trained  when, microseconds since 1970 UTC; rows: rows of the model's items by id as text
+    """
+
+    model: Model
+    version: int
+    about: Mapping[str, Any]
+    trained: int
+    rows: Mapping[str, int] = field(repr=False)
+
+    @classmethod
+    def load(cls, versions: Versions, number: int) -> Active:
+        """Load a version. Raises `BundleError`, `UnknownId`."""
+        version = versions.get(number)
+        model = load(versions.path(number))
+        created = datetime.fromtimestamp(version.created / 1_000_000, UTC).isoformat(timespec="seconds")
+        about = {"version": number, "recipe": type(model.recipe).__name__, "created": created}
+        rows = {name: row for row, name in enumerate(model.items.ids.cast(pl.String).to_list())}
+        return cls(model, number, about, version.created, rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Immutable but for what it works out once; a change of anything makes a new one.
+
+    places      positions of items by id
+    row_of      the model's rows by position, -1 for an item it does not know, (P,)
+    popularity_of  weight of all events by the store's number of the item; numbers past its end have none
+    """
+
+    catalogue: LiveCatalogue
+    active: Active | None
+    places: Mapping[str, int]
+    row_of: Ints
+    popularity_of: Floats = field(repr=False)
+
+    @classmethod
+    def of(
+        cls, catalogue: LiveCatalogue, active: Active | None, popularity: Floats, before: Snapshot | None = None
+    ) -> Snapshot:
+        """Put the parts together; what a snapshot `before` knows already is taken from it."""
+        places: dict[str, int] = {} if before is None else dict(before.places)
+        old = len(places)
+        if before is not None and len(catalogue) == old:
+            places = before.places  # type: ignore[assignment]
+        else:
+            new = catalogue.ids[old:].to_list()
+            places.update(zip(new, range(old, old + len(new)), strict=True))
+        if before is not None and before.active is active:
+            rows = _rows(active, catalogue.ids[old:].to_list())
+            row_of = np.concatenate([before.row_of, rows]) if len(rows) else before.row_of
+        else:
+            row_of = _rows(active, catalogue.ids.to_list())
+        return cls(catalogue, active, places, row_of, popularity)
+
+    @property
+    def version(self) -> int | None:
+        """Version of the model, None without one."""
+        return None if self.active is None else self.active.version
+
+    def allowed(self, condition: str | None) -> Bools:
+        """Items that can be had and meet the condition, (P,); do not change it. Raises `ConditionError`."""
+        return self._allowed(condition or ALL)
+
+    @cached_property
+    def _allowed(self) -> Callable[[str], Bools]:
+        available, catalogue = self.catalogue.available, self.catalogue
+        return lru_cache(MASKS)(
+            lambda condition: available if condition == ALL else available & catalogue.mask(condition)
+        )
+
+    def rows_allowed(self, condition: str | None) -> Bools:
+        """Return the same over the rows of the model, (I,)."""
+        return self._rows_allowed(condition or ALL)
+
+    @cached_property
+    def _rows_allowed(self) -> Callable[[str], Bools]:
+        position, allowed = self.position_of, self._allowed
+        return lru_cache(MASKS)(lambda condition: allowed(condition)[position] & (position >= 0))
+
+    @cached_property
+    def position_of(self) -> Ints:
+        """Positions of the model's items, (I,); -1 for one that the store does not have."""
+        count = 0 if self.active is None else len(self.active.model.items)
+        position = np.full(count, -1, np.int32)
+        known = np.flatnonzero(self.row_of >= 0)
+        position[self.row_of[known]] = known
+        return position
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Ids by position; the strings are those of `places`."""
+        return list(self.places)
+
+    @cached_property
+    def popularity(self) -> Floats:
+        """Weight of all events by position, (P,)."""
+        numbers = self.catalogue.numbers
+        missing = max(0, len(self.catalogue.position_of) - len(self.popularity_of))
+        return np.pad(self.popularity_of, (0, missing))[numbers]
+
+    @cached_property
+    def by_popularity(self) -> Longs:
+        """Positions of items with a weight above 0, the most popular first, ties by position."""
+        order = np.argsort(-self.popularity, kind="stable")
+        return order[: np.count_nonzero(self.popularity > 0)]
+
+    @cached_property
+    def by_age(self) -> Longs:
+        """Positions, the newest item first."""
+        return np.argsort(-self.catalogue.created, kind="stable")
+
+    @cached_property
+    def unknown(self) -> Longs:
+        """Positions of the items that came after the model was trained and that it does not know, newest first."""
+        if self.active is None:
+            return np.zeros(0, np.int64)
+        new = (self.row_of < 0) & (self.catalogue.created > self.active.trained)
+        return self.by_age[new[self.by_age]]
+
+
+def _rows(active: Active | None, ids: list[str]) -> Ints:
+    if active is None:
+        return np.full(len(ids), -1, np.int32)
+    rows = active.rows
+    return np.fromiter((rows.get(name, -1) for name in ids), np.int32, len(ids))

@@ -1,0 +1,1 @@
+"""HTTP: the live recommender as a service. Needs the extra `serve`."""

@@ -1,0 +1,90 @@
+"""The routes asked all the time, as plain Starlette: recommend, and events."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from typing import Any, TypeAlias
+
+import orjson
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from palate.live.asking import Answer
+from palate.serve.problems import Problem
+from palate.serve.service import Service
+from palate.serve.wire import MOST_EVENTS, EventIn, RecommendIn, RecommendQuery, SessionIn
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+LISTS = ("exclude", "near", "attributes")
+EVENTS = TypeAdapter(list[EventIn])
+NDJSON = ("application/x-ndjson", "application/jsonlines", "application/jsonl")
+
+
+def plain(handler: Handler) -> type[APIRoute]:
+    """Make a kind of route that FastAPI documents by the signature, and that `handler` answers without FastAPI."""
+
+    class Plain(APIRoute):
+        def get_route_handler(self) -> Any:
+            return handler
+
+    return Plain
+
+
+def json(body: object, status: int = 200) -> Response:
+    """Answer with JSON."""
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+class Hot:
+    """The handlers, over one service."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def recommend_get(self, request: Request) -> Response:
+        """Answer a list, asked for in the query."""
+        values: dict[str, Any] = {}
+        for name, value in request.query_params.multi_items():
+            if name in LISTS:
+                values.setdefault(name, []).extend(self._ids(value))
+            elif name in values:
+                raise Problem(422, f"{name}: is there twice")
+            else:
+                values[name] = value
+        asked = RecommendQuery.model_validate(values)
+        return self._answered(asked, await self.service.recommend(asked.asked()))
+
+    async def recommend_post(self, request: Request) -> Response:
+        """Answer a list, asked for in the body."""
+        asked = RecommendIn.model_validate_json(await request.body())
+        return self._answered(asked, await self.service.recommend(asked.asked()))
+
+    async def session(self, request: Request) -> Response:
+        """Answer a list from the history in the body."""
+        asked = SessionIn.model_validate_json(await request.body())
+        return self._answered(asked, await self.service.recommend(asked.asked(asked.steps())))
+
+    async def events(self, request: Request) -> Response:
+        """Store one event or many."""
+        body = (await request.body()).strip()
+        if request.headers.get("content-type", "").split(";")[0].strip() in NDJSON:
+            body = b"[%s]" % b",".join(line for line in body.splitlines() if line.strip())
+        many = EVENTS.validate_json(body) if body[:1] == b"[" else [EventIn.model_validate_json(body)]
+        if len(many) > MOST_EVENTS:
+            raise Problem(413, f"{len(many):,} events; one request may hold {MOST_EVENTS:,}")
+        appended = await self.service.append([each.event() for each in many])
+        return json({"accepted": appended.new, "repeated": appended.repeated})
+
+    def _ids(self, value: str) -> Sequence[str]:
+        """Ids between commas, unless the whole is an id of its own."""
+        return [value] if "," not in value or self.service.live.knows(value) else value.split(",")
+
+    def _answered(self, asked: RecommendQuery, answer: Answer) -> Response:
+        items: list[Any] = list(answer.items)
+        if asked.attributes:
+            told = self.service.live.told([place.item_id for place in items], asked.attributes)
+            items = [asdict(place) | {"attributes": each} for place, each in zip(items, told, strict=True)]
+        return json({"items": items, "model": answer.model, "cursor": answer.cursor, "reason": answer.reason})

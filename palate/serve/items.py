@@ -1,0 +1,88 @@
+"""Routes of the items of the catalogue."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import TypeAdapter
+
+from palate.errors import UnknownId
+from palate.serve.hot import NDJSON
+from palate.serve.problems import Problem
+from palate.serve.service import Service
+from palate.serve.wire import MOST_ITEMS, ItemBody, ItemIn, ItemOut, iso
+from palate.store.items import Item
+
+MANY = TypeAdapter(list[ItemIn])
+
+
+def told(item: Item) -> ItemOut:
+    """Return an item as it goes over the wire."""
+    return ItemOut(
+        item_id=item.item_id,
+        available=item.available,
+        attributes=dict(item.attributes),
+        created=iso(item.created),
+        updated=iso(item.updated),
+    )
+
+
+def stored(item: ItemIn) -> Item:
+    """Return an item as the store takes it; one that is put is available unless it says otherwise."""
+    return Item(item.item_id, item.told(), item.available is not False)
+
+
+def items_router(service: Service) -> APIRouter:
+    """Make the routes; what changes acts at once, in the next list."""
+    router, items = APIRouter(tags=["items"]), service.store.items
+
+    @router.get("/v1/items")
+    def page(limit: Annotated[int, Query(ge=1, le=10_000)] = 100, after: str = "") -> dict[str, Any]:
+        """Items by id; the next page comes `after` the last of this one."""
+        return {"items": [told(item) for item in items.page(limit, after)]}
+
+    @router.post("/v1/items", openapi_extra=_documented())
+    async def put_many(request: Request) -> dict[str, int]:
+        """Put many items, a list or lines of JSON (application/x-ndjson); each replaces what was told of it."""
+        body = (await request.body()).strip()
+        if request.headers.get("content-type", "").split(";")[0].strip() in NDJSON:
+            body = b"[%s]" % b",".join(line for line in body.splitlines() if line.strip())
+        many = MANY.validate_json(body) if body[:1] == b"[" else [ItemIn.model_validate_json(body)]
+        if len(many) > MOST_ITEMS:
+            raise Problem(413, f"{len(many):,} items; one request may hold {MOST_ITEMS:,}")
+        return {"stored": await run_in_threadpool(items.put, [stored(item) for item in many])}
+
+    @router.get("/v1/items/{item_id:path}")
+    def get(item_id: str) -> ItemOut:
+        """Return one item."""
+        found = items.get(item_id)
+        if found is None:
+            raise UnknownId(f"item {item_id!r} is unknown")
+        return told(found)
+
+    @router.put("/v1/items/{item_id:path}")
+    def put(item_id: str, body: ItemBody) -> ItemOut:
+        """Put one item: it is new, or this replaces what was told of it."""
+        items.put([stored(body.of(item_id))])
+        return get(item_id)
+
+    @router.patch("/v1/items/{item_id:path}")
+    def patch(item_id: str, body: ItemBody) -> ItemOut:
+        """Change some attributes; null takes one away."""
+        item = body.of(item_id)
+        return told(items.patch(item_id, item.told(), item.available))
+
+    @router.delete("/v1/items/{item_id:path}")
+    def remove(item_id: str) -> dict[str, int]:
+        """Take an item away: it is recommended no more, what people did with it stays."""
+        return {"removed": items.remove([item_id])}
+
+    return router
+
+
+def _documented() -> dict[str, Any]:
+    one = {"$ref": "#/components/schemas/ItemIn"}
+    many = {"anyOf": [one, {"type": "array", "items": one}]}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": many}}}}

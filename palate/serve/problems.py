@@ -1,0 +1,91 @@
+"""Errors over HTTP: problem details of RFC 9457, with the place and the rule, and never a stack trace."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from palate.errors import BundleError, ConditionError, DataError, PalateError, SettingError, StoreError, UnknownId
+
+LOG = logging.getLogger("palate.serve")
+MEDIA = "application/problem+json"
+STATUS: dict[type[PalateError], int] = {
+    ConditionError: 400,
+    DataError: 422,
+    SettingError: 422,
+    UnknownId: 404,
+    BundleError: 409,
+    StoreError: 503,
+}
+
+
+class Problem(Exception):
+    """An error with its status, and more members where they help."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None, **more: Any) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers, self.more = status, detail, headers, more
+
+
+def response(status: int, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """Make the answer that tells of an error."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    return Response(orjson.dumps(body), status, headers, MEDIA)
+
+
+async def answered(_: Request, error: Exception) -> Response:
+    """Turn any error into an answer; the handler of every application here."""
+    if isinstance(error, Problem):
+        return response(error.status, error.detail, error.headers, **error.more)
+    if isinstance(error, ConditionError):
+        return response(400, str(error), position=error.position, condition=error.condition[:200])
+    if isinstance(error, (RequestValidationError, ValidationError)):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        return response(error.status_code, error.detail, dict(error.headers or {}))
+    for kind, status in STATUS.items():
+        if isinstance(error, kind):
+            if status == 503:
+                LOG.error("%s", error)
+            return response(status, str(error), {"Retry-After": "1"} if status == 503 else None)
+    LOG.error("unexpected error", exc_info=error)
+    return response(500, "an unexpected error; the log of the server tells more")
+
+
+HANDLED: tuple[type[Exception], ...] = (
+    Problem,
+    PalateError,
+    RequestValidationError,
+    ValidationError,
+    HTTPException,
+    Exception,
+)
+
+
+def _invalid(error: RequestValidationError | ValidationError) -> Response:
+    found = error.errors()
+    if any(fault["type"] == "json_invalid" for fault in found):
+        return response(400, f"the body is not JSON: {found[0].get('ctx', {}).get('error', found[0]['msg'])}")
+    faults = [{"place": _place(fault["loc"]), "rule": fault["msg"], "value": _shown(fault)} for fault in found[:20]]
+    first = faults[0]
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    detail = f"{first['place']}: {first['value']}: {first['rule']}{more}"
+    return response(422, detail, errors=faults)
+
+
+def _place(location: Any) -> str:
+    return ".".join(str(part) for part in location) or "body"
+
+
+def _shown(fault: Any) -> str:
+    text = repr(fault.get("input"))
+    text = text if len(text) <= 80 else f"{text[:80]}..."
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,252 @@
+"""The bodies of requests and answers: what they hold, checked by pydantic, documented in the OpenAPI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from palate.live.asking import MOST_NAMED, MOST_PLACES, MOST_RULES, SOURCES, Asked, Boost, Cap, Pin, Step
+from palate.store.events import Event
+from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS, now
+
+MOST_EVENTS = 10_000  # of one request
+MOST_ITEMS = 10_000
+
+
+def _as_id(value: object) -> object:
+    """Make whole numbers text: an id is text on the wire."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _as_moment(value: object) -> object:
+    """Microseconds since 1970 UTC of ISO 8601 text, or of seconds, milliseconds or microseconds by their size."""
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("must be ISO 8601, or a number of seconds, ms or us since 1970") from None
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e18:
+        raise ValueError("must be ISO 8601, or a number of seconds, ms or us since 1970")
+    size = abs(value)
+    return int(value * (1_000_000 if size < 1e11 else 1_000 if size < 1e14 else 1))
+
+
+Text: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MOST_CHARACTERS)]
+WireId: TypeAlias = Annotated[Text, BeforeValidator(_as_id, json_schema_input_type=str | int)]
+Moment: TypeAlias = Annotated[
+    int, BeforeValidator(_as_moment, json_schema_input_type=int | float | str), Field(ge=EARLIEST, le=LATEST)
+]
+Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False, ge=-3e38, le=3e38)]
+
+
+class Body(BaseModel):
+    """A body that knows its fields: a misspelt one is an error, not silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EventIn(Body):
+    """Something a person did."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"user_id": "anna", "item_id": "260", "event_type": "like", "event_id": "e-1f3a"}]
+        }
+    )
+
+    user_id: WireId
+    item_id: WireId
+    event_type: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(
+        description="Its weight is the service's: like, view, purchase, dislike, ..."
+    )
+    timestamp: Moment | None = Field(None, description="ISO 8601, or seconds, ms or us since 1970; now if left out.")
+    weight: Finite | None = Field(None, description="Multiplies the weight of the type.")
+    event_id: Text | None = Field(None, description="Sent again with the same id, an event counts once.")
+
+    def event(self) -> Event:
+        """Return what the store takes."""
+        time = now() if self.timestamp is None else self.timestamp
+        return Event(self.user_id, self.item_id, self.event_type, time, self.weight, self.event_id)
+
+
+class Accepted(Body):
+    """Events are on the disk."""
+
+    accepted: int = Field(description="Events that were new.")
+    repeated: int = Field(description="Events whose event_id was there before.")
+
+
+class StepIn(Body):
+    """An event of a session."""
+
+    item_id: WireId
+    event_type: str | None = None
+    weight: Finite | None = None
+
+
+class BoostIn(Body):
+    """Items that meet a condition score so many times as high."""
+
+    condition: str = Field(max_length=4000)
+    factor: float = Field(gt=0, le=1e6)
+
+
+class PinIn(Body):
+    """An item at a place of the first page, counted from 1."""
+
+    item_id: WireId
+    position: int = Field(ge=1, le=MOST_PLACES)
+
+
+class CapIn(Body):
+    """At most so many items with the same value of an attribute."""
+
+    attribute: str
+    most: int = Field(ge=1)
+
+
+class RecommendQuery(Body):
+    """Who asks for how many items, and what must hold of them."""
+
+    user_id: WireId | None = Field(None, description="Anybody, known or not.")
+    k: int = Field(10, ge=1, le=MOST_PLACES, description="Length of the list.")
+    filter: str | None = Field(None, max_length=4000, description="An SQL condition on the attributes of items.")
+    exclude: list[WireId] = Field([], max_length=MOST_NAMED, description="Items never shown.")
+    near: list[WireId] = Field([], max_length=100, description="Items on the page, for somebody nobody knows.")
+    keep_seen: bool = Field(False, description="Show items of the history too.")
+    explore: float = Field(0.1, ge=0, le=1, description="Share of places for new items that no model knows.")
+    cursor: str | None = Field(None, max_length=20_000, description="Of the answer before: the next page.")
+    attributes: list[str] = Field([], max_length=100, description="Attributes told of each item.")
+
+    def asked(self, session: Sequence[StepIn] = ()) -> Asked:
+        """Return what the recommender takes."""
+        return Asked(
+            user_id=self.user_id,
+            k=self.k,
+            session=tuple(Step(step.item_id, step.event_type, step.weight) for step in session),
+            near=tuple(self.near),
+            filter=self.filter,
+            exclude=tuple(self.exclude),
+            keep_seen=self.keep_seen,
+            explore=self.explore,
+            cursor=self.cursor,
+        )
+
+
+class RecommendIn(RecommendQuery):
+    """The same with rules for the list."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"user_id": "5", "k": 5, "filter": "price < 20 AND category = 'sci-fi' AND NOT adult"}]
+        }
+    )
+
+    boost: list[BoostIn] = Field([], max_length=MOST_RULES)
+    pin: list[PinIn] = Field([], max_length=MOST_RULES)
+    cap: list[CapIn] = Field([], max_length=MOST_RULES)
+
+    def asked(self, session: Sequence[StepIn] = ()) -> Asked:
+        """Return what the recommender takes."""
+        return replace(
+            super().asked(session),
+            boost=tuple(Boost(each.condition, each.factor) for each in self.boost),
+            pin=tuple(Pin(each.item_id, each.position) for each in self.pin),
+            cap=tuple(Cap(each.attribute, each.most) for each in self.cap),
+        )
+
+
+class SessionIn(RecommendIn):
+    """The same with a history in the body, oldest first: ids, or events; nothing of it is stored."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"history": ["1", "260"], "k": 5}]})
+
+    history: list[StepIn | WireId] = Field(max_length=MOST_NAMED)
+
+    def steps(self) -> list[StepIn]:
+        """Return the history as events."""
+        return [each if isinstance(each, StepIn) else StepIn(item_id=each) for each in self.history]
+
+
+class Recommended(BaseModel):
+    """An item of a list."""
+
+    item_id: str
+    score: float
+    source: Literal[SOURCES]  # type: ignore[valid-type]
+    reason: str
+    because: list[str] = Field(description="Past items that speak most for it.")
+    attributes: dict[str, Any] | None = None
+
+
+class ModelTold(BaseModel):
+    """The model that answered."""
+
+    version: int
+    recipe: str | None = None
+    created: str | None = None
+
+
+class Recommendations(BaseModel):
+    """A list, best first."""
+
+    items: list[Recommended]
+    model: ModelTold | None = None
+    cursor: str | None = Field(None, description="Asks for the next page; null when there is none.")
+    reason: str | None = Field(None, description="Why the list is empty.")
+
+
+class ItemIn(BaseModel):
+    """An item: attributes under `attributes`, or beside the others by their own names."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [{"item_id": "260", "title": "Star Wars", "categories": ["Sci-Fi"], "price": 9.5}]
+        },
+    )
+
+    item_id: WireId
+    available: bool | None = Field(None, description="False hides it at once; null leaves it as it is.")
+    attributes: dict[str, Any] = {}
+
+    def told(self) -> dict[str, Any]:
+        """Return all attributes."""
+        return {**(self.model_extra or {}), **self.attributes}
+
+
+class ItemBody(BaseModel):
+    """What is told of the item that the address names."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={"examples": [{"title": "Star Wars", "categories": ["Sci-Fi"], "price": 9.5}]},
+    )
+
+    available: bool | None = None
+    attributes: dict[str, Any] = {}
+
+    def of(self, item_id: str) -> ItemIn:
+        """Return the item with its id."""
+        more = {name: value for name, value in (self.model_extra or {}).items() if name != "item_id"}
+        return ItemIn(item_id=item_id, available=self.available, attributes={**more, **self.attributes})
+
+
+class ItemOut(BaseModel):
+    """An item as it is stored."""
+
+    item_id: str
+    available: bool
+    attributes: dict[str, Any]
+    created: str
+    updated: str
+
+
+def iso(moment: int) -> str:
+    """ISO 8601 of microseconds since 1970 UTC."""
+    return datetime.fromtimestamp(moment / 1_000_000, UTC).isoformat().replace("+00:00", "Z")

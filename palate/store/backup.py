@@ -1,0 +1,251 @@
+"""A store's copy in a file or folder, and back; and whether a store is sound."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from palate.data.values import EPOCH, MICROSECOND
+from palate.errors import SettingError, StoreError
+from palate.store.database import Database
+from palate.store.dialects import SQLite
+from palate.store.events import Counts, Store
+from palate.store.schema import MIGRATIONS, event_types, events, items, metadata, sa, users, version_of
+from palate.store.transfer import Watch, event_parts, text_column, write_frames
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+FILES = (".db", ".sqlite")  # endings of a backup that is an SQLite file
+ROWS = 50_000  # of other tables read at once
+KINDS: dict[type[sa.types.TypeEngine[Any]], pl.DataType] = {
+    sa.Integer: pl.Int64(),
+    sa.BigInteger: pl.Int64(),
+    sa.Boolean: pl.Boolean(),
+    sa.Double: pl.Float64(),
+    sa.Text: pl.String(),
+}
+NUMBERS = ("seq", "user_no", "item_no", "type_no", "time")
+
+Frames: TypeAlias = Callable[[sa.Table], Iterable[pl.DataFrame]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check` found: the version of the schema, how much there is, and faults, one line each."""
+
+    schema: int
+    counts: Counts
+    faults: tuple[str, ...]
+
+
+def backup(store: Store, out: str | Path, *, watch: Watch | None = None) -> None:
+    """Copy a store as it is at one moment, while others go on writing.
+
+    A path that ends with .db or .sqlite becomes an SQLite file, which only a store in SQLite can give. Any other
+    becomes a folder of Parquet files, their checksums in a manifest, of which a store in either database can be made.
+    Both are written aside, flushed and renamed. The bundles of models are not copied.
+    Raises `StoreError` for a target that is there, or that cannot be written.
+    """
+    target = Path(out)
+    if target.exists():
+        raise StoreError(f"{target}: exists; a backup never replaces anything")
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        if target.suffix in FILES:
+            _copy_file(store, aside)
+        else:
+            aside.mkdir(parents=True)
+            _write_folder(store, aside, watch)
+        _flush(aside)
+        aside.rename(target)
+        _flush(target.parent)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"{target}: cannot be written: {error}") from error
+    finally:
+        if aside.is_dir():
+            shutil.rmtree(aside)
+        aside.unlink(missing_ok=True)
+
+
+def _copy_file(store: Store, target: Path) -> None:
+    if not isinstance(store.database, SQLite):
+        raise SettingError(f"{target}: only a store in SQLite is backed up to an SQLite file; name a folder")
+    with closing(sqlite3.connect(store.database.file)) as source, closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")  # one file, with no log beside it
+
+
+def _write_folder(store: Store, folder: Path, watch: Watch | None) -> None:
+    files: dict[str, dict[str, Any]] = {}
+    with store.database.reading() as connection:
+        schema = version_of(connection)
+        for table in metadata.sorted_tables:
+            path = folder / f"{table.name}.parquet"
+            rows = write_frames(_frames(store.database, connection, table, watch), _schema(table), path)
+            files[path.name] = {"rows": rows, "bytes": path.stat().st_size, "sha256": _sha256(path)}
+    body = {
+        "format": FORMAT,
+        "palate": version("palate"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "schema": schema,
+        "files": files,
+    }
+    (folder / MANIFEST).write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
+    _flush(folder / MANIFEST)
+
+
+def _schema(table: sa.Table) -> pl.Schema:
+    return pl.Schema({column.name: KINDS[type(column.type)] for column in table.columns})
+
+
+def _frames(
+    database: Database, connection: sa.Connection, table: sa.Table, watch: Watch | None = None
+) -> Iterator[pl.DataFrame]:
+    """Rows of a table, part by part."""
+    if table is events:
+        for columns in event_parts(database, connection, NUMBERS, watch):
+            weight = pl.Series(columns.pop("weight")).fill_nan(None)
+            ids = text_column(columns.pop("event_id"), len(weight))
+            yield pl.DataFrame({**columns, "weight": weight, "event_id": ids})
+        return
+    rows = connection.execution_options(yield_per=ROWS).execute(sa.select(table).order_by(*table.primary_key))
+    for part in rows.partitions():
+        yield pl.DataFrame([tuple(row) for row in part], _schema(table), orient="row")
+
+
+def restore(source: str | Path, url: str | Path, *, watch: Watch | None = None) -> Store:
+    """Make a store of a backup, in the same kind of database or another; returns it, open.
+
+    Raises `StoreError` for a backup that is damaged or from a newer version, before anything is written, and for a
+    store that already holds something. A restore that is interrupted leaves an empty store.
+    """
+    path = Path(source)
+    store = Store.open(url)
+    try:
+        if path.is_dir():
+            manifest = _verified(path)
+            _fill(store, lambda table: _read(path, table, manifest), watch)
+        else:
+            with _opened(path) as original, original.database.reading() as connection:
+                _fill(store, lambda table: _frames(original.database, connection, table), watch)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _opened(path: Path) -> Store:
+    if not path.is_file():
+        raise StoreError(f"{path}: no such file or folder")
+    return Store.open(path)
+
+
+def _fill(store: Store, frames: Frames, watch: Watch | None) -> None:
+    """Insert the rows of all tables in one transaction."""
+    with store.database.writing() as connection:
+        for table in (users, items, events):
+            if connection.execute(sa.select(table).limit(1)).first() is not None:
+                raise StoreError(
+                    f"{store.database.place}: has {table.name} already; a backup is restored to a new store"
+                )
+        cursor = connection.connection.cursor()
+        done = 0
+        for table in metadata.sorted_tables:
+            connection.execute(sa.delete(table))
+            for frame in frames(table):
+                store.database.insert_frame(cursor, table, frame)
+                done += len(frame)
+                if watch is not None:
+                    watch(done, done)
+        for table in (users, items, event_types, events):
+            store.database.number_on(connection, table)
+
+
+def _verified(folder: Path) -> Mapping[str, Any]:
+    """Return the files that the manifest of a backup names, each of them checked."""
+    try:
+        body = json.loads((folder / MANIFEST).read_bytes())
+        if body["format"] > FORMAT or body["schema"] > len(MIGRATIONS) + 1:
+            raise StoreError(f"{folder}: written by palate {body['palate']}, a newer version than this: upgrade it")
+        files: dict[str, Any] = body["files"]
+        for name, facts in files.items():
+            if _sha256(folder / name) != facts["sha256"]:
+                raise StoreError(
+                    f"{folder / name}: its sha256 is not the one that the manifest states: it was changed"
+                )
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise StoreError(f"{folder}: is no backup, or is damaged: {error!r}") from error
+    return files
+
+
+def _read(folder: Path, table: sa.Table, files: Mapping[str, Any]) -> Iterator[pl.DataFrame]:
+    name = f"{table.name}.parquet"
+    if name in files:
+        yield from pl.scan_parquet(folder / name, glob=False).collect_batches()
+
+
+def check(store: Store) -> Report:
+    """Look for what is broken in a store: its pages and indexes (SQLite), and rows that point to nothing."""
+    with store.database.reading() as connection:
+        faults = store.database.damage(connection)
+        schema = version_of(connection)
+        for number, table in ((events.c.user_no, users), (events.c.item_no, items), (events.c.type_no, event_types)):
+            asked = sa.select(sa.func.count()).where(number.not_in(sa.select(table.c[number.name])))
+            lost = connection.scalar(asked.select_from(events))
+            if lost:
+                faults.append(f"{lost:,} events have a {number.name} that is not in {table.name}")
+        for item_id, attributes in connection.execute(sa.select(items.c.item_id, items.c.attributes)):
+            if not _is_object(attributes):
+                faults.append(f"item {item_id!r}: its attributes are no JSON object: {attributes[:80]!r}")
+    return Report(schema, store.counts(), tuple(faults))
+
+
+def facts(store: Store) -> dict[str, Any]:
+    """Tell what is in a store: where, how much, since when."""
+    with store.database.reading() as connection:
+        schema = version_of(connection)
+        first, last = connection.execute(sa.select(sa.func.min(events.c.time), sa.func.max(events.c.time))).one()
+        kinds = sa.select(event_types.c.name).order_by(event_types.c.type_no)
+        names = list(connection.scalars(kinds))
+    times = {"first": first, "last": last}
+    return {
+        "store": store.database.place,
+        "schema": schema,
+        **store.counts()._asdict(),
+        **{name: None if time is None else str(EPOCH + time * MICROSECOND) for name, time in times.items()},
+        "event_types": ", ".join(names),
+        "bytes": store.database.size(),
+    }
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,186 @@
+"""A store's database: connections, transactions, and what SQLite and PostgreSQL do differently."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import polars as pl
+
+from palate.arrays import Doubles, Longs
+from palate.errors import MissingExtra, StoreError
+from palate.store.schema import migrate, sa
+
+
+class Database(ABC):
+    """Connections to one database; threads may share it.
+
+    There is one write transaction at a time, over all processes: so numbers and `seq` grow in the order in which
+    they become visible, and what was not found may be inserted without looking again.
+    """
+
+    in_process: bool  # reads take microseconds
+    in_order: bool  # rows come in the order of the table's key though nobody asks for it
+
+    def __init__(self, url: sa.URL, **settings: Any) -> None:
+        self.place = url.render_as_string(hide_password=True)
+        try:
+            self.engine = sa.create_engine(url, max_overflow=-1, **settings)
+        except ModuleNotFoundError as error:
+            raise MissingExtra(str(error.name), "serve") from None
+        self.fault: type[Exception] = self.engine.dialect.loaded_dbapi.Error
+        self._idle: list[Any] = []
+        sa.event.listen(self.engine, "connect", lambda connection, _: self.prepare(connection))
+
+    @abstractmethod
+    def prepare(self, connection: Any) -> None:
+        """Make a new connection of the driver ready."""
+
+    @abstractmethod
+    def pin(self, connection: Any) -> Any:
+        """Return a cursor of a driver's connection whose every statement is a transaction of its own."""
+
+    @abstractmethod
+    def writing(self) -> Any:
+        """Open a write transaction, as a context that gives its connection; an error undoes it."""
+
+    @abstractmethod
+    def reading(self) -> Any:
+        """Open a transaction whose every statement sees the same moment."""
+
+    @abstractmethod
+    def rows(self, name: str, kind: sa.types.TypeEngine[Any]) -> sa.Select[Any]:
+        """Select the values of the parameter `name`, which `listed` made, a row each."""
+
+    @abstractmethod
+    def listed(self, values: Sequence[Any]) -> Any:
+        """Make a parameter of many values."""
+
+    @abstractmethod
+    def packed(self, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """Gather columns of whole numbers over all rows in one value.
+
+        A driver needs about a microsecond to hand over a row, so many rows are handed over as one.
+        """
+
+    @abstractmethod
+    def unpacked(self, value: Any, columns: int) -> Longs:
+        """Return the numbers of a packed value, (columns, N)."""
+
+    @abstractmethod
+    def packed_weights(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """Gather a column of numbers that may be missing; None if all are."""
+
+    @abstractmethod
+    def unpacked_weights(self, value: Any, n: int) -> Doubles:
+        """Return the numbers of a packed value, (n,), nan where there is none."""
+
+    @abstractmethod
+    def packed_texts(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """Gather a column of texts that may be missing as a JSON list; None if all are."""
+
+    @abstractmethod
+    def insert_frame(self, cursor: Any, table: sa.Table, frame: pl.DataFrame) -> None:
+        """Insert many rows, the columns of the frame named as the table's."""
+
+    @abstractmethod
+    def number_on(self, connection: sa.Connection, table: sa.Table) -> None:
+        """Have the next number of a table follow those that were inserted with their numbers."""
+
+    @abstractmethod
+    def damage(self, connection: sa.Connection) -> list[str]:
+        """Ask the database itself what is broken in its files, one line each."""
+
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes on disk."""
+
+    @abstractmethod
+    def insert(self, cursor: Any, table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Insert rows through a cursor of the driver."""
+
+    def text(self, statement: sa.Executable) -> tuple[str, dict[str, Any]]:
+        """Return the SQL of a statement for the driver itself, and the parameters it brings along."""
+        compiled = statement.compile(dialect=self.engine.dialect)  # type: ignore[attr-defined]
+        return str(compiled), {name: value for name, value in compiled.params.items() if value is not None}
+
+    def query(self, statement: sa.Executable) -> Query:
+        """Prepare a question that is asked often."""
+        return Query(self, *self.text(statement))
+
+    def cursor(self) -> Any:
+        """Take a cursor of the driver, in autocommit mode, for `give_back`."""
+        if self._idle:
+            return self._idle.pop()
+        with self.explained():
+            pinned = self.engine.raw_connection()
+            connection: Any = pinned.driver_connection
+            pinned.detach()
+            return self.pin(connection)
+
+    def give_back(self, cursor: Any) -> None:
+        """Keep a cursor for the next one who needs it."""
+        self._idle.append(cursor)
+
+    def lost(self, error: Exception) -> bool:
+        """Whether an error means that the connection is gone, and a new one may work."""
+        original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        return self.engine.dialect.is_disconnect(original, None, None)  # type: ignore[arg-type]
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what the driver raises into a `StoreError` with the place."""
+        try:
+            yield
+        except (sa.exc.SQLAlchemyError, self.fault) as error:
+            raise self.explain(error) from error
+
+    def explain(self, error: Exception) -> StoreError:
+        """Say where it happened, and what the driver said."""
+        original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        return StoreError(f"{self.place}: {str(original).strip().splitlines()[0]}")
+
+    def migrate(self) -> None:
+        """Make the tables or bring them up to date; raises `StoreError` for those of a newer version."""
+        with self.writing() as connection:
+            try:
+                migrate(connection)
+            except StoreError as error:
+                raise StoreError(f"{self.place}: {error}") from None
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        while self._idle:
+            self._idle.pop().connection.close()
+        self.engine.dispose()
+
+
+class Query:
+    """One statement, asked through the driver: SQLAlchemy's own way takes several times as long as SQLite itself.
+
+    The SQL is compiled once, and connections are taken from a stack, so each keeps its prepared statements.
+    """
+
+    def __init__(self, database: Database, text: str, brought: dict[str, Any]) -> None:
+        self._database = database
+        self._text = text
+        self._brought = brought
+
+    def __call__(self, **values: Any) -> list[tuple[Any, ...]]:
+        """Return all rows; a connection that was lost since the last question is replaced once."""
+        given = self._brought | values
+        database = self._database
+        cursor = database.cursor()
+        try:
+            rows: list[tuple[Any, ...]] = cursor.execute(self._text, given).fetchall()
+        except database.fault as error:
+            cursor.connection.close()
+            if not database.lost(error):
+                raise database.explain(error) from error
+            cursor = database.cursor()
+            with database.explained():
+                rows = cursor.execute(self._text, given).fetchall()
+        database.give_back(cursor)
+        return rows

@@ -1,0 +1,242 @@
+"""SQLite and PostgreSQL: what a store needs from each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from palate.arrays import Doubles, Longs
+from palate.errors import StoreError
+from palate.kernels.decimals import read_decimals
+from palate.store.database import Database
+from palate.store.schema import metadata, sa
+
+WAIT = 60.0  # seconds for another process to end its transaction
+LOCK = 0x70616C617465  # of PostgreSQL's advisory locks, the one that writers of a store hold
+KNOWN = "give the path of an SQLite file, sqlite:///PATH, or postgresql://USER@HOST/NAME"
+
+
+class SQLite(Database):
+    """A file, shared by any number of threads and processes of one machine."""
+
+    in_process = True
+    in_order = True  # a range of the key is a walk along the tree; to ask for its order would cost a fifth
+
+    def __init__(self, url: sa.URL) -> None:
+        arguments = {"timeout": WAIT, "check_same_thread": False, "isolation_level": None}
+        super().__init__(url, paramstyle="named", connect_args=arguments)
+        self.file = Path(str(url.database))
+        sa.event.listen(self.engine, "begin", _begin)
+
+    def prepare(self, connection: Any) -> None:
+        """Readers beside one writer (WAL); a commit is on the disk (FULL); what is deleted is overwritten."""
+        connection.executescript(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA fullfsync=ON; PRAGMA secure_delete=ON;"
+            "PRAGMA cache_size=-32768"
+        )
+
+    def pin(self, connection: Any) -> Any:
+        """Return a cursor; it is so from the start."""
+        return connection.cursor()
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Begin with the lock, so that two writers never wait for each other."""
+        with self.explained(), self.engine.connect() as connection:
+            connection.execution_options(begin="BEGIN IMMEDIATE")
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Begin; in WAL a transaction reads the snapshot of its first statement."""
+        with self.explained(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def rows(self, name: str, kind: sa.types.TypeEngine[Any]) -> sa.Select[Any]:
+        """From a JSON list."""
+        return sa.select(sa.func.json_each(sa.bindparam(name)).table_valued(sa.column("value", kind)).c.value)
+
+    def listed(self, values: Sequence[Any]) -> Any:
+        """As JSON."""
+        return json.dumps(values)
+
+    def packed(self, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """As JSON lists, one behind the other."""
+        return reduce(_joined, map(_json_list, columns))
+
+    def unpacked(self, value: Any, columns: int) -> Longs:
+        """Read the JSON."""
+        return read_decimals(np.frombuffer(value.encode(), np.uint8)).reshape(columns, -1)
+
+    def packed_weights(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """As a JSON list."""
+        return sa.case((sa.func.count(column) > sa.literal_column("0"), _json_list(column)))
+
+    def unpacked_weights(self, value: Any, n: int) -> Doubles:
+        """Read the JSON."""
+        return np.full(n, np.nan) if value is None else np.array(json.loads(value), np.float64)
+
+    def insert(self, cursor: Any, table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """One statement, run for each row."""
+        marks = ", ".join("?" * len(columns))
+        cursor.executemany(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})", rows)
+
+    def packed_texts(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """By SQLite's own JSON."""
+        return sa.case((sa.func.count(column) > sa.literal_column("0"), _json_list(column)))
+
+    def insert_frame(self, cursor: Any, table: sa.Table, frame: pl.DataFrame) -> None:
+        """Row by row."""
+        self.insert(cursor, table, frame.columns, zip(*(column.to_list() for column in frame), strict=True))
+
+    def number_on(self, connection: sa.Connection, table: sa.Table) -> None:
+        """SQLite does."""
+
+    def damage(self, connection: sa.Connection) -> list[str]:
+        """Pages, order and indexes."""
+        found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        return [str(line) for line in found if line != "ok"]
+
+    def size(self) -> int:
+        """File and write-ahead log."""
+        parts = (Path(f"{self.file}{ending}") for ending in ("", "-wal"))
+        return sum(part.stat().st_size for part in parts if part.exists())
+
+
+class PostgreSQL(Database):
+    """A server, shared by any number of machines."""
+
+    in_process = False
+    in_order = False
+
+    def __init__(self, url: sa.URL) -> None:
+        super().__init__(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+
+    def prepare(self, connection: Any) -> None:
+        """Have a commit mean that it is on the disk, whatever the server's default."""
+        connection.autocommit = True
+        if connection.execute("SHOW synchronous_commit").fetchone()[0] == "off":
+            connection.execute("SET synchronous_commit TO on")
+        connection.autocommit = False
+
+    def pin(self, connection: Any) -> Any:
+        """In autocommit mode."""
+        connection.autocommit = True
+        return connection.cursor(binary=True)
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Begin with the lock of writers."""
+        with self.explained(), self.engine.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Begin a repeatable read, which sees the snapshot of its first statement."""
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self.explained(), self.engine.connect() as connection:
+            connection.execution_options(**options)
+            with connection.begin():
+                yield connection
+
+    def rows(self, name: str, kind: sa.types.TypeEngine[Any]) -> sa.Select[Any]:
+        """From an array."""
+        return sa.select(sa.func.unnest(sa.bindparam(name, type_=sa.ARRAY(kind))))
+
+    def listed(self, values: Sequence[Any]) -> Any:
+        """As it is."""
+        return list(values)
+
+    def packed(self, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """As big-endian bytes, one column behind the other."""
+        return reduce(_joined, (_bytes(sa.func.int8send(sa.cast(column, sa.BigInteger))) for column in columns))
+
+    def unpacked(self, value: Any, columns: int) -> Longs:
+        """Turn the bytes around; no rows give no bytes at all."""
+        return np.frombuffer(value or b"", ">i8").astype(np.int64).reshape(columns, -1)
+
+    def packed_weights(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """As big-endian bytes, nan where there is none."""
+        nan = sa.cast(sa.literal_column("'NaN'"), sa.Double)
+        given = sa.func.count(column) > sa.literal_column("0")
+        return sa.case((given, _bytes(sa.func.float8send(sa.func.coalesce(column, nan)))))
+
+    def unpacked_weights(self, value: Any, n: int) -> Doubles:
+        """Turn the bytes around."""
+        return np.full(n, np.nan) if value is None else np.frombuffer(value, ">f8").astype(np.float64)
+
+    def insert(self, cursor: Any, table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """COPY, which takes all rows in one round trip."""
+        with cursor.copy(f"COPY {table.name} ({', '.join(columns)}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def packed_texts(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """By PostgreSQL's own JSON."""
+        return sa.case((sa.func.count(column) > sa.literal_column("0"), sa.cast(sa.func.json_agg(column), sa.Text)))
+
+    def insert_frame(self, cursor: Any, table: sa.Table, frame: pl.DataFrame) -> None:
+        """COPY, from CSV that polars writes much faster than Python hands over rows."""
+        with cursor.copy(f"COPY {table.name} ({', '.join(frame.columns)}) FROM STDIN (FORMAT csv)") as copy:
+            copy.write(frame.write_csv(include_header=False))
+
+    def number_on(self, connection: sa.Connection, table: sa.Table) -> None:
+        """Set the sequence."""
+        column = next(iter(table.primary_key))
+        highest = sa.select(sa.func.coalesce(sa.func.max(column), 0) + 1).scalar_subquery()
+        connection.execute(
+            sa.select(sa.func.setval(sa.func.pg_get_serial_sequence(table.name, column.name), highest, False))
+        )
+
+    def damage(self, connection: sa.Connection) -> list[str]:
+        """PostgreSQL checks its pages by itself whenever it reads them."""
+        return []
+
+    def size(self) -> int:
+        """Tables with their indexes."""
+        with self.reading() as connection:
+            sizes = (sa.func.pg_total_relation_size(table.name) for table in metadata.sorted_tables)
+            return sum(connection.scalar(sa.select(size)) or 0 for size in sizes)
+
+
+def open_database(url: str | Path) -> Database:
+    """Open a database by its URL, or the path of an SQLite file; raises `StoreError` for another kind of URL."""
+    text = str(url)
+    if "://" not in text:
+        parsed = sa.URL.create("sqlite", database=str(Path(text).absolute()))
+    else:
+        try:
+            parsed = sa.make_url(text)
+        except (sa.exc.ArgumentError, ValueError):
+            raise StoreError(f"{text!r}: no URL of a database; {KNOWN}") from None
+    kind = parsed.get_backend_name() if parsed.drivername != "postgres" else "postgresql"
+    if kind == "postgresql":
+        return PostgreSQL(parsed)
+    if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        return SQLite(parsed)
+    raise StoreError(f"{parsed.render_as_string(hide_password=True)!r}: a store cannot be kept there; {KNOWN}")
+
+
+def _joined(left: sa.ColumnElement[Any], right: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return left.concat(right)
+
+
+def _json_list(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+    return sa.func.json_group_array(column, type_=sa.Text)
+
+
+def _bytes(column: sa.ColumnElement[Any]) -> sa.ColumnElement[bytes]:
+    return sa.func.string_agg(column, sa.literal_column("''::bytea"), type_=sa.LargeBinary)
+
+
+def _begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))

@@ -1,0 +1,265 @@
+"""The store: every event and item, kept for good; a person's history in one indexed read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from palate.arrays import Floats, Longs
+from palate.data.interactions import Interactions
+from palate.errors import DataError
+from palate.store.database import Database, Query
+from palate.store.dialects import open_database
+from palate.store.items import Items
+from palate.store.recording import Appended, Event, check_event
+from palate.store.scan import read_all
+from palate.store.schema import event_types, events, items, sa, set_state, state, users
+from palate.store.writer import Writer
+
+__all__ = ["Appended", "Counts", "Event", "Past", "Recorded", "Store"]
+
+MOST_EVENT_TYPES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """N events of one person, oldest first.
+
+    item, kind (N,) int64: numbers of items and event types; time (N,) int64 microseconds since 1970 UTC; weight (N,)
+    float32, nan where none was given; last: `seq` of the newest, 0 if there are none.
+    """
+
+    item: Longs
+    kind: Longs
+    time: Longs
+    weight: Floats
+    last: int
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+
+class Recorded(NamedTuple):
+    """An event as it is stored; `seq` grows in the order in which events were committed."""
+
+    seq: int
+    user_id: str
+    item_id: str
+    event_type: str
+    time: int
+    weight: float | None
+    event_id: str | None
+
+
+class Counts(NamedTuple):
+    """How much there is; removed items do not count."""
+
+    events: int
+    users: int
+    items: int
+
+
+class Store:
+    """Events and items in SQLite or PostgreSQL; shared by threads, and by processes that each open it.
+
+    url         where it is, as `open` takes it again
+    in_process  True where a read takes microseconds (SQLite), so that it needs no thread of its own
+    """
+
+    def __init__(self, url: str | Path) -> None:
+        self.url = str(url)
+        self.database = open_database(url)
+        self.in_process = self.database.in_process
+        self.database.migrate()
+        self.items = Items(self.database)
+        self._writer = Writer(self.database)
+        self._types: set[str] = set()
+
+    @classmethod
+    def open(cls, url: str | Path) -> Store:
+        """Open a store by the path of an SQLite file or a URL; what is missing is made, what is old is migrated.
+
+        Raises `StoreError` for what cannot be opened, is no store, or is from a newer version.
+        """
+        return cls(url)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Store({self.database.place})"
+
+    def close(self) -> None:
+        """Write what was submitted, then close all connections."""
+        self._writer.close()
+        self.database.close()
+
+    # Writing
+
+    def append(self, events: Sequence[Event]) -> Appended:
+        """Store events; returns when they are committed and on the disk. Raises as `submit` and its future do."""
+        return self.submit(events).result()
+
+    def submit(self, events: Sequence[Event]) -> Future[Appended]:
+        """Store events together with all others that wait; the future is done when they are on the disk.
+
+        An event whose event_id is stored already, or stands earlier in the sequence, is counted as repeated and
+        changes nothing. Raises `DataError` for a bad event, before anything is written; the future raises
+        `StoreError` if the transaction failed, and then none of its events is stored.
+        """
+        checked = list(events)
+        for n, event in enumerate(checked):
+            check_event(n, event)
+            if event.event_type not in self._types:
+                self._check_type(n, event.event_type)
+        return self._writer.submit(checked)
+
+    def _check_type(self, n: int, name: str) -> None:
+        self._types |= set(self.event_types().values())
+        if name not in self._types and len(self._types) >= MOST_EVENT_TYPES:
+            most = f"there are {MOST_EVENT_TYPES:,} other types already, the most there can be"
+            raise DataError(f"event {n}: event_type is {name!r}; {most}")
+
+    def forget(self, user_id: str) -> int:
+        """Delete a person and all their events, now; returns the number of rows deleted."""
+        with self.database.writing() as connection:
+            number = connection.scalar(sa.select(users.c.user_no).where(users.c.user_id == user_id))
+            if number is None:
+                return 0
+            theirs = connection.execute(sa.delete(events).where(events.c.user_no == number)).rowcount
+            connection.execute(sa.delete(users).where(users.c.user_no == number))
+            return int(theirs) + 1
+
+    # Reading
+
+    def history(self, user_id: str, most: int = 2000, until: int | None = None) -> Past:
+        """Newest `most` events of a person, those at or before the time `until` only; empty for an unknown person."""
+        if until is None:
+            rows = self._history(user=user_id, most=most)
+        else:
+            rows = self._history_until(user=user_id, most=most, until=until)
+        last, packed, packed_weights = rows[0]
+        item, kind, time = table = self.database.unpacked(packed, 3)[:, ::-1].copy()
+        weight = self.database.unpacked_weights(packed_weights, len(item))[::-1].astype(np.float32)
+        if len(time) > 1 and (time[1:] < time[:-1]).any():  # sent late
+            order = np.argsort(time, kind="stable")
+            (item, kind, time), weight = table[:, order], weight[order]
+        return Past(item, kind, time, weight, last or 0)
+
+    @cached_property
+    def _history(self) -> Query:
+        return _history_of(self.database)
+
+    @cached_property
+    def _history_until(self) -> Query:
+        return _history_of(self.database, events.c.time <= sa.bindparam("until", type_=sa.BigInteger))
+
+    def events(self, user_id: str, limit: int = 100, before: int | None = None) -> list[Recorded]:
+        """Events of a person, newest first; the next page comes `before` the last seq of this one."""
+        named = sa.select(
+            *(events.c.seq, users.c.user_id, items.c.item_id, event_types.c.name),
+            *(events.c.time, events.c.weight, events.c.event_id),
+        ).select_from(
+            events.join(users, users.c.user_no == events.c.user_no)
+            .join(items, items.c.item_no == events.c.item_no)
+            .join(event_types, event_types.c.type_no == events.c.type_no)
+        )
+        asked = named.where(users.c.user_id == user_id).order_by(events.c.seq.desc()).limit(limit)
+        if before is not None:
+            asked = asked.where(events.c.seq < before)
+        with self.database.reading() as connection:
+            return [Recorded(*row) for row in connection.execute(asked)]
+
+    def users(self, limit: int = 100, after: str = "") -> list[str]:
+        """Ids of people in their order, those after `after`."""
+        asked = sa.select(users.c.user_id).where(users.c.user_id > after).order_by(users.c.user_id).limit(limit)
+        with self.database.reading() as connection:
+            return list(connection.scalars(asked))
+
+    def event_types(self) -> dict[int, str]:
+        """Names of event types by number."""
+        return dict(self._event_types())
+
+    @cached_property
+    def _event_types(self) -> Query:
+        return self.database.query(
+            sa.select(event_types.c.type_no, event_types.c.name).order_by(event_types.c.type_no)
+        )
+
+    def counts(self) -> Counts:
+        """Count events, users and items."""
+        with self.database.reading() as connection:
+            count = sa.select(sa.func.count())
+            return Counts(
+                connection.scalar(count.select_from(events)) or 0,
+                connection.scalar(count.select_from(users)) or 0,
+                connection.scalar(count.select_from(items).where(~items.c.removed)) or 0,
+            )
+
+    def newest(self) -> int:
+        """`seq` of the newest event, 0 if there is none."""
+        return int(self._newest()[0][0] or 0)
+
+    @cached_property
+    def _newest(self) -> Query:
+        return self.database.query(sa.select(sa.func.max(events.c.seq)))
+
+    def popularity(self, since_seq: int = 0) -> tuple[Longs, Longs, Longs, int]:
+        """Count the events after a seq by item and type: numbers of items, of types, counts, and the newest seq."""
+        with self.database.reading() as connection:
+            last = connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0
+            asked = (
+                sa.select(events.c.item_no, events.c.type_no, sa.func.count())
+                .where(events.c.seq > since_seq, events.c.seq <= last)
+                .group_by(events.c.item_no, events.c.type_no)
+            )
+            table = np.array([tuple(row) for row in connection.execute(asked)], np.int64).reshape(-1, 3)
+        return table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), max(last, since_seq)
+
+    def state(self, name: str) -> str | None:
+        """Value kept under a name."""
+        rows = self._state(name=name)
+        return rows[0][0] if rows else None
+
+    @cached_property
+    def _state(self) -> Query:
+        return self.database.query(
+            sa.select(state.c.value).where(state.c.name == sa.bindparam("name", type_=sa.Text))
+        )
+
+    def set_state(self, name: str, value: str) -> None:
+        """Keep a value under a name, for all processes."""
+        with self.database.writing() as connection:
+            set_state(connection, name, value)
+
+    def log(self, weights: Mapping[str, float] | None = None, *, since: int | None = None) -> Interactions:
+        """Read all events, or those at or after the time `since`, as a log to learn from.
+
+        weights  factors of event types, {"view": 1, "cart": 3}; 1 where it names none. They multiply the weights of
+                 events, 1 where none was given.
+        """
+        return read_all(self.database, weights or {}, since)
+
+
+def _history_of(database: Database, *conditions: sa.ColumnElement[bool]) -> Query:
+    number = (
+        sa.select(users.c.user_no).where(users.c.user_id == sa.bindparam("user", type_=sa.Text)).scalar_subquery()
+    )
+    newest = (
+        sa.select(events.c.seq, events.c.item_no, events.c.type_no, events.c.time, events.c.weight)
+        .where(events.c.user_no == number, *conditions)
+        .order_by(events.c.seq.desc())
+        .limit(sa.bindparam("most", type_=sa.Integer))
+    ).subquery()
+    past = newest.c
+    gathered = database.packed(past.item_no, past.type_no, past.time), database.packed_weights(past.weight)
+    return database.query(sa.select(sa.func.max(past.seq), *gathered))

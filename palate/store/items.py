@@ -1,0 +1,172 @@
+"""Items of a store: attributes as JSON, and a counter that tells what changed since."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from palate.errors import DataError, UnknownId
+from palate.store.database import Database, Query
+from palate.store.recording import check_text, now
+from palate.store.schema import items, next_change, sa, state
+
+MOST_BYTES = 1 << 18  # of an item's attributes as JSON
+TOLD = ("attributes", "available", "removed")
+FIELDS = ("item_id", "available")  # which are no attributes
+SCHEMA = pl.Schema(
+    {
+        "item_no": pl.Int64,
+        "item_id": pl.String,
+        "attributes": pl.String,
+        "available": pl.Boolean,
+        "removed": pl.Boolean,
+        "created": pl.Int64,
+        "updated": pl.Int64,
+        "change": pl.Int64,
+    }
+)
+NOTHING = SCHEMA.to_frame()
+
+
+class Item(NamedTuple):
+    """An item and what is told of it; the store sets `created` and `updated`, microseconds since 1970 UTC."""
+
+    item_id: str
+    attributes: Mapping[str, Any] = {}
+    available: bool = True
+    created: int = 0
+    updated: int = 0
+
+
+class Items:
+    """The items of a store. An item that an event names is there with no attributes until it is put."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, many: Iterable[Item]) -> int:
+        """Insert items, or replace all that is told of them; returns how many are new or changed by it.
+
+        Raises `DataError` for an id or attributes that cannot be stored, before anything is written.
+        """
+        checked = {item.item_id: item for item in (_checked(n, item) for n, item in enumerate(many))}
+        if not checked:
+            return 0
+        with self._database.writing() as connection:
+            return self.write(connection, list(checked.values()))
+
+    def write(self, connection: sa.Connection, many: Sequence[Item]) -> int:
+        """Put different, checked items within a transaction; returns how many are new or changed."""
+        listed = self._database.listed([item.item_id for item in many])
+        chosen = items.c.item_id.in_(self._database.rows("ids", sa.Text()))
+        asked = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.c.removed).where(chosen)
+        there = {row[0]: tuple(row[1:]) for row in connection.execute(asked, {"ids": listed})}
+        told = {item.item_id: (_encoded(item.attributes), item.available, False) for item in many}
+        changed = {item_id: values for item_id, values in told.items() if there.get(item_id) != values}
+        if not changed:
+            return 0
+        moment = now()
+        common = {"updated": moment, "change": next_change(connection)}
+        rows = [
+            {"id": item_id, **dict(zip(TOLD, values, strict=True)), **common} for item_id, values in changed.items()
+        ]
+        names: dict[str, Any] = {name: sa.bindparam(name) for name in (*TOLD, *common)}
+        old = [row for row in rows if row["id"] in there]
+        if old:
+            connection.execute(sa.update(items).where(items.c.item_id == sa.bindparam("id")).values(names), old)
+        new = [row | {"created": moment} for row in rows if row["id"] not in there]
+        if new:
+            names |= {"item_id": sa.bindparam("id"), "created": sa.bindparam("created")}
+            connection.execute(sa.insert(items).values(names), new)
+        return len(changed)
+
+    def patch(self, item_id: str, attributes: Mapping[str, Any], available: bool | None = None) -> Item:
+        """Change some attributes, None takes one away; returns the item. Raises `UnknownId`, `DataError`."""
+        with self._database.writing() as connection:
+            row = connection.execute(_told.where(items.c.item_id == item_id, ~items.c.removed)).first()
+            if row is None:
+                raise UnknownId(f"item {item_id!r} is unknown")
+            old = _item(row)
+            merged = {name: value for name, value in {**old.attributes, **attributes}.items() if value is not None}
+            truth = old.available if available is None else available
+            item = _checked(0, Item(item_id, merged, truth))
+            self.write(connection, [item])
+            return _item(connection.execute(_told.where(items.c.item_id == item_id)).one())
+
+    def remove(self, ids: Iterable[str]) -> int:
+        """Take items away: they are recommended no more, their events stay; returns how many there were."""
+        gone = self._database.listed(list(ids))
+        rows = self._database.rows("ids", sa.Text())
+        with self._database.writing() as connection:
+            told = {"removed": True, "updated": now(), "change": next_change(connection)}
+            chosen = sa.update(items).where(items.c.item_id.in_(rows), ~items.c.removed)
+            return int(connection.execute(chosen.values(told), {"ids": gone}).rowcount)
+
+    def get(self, item_id: str) -> Item | None:
+        """Return an item, or None if there is none or it was removed."""
+        with self._database.reading() as connection:
+            row = connection.execute(_told.where(items.c.item_id == item_id, ~items.c.removed)).first()
+        return None if row is None else _item(row)
+
+    def page(self, limit: int = 100, after: str = "") -> list[Item]:
+        """Items by id, those after `after`; removed ones left out."""
+        asked = _told.where(items.c.item_id > after, ~items.c.removed).order_by(items.c.item_id).limit(limit)
+        with self._database.reading() as connection:
+            return [_item(row) for row in connection.execute(asked)]
+
+    def changed(self, since: int = 0) -> tuple[pl.DataFrame, int]:
+        """Rows changed after the counter stood at `since`, removed ones too, by number; and where it stands now.
+
+        Columns as in `SCHEMA`; attributes are JSON.
+        """
+        if int(self._counter()[0][0]) == since:  # one look, a few µs: this is asked for every recommendation
+            return NOTHING, since
+        asked = sa.select(*(items.c[name] for name in SCHEMA)).where(items.c.change > since).order_by(items.c.item_no)
+        with self._database.reading() as connection:
+            counter = int(connection.scalar(_counter) or 0)
+            rows = connection.execute(asked).all()
+        return pl.DataFrame([tuple(row) for row in rows], SCHEMA, orient="row"), counter
+
+    @cached_property
+    def _counter(self) -> Query:
+        return self._database.query(_counter)
+
+
+_told = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.c.created, items.c.updated)
+_counter = sa.select(state.c.value).where(state.c.name == sa.literal_column("'items'"))
+
+
+def _item(row: Any) -> Item:
+    item_id, attributes, available, created, updated = row
+    return Item(item_id, json.loads(attributes), available, created, updated)
+
+
+def _encoded(attributes: Mapping[str, Any]) -> str:
+    return json.dumps(attributes, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _checked(n: int, item: Item) -> Item:
+    """Raise `DataError` with the place, the value and the rule it breaks."""
+    place = f"item {n}"
+    check_text(place, "item_id", item.item_id)
+    if not isinstance(item.available, bool):
+        raise DataError(f"{place}: available is {item.available!r}; it must be true or false")
+    if not isinstance(item.attributes, Mapping):
+        raise DataError(
+            f"{place}: attributes are {item.attributes!r:.80}; they must be an object of names and values"
+        )
+    for name in item.attributes:
+        check_text(place, "the name of an attribute", name)
+        if name in FIELDS:
+            raise DataError(f"{place}: an attribute is named {name!r}, which is a field of its own; rename it")
+    try:
+        size = len(_encoded(item.attributes).encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"{place}: its attributes cannot be stored as JSON: {error}") from None
+    if size > MOST_BYTES:
+        raise DataError(f"{place}: its attributes have {size:,} bytes as JSON; there can be {MOST_BYTES:,}")
+    return item

@@ -1,0 +1,174 @@
+"""How events are written: checked, numbered, each event id once; many submissions in one transaction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from time import time_ns
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from palate.data.values import FIRST_SECOND, LAST_SECOND
+from palate.errors import DataError
+from palate.store.database import Database
+from palate.store.schema import event_types, events, items, next_change, sa, users
+
+MOST_CHARACTERS = 1000  # of an id
+MOST_TYPE_CHARACTERS = 100
+EARLIEST, LATEST = FIRST_SECOND * 1_000_000, LAST_SECOND * 1_000_000
+LARGEST_WEIGHT = float(np.finfo(np.float32).max)
+COLUMNS = ("user_no", "item_no", "type_no", "time", "weight", "event_id")
+
+
+class Event(NamedTuple):
+    """Who did what to which item, and when, in microseconds since 1970 UTC; with an `event_id` it counts once."""
+
+    user_id: str
+    item_id: str
+    event_type: str
+    time: int
+    weight: float | None = None
+    event_id: str | None = None
+
+
+class Appended(NamedTuple):
+    """How many events were new, and how many had been stored before."""
+
+    new: int
+    repeated: int
+
+
+def now() -> int:
+    """Microseconds since 1970 UTC."""
+    return time_ns() // 1000
+
+
+def check_text(place: str, name: str, value: object, most: int = MOST_CHARACTERS) -> None:
+    """Raise `DataError` unless the value can be an id."""
+    if not isinstance(value, str) or not 0 < len(value) <= most:
+        raise DataError(f"{place}: {name} is {_shown(value)}; it must be text of 1 to {most:,} characters")
+    if value.isascii():
+        sound = "\0" not in value
+    else:
+        sound = "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if not sound:
+        raise DataError(f"{place}: {name} is {_shown(value)}; it must be Unicode text without NUL")
+
+
+def check_event(n: int, event: Event) -> None:
+    """Raise `DataError` with the place of the n-th event, the value and the rule it breaks."""
+    place = f"event {n}"
+    check_text(place, "user_id", event.user_id)
+    check_text(place, "item_id", event.item_id)
+    check_text(place, "event_type", event.event_type, MOST_TYPE_CHARACTERS)
+    if event.event_id is not None:
+        check_text(place, "event_id", event.event_id)
+    check_time(place, event.time)
+    weight = event.weight
+    if weight is not None and not (
+        isinstance(weight, (int, float)) and not isinstance(weight, bool) and _finite(weight)
+    ):
+        raise DataError(f"{place}: weight is {_shown(weight)}; it must be a finite number, or none")
+
+
+def check_time(place: str, time: object) -> None:
+    """Raise `DataError` unless it is a time."""
+    if not isinstance(time, int) or isinstance(time, bool) or not EARLIEST <= time <= LATEST:
+        rule = "it must be whole microseconds since 1970, in the years 1 to 9999"
+        raise DataError(f"{place}: time is {_shown(time)}; {rule}")
+
+
+def _finite(weight: float) -> bool:
+    return math.isfinite(weight) and abs(weight) <= LARGEST_WEIGHT
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+class Recorder:
+    """Writes checked events within a transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known = database.text(
+            sa.select(events.c.event_id).where(events.c.event_id.in_(database.rows("ids", sa.Text())))
+        )
+        self._numbers = {
+            table: sa.select(name, number).where(name.in_(database.rows("ids", sa.Text())))
+            for table, (name, number) in NAMES.items()
+        }
+
+    def record(self, connection: sa.Connection, batches: Sequence[Sequence[Event]]) -> list[Appended]:
+        """Store what is new of each batch."""
+        ids = [event.event_id for event in chain.from_iterable(batches) if event.event_id is not None]
+        seen = self._stored(connection, ids) if ids else set()
+        new: list[Event] = []
+        answers = []
+        for batch in batches:
+            before = len(new)
+            for event in batch:
+                if event.event_id is not None:
+                    if event.event_id in seen:
+                        continue
+                    seen.add(event.event_id)
+                new.append(event)
+            answers.append(Appended(len(new) - before, len(batch) - len(new) + before))
+        if new:
+            self._insert(connection, new)
+        return answers
+
+    def _stored(self, connection: sa.Connection, ids: list[str]) -> set[str]:
+        text, brought = self._known
+        cursor = driver_cursor(connection)
+        return {row[0] for row in cursor.execute(text, brought | {"ids": self._database.listed(ids)}).fetchall()}
+
+    def _insert(self, connection: sa.Connection, new: list[Event]) -> None:
+        user, item, kind = (
+            self.numbers(connection, table, names)
+            for table, names in (
+                (users, (event.user_id for event in new)),
+                (items, (event.item_id for event in new)),
+                (event_types, (event.event_type for event in new)),
+            )
+        )
+        rows = [(user[e.user_id], item[e.item_id], kind[e.event_type], e.time, e.weight, e.event_id) for e in new]
+        self._database.insert(driver_cursor(connection), events, COLUMNS, rows)
+
+    def numbers(self, connection: sa.Connection, table: sa.Table, names: Iterable[str]) -> dict[str, int]:
+        """Return the number of each name in its table, given now to those that had none."""
+        asked = list(dict.fromkeys(names))
+        listed = self._database.listed
+        found: dict[str, int] = dict(connection.execute(self._numbers[table], {"ids": listed(asked)}).all())
+        missing = [name for name in asked if name not in found]
+        if missing:
+            self._add(connection, table, missing)
+            found |= dict(connection.execute(self._numbers[table], {"ids": listed(missing)}).all())
+        return found
+
+    def _add(self, connection: sa.Connection, table: sa.Table, names: list[str]) -> None:
+        others: dict[str, Any] = {}
+        moment = now()
+        if table is users:
+            others = {"created": moment}
+        elif table is items:
+            others = {"attributes": "{}", "available": True, "removed": False, "created": moment, "updated": moment}
+            others["change"] = next_change(connection)
+        name = NAMES[table][0].name
+        rows = [(each, *others.values()) for each in names]
+        self._database.insert(driver_cursor(connection), table, (name, *others), rows)
+
+
+NAMES = {
+    users: (users.c.user_id, users.c.user_no),
+    items: (items.c.item_id, items.c.item_no),
+    event_types: (event_types.c.name, event_types.c.type_no),
+}
+
+
+def driver_cursor(connection: sa.Connection) -> Any:
+    """Cursor of the driver within the transaction."""
+    return connection.connection.cursor()

@@ -1,0 +1,124 @@
+"""All events of a store, column by column, in parts of many rows; and as a log to learn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from palate.arrays import Ints
+from palate.data.interactions import Interactions
+from palate.data.readers import Grown
+from palate.data.vocabulary import Vocabulary
+from palate.store.database import Database
+from palate.store.schema import event_types, events, items, sa, users
+
+PART = 1 << 16  # numbers of seq read at once
+NUMBERS = ("user_no", "item_no", "type_no", "time")
+KINDS = {"user_no": np.int32, "item_no": np.int32, "type_no": np.int16, "time": np.int64, "weight": np.float32}
+NAMED = {"user_no": users.c.user_id, "item_no": items.c.item_id, "type_no": event_types.c.name}
+
+
+class Gathering:
+    """A select of the events with :low < seq <= :high, in their order, those at or after the time `since`.
+
+    It gives one row, which `columns` unpacks: of whole numbers those named, then weights, and event ids if `ids`.
+    """
+
+    def __init__(self, database: Database, numbers: Sequence[str], *, ids: bool, since: int | None = None) -> None:
+        self._database = database
+        self._numbers = numbers
+        low, high = (sa.bindparam(name, type_=sa.BigInteger) for name in ("low", "high"))
+        chosen = sa.select(events).where(events.c.seq > low, events.c.seq <= high)
+        if not database.in_order:
+            chosen = chosen.order_by(events.c.seq)
+        if since is not None:
+            chosen = chosen.where(events.c.time >= since)
+        rows = chosen.subquery().c
+        packed = database.packed(*(rows[name] for name in numbers)), database.packed_weights(rows.weight)
+        self.select = sa.select(*packed, *([database.packed_texts(rows.event_id)] if ids else []))
+
+    def columns(self, row: Sequence[Any]) -> dict[str, Any]:
+        """Arrays (N,) by name; weights are nan where none was given. Event ids are a list, None where all are."""
+        numbers = self._database.unpacked(row[0], len(self._numbers))
+        found: dict[str, Any] = dict(zip(self._numbers, numbers, strict=True))
+        found["weight"] = self._database.unpacked_weights(row[1], numbers.shape[1])
+        if len(row) > 2:
+            found["event_id"] = None if row[2] is None else json.loads(row[2])
+        return found
+
+
+@dataclass(frozen=True)
+class Names:
+    """Ids in the order of their numbers; `row` tells the place of a number among them, -1 where it has none."""
+
+    ids: pl.Series
+    row: Ints
+
+    @classmethod
+    def read(cls, connection: sa.Connection, number: str) -> Names:
+        """Read the ids that stand behind a column of numbers."""
+        name = NAMED[number]
+        pairs = connection.execute(sa.select(name.table.c[number], name).order_by(name.table.c[number])).all()
+        known = np.array([pair[0] for pair in pairs], np.int64)
+        row = np.full(int(known.max(initial=0)) + 1, -1, np.int32)
+        row[known] = np.arange(len(known), dtype=np.int32)
+        return cls(pl.Series("id", [pair[1] for pair in pairs], pl.String), row)
+
+    def rows(self, numbers: NDArray[Any]) -> Ints:
+        """Place of each number, (N,)."""
+        return self.row[np.where(numbers < len(self.row), numbers, 0)]
+
+    def used(self, rows: Ints) -> tuple[Vocabulary, Ints]:
+        """Drop the ids that none of the rows (N,) names: the others, and the rows among them."""
+        used = np.bincount(rows, minlength=len(self.ids)) > 0
+        place = np.cumsum(used, dtype=np.int32) - np.int32(1)
+        return Vocabulary(self.ids.filter(pl.Series(used))), place[rows]
+
+
+def newest(connection: sa.Connection) -> int:
+    """Seq of the newest event, 0 if there is none."""
+    return int(connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0)
+
+
+def read_all(database: Database, weights: Mapping[str, float], since: int | None) -> Interactions:
+    """Read the log; see `Store.log`."""
+    with database.reading() as connection:
+        last = newest(connection)
+    columns = _columns(database, last, since)
+    with database.reading() as connection:  # after the events, so that every number they hold has its name
+        names = {number: Names.read(connection, number) for number in NAMED}
+    rows = {number: names[number].rows(columns.pop(number)) for number in NAMED}
+    left = rows["user_no"] >= 0
+    if not left.all():  # somebody was forgotten since the events were read
+        rows, columns = ({name: column[left] for name, column in table.items()} for table in (rows, columns))
+    users, user = names["user_no"].used(rows.pop("user_no"))
+    items, item = names["item_no"].used(rows.pop("item_no"))
+    types, kind = names["type_no"].used(rows.pop("type_no"))
+    weight = np.nan_to_num(columns.pop("weight"), copy=False, nan=1)
+    weight *= np.array([weights.get(name, 1) for name in types.ids], np.float32)[kind]
+    event = kind.astype(np.int16)
+    return Interactions.of(users, items, user, item, weight, columns.pop("time"), event, tuple(types.ids))
+
+
+def _columns(database: Database, last: int, since: int | None) -> dict[str, NDArray[Any]]:
+    """Read the events up to a seq by two threads."""
+    gathering = Gathering(database, NUMBERS, ids=False, since=since)
+    query = database.query(gathering.select)
+
+    def read(low: int) -> dict[str, NDArray[Any]]:
+        part = gathering.columns(query(low=low, high=min(low + PART, last))[0])
+        return {name: part[name].astype(kind) for name, kind in KINDS.items()}
+
+    grown = {name: Grown(np.dtype(kind)) for name, kind in KINDS.items()}
+    with ThreadPoolExecutor(2) as pool:
+        for part in pool.map(read, range(0, last, PART)):
+            for name, column in part.items():
+                grown[name].add(column)
+    return {name: column.taken() for name, column in grown.items()}

@@ -1,0 +1,156 @@
+"""The tables of a store, and how an older store becomes today's. The one home of SQLAlchemy (extra `serve`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from palate.errors import MissingExtra, StoreError
+
+try:
+    import sqlalchemy as sa
+except ModuleNotFoundError:
+    raise MissingExtra("sqlalchemy", "serve") from None
+
+__all__ = [
+    "MIGRATIONS",
+    "event_types",
+    "events",
+    "get_state",
+    "items",
+    "keys",
+    "metadata",
+    "migrate",
+    "models",
+    "next_change",
+    "sa",
+    "set_state",
+    "state",
+    "users",
+    "version_of",
+]
+
+# Compared byte by byte in both databases, so that pages by id have one order.
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+SEQ = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers only INTEGER by itself
+
+metadata = sa.MetaData()
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("user_no", sa.Integer, primary_key=True),
+    sa.Column("user_id", TEXT, nullable=False, unique=True),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,  # a forgotten person's number is never given again
+)
+items = sa.Table(
+    "items",
+    metadata,
+    sa.Column("item_no", sa.Integer, primary_key=True),
+    sa.Column("item_id", TEXT, nullable=False, unique=True),
+    sa.Column("attributes", TEXT, nullable=False),
+    sa.Column("available", sa.Boolean, nullable=False),
+    sa.Column("removed", sa.Boolean, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("updated", sa.BigInteger, nullable=False),
+    sa.Column("change", sa.BigInteger, nullable=False, index=True),
+    sqlite_autoincrement=True,
+)
+event_types = sa.Table(
+    "event_types",
+    metadata,
+    sa.Column("type_no", sa.Integer, primary_key=True),
+    sa.Column("name", TEXT, nullable=False, unique=True),
+)
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("seq", SEQ, primary_key=True),
+    sa.Column("user_no", sa.Integer, nullable=False),
+    sa.Column("item_no", sa.Integer, nullable=False),
+    sa.Column("type_no", sa.Integer, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("weight", sa.Double),
+    sa.Column("event_id", TEXT),
+    sqlite_autoincrement=True,
+)
+# Holds all that a history needs, so that reading one touches no page of the table.
+_read = (events.c.item_no, events.c.type_no, events.c.time, events.c.weight)
+sa.Index("events_of_user", events.c.user_no, events.c.seq, *_read)
+sa.Index(
+    "events_once",
+    events.c.event_id,
+    unique=True,
+    sqlite_where=events.c.event_id.is_not(None),
+    postgresql_where=events.c.event_id.is_not(None),
+)
+state = sa.Table(
+    "state", metadata, sa.Column("name", TEXT, primary_key=True), sa.Column("value", TEXT, nullable=False)
+)
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("prefix", TEXT, primary_key=True),
+    sa.Column("name", TEXT, nullable=False, unique=True),
+    sa.Column("scopes", TEXT, nullable=False),
+    sa.Column("sha256", TEXT, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("revoked", sa.BigInteger),
+)
+models = sa.Table(
+    "models",
+    metadata,
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("about", TEXT, nullable=False),
+)
+
+# Step n brings a store from version n + 1 to n + 2. A step is never changed once it is released.
+MIGRATIONS: list[Callable[[sa.Connection], None]] = []
+
+
+def migrate(connection: sa.Connection) -> None:
+    """Make the tables, or bring them to today's version; the caller's transaction makes it all or nothing.
+
+    Raises `StoreError` for a store from a newer version.
+    """
+    newest = len(MIGRATIONS) + 1
+    found = version_of(connection)
+    if found > newest:
+        raise StoreError(f"its schema is version {found}; this version of palate reads up to {newest}: upgrade it")
+    if found == 0:
+        metadata.create_all(connection, checkfirst=False)
+        set_state(connection, "items", "0")
+    else:
+        for step in MIGRATIONS[found - 1 :]:
+            step(connection)
+    if found < newest:
+        set_state(connection, "schema", str(newest))
+
+
+def version_of(connection: sa.Connection) -> int:
+    """Version of the schema that is there; 0 for a database without a store."""
+    if not sa.inspect(connection).has_table(state.name):
+        return 0
+    found = get_state(connection, "schema")
+    if found is None or not found.isdecimal():
+        raise StoreError(f"it has a table {state.name!r} with schema {found!r}: it is not a store")
+    return int(found)
+
+
+def get_state(connection: sa.Connection, name: str) -> str | None:
+    """Return the value kept under a name."""
+    return connection.scalar(sa.select(state.c.value).where(state.c.name == name))
+
+
+def set_state(connection: sa.Connection, name: str, value: str) -> None:
+    """Keep a value under a name."""
+    if not connection.execute(sa.update(state).where(state.c.name == name).values(value=value)).rowcount:
+        connection.execute(sa.insert(state).values(name=name, value=value))
+
+
+def next_change(connection: sa.Connection) -> int:
+    """Raise the counter of changes of items; returns it."""
+    raised = sa.cast(sa.cast(state.c.value, sa.BigInteger) + 1, sa.Text)
+    changed = sa.update(state).where(state.c.name == "items").values(value=raised).returning(state.c.value)
+    return int(connection.execute(changed).scalar_one())

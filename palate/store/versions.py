@@ -1,0 +1,131 @@
+"""Model bundles as versions that never change, one of them active."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from palate.errors import SettingError, UnknownId, check
+from palate.store.bundles import read_bundle
+from palate.store.dialects import SQLite
+from palate.store.events import Store
+from palate.store.recording import now
+from palate.store.schema import get_state, models, sa, set_state
+
+ACTIVE, PREVIOUS, LAST = "active model", "previous model", "last model"
+
+
+class Version(NamedTuple):
+    """A model's number, when it was made (microseconds since 1970 UTC), and what is told of it: recipe, metrics."""
+
+    number: int
+    created: int
+    about: dict[str, Any]
+
+
+class Versions:
+    """The models of a store, each a bundle in a folder of its own.
+
+    The database says which versions there are and which is active; a folder that it does not name is what a crash
+    left, and is no version.
+    """
+
+    def __init__(self, store: Store, folder: str | Path | None = None) -> None:
+        self._store = store
+        self.folder = _beside(store) if folder is None else Path(folder)
+
+    def path(self, number: int) -> Path:
+        """Folder of a version's bundle."""
+        return self.folder / f"{number:06d}"
+
+    def add(self, write: Callable[[Path], object], about: Mapping[str, Any]) -> Version:
+        """Have a bundle written to the folder of a new version, and keep it; it is not active yet.
+
+        Raises what `write` raises, and `BundleError` if it left no sound bundle; then there is no version.
+        """
+        number = self._next()
+        path = self.path(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(path)
+            read_bundle(path)
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        version = Version(number, now(), dict(about))
+        with self._store.database.writing() as connection:
+            connection.execute(
+                sa.insert(models).values(version=number, created=version.created, about=json.dumps(version.about))
+            )
+        return version
+
+    def _next(self) -> int:
+        """Take a number that nobody ever had: two trainings at once must not write to one folder."""
+        with self._store.database.writing() as connection:
+            number = 1 + int(get_state(connection, LAST) or 0)
+            set_state(connection, LAST, str(number))
+        return number
+
+    def list(self) -> list[Version]:
+        """All versions, oldest first."""
+        with self._store.database.reading() as connection:
+            rows = connection.execute(sa.select(models).order_by(models.c.version)).all()
+        return [Version(number, created, json.loads(about)) for number, created, about in rows]
+
+    def active(self) -> int | None:
+        """Return the number of the version that answers, None before there is one; a few µs on SQLite."""
+        number = self._store.state(ACTIVE)
+        return int(number) if number else None
+
+    def activate(self, number: int) -> Version:
+        """Have a version answer from now on; all processes see it in their next request.
+
+        Raises `UnknownId` for a number that is none, and `BundleError` for a bundle that is missing or damaged; then
+        the one that was active stays so.
+        """
+        version = self.get(number)
+        read_bundle(self.path(number))
+        with self._store.database.writing() as connection:
+            before = get_state(connection, ACTIVE)
+            if before != str(number):
+                set_state(connection, PREVIOUS, before or "")
+                set_state(connection, ACTIVE, str(number))
+        return version
+
+    def rollback(self) -> Version:
+        """Activate the version that was active before; raises as `activate`, and `SettingError` if there was none."""
+        previous = self._store.state(PREVIOUS)
+        if not previous:
+            raise SettingError("rollback: no other version was active before")
+        return self.activate(int(previous))
+
+    def keep(self, n: int) -> tuple[int, ...]:
+        """Delete the oldest versions beyond n, never the active one nor the one before it; returns their numbers."""
+        check(n >= 1, "n", n, "must be 1 or more")
+        with self._store.database.writing() as connection:
+            needed = {get_state(connection, name) for name in (ACTIVE, PREVIOUS)}
+            numbers = list(connection.scalars(sa.select(models.c.version).order_by(models.c.version.desc())))
+            gone = sorted(number for number in numbers[n:] if str(number) not in needed)
+            connection.execute(sa.delete(models).where(models.c.version.in_(gone)))
+        for number in gone:
+            shutil.rmtree(self.path(number), ignore_errors=True)
+        return tuple(gone)
+
+    def get(self, number: int) -> Version:
+        """Return a version; raises `UnknownId` for a number that is none."""
+        for version in self.list():
+            if version.number == number:
+                return version
+        raise UnknownId(
+            f"model version {number} is unknown; known are {', '.join(str(v.number) for v in self.list())}"
+        )
+
+
+def _beside(store: Store) -> Path:
+    """`shop.db` has its models in `shop.models`."""
+    if not isinstance(store.database, SQLite):
+        raise SettingError("folder=None: a store in PostgreSQL has no folder beside it; name one for the models")
+    return store.database.file.with_suffix(".models")

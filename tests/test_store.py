@@ -1,0 +1,492 @@
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from databases import Server, new_database, server, url
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from palate.errors import DataError, StoreError
+from palate.store import scan, schema
+from palate.store.backup import check
+from palate.store.events import Appended, Event, Store
+from palate.store.recording import Recorder
+from palate.store.schema import sa
+
+__all__ = ["url"]
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store.open(url) as opened:
+        yield opened
+
+
+def view(user: str, item: str, time: int = 0, **other: Any) -> Event:
+    return Event(user, item, "view", time, **other)
+
+
+def test_a_history_is_what_was_appended_oldest_first(store: Store) -> None:
+    assert store.append([view("ann", f"i{n}", n, weight=n / 4) for n in range(5)]) == (5, 0)
+    store.append([Event("bob", "i1", "cart", 7)])
+    past = store.history("ann")
+    assert past.time.tolist() == [0, 1, 2, 3, 4]
+    assert past.weight.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert past.last == 5
+    numbers = dict(zip(store.items.changed(0)[0]["item_id"], store.items.changed(0)[0]["item_no"], strict=True))
+    assert past.item.tolist() == [numbers[f"i{n}"] for n in range(5)]
+    (bobs,) = store.history("bob").kind
+    assert store.event_types()[bobs] == "cart"
+    assert {store.event_types()[kind] for kind in past.kind} == {"view"}
+    assert all(column.flags.c_contiguous for column in (past.item, past.kind, past.time, past.weight))
+    assert [column.dtype for column in (past.item, past.kind, past.time, past.weight)] == ["i8", "i8", "i8", "f4"]
+
+
+def test_a_history_holds_the_newest_and_ends_where_asked(store: Store) -> None:
+    store.append([view("ann", f"i{n}", n) for n in range(9)])
+    assert store.history("ann", most=3).time.tolist() == [6, 7, 8]
+    assert store.history("ann", most=3, until=4).time.tolist() == [2, 3, 4]
+    assert store.history("ann", until=-1).last == 0
+
+
+def test_an_unknown_person_has_an_empty_history(store: Store) -> None:
+    past = store.history("nobody")
+    assert len(past) == past.last == 0
+    assert past.weight.dtype == np.float32
+
+
+def test_an_event_sent_late_takes_its_place_by_time(store: Store) -> None:
+    store.append([view("ann", "b", 20), view("ann", "c", 30, weight=3.0), view("ann", "a", 10, weight=1.0)])
+    past = store.history("ann")
+    assert past.time.tolist() == [10, 20, 30]
+    assert past.weight.tolist()[::2] == [1, 3]
+    assert math.isnan(past.weight[1])
+    assert past.last == 3
+
+
+def test_an_event_id_counts_once(store: Store) -> None:
+    assert store.append([view("ann", "a", event_id="1"), view("ann", "b", event_id="1")]) == Appended(1, 1)
+    assert store.append([view("bob", "c", event_id="1"), view("bob", "c")]) == Appended(1, 1)
+    assert [event.item_id for event in store.events("ann")] == ["a"]
+    assert store.counts() == (2, 2, 2), "a repeated event makes no item"
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([None, *"12345"])), max_size=5), max_size=5))
+def test_any_batches_are_stored_as_a_dictionary_would(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[str, str | None]]]
+) -> None:
+    seen: dict[object, str] = {}
+    with Store.open(tmp_path_factory.mktemp("s") / "s.db") as store:
+        for batch in batches:
+            before = len(seen)
+            for n, (item, event_id) in enumerate(batch):
+                seen.setdefault(event_id or (before, n, object()), item)
+            answer = store.append([view("ann", item, event_id=event_id) for item, event_id in batch])
+            assert answer == (len(seen) - before, len(batch) - len(seen) + before)
+        assert [event.item_id for event in reversed(store.events("ann"))] == list(seen.values())
+
+
+@pytest.mark.parametrize(
+    ("event", "fault"),
+    [
+        (view("", "a"), "event 1: user_id is ''; it must be text of 1 to 1,000 characters"),
+        (view("x" * 1001, "a"), "event 1: user_id is 'xxx"),
+        (view("ann", 7), "event 1: item_id is 7"),  # type: ignore[arg-type]
+        (view("a\0", "a"), r"event 1: user_id is 'a\\x00'; it must be Unicode text without NUL"),
+        (view("ann", "\ud800"), r"event 1: item_id is '\\ud800'"),
+        (view("ann", "é\0"), "without NUL"),
+        (view("ann", "a", event_id=""), "event 1: event_id is ''"),
+        (Event("ann", "a", "x" * 101, 0), "event 1: event_type is .*1 to 100"),
+        (view("ann", "a", 2**62), "event 1: time is 4611686018427387904; .*years 1 to 9999"),
+        (view("ann", "a", 1.5), "event 1: time is 1.5"),  # type: ignore[arg-type]
+        (view("ann", "a", True), "event 1: time is True"),
+        (view("ann", "a", weight=math.nan), "event 1: weight is nan; it must be a finite number"),
+        (view("ann", "a", weight=1e39), r"event 1: weight is 1e\+39"),
+        (view("ann", "a", weight="2"), "event 1: weight is '2'"),
+    ],
+)
+def test_a_bad_event_is_refused_with_all_that_came_with_it(tmp_path: Path, event: Event, fault: str) -> None:
+    with Store.open(tmp_path / "s.db") as store:
+        with pytest.raises(DataError, match=fault):
+            store.append([view("ann", "a"), event])
+        assert store.counts() == (0, 0, 0)
+
+
+def test_extreme_values_come_back(store: Store) -> None:
+    odd = Event("u" * 1000, "ключ 🗝 'x';--", 'a"b', -62_135_596_800_000_000, -1e38, "é" * 1000)
+    store.append([odd, Event(",", "\n\\", "{}", 253_402_300_799_000_000, 0.1)])
+    assert store.events("u" * 1000)[0][1:] == odd
+    assert store.history("u" * 1000).time.tolist() == [odd.time]
+    assert store.history(",").weight.tolist() == [np.float32(0.1)]
+    assert store.log().items.ids.to_list() == ["ключ 🗝 'x';--", "\n\\"]
+
+
+def test_there_can_be_only_so_many_event_types(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palate.store.events.MOST_EVENT_TYPES", 3)
+    store.append([Event("ann", "a", kind, 0) for kind in "xyz"])
+    with pytest.raises(DataError, match="event 1: event_type is 'w'; there are 3 other types"):
+        store.append([Event("ann", "a", "x", 0), Event("ann", "a", "w", 0)])
+    assert store.append([Event("ann", "a", "z", 0)]).new == 1
+
+
+def test_pages_of_events_and_users(store: Store) -> None:
+    store.append([view(f"u{n % 3}", f"i{n}", n) for n in range(12)])
+    first = store.events("u1", limit=2)
+    assert [event.item_id for event in first] == ["i10", "i7"]
+    assert [event.item_id for event in store.events("u1", before=first[-1].seq)] == ["i4", "i1"]
+    assert store.users(limit=2) == ["u0", "u1"]
+    assert store.users(after="u1") == ["u2"]
+    assert store.newest() == 12
+
+
+def test_ids_are_ordered_by_code_point_everywhere(store: Store) -> None:
+    store.append([view(user, "a") for user in ("b", "B", "a", "é", "10", "9")])
+    assert store.users() == ["10", "9", "B", "a", "b", "é"]
+
+
+def test_popularity_counts_what_is_new(store: Store) -> None:
+    store.append([view("ann", "a"), view("bob", "a"), Event("bob", "a", "cart", 0)])
+    item, kind, count, last = store.popularity()
+    assert sorted(zip(item.tolist(), kind.tolist(), count.tolist(), strict=True)) == [(1, 1, 2), (1, 2, 1)]
+    store.append([view("ann", "b")])
+    item, kind, count, newest = store.popularity(last)
+    assert (item.tolist(), kind.tolist(), count.tolist(), newest) == ([2], [1], [1], 4)
+    assert len(store.popularity(newest)[0]) == 0
+    assert store.popularity(newest)[3] == newest
+
+
+def test_a_forgotten_person_leaves_nothing(store: Store, tmp_path: Path) -> None:
+    store.append([view("ann", "a"), view("bob-the-secret", "b"), view("bob-the-secret", "a")])
+    assert store.forget("bob-the-secret") == 3
+    assert store.forget("bob-the-secret") == 0
+    assert store.counts() == (1, 1, 2)
+    assert len(store.history("bob-the-secret")) == 0
+    assert store.log().users.ids.to_list() == ["ann"]
+    store.append([view("cem", "a")])
+    assert store.newest() == 4, "a number is never given twice"
+    assert check(store).faults == ()
+
+
+def test_what_is_forgotten_is_overwritten_on_disk(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s.db") as store:
+        store.append([view("bob-the-secret", "b", event_id="secret-event")])
+        store.forget("bob-the-secret")
+    assert b"secret" not in (tmp_path / "s.db").read_bytes()
+
+
+def test_state_is_shared(url: str) -> None:
+    with Store.open(url) as one, Store.open(url) as other:
+        assert one.state("x") is None
+        one.set_state("x", "1")
+        other.set_state("x", "2")
+        assert one.state("x") == "2"
+
+
+def test_a_log_holds_every_event_weighted(store: Store) -> None:
+    store.append([view("bob", "z", 5), Event("ann", "y", "cart", 3, 2.0), view("bob", "y", 2), view("bob", "z", 2)])
+    store.items.remove(["y"])
+    log = store.log({"cart": 3.0, "view": 0.5})
+    rows = log.to_frame().with_columns(timestamp=log.to_frame()["timestamp"].to_physical()).rows()
+    assert rows == [
+        ("bob", "y", 0.5, 2, "view"),
+        ("bob", "z", 0.5, 2, "view"),
+        ("bob", "z", 0.5, 5, "view"),
+        ("ann", "y", 6.0, 3, "cart"),
+    ]
+    late = store.log(since=4)
+    assert (late.users.ids.to_list(), late.items.ids.to_list(), late.event_types) == (["bob"], ["z"], ("view",))
+
+
+def test_the_log_of_an_empty_store_is_empty(store: Store) -> None:
+    assert len(store.log()) == 0
+
+
+def test_a_log_is_the_same_in_parts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.append([view(f"u{n % 7}", f"i{n % 11}", n % 13, weight=None if n % 3 else float(n)) for n in range(100)])
+    store.forget("u3")
+    whole = store.log().to_frame()
+    monkeypatch.setattr("palate.store.scan.PART", 8)
+    assert store.log().to_frame().equals(whole)
+    assert len(whole) == 86
+
+
+def test_somebody_forgotten_while_a_log_is_read_is_not_in_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.append([view("ann", "a", 1), view("bob", "b", 2)])
+    columns = scan._columns
+
+    def then_forget(*given: Any) -> Any:
+        found = columns(*given)
+        store.forget("ann")
+        store.append([view("cem", "c")])
+        return found
+
+    monkeypatch.setattr(scan, "_columns", then_forget)
+    log = store.log()
+    assert (log.users.ids.to_list(), log.items.ids.to_list(), log.item.tolist()) == (["bob"], ["b"], [0])
+
+
+# Many writers
+
+
+def test_submissions_that_wait_share_a_transaction(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups: list[int] = []
+    go = threading.Event()
+    record = Recorder.record
+
+    def slow(self: Recorder, connection: Any, batches: Any) -> Any:
+        go.wait(10)
+        groups.append(len(batches))
+        return record(self, connection, batches)
+
+    monkeypatch.setattr(Recorder, "record", slow)
+    futures = [store.submit([view(f"u{n}", "a", event_id=str(n % 20))]) for n in range(40)]
+    go.set()
+    assert sum(future.result(10).new for future in futures) == 20
+    assert sum(future.result().repeated for future in futures) == 20
+    assert sum(groups) == 40
+    assert len(groups) <= 3
+
+
+def test_a_cancelled_submission_is_not_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+    record = Recorder.record
+    monkeypatch.setattr(Recorder, "record", lambda *given: (go.wait(10), record(*given))[1])
+    first = store.submit([view("ann", "a")])
+    while not first.running():
+        pass
+    second, third = store.submit([view("ann", "b")]), store.submit([view("ann", "c")])
+    assert second.cancel()
+    go.set()
+    assert third.result(10).new == 1
+    assert [event.item_id for event in store.events("ann")] == ["c", "a"]
+
+
+def test_a_failed_transaction_fails_everybody_in_it_and_stores_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert = type(store.database).insert
+
+    def broken(self: Any, cursor: Any, table: Any, *rest: Any) -> None:
+        insert(self, cursor, table, *rest)
+        if table.name == "events":
+            cursor.execute("SELECT * FROM nowhere")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.database), "insert", broken)
+        futures = [store.submit([view("ann", str(n))]) for n in range(5)]
+        for future in futures:
+            with pytest.raises(StoreError, match="nowhere"):
+                future.result(10)
+    assert store.counts() == (0, 0, 0)
+    assert store.append([view("ann", "a")]).new == 1
+
+
+def test_threads_append_side_by_side(store: Store) -> None:
+    def work(n: int) -> int:
+        return sum(store.append([view(f"u{n}", f"i{k}", k, event_id=f"{n % 4}-{k}")]).new for k in range(25))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(work, range(8))) == 100
+    assert store.counts().events == 100
+    assert check(store).faults == ()
+
+
+PROCESS = """
+import sys
+from palate.store.events import Event, Store
+with Store.open(sys.argv[1]) as store:
+    for n in range(40):
+        store.append([Event(f"u{n % 5}", f"i{n}", "view", n, None, f"{int(sys.argv[2]) % 2}-{n}")])
+        if n % 10 == 9:
+            store.forget(f"u{n % 5}")
+"""
+
+
+def test_processes_share_a_store(url: str) -> None:
+    processes = [
+        subprocess.Popen([sys.executable, "-c", PROCESS, url, str(n)], stderr=subprocess.PIPE, text=True)
+        for n in range(3)
+    ]
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert said == ["", "", ""]
+    with Store.open(url) as store:
+        assert check(store).faults == ()
+        assert 0 < store.counts().events <= 120
+
+
+def test_another_process_is_seen_at_once(url: str) -> None:
+    with Store.open(url) as one, Store.open(url) as other:
+        one.append([view("ann", "a")])
+        assert len(other.history("ann")) == 1
+        other.append([view("ann", "b")])
+        assert len(one.history("ann")) == 2
+        assert one.event_types() == other.event_types() == {1: "view"}
+
+
+def test_a_closed_store_takes_nothing_more(url: str) -> None:
+    store = Store.open(url)
+    waiting = [store.submit([view("ann", str(n))]) for n in range(20)]
+    store.close()
+    assert all(future.result(0).new == 1 for future in waiting)
+    with pytest.raises(StoreError, match="the store is closed"):
+        store.append([view("ann", "a")])
+
+
+# PostgreSQL
+
+
+@pytest.fixture
+def postgresql(tmp_path: Path) -> Server:
+    new_database("postgresql", tmp_path)
+    running = server()
+    assert isinstance(running, Server)
+    return running
+
+
+def kill_connections(running: Server, database: str) -> None:
+    engine = sa.create_engine(running.url("postgres").replace("://", "+psycopg://"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        asked = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+        connection.execute(sa.text(asked), {"name": database})
+    engine.dispose()
+
+
+def test_a_lost_connection_is_replaced(postgresql: Server) -> None:
+    url = postgresql.create()
+    with Store.open(url) as store:
+        store.append([view("ann", "a", event_id="1")])
+        assert len(store.history("ann")) == 1
+        kill_connections(postgresql, sa.make_url(url).database or "")
+        assert len(store.history("ann")) == 1
+        kill_connections(postgresql, sa.make_url(url).database or "")
+        assert store.append([view("ann", "a", event_id="1"), view("ann", "b", event_id="2")]) == (1, 1)
+
+
+def test_a_connection_lost_within_a_transaction_is_tried_again(
+    postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgresql.create()
+    record = Recorder.record
+    lost: list[bool] = []
+
+    def losing(self: Recorder, connection: Any, batches: Any) -> Any:
+        if not lost:
+            lost.append(True)
+            kill_connections(postgresql, sa.make_url(url).database or "")
+        return record(self, connection, batches)
+
+    monkeypatch.setattr(Recorder, "record", losing)
+    with Store.open(url) as store:
+        assert store.append([view("ann", "a")]).new == 1
+        assert store.counts().events == 1
+
+
+def test_a_server_that_comes_back_is_used_again(postgresql: Server) -> None:
+    own = Server(postgresql.programs)
+    try:
+        with Store.open(own.create()) as store:
+            store.append([view("ann", "a", event_id="1")])
+            own.stop()
+            with pytest.raises(StoreError):
+                store.append([view("ann", "b", event_id="2")])
+            with pytest.raises(StoreError):
+                store.history("ann")
+            own.start()
+            assert store.append([view("ann", "b", event_id="2"), view("ann", "a", event_id="1")]) == (1, 1)
+            assert len(store.history("ann")) == 2
+    finally:
+        own.end()
+
+
+# Opening
+
+
+@pytest.mark.parametrize(
+    ("where", "fault"),
+    [
+        ("mysql://x/y", "'mysql://x/y': a store cannot be kept there; give the path of an SQLite file"),
+        ("sqlite://", "cannot be kept there"),
+        ("://", "no URL of a database"),
+        ("/nowhere/at/all/s.db", "unable to open database file"),
+        ("postgresql://me:secret@/x?host=/nowhere", r"postgresql\+psycopg://me:\*\*\*@/x"),
+    ],
+)
+def test_what_cannot_be_opened_says_so(where: str, fault: str) -> None:
+    with pytest.raises(StoreError, match=fault) as caught:
+        Store.open(where)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.db").write_text("hello, this is a text and nothing else" * 100)
+    with pytest.raises(StoreError, match=r"s\.db: file is not a database"):
+        Store.open(tmp_path / "s.db")
+
+
+def test_a_store_opens_by_path_and_by_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for where in ("s.db", tmp_path / "s.db", f"sqlite:///{tmp_path}/s.db", "sqlite:///s.db"):
+        with Store.open(where) as store:
+            store.append([view("ann", "a")])
+            assert store.in_process
+            with Store.open(store.url) as again:
+                count = again.counts().events
+    assert count == 4
+
+
+def test_a_newer_schema_is_refused(url: str) -> None:
+    with Store.open(url) as store:
+        store.set_state("schema", "99")
+    with pytest.raises(StoreError, match="its schema is version 99; this version of palate reads up to 1: upgrade it"):
+        Store.open(url)
+
+
+def test_an_older_store_is_migrated_in_order(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(url) as store:
+        store.append([view("ann", "a")])
+    steps = [
+        lambda connection: connection.execute(sa.text("ALTER TABLE events ADD COLUMN place TEXT")),
+        lambda connection: connection.execute(sa.text("UPDATE events SET place = 'moved'")),
+    ]
+    monkeypatch.setattr(schema, "MIGRATIONS", steps[:1])
+    with Store.open(url) as store:
+        assert store.state("schema") == "2"
+    monkeypatch.setattr(schema, "MIGRATIONS", steps)
+    with Store.open(url) as store:
+        assert store.state("schema") == "3"
+        with store.database.reading() as connection:
+            assert connection.scalar(sa.text("SELECT place FROM events")) == "moved"
+        assert store.append([view("ann", "b")]).new == 1
+
+
+def test_a_migration_that_fails_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store.open(url).close()
+    steps = [
+        lambda connection: connection.execute(sa.text("CREATE TABLE half (x INTEGER)")),
+        lambda connection: connection.execute(sa.text("INSERT INTO nowhere VALUES (1)")),
+    ]
+    monkeypatch.setattr(schema, "MIGRATIONS", steps)
+    with pytest.raises(StoreError, match="nowhere"):
+        Store.open(url)
+    monkeypatch.setattr(schema, "MIGRATIONS", [])
+    with Store.open(url) as store, store.database.reading() as connection:
+        assert not sa.inspect(connection).has_table("half")
+
+
+def test_two_may_open_a_new_store_at_once(url: str) -> None:
+    def work(n: int) -> Appended:
+        with Store.open(url) as store:
+            return store.append([view("ann", f"i{n}")])
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(answer == (1, 0) for answer in pool.map(work, range(6)))
