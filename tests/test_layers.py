@@ -43,10 +43,16 @@ HOMES = {
     "pyarrow": {"palate.data.sources"},
     "psycopg": set(),
     "sqlalchemy": {"palate.store.schema"},
-    "torch": {"palate.models.autoencoder", "palate.models.transformer"},
+    "onnxruntime": {"palate.models.onnx"},
+    "safetensors": {"palate.store.bundles"},
+    "torch": {f"palate.models.{name}" for name in ("autoencoder", "network", "training", "transformer")},
     "sqlglot": {"palate.live.syntax"},
     "sentence_transformers": {"palate.encoders.text"},
 }
+# Those of a whole room.
+ROOM_OF = dict.fromkeys(
+    ["fastapi", "jinja2", "orjson", "prometheus_client", "pydantic", "starlette", "uvicorn"], "serve"
+)
 ROOT = Path(__file__).parents[1]
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -78,6 +84,8 @@ def faults(module: str, source: str) -> list[str]:
         top = target.split(".")[0]
         if top in HOMES and module not in HOMES[top]:
             found.append(f"{place}; only {', '.join(sorted(HOMES[top]))} may")
+        if top in ROOM_OF and room(module) != ROOM_OF[top]:
+            found.append(f"{place}; only palate.{ROOM_OF[top]} may")
         if top != "palate":
             continue
         if target == "palate":
@@ -130,6 +138,7 @@ def test_no_file_imports_itself_through_others() -> None:
         ("palate.models.base", "from palate import load", "the package's own front is for users"),
         ("palate.models.base", "def f():\n    import pandas as pd", "only palate.data"),
         ("palate.models.embedding", "from torch.nn import Linear", "only palate.models"),
+        ("palate.live.service", "from fastapi import FastAPI", "only palate.serve may"),
     ],
 )
 def test_the_check_itself_finds_faults(module: str, source: str, fault: str) -> None:
@@ -143,6 +152,6 @@ def test_the_cycle_check_finds_one() -> None:
 
 
 def test_importing_palate_loads_no_optional_package() -> None:
-    code = f"import sys, palate, palate.cli; print([p for p in {list(HOMES)} if p in sys.modules])"
+    code = f"import sys, palate, palate.cli; print([p for p in {[*HOMES, *ROOM_OF]} if p in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

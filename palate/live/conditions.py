@@ -129,6 +129,7 @@ class _Reader:
     def _chain(self, node: exp.Expr) -> Value:
         kind, terms = type(node), []
         while isinstance(node, kind):
+            refuse_others(node)
             terms.append(node.expression)
             node = node.this
         parts = [values.truth(self.value(term)) for term in (node, *reversed(terms))]
@@ -153,9 +154,7 @@ class _Reader:
         return values.one_of(self._operand(node.this), [self.value(choice) for choice in choices])
 
     def _between(self, node: exp.Expr) -> Value:
-        value, low, high = (self._operand(node.args[part]) for part in ("this", "low", "high"))
-        inside = [values.compare(">=", value, low), values.compare("<=", value, high)]
-        return Value(pl.all_horizontal([part.expr for part in inside]), values.TRUTH, value.place)
+        return values.between(*(self._operand(node.args[part]) for part in ("this", "low", "high")))
 
     def _like(self, node: exp.Expr, escape: str = "") -> Value:
         value, pattern = self._operand(node.this), self._operand(node.expression)
@@ -164,10 +163,11 @@ class _Reader:
 
     def _escape(self, node: exp.Expr) -> Value:
         letter = self._operand(node.expression)
-        if not isinstance(node.this, exp.Like | exp.ILike) or len(str(letter.constant)) != 1:
+        sign = letter.constant
+        if not isinstance(node.this, exp.Like | exp.ILike) or not isinstance(sign, str) or len(sign) != 1:
             raise Fault(letter.place, "ESCAPE follows LIKE and names one character in quotes")
         refuse_others(node.this)
-        return self._like(node.this, str(letter.constant))
+        return self._like(node.this, sign)
 
     def _round(self, node: exp.Expr) -> Value:
         digits = node.args.get("decimals")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +24,7 @@ def read(cursor: str | None) -> list[int]:
     if cursor is None:
         return []
     try:
-        packed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        packed = b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
         if len(packed) > 4 * MOST:
             raise ValueError("too long")
         numbers: list[int] = np.frombuffer(packed, "<u4").tolist()

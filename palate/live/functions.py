@@ -11,7 +11,21 @@ from functools import reduce
 
 import polars as pl
 
-from palate.live.values import NOTHING, NUMBERS, REAL, TEXT, TIME, WHOLE, Fault, Value, alike, common, literal, null
+from palate.live.values import (
+    NOTHING,
+    NUMBERS,
+    REAL,
+    TEXT,
+    TIME,
+    WHOLE,
+    Fault,
+    Value,
+    alike,
+    bound,
+    common,
+    literal,
+    null,
+)
 
 MOST_DIGITS = 15  # that ROUND keeps behind the point
 
@@ -23,8 +37,8 @@ def arithmetic(sign: str, a: Value, b: Value) -> Value:
     if NOTHING in (a.dtype, b.dtype):
         return null(a.place)
     if a.dtype == b.dtype == WHOLE:
-        return Value(_narrowed(_WHOLE[sign](_wide(a), _wide(b))), WHOLE, a.place)
-    return Value(_REAL[sign](a.cast(REAL).expr, b.cast(REAL).expr).fill_nan(None), REAL, a.place)
+        return Value(_narrowed(bound(_WHOLE[sign], _wide(a), _wide(b))), WHOLE, a.place)
+    return Value(bound(_REAL[sign], a.cast(REAL).expr, b.cast(REAL).expr).fill_nan(None), REAL, a.place)
 
 
 def _quotient(a: pl.Expr, b: pl.Expr) -> pl.Expr:
@@ -104,9 +118,5 @@ def coalesce(values: Sequence[Value]) -> Value:
     fitting = [alike(first, value)[1] for value in known]
     dtype = common(fitting)
     # Not pl.coalesce: it gives a single row where a literal comes first.
-    expr = reduce(_otherwise, reversed([value.cast(dtype).expr for value in fitting]))
+    expr = reduce(pl.Expr.fill_null, [value.cast(dtype).expr for value in fitting])
     return Value(expr, dtype, values[0].place)
-
-
-def _otherwise(later: pl.Expr, first: pl.Expr) -> pl.Expr:
-    return pl.when(first.is_not_null()).then(first).otherwise(later)

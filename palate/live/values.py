@@ -130,6 +130,13 @@ def truth(value: Value) -> Value:
     return value.cast(TRUTH)
 
 
+def bound(compute: Callable[..., pl.Expr], *parts: pl.Expr) -> pl.Expr:
+    """Compute from parts that are evaluated once, however often `compute` uses them: else nesting doubles the work."""
+    fields = [f"{n}" for n in range(len(parts))]
+    together = pl.struct(**dict(zip(fields, parts, strict=True)))
+    return together.struct.with_fields(result=compute(*map(pl.field, fields))).struct.field("result")
+
+
 # Comparisons
 
 
@@ -153,9 +160,7 @@ def _has(many: Value, one: Value) -> Value:
     if NOTHING in (single.dtype, wanted.dtype):
         return null(many.place, TRUTH)
     dtype = common([single, wanted])
-    found = many.cast(pl.List(dtype)).expr.list.contains(wanted.cast(dtype).expr)
-    if one.constant is None:
-        found = pl.when(wanted.expr.is_not_null()).then(found)
+    found = many.cast(pl.List(dtype)).expr.list.contains(wanted.cast(dtype).expr, nulls_equal=False)
     return Value(found, TRUTH, many.place)
 
 
@@ -193,13 +198,31 @@ def _as_time(value: Value) -> Value:
         raise Fault(value.place, f"{value.name} is no time; write '2024-05-31' or '2024-05-31T12:00:00Z'") from None
 
 
+def between(value: Value, low: Value, high: Value) -> Value:
+    """Return whether the value is at least the one and at most the other."""
+
+    def inside(it: pl.Expr, least: pl.Expr, most: pl.Expr) -> pl.Expr:
+        this = replace(value, expr=it)
+        from_low = compare(">=", this, replace(low, expr=least))
+        return from_low.expr & compare("<=", this, replace(high, expr=most)).expr
+
+    return Value(bound(inside, value.expr, low.expr, high.expr), TRUTH, value.place)
+
+
 def one_of(value: Value, choices: Sequence[Value]) -> Value:
     """Return whether the value equals one of the choices; a list, whether it has one of them."""
     known = [choice for choice in choices if choice.constant is not None]
-    found = [compare("=", value, choice).expr for choice in choices if choice.constant is None]
-    if known:
-        found.append(_among(value, known))
-    return Value(pl.any_horizontal(found), TRUTH, value.place)
+    others = [choice for choice in choices if choice.constant is None]
+
+    def among(it: pl.Expr, *others_here: pl.Expr) -> pl.Expr:
+        this = replace(value, expr=it)
+        found = [
+            compare("=", this, replace(other, expr=expr)).expr
+            for other, expr in zip(others, others_here, strict=True)
+        ]
+        return pl.any_horizontal([_among(this, known), *found] if known else found)
+
+    return Value(bound(among, value.expr, *(other.expr for other in others)), TRUTH, value.place)
 
 
 def _among(value: Value, known: Sequence[Value]) -> pl.Expr:
@@ -210,10 +233,10 @@ def _among(value: Value, known: Sequence[Value]) -> pl.Expr:
     if single.dtype == NOTHING:
         return null(value.place, TRUTH).expr
     dtype = common([single, *fitting])
-    choices = pl.lit(pl.Series([choice.constant for choice in fitting], dtype=dtype).implode()).first()
+    choices = pl.lit(pl.Series([choice.constant for choice in fitting], dtype=dtype).implode())
     if many:
         return value.cast(pl.List(dtype)).expr.list.eval(pl.element().is_in(choices)).list.any()
-    return value.cast(dtype).expr.is_in(choices)
+    return value.cast(dtype).expr.is_in(choices.first())
 
 
 def like(value: Value, pattern: Value, escape: str = "", *, folded: bool = False) -> Value:

@@ -12,6 +12,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from palate.live.asking import Asked
+from palate.serve.dashboard.login import login_router
+from palate.serve.dashboard.pages import STATIC, pages_router
 from palate.serve.hot import Hot, json, plain
 from palate.serve.items import items_router
 from palate.serve.metrics import Timing
@@ -89,6 +91,9 @@ def documented(service: Service) -> FastAPI:
     app.include_router(people_router(service))
     app.include_router(models_router(service))
     app.include_router(health_router(service))
+    app.include_router(pages_router(service))
+    app.include_router(login_router(service))
+    app.mount("/static", STATIC)
     schema = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -128,7 +133,7 @@ def hot_router(service: Service) -> APIRouter:
     ):
         router.add_api_route(path, function, methods=[method], route_class_override=plain(handler))
 
-    @router.get("/v1/similar/{item_id:path}", response_model=Recommendations)
+    @router.get("/v1/similar/{item_id:id}", response_model=Recommendations)
     def similar(
         item_id: Annotated[str, Path(examples=["260"])],
         k: Annotated[int, Query(ge=1, le=1000)] = 10,
@@ -150,7 +155,7 @@ def people_router(service: Service) -> APIRouter:
         """Ids of people; the next page comes `after` the last of this one."""
         return {"users": service.store.users(limit, after)}
 
-    @router.get("/v1/users/{user_id:path}")
+    @router.get("/v1/users/{user_id:id}")
     def history(
         user_id: str,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
@@ -171,7 +176,7 @@ def people_router(service: Service) -> APIRouter:
         ]
         return {"user_id": user_id, "events": told, "next": found[-1].seq if len(found) == limit else None}
 
-    @router.delete("/v1/users/{user_id:path}")
+    @router.delete("/v1/users/{user_id:id}")
     def forget(user_id: str) -> dict[str, Any]:
         """Forget a person: their events are gone when the answer comes."""
         return {

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import orjson
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,6 +22,23 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 LISTS = ("exclude", "near", "attributes")
 EVENTS = TypeAdapter(list[EventIn])
 NDJSON = ("application/x-ndjson", "application/jsonlines", "application/jsonl")
+
+
+class AnyId(Convertor[str]):
+    """The rest of a path, whatever it holds: slashes and line breaks too. In a route it is written `{item_id:id}`."""
+
+    regex = r"[\s\S]+"
+
+    def convert(self, value: str) -> str:
+        """Return the id."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """Return the id."""
+        return value
+
+
+register_url_convertor("id", AnyId())
 
 
 def plain(handler: Handler) -> type[APIRoute]:
@@ -36,6 +54,14 @@ def plain(handler: Handler) -> type[APIRoute]:
 def json(body: object, status: int = 200) -> Response:
     """Answer with JSON."""
     return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+async def many_of(request: Request) -> bytes:
+    """Read a body of one thing or a list of them; lines of JSON become a list."""
+    body = (await request.body()).strip()
+    if request.headers.get("content-type", "").split(";")[0].strip() in NDJSON:
+        return b"[%s]" % b",".join(line for line in body.splitlines() if line.strip())
+    return body
 
 
 class Hot:
@@ -69,9 +95,7 @@ class Hot:
 
     async def events(self, request: Request) -> Response:
         """Store one event or many."""
-        body = (await request.body()).strip()
-        if request.headers.get("content-type", "").split(";")[0].strip() in NDJSON:
-            body = b"[%s]" % b",".join(line for line in body.splitlines() if line.strip())
+        body = await many_of(request)
         many = EVENTS.validate_json(body) if body[:1] == b"[" else [EventIn.model_validate_json(body)]
         if len(many) > MOST_EVENTS:
             raise Problem(413, f"{len(many):,} events; one request may hold {MOST_EVENTS:,}")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter
 
 from palate.errors import UnknownId
-from palate.serve.hot import NDJSON
+from palate.serve.hot import json, many_of, plain
 from palate.serve.problems import Problem
 from palate.serve.service import Service
-from palate.serve.wire import MOST_ITEMS, ItemBody, ItemIn, ItemOut, iso
+from palate.serve.wire import MOST_ITEMS, ItemBody, ItemIn, ItemOut, Stored, iso
 from palate.store.items import Item
 
 MANY = TypeAdapter(list[ItemIn])
@@ -43,18 +43,19 @@ def items_router(service: Service) -> APIRouter:
         """Items by id; the next page comes `after` the last of this one."""
         return {"items": [told(item) for item in items.page(limit, after)]}
 
-    @router.post("/v1/items", openapi_extra=_documented())
-    async def put_many(request: Request) -> dict[str, int]:
+    def put_many(body: ItemIn | list[ItemIn]) -> Stored:  # type: ignore[empty-body]
         """Put many items, a list or lines of JSON (application/x-ndjson); each replaces what was told of it."""
-        body = (await request.body()).strip()
-        if request.headers.get("content-type", "").split(";")[0].strip() in NDJSON:
-            body = b"[%s]" % b",".join(line for line in body.splitlines() if line.strip())
+
+    async def put_all(request: Request) -> Response:
+        body = await many_of(request)
         many = MANY.validate_json(body) if body[:1] == b"[" else [ItemIn.model_validate_json(body)]
         if len(many) > MOST_ITEMS:
             raise Problem(413, f"{len(many):,} items; one request may hold {MOST_ITEMS:,}")
-        return {"stored": await run_in_threadpool(items.put, [stored(item) for item in many])}
+        return json({"stored": await run_in_threadpool(items.put, [stored(item) for item in many])})
 
-    @router.get("/v1/items/{item_id:path}")
+    router.add_api_route("/v1/items", put_many, methods=["POST"], route_class_override=plain(put_all))
+
+    @router.get("/v1/items/{item_id:id}")
     def get(item_id: str) -> ItemOut:
         """Return one item."""
         found = items.get(item_id)
@@ -62,27 +63,21 @@ def items_router(service: Service) -> APIRouter:
             raise UnknownId(f"item {item_id!r} is unknown")
         return told(found)
 
-    @router.put("/v1/items/{item_id:path}")
+    @router.put("/v1/items/{item_id:id}")
     def put(item_id: str, body: ItemBody) -> ItemOut:
         """Put one item: it is new, or this replaces what was told of it."""
         items.put([stored(body.of(item_id))])
         return get(item_id)
 
-    @router.patch("/v1/items/{item_id:path}")
+    @router.patch("/v1/items/{item_id:id}")
     def patch(item_id: str, body: ItemBody) -> ItemOut:
         """Change some attributes; null takes one away."""
         item = body.of(item_id)
         return told(items.patch(item_id, item.told(), item.available))
 
-    @router.delete("/v1/items/{item_id:path}")
+    @router.delete("/v1/items/{item_id:id}")
     def remove(item_id: str) -> dict[str, int]:
         """Take an item away: it is recommended no more, what people did with it stays."""
         return {"removed": items.remove([item_id])}
 
     return router
-
-
-def _documented() -> dict[str, Any]:
-    one = {"$ref": "#/components/schemas/ItemIn"}
-    many = {"anyOf": [one, {"type": "array", "items": one}]}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": many}}}}

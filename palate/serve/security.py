@@ -7,9 +7,11 @@ from collections import OrderedDict
 from http.cookies import CookieError, SimpleCookie
 from time import monotonic
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palate.serve.problems import Problem, response
@@ -19,7 +21,7 @@ from palate.store.keys import PREFIX, Keys
 AUDIT = logging.getLogger("palate.audit")
 COOKIE = "palate_key"
 PAGE = b"x-palate-page"  # which a page's own script sends; a form of another site cannot
-OPEN = ("/health/", "/static/", "/login")
+OPEN = ("/health/", "/static/", "/login", "/logout")
 CLIENTS = 10_000  # whose rates are remembered
 
 HEADERS = [
@@ -90,6 +92,8 @@ class Guard:
         if not self.settings.keys or needed is None:
             return None, who
         granted = await self._granted(secret)
+        if not granted and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+            return RedirectResponse(f"/login?{urlencode({'next': _asked(scope)})}", 303), who
         if not granted:
             told = {"WWW-Authenticate": "Bearer"}
             return response(401, "this needs an API key: Authorization: Bearer KEY, or X-API-Key", told), who
@@ -125,6 +129,11 @@ def _secret(method: str, headers: Headers) -> str | None:
             return None
         return cookie.value if cookie else None
     return None
+
+
+def _asked(scope: Scope) -> str:
+    query = scope["query_string"].decode("ascii", "replace")
+    return str(scope["path"]) + (f"?{query}" if query else "")
 
 
 def _peer(scope: Scope) -> str:

@@ -81,6 +81,12 @@ class Accepted(Body):
     repeated: int = Field(description="Events whose event_id was there before.")
 
 
+class Stored(Body):
+    """Items are on the disk."""
+
+    stored: int
+
+
 class StepIn(Body):
     """An event of a session."""
 

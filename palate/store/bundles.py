@@ -1,7 +1,8 @@
 """A bundle: named parts kept in a folder as plain files, with a manifest that vouches for each of them.
 
-Arrays are `.npy`, ids are uncompressed Arrow IPC (`.arrow`), everything else stands in `manifest.json`. Loading maps
-the files into memory. This room knows no models: it writes and reads parts by name.
+Arrays are `.npy`, ids are uncompressed Arrow IPC (`.arrow`), weights of a network `.safetensors` (extra `deep`),
+everything else stands in `manifest.json`. Loading maps the files into memory. This room knows no models: it writes
+and reads parts by name.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from palate.data.vocabulary import Vocabulary
-from palate.errors import BundleError
+from palate.errors import BundleError, MissingExtra
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 
-Part: TypeAlias = "NDArray[Any] | Vocabulary | str | int | float | bool | tuple[Part, ...] | None"
+Part: TypeAlias = (
+    "NDArray[Any] | Mapping[str, NDArray[Any]] | Vocabulary | str | int | float | bool | tuple[Part, ...] | None"
+)
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,10 @@ def _save(folder: Path, name: str, part: Part) -> object:
         frame = pl.DataFrame({"id": part.ids})
         frame.write_ipc(folder / f"{name}.arrow", compression="uncompressed", compat_level=pl.CompatLevel.oldest())
         return {"file": f"{name}.arrow"}
+    if isinstance(part, Mapping):
+        named = {key: np.ascontiguousarray(array) for key, array in part.items()}
+        _safetensors().save_file(named, folder / f"{name}.safetensors")
+        return {"file": f"{name}.safetensors"}
     return part
 
 
@@ -184,8 +191,18 @@ def _load(folder: Path, code: object) -> Part:
     path = folder / Path(code["file"]).name
     if path.suffix == ".arrow":
         return Vocabulary(pl.scan_ipc(path).collect()["id"])
+    if path.suffix == ".safetensors":
+        return dict(_safetensors().load_file(path))
     # Copy-on-write, since numba would compile every kernel again for read-only arrays.
     return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ModuleNotFoundError:
+        raise MissingExtra("safetensors", "deep") from None
+    return safetensors.numpy
 
 
 def _body_crc32(body: Mapping[str, Any]) -> str:

@@ -124,10 +124,9 @@ class Database(ABC):
         """Keep a cursor for the next one who needs it."""
         self._idle.append(cursor)
 
-    def lost(self, error: Exception) -> bool:
+    @abstractmethod
+    def lost(self, error: BaseException | None) -> bool:
         """Whether an error means that the connection is gone, and a new one may work."""
-        original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        return self.engine.dialect.is_disconnect(original, None, None)  # type: ignore[arg-type]
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -150,10 +149,14 @@ class Database(ABC):
             except StoreError as error:
                 raise StoreError(f"{self.place}: {error}") from None
 
-    def close(self) -> None:
-        """Close all connections that are not in use."""
+    def drop(self) -> None:
+        """Close the cursors that wait to be taken."""
         while self._idle:
             self._idle.pop().connection.close()
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        self.drop()
         self.engine.dispose()
 
 
@@ -179,6 +182,7 @@ class Query:
             cursor.connection.close()
             if not database.lost(error):
                 raise database.explain(error) from error
+            database.drop()  # the others are as old
             cursor = database.cursor()
             with database.explained():
                 rows = cursor.execute(self._text, given).fetchall()

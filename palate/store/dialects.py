@@ -42,6 +42,10 @@ class SQLite(Database):
             "PRAGMA cache_size=-32768"
         )
 
+    def lost(self, error: BaseException | None) -> bool:
+        """Never: a file does not go away."""
+        return False
+
     def pin(self, connection: Any) -> Any:
         """Return a cursor; it is so from the start."""
         return connection.cursor()
@@ -126,6 +130,14 @@ class PostgreSQL(Database):
         if connection.execute("SHOW synchronous_commit").fetchone()[0] == "off":
             connection.execute("SET synchronous_commit TO on")
         connection.autocommit = False
+
+    def lost(self, error: BaseException | None) -> bool:
+        """Tell by the class of the error: connections (08), the server's end (57P), or none at all from the driver."""
+        original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        if not isinstance(original, self.engine.dialect.loaded_dbapi.OperationalError):
+            return False
+        code = getattr(original, "sqlstate", None)
+        return code is None or code.startswith(("08", "57P"))
 
     def pin(self, connection: Any) -> Any:
         """In autocommit mode."""

@@ -16,8 +16,10 @@ from palate.data.interactions import Interactions
 from palate.errors import DataError
 from palate.store.database import Database, Query
 from palate.store.dialects import open_database
+from palate.store.feedback import Feedback, Recorded, named_events
 from palate.store.items import Items
-from palate.store.recording import Appended, Event, check_event
+from palate.store.people import People
+from palate.store.recording import Appended, Batch, Event, Keep, check_event
 from palate.store.scan import read_all
 from palate.store.schema import event_types, events, items, sa, set_state, state, users
 from palate.store.writer import Writer
@@ -45,18 +47,6 @@ class Past:
         return len(self.item)
 
 
-class Recorded(NamedTuple):
-    """An event as it is stored; `seq` grows in the order in which events were committed."""
-
-    seq: int
-    user_id: str
-    item_id: str
-    event_type: str
-    time: int
-    weight: float | None
-    event_id: str | None
-
-
 class Counts(NamedTuple):
     """How much there is; removed items do not count."""
 
@@ -76,8 +66,14 @@ class Store:
         self.url = str(url)
         self.database = open_database(url)
         self.in_process = self.database.in_process
-        self.database.migrate()
+        try:
+            self.database.migrate()
+        except BaseException:
+            self.database.close()
+            raise
         self.items = Items(self.database)
+        self.people = People(self.database)
+        self.feedback = Feedback(self.database)
         self._writer = Writer(self.database)
         self._types: set[str] = set()
 
@@ -105,23 +101,26 @@ class Store:
 
     # Writing
 
-    def append(self, events: Sequence[Event]) -> Appended:
+    def append(self, events: Sequence[Event], keep: Keep = "all") -> Appended:
         """Store events; returns when they are committed and on the disk. Raises as `submit` and its future do."""
-        return self.submit(events).result()
+        return self.submit(events, keep).result()
 
-    def submit(self, events: Sequence[Event]) -> Future[Appended]:
+    def submit(self, events: Sequence[Event], keep: Keep = "all") -> Future[Appended]:
         """Store events together with all others that wait; the future is done when they are on the disk.
 
         An event whose event_id is stored already, or stands earlier in the sequence, is counted as repeated and
         changes nothing. Raises `DataError` for a bad event, before anything is written; the future raises
         `StoreError` if the transaction failed, and then none of its events is stored.
+
+        keep  what stays where a person has an event of the same type on the same item: "all"; "first", the one that
+              is stored, so that the other counts as repeated; "last", the other's time and weight in its place
         """
         checked = list(events)
         for n, event in enumerate(checked):
             check_event(n, event)
             if event.event_type not in self._types:
                 self._check_type(n, event.event_type)
-        return self._writer.submit(checked)
+        return self._writer.submit(Batch(checked, keep))
 
     def _check_type(self, n: int, name: str) -> None:
         self._types |= set(self.event_types().values())
@@ -165,15 +164,7 @@ class Store:
 
     def events(self, user_id: str, limit: int = 100, before: int | None = None) -> list[Recorded]:
         """Events of a person, newest first; the next page comes `before` the last seq of this one."""
-        named = sa.select(
-            *(events.c.seq, users.c.user_id, items.c.item_id, event_types.c.name),
-            *(events.c.time, events.c.weight, events.c.event_id),
-        ).select_from(
-            events.join(users, users.c.user_no == events.c.user_no)
-            .join(items, items.c.item_no == events.c.item_no)
-            .join(event_types, event_types.c.type_no == events.c.type_no)
-        )
-        asked = named.where(users.c.user_id == user_id).order_by(events.c.seq.desc()).limit(limit)
+        asked = named_events.where(users.c.user_id == user_id).order_by(events.c.seq.desc()).limit(limit)
         if before is not None:
             asked = asked.where(events.c.seq < before)
         with self.database.reading() as connection:
@@ -214,12 +205,16 @@ class Store:
         return self.database.query(sa.select(sa.func.max(events.c.seq)))
 
     def popularity(self, since_seq: int = 0) -> tuple[Longs, Longs, Longs, int]:
-        """Count the events after a seq by item and type: numbers of items, of types, counts, and the newest seq."""
+        """Count the events after a seq by item and type: numbers of items, of types, counts, and the newest seq.
+
+        Those of weight 0 count for nothing.
+        """
         with self.database.reading() as connection:
             last = connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0
             asked = (
                 sa.select(events.c.item_no, events.c.type_no, sa.func.count())
                 .where(events.c.seq > since_seq, events.c.seq <= last)
+                .where(events.c.weight.is_(None) | (events.c.weight != 0))
                 .group_by(events.c.item_no, events.c.type_no)
             )
             table = np.array([tuple(row) for row in connection.execute(asked)], np.int64).reshape(-1, 3)

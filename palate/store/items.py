@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -65,7 +65,7 @@ class Items:
         chosen = items.c.item_id.in_(self._database.rows("ids", sa.Text()))
         asked = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.c.removed).where(chosen)
         there = {row[0]: tuple(row[1:]) for row in connection.execute(asked, {"ids": listed})}
-        told = {item.item_id: (_encoded(item.attributes), item.available, False) for item in many}
+        told = {item.item_id: (encoded(item.attributes), item.available, False) for item in many}
         changed = {item_id: values for item_id, values in told.items() if there.get(item_id) != values}
         if not changed:
             return 0
@@ -86,14 +86,21 @@ class Items:
 
     def patch(self, item_id: str, attributes: Mapping[str, Any], available: bool | None = None) -> Item:
         """Change some attributes, None takes one away; returns the item. Raises `UnknownId`, `DataError`."""
+        return self.change(
+            item_id,
+            lambda old: old._replace(
+                attributes=merged(old.attributes, attributes),
+                available=old.available if available is None else available,
+            ),
+        )
+
+    def change(self, item_id: str, changed: Callable[[Item], Item]) -> Item:
+        """Put what `changed` makes of an item, with no other change in between. Raises `UnknownId`, `DataError`."""
         with self._database.writing() as connection:
             row = connection.execute(_told.where(items.c.item_id == item_id, ~items.c.removed)).first()
             if row is None:
                 raise UnknownId(f"item {item_id!r} is unknown")
-            old = _item(row)
-            merged = {name: value for name, value in {**old.attributes, **attributes}.items() if value is not None}
-            truth = old.available if available is None else available
-            item = _checked(0, Item(item_id, merged, truth))
+            item = _checked(0, changed(_item(row)))
             self.write(connection, [item])
             return _item(connection.execute(_told.where(items.c.item_id == item_id)).one())
 
@@ -140,12 +147,18 @@ _told = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.
 _counter = sa.select(state.c.value).where(state.c.name == sa.literal_column("'items'"))
 
 
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the old attributes changed by the new, of which None takes one away."""
+    return {name: value for name, value in {**old, **new}.items() if value is not None}
+
+
 def _item(row: Any) -> Item:
     item_id, attributes, available, created, updated = row
     return Item(item_id, json.loads(attributes), available, created, updated)
 
 
-def _encoded(attributes: Mapping[str, Any]) -> str:
+def encoded(attributes: Mapping[str, Any]) -> str:
+    """Attributes as they are stored."""
     return json.dumps(attributes, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -155,18 +168,22 @@ def _checked(n: int, item: Item) -> Item:
     check_text(place, "item_id", item.item_id)
     if not isinstance(item.available, bool):
         raise DataError(f"{place}: available is {item.available!r}; it must be true or false")
-    if not isinstance(item.attributes, Mapping):
-        raise DataError(
-            f"{place}: attributes are {item.attributes!r:.80}; they must be an object of names and values"
-        )
-    for name in item.attributes:
-        check_text(place, "the name of an attribute", name)
-        if name in FIELDS:
+    check_attributes(place, item.attributes)
+    for name in FIELDS:
+        if name in item.attributes:
             raise DataError(f"{place}: an attribute is named {name!r}, which is a field of its own; rename it")
+    return item
+
+
+def check_attributes(place: str, attributes: Mapping[str, Any]) -> None:
+    """Raise `DataError` unless the attributes can be stored."""
+    if not isinstance(attributes, Mapping):
+        raise DataError(f"{place}: attributes are {attributes!r:.80}; they must be an object of names and values")
+    for name in attributes:
+        check_text(place, "the name of an attribute", name)
     try:
-        size = len(_encoded(item.attributes).encode())
+        size = len(encoded(attributes).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{place}: its attributes cannot be stored as JSON: {error}") from None
     if size > MOST_BYTES:
         raise DataError(f"{place}: its attributes have {size:,} bytes as JSON; there can be {MOST_BYTES:,}")
-    return item

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from time import time_ns
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -31,6 +31,17 @@ class Event(NamedTuple):
     time: int
     weight: float | None = None
     event_id: str | None = None
+
+
+# What is kept where a person has several events of one type on one item: all of them, or one of them.
+Keep: TypeAlias = Literal["all", "first", "last"]
+
+
+class Batch(NamedTuple):
+    """Events stored together; of those that mean the same, `keep` says which stay."""
+
+    events: Sequence[Event]
+    keep: Keep = "all"
 
 
 class Appended(NamedTuple):
@@ -102,24 +113,64 @@ class Recorder:
             for table, (name, number) in NAMES.items()
         }
 
-    def record(self, connection: sa.Connection, batches: Sequence[Sequence[Event]]) -> list[Appended]:
+    def record(self, connection: sa.Connection, batches: Sequence[Batch]) -> list[Appended]:
         """Store what is new of each batch."""
-        ids = [event.event_id for event in chain.from_iterable(batches) if event.event_id is not None]
+        every = chain.from_iterable(batch.events for batch in batches)
+        ids = [event.event_id for event in every if event.event_id is not None]
         seen = self._stored(connection, ids) if ids else set()
-        new: list[Event] = []
+        waiting: list[Event] = []
         answers = []
         for batch in batches:
-            before = len(new)
-            for event in batch:
-                if event.event_id is not None:
-                    if event.event_id in seen:
-                        continue
-                    seen.add(event.event_id)
-                new.append(event)
-            answers.append(Appended(len(new) - before, len(batch) - len(new) + before))
-        if new:
-            self._insert(connection, new)
+            fresh = list(_fresh(batch.events, seen))
+            if batch.keep == "all":
+                waiting += fresh
+                new = len(fresh)
+            else:
+                self._insert(connection, waiting)
+                waiting = []
+                new = self._record_once(connection, fresh, batch.keep)
+            answers.append(Appended(new, len(batch.events) - new))
+        self._insert(connection, waiting)
         return answers
+
+    def _record_once(self, connection: sa.Connection, fresh: list[Event], keep: Keep) -> int:
+        """Store what no person has done to an item yet; what they have stays ("first") or is changed ("last")."""
+        chosen: dict[tuple[str, str, str], Event] = {}
+        for event in fresh:
+            key = event.user_id, event.item_id, event.event_type
+            if keep == "last" or key not in chosen:
+                chosen[key] = event
+        there = self._newest(connection, chosen)
+        self._insert(connection, [event for key, event in chosen.items() if key not in there])
+        if keep == "last" and there:
+            rows = [
+                {"b_seq": seq, "time": chosen[key].time, "weight": chosen[key].weight} for key, seq in there.items()
+            ]
+            changed = sa.update(events).where(events.c.seq == sa.bindparam("b_seq"))
+            connection.execute(changed.values(time=sa.bindparam("time"), weight=sa.bindparam("weight")), rows)
+        return len(chosen) - len(there)
+
+    def _newest(
+        self, connection: sa.Connection, keys: Iterable[tuple[str, str, str]]
+    ) -> dict[tuple[str, str, str], int]:
+        """`seq` of the newest event of each person, item and type that has one."""
+        asked = set(keys)
+        named = sa.select(users.c.user_id, items.c.item_id, event_types.c.name, sa.func.max(events.c.seq))
+        rows = connection.execute(
+            named.select_from(events.join(users, users.c.user_no == events.c.user_no))
+            .join(items, items.c.item_no == events.c.item_no)
+            .join(event_types, event_types.c.type_no == events.c.type_no)
+            .where(
+                users.c.user_id.in_(self._database.rows("users", sa.Text())),
+                items.c.item_id.in_(self._database.rows("items", sa.Text())),
+            )
+            .group_by(users.c.user_id, items.c.item_id, event_types.c.name),
+            {
+                "users": self._database.listed(list({user for user, _, _ in asked})),
+                "items": self._database.listed(list({item for _, item, _ in asked})),
+            },
+        )
+        return {(user, item, kind): seq for user, item, kind, seq in rows if (user, item, kind) in asked}
 
     def _stored(self, connection: sa.Connection, ids: list[str]) -> set[str]:
         text, brought = self._known
@@ -127,6 +178,8 @@ class Recorder:
         return {row[0] for row in cursor.execute(text, brought | {"ids": self._database.listed(ids)}).fetchall()}
 
     def _insert(self, connection: sa.Connection, new: list[Event]) -> None:
+        if not new:
+            return
         user, item, kind = (
             self.numbers(connection, table, names)
             for table, names in (
@@ -160,6 +213,15 @@ class Recorder:
         name = NAMES[table][0].name
         rows = [(each, *others.values()) for each in names]
         self._database.insert(driver_cursor(connection), table, (name, *others), rows)
+
+
+def _fresh(batch: Iterable[Event], seen: set[str]) -> Iterator[Event]:
+    """Yield the events whose id was not seen; notes the ids."""
+    for event in batch:
+        if event.event_id is None or event.event_id not in seen:
+            if event.event_id is not None:
+                seen.add(event.event_id)
+            yield event
 
 
 NAMES = {

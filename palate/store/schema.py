@@ -41,6 +41,7 @@ users = sa.Table(
     sa.Column("user_no", sa.Integer, primary_key=True),
     sa.Column("user_id", TEXT, nullable=False, unique=True),
     sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("attributes", TEXT),
     sqlite_autoincrement=True,  # a forgotten person's number is never given again
 )
 items = sa.Table(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -10,14 +9,14 @@ from typing import NamedTuple
 
 from palate.errors import StoreError
 from palate.store.database import Database
-from palate.store.recording import Appended, Event, Recorder
+from palate.store.recording import Appended, Batch, Recorder
 
 MOST = 20_000  # events of a transaction
 ATTEMPTS = 3  # connections tried before a submission fails
 
 
 class _Work(NamedTuple):
-    events: Sequence[Event]
+    batch: Batch
     future: Future[Appended]
 
 
@@ -32,9 +31,9 @@ class Writer:
         self._thread: Thread | None = None
         self._closed = False
 
-    def submit(self, events: Sequence[Event]) -> Future[Appended]:
+    def submit(self, batch: Batch) -> Future[Appended]:
         """Queue events; the future is done when they are on the disk."""
-        work = _Work(events, Future())
+        work = _Work(batch, Future())
         with self._lock:
             if self._closed:
                 raise StoreError(f"{self._database.place}: the store is closed")
@@ -63,7 +62,7 @@ class Writer:
 
     def _group(self, first: _Work) -> tuple[list[_Work], bool]:
         """All that waits, up to `MOST` events; and whether more may come."""
-        group, size = [first], len(first.events)
+        group, size = [first], len(first.batch.events)
         while size < MOST:
             try:
                 work = self._queue.get_nowait()
@@ -72,13 +71,13 @@ class Writer:
             if work is None:
                 return group, False
             group.append(work)
-            size += len(work.events)
+            size += len(work.batch.events)
         return group, True
 
     def _write(self, group: list[_Work]) -> None:
         """Settle every future: all are stored, or none is."""
         try:
-            answers = self._stored([work.events for work in group])
+            answers = self._stored([work.batch for work in group])
         except Exception as error:
             for work in group:
                 work.future.set_exception(error if len(group) == 1 else type(error)(*error.args))
@@ -86,7 +85,7 @@ class Writer:
             for work, answer in zip(group, answers, strict=True):
                 work.future.set_result(answer)
 
-    def _stored(self, batches: list[Sequence[Event]]) -> list[Appended]:
+    def _stored(self, batches: list[Batch]) -> list[Appended]:
         """One transaction. A connection lost before the commit stored nothing, so a new one may try again."""
         for attempt in range(ATTEMPTS):
             committing = False
@@ -96,8 +95,7 @@ class Writer:
                     committing = True
                 return answers
             except StoreError as error:
-                cause = error.__cause__
-                lost = isinstance(cause, Exception) and self._database.lost(cause)
+                lost = self._database.lost(error.__cause__)
                 if lost and committing:
                     rule = "it is unknown if the events are stored; events with an event_id may be sent again"
                     raise StoreError(f"{error}; {rule}") from error

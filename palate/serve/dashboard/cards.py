@@ -1,0 +1,113 @@
+"""What the page shows of an item: title, picture, categories, and the colour of the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from palate.arrays import Longs
+from palate.live.catalogue import LiveCatalogue
+from palate.live.snapshot import Snapshot
+
+# Attributes that tell it, the first that the catalogue has.
+TITLE = ("title", "name", "label")
+PICTURE = ("image", "poster", "picture", "image_url", "poster_url", "thumbnail")
+CATEGORIES = ("categories", "category", "genres", "genre")
+SAFE = ("https://", "http://", "data:image/")
+COLOURS = 8  # the largest categories have one each, the others share grey, 0
+
+
+@dataclass(frozen=True)
+class Card:
+    """An item as it is shown; `colour` is 1 to `COLOURS`, 0 for grey."""
+
+    item_id: str
+    title: str
+    picture: str | None = None
+    categories: tuple[str, ...] = ()
+    colour: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Cards:
+    """The cards of a snapshot's items."""
+
+    snapshot: Snapshot
+
+    def of(self, ids: Iterable[str]) -> list[Card]:
+        """Return the cards of these items; one that is unknown has its id for a title."""
+        asked, places = list(ids), self.snapshot.places
+        known = self.at([places[name] for name in asked if name in places])
+        card = {each.item_id: each for each in known}
+        return [card.get(name) or Card(name, name) for name in asked]
+
+    def at(self, positions: Sequence[int] | Longs) -> list[Card]:
+        """Return the cards of the items at these positions."""
+        rows = self.told[np.asarray(positions, np.int64)].to_dicts()
+        return [self._card(row) for row in rows]
+
+    def search(self, text: str, most: int = 8) -> list[Card]:
+        """Find items whose title or id has every word of the text, the popular ones first; an exact id before all."""
+        every = np.ones(len(self.told), np.bool_)
+        for word in text.lower().split():
+            every &= self.told["words"].str.contains(word, literal=True).to_numpy()
+        positions = np.flatnonzero(every)
+        order = np.argsort(-self.snapshot.popularity[positions], kind="stable")[:most]
+        exact = self.snapshot.places.get(text.strip())
+        best = positions[order].tolist()
+        return self.at([exact, *(p for p in best if p != exact)][:most] if exact is not None else best)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The categories with a colour of their own, by it."""
+        return _largest(self.snapshot.catalogue)
+
+    @property
+    def told(self) -> pl.DataFrame:
+        """Columns item_id, title, picture, categories, and words, which is searched, (P, 5)."""
+        return _told(self.snapshot.catalogue)
+
+    def _card(self, row: dict[str, Any]) -> Card:
+        picture = row["picture"]
+        categories = tuple(name for name in row["categories"] or () if name is not None)
+        largest = self.categories
+        colour = 1 + largest.index(categories[0]) if categories and categories[0] in largest else 0
+        safe = picture if picture and picture.lower().startswith(SAFE) else None
+        return Card(row["item_id"], row["title"], safe, categories, colour)
+
+
+@lru_cache(1)  # a catalogue stays the same until an item changes
+def _told(catalogue: LiveCatalogue) -> pl.DataFrame:
+    frame = catalogue.frame
+    title = pl.coalesce(*_texts(frame, TITLE), "item_id")
+    return frame.select(
+        "item_id",
+        title=title,
+        picture=pl.coalesce(*_texts(frame, PICTURE), pl.lit(None, pl.String)),
+        categories=_lists(frame),
+        words=(title + " " + pl.col("item_id")).str.to_lowercase(),
+    )
+
+
+@lru_cache(1)
+def _largest(catalogue: LiveCatalogue) -> tuple[str, ...]:
+    first = _told(catalogue).select(first=pl.col("categories").list.first()).drop_nulls()
+    return tuple(first["first"].value_counts(sort=True)["first"].head(COLOURS))
+
+
+def _texts(frame: pl.DataFrame, names: Sequence[str]) -> list[str]:
+    return [name for name in names if frame.schema.get(name) == pl.String]
+
+
+def _lists(frame: pl.DataFrame) -> pl.Expr:
+    for name in CATEGORIES:
+        if isinstance(frame.schema.get(name), pl.List):
+            return pl.col(name)
+        if frame.schema.get(name) == pl.String:
+            return pl.concat_list(name)
+    return pl.lit(None, pl.List(pl.String))

@@ -1,0 +1,134 @@
+"""The figures of the overview: from the store, from what this service counted since it began, and of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import inf
+from threading import Lock
+from time import monotonic
+from typing import Any, Generic, TypeVar
+
+from palate.serve.metrics import Metrics
+from palate.store.activity import DAY, SECOND, Activity, activity
+from palate.store.events import Counts, Store
+from palate.store.recording import now
+
+T = TypeVar("T")
+REST = 50  # what is costly to count is counted again after a rest of so many times what it took
+TYPES = 4  # event types with a colour of their own
+RANGES: dict[str, int | None] = {"hour": 3600 * SECOND, "day": DAY, "month": 30 * DAY, "all": None}
+BUCKETS = {"hour": 60, "day": 96, "month": 30, "all": 100}
+LISTS = "/v1/recommend"  # the routes whose time is shown
+
+
+class Rested(Generic[T]):
+    """A value that is worked out again after a rest, so that however many look, it costs little."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._lock = Lock()
+        self._until = -inf
+        self._value: T
+
+    def now(self) -> T:
+        """Return the value."""
+        with self._lock:
+            began = monotonic()
+            if began >= self._until:
+                self._value = self._work()
+                self._until = monotonic() + REST * (monotonic() - began)
+            return self._value
+
+
+class Lately:
+    """How much there is in the store, and how much was done when."""
+
+    def __init__(self, store: Store) -> None:
+        self._counts: Rested[Counts] = Rested(store.counts)
+        self._activity = {name: Rested(lambda name=name: _activity(store, name)) for name in RANGES}  # type: ignore[misc]
+
+    def counts(self) -> Counts:
+        """Count events, people and items."""
+        return self._counts.now()
+
+    def activity(self, span: str | None) -> tuple[str, Activity]:
+        """Count events of one of `RANGES`; of the last day, or of all where it had none, if not told which."""
+        if span is None:
+            span = "day" if self._activity["day"].now().count.any() else "all"
+        return span, self._activity[span].now()
+
+
+def _activity(store: Store, span: str) -> Activity:
+    length = RANGES[span]
+    if length is None:
+        return activity(store, buckets=BUCKETS[span])
+    until = now() + 1
+    return activity(store, until - length, until, BUCKETS[span])
+
+
+def drawn(found: Activity) -> dict[str, Any]:
+    """Return what a chart of the activity needs; the rarer types together."""
+    named = list(found.types[:TYPES])
+    count = [found.count[:, n].tolist() for n in range(len(named))]
+    if len(found.types) > TYPES:
+        named.append("other")
+        count.append(found.count[:, TYPES:].sum(axis=1).tolist())
+    times = [(found.start + n * found.width) // SECOND for n in range(len(found.count))]
+    return {"times": times, "width": found.width / SECOND, "names": named, "counts": count}
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Times to answer a list: upper bounds in seconds, answers in each, and all of them."""
+
+    bounds: Sequence[float]
+    count: Sequence[float]
+
+    @property
+    def answers(self) -> int:
+        """Lists answered."""
+        return int(sum(self.count))
+
+    def quantile(self, share: float) -> float:
+        """Time in seconds within which that share was answered, between the bounds by a straight line; nan for none."""
+        missing, low = share * sum(self.count), 0.0
+        for bound, count in zip(self.bounds, self.count, strict=True):
+            if count and missing <= count:
+                return low + (bound - low) * missing / count if bound < inf else low
+            missing, low = missing - count, bound
+        return float("nan")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was answered since the service began: times, items by source, items shown, and those then chosen."""
+
+    latency: Latency
+    sources: dict[str, int]
+    shown: int
+    chosen: int
+
+    @classmethod
+    def of(cls, metrics: Metrics) -> Answers:
+        """Read the figures, of all processes."""
+        samples = [sample for family in metrics.collected().collect() for sample in family.samples]
+        sources = {s.labels["source"]: int(s.value) for s in samples if s.name == "palate_recommended_total"}
+        return cls(
+            _latency(samples), sources, _total(samples, "palate_shown_total"), _total(samples, "palate_chosen_total")
+        )
+
+
+def _total(samples: Iterable[Any], name: str) -> int:
+    return int(sum(sample.value for sample in samples if sample.name == name))
+
+
+def _latency(samples: Iterable[Any]) -> Latency:
+    within: dict[float, float] = {}
+    for sample in samples:
+        labels = sample.labels
+        if sample.name == "palate_request_seconds_bucket" and labels["route"].startswith(LISTS):
+            bound = float(labels["le"])
+            within[bound] = within.get(bound, 0.0) + sample.value
+    bounds = sorted(within)
+    return Latency(bounds, [within[b] - within.get(a, 0.0) for a, b in zip([-1.0, *bounds], bounds, strict=False)])

@@ -1,0 +1,51 @@
+"""Signing in: a form for the API key, which a cookie then holds."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse
+
+from palate.serve.dashboard.pages import Pages
+from palate.serve.security import COOKIE
+from palate.serve.service import Service
+
+
+def login_router(service: Service) -> APIRouter:
+    """Make the routes; the guard sends here who asks for a page without a key."""
+    router, pages = APIRouter(include_in_schema=False), Pages(service)
+
+    @router.get("/login")
+    def form(request: Request, next: str = "/") -> Response:
+        if not service.settings.keys:
+            return RedirectResponse("/", 303)
+        return pages.page(request, "login.html", next=next, fault=None)
+
+    @router.post("/login")
+    async def login(request: Request) -> Response:
+        sent = parse_qs((await request.body()).decode("utf-8", "replace"))
+        key, where = sent.get("key", [""])[0].strip(), sent.get("next", ["/"])[0]
+        scopes = await run_in_threadpool(service.keys.verify, key)
+        if not scopes & {"read", "admin"}:
+            fault = "This key may not read, which the page needs." if scopes else "This key is unknown, or revoked."
+            return pages.page(request, "login.html", 401, next=where, fault=fault)
+        answer = RedirectResponse(_here(where), 303)
+        secure = request.url.scheme == "https"
+        answer.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=secure)
+        return answer
+
+    @router.post("/logout")
+    def logout() -> Response:
+        answer = RedirectResponse("/login", 303)
+        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        return answer
+
+    return router
+
+
+def _here(where: str) -> str:
+    """Return a path of this site, "/" for anything else."""
+    outside = not where.startswith("/") or where[1:2] in ("/", "\\") or not where.isprintable()
+    return "/" if outside else where

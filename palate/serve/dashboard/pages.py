@@ -1,0 +1,217 @@
+"""The routes of the page, made of templates; what a script asks for is under /page/."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.staticfiles import StaticFiles
+
+from palate.live.asking import Asked
+from palate.serve.dashboard import wording
+from palate.serve.dashboard.audience import audience
+from palate.serve.dashboard.cards import Cards
+from palate.serve.dashboard.figures import RANGES, Answers, Lately, drawn
+from palate.serve.dashboard.lists import Verb, WhatIf, lines_of, listed
+from palate.serve.dashboard.projection import Maps
+from palate.serve.hot import json
+from palate.serve.security import may
+from palate.serve.service import Service
+from palate.store.activity import newest_events, newest_users
+from palate.store.recording import MOST_CHARACTERS
+from palate.store.versions import Version
+
+METRIC = "NDCG@10"
+STATIC = StaticFiles(directory=Path(__file__).parent / "static")
+FEED, NEWEST, HISTORY, GRID, SIMILAR = 12, 24, 30, 24, 12  # lines of the lists of the page
+MOST_IF = 100  # events that did not happen, of one request
+
+Text = Annotated[str | None, Query(max_length=MOST_CHARACTERS)]
+Texts = Annotated[list[str], Query(max_length=MOST_IF)]
+
+
+class Pages:
+    """Templates, and what they all need."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        loader = PackageLoader("palate.serve.dashboard")
+        self.templates = Environment(
+            loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        self.templates.filters |= wording.FILTERS
+        self.templates.globals |= {"share": wording.share, "version": version("palate"), "metric": METRIC}
+
+    def page(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
+        """Answer with a page."""
+        allowed = {"may_write": may(request.scope, "write"), "may_admin": may(request.scope, "admin")}
+        text = self.templates.get_template(name).render(
+            values | allowed | {"path": request.url.path, "keys": self.service.settings.keys}
+        )
+        return HTMLResponse(text, status, {"Cache-Control": "no-store"})
+
+    def cards(self) -> Cards:
+        """Return the cards of the items there are now."""
+        return Cards(self.service.live.snapshot())
+
+
+def pages_router(service: Service) -> APIRouter:
+    """Make all routes of the page."""
+    router, pages = APIRouter(include_in_schema=False), Pages(service)
+    overview_routes(router, pages)
+    people_routes(router, pages)
+    items_routes(router, pages)
+    models_routes(router, pages)
+    return router
+
+
+def overview_routes(router: APIRouter, pages: Pages) -> None:
+    """Add what the service does now."""
+    service, lately = pages.service, Lately(pages.service.store)
+
+    @router.get("/")
+    def overview(
+        request: Request, span: Annotated[Literal["hour", "day", "month", "all"] | None, Query(alias="range")] = None
+    ) -> Response:
+        counts, cards = lately.counts(), pages.cards()
+        chosen, found = lately.activity(span)
+        events = newest_events(service.store, FEED)
+        answers = Answers.of(service.metrics)
+        return pages.page(
+            request,
+            "overview.html",
+            counts=counts,
+            ranges=list(RANGES),
+            span=chosen,
+            activity=found,
+            drawn=drawn(found),
+            answers=answers,
+            latency=answers.latency,
+            feed=list(zip(events, cards.of(event.item_id for event in events), strict=True)),
+            active=_active(service),
+            address=str(request.base_url),
+        )
+
+
+def people_routes(router: APIRouter, pages: Pages) -> None:
+    """Add what is known of a person, what they would get, and what if."""
+    service = pages.service
+    store, live = service.store, service.live
+
+    @router.get("/people")
+    def people(
+        request: Request,
+        user: Text = None,
+        like: Texts = [],  # noqa: B006  FastAPI copies it
+        dislike: Texts = [],  # noqa: B006
+        add: Text = None,
+        verb: Verb = "like",
+        before: Annotated[int | None, Query(ge=0, lt=1 << 63)] = None,
+    ) -> Response:
+        if not user:
+            return pages.page(request, "people.html", user=None, newest=newest_users(store, NEWEST))
+        cards = pages.cards()
+        what_if = WhatIf(user, tuple(("like", name) for name in like) + tuple(("dislike", name) for name in dislike))
+        if add:
+            found = cards.search(add, 1)
+            return RedirectResponse((what_if.plus(verb, found[0].item_id) if found else what_if).address, 303)
+        events = store.events(user, HISTORY, before)
+        return pages.page(
+            request,
+            "people.html",
+            user=user,
+            what_if=what_if,
+            supposed=list(zip([verb for verb, _ in what_if.events], cards.of([*like, *dislike]), strict=True)),
+            lines=listed(live, cards, what_if),
+            history=list(zip(events, cards.of(event.item_id for event in events), strict=True)),
+            older=events[-1].seq if len(events) == HISTORY else None,
+            before=before,
+        )
+
+    @router.get("/page/people")
+    def suggested(q: Annotated[str, Query(max_length=MOST_CHARACTERS)] = "") -> Response:
+        """People whose id begins so."""
+        after = [name for name in store.users(8, q) if name.startswith(q)]
+        first = [q] if q and store.events(q, 1) else []
+        return json([{"item_id": name, "title": name, "colour": 0} for name in [*first, *after][:8]])
+
+
+def items_routes(router: APIRouter, pages: Pages) -> None:
+    """Add what is told of an item, what is like it, who would get it, and the map of all."""
+    service, maps = pages.service, Maps()
+
+    @router.get("/items")
+    def items(request: Request, item: Text = None, q: Text = None) -> Response:
+        cards = pages.cards()
+        snapshot = cards.snapshot
+        if item is None:
+            found = cards.search(q, GRID) if q else cards.at(snapshot.by_popularity[:GRID])
+            return pages.page(request, "items.html", item=None, q=q or "", found=found)
+        there = service.store.items.get(item)
+        if there is None:
+            return pages.page(request, "items.html", 404, item=None, q=item, found=[])
+        position = snapshot.places.get(item)
+        similar = service.live.recommend(Asked(k=SIMILAR, near=(item,), explore=0)).items
+        return pages.page(
+            request,
+            "items.html",
+            item=there,
+            card=cards.of([item])[0],
+            weight=0.0 if position is None else float(snapshot.popularity[position]),
+            known=position is not None and snapshot.row_of[position] >= 0,
+            similar=[line for line in lines_of(similar, cards) if line.place.source == "similar"],
+        )
+
+    @router.get("/page/search")
+    def search(q: Annotated[str, Query(max_length=MOST_CHARACTERS)] = "") -> Response:
+        """Items by words of their title."""
+        return json([asdict(card) for card in pages.cards().search(q)] if q.strip() else [])
+
+    @router.get("/page/audience")
+    def would_get(request: Request, item: Annotated[str, Query(max_length=MOST_CHARACTERS)]) -> Response:
+        """People who would get an item, as a part of a page."""
+        return pages.page(request, "audience.html", audience=audience(service.live, item))
+
+    @router.get("/map")
+    def shown(request: Request) -> Response:
+        cards = pages.cards()
+        return pages.page(request, "map.html", categories=cards.categories, active=cards.snapshot.active)
+
+    @router.get("/page/map")
+    def drawn_map() -> Response:
+        """Items of the map: id, title, colour, and x and y; null for a model that has no vectors."""
+        cards = pages.cards()
+        found = maps.of(cards.snapshot)
+        if found is None:
+            return json(None)
+        told = [(card.item_id, card.title, card.colour) for card in cards.at(found.position)]
+        return json({"items": told, "places": found.place.ravel().tolist()})
+
+
+def models_routes(router: APIRouter, pages: Pages) -> None:
+    """Add the versions of the model."""
+    service = pages.service
+
+    @router.get("/models")
+    def models(request: Request) -> Response:
+        versions = list(reversed(service.versions.list()))
+        highest = [max(each.about["metrics"][METRIC]) for each in versions if METRIC in each.about.get("metrics", {})]
+        return pages.page(
+            request,
+            "models.html",
+            versions=versions,
+            active=service.versions.active(),
+            answering=service.live.snapshot().version,
+            most=max(highest, default=0) or 1,
+        )
+
+
+def _active(service: Service) -> Version | None:
+    """Return the version that answers here."""
+    number = service.live.snapshot().version
+    return next((each for each in service.versions.list() if each.number == number), None)

@@ -1,0 +1,76 @@
+"""The map: items of a model in the plane, those near each other that the model finds alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+
+from palate.arrays import Floats, Longs
+from palate.kernels.layout import settle
+from palate.live.snapshot import Active, Snapshot
+from palate.models.factors import FactorModel, best_products, lengths
+
+MOST = 5000  # items shown, the most popular ones
+NEIGHBOURS, EPOCHS, NEGATIVES = 12, 200, 4
+SIZE = 10.0  # of the picture at the start; neighbours come to lie about 1 apart
+SEED = np.uint64(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """N items by their positions in the catalogue, the most popular first, and their places in the plane, (N, 2)."""
+
+    position: Longs
+    place: Floats
+
+
+class Maps:
+    """The map of the model in use, made once for each version."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._made: tuple[Active, Map] | None = None
+
+    def of(self, snapshot: Snapshot) -> Map | None:
+        """Return the map; None without a model, and for one whose items have no vectors."""
+        active = snapshot.active
+        if active is None or not isinstance(active.model, FactorModel):
+            return None
+        with self._lock:  # who comes meanwhile waits for the same map
+            if self._made is None or self._made[0] is not active:
+                position = snapshot.by_popularity
+                position = position[snapshot.row_of[position] >= 0][:MOST]
+                vectors = active.model.item_vectors[snapshot.row_of[position]]
+                self._made = active, Map(position, placed(vectors))
+            return self._made[1]
+
+
+def placed(vectors: Floats) -> Floats:
+    """Places (N, 2) for vectors (N, D): first their two principal components, then neighbours by cosine together.
+
+    The centre is 0, and most lie within -1 to 1.
+    """
+    unit = vectors / lengths(vectors)[:, None]
+    place = principal(unit)
+    N, K = len(unit), min(NEIGHBOURS, len(unit) - 1)
+    if K > 0:
+        itself = np.arange(N + 1), np.arange(N, dtype=np.int32)
+        neighbour, _ = best_products(unit, unit, K, np.ones(N, np.bool_), *itself)
+        place *= np.float32(SIZE)
+        settle(place, neighbour, EPOCHS, NEGATIVES, SEED)
+        place -= np.median(place, axis=0)
+    reach = np.quantile(np.abs(place), 0.99) if N else 0.0
+    return place / np.float32(max(reach, 1e-9))
+
+
+def principal(points: Floats) -> Floats:
+    """First two principal components of N points (N, D), (N, 2), the first of spread 1; 0 where there is none."""
+    place = np.zeros((len(points), 2), np.float32)
+    if len(points) > 1:
+        centred = points - points.mean(axis=0)
+        _, axes = np.linalg.eigh(centred.T @ centred)
+        found = centred @ axes[:, :-3:-1]
+        place[:, : found.shape[1]] = found / max(float(found[:, 0].std()), 1e-9)
+    return place

@@ -1,0 +1,199 @@
+// What every page can do: parts that are fetched again, search with suggestions, and calls of the API.
+
+const status = document.getElementById("status");
+const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+const PAGE = { "X-Palate-Page": "1" };
+
+let clearing;
+export function say(text) {
+  status.textContent = text;
+  clearTimeout(clearing);
+  clearing = setTimeout(() => (status.textContent = ""), 4000);
+}
+
+async function get(url, accept = "text/html") {
+  const answer = await fetch(url, { headers: { ...PAGE, Accept: accept } });
+  if (answer.status === 401 || new URL(answer.url).pathname === "/login") location.reload();
+  if (!answer.ok && answer.status !== 404) throw new Error(`the service answered ${answer.status}`);
+  return answer;
+}
+
+export async function getJson(url) {
+  return (await get(url, "application/json")).json();
+}
+
+// Puts the parts with data-swap of another page in place of those of this one; rows glide to their new places.
+export async function swap(url) {
+  const answer = await get(url);
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const focused = document.activeElement?.id;
+  for (const old of document.querySelectorAll("[data-swap]")) {
+    const part = fresh.getElementById(old.id);
+    if (!part) continue;
+    const places = new Map([...old.querySelectorAll("[data-key]")].map((row) => [row.dataset.key, row.getBoundingClientRect()]));
+    const held = old.contains(document.activeElement);
+    old.replaceChildren(...part.childNodes);
+    ready(old);
+    if (held) (document.getElementById(focused) ?? old.querySelector("h2[tabindex]"))?.focus({ preventScroll: true });
+    if (!calm) glide(old, places);
+  }
+  document.dispatchEvent(new Event("swapped"));
+  return answer.url;
+}
+
+function glide(part, places) {
+  for (const row of part.querySelectorAll("[data-key]")) {
+    const before = places.get(row.dataset.key);
+    if (before) {
+      const by = before.top - row.getBoundingClientRect().top;
+      if (by) row.animate([{ transform: `translateY(${by}px)` }, { transform: "none" }], { duration: 350, easing: "ease" });
+    } else if (places.size) row.animate([{ opacity: 0 }, { opacity: 1 }], { duration: 350 });
+  }
+}
+
+async function into(url) {
+  try {
+    history.pushState(null, "", await swap(url));
+    say(document.querySelector("[data-swap] h2")?.textContent ?? "");
+  } catch (error) {
+    say(error.message);
+  }
+}
+
+// Suggestions below a search box (the combobox pattern of WAI-ARIA).
+let boxes = 0;
+function combo(box) {
+  const input = box.querySelector("input");
+  const list = document.createElement("ul");
+  list.className = "options";
+  list.id = `options-${++boxes}`;
+  list.setAttribute("role", "listbox");
+  list.setAttribute("aria-label", "Suggestions");
+  list.hidden = true;
+  input.after(list);
+  for (const [name, value] of [["role", "combobox"], ["aria-autocomplete", "list"], ["aria-controls", list.id], ["aria-expanded", "false"]])
+    input.setAttribute(name, value);
+  let found = [], at = -1, asked = 0, waiting;
+
+  const show = (open) => {
+    list.hidden = !open;
+    input.setAttribute("aria-expanded", String(open));
+    if (!open) mark(-1);
+  };
+  const mark = (place) => {
+    at = place;
+    [...list.children].forEach((option, n) => option.setAttribute("aria-selected", String(n === at)));
+    if (at < 0) input.removeAttribute("aria-activedescendant");
+    else {
+      input.setAttribute("aria-activedescendant", list.children[at].id);
+      list.children[at].scrollIntoView({ block: "nearest" });
+    }
+  };
+  const choose = (place) => {
+    show(false);
+    const picked = new CustomEvent("picked", { bubbles: true, cancelable: true, detail: found[place] });
+    if (!input.dispatchEvent(picked)) return;
+    if (input.name === "q") location.assign(`/items?${new URLSearchParams({ item: found[place].item_id })}`);
+    else {
+      input.value = found[place].item_id;
+      input.form.requestSubmit();
+    }
+  };
+  const ask = async () => {
+    const turn = ++asked, text = input.value;
+    if (!text.trim()) return show(false);
+    try {
+      const answer = await getJson(`${box.dataset.source}?${new URLSearchParams({ q: text })}`);
+      if (turn !== asked || document.activeElement !== input) return;
+      found = answer;
+    } catch {
+      return show(false);
+    }
+    list.replaceChildren(...found.map((card, n) => {
+      const option = document.createElement("li");
+      option.id = `${list.id}-${n}`;
+      option.setAttribute("role", "option");
+      const tile = card.picture ? document.createElement("img") : document.createElement("span");
+      tile.className = `tile small colour-${card.colour}`;
+      if (card.picture) Object.assign(tile, { alt: "", referrerPolicy: "no-referrer", src: card.picture });
+      else {
+        tile.textContent = [...card.title.trim()][0]?.toUpperCase() ?? "?";
+        tile.setAttribute("aria-hidden", "true");
+      }
+      const title = document.createElement("bdi");
+      title.textContent = card.title;
+      option.append(tile, title);
+      option.addEventListener("pointerdown", (event) => { event.preventDefault(); choose(n); });
+      return option;
+    }));
+    show(found.length > 0);
+    mark(-1);
+  };
+  input.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(ask, 120); });
+  input.addEventListener("blur", () => { asked++; show(false); });
+  input.addEventListener("keydown", (event) => {
+    if (list.hidden) return;
+    if (event.key === "ArrowDown") mark((at + 1) % found.length);
+    else if (event.key === "ArrowUp") mark((at <= 0 ? found.length : at) - 1);
+    else if (event.key === "Escape") show(false);
+    else if (event.key === "Enter" && at >= 0) choose(at);
+    else return;
+    event.preventDefault();
+  });
+}
+
+function confirmed(question) {
+  const dialog = document.getElementById("confirm");
+  document.getElementById("confirm-question").textContent = question;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+}
+
+async function post(button) {
+  const { post: url, body, ask, then, said } = button.dataset;
+  if (ask && !(await confirmed(ask))) return;
+  button.disabled = true;
+  try {
+    const headers = { ...PAGE, "Content-Type": "application/json" };
+    const answer = await fetch(url, { method: "POST", headers, body: body ?? "{}" });
+    if (!answer.ok) throw new Error((await answer.json()).detail);
+    if (then) history.pushState(null, "", await swap(then));
+    else await swap(location.href);
+    say(said);
+  } catch (error) {
+    say(error.message);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+function ready(part) {
+  part.querySelectorAll(".combo").forEach(combo);
+  part.querySelectorAll("img.tile").forEach((image) => image.addEventListener("error", () => image.removeAttribute("src"), { once: true }));
+  part.querySelectorAll("[data-load]").forEach(async (place) => {
+    try {
+      const page = new DOMParser().parseFromString(await (await get(place.dataset.load)).text(), "text/html");
+      place.replaceChildren(...page.body.childNodes);
+    } catch (error) {
+      place.textContent = error.message;
+    }
+  });
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-post]");
+  if (button) return post(button);
+  const link = event.target.closest("a[data-into]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  event.preventDefault();
+  into(link.href);
+});
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.matches("form[data-into]")) return;
+  event.preventDefault();
+  into(`${form.action}?${new URLSearchParams(new FormData(form))}`);
+});
+addEventListener("popstate", () => location.reload());
+ready(document);

@@ -1,0 +1,61 @@
+"""How the page writes figures: the filters of its templates."""
+
+from __future__ import annotations
+
+from math import isnan
+from typing import Any
+
+from palate.serve.wire import iso
+from palate.store.recording import now
+
+UNITS = ((365 * 86_400, "year"), (30 * 86_400, "month"), (86_400, "day"), (3600, "hour"), (60, "minute"))
+NONE = "–"
+
+
+def count(value: float) -> str:
+    """Write a whole number: 12,345."""
+    return f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time of an answer with its unit: 1.2 ms."""
+    if isnan(seconds):
+        return NONE
+    return f"{seconds * 1000:.2g} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
+
+
+def share(part: float, whole: float) -> str:
+    """Write a part of a whole in percent: 3.1%."""
+    return f"{100 * part / whole:.1f}%" if whole else NONE
+
+
+def ago(moment: int) -> str:
+    """Write how long ago a moment was, microseconds since 1970 UTC: 3 minutes ago."""
+    seconds = (now() - moment) / 1_000_000
+    for length, name in UNITS:
+        if abs(seconds) >= length:
+            n = int(abs(seconds) // length)
+            told = f"{n} {name}{'' if n == 1 else 's'}"
+            return f"in {told}" if seconds < 0 else f"{told} ago"
+    return "just now" if seconds > -60 else "soon"
+
+
+def day(moment: int) -> str:
+    """Write the date and time of a moment to the minute, in UTC."""
+    return iso(moment)[:16].replace("T", " ")
+
+
+def plain(value: Any) -> str:
+    """Write a setting or an attribute: lists with commas, short numbers, and nothing for none."""
+    if value is None:
+        return NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(each) for each in value)
+    return str(value)
+
+
+FILTERS = {"count": count, "duration": duration, "ago": ago, "day": day, "plain": plain, "iso": iso}

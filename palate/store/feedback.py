@@ -1,0 +1,81 @@
+"""Events as feedback: of each person, item and type one event, the newest."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from palate.store.database import Database
+from palate.store.schema import event_types, events, items, sa, users
+
+
+class Recorded(NamedTuple):
+    """An event as it is stored; `seq` grows in the order in which events were committed."""
+
+    seq: int
+    user_id: str
+    item_id: str
+    event_type: str
+    time: int
+    weight: float | None
+    event_id: str | None
+
+
+named_events = sa.select(
+    *(events.c.seq, users.c.user_id, items.c.item_id, event_types.c.name),
+    *(events.c.time, events.c.weight, events.c.event_id),
+).select_from(
+    events.join(users, users.c.user_no == events.c.user_no)
+    .join(items, items.c.item_no == events.c.item_no)
+    .join(event_types, event_types.c.type_no == events.c.type_no)
+)
+
+
+class Feedback:
+    """The feedback in a store; it is written by `Store.submit`, with `keep`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(
+        self,
+        *,
+        user_id: str | None = None,
+        item_id: str | None = None,
+        event_type: str | None = None,
+        until: int | None = None,
+        limit: int | None = None,
+        after: int = 0,
+    ) -> list[Recorded]:
+        """Return the feedback of a person, on an item, of a type, at or before the time `until`, by seq.
+
+        The next page comes `after` the last seq of this one. Without a person, all events are looked through.
+        """
+        later = events.alias()
+        same = [later.c[name] == events.c[name] for name in ("user_no", "item_no", "type_no")]
+        newer = sa.select(later.c.seq).where(*same, later.c.seq > events.c.seq)
+        asked = named_events.where(events.c.seq > after).order_by(events.c.seq).limit(limit)
+        if until is not None:
+            asked, newer = asked.where(events.c.time <= until), newer.where(later.c.time <= until)
+        asked = asked.where(~newer.exists(), *_of(user_id, item_id, event_type))
+        with self._database.reading() as connection:
+            return [Recorded(*row) for row in connection.execute(asked)]
+
+    def withdraw(self, user_id: str, item_id: str, event_type: str | None = None) -> int:
+        """Delete what a person did to an item, of one type or any; returns how many events there were."""
+        with self._database.writing() as connection:
+            done = connection.execute(sa.delete(events).where(*_of(user_id, item_id, event_type)))
+            return int(done.rowcount)
+
+
+def _of(user_id: str | None, item_id: str | None, event_type: str | None) -> list[sa.ColumnElement[bool]]:
+    """Conditions on the numbers of events: an id that is unknown has none."""
+    named = (
+        (events.c.user_no, users.c.user_no, users.c.user_id, user_id),
+        (events.c.item_no, items.c.item_no, items.c.item_id, item_id),
+        (events.c.type_no, event_types.c.type_no, event_types.c.name, event_type),
+    )
+    return [
+        column == sa.select(number).where(name == value).scalar_subquery()
+        for column, number, name, value in named
+        if value is not None
+    ]

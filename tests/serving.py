@@ -1,0 +1,70 @@
+"""A real `palate serve` for tests: a process of its own on a free port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2 as httpx
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "movielens-small"
+PATIENCE = 60  # seconds that a server may take to come up or go down
+
+
+@dataclass
+class Served:
+    """A running server: a client that speaks to it, its process, and the file its words go to."""
+
+    client: httpx.Client
+    process: subprocess.Popen[bytes]
+    words: Path
+
+    @property
+    def said(self) -> str:
+        return self.words.read_text()
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str, key: str | None = None) -> Iterator[Served]:
+    """Run `palate serve` in a folder until the block ends."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", "from palate.cli import main; main()", "serve", "--port", str(port), *arguments]
+    words = folder / "server.log"
+    with words.open("ab") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=os.environ | {"NO_COLOR": "1"})
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, headers=headers) as client:
+        served = Served(client, process, words)
+        try:
+            _await(served)
+            yield served
+        finally:
+            if process.poll() is None:
+                served.stop()
+
+
+def _await(served: Served) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if served.process.poll() is not None:
+            break
+        try:
+            if served.client.get("/health/ready").status_code in (200, 401):
+                return
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise AssertionError(f"the server did not come up:\n{served.said}")

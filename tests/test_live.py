@@ -1,0 +1,435 @@
+"""The live recommender over a real store: sources, rules, pages, new items, models swapped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from palate import IALS, Popularity, read_log
+from palate.errors import ConditionError, DataError, SettingError
+from palate.live.adopting import adopt
+from palate.live.asking import Answer, Asked, Boost, Cap, Pin, Step
+from palate.live.service import Live
+from palate.live.training import train
+from palate.store.events import Event, Store
+from palate.store.items import Item
+from palate.store.transfer import export_events
+from palate.store.versions import Versions
+
+USERS, ITEMS = 30, 21
+RECIPE = IALS(dim=8, epochs=5)
+DAY = 86_400_000_000
+
+
+def filled(path: Path) -> Store:
+    """30 people in three crowds who each like items of a third of 21, and item 0; nobody knows item 20."""
+    store = Store.open(path)
+    kinds = ["red", "green", "blue"]
+    store.items.put(
+        Item(
+            f"i{i}", {"title": f"Item {i}", "kind": kinds[i % 3], "price": i, "tags": ["even"] if i % 2 == 0 else []}
+        )
+        for i in range(ITEMS)
+    )
+    rng = np.random.default_rng(5)
+    events = []
+    for user in range(USERS):
+        liked = rng.permutation(np.arange(user % 3, 18, 3))[: 2 + user % 3]
+        events += [Event(f"u{user}", f"i{i}", "like", DAY * (1 + n) + user) for n, i in enumerate([0, *liked])]
+    events += [Event(f"u{user}", f"i{18 + user % 2}", "view", DAY * 9) for user in range(0, USERS, 4)]
+    store.append(events)
+    return store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with filled(tmp_path / "shop.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def live(store: Store) -> Live:
+    train(store, Versions(store), RECIPE)
+    return Live(store, Versions(store))
+
+
+def ids(answer: Answer) -> list[str]:
+    return [place.item_id for place in answer.items]
+
+
+def sources(answer: Answer) -> list[str]:
+    return [place.source for place in answer.items]
+
+
+def soon(condition: Any) -> None:
+    """Wait until something holds that another thread brings about."""
+    for _ in range(500):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+# Sources
+
+
+def test_a_known_person_gets_the_list_of_the_model(live: Live) -> None:
+    log = live.store.log(live.weights.by_type)
+    model = live.snapshot().active.model  # type: ignore[union-attr]
+    for user in ("u1", "u17"):
+        offline = model.recommend(log.histories([user]), 6)
+        answer = live.recommend(Asked(user_id=user, k=6, explore=0))
+        assert ids(answer) == offline.lists()[0]
+        np.testing.assert_allclose([place.score for place in answer.items], offline.score[0], rtol=1e-5)
+        assert sources(answer) == ["personal"] * 6
+        seen = {event.item_id for event in live.store.events(user)}
+        assert not seen & set(ids(answer))
+        assert all(set(place.because) <= seen for place in answer.items)
+        assert all(place.reason.startswith("because of i") for place in answer.items[:2])
+
+
+def test_an_unknown_person_gets_what_is_popular_and_one_like_changes_it(live: Live) -> None:
+    first = live.recommend(Asked(user_id="new", k=5))
+    log = live.store.log(live.weights.by_type)
+    weight = np.bincount(log.item, log.weight, minlength=len(log.items))
+    assert sources(first) == ["popular"] * 5
+    assert [place.score for place in first.items] == sorted(weight, reverse=True)[:5]
+    assert ids(first)[0] == "i0"
+    live.store.append([Event("new", "i4", "like", DAY)])
+    second = live.recommend(Asked(user_id="new", k=5))
+    assert sources(second) == ["personal"] * 5
+    assert ids(second) != ids(first)
+    assert "i4" not in ids(second)
+    crowd = [int(name[1:]) % 3 == 1 for name in ids(second) if name != "i0" and int(name[1:]) < 18]
+    assert np.mean(crowd[:3]) > 0.6
+
+
+def test_a_session_is_answered_as_the_same_history_stored(live: Live) -> None:
+    live.store.append([Event("new", "i4", "like", DAY), Event("new", "i7", "view", 2 * DAY)])
+    stored = live.recommend(Asked(user_id="new"))
+    session = live.recommend(Asked(session=(Step("i4", "like"), Step("?"), Step("i7", "view"))))
+    assert ids(session) == ids(stored)
+    assert set(sources(session)) == {"session"}
+    assert live.recommend(Asked(user_id="new", session=(Step("i10"),))).items[0].source == "personal"
+
+
+def test_a_dislike_hides_and_pulls_down(live: Live) -> None:
+    liked = live.recommend(Asked(session=(Step("i1", "like"),), k=20, keep_seen=True))
+    mixed = live.recommend(Asked(session=(Step("i1", "like"), Step("i4", "dislike")), k=20, keep_seen=True))
+    assert "i4" in ids(liked)
+    assert "i4" not in ids(mixed)
+    back = (Step("i4", "dislike"), Step("i4", "like"))
+    assert "i4" in ids(live.recommend(Asked(session=back, k=20, keep_seen=True)))
+    only = live.recommend(Asked(session=(Step("i4", "dislike"),), k=3))
+    assert sources(only) == ["popular"] * 3
+    assert "i4" not in ids(only)
+
+
+def test_what_is_on_the_page_counts_where_nothing_else_is_known(live: Live) -> None:
+    answer = live.recommend(Asked(near=("i4",), k=4))
+    model = live.snapshot().active.model  # type: ignore[union-attr]
+    assert ids(answer) == model.similar_items(["i4"], 4).lists()[0]
+    assert sources(answer) == ["similar"] * 4
+    assert sources(live.recommend(Asked(near=("?",), k=2))) == ["popular"] * 2
+    assert sources(live.recommend(Asked(user_id="u1", near=("i4",), k=2, explore=0))) == ["personal"] * 2
+
+
+def test_the_list_goes_on_with_popular_then_newest_items(live: Live) -> None:
+    answer = live.recommend(Asked(user_id="u0", k=ITEMS))
+    assert len(answer.items) == ITEMS - len({event.item_id for event in live.store.events("u0")})
+    assert sources(answer) == sorted(sources(answer), key=["personal", "popular", "newest"].index)
+    assert ids(answer)[-1] == "i20"  # it has no event
+    assert answer.cursor is None
+
+
+def test_everything_seen_leaves_an_empty_list_that_says_why(live: Live) -> None:
+    live.store.append([Event("all", f"i{i}", "view", DAY) for i in range(ITEMS)])
+    answer = live.recommend(Asked(user_id="all"))
+    assert answer.items == ()
+    assert "every item" in str(answer.reason)
+    assert len(live.recommend(Asked(user_id="all", keep_seen=True)).items) == 10
+
+
+def test_an_empty_store_answers_too(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "empty.db") as store:
+        live = Live(store, Versions(store))
+        answer = live.recommend(Asked(user_id="u"))
+        assert (answer.items, answer.model, answer.reason) == ((), None, "the store is empty")
+        store.append([Event("u", "first", "view", DAY)])
+        assert live.recommend(Asked(user_id="u")).items == ()
+        assert ids(live.recommend(Asked(user_id="v"))) == ["first"]
+
+
+# Rules
+
+
+def test_filters_apply_before_the_best_are_chosen(live: Live) -> None:
+    answer = live.recommend(Asked(user_id="u1", k=4, filter="kind = 'red' AND price > 2"))
+    assert len(answer.items) == 4
+    assert all(int(name[1:]) % 3 == 0 and int(name[1:]) > 2 for name in ids(answer))
+    with pytest.raises(ConditionError, match="character 14: column 'pric'"):
+        live.recommend(Asked(filter="price > 2 OR pric > 3"))
+    none = live.recommend(Asked(filter="price < 0"))
+    assert none.items == ()
+    assert none.reason == "no available item meets the filter"
+
+
+def test_boosts_lift_and_push_down(live: Live) -> None:
+    whole = live.recommend(Asked(user_id="u1", k=ITEMS, explore=0))
+    lifted = live.recommend(Asked(user_id="u1", k=ITEMS, explore=0, boost=(Boost("kind = 'blue'", 1e6),)))
+    model_only = [place.item_id for place in whole.items if place.source == "personal" and place.score > 0]
+    blue = [name for name in model_only if int(name[1:]) % 3 == 2]
+    assert ids(lifted)[: len(blue)] == blue
+    pushed = live.recommend(Asked(user_id="none", k=5, boost=(Boost("item_id = 'i0'", 0.001),)))
+    assert ids(live.recommend(Asked(user_id="none", k=1))) == ["i0"]
+    assert "i0" not in ids(pushed)
+
+
+def test_pins_stand_where_they_should(live: Live) -> None:
+    plain = ids(live.recommend(Asked(user_id="u1", k=6, explore=0)))
+    pinned = live.recommend(Asked(user_id="u1", k=6, explore=0, pin=(Pin("i20", 2), Pin("i0", 9), Pin(plain[0], 1))))
+    assert ids(pinned) == [plain[0], "i20", *plain[1:5]]
+    assert sources(pinned)[:2] == ["pinned", "pinned"]
+    again = live.recommend(Asked(user_id="u1", k=6, explore=0, cursor=pinned.cursor, pin=(Pin("i20", 2),)))
+    assert "i20" not in ids(again)
+    with pytest.raises(SettingError, match="item '\\?' is unknown"):
+        live.recommend(Asked(pin=(Pin("?", 1),)))
+    with pytest.raises(SettingError, match="same place"):
+        Asked(pin=(Pin("i1", 1), Pin("i2", 1)))
+
+
+def test_caps_hold_for_words_and_lists(live: Live) -> None:
+    answer = live.recommend(Asked(user_id="u1", k=6, cap=(Cap("kind", 2),)))
+    kinds = [int(name[1:]) % 3 for name in ids(answer)]
+    assert sorted(kinds) == [0, 0, 1, 1, 2, 2]
+    uncapped = ids(live.recommend(Asked(user_id="u1", k=ITEMS, explore=0)))
+    best = [name for kind in range(3) for name in [n for n in uncapped if int(n[1:]) % 3 == kind][:2]]
+    assert sorted(ids(live.recommend(Asked(user_id="u1", k=6, explore=0, cap=(Cap("kind", 2),))))) == sorted(best)
+    tags = live.recommend(Asked(user_id="u1", k=ITEMS, cap=(Cap("tags", 3),)))
+    assert sum(int(name[1:]) % 2 == 0 for name in ids(tags)) == 3
+    with pytest.raises(SettingError, match="attribute='colour'"):
+        live.recommend(Asked(cap=(Cap("colour", 1),)))
+
+
+RULES = st.fixed_dictionaries(
+    {
+        "user_id": st.sampled_from([None, "u3", "u29", "nobody"]),
+        "k": st.integers(1, 30),
+        "filter": st.sampled_from([None, "price >= 6", "kind <> 'red'", "'even' = ANY(tags)", "price < 1"]),
+        "exclude": st.lists(st.sampled_from([f"i{i}" for i in range(0, ITEMS, 2)]), max_size=12).map(tuple),
+        "cap": st.sampled_from([(), (Cap("kind", 1),), (Cap("tags", 2), Cap("kind", 4))]),
+        "boost": st.sampled_from([(), (Boost("price > 10", 3.0),)]),
+        "keep_seen": st.booleans(),
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with filled(tmp_path_factory.mktemp("shop") / "shop.db") as store:
+        train(store, Versions(store), RECIPE)
+        yield Live(store, Versions(store))
+
+
+@given(rules=RULES)
+@settings(max_examples=150)
+def test_a_list_keeps_every_rule_and_is_as_long_as_it_can_be(shared: Live, rules: dict[str, Any]) -> None:
+    asked = Asked(**rules)
+    answer = shared.recommend(asked)
+    found = ids(answer)
+    assert len(set(found)) == len(found)
+    seen = set() if asked.keep_seen else {event.item_id for event in shared.store.events(asked.user_id or "")}
+    frame = shared.snapshot().catalogue.frame
+    mask = shared.snapshot().catalogue.mask(asked.filter) if asked.filter else np.ones(len(frame), bool)
+    allowed = set(frame.filter(mask)["item_id"]) - seen - set(asked.exclude)
+    assert set(found) <= allowed
+    told = {row["item_id"]: row for row in frame.to_dicts()}
+
+    def room(name: str, chosen: list[str]) -> bool:
+        for cap in asked.cap:
+            for value in np.atleast_1d(told[name][cap.attribute] or []):
+                if sum(value in np.atleast_1d(told[other][cap.attribute] or []) for other in chosen) >= cap.most:
+                    return False
+        return True
+
+    assert all(room(name, found[:n]) for n, name in enumerate(found))
+    if len(found) < asked.k:
+        assert not any(room(name, found) for name in allowed - set(found))
+    if not found:
+        assert answer.reason
+
+
+def test_pages_repeat_nothing_and_leave_nothing_out(live: Live) -> None:
+    whole, cursor = [], None
+    for page in range(9):
+        answer = live.recommend(Asked(user_id="u2", k=3, cursor=cursor))
+        whole += ids(answer)
+        cursor = answer.cursor
+        if page == 1:  # something happens between two pages
+            live.store.append([Event("u2", whole[-1], "like", 20 * DAY)])
+            live.store.items.put([Item("late", {"kind": "red"})])
+        if cursor is None:
+            break
+    seen = {event.item_id for event in live.store.events("u2")}
+    assert len(set(whole)) == len(whole)
+    assert set(whole) | seen == {f"i{i}" for i in range(ITEMS)} | {"late"}
+    for bad in ("%", "abc", "é"):
+        with pytest.raises(SettingError, match="cursor"):
+            live.recommend(Asked(cursor=bad))
+
+
+# Items that come and go
+
+
+def test_items_act_at_once(live: Live) -> None:
+    top = ids(live.recommend(Asked(user_id="u1", k=3, explore=0)))
+    live.store.items.patch(top[0], {}, available=False)
+    live.store.items.remove([top[1]])
+    assert ids(live.recommend(Asked(user_id="u1", k=1, explore=0))) == [top[2]]
+    live.store.items.patch(top[0], {}, available=True)
+    live.store.items.put([Item(top[1], {"kind": "red"})])
+    assert ids(live.recommend(Asked(user_id="u1", k=2, explore=0)))[0] == top[0]
+    assert top[1] in ids(live.recommend(Asked(filter="kind = 'red'", k=ITEMS)))
+
+
+def test_new_items_are_shown_until_a_model_knows_them(live: Live) -> None:
+    live.store.items.put([Item(f"new{n}", {"kind": "green"}) for n in range(3)])
+    for user in ("u1", "nobody", None):
+        answer = live.recommend(Asked(user_id=user, k=10))
+        assert [place.item_id[:3] for place in answer.items if place.source == "newest"] == ["new"]
+        assert answer.items[-1].source == "newest"
+    last = {live.recommend(Asked(user_id=f"u{n}", k=10)).items[-1].item_id for n in range(USERS)}
+    assert last == {"new0", "new1", "new2"}
+    assert "newest" not in sources(live.recommend(Asked(user_id="u1", k=10, explore=0)))
+    train(live.store, live.versions, RECIPE)  # type: ignore[arg-type]
+    soon(lambda: live.snapshot().version == 2)
+    assert "newest" not in sources(live.recommend(Asked(user_id="u1", k=10)))  # they are no longer new
+
+
+# Models that come and go
+
+
+def test_events_of_another_process_count_in_the_next_answer(live: Live, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as other:
+        before = ids(live.recommend(Asked(user_id="u1", k=3)))
+        other.append([Event("u1", before[0], "like", 30 * DAY)])
+        assert before[0] not in ids(live.recommend(Asked(user_id="u1", k=3)))
+        other.items.put([Item("theirs", {"kind": "gold"})])
+        assert ids(live.recommend(Asked(filter="kind = 'gold'"))) == ["theirs"]
+
+
+def test_another_model_is_swapped_in_and_back(live: Live) -> None:
+    versions = live.versions
+    assert versions is not None
+    first = live.recommend(Asked(user_id="u1", explore=0))
+    second = versions.add(Popularity().fit(live.store.log()).save, {})
+    versions.activate(second.number)
+    soon(lambda: live.recommend(Asked(user_id="u1")).model["version"] == 2)  # type: ignore[index]
+    assert live.recommend(Asked(user_id="u1")).model["recipe"] == "Popularity"  # type: ignore[index]
+    assert ids(live.recommend(Asked(near=("i1",), k=2)))  # this model knows no similarity
+    versions.rollback()
+    soon(lambda: live.recommend(Asked(user_id="u1")).model["version"] == 1)  # type: ignore[index]
+    assert ids(live.recommend(Asked(user_id="u1", explore=0))) == ids(first)
+
+
+def test_a_damaged_model_is_refused_and_the_old_one_stays(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    versions = live.versions
+    assert versions is not None
+    good = live.recommend(Asked(user_id="u1", explore=0))
+    second = versions.add(RECIPE.fit(live.store.log()).save, {})
+    versions.activate(second.number)
+    vectors = versions.path(2) / "item_vectors.npy"
+    damaged = bytearray(vectors.read_bytes())
+    damaged[-1] ^= 1
+    vectors.write_bytes(damaged)
+    live.recommend(Asked())
+    soon(lambda: "version 2 is refused" in caplog.text)
+    assert live.recommend(Asked(user_id="u1", explore=0)).items == good.items
+    again = Live(live.store, versions)
+    assert again.recommend(Asked(user_id="u1")).model is None  # nothing else is there: popular items
+    assert sources(again.recommend(Asked(user_id="u1", k=2))) == ["popular"] * 2
+
+
+def test_a_model_fitted_elsewhere_is_adopted_once(tmp_path: Path, store: Store) -> None:
+    export_events(store, tmp_path / "log.csv")
+    log = read_log(tmp_path / "log.csv")
+    model = RECIPE.fit(log)
+    model.save(tmp_path / "model", log=log)
+    with Store.open(tmp_path / "other.db") as other:
+        versions = Versions(other)
+        adopt(other, versions, tmp_path / "model")
+        assert adopt(other, versions, tmp_path / "model").number == 1
+        assert other.counts()[:2] == (len(log), len(log.users))
+        live = Live(other, versions)
+        offline = model.recommend(log.histories(["u5"]), 5).lists()[0]
+        assert ids(live.recommend(Asked(user_id="u5", k=5))) == offline
+
+
+# Training
+
+
+def test_the_first_model_is_activated_and_tells_of_itself(store: Store) -> None:
+    versions = Versions(store)
+    trained = train(store, versions, RECIPE)
+    about = trained.version.about
+    assert (trained.activated, versions.active()) == (True, 1)
+    assert about["recipe"] == "IALS"
+    assert about["settings"]["dim"] == 8
+    assert (about["events"], about["users"]) == (store.counts().events, USERS)
+    mean, low, high = about["metrics"]["NDCG@10"]
+    assert 0 <= low <= mean <= high <= 1
+
+
+def crowd_events(store: Store, first: int, people: int) -> None:
+    """New people who like items of their crowd, long after all others."""
+    rng = np.random.default_rng(first)
+    store.append(
+        [
+            Event(f"p{first + n}", f"i{i}", "like", DAY * 40 + DAY * first + 1000 * n + place)
+            for n in range(people)
+            for place, i in enumerate(rng.permutation(np.arange(n % 3, 18, 3))[:5])
+        ]
+    )
+
+
+def test_a_worse_model_is_not_activated(store: Store) -> None:
+    versions = Versions(store)
+    train(store, versions, RECIPE)
+    crowd_events(store, 0, 90)  # 450 new events, that neither has seen the later half of
+    worse = train(store, versions, Popularity())
+    assert (worse.activated, versions.active()) == (False, 1)
+    assert "is worse than" in worse.why
+    assert worse.version.about["difference"][0] < 0
+    better = train(store, versions, IALS(dim=16, epochs=8))
+    assert (better.activated, versions.active()) == (True, 3)
+
+
+def test_few_new_events_compare_recipes_not_models(store: Store) -> None:
+    versions = Versions(store)
+    train(store, versions, RECIPE)
+    same = train(store, versions, RECIPE)
+    assert same.version.about["difference"] == [0, 0, 0]
+    assert versions.active() == 2
+    assert not train(store, versions, Popularity()).activated
+
+
+def test_old_versions_go(store: Store) -> None:
+    versions = Versions(store)
+    for _ in range(4):
+        train(store, versions, RECIPE, keep=2)
+    assert [version.number for version in versions.list()] == [3, 4]
+    assert sorted(path.name for path in versions.folder.iterdir()) == ["000003", "000004"]
+
+
+def test_a_store_without_events_cannot_be_trained_on(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "empty.db") as empty:
+        with pytest.raises(DataError, match="nothing to learn from"):
+            train(empty, Versions(empty), RECIPE)
+        assert Versions(empty).active() is None

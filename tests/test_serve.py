@@ -1,0 +1,529 @@
+"""The HTTP service: wire forms, errors, keys and limits in process; the command as a real process."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from httpx2 import Client, Response
+from serving import EXAMPLE, Served, serving
+from starlette.testclient import TestClient
+
+from palate import IALS
+from palate.errors import SettingError
+from palate.live.training import train
+from palate.serve.app import create_app
+from palate.serve.run import Retrain
+from palate.serve.security import Rates
+from palate.serve.settings import Settings
+from palate.store.events import Event, Store
+from palate.store.items import Item
+from palate.store.keys import Keys
+from palate.store.versions import Versions
+
+NAMES = [
+    "a/b",
+    "/a//b/",
+    "line\nbreak",
+    "é😀",
+    "%2F",
+    "a?b#c",
+    " ",
+    "..",
+    "x" * 1000,
+    "汉字",
+    "'; DROP TABLE events;--",
+    "events",
+]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 12 people and 9 items with a model."""
+    path = tmp_path_factory.mktemp("shop") / "shop.db"
+    with Store.open(path) as store:
+        store.items.put(Item(f"i{n}", {"title": f"Item {n}", "price": n, "kind": "ab"[n % 2]}) for n in range(9))
+        store.append(
+            [Event(f"u{n}", f"i{m % 9}", "like", 10**15 + m) for n in range(12) for m in range(n, n + 3 + n % 2)]
+        )
+        train(store, Versions(store), IALS(dim=4, epochs=2))
+    return path
+
+
+@pytest.fixture(scope="module")
+def client(shop: Path) -> Iterator[TestClient]:
+    with TestClient(create_app(Settings(store=str(shop)))) as client:
+        yield client
+
+
+def problem(response: Response, status: int) -> dict[str, Any]:
+    """The problem details of an answer, whose form is checked (RFC 9457)."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    told: dict[str, Any] = response.json()
+    assert told["status"] == status
+    assert {"type", "title", "detail"} <= told.keys()
+    assert "Traceback" not in response.text
+    return told
+
+
+def ids(response: Response) -> list[str]:
+    assert response.status_code == 200, response.text
+    return [item["item_id"] for item in response.json()["items"]]
+
+
+# Recommend and events
+
+
+def test_get_and_post_give_the_same_list(client: Client) -> None:
+    asked: dict[str, Any] = {"user_id": "u1", "k": 4, "filter": "price < 8", "exclude": ["i7"], "explore": 0}
+    by_post = client.post("/v1/recommend", json=asked)
+    by_get = client.get("/v1/recommend", params=asked)
+    assert by_get.json()["items"] == by_post.json()["items"]
+    item = by_get.json()["items"][0]
+    assert item.keys() == {"item_id", "score", "source", "reason", "because"}
+    assert by_get.json()["model"]["recipe"] == "IALS"
+
+
+def test_excluded_items_may_stand_between_commas(client: Client) -> None:
+    client.put("/v1/items/i0,i1", json={"title": "Comma"})
+    everything = set(ids(client.get("/v1/recommend", params={"k": 20})))
+    assert {"i0", "i1", "i0,i1"} <= everything
+    assert everything - set(ids(client.get("/v1/recommend?k=20&exclude=i2,i3"))) == {"i2", "i3"}
+    assert everything - set(ids(client.get("/v1/recommend?k=20&exclude=i2&exclude=i3"))) == {"i2", "i3"}
+    assert everything - set(ids(client.get("/v1/recommend?k=20&exclude=i0,i1"))) == {"i0,i1"}
+    client.delete("/v1/items/i0,i1")
+
+
+def test_an_event_changes_the_next_list(client: Client) -> None:
+    first = ids(client.get("/v1/recommend?user_id=fresh&k=5"))
+    answer = client.post("/v1/events", json={"user_id": "fresh", "item_id": first[1], "event_type": "like"})
+    assert answer.json() == {"accepted": 1, "repeated": 0}
+    second = client.get("/v1/recommend?user_id=fresh&k=5")
+    assert first[1] not in ids(second)
+    assert second.json()["items"][0]["source"] == "personal"
+    assert second.json()["items"][0]["because"] == [first[1]]
+
+
+def test_events_come_one_by_one_in_lists_and_in_lines(client: Client) -> None:
+    event = {"user_id": 7, "item_id": 8, "event_type": "view", "event_id": "once"}
+    assert client.post("/v1/events", json=event).json() == {"accepted": 1, "repeated": 0}
+    assert client.post("/v1/events", json=[event, event | {"event_id": "two"}]).json() == {
+        "accepted": 1,
+        "repeated": 1,
+    }
+    lines = "\n".join(json.dumps(event | {"event_id": f"line {n}"}) for n in range(3)) + "\n\n"
+    sent = client.post("/v1/events", content=lines, headers={"content-type": "application/x-ndjson"})
+    assert sent.json() == {"accepted": 3, "repeated": 0}
+    assert client.post("/v1/events", json=[]).json() == {"accepted": 0, "repeated": 0}
+    history = client.get("/v1/users/7?limit=2").json()
+    assert [found["event_id"] for found in history["events"]] == ["line 2", "line 1"]
+    rest = client.get(f"/v1/users/7?limit=9&before={history['next']}").json()
+    assert [found["event_id"] for found in rest["events"]] == ["line 0", "two", "once"]
+    assert rest["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (1_700_000_000, "2023-11-14T22:13:20Z"),
+        (1_700_000_000_500, "2023-11-14T22:13:20.500000Z"),
+        (1_700_000_000_000_000, "2023-11-14T22:13:20Z"),
+        (1_700_000_000.25, "2023-11-14T22:13:20.250000Z"),
+        ("2023-11-14T23:13:20+01:00", "2023-11-14T22:13:20Z"),
+        ("2023-11-14 22:13:20", "2023-11-14T22:13:20Z"),
+    ],
+)
+def test_times_of_every_kind(client: Client, given: object, told: str) -> None:
+    event = {"user_id": f"at {given}", "item_id": "i1", "event_type": "view", "timestamp": given}
+    assert client.post("/v1/events", json=event).status_code == 200
+    assert client.get(f"/v1/users/at {given}").json()["events"][0]["timestamp"] == told
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_unicode_is_an_id(served: Served, name: str) -> None:
+    client = served.client
+    event = {"user_id": name, "item_id": name, "event_type": "view"}
+    assert client.post("/v1/events", json=event).status_code == 200
+    path = "".join(f"%{byte:02X}" for byte in name.encode())
+    assert client.get(f"/v1/users/{path}").json()["events"][0]["item_id"] == name
+    assert client.get(f"/v1/items/{path}").json()["item_id"] == name
+    assert client.get(f"/v1/similar/{path}").status_code == 200
+    assert name not in ids(client.get("/v1/recommend", params={"user_id": name, "k": 100}))
+    assert client.delete(f"/v1/users/{path}").json()["deleted"] == 2
+    assert client.get(f"/v1/users/{path}").json()["events"] == []
+    assert client.delete(f"/v1/items/{path}").json() == {"removed": 1}
+
+
+def test_a_session_leaves_no_trace(client: Client) -> None:
+    before = client.get("/v1/users?limit=10000").json()
+    answer = client.post(
+        "/v1/recommend/session",
+        json={"history": ["i1", {"item_id": "i2", "event_type": "dislike"}, 3], "k": 3, "attributes": ["title"]},
+    )
+    assert {item["source"] for item in answer.json()["items"]} == {"session"}
+    assert all(item["attributes"]["title"].startswith("Item") for item in answer.json()["items"])
+    assert client.get("/v1/users?limit=10000").json() == before
+
+
+def test_rules_over_the_wire(client: Client) -> None:
+    rules = {
+        "k": 5,
+        "filter": "kind IS NOT NULL",
+        "pin": [{"item_id": "i8", "position": 1}],
+        "cap": [{"attribute": "kind", "most": 2}],
+        "boost": [{"condition": "price > 5", "factor": 9}],
+    }
+    answer = client.post("/v1/recommend", json=rules)
+    assert answer.json()["items"][0] | {"score": 0} == {
+        "item_id": "i8",
+        "score": 0,
+        "source": "pinned",
+        "reason": "pinned here",
+        "because": [],
+    }
+    assert len(ids(answer)) == 4  # two of each kind
+
+
+def test_pages_of_people_and_items(client: Client) -> None:
+    first = client.get("/v1/users?limit=5").json()["users"]
+    assert client.get(f"/v1/users?limit=5&after={first[-1]}").json()["users"][0] > first[-1]
+    items = client.get("/v1/items?limit=3").json()["items"]
+    assert [item["item_id"] for item in items] == sorted(item["item_id"] for item in items)
+
+
+def test_items_are_put_changed_and_taken_away(client: Client) -> None:
+    made = client.put("/v1/items/new", json={"title": "New", "price": 3, "attributes": {"kind": "c"}})
+    assert made.json()["attributes"] == {"title": "New", "price": 3, "kind": "c"}
+    assert ids(client.get("/v1/recommend", params={"filter": "kind = 'c'"})) == ["new"]
+    changed = client.patch("/v1/items/new", json={"price": 4, "kind": None})
+    assert changed.json()["attributes"] == {"title": "New", "price": 4}
+    client.patch("/v1/items/new", json={"available": False})
+    assert ids(client.get("/v1/recommend", params={"filter": "price = 4 AND title = 'New'"})) == []
+    many = [{"item_id": f"many {n}", "n": n} for n in range(3)]
+    assert client.post("/v1/items", json=many).json() == {"stored": 3}
+    assert ids(client.get("/v1/recommend", params={"filter": "n >= 1"})) != []
+    for name in ("new", "many 0", "many 1", "many 2"):
+        assert client.delete(f"/v1/items/{name}").json() == {"removed": 1}
+    problem(client.get("/v1/items/new"), 404)
+    problem(client.patch("/v1/items/new", json={"price": 4}), 404)
+
+
+def test_models_are_listed_activated_and_rolled_back(client: Client, shop: Path) -> None:
+    with Store.open(shop) as store:
+        train(store, Versions(store), IALS(dim=4, epochs=3))
+    assert [model["active"] for model in client.get("/v1/models").json()["models"]] == [True, False]
+    assert client.post("/v1/models/1/activate").json()["version"] == 1
+    assert client.post("/v1/models/rollback").json()["version"] == 2
+    problem(client.post("/v1/models/9/activate"), 404)
+    problem(client.post("/v1/models/x/activate"), 422)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "words"),
+    [
+        ("k=0", 422, "k: '0'"),
+        ("k=many", 422, "k: 'many'"),
+        ("k=1&k=2", 422, "twice"),
+        ("kk=1", 422, "kk"),
+        ("filter=price <", 400, "condition, character"),
+        ("filter=1; DROP TABLE items", 400, "condition, character 2"),
+        ("explore=nan", 422, "explore"),
+        ("cursor=?", 422, "cursor"),
+        ("attributes=colour", 422, "colour"),
+        ("user_id=", 422, "user_id"),
+        ("user_id=%00", 200, ""),
+    ],
+)
+def test_a_bad_question_is_told_what_is_wrong(client: Client, query: str, status: int, words: str) -> None:
+    answer = client.get(f"/v1/recommend?{query}")
+    if status == 200:
+        assert answer.status_code == 200
+    else:
+        assert words in problem(answer, status)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ("{", 400, "not JSON"),
+        ("", 400, "not JSON"),
+        ("[1]", 422, "0: 1"),
+        ('{"user_id": "u", "item_id": "i"}', 422, "event_type"),
+        ('{"user_id": "u", "item_id": "i", "event_type": "like", "wieght": 2}', 422, "wieght"),
+        ('{"user_id": "u", "item_id": "i", "event_type": "like", "weight": 1e999}', 422, "weight"),
+        ('{"user_id": "u", "item_id": "i", "event_type": "like", "timestamp": "soon"}', 422, "ISO 8601"),
+        ('{"user_id": "u", "item_id": true, "event_type": "like"}', 422, "item_id"),
+        ('{"user_id": "\\ud800", "item_id": "i", "event_type": "like"}', 400, ""),
+        ('{"user_id": "a\\u0000b", "item_id": "i", "event_type": "like"}', 422, "NUL"),
+    ],
+)
+def test_a_bad_event_is_refused_whole(client: Client, body: str, status: int, words: str) -> None:
+    before = client.get("/v1/users?limit=10000").json()
+    good = '{"user_id": "never", "item_id": "i", "event_type": "like"}'
+    assert words in problem(client.post("/v1/events", content=body), status)["detail"]
+    if body.startswith('{"'):
+        problem(client.post("/v1/events", content=f"[{good}, {body}]"), status)
+    assert client.get("/v1/users?limit=10000").json() == before
+
+
+def test_what_is_not_there_and_what_cannot_be_done(client: Client) -> None:
+    problem(client.get("/v2"), 404)
+    problem(client.put("/v1/recommend"), 405)
+    assert client.get("/docs").status_code == 404
+
+
+def test_a_body_may_not_be_too_large(shop: Path) -> None:
+    with TestClient(create_app(Settings(store=str(shop), most_bytes=1000))) as client:
+        problem(client.post("/v1/events", content=b" " * 1001), 413)
+
+        def chunks() -> Iterator[bytes]:
+            yield from [b" " * 400] * 3
+
+        problem(client.post("/v1/events", content=chunks()), 413)
+        problem(client.post("/v1/events", headers={"content-length": "x"}, content=b""), 413)
+
+
+# Keys and limits
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[tuple[Client, dict[str, str]]]:
+    path = tmp_path / "guarded.db"
+    with Store.open(path) as store:
+        secrets = {scope: Keys(store).create(scope, [scope]) for scope in ("read", "write", "admin")}
+    with TestClient(create_app(Settings(store=str(path), keys=True))) as client:
+        yield client, secrets
+
+
+def test_keys_open_what_their_scopes_say(guarded: tuple[Client, dict[str, str]]) -> None:
+    client, secrets = guarded
+    event = {"user_id": "u", "item_id": "i", "event_type": "like"}
+    calls: dict[str, tuple[str, str, Any]] = {
+        "read": ("GET", "/v1/recommend", None),
+        "write": ("POST", "/v1/events", event),
+        "admin": ("DELETE", "/v1/users/u", None),
+    }
+    may = {"read": {"read"}, "write": {"write"}, "admin": {"read", "write", "admin"}}
+    for needed, (method, path, body) in calls.items():
+        assert problem(client.request(method, path, json=body), 401)["detail"].startswith("this needs an API key")
+        problem(client.request(method, path, json=body, headers={"X-API-Key": "pk_wrong"}), 401)
+        for scope, secret in secrets.items():
+            for headers in ({"X-API-Key": secret}, {"Authorization": f"Bearer {secret}"}):
+                answer = client.request(method, path, json=body, headers=headers)
+                if needed in may[scope]:
+                    assert answer.status_code == 200
+                else:
+                    problem(answer, 403)
+    assert client.get("/health/ready").status_code == 200
+    problem(client.get("/metrics"), 401)
+    problem(client.get("/openapi.json"), 401)
+
+
+def test_a_revoked_key_opens_nothing_more(tmp_path: Path, guarded: tuple[Client, dict[str, str]]) -> None:
+    client, secrets = guarded
+    headers = {"X-API-Key": secrets["read"]}
+    assert client.get("/v1/recommend", headers=headers).status_code == 200
+    with Store.open(tmp_path / "guarded.db") as store:
+        Keys(store).revoke("read")
+    problem(client.get("/v1/recommend", headers=headers), 401)
+
+
+def test_admin_calls_leave_a_line(guarded: tuple[Client, dict[str, str]], caplog: pytest.LogCaptureFixture) -> None:
+    client, secrets = guarded
+    with caplog.at_level(logging.INFO, "palate.audit"):
+        client.delete("/v1/users/a%0Ab", headers={"X-API-Key": secrets["admin"]})
+    line = caplog.records[-1].getMessage()
+    assert line.startswith("DELETE /v1/users/a%0Ab 200 by 'pk_")
+    assert secrets["admin"] not in line
+
+
+def test_other_sites_may_call_only_where_allowed(shop: Path, client: Client) -> None:
+    asking = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+    assert "access-control-allow-origin" not in client.get("/v1/recommend", headers=asking).headers
+    with TestClient(create_app(Settings(store=str(shop), origins=("https://shop.example",)))) as open_client:
+        answer = open_client.options("/v1/events", headers=asking)
+        assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+
+
+def test_headers_are_strict(client: Client) -> None:
+    for path in ("/v1/recommend", "/nothing", "/health/live"):
+        headers = client.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+
+
+def test_a_hurried_client_is_asked_to_wait(shop: Path) -> None:
+    with TestClient(create_app(Settings(store=str(shop), rate=2))) as client:
+        answers = [client.get("/health/live") for _ in range(6)]
+    assert [answer.status_code for answer in answers[:4]] == [200] * 4
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    problem(answers[-1], 429)
+
+
+def test_rates_fill_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = 0.0
+    monkeypatch.setattr("palate.serve.security.monotonic", lambda: moment)
+    rates = Rates(10)
+    assert [rates.wait("a") for _ in range(20)] == [0.0] * 20
+    assert rates.wait("a") == pytest.approx(0.1)
+    assert rates.wait("b") == 0.0
+    moment = 0.15
+    assert rates.wait("a") == 0.0
+    assert rates.wait("a") > 0
+
+
+# Figures and documents
+
+
+def test_figures_tell_of_answers_events_and_clicks(shop: Path) -> None:
+    with TestClient(create_app(Settings(store=str(shop)))) as client:
+        shown = ids(client.get("/v1/recommend?user_id=clicks&k=3"))
+        for item in (shown[0], shown[0], "elsewhere"):
+            client.post("/v1/events", json={"user_id": "clicks", "item_id": item, "event_type": "purchase"})
+        client.get("/nothing-here")
+        text = client.get("/metrics").text
+
+    def figure(name: str) -> float:
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        assert found, text
+        return float(found[1])
+
+    assert figure('palate_recommended_total{source="popular"}') == 3
+    assert figure("palate_shown_total") == 3
+    assert figure("palate_chosen_total") == 1  # the second purchase is not of the list any more
+    assert figure('palate_events_total{event_type="purchase"}') == 3
+    assert figure('palate_request_seconds_count{method="GET",route="/v1/recommend",status="200"}') == 1
+    assert figure('palate_request_seconds_count{method="GET",route="none",status="404"}') == 1
+    assert figure("palate_model_version") >= 1
+    assert figure("palate_model_age_seconds") >= 0
+
+
+def test_the_openapi_knows_every_route_and_its_bodies(client: Client) -> None:
+    told = client.get("/openapi.json").json()
+    assert {"/v1/events", "/v1/recommend", "/v1/recommend/session", "/v1/similar/{item_id}", "/metrics"} <= set(
+        told["paths"]
+    )
+    post = told["paths"]["/v1/recommend"]["post"]
+    assert post["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("RecommendIn")
+    names = {parameter["name"] for parameter in told["paths"]["/v1/recommend"]["get"]["parameters"]}
+    assert {"user_id", "k", "filter", "exclude", "cursor"} <= names
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(told)))
+    assert references <= set(told["components"]["schemas"])
+    assert told["components"]["schemas"]["EventIn"]["examples"]
+
+
+@pytest.mark.parametrize("text", ["every=0s", "every=1w", "every", "events=0", "events=x", "often=1", ""])
+def test_when_to_train_must_be_said_clearly(text: str) -> None:
+    with pytest.raises(SettingError, match="retrain="):
+        Retrain.parse(text)
+    assert Retrain.parse("every=90s") == Retrain(every=90.0)
+    assert Retrain.parse("every=1.5h") == Retrain(every=5400.0)
+    assert Retrain.parse("events=10") == Retrain(events=10)
+
+
+# The command itself
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("served")
+    files = "--log", str(EXAMPLE / "ratings.csv.gz"), "--catalogue", str(EXAMPLE / "movies.csv.gz")
+    with serving(folder, *files, "--workers", "2", "--retrain", "events=50") as server:
+        yield server
+
+
+def test_a_csv_becomes_a_service(served: Served) -> None:
+    answer = served.client.get("/v1/recommend?user_id=5&k=10&attributes=title")
+    assert {item["source"] for item in answer.json()["items"]} == {"personal"}
+    assert all(item["attributes"]["title"] for item in answer.json()["items"])
+    comedy = "'Comedy' = ANY(categories)"
+    filtered = served.client.get("/v1/recommend", params={"user_id": 5, "k": 10, "filter": comedy})
+    assert len(ids(filtered)) == 10
+
+
+def test_workers_see_each_others_events_in_the_next_answer(served: Served) -> None:
+    for n in range(40):  # each on a connection of its own, so that both workers are asked
+        event = {"user_id": f"w{n}", "item_id": "260", "event_type": "like"}
+        client = Client(base_url=served.client.base_url)
+        with client:
+            client.post("/v1/events", json=event)
+        with Client(base_url=served.client.base_url) as other:
+            item = other.get(f"/v1/recommend?user_id=w{n}&k=1").json()["items"][0]
+        assert (item["source"], item["because"]) == ("personal", ["260"])
+
+
+def test_enough_new_events_train_another_model(served: Served) -> None:
+    many = [{"user_id": f"n{n}", "item_id": str(1 + n % 3), "event_type": "like"} for n in range(60)]
+    assert served.client.post("/v1/events", json=many).json()["accepted"] == 60
+    end = time.monotonic() + 60
+    while time.monotonic() < end and len(served.client.get("/v1/models").json()["models"]) < 2:
+        time.sleep(0.2)
+    models = served.client.get("/v1/models").json()["models"]
+    assert len(models) >= 2, served.said
+    assert "verdict" in models[0]
+    assert "palate_model_version" in served.client.get("/metrics").text
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_without_losing_a_request_or_an_event(tmp_path: Path, how: int) -> None:
+    acknowledged = 0
+    refused = 0
+    with serving(tmp_path, "--store", "shop.db") as server:
+
+        def write() -> None:
+            nonlocal acknowledged, refused
+            with Client(base_url=server.client.base_url, timeout=30) as client:
+                for n in range(100_000):
+                    try:
+                        answer = client.post(
+                            "/v1/events", json={"user_id": "u", "item_id": f"i{n}", "event_type": "view"}
+                        )
+                    except Exception:
+                        refused += 1
+                        return
+                    assert answer.status_code == 200
+                    acknowledged += 1
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        time.sleep(0.5)
+        server.stop(how)
+        writer.join()
+    assert (acknowledged > 0, refused) == (True, 1)
+    with Store.open(tmp_path / "shop.db") as store:
+        assert store.counts().events in (acknowledged, acknowledged + 1)
+
+
+def test_beyond_this_machine_keys_are_asked_for(tmp_path: Path) -> None:
+    with serving(tmp_path, "--store", "shop.db", "--host", "0.0.0.0") as server:
+        key = re.search(r"API key 'first-1', shown only now: (pk_\S+)", server.said)
+        assert key, server.said
+        problem(server.client.get("/v1/recommend"), 401)
+        assert server.client.get("/v1/recommend", headers={"X-API-Key": key[1]}).status_code == 200
+    with serving(tmp_path, "--store", "shop.db", "--host", "0.0.0.0") as server:
+        assert server.said.count("API key") == 1  # there is one already
+
+
+def test_a_saved_model_is_served(tmp_path: Path) -> None:
+    from palate import read_log
+
+    log = read_log(EXAMPLE / "ratings.csv.gz")
+    IALS(dim=8, epochs=2).fit(log).save(tmp_path / "model", log=log)
+    with serving(tmp_path, "--model", "model") as server:
+        answer = server.client.get("/v1/recommend?user_id=5&k=3").json()
+        assert answer["items"][0]["source"] == "personal"
+        assert answer["model"]["version"] == 1
+    assert (tmp_path / "palate.db").is_file()
