@@ -68,7 +68,12 @@ def test_every_command_and_option_is_documented(name: str) -> None:
     documented = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section(name)))
     commands = [COMMANDS[name], *getattr(COMMANDS[name], "commands", {}).values()]
     parameters = [parameter for command in commands for parameter in command.params]
-    options = {option for parameter in parameters for option in parameter.opts if option.startswith("-")}
+    options = {
+        option
+        for parameter in parameters
+        for option in (*parameter.opts, *parameter.secondary_opts)
+        if option.startswith("-")
+    }
     assert options - {"--help"} <= documented
     assert documented - options <= {"--user"}, "options that do not exist"
 
