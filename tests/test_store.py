@@ -81,7 +81,9 @@ def test_an_event_id_counts_once(store: Store) -> None:
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([None, *"12345"])), max_size=5), max_size=5))
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([None, *"12345"])), max_size=5), max_size=5)
+)
 def test_any_batches_are_stored_as_a_dictionary_would(
     tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[str, str | None]]]
 ) -> None:
@@ -165,7 +167,7 @@ def test_popularity_counts_what_is_new(store: Store) -> None:
     assert store.popularity(newest)[3] == newest
 
 
-def test_a_forgotten_person_leaves_nothing(store: Store, tmp_path: Path) -> None:
+def test_a_forgotten_person_leaves_nothing(store: Store) -> None:
     store.append([view("ann", "a"), view("bob-the-secret", "b"), view("bob-the-secret", "a")])
     assert store.forget("bob-the-secret") == 3
     assert store.forget("bob-the-secret") == 0
@@ -338,8 +340,9 @@ def test_a_closed_store_takes_nothing_more(url: str) -> None:
     waiting = [store.submit([view("ann", str(n))]) for n in range(20)]
     store.close()
     assert all(future.result(0).new == 1 for future in waiting)
-    with pytest.raises(StoreError, match="the store is closed"):
-        store.append([view("ann", "a")])
+    for use in (lambda: store.append([view("ann", "a")]), lambda: store.history("ann"), store.counts):
+        with pytest.raises(StoreError, match="the store is closed"):
+            use()
 
 
 # PostgreSQL
@@ -447,7 +450,9 @@ def test_a_store_opens_by_path_and_by_url(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_newer_schema_is_refused(url: str) -> None:
     with Store.open(url) as store:
         store.set_state("schema", "99")
-    with pytest.raises(StoreError, match="its schema is version 99; this version of palate reads up to 1: upgrade it"):
+    with pytest.raises(
+        StoreError, match="its schema is version 99; this version of palate reads up to 1: upgrade it"
+    ):
         Store.open(url)
 
 

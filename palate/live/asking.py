@@ -70,6 +70,7 @@ class Asked:
     keep_seen  items of the history may be shown again
     explore    share of the places, at the end of the list, for new items that no model knows
     cursor     `Answer.cursor` of the page before: what it and those before it showed is not shown again
+    until      stored events after this time, in microseconds since 1970 UTC, do not count
     """
 
     user_id: str | None = None
@@ -84,6 +85,7 @@ class Asked:
     keep_seen: bool = False
     explore: float = 0.1
     cursor: str | None = None
+    until: int | None = None
 
     def __post_init__(self) -> None:
         check(1 <= self.k <= MOST_PLACES, "k", self.k, f"must be 1 to {MOST_PLACES}")

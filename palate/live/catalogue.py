@@ -118,6 +118,8 @@ def _rows_of(changed: pl.DataFrame) -> pl.DataFrame:
 
 def _merged(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
     """Return the old rows and the new ones, which take the place of those of their number; both ascend by number."""
+    if not len(new):  # the counter also moves when nothing was there to remove
+        return old
     number, fresh = old["item_no"].to_numpy(), new["item_no"].to_numpy()
     begin = np.searchsorted(number, fresh)
     end = np.searchsorted(number, fresh, side="right")

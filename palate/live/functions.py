@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from functools import reduce
 
 import polars as pl
 
@@ -38,7 +37,8 @@ def arithmetic(sign: str, a: Value, b: Value) -> Value:
         return null(a.place)
     if a.dtype == b.dtype == WHOLE:
         return Value(_narrowed(bound(_WHOLE[sign], _wide(a), _wide(b))), WHOLE, a.place)
-    return Value(bound(_REAL[sign], a.cast(REAL).expr, b.cast(REAL).expr).fill_nan(None), REAL, a.place)
+    computed = bound(_REAL[sign], a.cast(REAL).expr, b.cast(REAL).expr)
+    return Value(bound(lambda number: number.fill_nan(None), computed), REAL, a.place)  # it names the number twice
 
 
 def _quotient(a: pl.Expr, b: pl.Expr) -> pl.Expr:
@@ -117,6 +117,6 @@ def coalesce(values: Sequence[Value]) -> Value:
     first = next((value for value in known if value.dtype == TIME), known[0])
     fitting = [alike(first, value)[1] for value in known]
     dtype = common(fitting)
-    # Not pl.coalesce: it gives a single row where a literal comes first.
-    expr = reduce(pl.Expr.fill_null, [value.cast(dtype).expr for value in fitting])
+    # Bound, since pl.coalesce gives a single row where a literal comes first.
+    expr = bound(lambda *parts: pl.coalesce(*parts), *(value.cast(dtype).expr for value in fitting))
     return Value(expr, dtype, values[0].place)

@@ -16,6 +16,7 @@ from palate.arrays import Bools, Floats, Ints, Longs
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
 from palate.errors import SettingError
+from palate.kernels.strongest import strongest
 from palate.kernels.topk import select_top
 from palate.live import cursors
 from palate.live.asking import Answer, Asked, Place, Source
@@ -259,15 +260,10 @@ class _Listing:
             return {}
         snapshot, rows = self.snapshot, self.rows
         parts = snapshot.active.model.parts(rows, snapshot.row_of[positions])  # type: ignore[union-attr]
-        items, row = np.unique(rows.column, return_inverse=True)
-        whole = np.zeros((len(items), len(positions)), np.float32)
-        np.add.at(whole, row, np.maximum(parts, 0))
-        best = np.argsort(-whole, axis=0, kind="stable")[:NAMED]  # (2, J)
-        told = np.take_along_axis(whole, best, axis=0) > SPEAKS * np.maximum(whole.sum(axis=0), np.float32(1e-30))
-        past = snapshot.position_of[items[best]]  # (2, J)
+        named = strongest(rows.column, parts, NAMED, SPEAKS)
         return {
-            position: tuple(snapshot.names[p] for p in past[told[:, n], n].tolist())
-            for n, position in enumerate(positions)
+            position: tuple(snapshot.names[snapshot.position_of[row]] for row in past if row >= 0)
+            for position, past in zip(positions, named.tolist(), strict=True)
         }
 
     def _why_empty(self) -> str:

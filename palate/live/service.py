@@ -44,7 +44,7 @@ class Live:
 
     def recommend(self, asked: Asked) -> Answer:
         """Return the list for whoever asks. Raises `ConditionError`, `SettingError`, `DataError`, `StoreError`."""
-        past = None if asked.user_id is None else self.store.history(asked.user_id, EVENTS)
+        past = None if asked.user_id is None else self.store.history(asked.user_id, EVENTS, asked.until)
         snapshot = self.snapshot()  # after the history, so that it knows the items of it
         return answer(snapshot, asked, self._known(snapshot, past, asked.session))
 

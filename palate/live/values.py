@@ -131,10 +131,13 @@ def truth(value: Value) -> Value:
 
 
 def bound(compute: Callable[..., pl.Expr], *parts: pl.Expr) -> pl.Expr:
-    """Compute from parts that are evaluated once, however often `compute` uses them: else nesting doubles the work."""
-    fields = [f"{n}" for n in range(len(parts))]
-    together = pl.struct(**dict(zip(fields, parts, strict=True)))
-    return together.struct.with_fields(result=compute(*map(pl.field, fields))).struct.field("result")
+    """Compute from parts that are evaluated once each, however often `compute` names them.
+
+    Else the work would double with every level of nesting.
+    """
+    names = [str(n) for n in range(len(parts))]
+    together = pl.struct([part.alias(name) for name, part in zip(names, parts, strict=True)])
+    return together.struct.with_fields(result=compute(*map(pl.field, names))).struct.field("result")
 
 
 # Comparisons

@@ -13,7 +13,7 @@ from palate.store.schema import event_types, events, items, sa, users
 
 MOST = 100_000  # newest events that are counted: some tens of milliseconds
 SECOND, DAY = 1_000_000, 86_400_000_000
-# Lengths that a bucket may have: 1, 5 and 30 s, 1, 5 and 15 min, 1 and 6 h, 1 day, a week, a month, a quarter, a year.
+# How long a bucket may be: 1, 5, 30 s, 1, 5, 15 min, 1, 6 h, a day, a week, a month, a quarter, a year.
 WIDTHS = [n * SECOND for n in (1, 5, 30, 60, 300, 900, 3600, 21_600)] + [n * DAY for n in (1, 7, 30, 91, 365)]
 
 
@@ -21,8 +21,8 @@ WIDTHS = [n * SECOND for n in (1, 5, 30, 60, 300, 900, 3600, 21_600)] + [n * DAY
 class Activity:
     """Counts of events in B equal times from `start` on, each `width` long (microseconds), by T types.
 
-    count (B, T) int64; types: the names, the most frequent first; whole: whether it counts all events of that time,
-    not just the newest `MOST`.
+    count (B, T) int64; types: the names, the most frequent first; whole: whether it counts all events of that time
+    as far as events come in the order of their times, not just those of them among the newest `MOST`.
     """
 
     start: int
@@ -39,11 +39,15 @@ def activity(store: Store, since: int | None = None, until: int | None = None, b
         chosen = [events.c.seq > newest - MOST]
         chosen += [] if since is None else [events.c.time >= since]
         chosen += [] if until is None else [events.c.time < until]
+        oldest = connection.scalar(
+            sa.select(events.c.time).where(events.c.seq > newest - MOST).order_by(events.c.seq).limit(1)
+        )
+        whole = newest <= MOST or (since is not None and oldest is not None and oldest < since)
         first, last = connection.execute(
             sa.select(sa.func.min(events.c.time), sa.func.max(events.c.time)).where(*chosen)
         ).one()
         if first is None:
-            return Activity(since or 0, SECOND, np.zeros((0, 0), np.int64), (), newest <= MOST)
+            return Activity(since or 0, SECOND, np.zeros((0, 0), np.int64), (), whole)
         low = first if since is None else since
         high = last + 1 if until is None else until
         width = next((width for width in WIDTHS if high - low <= width * buckets), -(-(high - low) // buckets))
@@ -58,7 +62,7 @@ def activity(store: Store, since: int | None = None, until: int | None = None, b
     table = np.zeros((-(-(high - low) // width), len(types)), np.int64)
     for place, number, count in rows:
         table[place, types.index(names[number])] = count
-    return Activity(low, width, table, types, newest <= MOST)
+    return Activity(low, width, table, types, whole)
 
 
 def newest_events(store: Store, limit: int = 10) -> list[Recorded]:

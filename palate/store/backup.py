@@ -44,10 +44,10 @@ Frames: TypeAlias = Callable[[sa.Table], Iterable[pl.DataFrame]]
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found: the version of the schema, how much there is, and faults, one line each."""
+    """What `check` found: faults, one line each; of a database without damage also how much is in it."""
 
     schema: int
-    counts: Counts
+    counts: Counts | None
     faults: tuple[str, ...]
 
 
@@ -202,11 +202,13 @@ def check(store: Store) -> Report:
     with store.database.reading() as connection:
         faults = store.database.damage(connection)
         schema = version_of(connection)
+        if faults:
+            return Report(schema, None, tuple(faults))
         for number, table in ((events.c.user_no, users), (events.c.item_no, items), (events.c.type_no, event_types)):
             asked = sa.select(sa.func.count()).where(number.not_in(sa.select(table.c[number.name])))
             lost = connection.scalar(asked.select_from(events))
             if lost:
-                faults.append(f"{lost:,} events have a {number.name} that is not in {table.name}")
+                faults.append(f"events with a {number.name} that is not in {table.name}: {lost:,}")
         for item_id, attributes in connection.execute(sa.select(items.c.item_id, items.c.attributes)):
             if not _is_object(attributes):
                 faults.append(f"item {item_id!r}: its attributes are no JSON object: {attributes[:80]!r}")

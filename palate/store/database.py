@@ -32,6 +32,7 @@ class Database(ABC):
             raise MissingExtra(str(error.name), "serve") from None
         self.fault: type[Exception] = self.engine.dialect.loaded_dbapi.Error
         self._idle: list[Any] = []
+        self._closed = False
         sa.event.listen(self.engine, "connect", lambda connection, _: self.prepare(connection))
 
     @abstractmethod
@@ -123,6 +124,8 @@ class Database(ABC):
     def give_back(self, cursor: Any) -> None:
         """Keep a cursor for the next one who needs it."""
         self._idle.append(cursor)
+        if self._closed:
+            self.drop()
 
     @abstractmethod
     def lost(self, error: BaseException | None) -> bool:
@@ -130,7 +133,9 @@ class Database(ABC):
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn what the driver raises into a `StoreError` with the place."""
+        """Turn what the driver raises into a `StoreError` with the place; a closed database raises it, too."""
+        if self._closed:
+            raise StoreError(f"{self.place}: the store is closed")
         try:
             yield
         except (sa.exc.SQLAlchemyError, self.fault) as error:
@@ -155,7 +160,8 @@ class Database(ABC):
             self._idle.pop().connection.close()
 
     def close(self) -> None:
-        """Close all connections that are not in use."""
+        """Close all connections, those in use when they are given back."""
+        self._closed = True
         self.drop()
         self.engine.dispose()
 

@@ -132,7 +132,7 @@ class PostgreSQL(Database):
         connection.autocommit = False
 
     def lost(self, error: BaseException | None) -> bool:
-        """Tell by the class of the error: connections (08), the server's end (57P), or none at all from the driver."""
+        """Tell by the class of the error: connections (08), the server's end (57P), none from the driver itself."""
         original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         if not isinstance(original, self.engine.dialect.loaded_dbapi.OperationalError):
             return False

@@ -124,9 +124,12 @@ class Store:
 
     def _check_type(self, n: int, name: str) -> None:
         self._types |= set(self.event_types().values())
-        if name not in self._types and len(self._types) >= MOST_EVENT_TYPES:
+        if name in self._types:
+            return
+        if len(self._types) >= MOST_EVENT_TYPES:
             most = f"there are {MOST_EVENT_TYPES:,} other types already, the most there can be"
             raise DataError(f"event {n}: event_type is {name!r}; {most}")
+        self._types.add(name)
 
     def forget(self, user_id: str) -> int:
         """Delete a person and all their events, now; returns the number of rows deleted."""

@@ -41,7 +41,7 @@ class People:
         chosen = users.c.user_id.in_(self._database.rows("ids", sa.Text()))
         listed = {"ids": self._database.listed(list(rows))}
         there = set(connection.scalars(sa.select(users.c.user_id).where(chosen), listed))
-        told = {"attributes": sa.bindparam("attributes")}
+        told: dict[str, Any] = {"attributes": sa.bindparam("attributes")}
         old = [row for name, row in rows.items() if name in there]
         if old:
             connection.execute(sa.update(users).where(users.c.user_id == sa.bindparam("id")).values(told), old)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from time import time_ns
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -35,6 +35,7 @@ class Event(NamedTuple):
 
 # What is kept where a person has several events of one type on one item: all of them, or one of them.
 Keep: TypeAlias = Literal["all", "first", "last"]
+Key: TypeAlias = tuple[str, str, str]  # person, item, type
 
 
 class Batch(NamedTuple):
@@ -105,11 +106,9 @@ class Recorder:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known = database.text(
-            sa.select(events.c.event_id).where(events.c.event_id.in_(database.rows("ids", sa.Text())))
-        )
+        # These are asked for every transaction, so the driver gets them itself: see `Query`.
         self._numbers = {
-            table: sa.select(name, number).where(name.in_(database.rows("ids", sa.Text())))
+            table: database.text(sa.select(name, number).where(name.in_(database.rows("ids", sa.Text()))))
             for table, (name, number) in NAMES.items()
         }
 
@@ -135,7 +134,7 @@ class Recorder:
 
     def _record_once(self, connection: sa.Connection, fresh: list[Event], keep: Keep) -> int:
         """Store what no person has done to an item yet; what they have stays ("first") or is changed ("last")."""
-        chosen: dict[tuple[str, str, str], Event] = {}
+        chosen: dict[Key, Event] = {}
         for event in fresh:
             key = event.user_id, event.item_id, event.event_type
             if keep == "last" or key not in chosen:
@@ -143,39 +142,38 @@ class Recorder:
         there = self._newest(connection, chosen)
         self._insert(connection, [event for key, event in chosen.items() if key not in there])
         if keep == "last" and there:
+            told: dict[str, Any] = {name: sa.bindparam(name) for name in ("time", "weight")}
+            changed = sa.update(events).where(events.c.seq == sa.bindparam("old")).values(told)
             rows = [
-                {"b_seq": seq, "time": chosen[key].time, "weight": chosen[key].weight} for key, seq in there.items()
+                {"old": seq, "time": chosen[key].time, "weight": chosen[key].weight} for key, seq in there.items()
             ]
-            changed = sa.update(events).where(events.c.seq == sa.bindparam("b_seq"))
-            connection.execute(changed.values(time=sa.bindparam("time"), weight=sa.bindparam("weight")), rows)
+            connection.execute(changed, rows)
         return len(chosen) - len(there)
 
-    def _newest(
-        self, connection: sa.Connection, keys: Iterable[tuple[str, str, str]]
-    ) -> dict[tuple[str, str, str], int]:
+    def _newest(self, connection: sa.Connection, asked: Collection[Key]) -> dict[Key, int]:
         """`seq` of the newest event of each person, item and type that has one."""
-        asked = set(keys)
         named = sa.select(users.c.user_id, items.c.item_id, event_types.c.name, sa.func.max(events.c.seq))
-        rows = connection.execute(
+        grouped = (
             named.select_from(events.join(users, users.c.user_no == events.c.user_no))
             .join(items, items.c.item_no == events.c.item_no)
             .join(event_types, event_types.c.type_no == events.c.type_no)
-            .where(
-                users.c.user_id.in_(self._database.rows("users", sa.Text())),
-                items.c.item_id.in_(self._database.rows("items", sa.Text())),
-            )
-            .group_by(users.c.user_id, items.c.item_id, event_types.c.name),
-            {
-                "users": self._database.listed(list({user for user, _, _ in asked})),
-                "items": self._database.listed(list({item for _, item, _ in asked})),
-            },
+            .where(users.c.user_id.in_(self._database.rows("users", sa.Text())))
+            .where(items.c.item_id.in_(self._database.rows("items", sa.Text())))
+            .group_by(users.c.user_id, items.c.item_id, event_types.c.name)
         )
+        listed = self._database.listed
+        ids = {"users": listed(list({key[0] for key in asked})), "items": listed(list({key[1] for key in asked}))}
+        rows = connection.execute(grouped, ids)
         return {(user, item, kind): seq for user, item, kind, seq in rows if (user, item, kind) in asked}
 
     def _stored(self, connection: sa.Connection, ids: list[str]) -> set[str]:
-        text, brought = self._known
-        cursor = driver_cursor(connection)
-        return {row[0] for row in cursor.execute(text, brought | {"ids": self._database.listed(ids)}).fetchall()}
+        return set(self._found(connection, events, ids))
+
+    def _found(self, connection: sa.Connection, table: sa.Table, names: Sequence[str]) -> dict[str, int]:
+        """Return the numbers of those names that have one."""
+        text, brought = self._numbers[table]
+        asked = brought | {"ids": self._database.listed(names)}
+        return dict(driver_cursor(connection).execute(text, asked).fetchall())
 
     def _insert(self, connection: sa.Connection, new: list[Event]) -> None:
         if not new:
@@ -194,12 +192,11 @@ class Recorder:
     def numbers(self, connection: sa.Connection, table: sa.Table, names: Iterable[str]) -> dict[str, int]:
         """Return the number of each name in its table, given now to those that had none."""
         asked = list(dict.fromkeys(names))
-        listed = self._database.listed
-        found: dict[str, int] = dict(connection.execute(self._numbers[table], {"ids": listed(asked)}).all())
+        found = self._found(connection, table, asked)
         missing = [name for name in asked if name not in found]
         if missing:
             self._add(connection, table, missing)
-            found |= dict(connection.execute(self._numbers[table], {"ids": listed(missing)}).all())
+            found |= self._found(connection, table, missing)
         return found
 
     def _add(self, connection: sa.Connection, table: sa.Table, names: list[str]) -> None:
@@ -228,6 +225,7 @@ NAMES = {
     users: (users.c.user_id, users.c.user_no),
     items: (items.c.item_id, items.c.item_no),
     event_types: (event_types.c.name, event_types.c.type_no),
+    events: (events.c.event_id, events.c.seq),
 }
 
 

@@ -62,14 +62,23 @@ class Names:
     row: Ints
 
     @classmethod
-    def read(cls, connection: sa.Connection, number: str) -> Names:
+    def read(cls, database: Database, connection: sa.Connection, number: str) -> Names:
         """Read the ids that stand behind a column of numbers."""
         name = NAMED[number]
-        pairs = connection.execute(sa.select(name.table.c[number], name).order_by(name.table.c[number])).all()
-        known = np.array([pair[0] for pair in pairs], np.int64)
-        row = np.full(int(known.max(initial=0)) + 1, -1, np.int32)
-        row[known] = np.arange(len(known), dtype=np.int32)
-        return cls(pl.Series("id", [pair[1] for pair in pairs], pl.String), row)
+        column = name.table.c[number]
+        low, high = (sa.bindparam(end, type_=sa.Integer) for end in ("low", "high"))
+        gathered = sa.select(database.packed(column), database.packed_texts(name))
+        part = gathered.where(column > low, column <= high)
+        last = connection.scalar(sa.select(sa.func.max(column))) or 0
+        row = np.full(last + 1, -1, np.int32)
+        ids = [pl.Series("id", [], pl.String)]
+        for first in range(0, last, PART):
+            packed, texts = connection.execute(part, {"low": first, "high": first + PART}).one()
+            numbers = database.unpacked(packed, 1)[0]
+            order = np.argsort(numbers)
+            row[numbers[order]] = np.arange(len(order), dtype=np.int32) + np.int32(sum(map(len, ids)))
+            ids.append(pl.Series("id", [] if texts is None else json.loads(texts), pl.String).gather(order))
+        return cls(pl.concat(ids), row)
 
     def rows(self, numbers: NDArray[Any]) -> Ints:
         """Place of each number, (N,)."""
@@ -93,7 +102,7 @@ def read_all(database: Database, weights: Mapping[str, float], since: int | None
         last = newest(connection)
     columns = _columns(database, last, since)
     with database.reading() as connection:  # after the events, so that every number they hold has its name
-        names = {number: Names.read(connection, number) for number in NAMED}
+        names = {number: Names.read(database, connection, number) for number in NAMED}
     rows = {number: names[number].rows(columns.pop(number)) for number in NAMED}
     left = rows["user_no"] >= 0
     if not left.all():  # somebody was forgotten since the events were read

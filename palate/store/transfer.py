@@ -191,7 +191,7 @@ def _occurs(connection: sa.Connection, name: str) -> bool:
 
 def _named(database: Database, connection: sa.Connection, watch: Watch | None) -> Iterator[pl.DataFrame]:
     """All events with their ids, part by part."""
-    names = {number: Names.read(connection, number) for number in NAMED}
+    names = {number: Names.read(database, connection, number) for number in NAMED}
     for columns in event_parts(database, connection, NUMBERS, watch):
         texts = {NAMED[n].name: names[n].ids.gather(names[n].rows(columns[n])) for n in NAMED}
         texts["event_type"] = texts.pop("name")
