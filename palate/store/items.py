@@ -132,7 +132,8 @@ class Items:
         """
         if int(self._counter()[0][0]) == since:  # one look, a few µs: this is asked for every recommendation
             return NOTHING, since
-        asked = sa.select(*(items.c[name] for name in SCHEMA)).where(items.c.change > since).order_by(items.c.item_no + 0)  # so that SQLite takes the index of changes
+        number = items.c.item_no + 0  # which is no index: SQLite shall take the one of changes
+        asked = sa.select(*(items.c[name] for name in SCHEMA)).where(items.c.change > since).order_by(number)
         with self._database.reading() as connection:
             counter = int(connection.scalar(_counter) or 0)
             rows = connection.execute(asked).all()
