@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint format peers clean
+.PHONY: demo test lint format browser peers clean
 
 demo: .venv/core
 	$(BIN)/palate demo
@@ -19,7 +19,12 @@ format: .venv/test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# The libraries that the benchmarks compare with, in an environment of their own.
+# Chromium, with which the page of the service is tested; without it those tests are skipped.
+browser:
+	@command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || echo "no chromium here, and it cannot be installed: the tests of the page are skipped"
+
+# The libraries that the benchmarks compare with, in an environment of their own. lenskit wants torch: TORCH says which.
+TORCH ?= torch
 peers: benchmarks/peers/venv/ready
 
 clean:
@@ -40,5 +45,5 @@ clean:
 
 benchmarks/peers/venv/ready:
 	$(PYTHON) -m venv benchmarks/peers/venv
-	benchmarks/peers/venv/bin/pip install --quiet --disable-pip-version-check implicit irspack lightfm-next numpy scipy
+	benchmarks/peers/venv/bin/pip install --quiet --disable-pip-version-check $(TORCH) implicit irspack lenskit lightfm-next rusket
 	@touch $@

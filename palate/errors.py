@@ -29,6 +29,10 @@ class StoreError(PalateError):
     """The store of events cannot be opened, is damaged, or is from a newer version."""
 
 
+class WriterError(PalateError):
+    """A language model cannot be loaded or does not answer."""
+
+
 class ConditionError(PalateError, ValueError):
     """A condition cannot be read, or names what the catalogue does not have.
 

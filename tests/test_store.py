@@ -126,11 +126,11 @@ def test_a_bad_event_is_refused_with_all_that_came_with_it(tmp_path: Path, event
 
 def test_extreme_values_come_back(store: Store) -> None:
     odd = Event("u" * 1000, "ключ 🗝 'x';--", 'a"b', -62_135_596_800_000_000, -1e38, "é" * 1000)
-    store.append([odd, Event(",", "\n\\", "{}", 253_402_300_799_000_000, 0.1)])
+    store.append([odd, Event(",", "\n\\", "{}", 253_402_300_799_000_000, 0.1), view("big", "a", weight=10**38)])
     assert store.events("u" * 1000)[0][1:] == odd
     assert store.history("u" * 1000).time.tolist() == [odd.time]
     assert store.history(",").weight.tolist() == [np.float32(0.1)]
-    assert store.log().items.ids.to_list() == ["ключ 🗝 'x';--", "\n\\"]
+    assert store.log().items.ids.to_list() == ["ключ 🗝 'x';--", "\n\\", "a"]
 
 
 def test_there_can_be_only_so_many_event_types(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from palate.cli.settings import read_settings
 from palate.cli.terminal import WorkBar, note, print_json, stdout
+from palate.errors import StoreError
 
 if TYPE_CHECKING:  # SQLAlchemy is loaded by the commands that need it
     from palate.store.events import Store
@@ -39,7 +40,7 @@ def _open(url: str, *, new: bool = False) -> Store:
 
     database = open_database(url)
     if not new and isinstance(database, SQLite) and not database.file.is_file():
-        raise typer.BadParameter(f"--store {url}: no such file")
+        raise StoreError(f"{database.file}: no such file; `palate store import` makes a store")
     return Store.open(url)
 
 
@@ -132,14 +133,14 @@ def check_(*, store: Url, json: Json = False) -> None:
 
     with _open(store) as opened:
         report = check(opened)
+    counts = {} if report.counts is None else report.counts._asdict()
     if json:
-        print_json({"schema": report.schema, **report.counts._asdict(), "faults": list(report.faults)})
+        print_json({"schema": report.schema, **counts, "faults": list(report.faults)})
     else:
         for fault in report.faults:
             note(f"fault: {fault}")
-        counts = ", ".join(f"{count:,} {name}" for name, count in report.counts._asdict().items())
-        state = f"{len(report.faults)} faults" if report.faults else "sound"
-        typer.echo(f"{state}: schema {report.schema}, {counts}")
+        state = f"faults: {len(report.faults)}" if report.faults else "sound"
+        typer.echo(", ".join([f"{state}; schema {report.schema}", *(f"{n:,} {name}" for name, n in counts.items())]))
     if report.faults:
         raise typer.Exit(1)
 

@@ -18,7 +18,7 @@ from palate.models.base import Model, most_similar
 from palate.models.crew import Crew, cores
 
 PEOPLE, COLUMNS = 256, 1024  # of a block of scores: 1 MB, which stays in the cache
-FEW, MANY = 4, 50_000  # so few people and so many items are ranked through bytes
+FEW, MANY = 4, 10_000  # so few people and so many items are ranked through bytes
 RANKED = 8192  # people whose vectors are held at once
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg.lapack import dposv
 
 from palate.arrays import Doubles, Floats, Ints, aligned, aligned_copy
 from palate.data.histories import Histories
@@ -159,13 +160,18 @@ class Alternation:
         self.spectrum = (self.unseen_weight * np.maximum(values, 0)).astype(np.float32)
         solve = row_solver(side.shape[1])
         columns = rows.column, rows.weight
+        pull = self.pull(side)
 
         def work(_: int, first: int, last: int) -> float:
             low, high = np.searchsorted(rows.start[:-1], [first, last])  # threads get equal numbers of events
-            solve(side, other, rows.start, *columns, self.spectrum, ridge, steps, low, high)
+            solve(side, other, rows.start, *columns, self.spectrum, ridge, pull, steps, low, high)
             return 0.0
 
         crew.run(work, 0, len(rows.column) + 1)
+
+    def pull(self, side: Floats) -> Floats:
+        """Pull of a prior on the vectors of a side, (B, D), or (0, D) where there is none."""
+        return side[:0]
 
     def loss(self) -> float:
         """Objective a unit of weight."""
@@ -233,7 +239,8 @@ class IALSModel(FactorModel):
         ridge = self.recipe.ridge(rows, len(self.items)) * np.float32(self.recipe.fold_l2)
         solve = row_solver(vectors.shape[1])
         columns = rows.column, rows.weight
-        solve(vectors, self.item_vectors, rows.start, *columns, self.spectrum, ridge, EXACT, 0, len(rows))
+        pull = vectors[:0]
+        solve(vectors, self.item_vectors, rows.start, *columns, self.spectrum, ridge, pull, EXACT, 0, len(rows))
         return vectors
 
     def scaled(self, rows: Ragged) -> Ragged:
@@ -247,8 +254,8 @@ class IALSModel(FactorModel):
         """
         vectors = self.item_vectors[past.column].astype(np.float64)  # (N, D)
         scaled = self.scaled(past)
-        A = np.diag(self.spectrum + self.recipe.ridge(scaled, len(self.items)) * self.recipe.fold_l2)
-        A += (vectors.T * np.abs(scaled.weight)) @ vectors
-        Y = np.linalg.solve(A, self.item_vectors[items].T)  # (D, J)
+        A = (vectors.T * np.abs(scaled.weight)) @ vectors
+        A.flat[:: len(A) + 1] += self.spectrum + self.recipe.ridge(scaled, len(self.items)) * self.recipe.fold_l2
+        Y = dposv(A, self.item_vectors[items].T)[1]  # (D, J)
         parts = np.maximum(scaled.weight, 0)[:, None] * (vectors @ Y)
         return parts.astype(np.float32)

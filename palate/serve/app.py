@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from palate.live.asking import Asked
 from palate.serve.dashboard.login import login_router
 from palate.serve.dashboard.pages import STATIC, pages_router
+from palate.serve.gorse.api import gorse_router
 from palate.serve.hot import Hot, json, plain
 from palate.serve.items import items_router
 from palate.serve.metrics import Timing
@@ -62,7 +63,10 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     guarded: ASGIApp = Guard(app, service.settings, service.keys, in_process=service.store.in_process)
     if service.settings.origins:
         guarded = CORSMiddleware(
-            guarded, service.settings.origins, allow_methods=["*"], allow_headers=["Authorization", "Content-Type"]
+            guarded,
+            service.settings.origins,
+            allow_methods=["*"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
         )
     return Timing(guarded, service.metrics)
 
@@ -91,6 +95,7 @@ def documented(service: Service) -> FastAPI:
     app.include_router(people_router(service))
     app.include_router(models_router(service))
     app.include_router(health_router(service))
+    app.include_router(gorse_router(service))
     app.include_router(pages_router(service))
     app.include_router(login_router(service))
     app.mount("/static", STATIC)

@@ -10,7 +10,7 @@ import orjson
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from palate.errors import BundleError, ConditionError, DataError, PalateError, SettingError, StoreError, UnknownId
@@ -49,6 +49,8 @@ async def answered(_: Request, error: Exception) -> Response:
         return response(400, str(error), position=error.position, condition=error.condition[:200])
     if isinstance(error, (RequestValidationError, ValidationError)):
         return _invalid(error)
+    if isinstance(error, ClientDisconnect):
+        return response(400, "the body ended before its end")  # nobody reads it, but it is counted
     if isinstance(error, HTTPException):
         return response(error.status_code, error.detail, dict(error.headers or {}))
     for kind, status in STATUS.items():
@@ -66,6 +68,7 @@ HANDLED: tuple[type[Exception], ...] = (
     RequestValidationError,
     ValidationError,
     HTTPException,
+    ClientDisconnect,
     Exception,
 )
 

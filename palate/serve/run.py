@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,7 @@ def run(
     training  arguments of `palate train`, which runs as a process of its own when `retrain` says so
     """
     settings.to_environment()
+    signal.signal(signal.SIGTERM, _end)
     trainer = Trainer(settings.store, retrain, training) if retrain else None
     with tempfile.TemporaryDirectory(prefix="palate-figures-") as figures:
         if workers > 1:
@@ -84,6 +86,11 @@ def run(
         finally:
             if trainer:
                 trainer.stop()
+
+
+def _end(*_: object) -> None:
+    """End in order: uvicorn raises SIGTERM again once requests are answered, which by default would end it at once."""
+    sys.exit(0)
 
 
 class Trainer(threading.Thread):

@@ -21,7 +21,8 @@ from palate.store.keys import PREFIX, Keys
 AUDIT = logging.getLogger("palate.audit")
 COOKIE = "palate_key"
 PAGE = b"x-palate-page"  # which a page's own script sends; a form of another site cannot
-OPEN = ("/health/", "/static/", "/login", "/logout")
+OPEN = ("/health/", "/api/health/", "/static/", "/login", "/logout")
+FOR_PROGRAMS = ("/v1/", "/api/", "/metrics", "/openapi.json", "/page/")  # the others are pages
 CLIENTS = 10_000  # whose rates are remembered
 
 HEADERS = [
@@ -92,7 +93,7 @@ class Guard:
         if not self.settings.keys or needed is None:
             return None, who
         granted = await self._granted(secret)
-        if not granted and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+        if not granted and scope["method"] == "GET" and not scope["path"].startswith(FOR_PROGRAMS):
             return RedirectResponse(f"/login?{urlencode({'next': _asked(scope)})}", 303), who
         if not granted:
             told = {"WWW-Authenticate": "Bearer"}

@@ -16,6 +16,7 @@ from palate.serve.metrics import Metrics
 from palate.serve.settings import Settings
 from palate.store.events import Appended, Event, Store
 from palate.store.keys import Keys
+from palate.store.recording import Keep
 from palate.store.versions import Versions
 
 P = ParamSpec("P")
@@ -51,9 +52,9 @@ class Service:
             return work(*args, **kwargs)
         return await run_in_threadpool(work, *args, **kwargs)
 
-    async def append(self, events: Sequence[Event]) -> Appended:
-        """Store events; returns when they are on the disk."""
-        appended = await asyncio.wrap_future(self.store.submit(events))
+    async def append(self, events: Sequence[Event], keep: Keep = "all") -> Appended:
+        """Store events as `Store.submit` does; returns when they are on the disk."""
+        appended = await asyncio.wrap_future(self.store.submit(events, keep))
         self.metrics.stored(events)
         return appended
 

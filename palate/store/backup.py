@@ -7,9 +7,10 @@ import json
 import os
 import shutil
 import sqlite3
+import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,7 +24,7 @@ from palate.errors import SettingError, StoreError
 from palate.store.database import Database
 from palate.store.dialects import SQLite
 from palate.store.events import Counts, Store
-from palate.store.schema import MIGRATIONS, event_types, events, items, metadata, sa, users, version_of
+from palate.store.schema import event_types, events, items, metadata, newest_version, sa, users, version_of
 from palate.store.transfer import Watch, event_parts, text_column, write_frames
 
 FORMAT = 1
@@ -139,7 +140,7 @@ def restore(source: str | Path, url: str | Path, *, watch: Watch | None = None) 
             manifest = _verified(path)
             _fill(store, lambda table: _read(path, table, manifest), watch)
         else:
-            with _opened(path) as original, original.database.reading() as connection:
+            with _copied(path) as original, original.database.reading() as connection:
                 _fill(store, lambda table: _frames(original.database, connection, table), watch)
     except BaseException:
         store.close()
@@ -147,10 +148,15 @@ def restore(source: str | Path, url: str | Path, *, watch: Watch | None = None) 
     return store
 
 
-def _opened(path: Path) -> Store:
+@contextmanager
+def _copied(path: Path) -> Iterator[Store]:
+    """Open a copy of a file: to open a store may change it."""
     if not path.is_file():
         raise StoreError(f"{path}: no such file or folder")
-    return Store.open(path)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(path, copy := Path(folder) / path.name)
+        with Store.open(copy) as store:
+            yield store
 
 
 def _fill(store: Store, frames: Frames, watch: Watch | None) -> None:
@@ -178,8 +184,12 @@ def _verified(folder: Path) -> Mapping[str, Any]:
     """Return the files that the manifest of a backup names, each of them checked."""
     try:
         body = json.loads((folder / MANIFEST).read_bytes())
-        if body["format"] > FORMAT or body["schema"] > len(MIGRATIONS) + 1:
-            raise StoreError(f"{folder}: written by palate {body['palate']}, a newer version than this: upgrade it")
+        if (body["format"], body["schema"]) != (FORMAT, newest_version()):
+            raise StoreError(
+                f"{folder}: of format {body['format']} and schema {body['schema']}, written by palate "
+                f"{body['palate']}; this version restores {FORMAT} and {newest_version()}: use that one, then open "
+                "the store with this one"
+            )
         files: dict[str, Any] = body["files"]
         for name, facts in files.items():
             if _sha256(folder / name) != facts["sha256"]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import polars as pl
 
 from palate.arrays import Doubles, Longs
 from palate.errors import MissingExtra, StoreError
-from palate.store.schema import migrate, sa
+from palate.store.schema import migrate, newest_version, sa, version_of
 
 
 class Database(ABC):
@@ -113,7 +113,7 @@ class Database(ABC):
 
     def cursor(self) -> Any:
         """Take a cursor of the driver, in autocommit mode, for `give_back`."""
-        if self._idle:
+        with suppress(IndexError):  # another thread may take the last one at any moment
             return self._idle.pop()
         with self.explained():
             pinned = self.engine.raw_connection()
@@ -148,6 +148,9 @@ class Database(ABC):
 
     def migrate(self) -> None:
         """Make the tables or bring them up to date; raises `StoreError` for those of a newer version."""
+        with self.reading() as connection:  # so that to open a store waits for no writer
+            if version_of(connection) == newest_version():
+                return
         with self.writing() as connection:
             try:
                 migrate(connection)
@@ -156,8 +159,9 @@ class Database(ABC):
 
     def drop(self) -> None:
         """Close the cursors that wait to be taken."""
-        while self._idle:
-            self._idle.pop().connection.close()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().connection.close()
 
     def close(self) -> None:
         """Close all connections, those in use when they are given back."""

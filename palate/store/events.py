@@ -212,16 +212,19 @@ class Store:
 
         Those of weight 0 count for nothing.
         """
-        with self.database.reading() as connection:
-            last = connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0
-            asked = (
-                sa.select(events.c.item_no, events.c.type_no, sa.func.count())
-                .where(events.c.seq > since_seq, events.c.seq <= last)
-                .where(events.c.weight.is_(None) | (events.c.weight != 0))
-                .group_by(events.c.item_no, events.c.type_no)
-            )
-            table = np.array([tuple(row) for row in connection.execute(asked)], np.int64).reshape(-1, 3)
-        return table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), max(last, since_seq)
+        last = self.newest()
+        packed = self._popularity(low=since_seq, high=last)[0][0]
+        item, kind, count = self.database.unpacked(packed, 3)
+        return item, kind, count, max(last, since_seq)
+
+    @cached_property
+    def _popularity(self) -> Query:
+        low, high = (sa.bindparam(name, type_=sa.BigInteger) for name in ("low", "high"))
+        asked = sa.select(events.c.item_no, events.c.type_no, sa.func.count().label("count"))
+        counting = events.c.weight.is_(None) | (events.c.weight != 0)
+        chosen = asked.where(events.c.seq > low, events.c.seq <= high, counting)
+        grouped = chosen.group_by(events.c.item_no, events.c.type_no).subquery().c
+        return self.database.query(sa.select(self.database.packed(grouped.item_no, grouped.type_no, grouped["count"])))
 
     def state(self, name: str) -> str | None:
         """Value kept under a name."""

@@ -11,7 +11,7 @@ import polars as pl
 
 from palate.errors import DataError, UnknownId
 from palate.store.database import Database, Query
-from palate.store.recording import check_text, now
+from palate.store.recording import check_text, driver_cursor, now
 from palate.store.schema import items, next_change, sa, state
 
 MOST_BYTES = 1 << 18  # of an item's attributes as JSON
@@ -132,12 +132,21 @@ class Items:
         """
         if int(self._counter()[0][0]) == since:  # one look, a few µs: this is asked for every recommendation
             return NOTHING, since
-        number = items.c.item_no + 0  # which is no index: SQLite shall take the one of changes
-        asked = sa.select(*(items.c[name] for name in SCHEMA)).where(items.c.change > since).order_by(number)
+        text, brought = self._changed
         with self._database.reading() as connection:
             counter = int(connection.scalar(_counter) or 0)
-            rows = connection.execute(asked).all()
-        return pl.DataFrame([tuple(row) for row in rows], SCHEMA, orient="row"), counter
+            rows = driver_cursor(connection).execute(text, brought | {"since": since}).fetchall()
+        if not rows:
+            return NOTHING, counter
+        found = pl.DataFrame(rows, list(SCHEMA), orient="row", infer_schema_length=1)
+        return found.cast(SCHEMA), counter  # type: ignore[arg-type]
+
+    @cached_property
+    def _changed(self) -> tuple[str, dict[str, Any]]:
+        since = sa.bindparam("since", type_=sa.BigInteger)
+        number = items.c.item_no + 0  # which is no index: SQLite shall take the one of changes
+        asked = sa.select(*(items.c[name] for name in SCHEMA)).where(items.c.change > since).order_by(number)
+        return self._database.text(asked)
 
     @cached_property
     def _counter(self) -> Query:

@@ -38,9 +38,7 @@ class People:
                 self._write(connection, rows)
 
     def _write(self, connection: sa.Connection, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        chosen = users.c.user_id.in_(self._database.rows("ids", sa.Text()))
-        listed = {"ids": self._database.listed(list(rows))}
-        there = set(connection.scalars(sa.select(users.c.user_id).where(chosen), listed))
+        there = self._known(connection, list(rows))
         told: dict[str, Any] = {"attributes": sa.bindparam("attributes")}
         old = [row for name, row in rows.items() if name in there]
         if old:
@@ -65,6 +63,15 @@ class People:
         with self._database.reading() as connection:
             row = connection.execute(_told.where(users.c.user_id == user_id)).first()
         return None if row is None else _person(row)
+
+    def known(self, ids: Iterable[str]) -> set[str]:
+        """Return those of the ids that somebody has."""
+        with self._database.reading() as connection:
+            return self._known(connection, list(ids))
+
+    def _known(self, connection: sa.Connection, ids: list[str]) -> set[str]:
+        chosen = users.c.user_id.in_(self._database.rows("ids", sa.Text()))
+        return set(connection.scalars(sa.select(users.c.user_id).where(chosen), {"ids": self._database.listed(ids)}))
 
     def page(self, limit: int = 100, after: str = "") -> list[Person]:
         """People by id, those after `after`."""

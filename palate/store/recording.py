@@ -96,6 +96,11 @@ def _finite(weight: float) -> bool:
     return math.isfinite(weight) and abs(weight) <= LARGEST_WEIGHT
 
 
+def _float(weight: float | None) -> float | None:
+    """Return a weight as the databases take it: no whole number beyond 64 bits."""
+    return None if weight is None else float(weight)
+
+
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}..."
@@ -145,7 +150,8 @@ class Recorder:
             told: dict[str, Any] = {name: sa.bindparam(name) for name in ("time", "weight")}
             changed = sa.update(events).where(events.c.seq == sa.bindparam("old")).values(told)
             rows = [
-                {"old": seq, "time": chosen[key].time, "weight": chosen[key].weight} for key, seq in there.items()
+                {"old": seq, "time": chosen[key].time, "weight": _float(chosen[key].weight)}
+                for key, seq in there.items()
             ]
             connection.execute(changed, rows)
         return len(chosen) - len(there)
@@ -186,7 +192,9 @@ class Recorder:
                 (event_types, (event.event_type for event in new)),
             )
         )
-        rows = [(user[e.user_id], item[e.item_id], kind[e.event_type], e.time, e.weight, e.event_id) for e in new]
+        rows = [
+            (user[e.user_id], item[e.item_id], kind[e.event_type], e.time, _float(e.weight), e.event_id) for e in new
+        ]
         self._database.insert(driver_cursor(connection), events, COLUMNS, rows)
 
     def numbers(self, connection: sa.Connection, table: sa.Table, names: Iterable[str]) -> dict[str, int]:

@@ -21,6 +21,7 @@ __all__ = [
     "metadata",
     "migrate",
     "models",
+    "newest_version",
     "next_change",
     "sa",
     "set_state",
@@ -115,7 +116,7 @@ def migrate(connection: sa.Connection) -> None:
 
     Raises `StoreError` for a store from a newer version.
     """
-    newest = len(MIGRATIONS) + 1
+    newest = newest_version()
     found = version_of(connection)
     if found > newest:
         raise StoreError(f"its schema is version {found}; this version of palate reads up to {newest}: upgrade it")
@@ -127,6 +128,11 @@ def migrate(connection: sa.Connection) -> None:
             step(connection)
     if found < newest:
         set_state(connection, "schema", str(newest))
+
+
+def newest_version() -> int:
+    """Version of the schema that this version of palate writes."""
+    return len(MIGRATIONS) + 1
 
 
 def version_of(connection: sa.Connection) -> int:

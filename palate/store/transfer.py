@@ -18,9 +18,9 @@ from polars.io.plugins import register_io_source
 from palate.data.catalogue import read_catalogue
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
-from palate.errors import StoreError, check
+from palate.errors import DataError, StoreError, check
 from palate.store.database import Database
-from palate.store.events import Store
+from palate.store.events import MOST_EVENT_TYPES, Store
 from palate.store.items import Item
 from palate.store.recording import MOST_TYPE_CHARACTERS, Recorder, check_text, driver_cursor, now
 from palate.store.scan import NAMED, NUMBERS, PART, Gathering, Names, newest
@@ -53,6 +53,10 @@ def import_events(
     log = read_log(source, **reading)
     for name, ids in (("user_id", log.users.ids), ("item_id", log.items.ids)):
         _check_ids(name, ids)
+    for name in log.event_types:
+        check_text("import", "event_type", name, MOST_TYPE_CHARACTERS)
+    if len(log.event_types) > MOST_EVENT_TYPES:
+        raise DataError(f"import: {len(log.event_types):,} event types; there can be {MOST_EVENT_TYPES:,}")
     work = _Import(store, log, event_type)
     before = done = work.done()
     while done < len(log):

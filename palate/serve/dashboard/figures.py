@@ -91,7 +91,7 @@ class Latency:
         return int(sum(self.count))
 
     def quantile(self, share: float) -> float:
-        """Time in seconds within which that share was answered, between the bounds by a straight line; nan for none."""
+        """Seconds within which that share was answered, between bounds by a straight line; nan for no answer."""
         missing, low = share * sum(self.count), 0.0
         for bound, count in zip(self.bounds, self.count, strict=True):
             if count and missing <= count:

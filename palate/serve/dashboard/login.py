@@ -31,7 +31,7 @@ def login_router(service: Service) -> APIRouter:
         if not scopes & {"read", "admin"}:
             fault = "This key may not read, which the page needs." if scopes else "This key is unknown, or revoked."
             return pages.page(request, "login.html", 401, next=where, fault=fault)
-        answer = RedirectResponse(_here(where), 303)
+        answer = RedirectResponse(here(where), 303)
         secure = request.url.scheme == "https"
         answer.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=secure)
         return answer
@@ -45,7 +45,7 @@ def login_router(service: Service) -> APIRouter:
     return router
 
 
-def _here(where: str) -> str:
+def here(where: str) -> str:
     """Return a path of this site, "/" for anything else."""
     outside = not where.startswith("/") or where[1:2] in ("/", "\\") or not where.isprintable()
     return "/" if outside else where

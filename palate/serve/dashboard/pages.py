@@ -29,6 +29,7 @@ from palate.store.versions import Version
 METRIC = "NDCG@10"
 STATIC = StaticFiles(directory=Path(__file__).parent / "static")
 FEED, NEWEST, HISTORY, GRID, SIMILAR = 12, 24, 30, 24, 12  # lines of the lists of the page
+MOST_PEOPLE = 30
 MOST_IF = 100  # events that did not happen, of one request
 
 Text = Annotated[str | None, Query(max_length=MOST_CHARACTERS)]
@@ -175,7 +176,7 @@ def items_routes(router: APIRouter, pages: Pages) -> None:
     @router.get("/page/audience")
     def would_get(request: Request, item: Annotated[str, Query(max_length=MOST_CHARACTERS)]) -> Response:
         """People who would get an item, as a part of a page."""
-        return pages.page(request, "audience.html", audience=audience(service.live, item))
+        return pages.page(request, "audience.html", audience=audience(service.live, item), most=MOST_PEOPLE)
 
     @router.get("/map")
     def shown(request: Request) -> Response:

@@ -12,9 +12,9 @@ from palate.kernels.layout import settle
 from palate.live.snapshot import Active, Snapshot
 from palate.models.factors import FactorModel, best_products, lengths
 
-MOST = 5000  # items shown, the most popular ones
-NEIGHBOURS, EPOCHS, NEGATIVES = 12, 200, 4
-SIZE = 10.0  # of the picture at the start; neighbours come to lie about 1 apart
+MOST = 3000  # items shown, the most popular ones
+NEIGHBOURS, EPOCHS, NEGATIVES = 12, 300, 4
+SIZE = 4.0  # spread at the start; neighbours come to lie about 1 apart
 SEED = np.uint64(0)
 
 
@@ -50,19 +50,21 @@ class Maps:
 def placed(vectors: Floats) -> Floats:
     """Places (N, 2) for vectors (N, D): first their two principal components, then neighbours by cosine together.
 
-    The centre is 0, and most lie within -1 to 1.
+    Most lie within -1 to 1; the first axis is the longer one. What all vectors share is taken off before.
     """
-    unit = vectors / lengths(vectors)[:, None]
+    N = len(vectors)
+    centred = vectors - vectors.mean(axis=0) if N else vectors
+    unit = centred / lengths(centred)[:, None]
     place = principal(unit)
-    N, K = len(unit), min(NEIGHBOURS, len(unit) - 1)
-    if K > 0:
+    if N > 1:
         itself = np.arange(N + 1), np.arange(N, dtype=np.int32)
-        neighbour, _ = best_products(unit, unit, K, np.ones(N, np.bool_), *itself)
+        neighbour, _ = best_products(unit, unit, min(NEIGHBOURS, N - 1), np.ones(N, np.bool_), *itself)
         place *= np.float32(SIZE)
         settle(place, neighbour, EPOCHS, NEGATIVES, SEED)
-        place -= np.median(place, axis=0)
-    reach = np.quantile(np.abs(place), 0.99) if N else 0.0
-    return place / np.float32(max(reach, 1e-9))
+        place = principal(place)
+        low, high = np.quantile(place, [0.001, 0.999], axis=0)
+        place = (2 * place - (low + high)) / np.maximum(high - low, 1e-6)
+    return place.astype(np.float32)
 
 
 def principal(points: Floats) -> Floats:

@@ -25,10 +25,15 @@ function whole_splits(low, high, step) {
 
 const paths = () => uPlot.paths.bars({ size: [0.82, 60], radius: 0.18 });
 
+const HEIGHT = 210;
+
 function drawn(place, options, values) {
-  const plot = new uPlot({ height: 210, width: place.clientWidth, padding: [8, 8, 0, 0], cursor: { y: false, points: { show: false }, drag: { x: false } }, ...options }, values, place);
-  new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: 210 })).observe(place);
-  return plot;
+  const common = { height: HEIGHT, width: place.clientWidth, padding: [8, 8, 0, 0] };
+  return new uPlot({ ...common, cursor: { y: false, points: { show: false }, drag: { x: false } }, ...options }, values, place);
+}
+
+function fitted(place, plot) {
+  new ResizeObserver(() => plot()?.setSize({ width: place.clientWidth, height: HEIGHT })).observe(place);
 }
 
 // Each type stands on those before it: the sums are drawn from the tallest to the lowest.
@@ -49,19 +54,20 @@ function activity() {
       label: name, fill: colour(`colour-${name === "other" ? 0 : n + 1}`), width: 0, points: { show: false }, paths: paths(),
       value: (_, __, ___, at) => (at == null ? whole.format(shown.counts[n].reduce((a, b) => a + b, 0)) : whole.format(shown.counts[n][at])),
     }));
-    const time = { label: "", value: (_, at) => (at == null ? "all" : new Date((at - shown.width / 2) * 1000).toLocaleString(undefined, shown.width < 86400 ? { dateStyle: "medium", timeStyle: "short" } : { dateStyle: "medium" })) };
+    const time = { label: "from", value: (_, at) => (at == null ? "all" : new Date((at - shown.width / 2) * 1000).toLocaleString(undefined, shown.width < 86400 ? { dateStyle: "medium", timeStyle: "short" } : { dateStyle: "medium" })) };
     const values = [middle(shown.times), ...stacked(shown)];
     const end = shown.times.length ? shown.times.at(-1) + shown.width : 1;
     plot = drawn(place, {
-      series: [time, ...series.reverse()], axes: axes({}),
+      series: [time, ...series.reverse()], axes: axes({ size: 42 }),
       scales: { x: { time: true, range: () => [shown.times[0] ?? 0, shown.times.length ? shown.times.at(-1) + shown.width : end] }, y: { range: (_, __, high) => [0, Math.max(4, high * 1.08)] } },
     }, values);
   };
+  fitted(place, () => plot);
   if (shown.names.length) make();
-  return () => {
+  return (anew) => {
     shown = data().activity;
     if (!shown.names.length) return;
-    if (shown.names.join() !== names) return make();
+    if (anew || shown.names.join() !== names) return make();
     plot.setData([shown.times.map((each) => each + shown.width / 2), ...stacked(shown)]);
   };
 }
@@ -78,23 +84,25 @@ function latency() {
   let [at, counts, bounds] = values(), plot;
   const label = (n) => (bounds[n] === undefined ? "" : Number.isFinite(bounds[n]) ? `≤ ${told(bounds[n])}` : `> ${told(bounds[n - 1])}`);
   const make = () => {
+    plot?.destroy();
     plot = drawn(place, {
-      series: [{ label: "", value: (_, n) => (n == null ? "all" : label(n)) }, { label: "lists", fill: colour("accent"), width: 0, points: { show: false }, paths: paths(), value: (_, __, ___, n) => whole.format(n == null ? counts.reduce((a, b) => a + b, 0) : counts[n]) }],
-      axes: axes({ splits: () => at, values: (_, all) => all.map((n) => (bounds[n] === undefined || !Number.isFinite(bounds[n]) ? "" : told(bounds[n]))), space: 46, rotate: 0 }),
+      series: [{ label: "time", value: (_, n) => (n == null ? "all" : label(n)) }, { label: "lists", fill: colour("accent"), width: 0, points: { show: false }, paths: paths(), value: (_, __, ___, n) => whole.format(n == null ? counts.reduce((a, b) => a + b, 0) : counts[n]) }],
+      axes: axes({ splits: () => at.filter((n) => n % Math.ceil((at.length * 54) / place.clientWidth) === 0), values: (_, all) => all.map((n) => (bounds[n] === undefined || !Number.isFinite(bounds[n]) ? "" : told(bounds[n]))), space: 46, rotate: 0 }),
       scales: { x: { time: false, range: () => [-0.6, at.length - 0.4] }, y: { range: (_, __, high) => [0, Math.max(4, high * 1.08)] } },
     }, [at, counts]);
   };
+  fitted(place, () => plot);
   if (at.length) make();
-  return () => {
+  return (anew) => {
     [at, counts, bounds] = values();
-    if (!plot && at.length) make();
+    if (at.length && (anew || !plot)) make();
     else plot?.setData([at, counts]);
   };
 }
 
 charts.push(activity(), latency());
-document.addEventListener("swapped", () => charts.forEach((draw) => draw()));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => location.reload());
+document.addEventListener("swapped", () => charts.forEach((draw) => draw(false)));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach((draw) => draw(true)));
 setInterval(() => {
   const busy = document.activeElement?.closest("[data-swap]");  // somebody reads it by keyboard
   if (!document.hidden && !busy) swap(location.href).catch(() => {});

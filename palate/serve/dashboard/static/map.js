@@ -16,8 +16,9 @@ function paint() {
   [ink, paper] = [value("ink"), value("paper")];
 }
 
-const unit = () => (Math.min(canvas.clientWidth, canvas.clientHeight) / 2 - 16) * view.zoom;
-const on = (point) => [canvas.clientWidth / 2 + (point.x - view.x) * unit(), canvas.clientHeight / 2 + (point.y - view.y) * unit()];
+// Pixels of a unit, across and down: the map fills the canvas, whatever its shape.
+const unit = () => [(canvas.clientWidth / 2 - 24) * view.zoom, (canvas.clientHeight / 2 - 24) * view.zoom];
+const on = (point, [across, down] = unit()) => [canvas.clientWidth / 2 + (point.x - view.x) * across, canvas.clientHeight / 2 + (point.y - view.y) * down];
 const radius = (point) => point.size * Math.min(2.2, 0.75 + 0.25 * view.zoom);
 
 function draw() {
@@ -27,9 +28,9 @@ function draw() {
     Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, height);
-  const seen = [];
+  const seen = [], scaled = unit();
   for (const point of points.toReversed()) {  // the popular ones on top
-    const [x, y] = on(point);
+    const [x, y] = on(point, scaled);
     if (x < -20 || y < -20 || x > width + 20 || y > height + 20) continue;
     const faint = only !== null && point.colour !== only;
     pen.globalAlpha = faint ? 0.08 : 0.72;
@@ -82,19 +83,20 @@ function redraw() {
 function zoom(by, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
   if (by === 0) view = { x: 0, y: 0, zoom: 1 };
   else {
-    const before = unit(), next = Math.min(MOST, Math.max(0.5, view.zoom * by));
-    view.zoom = next;
-    const dx = x - canvas.clientWidth / 2, dy = y - canvas.clientHeight / 2;
-    view.x += dx / before - dx / unit();
-    view.y += dy / before - dy / unit();
+    const before = unit();
+    view.zoom = Math.min(MOST, Math.max(0.5, view.zoom * by));
+    const after = unit(), dx = x - canvas.clientWidth / 2, dy = y - canvas.clientHeight / 2;
+    view.x += dx / before[0] - dx / after[0];
+    view.y += dy / before[1] - dy / after[1];
   }
   hover(null);
   redraw();
 }
 
 function move(dx, dy) {
-  view.x -= dx / unit();
-  view.y -= dy / unit();
+  const [across, down] = unit();
+  view.x -= dx / across;
+  view.y -= dy / down;
   redraw();
 }
 

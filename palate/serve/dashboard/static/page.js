@@ -51,9 +51,15 @@ function glide(part, places) {
   }
 }
 
+let here = location.pathname + location.search;
+function arrived(url) {
+  history.pushState(null, "", url);
+  here = location.pathname + location.search;
+}
+
 async function into(url) {
   try {
-    history.pushState(null, "", await swap(url));
+    arrived(await swap(url));
     say(document.querySelector("[data-swap] h2")?.textContent ?? "");
   } catch (error) {
     say(error.message);
@@ -158,7 +164,7 @@ async function post(button) {
     const headers = { ...PAGE, "Content-Type": "application/json" };
     const answer = await fetch(url, { method: "POST", headers, body: body ?? "{}" });
     if (!answer.ok) throw new Error((await answer.json()).detail);
-    if (then) history.pushState(null, "", await swap(then));
+    if (then) arrived(await swap(then));
     else await swap(location.href);
     say(said);
   } catch (error) {
@@ -195,5 +201,7 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   into(`${form.action}?${new URLSearchParams(new FormData(form))}`);
 });
-addEventListener("popstate", () => location.reload());
+addEventListener("popstate", () => {  // also for a link to a place of this page, which changes nothing
+  if (location.pathname + location.search !== here) location.reload();
+});
 ready(document);

@@ -1,0 +1,57 @@
+"""The whole API of gorse, and its health."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from palate.errors import StoreError
+from palate.serve.gorse import feedback, goods, people, ranking
+from palate.serve.gorse.routes import new_router
+from palate.serve.gorse.wire import Health
+from palate.serve.problems import Problem
+from palate.serve.service import Service
+
+
+def gorse_router(service: Service) -> APIRouter:
+    """Make all routes under `/api`."""
+    router = APIRouter()
+    for make in (  # those that are asked most come first
+        *(ranking.personal_router, ranking.session_router, ranking.ranking_router),
+        health_router,
+        people.users_router,
+        *(goods.goods_router, goods.categories_router),
+        *(feedback.writing_router, feedback.reading_router, feedback.choosing_router),
+    ):
+        router.include_router(make(service))
+    return router
+
+
+def health_router(service: Service) -> APIRouter:
+    """Make the routes that tell whether it works."""
+    router = new_router()
+
+    @router.get("/health/live")
+    def live() -> Health:
+        """Answer as long as the process does."""
+        try:
+            service.store.newest()
+        except StoreError as error:
+            return _health(str(error))
+        return _health(None)
+
+    @router.get("/health/ready")
+    def ready() -> Health:
+        """Answer 200 when the store does."""
+        health = live()
+        if not health.Ready:
+            raise Problem(503, health.model_dump_json(), {"Retry-After": "1"})
+        return health
+
+    return router
+
+
+def _health(error: str | None) -> Health:
+    fine = error is None
+    return Health(
+        Ready=fine, DataStoreError=error, CacheStoreError=None, DataStoreConnected=fine, CacheStoreConnected=True
+    )

@@ -1,0 +1,114 @@
+"""Routes of feedback: the newest event of each person, item and type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from palate.errors import UnknownId
+from palate.serve.gorse.lists import AHEAD
+from palate.serve.gorse.routes import cursor_of, new_router, page
+from palate.serve.gorse.wire import FeedbackIn, FeedbackOut, FeedbackPage, N, Segment, Success, Word, feedback_out
+from palate.serve.hot import json
+from palate.serve.problems import Problem
+from palate.serve.service import Service
+from palate.store.recording import Keep, now
+
+
+def writing_router(service: Service) -> APIRouter:
+    """Make the routes that store and delete."""
+    router, feedback = new_router(), service.store.feedback
+
+    async def stored(many: list[FeedbackIn], keep: Keep) -> Success:
+        await service.append([each.event() for each in many], keep)
+        return Success(RowAffected=len(many))
+
+    @router.post("/feedback")
+    async def insert(many: list[FeedbackIn]) -> Success:
+        """Store feedback; what is there already stays as it is."""
+        return await stored(many, "first")
+
+    @router.put("/feedback")
+    async def overwrite(many: list[FeedbackIn]) -> Success:
+        """Store feedback; it takes the place of what is there."""
+        return await stored(many, "last")
+
+    @router.delete("/feedback/{user_id}/{item_id}")
+    def delete(user_id: Segment, item_id: Segment) -> Success:
+        """Delete the feedback of a person on an item."""
+        return Success(RowAffected=feedback.withdraw(user_id, item_id))
+
+    @router.delete("/feedback/{event_type}/{user_id}/{item_id}")
+    def delete_one(event_type: Segment, user_id: Segment, item_id: Segment) -> Success:
+        """Delete the feedback of a type of a person on an item."""
+        return Success(RowAffected=feedback.withdraw(user_id, item_id, event_type))
+
+    return router
+
+
+def reading_router(service: Service) -> APIRouter:
+    """Make the routes that read all of it, page by page."""
+    router, feedback = new_router(), service.store.feedback
+
+    def page_of(request: Request, n: int, cursor: str, event_type: str | None) -> Response:
+        after = cursor_of(request, cursor) or "0"
+        if not after.isdecimal() or int(after) >= 1 << 63:
+            raise Problem(400, f"cursor={after[:40]!r}: is not one that an answer gave")
+        chosen: dict[str, Any] = {"event_type": event_type, "until": now() + AHEAD, "after": int(after)}
+        return page("Feedback", n, lambda most: feedback.get(**chosen, limit=most), feedback_out, lambda row: row.seq)
+
+    @router.get("/feedback", response_model=FeedbackPage)
+    def every(request: Request, n: N = 10, cursor: Word = "") -> Response:
+        """Return feedback in the order in which it was stored."""
+        return page_of(request, n, cursor, None)
+
+    @router.get("/feedback/{event_type}", response_model=FeedbackPage)
+    def of_type(request: Request, event_type: Segment, n: N = 10, cursor: Word = "") -> Response:
+        """Return feedback of a type in the order in which it was stored."""
+        return page_of(request, n, cursor, event_type)
+
+    return router
+
+
+def choosing_router(service: Service) -> APIRouter:
+    """Make the routes that read what belongs to a person or an item."""
+    router, feedback = new_router(), service.store.feedback
+
+    def some(until: int | None = None, **chosen: str) -> Response:
+        return json([feedback_out(event) for event in feedback.get(until=until, **chosen)])  # type: ignore[arg-type]
+
+    @router.get("/feedback/{user_id}/{item_id}", response_model=list[FeedbackOut])
+    def between(user_id: Segment, item_id: Segment) -> Response:
+        """Return the feedback of a person on an item."""
+        return some(user_id=user_id, item_id=item_id)
+
+    @router.get("/feedback/{event_type}/{user_id}/{item_id}", response_model=FeedbackOut)
+    def one(event_type: Segment, user_id: Segment, item_id: Segment) -> Response:
+        """Return the feedback of a type of a person on an item."""
+        found = feedback.get(event_type=event_type, user_id=user_id, item_id=item_id)
+        if not found:
+            raise UnknownId(f"feedback {event_type!r} of user {user_id!r} on item {item_id!r} is unknown")
+        return json(feedback_out(found[0]))
+
+    @router.get("/user/{user_id}/feedback", response_model=list[FeedbackOut])
+    def of_user(user_id: Segment) -> Response:
+        """Return all feedback of a person."""
+        return some(now() + AHEAD, user_id=user_id)
+
+    @router.get("/user/{user_id}/feedback/{event_type}", response_model=list[FeedbackOut])
+    def of_user_and_type(user_id: Segment, event_type: Segment) -> Response:
+        """Return a person's feedback of a type."""
+        return some(now() + AHEAD, user_id=user_id, event_type=event_type)
+
+    @router.get("/item/{item_id}/feedback", response_model=list[FeedbackOut])
+    def of_item(item_id: Segment) -> Response:
+        """Return all feedback on an item; this looks through all events."""
+        return some(now() + AHEAD, item_id=item_id)
+
+    @router.get("/item/{item_id}/feedback/{event_type}", response_model=list[FeedbackOut])
+    def of_item_and_type(item_id: Segment, event_type: Segment) -> Response:
+        """Return the feedback of a type on an item; this looks through all events."""
+        return some(now() + AHEAD, item_id=item_id, event_type=event_type)
+
+    return router

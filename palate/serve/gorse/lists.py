@@ -1,0 +1,165 @@
+"""What gorse calls recommendation: lists for a person or a session, popular and latest items, neighbours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+
+from palate.arrays import Longs
+from palate.errors import UnknownId
+from palate.live.asking import MOST_PLACES, Answer, Asked, Step
+from palate.live.catalogue import LiveCatalogue
+from palate.live.snapshot import Snapshot
+from palate.models.factors import FactorModel
+from palate.serve.service import Service
+from palate.store.events import Event
+from palate.store.recording import now
+
+AHEAD = 5_000_000  # µs that another clock may be ahead of this one; what is later than that has not happened yet
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The `n` places behind the first `offset` of a list of the items that are in all the categories."""
+
+    n: int
+    offset: int = 0
+    categories: Sequence[str] = ()
+
+    @property
+    def most(self) -> int:
+        """Places of the list up to the end of this part."""
+        return min(self.n + self.offset, MOST_PLACES)
+
+    def of(self, places: Sequence[T]) -> Sequence[T]:
+        """Cut it out of the list."""
+        return places[self.offset : self.offset + self.n]
+
+    def condition(self, snapshot: Snapshot) -> str | None:
+        """Return what holds of its items, None where all may come."""
+        names = [name.replace("'", "''") for name in self.categories if name]
+        if names and "categories" not in snapshot.catalogue.frame.columns:
+            return "FALSE"
+        return " AND ".join(f"'{name}' = ANY(categories)" for name in names) or None
+
+
+def scores(pairs: Iterable[tuple[Any, float]]) -> list[dict[str, Any]]:
+    """Return a list as gorse does."""
+    return [{"Id": str(name), "Score": float(score)} for name, score in pairs]
+
+
+class Lists:
+    """Makes the lists, over one service. Each is the beginning of a longer one, so that parts fit together."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, self.live, self.store = service, service.live, service.store
+        self._times: tuple[LiveCatalogue, Longs] | None = None
+
+    async def personal(self, user_id: str, part: Part) -> list[tuple[str, float]]:
+        """Return a person's list; delayed feedback counts when its time has come."""
+        return await self._asked(part, user_id=user_id, until=now() + AHEAD)
+
+    async def session(self, steps: Iterable[Step], part: Part) -> list[tuple[str, float]]:
+        """Return a list from a history that is not stored."""
+        return await self._asked(part, session=tuple(steps))
+
+    async def _asked(self, part: Part, **more: Any) -> list[tuple[str, float]]:
+        if not part.most:
+            return []
+        condition = part.condition(await self.service.run(self.live.snapshot)) if part.categories else None
+        answer = await self.service.recommend(Asked(k=part.most, filter=condition, explore=0, **more))
+        return _pairs(part, answer)
+
+    async def write_back(self, user_id: str, shown: Iterable[str], kind: str, delay: int) -> None:
+        """Note that items were shown. It has weight 0: they are not shown again, and nothing is learned from it."""
+        time = now() + delay
+        events = [Event(user_id, name, kind, time, 0.0) for name in shown]
+        # Not by Service.append, which would count them as chosen.
+        await asyncio.wrap_future(self.store.submit(events, keep="first"))
+
+    def similar(self, item_id: str, part: Part, user_id: str) -> list[tuple[str, float]]:
+        """Return items like an item, without those a person has seen."""
+        snapshot, seen = self._seen(user_id)
+        if not part.most:
+            return []
+        exclude = tuple(snapshot.names[position] for position in seen.tolist())
+        asked = Asked(k=part.most, filter=part.condition(snapshot), near=(item_id,), exclude=exclude, explore=0)
+        return _pairs(part, self.live.recommend(asked), "similar")
+
+    def people(self, user_id: str, part: Part) -> list[tuple[str, float]]:
+        """Return people like a person, as far as the model knows them and they were not forgotten."""
+        active = self.live.snapshot().active
+        if active is None or not isinstance(active.model, FactorModel) or not part.most:
+            return []
+        try:
+            asked = active.model.users.parse(user_id)
+            found = active.model.similar_users([asked], part.most)
+        except UnknownId:
+            return []
+        names = [str(name) for name in found.lists()[0]]
+        known = self.store.people.known([user_id, *names])
+        pairs = [(name, score) for name, score in zip(names, found.score[0].tolist(), strict=False) if name in known]
+        return list(part.of(pairs)) if user_id in known else []
+
+    def popular(self, part: Part, user_id: str) -> list[tuple[str, float]]:
+        """Return the items with most events, by their weights."""
+        snapshot, seen = self._seen(user_id)
+        return _ranked(snapshot, part, seen, snapshot.by_popularity, snapshot.popularity)
+
+    def latest(self, part: Part, user_id: str) -> list[tuple[str, float]]:
+        """Return the newest items, with their times in seconds."""
+        snapshot, seen = self._seen(user_id)
+        time = self._time(snapshot.catalogue)
+        return _ranked(snapshot, part, seen, np.argsort(-time, kind="stable"), time // 1_000_000)
+
+    def found(self, words: Sequence[str]) -> list[str]:
+        """Ids of the items whose text has all the words, the most popular first."""
+        snapshot = self.live.snapshot()
+        frame = snapshot.catalogue.frame
+        texts = [pl.col(name) for name, kind in frame.schema.items() if kind == pl.String]
+        texts += [pl.col(name).list.join(" ") for name, kind in frame.schema.items() if isinstance(kind, pl.List)]
+        whole = pl.concat_str(texts, separator="\n", ignore_nulls=True).str.to_lowercase()
+        has = [whole.str.contains(word.lower(), literal=True) for word in words]
+        mask = frame.select(pl.all_horizontal(has)).to_series().to_numpy()
+        positions = np.flatnonzero(mask)
+        return [snapshot.names[p] for p in positions[np.argsort(-snapshot.popularity[positions], kind="stable")]]
+
+    def _seen(self, user_id: str) -> tuple[Snapshot, Longs]:
+        """Return what there is now, and the positions of what a person has seen."""
+        past = self.store.history(user_id, until=now() + AHEAD)
+        snapshot = self.live.snapshot()  # after the history, so that it knows the items of it
+        position = snapshot.catalogue.position_of[past.item].astype(np.int64)
+        return snapshot, np.unique(position[position >= 0])
+
+    def _time(self, catalogue: LiveCatalogue) -> Longs:
+        """Return times of the items, (P,): told as `timestamp`, or when they were first seen."""
+        if self._times is None or self._times[0] is not catalogue:
+            self._times = catalogue, _times(catalogue)
+        return self._times[1]
+
+
+def _pairs(part: Part, answer: Answer, source: str | None = None) -> list[tuple[str, float]]:
+    places = [place for place in answer.items if source in (None, place.source)]
+    return [(place.item_id, place.score) for place in part.of(places)]
+
+
+def _ranked(snapshot: Snapshot, part: Part, seen: Longs, order: Longs, score: Any) -> list[tuple[str, float]]:
+    allowed = snapshot.allowed(part.condition(snapshot)).copy()
+    allowed[seen] = False
+    return [(snapshot.names[p], score[p]) for p in part.of(order[allowed[order]].tolist())]
+
+
+def _times(catalogue: LiveCatalogue) -> Longs:
+    told = catalogue.frame
+    if told.schema.get("timestamp") != pl.String:
+        return catalogue.created
+    read = told["timestamp"].str.strptime(pl.Datetime("us", "UTC"), "%Y-%m-%dT%H:%M:%S%.fZ", strict=False)
+    times: Longs = read.to_physical().fill_null(catalogue.rows["created"]).to_numpy()
+    return times

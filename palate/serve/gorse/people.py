@@ -1,0 +1,55 @@
+"""Routes of people."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from palate.errors import UnknownId
+from palate.serve.gorse.routes import cursor_of, new_router, page
+from palate.serve.gorse.wire import N, Segment, Success, User, UserPage, UserPatch, Word, user_out
+from palate.serve.hot import json
+from palate.serve.service import Service
+
+
+def users_router(service: Service) -> APIRouter:
+    """Make the routes."""
+    router, store = new_router(), service.store
+
+    @router.post("/user")
+    def insert_user(user: User) -> Success:
+        """Put a person; this replaces what was told of them."""
+        store.people.put([user.person()])
+        return Success(RowAffected=1)
+
+    @router.post("/users")
+    def insert_users(users: list[User]) -> Success:
+        """Put people."""
+        store.people.put(user.person() for user in users)
+        return Success(RowAffected=len(users))
+
+    @router.get("/users", response_model=UserPage)
+    def users(request: Request, n: N = 10, cursor: Word = "") -> Response:
+        """Return people by id."""
+        after = cursor_of(request, cursor)
+        return page("Users", n, lambda most: store.people.page(most, after), user_out, lambda row: row.user_id)
+
+    @router.get("/user/{user_id}", response_model=User)
+    def user(user_id: Segment) -> Response:
+        """Return a person."""
+        person = store.people.get(user_id)
+        if person is None:
+            raise UnknownId(f"user {user_id!r} is unknown")
+        return json(user_out(person))
+
+    @router.patch("/user/{user_id}")
+    def modify_user(user_id: Segment, user: UserPatch) -> Success:
+        """Change what is told of a person."""
+        store.people.patch(user_id, user.attributes())
+        return Success(RowAffected=1)
+
+    @router.delete("/user/{user_id}")
+    def delete_user(user_id: Segment) -> Success:
+        """Forget a person and their feedback."""
+        return Success(RowAffected=int(store.forget(user_id) > 0))
+
+    return router

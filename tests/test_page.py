@@ -1,0 +1,547 @@
+"""The page of the service, in a real Chromium, against a real server."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import httpx
+import numpy as np
+import pytest
+from databases import url  # noqa: F401  a fixture
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
+
+from palate import Popularity
+from palate.kernels.layout import settle
+from palate.serve.dashboard.figures import Latency, Rested, drawn
+from palate.serve.dashboard.lists import WhatIf
+from palate.serve.dashboard.login import here
+from palate.serve.dashboard.projection import placed
+from palate.store.activity import DAY, MOST, activity, newest_events, newest_users
+from palate.store.events import Event, Store
+from palate.store.items import Item
+from palate.store.keys import Keys
+from palate.store.versions import Versions
+
+EXAMPLE = Path(__file__).parents[1] / "examples/movielens-small"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium (make browser)")
+HOUR = 3_600_000_000
+START = 1_700_000_000_000_000
+SCRIPT = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+STRANGE = "a/b\"c'd<&?#%20"
+LONG = "x" * 600
+HEBREW = "מלחמת הכוכבים (1977)"
+
+
+# Against a real server
+
+
+class Served:
+    """A server process of its own, and its store."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.store, self.address = folder / "shop.db", f"http://127.0.0.1:{port}"
+        code = "from palate.cli import main; main()"
+        command = [sys.executable, "-c", code, "serve", "--store", str(self.store), "--port", str(port), *arguments]
+        self.log = (folder / "log").open("wb")
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
+
+    def ready(self) -> None:
+        end = time.monotonic() + 120
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                if httpx.get(f"{self.address}/health/ready").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+        pytest.fail(Path(self.log.name).read_text())
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+        self.log.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("served")
+    files = ("--log", str(EXAMPLE / "ratings.csv.gz"), "--catalogue", str(EXAMPLE / "movies.csv.gz"))
+    server = Served(folder, *files, "--set", "epochs=3")
+    server.ready()
+    with Store.open(server.store) as store:
+        store.items.put(
+            [
+                Item("script", {"title": SCRIPT, "categories": [SCRIPT]}),
+                Item(STRANGE, {"title": f"{STRANGE} title", "image": "javascript:window.hacked=1"}),
+                Item("long", {"title": LONG, "image": "data:image/gif;base64,R0lGODlhAQABAAAAACw="}),
+                Item("hebrew", {"title": HEBREW}),
+            ]
+        )
+        liked = [Event(STRANGE, name, "like", START) for name in ("script", STRANGE, "long", "hebrew")]
+        anna = [Event("anna", name, "like", START) for name in ("1", "588", "364")]
+        store.append([*liked, *anna])
+        versions = Versions(store)
+        versions.add(Popularity().fit(store.log()).save, {"recipe": "Popularity", "verdict": SCRIPT})
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, dict[str, str]]]:
+    folder = tmp_path_factory.mktemp("guarded")
+    with Store.open(folder / "shop.db") as store:
+        keys = {scope: Keys(store).create(scope, [scope]) for scope in ("read", "write", "admin")}
+    server = Served(folder, "--keys")
+    server.ready()
+    yield server, keys
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=20_000)  # the machine may be busy
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+class Watched:
+    """A page that must have no fault: no error in its console, none of its content policy, none of a script."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.faults: list[str] = []
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(15_000)
+        self.page.on("console", self._console)
+        self.page.on("pageerror", self._error)
+        self.page.on("request", self._request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.faults.append(message.text)
+
+    def _error(self, error: Error) -> None:
+        self.faults.append(str(error))
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "data:")):
+            self.faults.append(f"asked for {request.url}")
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    each = Watched(context)
+    yield each
+    context.close()
+    assert each.faults == []
+
+
+def overflow(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+
+
+ADDRESSES = {
+    "overview": "/",
+    "people": "/people",
+    "a person": "/people?user=5",
+    "nobody": "/people?user=nobody",
+    "what if": "/people?user=5&like=260&dislike=1",
+    "items": "/items",
+    "an item": "/items?item=1",
+    "found": "/items?q=star+wars",
+    "models": "/models",
+    "map": "/map",
+    "strange person": f"/people?{urlencode({'user': STRANGE})}",
+    "strange item": f"/items?{urlencode({'item': STRANGE})}",
+    "script": "/items?item=script",
+    "long title": "/items?item=long",
+}
+
+
+@in_chromium
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_a_page_has_no_fault_and_fits_a_phone(served: Served, watched: Watched, name: str) -> None:
+    page = watched.page
+    answer = page.goto(served.address + ADDRESSES[name])
+    assert answer is not None
+    assert answer.status == 200
+    page.wait_for_load_state("networkidle")
+    assert page.locator("h1").count() == 1
+    assert overflow(page) <= 0
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert overflow(page) <= 0
+    assert page.evaluate("window.hacked") is None
+    unnamed = "button, a[href], input:not([type=hidden]), select, #map"
+    for element in page.locator(unnamed).all():
+        named = element.evaluate("e => (e.ariaLabel || e.innerText || e.labels?.[0]?.innerText || '').trim()")
+        assert named, element.evaluate("e => e.outerHTML")
+
+
+@in_chromium
+def test_an_unknown_item_is_not_found(served: Served, browser: Browser) -> None:
+    page = browser.new_page()
+    answer = page.goto(f"{served.address}/items?item=nothing-like-it")
+    assert answer is not None
+    assert answer.status == 404
+    expect(page.locator("main")).to_contain_text("nothing-like-it")
+    page.close()
+
+
+@in_chromium
+def test_strange_titles_stay_text(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{served.address}/people?{urlencode({'user': STRANGE})}")
+    expect(page.locator("h1 bdi")).to_have_text(STRANGE)
+    history = page.locator(".feed .title")
+    assert sorted(history.all_inner_texts()) == sorted([SCRIPT, f"{STRANGE} title", LONG, HEBREW])
+    page.get_by_role("link", name=f"{STRANGE} title").first.click()
+    expect(page.locator("h1")).to_contain_text(STRANGE)
+    assert page.locator("img.tile").count() == 0, "no picture but of http, https and data:image"
+    page.goto(f"{served.address}/items?item=long")
+    assert page.locator("img.tile").count() == 1
+    page.locator("#find-q").press_sequentially("onerror")
+    expect(page.locator(".options [role=option]").locator("bdi")).to_have_text([SCRIPT])
+    page.goto(f"{served.address}/models")
+    expect(page.locator(".verdict").first).to_have_text(SCRIPT)
+    assert page.evaluate("window.hacked") is None
+
+
+@in_chromium
+def test_what_if_moves_the_list_and_stores_nothing(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{served.address}/people?user=anna")
+    before = page.locator(".list .title").all_inner_texts()
+    assert page.locator(".move").count() == 0
+    box = page.get_by_role("combobox", name="What if they")
+    box.press_sequentially("empire strikes")
+    expect(page.locator(".options [role=option]").first).to_contain_text("Empire Strikes Back")
+    box.press("ArrowDown")
+    assert box.get_attribute("aria-activedescendant")
+    box.press("Enter")
+    expect(page.locator(".supposed .title")).to_have_text(["Star Wars: Episode V - The Empire Strikes Back (1980)"])
+    after = page.locator(".list .title").all_inner_texts()
+    assert set(after) != set(before)
+    assert page.url.endswith("/people?user=anna&like=1196")
+    for place, row in enumerate(page.locator(".list > li").all()):
+        title, told = row.locator(".title").inner_text(), row.locator(".move").all_inner_texts()
+        was = before.index(title) if title in before else None
+        by = None if was is None else was - place
+        assert told == (["new"] if by is None else [] if by == 0 else [f"{'▲' if by > 0 else '▼'}{abs(by)}"])
+    expect(page.locator(".list .why").filter(has_text="The Empire Strikes Back").first).to_be_visible()
+    page.get_by_label(re.compile("What if they dislike")).first.click()
+    expect(page.locator(".supposed li")).to_have_count(2)
+    assert httpx.get(f"{served.address}/v1/users/anna").json()["next"] is None
+    assert len(httpx.get(f"{served.address}/v1/users/anna").json()["events"]) == 3
+    page.go_back()
+    expect(page.locator(".supposed li")).to_have_count(1)
+    page.get_by_role("link", name="Back to what they get").click()
+    expect(page.locator(".supposed li")).to_have_count(0)
+    assert page.locator(".list .title").all_inner_texts() == before
+
+
+@in_chromium
+def test_a_supposed_event_can_be_stored(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{served.address}/people?user=new+one&like=260")
+    page.get_by_role("button", name="Store it").click()
+    expect(page.get_by_role("status")).to_have_text("Stored.")
+    expect(page.locator(".feed li")).to_have_count(1)
+    expect(page.locator(".feed .tag")).to_have_text("like")
+    (event,) = httpx.get(f"{served.address}/v1/users/new%20one").json()["events"]
+    assert (event["item_id"], event["event_type"]) == ("260", "like")
+
+
+@in_chromium
+def test_versions_are_activated_and_rolled_back(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{served.address}/models")
+    active = page.locator("tr.active th")
+    expect(active).to_have_text("1")
+    expect(page.locator(".interval svg")).to_have_count(1)
+    page.get_by_role("button", name="Activate").click()
+    expect(page.get_by_role("dialog")).to_contain_text("version 2")
+    page.get_by_role("button", name="Cancel").click()
+    expect(active).to_have_text("1")
+    page.get_by_role("button", name="Activate").click()
+    page.get_by_role("button", name="Yes").click()
+    expect(active).to_have_text("2")
+    expect(page.get_by_role("status")).to_have_text("Version 2 answers.")
+    assert httpx.get(f"{served.address}/v1/models").json()["models"][0]["active"]
+    end = time.monotonic() + 20
+    while httpx.get(f"{served.address}/health/ready").json()["model"] != 2:
+        assert time.monotonic() < end
+    page.goto(f"{served.address}/map")
+    expect(page.locator("#map-note")).to_contain_text("keeps no vectors")
+    page.goto(f"{served.address}/models")
+    page.get_by_role("button", name="Roll back").click()
+    page.keyboard.press("Escape")
+    expect(active).to_have_text("2")
+    page.get_by_role("button", name="Roll back").click()
+    page.get_by_role("button", name="Yes").click()
+    expect(active).to_have_text("1")
+    while httpx.get(f"{served.address}/health/ready").json()["model"] != 1:
+        assert time.monotonic() < end
+
+
+@in_chromium
+def test_the_overview_follows_what_happens(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{served.address}/?range=all")
+    expect(page.locator("#activity canvas")).to_be_visible()
+    told = page.locator("#figures dd").all_inner_texts()
+    assert int(told[0].replace(",", "")) > 100_000
+    answered = int(told[3].replace(",", ""))
+    with httpx.Client(base_url=served.address) as client:
+        shown = client.get("/v1/recommend?user_id=5&k=5").json()["items"]
+        event = {"user_id": "5", "item_id": shown[0]["item_id"], "event_type": "a new type"}
+        client.post("/v1/events", json=event).raise_for_status()
+    expect(page.locator("#feed .tag").first).to_have_text("a new type")
+    expect(page.locator("#figures dd").nth(3)).to_have_text(f"{answered + 1:,}")
+    expect(page.locator("#sources")).to_contain_text("personal")
+
+
+@in_chromium
+def test_who_would_get_an_item_really_gets_it(served: Served, watched: Watched) -> None:
+    page = watched.page
+    item = httpx.get(f"{served.address}/v1/recommend?user_id=5&k=1").json()["items"][0]["item_id"]
+    page.goto(f"{served.address}/items?item={item}")
+    listed = page.locator(".audience li")
+    expect(listed.first).to_be_visible()
+    for row in listed.all()[:5]:
+        user, place = row.locator("a").inner_text(), int(row.locator(".why").inner_text().split()[1])
+        answer = httpx.get(f"{served.address}/v1/recommend?{urlencode({'user_id': user, 'k': 10, 'explore': 0})}")
+        assert answer.json()["items"][place - 1]["item_id"] == item
+
+
+@in_chromium
+def test_the_map_can_be_walked_by_keyboard(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{served.address}/map")
+    canvas = page.locator("#map")
+    expect(canvas).to_have_attribute("data-points", re.compile(r"\d{4}"))
+
+    def picture() -> str:
+        page.wait_for_timeout(100)
+        return str(canvas.evaluate("e => e.toDataURL()"))
+
+    whole = picture()
+    box = page.get_by_role("combobox")
+    box.press_sequentially("matrix")
+    expect(page.locator(".options [role=option]").first.locator("bdi")).to_have_text("Matrix, The (1999)")
+    box.press("ArrowDown")
+    box.press("Enter")
+    expect(page.locator("#map-tip")).to_have_text("Matrix, The (1999)")
+    expect(canvas).to_be_focused()
+    seen = {whole, picture()}
+    for key in ("ArrowLeft", "-"):
+        page.keyboard.press(key)
+        seen.add(picture())
+    assert len(seen) == 4
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_contain_text("Matrix, The (1999)")
+
+
+@in_chromium
+def test_the_keyboard_reaches_everything(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{served.address}/people?user=5")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "find-user"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    page.keyboard.type("anna")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_contain_text("anna")
+
+
+@in_chromium
+def test_it_works_without_scripts(served: Served, browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{served.address}/people?user=anna")
+    page.locator("#find-add").fill("empire strikes back")
+    page.get_by_role("button", name="Try").click()
+    expect(page.locator(".supposed .title")).to_contain_text("The Empire Strikes Back")
+    expect(page.locator(".move").first).to_be_visible()
+    context.close()
+
+
+@in_chromium
+def test_signing_in_with_a_key(guarded: tuple[Served, dict[str, str]], browser: Browser) -> None:
+    server, keys = guarded
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{server.address}/models?from=here")
+    assert page.url == f"{server.address}/login?next={quote('/models?from=here', safe='')}"
+    for key, fault in (("pk_wrong", "unknown"), (keys["write"], "may not read")):
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_contain_text(fault)
+    page.get_by_label("API key").fill(keys["read"])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("h1")).to_have_text("Models")
+    assert page.url == f"{server.address}/models?from=here"
+    (cookie,) = context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    page.goto(f"{server.address}/")
+    expect(page.locator("pre").first).to_contain_text("v1/events")  # the store is empty
+    page.goto(f"{server.address}/people?user=anna&like=1")
+    assert page.get_by_role("button", name="Store it").count() == 0, "this key may only read"
+    page.get_by_role("button", name="Sign out").click()
+    assert page.url == f"{server.address}/login"
+    assert context.cookies() == []
+    context.close()
+
+
+def test_the_cookie_counts_only_where_another_site_cannot_send_it(guarded: tuple[Served, dict[str, str]]) -> None:
+    server, keys = guarded
+    event = {"user_id": "u", "item_id": "i", "event_type": "like"}
+    cookie = {"Cookie": f"palate_key={keys['admin']}"}
+    with httpx.Client(base_url=server.address) as client:
+        assert client.get("/v1/users").status_code == 401
+        assert client.get("/v1/users", headers=cookie).status_code == 200
+        assert client.post("/v1/events", json=event, headers=cookie).status_code == 401
+        assert client.post("/v1/events", json=event, headers=cookie | {"X-Palate-Page": "1"}).status_code == 200
+        assert client.get("/page/map").status_code == 401
+        assert client.get("/static/page.css").status_code == 200
+        assert client.get("/static/../pages.py").status_code in (401, 404)
+
+
+@pytest.mark.parametrize(
+    ("where", "path"),
+    [
+        ("/people?user=5", "/people?user=5"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/a\r\nSet-Cookie: x=y", "/"),
+        ("", "/"),
+    ],
+)
+def test_signing_in_leads_nowhere_else(where: str, path: str) -> None:
+    assert here(where) == path
+
+
+# What the figures are made of
+
+
+def test_activity_counts_the_newest_events_by_time_and_type(url: str) -> None:  # noqa: F811
+    with Store.open(url) as store:
+        assert activity(store).count.shape == (0, 0)
+        assert newest_events(store) == []
+        assert newest_users(store) == []
+        kinds = ["view", "view", "like", "view", "like"]
+        hours = [0, 0, 1, 30, 47]
+        store.append([Event(f"u{n}", "i", kinds[n], START + hours[n] * HOUR) for n in range(5)])
+        found = activity(store, START, START + 48 * HOUR, buckets=48)
+        assert (found.start, found.width, found.types) == (START, HOUR, ["view", "like"])
+        assert {(n, t): c for (n, t), c in np.ndenumerate(found.count) if c} == {
+            (0, 0): 2,
+            (1, 1): 1,
+            (30, 0): 1,
+            (47, 1): 1,
+        }
+        assert found.whole
+        all_of_it = activity(store, buckets=3)
+        assert all_of_it.width == DAY
+        assert all_of_it.count.sum(axis=0).tolist() == [3, 2]
+        assert activity(store, START + HOUR, START + 2 * HOUR).count.sum() == 1
+        assert [event.user_id for event in newest_events(store, 2)] == ["u4", "u3"]
+        assert newest_users(store, 3) == ["u4", "u3", "u2"]
+        assert len(activity(store, START, START + MOST * DAY, buckets=7).count) == 7
+
+
+def test_a_chart_puts_the_rarer_types_together(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        store.append([Event("u", "i", f"type {n}", START) for n in range(6) for _ in range(7 - n)])
+        told = drawn(activity(store))
+        assert told["names"] == ["type 0", "type 1", "type 2", "type 3", "other"]
+        assert told["counts"] == [[7], [6], [5], [4], [5]]
+
+
+def test_quantiles_lie_between_the_bounds() -> None:
+    latency = Latency([0.001, 0.002, float("inf")], [50, 40, 10])
+    assert latency.answers == 100
+    assert latency.quantile(0.25) == pytest.approx(0.0005)
+    assert latency.quantile(0.7) == pytest.approx(0.0015)
+    assert latency.quantile(0.99) == 0.002
+    assert np.isnan(Latency([0.001], [0]).quantile(0.5))
+
+
+def test_what_is_costly_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("palate.serve.dashboard.figures.monotonic", lambda: clock[0])
+    done = []
+
+    def work() -> int:
+        clock[0] += 2
+        done.append(clock[0])
+        return len(done)
+
+    rested = Rested(work)
+    assert [rested.now(), rested.now()] == [1, 1]
+    clock[0] += 99
+    assert rested.now() == 1
+    clock[0] += 2
+    assert rested.now() == 2
+
+
+def test_an_event_of_what_if_takes_the_place_of_the_one_before() -> None:
+    supposed = WhatIf("a b").plus("like", "1").plus("like", "2&").plus("dislike", "1")
+    assert supposed.events == (("like", "2&"), ("dislike", "1"))
+    assert supposed.address == "/people?user=a+b&like=2%26&dislike=1"
+    assert supposed.minus("2&").events == (("dislike", "1"),)
+
+
+def test_the_map_keeps_neighbours_together() -> None:
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(12), 25)
+    vectors = (rng.normal(size=(12, 16))[group] + 0.3 * rng.normal(size=(300, 16))).astype(np.float32)
+    place = placed(vectors)
+    distance = ((place[:, None] - place) ** 2).sum(-1)
+    nearest = np.argsort(distance, axis=1)[:, 1:6]
+    assert (group[nearest] == group[:, None]).mean() > 0.95
+    assert np.abs(place).max() < 1.5
+    assert np.array_equal(place, placed(vectors))
+    for n in range(4):
+        few = placed(vectors[:n])
+        assert few.shape == (n, 2)
+        assert np.isfinite(few).all()
+    assert np.isfinite(placed(np.ones((30, 4), np.float32))).all()
+
+
+def test_points_at_one_place_come_apart() -> None:
+    place = np.zeros((20, 2), np.float32)
+    place[:, 0] = np.linspace(0, 1e-6, 20)
+    settle(place, np.zeros((20, 0), np.int32), 0, 1, np.uint64(1))
+    assert place[:, 0].max() < 1e-5
+    neighbour = np.roll(np.arange(20, dtype=np.int32), 1)[:, None]
+    settle(place, neighbour, 50, 3, np.uint64(1))
+    assert np.isfinite(place).all()
+    assert place[:, 0].std() > 0.1

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from databases import url
+
+from palate.cli import main
+from palate.data.readers import read_log
+from palate.store.events import Store
+from palate.store.keys import Keys
+
+__all__ = ["url"]
+ROOT = Path(__file__).parents[1]
+MOVIELENS = ROOT / "examples" / "movielens-small"
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def palate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["palate", *map(str, arguments)])
+        capsys.readouterr()
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def ratings(tmp_path: Path) -> Path:
+    path = tmp_path / "ratings.csv"
+    lines = [f"u{n % 5},i{n % 3},{n % 5 + 1},{10**9 + n}" for n in range(30)]
+    path.write_text("\n".join(["user,item,rating,timestamp", *lines]))
+    return path
+
+
+def test_a_store_from_end_to_end(palate: Run, url: str, ratings: Path, tmp_path: Path) -> None:
+    movies = tmp_path / "movies.csv"
+    movies.write_text("item,title\ni0,Heat\ni1,Up\nnew,Alien\n")
+    given = ("store", "import", "--store", url, "--log", ratings, "--event-type", "star")
+    code, out, _ = palate(*given, "--catalogue", movies)
+    assert (code, out.partition(", in ")[0]) == (0, "30 new events, 3 new or changed items")
+    assert json.loads(palate(*given, "--json")[1]) == {"store": url, "events": 0, "items": 0}
+    found = json.loads(palate("store", "info", "--store", url, "--json")[1])
+    assert (found["events"], found["users"], found["items"], found["event_types"]) == (30, 5, 4, "star")
+    assert "star" in palate("store", "info", "--store", url)[1]
+    code, out, _ = palate("store", "check", "--store", url)
+    assert (code, out) == (0, "sound; schema 1, 30 events, 5 users, 4 items\n")
+    out_log, out_items = tmp_path / "out.parquet", tmp_path / "out.jsonl"
+    code, out, _ = palate("store", "export", "--store", url, "--log", out_log, "--catalogue", out_items)
+    assert (code, out) == (0, "4 items, 30 events\n")
+    assert len(read_log(out_log)) == 30
+    assert palate("store", "backup", tmp_path / "copy", "--store", url)[0] == 0
+    code, out, _ = palate("store", "restore", tmp_path / "copy", "--store", tmp_path / "again.db")
+    assert (code, out.endswith("again.db: 30 events, 5 users, 4 items\n")) == (0, True)
+
+
+def test_check_fails_on_a_damaged_store(palate: Run, ratings: Path, tmp_path: Path) -> None:
+    palate("store", "import", "--store", tmp_path / "s.db", "--log", ratings)
+    with sqlite3.connect(tmp_path / "s.db") as connection:
+        connection.execute("DELETE FROM items WHERE item_id = 'i0'")
+    connection.close()
+    code, out, err = palate("store", "check", "--store", tmp_path / "s.db")
+    assert (code, err) == (1, "fault: events with a item_no that is not in items: 10\n")
+    assert out == "faults: 1; schema 1, 30 events, 5 users, 2 items\n"
+    code, out, _ = palate("store", "check", "--store", tmp_path / "s.db", "--json")
+    assert (code, len(json.loads(out)["faults"])) == (1, 1)
+
+
+def test_keys(palate: Run, url: str) -> None:
+    code, out, err = palate("key", "create", "shop", "--store", url, "--scope", "read", "--scope", "write")
+    secret = out.strip()
+    assert (code, err) == (0, "the key of shop, shown this once:\n")
+    with Store.open(url) as store:
+        assert Keys(store).verify(secret) == {"read", "write"}
+    assert json.loads(palate("key", "list", "--store", url, "--json")[1])[0]["scopes"] == ["read", "write"]
+    _, out, _ = palate("key", "list", "--store", url)
+    assert "good" in out
+    assert secret not in out
+    assert palate("key", "revoke", "shop", "--store", url)[:2] == (0, "shop: revoked\n")
+    assert "revoked" in palate("key", "list", "--store", url)[1]
+    code, _, err = palate("key", "revoke", "shop", "--store", url)
+    assert (code, err) == (1, "error: key 'shop' is unknown, or was revoked before\n")
+    assert palate("key", "create", "x", "--store", url, "--scope", "all")[0] == 1
+
+
+@pytest.mark.parametrize("command", [("check",), ("info",), ("export", "--log", "x.csv"), ("backup", "x")])
+def test_a_store_that_is_not_there_is_not_made(palate: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
+    code, _, err = palate("store", *command, "--store", tmp_path / "none.db")
+    assert (code, err.partition("none.db")[2]) == (1, ": no such file; `palate store import` makes a store\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_asked_is_wrong_usage(palate: Run, tmp_path: Path) -> None:
+    for command in ("import", "export"):
+        code, _, err = palate("store", command, "--store", tmp_path / "s.db")
+        assert (code, "give --log FILE" in err) == (2, True)

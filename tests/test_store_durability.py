@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from databases import url
+from killing import kill_writers
+
+from palate.errors import StoreError
+from palate.store.backup import check
+from palate.store.events import Event, Store
+
+__all__ = ["url"]
+
+
+def test_killed_at_any_moment_nothing_acknowledged_is_lost(url: str) -> None:
+    outcome = kill_writers(url, kills=6)
+    assert outcome.acknowledged >= 6
+    assert outcome[1:] == (0, 0, ())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4M", "tmpfs", str(place)]
+    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system can be mounted by root only")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_on_a_full_disk_what_was_acknowledged_stays(small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(1 << 20))
+    stored = 0
+    with Store.open(small_disk / "s.db") as store:
+        error = None
+        while error is None:
+            batch = [Event(f"u{n}", f"i{n}", "view", n, None, f"{stored}-{n}" + "x" * 500) for n in range(100)]
+            try:
+                stored += store.append(batch).new
+            except StoreError as full:
+                error = full
+        assert "full" in str(error)
+        assert stored > 0
+        assert store.counts().events == stored
+        filler.unlink()
+        assert store.append([Event("ann", "a", "view", 0)]).new == 1
+        assert store.counts().events == stored + 1
+    with Store.open(small_disk / "s.db") as store:
+        assert store.counts().events == stored + 1
+        assert check(store).faults == ()
