@@ -24,6 +24,7 @@ LOG = logging.getLogger("palate.serve")
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LOOK = 1.0  # seconds between two looks whether it is time to train
 STOP = 10  # seconds that requests get to end
+SIGN = 120  # seconds without a sign of life after which a worker is replaced: it reads a whole catalogue first
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def run(
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=STOP,
+                timeout_worker_healthcheck=SIGN,
                 log_config=logged(),
             )
         finally:
