@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 GOWALLA = ROOT / ".." / "shared" / "data" / "gowalla"
 PEERS = ROOT / "benchmarks" / "peers" / "venv" / "bin" / "python"
 RESULTS = ROOT / "benchmarks" / "results"
+THREADS = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "LK_NUM_THREADS", "LK_NUM_BACKEND_THREADS")
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
@@ -102,7 +103,8 @@ def run_peer(
 ) -> dict[str, np.typing.NDArray[np.generic]]:
     """Fit a peer to the log in its own process on one thread.
 
-    Returns users (U, D), items (I, D), cpu_seconds of the fit and epoch_seconds, CPU seconds of each epoch if known.
+    Returns users (U, D), items (I, D), cpu_seconds of the fit and epoch_seconds, CPU seconds of each epoch, or of
+    all at once where the peer cannot tell.
     Raises `PalateError` with the last line of what the peer said.
     """
     script = str(Path(__file__).with_name("peer_fit.py"))
@@ -129,4 +131,4 @@ def fit_apart(
 def one_thread() -> dict[str, str]:
     """Environment of a child process: one thread, and OpenBLAS left to choose for itself."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS")}
-    return kept | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return kept | dict.fromkeys(("OPENBLAS_NUM_THREADS", *THREADS), "1")

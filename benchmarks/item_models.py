@@ -1,11 +1,11 @@
-"""EASE beside irspack's, item neighbours beside implicit's: accuracy, CPU seconds, peak memory.
+"""EASE and item neighbours beside their peers: accuracy, CPU seconds, peak memory.
 
 `python benchmarks/item_models.py [--peers PYTHON] [--rounds N] [--out FILE]`
 
 Each fit is a fresh process, the contestants in turn, all cores for EASE and one thread for neighbours. Times are CPU
 seconds of the fit, kernels compiled and data converted beforehand; memory is the peak of the resident set in the fit
 above that before it, for EASE in units of its I x I float32 array. Weights are binary. Everybody's weights are graded
-by palate's own `evaluate`. The peers' Python needs irspack 0.5 and implicit 0.7.
+by palate's own `evaluate`.
 """
 
 from __future__ import annotations
@@ -53,34 +53,85 @@ given, settings, answer = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
 log = np.load(given)
 shape = len(log["start"]) - 1, int(log["n_items"])
 X = csr_matrix((np.ones(len(log["item"])), log["item"], log["start"].astype(np.int32)), shape=shape)
+SCRIPT
+prepared(X[:30])()  # compiles kernels, starts threads
+np.savez(answer, **weights(clocked(prepared(X))))
 """
+# Each tells how a fit is prepared and what its weights are: a dense array, or the parts of a sparse one.
 OURS = """
 from palate import EASE, ItemKNN
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
-ids = [Vocabulary.of(range(n)) for n in shape]
-log = Interactions(*ids, log["start"], log["item"], np.ones(len(log["item"]), np.float32))
-few = log.select(log.user < 30)
-RECIPE(**settings).fit(few)  # compiles the kernels
-model = clocked(lambda: RECIPE(**settings).fit(log))
-if hasattr(model, "weights"):
-    np.save(answer, model.weights)
-else:
-    np.savez(answer, data=model.weight, indices=model.column, indptr=model.start)
+
+def prepared(X):
+    ids = [Vocabulary.of(range(n)) for n in X.shape]
+    log = Interactions(*ids, X.indptr.astype(np.int64), X.indices, np.ones(X.nnz, np.float32))
+    return lambda: RECIPE(**settings).fit(log)
+
+def weights(model):
+    if hasattr(model, "weights"):
+        return {"weights": model.weights}
+    return {"data": model.weight, "indices": model.column, "indptr": model.start}
 """
 IRSPACK = """
 from irspack.recommenders import DenseSLIMRecommender
-model = clocked(lambda: DenseSLIMRecommender(X, **settings).learn())
-np.save(answer, model.W.astype(np.float32))
+
+def prepared(X):
+    return lambda: DenseSLIMRecommender(X, **settings).learn()
+
+def weights(model):
+    return {"weights": model.W.astype(np.float32)}
 """
 IMPLICIT = """
 import warnings
 warnings.simplefilter("ignore")
 from implicit import nearest_neighbours
-model = getattr(nearest_neighbours, settings.pop("name"))(num_threads=1, **settings)
-clocked(lambda: model.fit(X, show_progress=False))
-W = model.similarity.tocsr()
-np.savez(answer, data=W.data.astype(np.float32), indices=W.indices, indptr=W.indptr)
+kind = getattr(nearest_neighbours, settings.pop("name"))
+
+def prepared(X):
+    def fit():
+        model = kind(num_threads=1, **settings)
+        model.fit(X, show_progress=False)
+        return model
+    return fit
+
+def weights(model):
+    W = model.similarity.tocsr()
+    return {"data": W.data.astype(np.float32), "indices": W.indices, "indptr": W.indptr}
+"""
+RUSKET = """
+import rusket
+kind = getattr(rusket, settings.pop("name"))
+
+def prepared(X):
+    return lambda: kind(**settings).fit(X)
+
+def weights(model):
+    if hasattr(model, "item_weights"):
+        return {"weights": model.item_weights}
+    return {"data": model.w_data, "indices": model.w_indices, "indptr": model.w_indptr}
+"""
+LENSKIT = """
+import pandas as pd
+from lenskit import knn
+from lenskit.data import from_interactions_df
+kind = getattr(knn, settings.pop("name"))
+
+def prepared(X):
+    pairs, ids = X.tocoo(), [np.arange(n) for n in X.shape]
+    frame = pd.DataFrame({"user_id": pairs.row, "item_id": pairs.col})
+    log = from_interactions_df(frame, users=ids[0], items=ids[1])
+    def fit():
+        model = kind(**settings)
+        model.train(log)
+        return model
+    return fit
+
+def weights(model):
+    if hasattr(model, "weights"):
+        return {"weights": model.weights}
+    W = model.sim_matrix
+    return {"data": W.values.to_numpy(), "indices": W.indices.to_numpy(), "indptr": W.offsets.to_numpy()}
 """
 
 
@@ -113,8 +164,8 @@ class Given(Model):
 
 def run(contestant: Contestant, place: Path) -> tuple[list[float], Path]:
     """Fit in a fresh process; returns CPU and wall seconds and the peak in MiB, and the file of weights."""
-    answer = place / ("weights.npz" if {"neighbours", "K"} & set(contestant.settings) else "weights.npy")
-    command = [contestant.python, "-c", SHARED + contestant.script, str(place / "log.npz")]
+    answer = place / "weights.npz"
+    command = [contestant.python, "-c", SHARED.replace("SCRIPT", contestant.script), str(place / "log.npz")]
     environment = one_thread() if contestant.threads else dict(os.environ)
     done = subprocess.run(
         [*command, json.dumps(contestant.settings), str(answer)], env=environment, capture_output=True, text=True
@@ -128,9 +179,8 @@ def graded(answer: Path, split: Split) -> tuple[float, float]:
     """NDCG@10 and Recall@20 of the weights on the test."""
     items, found = split.train.items, np.load(answer)
     shape = len(items), len(items)
-    weights = (
-        found if answer.suffix == ".npy" else csr_array((found["data"], found["indices"], found["indptr"]), shape)
-    )
+    dense = "weights" in found
+    weights = found["weights"] if dense else csr_array((found["data"], found["indices"], found["indptr"]), shape)
     report = evaluate(Given(EASE(), items, weights), split)
     return float(report["NDCG@10"]), float(report["Recall@20"])
 
@@ -175,38 +225,50 @@ def main() -> None:
     asked = parser(__doc__)
     asked.add_argument("--rounds", type=int, default=3)
     options = asked.parse_args()
-    peers, here = has_peers(options.peers), sys.executable
+    peers, here, python = has_peers(options.peers), sys.executable, str(options.peers)
     movies, artists, places = split_ratio(movielens()), lastfm(), gowalla()
     lines = [*title("Item-to-item models"), f"Medians of {options.rounds} fresh processes, with the range.", ""]
     for name, split in (("movielens-small, 80/20 per user", movies), ("lastfm-music", artists)):
         if split is None:
             continue
         l2 = EASE().l2
-        both = [
-            Contestant("palate EASE", here, OURS.replace("RECIPE", "EASE"), {"l2": l2}, 0),
-            Contestant("irspack EASE", str(options.peers), IRSPACK, {"reg": l2}, 0),
-        ][: 2 if peers else 1]
+        everybody = [Contestant("palate EASE", here, OURS.replace("RECIPE", "EASE"), {"l2": l2}, 0)]
+        if peers:
+            everybody += [
+                Contestant("irspack EASE", python, IRSPACK, {"reg": l2}, 0),
+                Contestant("rusket EASE", python, RUSKET, {"name": "EASE", "regularization": l2}, 0),
+                Contestant("lenskit EASE", python, LENSKIT, {"name": "EASEScorer", "regularization": l2}, 0),
+            ]
         lines += [f"## EASE on {name}, l2 {l2:g}", "", f"{split.train!r}", ""]
-        lines += [*table(both, split, options.rounds, array=True), ""]
+        lines += [*table(everybody, split, options.rounds, array=True), ""]
     for name, split in (("movielens-small, 80/20 per user", movies), ("gowalla", places and Split.of(*places))):
         if split is None:
             continue
         lines += [f"## Neighbours on {name}, 100 each, one thread", "", f"{split.train!r}", ""]
-        lines += [*table(neighbours(here, options.peers, peers), split, options.rounds, array=False), ""]
+        lines += [*table(neighbours(here, python, peers), split, options.rounds, array=False), ""]
     publish("\n".join(lines), options.out)
 
 
-def neighbours(here: str, python: Path, peers: bool) -> list[Contestant]:
-    """Palate's similarities and implicit's, then palate's EASE of 100 neighbours."""
-    script = OURS.replace("RECIPE", "ItemKNN")
-    kinds: list[dict[str, Any]] = [{"similarity": name} for name in ("cosine", "tf-idf", "bm25", "rp3beta")]
-    ours = [
-        Contestant(f"palate {kind['similarity']}", here, script, {"neighbours": 100, **kind}, 1) for kind in kinds
+def neighbours(here: str, python: str, peers: bool) -> list[Contestant]:
+    """Palate's similarities and the peers', then palate's EASE of 100 neighbours."""
+    few: dict[str, Any] = {"neighbours": 100}
+    knn, ease = (OURS.replace("RECIPE", name) for name in ("ItemKNN", "EASE"))
+    everybody = [
+        Contestant(f"palate {kind}", here, knn, {"similarity": kind, **few}, 1)
+        for kind in ("cosine", "tf-idf", "bm25", "rp3beta")
     ]
-    names = ("ItemItemRecommender", "CosineRecommender", "TFIDFRecommender", "BM25Recommender")
-    theirs = [Contestant(f"implicit {n}", str(python), IMPLICIT, {"name": n, "K": 100}, 1) for n in names if peers]
-    sparse = Contestant("palate EASE", here, OURS.replace("RECIPE", "EASE"), {"neighbours": 100}, 1)
-    return [*ours, *theirs, sparse]
+    if peers:
+        everybody += [
+            Contestant(f"implicit {name}", python, IMPLICIT, {"name": name, "K": 100}, 1)
+            for name in ("ItemItemRecommender", "CosineRecommender", "TFIDFRecommender", "BM25Recommender")
+        ]
+        everybody += [
+            Contestant(f"rusket {kind}", python, RUSKET, {"name": "ItemKNN", "method": kind, "k": 100}, 1)
+            for kind in ("cosine", "tfidf", "bm25")
+        ]
+        cosine = {"name": "ItemKNNScorer", "feedback": "implicit", "save_nbrs": 100}
+        everybody.append(Contestant("lenskit cosine", python, LENSKIT, cosine, 1))
+    return [*everybody, Contestant("palate EASE", here, ease, few, 1)]
 
 
 if __name__ == "__main__":

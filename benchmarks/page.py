@@ -18,10 +18,10 @@ PARTS = (
     (
         "ials_speed",
         "ials_speed.py",
-        "An epoch of iALS beside irspack and implicit, and how far the objective has come.",
+        "An epoch of iALS beside its peers, and how far the objective has come.",
     ),
     ("topk", "topk.py", "Ranking: everybody at once, and one person over a million items."),
-    ("item_models", "item_models.py", "EASE beside irspack's, item neighbours beside implicit's."),
+    ("item_models", "item_models.py", "EASE and item neighbours beside their peers."),
     ("sequences-amazon", "sequences.py --dataset beauty sports", "The next item: SLIST beside published networks."),
     ("sequences-diginetica", "sequences.py --dataset diginetica", "The next click of a session."),
     ("quality-movielens", "quality.py --dataset movielens", "Accuracy, everybody tuned with the same budget."),

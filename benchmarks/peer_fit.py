@@ -1,7 +1,7 @@
 """Fit one peer on one thread and write its vectors: `python peer_fit.py NAME SETTINGS LOG.npz OUT.npz`.
 
 Runs in the peers' own virtual environment, so it imports nothing of palate. A score is the dot product of the
-vectors written: biases are columns of them. Times are CPU seconds of the fit, data conversion left out.
+vectors written: biases are columns of them. Times are CPU seconds of the fit, imports and conversion left out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-Fitted = tuple[Any, Any, list[float]]
+Fitted = tuple[Any, Any, list[float]]  # users, items, and process_time before the first and after each epoch
 
 
 def implicit_als(matrix: Any, settings: dict[str, Any]) -> Fitted:
@@ -23,9 +23,22 @@ def implicit_als(matrix: Any, settings: dict[str, Any]) -> Fitted:
     from implicit.cpu.als import AlternatingLeastSquares
 
     model = AlternatingLeastSquares(num_threads=1, random_state=0, **settings)
-    moments = []
+    return fitted_implicit(model, matrix)
+
+
+def implicit_bpr(matrix: Any, settings: dict[str, Any]) -> Fitted:
+    """BPR of `implicit`; its vectors hold the bias of the item beside a 1."""
+    from implicit.cpu.bpr import BayesianPersonalizedRanking
+
+    model = BayesianPersonalizedRanking(num_threads=1, random_state=0, **settings)
+    return fitted_implicit(model, matrix)
+
+
+def fitted_implicit(model: Any, matrix: Any) -> Fitted:
+    """Fit a model of `implicit`."""
+    moments = [time.process_time()]
     model.fit(matrix, show_progress=False, callback=lambda *_: moments.append(time.process_time()))
-    return model.user_factors, model.item_factors, np.diff(moments).tolist()
+    return model.user_factors, model.item_factors, moments
 
 
 def irspack_ials(matrix: Any, settings: dict[str, Any]) -> Fitted:
@@ -40,17 +53,27 @@ def irspack_ials(matrix: Any, settings: dict[str, Any]) -> Fitted:
         model.run_epoch()
         moments.append(time.process_time())
     core = model.trainer_as_ials.core_trainer
-    return core.user, core.item, np.diff(moments).tolist()
+    return core.user, core.item, moments
 
 
-def implicit_bpr(matrix: Any, settings: dict[str, Any]) -> Fitted:
-    """BPR of `implicit`; its vectors hold the bias of the item beside a 1."""
-    from implicit.cpu.bpr import BayesianPersonalizedRanking
+def lenskit_als(matrix: Any, settings: dict[str, Any]) -> Fitted:
+    """Implicit ALS of `lenskit`, solved exactly; people get their vectors once more at the end, as it ranks."""
+    import pandas as pd
+    from lenskit.als import ImplicitMFScorer  # type: ignore[import-not-found]
+    from lenskit.data import from_interactions_df  # type: ignore[import-not-found]
+    from lenskit.training import TrainingOptions  # type: ignore[import-not-found]
 
-    model = BayesianPersonalizedRanking(num_threads=1, random_state=0, **settings)
-    moments = []
-    model.fit(matrix, show_progress=False, callback=lambda *_: moments.append(time.process_time()))
-    return model.user_factors, model.item_factors, np.diff(moments).tolist()
+    pairs = matrix.tocoo()
+    frame = pd.DataFrame({"user_id": pairs.row, "item_id": pairs.col, "rating": pairs.data})
+    users, items = (np.arange(n) for n in matrix.shape)
+    model = ImplicitMFScorer(use_ratings=True, **settings)
+    trainer = model.create_trainer(from_interactions_df(frame, users=users, items=items), TrainingOptions(rng=0))
+    moments = [time.process_time()]
+    for _ in range(model.config.epochs):
+        trainer.train_epoch()
+        moments.append(time.process_time())
+    trainer.als_half_epoch(model.config.epochs, trainer.u_ctx)
+    return model.user_embeddings, model.item_embeddings, moments
 
 
 def lightfm_warp(matrix: Any, settings: dict[str, Any]) -> Fitted:
@@ -59,17 +82,53 @@ def lightfm_warp(matrix: Any, settings: dict[str, Any]) -> Fitted:
 
     epochs = settings.pop("epochs")
     model = LightFM(loss="warp", random_state=0, **settings)
-    model.fit(matrix.tocoo(), epochs=epochs, num_threads=1)
+    began, pairs = time.process_time(), matrix.tocoo()
+    model.fit(pairs, epochs=epochs, num_threads=1)
+    moments = [began, time.process_time()]
     _, users = model.get_user_representations()
     biases, items = model.get_item_representations()
-    return np.column_stack([users, np.ones(len(users))]), np.column_stack([items, biases]), []
+    return np.column_stack([users, np.ones(len(users))]), np.column_stack([items, biases]), moments
+
+
+def lightfm_content(matrix: Any, settings: dict[str, Any]) -> Fitted:
+    """WARP of `lightfm-next` over what is told of the items: a file of sparse rows of features, beside their ids.
+
+    An item without events is told by its features alone.
+    """
+    from lightfm import LightFM
+    from scipy.sparse import diags, hstack
+
+    epochs, told = settings.pop("epochs"), np.load(settings.pop("features"))
+    rows = csr_matrix((told["weight"], told["column"], told["start"].astype(np.int32)), shape=tuple(told["shape"]))
+    met = np.bincount(matrix.indices, minlength=matrix.shape[1]) > 0
+    features = csr_matrix(hstack([diags(met.astype(np.float32)), rows]), dtype=np.float32)
+    model = LightFM(loss="warp", random_state=0, **settings)
+    began, pairs = time.process_time(), matrix.tocoo()
+    model.fit(pairs, item_features=features, epochs=epochs, num_threads=1)
+    moments = [began, time.process_time()]
+    _, users = model.get_user_representations()
+    biases, items = model.get_item_representations(features)
+    return np.column_stack([users, np.ones(len(users))]), np.column_stack([items, biases]), moments
+
+
+def rusket_als(matrix: Any, settings: dict[str, Any]) -> Fitted:
+    """Implicit ALS of `rusket`, whose epochs cannot be told apart."""
+    from rusket import ALS  # type: ignore[import-not-found]
+
+    model = ALS(seed=0, **settings)
+    began = time.process_time()
+    model.fit(matrix)
+    return model.user_factors, model.item_factors, [began, time.process_time()]
 
 
 PEERS: dict[str, Callable[[Any, dict[str, Any]], Fitted]] = {
     "implicit_als": implicit_als,
     "implicit_bpr": implicit_bpr,
     "irspack_ials": irspack_ials,
+    "lenskit_als": lenskit_als,
+    "lightfm_content": lightfm_content,
     "lightfm_warp": lightfm_warp,
+    "rusket_als": rusket_als,
 }
 
 
@@ -80,14 +139,13 @@ def main() -> None:
     shape = (len(log["start"]) - 1, int(log["n_items"]))
     matrix = csr_matrix((log["weight"], log["item"], log["start"].astype(np.int32)), shape=shape)
     matrix.sum_duplicates()
-    began = time.process_time()
-    users, items, epoch_seconds = PEERS[name](matrix, json.loads(settings))
+    users, items, moments = PEERS[name](matrix, json.loads(settings))
     np.savez(
         answer,
-        users=users.astype(np.float32),
-        items=items.astype(np.float32),
-        cpu_seconds=time.process_time() - began,
-        epoch_seconds=epoch_seconds,
+        users=np.asarray(users, np.float32),
+        items=np.asarray(items, np.float32),
+        cpu_seconds=moments[-1] - moments[0],
+        epoch_seconds=np.diff(moments),
     )
 
 

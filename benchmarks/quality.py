@@ -23,6 +23,7 @@ from common import RESULTS, gowalla, grid, has_peers, movielens, parser, publish
 
 from palate import EASE, IALS, Embedding, ItemKNN, Popularity, Split, evaluate, split_by_time, split_ratio
 from palate.arrays import Floats
+from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
@@ -35,8 +36,9 @@ WEIGHTS = ["binary", "given"]
 METRICS = ("NDCG@10", "Recall@20", "NDCG@20", "coverage@10")
 # The best of about 40 settings tried by hand on a tenth of Gowalla's train part, seed 0.
 GOWALLA_START = {"dim": 384, "negatives": 2048, "epochs": 24, "learning_rate": 0.35, "l2": 0.0125, "user_power": 0.0}
-# Chosen on a tenth of train held out by chances that grow with popularity: see README.md.
+# Chosen on a tenth of train held out by chances that grow with popularity: see README.md. The second was found later.
 GOWALLA_IALS = {"dim": 1024, "epochs": 8, "unseen_weight": 0.03, "l2": 0.0001, "fold_l2": 100.0}
+GOWALLA_IALS_WIDE = {"dim": 2048, "epochs": 4, "unseen_weight": 0.03, "l2": 0.0001, "fold_l2": 150.0}
 WARM_EVENTS = 200  # of the fit that compiles the kernels
 
 
@@ -48,7 +50,9 @@ class Peer(Recipe):
     python: Path
     options: Mapping[str, object]
 
-    def fit(self, log: Interactions, *, watch: Watch | None = None) -> FactorModel:
+    def fit(
+        self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
+    ) -> FactorModel:
         """Fit in a process of its own."""
         found = run_peer(self.python, self.name, log, self.options)
         return FactorModel(self, log.items, log.users, found["users"], found["items"], float(found["cpu_seconds"]))  # type: ignore[arg-type]
@@ -194,6 +198,11 @@ def contestants(python: Path, dataset: str) -> list[Contestant]:
                 "l2_scaling": [0.5, 1.0],
             },
         ),
+        *(
+            [Contestant("palate IALS, dim 2048", lambda settings: IALS(threads=1, **settings), GOWALLA_IALS_WIDE, {})]
+            if big
+            else []
+        ),
         Contestant(
             "palate EASE",
             lambda settings: EASE(**settings),
@@ -219,6 +228,39 @@ def contestants(python: Path, dataset: str) -> list[Contestant]:
                 "regularization": (0.001, 100),
                 "alpha": (0.1, 100),
                 "iterations": [5, 10, 15, 30],
+            },
+        ),
+        Contestant(
+            "irspack iALS",
+            peer("irspack_ials"),
+            {"train_epochs": 16},
+            {
+                "n_components": [16, 32, 64, 128, 256],
+                "alpha0": (0.003, 1.0),
+                "reg": (0.0001, 0.1),
+                "train_epochs": [5, 10, 16],
+            },
+        ),
+        Contestant(
+            "rusket ALS",
+            peer("rusket_als"),
+            {},
+            {
+                "factors": [16, 32, 64, 128, 256],
+                "regularization": (0.001, 100),
+                "alpha": (0.1, 100),
+                "iterations": [5, 10, 15, 30],
+            },
+        ),
+        Contestant(
+            "lenskit ALS",
+            peer("lenskit_als"),
+            {},
+            {
+                "embedding_size": [16, 32, 64, 128, 256],
+                "regularization": (0.001, 100),
+                "weight": (0.1, 100),
+                "epochs": [5, 10, 15, 30],
             },
         ),
         Contestant(

@@ -34,25 +34,28 @@ from palate.models.base import Model
 DATA = ROOT / ".." / "shared" / "data"
 DAY = 86_400_000_000
 ASKED = 12_000  # validation prefixes of Diginetica
-SPACE: Mapping[str, Sequence[Any]] = {
-    "alpha": (0.1, 0.2, 0.3, 0.5),
-    "l2_power": (0.0, 0.5),
-    "l2": (30.0, 60.0, 100.0, 200.0),
-    "train_decay": (0.2, 0.3, 0.4, 0.6),
-    "decay": (0.5, 0.65, 0.8, 0.9),
-    "whole_decay": (0.8, 1.0),
-    "walk": (0.0, 1.0, 3.0),
-}
-SPACE_OF_SESSIONS: Mapping[str, Sequence[Any]] = {
-    "whole_decay": (0.8, 1.0),
-    "alpha": (0.3, 0.5, 0.7),
-    "l2_power": (0.0, 0.5, 0.75),
-    "l2": (30.0, 60.0, 100.0),
-    "train_decay": (0.2, 0.4),
-    "half_life_days": (None, 70_000.0),
-    "walk": (0.0, 2.0, 4.0, 8.0),
-    "decay": (0.5, 0.65, 0.8),
-}
+Space = Sequence[tuple[str, Sequence[Any]]]
+SPACE: Space = (
+    ("alpha", (0.1, 0.2, 0.3, 0.5)),
+    ("l2_power", (0.0, 0.5)),
+    ("l2", (30.0, 60.0, 100.0, 200.0)),
+    ("train_decay", (0.2, 0.3, 0.4, 0.6)),
+    ("decay", (0.5, 0.65, 0.8, 0.9)),
+    ("whole_decay", (0.8, 1.0)),
+    ("walk", (0.0, 1.0, 3.0)),
+)
+SPACE_OF_SESSIONS: Space = (
+    ("whole_decay", (0.8, 1.0)),
+    ("alpha", (0.3, 0.5, 0.7)),
+    ("l2_power", (0.0, 0.5, 0.75)),
+    ("l2", (30.0, 60.0, 100.0)),
+    ("train_decay", (0.2, 0.4)),
+    ("half_life_days", (None, 70_000.0)),
+    ("beta", (0.0, 0.1, 0.2, 0.3)),
+    ("walk", (0.0, 4.0, 8.0, 16.0, 32.0)),
+    ("beta", (0.1, 0.2, 0.3)),  # once more: a longer walk comes to more popular items
+    ("decay", (0.5, 0.65, 0.8)),
+)
 Figures = dict[str, float]
 
 
@@ -68,7 +71,7 @@ class Task:
     published: Mapping[str, str]
     train: Mapping[str, Interactions]
     grade: Callable[[Model, str], Figures]
-    space: Mapping[str, Sequence[Any]]
+    space: Space
 
 
 def amazon(name: str, published: Mapping[str, str]) -> Task:
@@ -132,7 +135,7 @@ def choose(task: Task) -> tuple[SLIST, Figures, list[str]]:
     best = SLIST()
     figures = task.grade(best.fit(task.train["valid"]), "valid")
     lines = [f"defaults: {shown(figures)}"]
-    for name, values in task.space.items():
+    for name, values in task.space:
         for value in values:
             tried = replace(best, **{name: value})
             if tried == best:

@@ -11,28 +11,40 @@ from palate.evaluation.compare import compare
 from palate.evaluation.early import fit_until_best
 from palate.evaluation.protocol import evaluate
 from palate.models.approximate import approximate
+from palate.models.autoencoder import Autoencoder
+from palate.models.blend import Blend
+from palate.models.content import Content
 from palate.models.ease import EASE
 from palate.models.embedding import Embedding
+from palate.models.hybrid import Hybrid
 from palate.models.ials import IALS
+from palate.models.infinite_ae import InfiniteAE
 from palate.models.item_knn import ItemKNN
 from palate.models.popularity import Popularity
 from palate.models.saved import load
 from palate.models.slist import SLIST
+from palate.models.transformer import Transformer
 
 __version__ = "0.1.0"
 __all__ = [
     "EASE",
     "IALS",
     "SLIST",
+    "Autoencoder",
+    "Blend",
     "Catalogue",
+    "Content",
     "Embedding",
     "Histories",
+    "Hybrid",
+    "InfiniteAE",
     "Interactions",
     "ItemKNN",
     "PalateError",
     "Popularity",
     "Rankings",
     "Split",
+    "Transformer",
     "approximate",
     "compare",
     "evaluate",

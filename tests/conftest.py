@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import settings
 
+from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id, Vocabulary
 
@@ -38,6 +40,15 @@ def block_events(seed: int = 0) -> list[tuple[Id, Id, float, int]]:
         for day, item in enumerate(rng.permutation(own)[: len(own) // 2]):
             events.append((f"u{user}", f"i{item}", 1.0, day))
     return events
+
+
+def catalogue_of(log: Interactions) -> Catalogue:
+    """A title for each item of a log: its group among the blocks, its id, and whether its number is odd."""
+    titles = []
+    for item in log.items.ids.to_list():
+        number = int("".join(filter(str.isdecimal, str(item))) or 0)
+        titles.append(f"{'first' if number < 12 else 'second'} group, {item}, {'odd' if number % 2 else 'even'}")
+    return Catalogue(log.items, pl.DataFrame({"item_id": log.items.ids, "title": titles}))
 
 
 @pytest.fixture

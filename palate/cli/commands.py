@@ -16,6 +16,7 @@ import typer
 from rich.table import Table
 
 from palate.cli.demo import run_demo
+from palate.cli.describe import describe
 from palate.cli.export import export_all
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
 from palate.cli.serve import serve, train
@@ -39,6 +40,7 @@ app.add_typer(store_app, name="store")
 app.add_typer(key_app, name="key")
 app.command()(serve)
 app.command()(train)
+app.command()(describe)
 
 SPLITS: dict[str, Callable[[Interactions], Split]] = {
     "time": split_by_time,
@@ -67,6 +69,9 @@ Reading: TypeAlias = Annotated[
 ]
 CatalogueFile: TypeAlias = Annotated[
     Path | None, typer.Option("--catalogue", metavar="FILE", help="Items with their titles.")
+]
+ItemsFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--catalogue", metavar="FILE", help="Items, for recipes that read what they are like.")
 ]
 Length: TypeAlias = Annotated[int, typer.Option("-k", metavar="N", help="Length of the list.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -127,6 +132,7 @@ def fit(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the model.")],
     settings: Settings,
     read: Reading,
+    catalogue: ItemsFile = None,
     early_stop: Annotated[
         bool, typer.Option("--early-stop", help="Hold out the newest 10%; keep the best epoch on it.")
     ] = False,
@@ -139,7 +145,7 @@ def fit(
     note(sentence(events))
     began = perf_counter()
     with FitBar(f"fitting {recipe}", keep=True) as bar:
-        model = _fit(chosen, events, early_stop, bar)
+        model = _fit(chosen, events, _titles(catalogue), early_stop, bar)
     seconds = perf_counter() - began
     if bar.stopped:
         kept = "the best epoch" if early_stop else "the last full epoch"
@@ -151,11 +157,11 @@ def fit(
         typer.echo(f"{out}: {recipe} of {len(model.items):,} items, fitted in {seconds:.1f} s")
 
 
-def _fit(recipe: Recipe, log: Interactions, early_stop: bool, watch: Watch) -> Model:
+def _fit(recipe: Recipe, log: Interactions, catalogue: Catalogue | None, early_stop: bool, watch: Watch) -> Model:
     if not early_stop:
-        return recipe.fit(log, watch=watch)
+        return recipe.fit(log, catalogue, watch=watch)
     split = split_ratio(log, test=0.1) if log.timestamp is None else split_by_time(log, test=0.1)
-    return fit_until_best(recipe, replace(split, valid=split.test), watch=watch)
+    return fit_until_best(recipe, replace(split, valid=split.test), catalogue, watch=watch)
 
 
 @app.command()
@@ -184,6 +190,7 @@ def evaluate(
         ),
     ],
     read: Reading,
+    catalogue: ItemsFile = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a picture too, PNG or SVG.")] = None,
     json: Json = False,
 ) -> None:
@@ -194,7 +201,7 @@ def evaluate(
     events = read_log(log, **read_settings(read))
     note(sentence(events))
     with FitBar("fitting") as bar:
-        result = compare(chosen, SPLITS[split](events), k, watch=bar)
+        result = compare(chosen, SPLITS[split](events), k, catalogue=_titles(catalogue), watch=bar)
     if plot is not None:
         result.plot(plot)
     if json:

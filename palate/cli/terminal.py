@@ -75,6 +75,8 @@ class FitBar:
         self.epochs, self.rate = progress.epochs, progress.rate
         loss = f"  loss {self.losses[-1]:.4f}" if self.losses else ""
         state = f"epoch {progress.epoch}/{progress.epochs}{loss}  {progress.rate / 1e6:.2f} M samples/s"
+        if not progress.epochs:
+            state = "reading items"
         self._bar.update(self._task, completed=progress.done, state=state)
 
 

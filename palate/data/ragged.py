@@ -54,6 +54,12 @@ class Ragged:
         start, pick = slice_rows(self.start, index)
         return Ragged(start, self.column[pick], self.weight[pick])
 
+    def joined(self, other: Ragged) -> Ragged:
+        """Return the rows of both, these first."""
+        start = np.concatenate([self.start, other.start[1:] - other.start[0] + self.start[-1]])
+        column = np.concatenate([self.column, other.column])
+        return Ragged(start, column, np.concatenate([self.weight, other.weight]))
+
     def recoded(self, new: Ints) -> Ragged:
         """Rename column c to `new[c]`; pairs renamed to -1 are dropped."""
         column = new[self.column]

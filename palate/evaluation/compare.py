@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from os import PathLike
 
 from rich.console import Group, RenderableType
 
+from palate.data.catalogue import Catalogue
 from palate.data.splits import Part, Split
+from palate.data.vocabulary import Id
 from palate.errors import check
 from palate.evaluation.intervals import Difference
 from palate.evaluation.picture import Point, draw
@@ -24,16 +26,26 @@ def compare(
     k: int | Sequence[int] = (10, 20),
     *,
     part: Part = "test",
+    catalogue: Catalogue | None = None,
+    only: Iterable[Id] | None = None,
     watch: Watch | None = None,
 ) -> Comparison:
     """Evaluate each recipe or model on the same people, in the order given; the first is what others are measured by.
+
+    catalogue, only  as `evaluate` takes them
 
     Names are the keys of a mapping, else the recipes' own, with the settings that tell two of a kind apart.
     """
     check(len(subjects) > 0, "subjects", subjects, "at least one recipe or model must be given")
     named = dict(subjects) if isinstance(subjects, Mapping) else _named(list(subjects))
     exam = Exam.of(split, part)
-    return Comparison({name: exam.grade(subject, k, watch=watch) for name, subject in named.items()})
+    ranked = None if only is None else list(only)
+    return Comparison(
+        {
+            name: exam.grade(subject, k, catalogue=catalogue, only=ranked, watch=watch)
+            for name, subject in named.items()
+        }
+    )
 
 
 @dataclass(frozen=True, eq=False)

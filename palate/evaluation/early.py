@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from palate.data.catalogue import Catalogue
 from palate.data.splits import Split
 from palate.errors import check
 from palate.evaluation.metrics import METRICS
@@ -10,7 +11,13 @@ from palate.models.base import Model, Progress, Recipe, Watch
 
 
 def fit_until_best(
-    recipe: Recipe, split: Split, *, metric: str = "NDCG@10", patience: int = 3, watch: Watch | None = None
+    recipe: Recipe,
+    split: Split,
+    catalogue: Catalogue | None = None,
+    *,
+    metric: str = "NDCG@10",
+    patience: int = 3,
+    watch: Watch | None = None,
 ) -> Model:
     """Fit on train and return the model of the epoch that was best on the validation part.
 
@@ -21,7 +28,7 @@ def fit_until_best(
     name, _, k = metric.partition("@")
     check(name in METRICS and k.isdigit(), "metric", metric, f"is one of {', '.join(METRICS)} with a k, as NDCG@10")
     search = _Search(Exam.of(split, "valid"), metric, int(k), patience, watch)
-    last = recipe.fit(split.train, watch=search)
+    last = recipe.fit(split.train, catalogue, watch=search)
     return last if search.best is None else search.best
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
+import polars as pl
 
 from palate.arrays import Bools, Ints
+from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.splits import Part, Split
-from palate.data.vocabulary import Vocabulary
+from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, check
 from palate.evaluation.intervals import RESAMPLES
 from palate.evaluation.metrics import coverage, gini, novelty, per_user
@@ -28,7 +30,7 @@ STANDARD = (
     "full catalogue, items of the history removed, binary relevance, ties by the lower item row",
     "log2 discount, ideal over min(k, relevant), Recall over all relevant, mean over users",
     f"95% bootstrap intervals over users, {RESAMPLES:,} resamples",
-    f"popular items: the {POPULAR_SHARE:.0%} with the most train events; tail items: the others",
+    f"popular items: the {POPULAR_SHARE:.0%} with the most train events; tail items: the others of train",
 )
 
 
@@ -38,13 +40,18 @@ def evaluate(
     k: int | Sequence[int] = (10, 20),
     *,
     part: Part = "test",
+    catalogue: Catalogue | None = None,
+    only: Iterable[Id] | None = None,
     watch: Watch | None = None,
 ) -> Report:
     """Measure a model on the test (or validation) part; a recipe is fitted on train first, `watch` follows the fit.
 
+    catalogue  what is told of items, for recipes that read it
+    only       ids of the items that are ranked; None ranks all that the model knows
+
     Raises `SettingError` for a bad k, `DataError` for a part that is missing or asks nothing.
     """
-    return Exam.of(split, part).grade(model, k, watch=watch)
+    return Exam.of(split, part).grade(model, k, catalogue=catalogue, only=only, watch=watch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +98,13 @@ class Exam:
         )
 
     def grade(
-        self, subject: Model | Recipe, k: int | Sequence[int] = (10, 20), *, watch: Watch | None = None
+        self,
+        subject: Model | Recipe,
+        k: int | Sequence[int] = (10, 20),
+        *,
+        catalogue: Catalogue | None = None,
+        only: Iterable[Id] | None = None,
+        watch: Watch | None = None,
     ) -> Report:
         """Rank for everybody and measure; a recipe is fitted on the split's train part first."""
         cuts = (k,) if isinstance(k, int) else tuple(k)
@@ -102,9 +115,10 @@ class Exam:
             "needs different numbers, 1 or more",
         )
         began = perf_counter()
-        model = subject.fit(self.split.train, watch=watch) if isinstance(subject, Recipe) else subject
+        model = subject.fit(self.split.train, catalogue, watch=watch) if isinstance(subject, Recipe) else subject
         fit_seconds = perf_counter() - began if isinstance(subject, Recipe) else None
-        item, recommend_seconds = self._rank(model, max(cuts))
+        ranked = None if only is None else Vocabulary.series(only)
+        item, recommend_seconds = self._rank(model, max(cuts), ranked)
         here = np.append(self.items.recode(model.items), np.int32(-1))[item]
         hits = find_hits(here, self.relevant.start, self.relevant.column, len(self.items))
         scores = Scores(per_user(hits, self.relevant.lengths, cuts))
@@ -119,31 +133,34 @@ class Exam:
             protocol=(
                 *STANDARD,
                 f"split: {self.split.kind}",
-                f"part: {self.part}; catalogue: {len(model.items):,} items",
+                f"part: {self.part}; catalogue: {len(model.items) if ranked is None else len(ranked):,} items",
             ),
             counts=self.counts,
             fit_seconds=fit_seconds,
             recommend_seconds=recommend_seconds,
         )
 
-    def _rank(self, model: Model, depth: int) -> tuple[Ints, float]:
+    def _rank(self, model: Model, depth: int, only: pl.Series | None) -> tuple[Ints, float]:
         """Rows of the model's items (B, depth), -1 past the end of a list, and the seconds for a thousand people."""
         histories = model.histories(self.histories)
         item = np.full((len(histories), depth), -1, np.int32)
-        model.recommend(histories.block(0, 1), depth)  # kernels are compiled outside the clock
+        model.recommend(histories.block(0, 1), depth, only=only)  # kernels are compiled outside the clock
         began = perf_counter()
         for low in range(0, len(histories), BLOCK_USERS):
-            found = model.recommend(histories.block(low, min(low + BLOCK_USERS, len(histories))), depth).item
+            block = histories.block(low, min(low + BLOCK_USERS, len(histories)))
+            found = model.recommend(block, depth, only=only).item
             item[low : low + BLOCK_USERS, : found.shape[1]] = found
         return item, (perf_counter() - began) * 1000 / len(histories)
 
     def _of_lists(self, model: Model, item: Ints, cuts: Sequence[int]) -> dict[str, float]:
-        """Coverage, Gini and novelty at each k."""
+        """Coverage, Gini and novelty at each k; also the coverage of items that are new since train, if there are."""
         row = self.split.train.items.recode(model.items)
         events = np.append(self.split.train.item_counts(), 0)[row]
         shown = {k: np.bincount(item[:, :k][item[:, :k] >= 0], minlength=len(model.items)) for k in cuts}
+        new = row < 0
         return (
             {f"coverage@{k}": coverage(shown[k]) for k in cuts}
+            | ({f"coverage of new@{k}": coverage(shown[k][new]) for k in cuts} if new.any() else {})
             | {f"Gini@{k}": gini(shown[k]) for k in cuts}
             | {f"novelty@{k}": novelty(shown[k], events) for k in cuts}
         )
@@ -164,10 +181,12 @@ class Exam:
         }
 
     def _by_item(self, hits: Bools, here: Ints, cuts: Sequence[int]) -> dict[str, Scores]:
-        """Count only popular, then only tail items as relevant, among the people who have one."""
+        """Count only popular, tail or new items as relevant, among the people who have one; new are not in train."""
         person = np.repeat(np.arange(len(self.relevant)), self.relevant.lengths)
         groups = {}
-        for name, of_kind in (("popular items", self.popular), ("tail items", ~self.popular)):
+        new = self.split.train.items.recode(self.items) < 0
+        kinds = {"popular items": self.popular, "tail items": ~self.popular & ~new, "new items": new}
+        for name, of_kind in kinds.items():
             relevant = np.bincount(person[of_kind[self.relevant.column]], minlength=len(self.relevant))
             asked = relevant > 0
             if asked.any():

@@ -1,8 +1,9 @@
 """Many small ridge regressions, one a row, by conjugate gradients in axes where their shared part is diagonal.
 
-Each row of x solves (Λ + λ I + Σ_k |w_k| q_k q_kᵀ) x = Σ_k max(w_k, 0) q_k over its own columns k, where Λ is what
-all rows share. With the q rotated so that Λ is diagonal, Λ + λ I is a preconditioner at no cost, which leaves
-a matrix of the rank of the row; and the few q of a row stay in the cache through all steps.
+Each row of x solves (Λ + λ I + Σ_k |w_k| q_k q_kᵀ) x = p + Σ_k max(w_k, 0) q_k over its own columns k, where Λ is
+what all rows share and p a pull of the row's own, such as a prior's. With the q rotated so that Λ is diagonal,
+Λ + λ I is a preconditioner at no cost, which leaves a matrix of the rank of the row; and the few q of a row stay in
+the cache through all steps.
 """
 
 from collections.abc import Callable
@@ -105,13 +106,15 @@ def row_solver(dim: int) -> Solve:  # noqa: C901  the hot loop stays in one piec
         weight: Floats,
         shared: Floats,
         ridge: Floats,
+        pull: Floats,
         steps: int,
         first: int,
         last: int,
     ) -> None:
         """Improve rows [first, last) of x (B, dim) by so many steps, beginning where they are.
 
-        items (I, dim); start (B + 1,), column (N,), weight (N,); shared (dim,) is the diagonal Λ, ridge (B,) is λ.
+        items (I, dim); start (B + 1,), column (N,), weight (N,); shared (dim,) is the diagonal Λ, ridge (B,) is λ,
+        pull (B, dim) is p, or (0, dim) for none.
         """
         r = np.zeros((1, dim), np.float32)
         p = np.zeros((1, dim), np.float32)
@@ -121,6 +124,9 @@ def row_solver(dim: int) -> Solve:  # noqa: C901  the hot loop stays in one piec
             penalty = ridge[b]
             for d in range(dim):
                 r[0, d] = -(shared[d] + penalty) * x[b, d]
+            if len(pull):
+                for d in range(dim):
+                    r[0, d] += pull[b, d]
             add_all(r, x, b, items, column, weight, low, high, 1.0, -1.0)
             rz = np.float32(0)
             for d in range(dim):

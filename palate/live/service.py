@@ -39,6 +39,7 @@ class Live:
         wanted = self._wanted()
         if wanted is not None:
             self._swap(wanted)
+        self.recommend(Asked(user_id="nobody"))  # the first who asks shall not wait for what is loaded once
 
     # Asking
 

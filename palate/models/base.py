@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from palate.arrays import Bools, Floats, Ints
+from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
@@ -18,7 +19,8 @@ from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, check
 from palate.kernels.topk import nothing, select_top
-from palate.store.bundles import write_bundle
+from palate.store.bundles import Part, write_bundle
+from palate.store.nesting import flat
 
 MICROSECONDS_A_DAY = 86_400_000_000
 BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
@@ -28,7 +30,8 @@ BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
 class Progress:
     """How far a fit has come: `done` is the share of the whole work, `rate` the samples a second.
 
-    At the end of an epoch `loss` is its mean and `model` the model as it stands; in between both are None.
+    At the end of an epoch `loss` is its mean and `model` the model as it stands; in between both are None. Before the
+    first, while items are read, both numbers of epochs are 0.
     """
 
     epoch: int
@@ -47,8 +50,11 @@ class Recipe(ABC):
     """How to fit: a frozen dataclass of settings, validated when built. Subclasses are keyword-only dataclasses."""
 
     @abstractmethod
-    def fit(self, log: Interactions, *, watch: Watch | None = None) -> Model:
-        """Fit to the log; `watch` is called as the work goes on. Raises `DataError` for an empty log."""
+    def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> Model:
+        """Fit to the log; `watch` is called as the work goes on. Raises `DataError` for an empty log.
+
+        A recipe that knows what items are like reads the catalogue; the others leave it alone.
+        """
 
     def settings(self) -> dict[str, object]:
         """Return the settings by name."""
@@ -77,6 +83,14 @@ class Model(ABC):
     def parts(self, past: Ragged, items: Ints) -> Floats:
         """Parts of one person's N past events in their scores of these J items, (N, J); 0 where a model has none."""
         return np.zeros((len(past.column), len(items)), np.float32)
+
+    def reasons(self, history: Sequence[Id], item: Id, k: int = 5) -> list[tuple[str, float]]:
+        """Return what is told of an item that speaks for it, with its part of the score; [] where nothing is read."""
+        return []
+
+    def with_items(self, catalogue: Catalogue) -> Model:
+        """Return a model that also ranks the items of a catalogue; itself where it knows items by events alone."""
+        return self
 
     def similar_items(
         self,
@@ -158,7 +172,7 @@ class Model(ABC):
         With a `log` the histories of its people are kept too, so that they can be served by their id alone.
         Raises `BundleError` for a folder that is not a bundle, or that cannot be written.
         """
-        parts = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "recipe"}  # type: ignore[arg-type]
+        parts, about = self.written()
         data = {"items": len(self.items)}
         if log is not None:
             past = log.histories().on(self.items)
@@ -170,8 +184,17 @@ class Model(ABC):
                 "log.weight": rows.weight,
             }
             data |= {"users": len(log.users), "events": len(log)}
+        write_bundle(folder, parts, about | {"data": data})
+
+    def written(self) -> tuple[dict[str, Part], dict[str, object]]:
+        """Return what a bundle keeps of the model: its parts by name, and what the manifest says of it."""
+        own = [part.name for part in fields(self) if part.name != "recipe"]  # type: ignore[arg-type]
+        return dict(pair for name in own for pair in flat(name, getattr(self, name))), self.told()
+
+    def told(self) -> dict[str, object]:
+        """Name the model and its recipe, with the settings."""
         recipe = {"name": type(self.recipe).__name__, "settings": self.recipe.settings()}
-        write_bundle(folder, parts, {"model": type(self).__name__, "recipe": recipe, "data": data})
+        return {"model": type(self).__name__, "recipe": recipe}
 
 
 def refuse_empty(log: Interactions) -> None:

@@ -14,6 +14,7 @@ from scipy.linalg.lapack import spotrf
 from scipy.sparse import csr_array
 
 from palate.arrays import Floats
+from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.errors import SettingError, check
@@ -59,7 +60,9 @@ class EASE(ItemRecipe):
         """Return the input x of each event of the histories, (N,)."""
         return positive_inputs(rows, self.binary)
 
-    def fit(self, log: Interactions, *, watch: Watch | None = None) -> DenseItemModel | SparseItemModel:
+    def fit(
+        self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
+    ) -> DenseItemModel | SparseItemModel:
         """Fit to the log. Raises `SettingError` where the weights do not fit into memory, or l2 is too small."""
         refuse_empty(log)
         X = positives(log, self.binary, self.half_life_days)

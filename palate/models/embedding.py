@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from palate.arrays import Doubles, Floats, Hashes, Ints, aligned, aligned_copy
+from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
@@ -118,7 +119,9 @@ class Embedding(Recipe):
         chosen = DEFAULTS[self.loss]
         return replace(self, **{name: value for name, value in chosen.items() if getattr(self, name) is None})
 
-    def fit(self, log: Interactions, *, watch: Watch | None = None) -> EmbeddingModel:
+    def fit(
+        self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
+    ) -> EmbeddingModel:
         """Train on the log's events of weight above 0. Ctrl-C ends it with the vectors of the last full epoch."""
         refuse_empty(log)
         recipe = self.resolved()

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.linalg.lapack import dposv
 
 from palate.arrays import Doubles, Floats, Ints, aligned, aligned_copy
+from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
@@ -67,12 +68,15 @@ class IALS(Recipe):
         check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
         check(self.threads is None or self.threads >= 1, "threads", self.threads, "must be 1 or more, or None")
 
-    def fit(self, log: Interactions, *, watch: Watch | None = None) -> IALSModel:
+    def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> IALSModel:
         """Fit to the log's events. Ctrl-C ends it with the vectors of the last full epoch."""
         refuse_empty(log)
+        return self.alternate(Alternation.of(self, log), log, watch)
+
+    def alternate(self, work: Alternation, log: Interactions, watch: Watch | None) -> IALSModel:
+        """Train vectors that stand at their beginning."""
         recipe = self.resolved(log)
         popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(log.items)).astype(np.float32)
-        work = Alternation.of(recipe, log)
         began = time.perf_counter()
         kept: IALSModel | None = None
         try:
@@ -257,5 +261,4 @@ class IALSModel(FactorModel):
         A = (vectors.T * np.abs(scaled.weight)) @ vectors
         A.flat[:: len(A) + 1] += self.spectrum + self.recipe.ridge(scaled, len(self.items)) * self.recipe.fold_l2
         Y = dposv(A, self.item_vectors[items].T)[1]  # (D, J)
-        parts = np.maximum(scaled.weight, 0)[:, None] * (vectors @ Y)
-        return parts.astype(np.float32)
+        return np.asarray(np.maximum(scaled.weight, 0)[:, None] * (vectors @ Y), np.float32)

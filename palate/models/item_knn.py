@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from palate.arrays import Doubles, Floats
+from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.errors import check
@@ -64,7 +65,9 @@ class ItemKNN(ItemRecipe):
         """Return the input x of each event of the histories, (N,)."""
         return positive_inputs(rows, self.binary)
 
-    def fit(self, log: Interactions, *, watch: Watch | None = None) -> SparseItemModel:
+    def fit(
+        self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
+    ) -> SparseItemModel:
         """Fit to the log."""
         refuse_empty(log)
         X = positives(log, self.binary, self.half_life_days)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from palate.arrays import Floats
+from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
@@ -22,7 +23,9 @@ class Popularity(Recipe):
     def __post_init__(self) -> None:
         check_half_life(self.half_life_days)
 
-    def fit(self, log: Interactions, *, watch: Watch | None = None) -> PopularityModel:
+    def fit(
+        self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
+    ) -> PopularityModel:
         """Fit to the log. Time decay counts back from the newest event of the log."""
         refuse_empty(log)
         total = np.bincount(log.item, np.maximum(faded(log, self.half_life_days), 0), minlength=len(log.items))

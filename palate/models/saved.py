@@ -8,19 +8,59 @@ from pathlib import Path
 from typing import Any, cast
 
 from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
+from palate.encoders.axes import Projection
+from palate.encoders.encoding import Encoding
+from palate.encoders.terms import Lexicon
 from palate.errors import BundleError, SettingError
+from palate.models.autoencoder import Autoencoder, AutoencoderModel
 from palate.models.base import Model, Recipe
+from palate.models.blend import Blend, BlendModel
+from palate.models.content import Content, ContentModel
 from palate.models.ease import EASE
 from palate.models.embedding import Embedding, EmbeddingModel
+from palate.models.hybrid import Hybrid, HybridModel
 from palate.models.ials import IALS, IALSModel
+from palate.models.infinite_ae import InfiniteAE, InfiniteAEModel
 from palate.models.item_knn import ItemKNN
 from palate.models.item_to_item import DenseItemModel, SparseItemModel
+from palate.models.onnx import ExportedModel
 from palate.models.popularity import Popularity, PopularityModel
 from palate.models.slist import SLIST
-from palate.store.bundles import Part, read_bundle
+from palate.models.transformer import Transformer, TransformerModel
+from palate.store.bundles import read_bundle
+from palate.store.nesting import whole
 
-RECIPES: tuple[type[Recipe], ...] = (EASE, Embedding, IALS, ItemKNN, Popularity, SLIST)
-MODELS: tuple[type[Model], ...] = (DenseItemModel, EmbeddingModel, IALSModel, PopularityModel, SparseItemModel)
+RECIPES: tuple[type[Recipe], ...] = (
+    Autoencoder,
+    Blend,
+    Content,
+    EASE,
+    Embedding,
+    Hybrid,
+    IALS,
+    InfiniteAE,
+    ItemKNN,
+    Popularity,
+    SLIST,
+    Transformer,
+)
+MODELS: tuple[type[Model], ...] = (
+    AutoencoderModel,
+    BlendModel,
+    ContentModel,
+    DenseItemModel,
+    EmbeddingModel,
+    ExportedModel,
+    HybridModel,
+    IALSModel,
+    InfiniteAEModel,
+    PopularityModel,
+    SparseItemModel,
+    TransformerModel,
+)
+
+NESTED = {kind.__name__: kind for kind in (Encoding, Lexicon, Projection, Ragged)}
 
 
 def load(folder: str | Path) -> Model:
@@ -46,12 +86,20 @@ def load_with_log(folder: str | Path) -> tuple[Model, Interactions | None]:
     return model, Interactions(users, model.items, start, item, weight)
 
 
-def _model(about: Mapping[str, Any], parts: Mapping[str, Part]) -> Model:
+def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:
     recipe_class = _named(RECIPES, about["recipe"]["name"], "recipe")
     model_class = _named(MODELS, about["model"], "model")
     settings = {name: tuple(v) if isinstance(v, list) else v for name, v in about["recipe"]["settings"].items()}
-    kept = {part.name: parts[part.name] for part in fields(cast(Any, model_class)) if part.name != "recipe"}
+    if "models" in about:  # of which this one is made
+        parts = {**parts, "models": tuple(_model(each, _own(parts, n)) for n, each in enumerate(about["models"]))}
+    own = [part.name for part in fields(cast(Any, model_class)) if part.name != "recipe"]
+    kept = {name: whole(name, parts, NESTED) for name in own}
     return cast(Model, model_class(recipe=recipe_class(**settings), **kept))
+
+
+def _own(parts: Mapping[str, Any], n: int) -> Mapping[str, Any]:
+    own = {name.removeprefix(f"{n}."): part for name, part in parts.items() if name.startswith(f"{n}.")}
+    return own | {"items": parts["items"]}
 
 
 def _named(classes: tuple[type, ...], name: str, kind: str) -> Any:

@@ -13,6 +13,7 @@ from scipy.linalg.lapack import spotrf
 from scipy.sparse import csr_array
 
 from palate.arrays import Floats, Ints, Longs
+from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.errors import SettingError, check
@@ -46,6 +47,7 @@ class SLIST(ItemRecipe):
                     the loss on those. None: from all items, in 8 I² bytes
     walk            B + walk B⁺ B° stands for B: what comes after what comes next (Choi et al. 2022, S-Walk); B⁺ are
                     the weights above 0, B° those to another item. Not with neighbours=None
+    beta            at last, weights to an item of n positive events are divided by n^beta: more, fewer popular items
     half_life_days  a sequence counts half for each so many days between its end and the newest event of the log
     longest         a longer sequence is cut into pieces of so many events: time grows with their length
     """
@@ -58,6 +60,7 @@ class SLIST(ItemRecipe):
     l2_power: float = 0.0
     neighbours: int | None = 100
     walk: float = 0.0
+    beta: float = 0.0
     half_life_days: float | None = None
     longest: int = 200
 
@@ -70,7 +73,8 @@ class SLIST(ItemRecipe):
         check(0 <= self.l2_power <= 1, "l2_power", self.l2_power, "must be 0 to 1")
         few = self.neighbours
         check(few is None or few >= 1, "neighbours", few, "must be 1 or more, or None for all")
-        check(0 <= self.walk < np.inf, "walk", self.walk, "must be 0 or more")
+        for name in ("walk", "beta"):
+            check(0 <= getattr(self, name) < np.inf, name, getattr(self, name), "must be 0 or more")
         check(few is not None or self.walk == 0, "walk", self.walk, "must be 0 with neighbours=None")
         check_half_life(self.half_life_days)
         check(self.longest >= 2, "longest", self.longest, "must be 2 or more")
@@ -79,7 +83,9 @@ class SLIST(ItemRecipe):
         """Return decay^d for an event with d others of weight above 0 behind it in its history, (N,)."""
         return recency(rows.start, rows.weight, self.decay)
 
-    def fit(self, log: Interactions, *, watch: Watch | None = None) -> DenseItemModel | SparseItemModel:
+    def fit(
+        self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
+    ) -> DenseItemModel | SparseItemModel:
         """Fit to the log. Raises `SettingError` where P or the weights do not fit into memory."""
         refuse_empty(log)
         popularity = np.bincount(log.item[log.weight > 0], minlength=len(log.items)).astype(np.float32)
@@ -89,10 +95,14 @@ class SLIST(ItemRecipe):
             refuse_beyond(8 * len(popularity) ** 2, "neighbours=None: all weights", "set neighbours=100")
         P = sequences.inputs(tables)
         ridge = penalties(P.diagonal, self.l2, self.l2_power)
+        share = np.maximum(popularity, 1) ** np.float32(-self.beta)
         if self.neighbours is None:
-            return DenseItemModel(self, log.items, popularity, all_weights(P, sequences.targets(tables), ridge))
-        B = sequences.weights(tables, P, ridge, self.neighbours)
-        walked = B if self.walk == 0 else walk(B, self.walk)
+            B = all_weights(P, sequences.targets(tables), ridge)
+            B *= share
+            return DenseItemModel(self, log.items, popularity, B)
+        few = sequences.weights(tables, P, ridge, self.neighbours)
+        walked = few if self.walk == 0 else walk(few, self.walk)
+        walked.data *= share[walked.indices]
         return SparseItemModel(self, log.items, popularity, *arrays(walked))
 
 

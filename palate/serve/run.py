@@ -91,7 +91,7 @@ def run(
 
 
 def _end(*_: object) -> None:
-    """End in order: uvicorn raises SIGTERM again once requests are answered, which by default would end it at once."""
+    """End in order: uvicorn raises SIGTERM again once requests are answered, which would end it at once."""
     sys.exit(0)
 
 

@@ -224,7 +224,8 @@ class Store:
         counting = events.c.weight.is_(None) | (events.c.weight != 0)
         chosen = asked.where(events.c.seq > low, events.c.seq <= high, counting)
         grouped = chosen.group_by(events.c.item_no, events.c.type_no).subquery().c
-        return self.database.query(sa.select(self.database.packed(grouped.item_no, grouped.type_no, grouped["count"])))
+        packed = self.database.packed(grouped.item_no, grouped.type_no, grouped["count"])
+        return self.database.query(sa.select(packed))
 
     def state(self, name: str) -> str | None:
         """Value kept under a name."""

@@ -139,7 +139,7 @@ class Items:
         if not rows:
             return NOTHING, counter
         found = pl.DataFrame(rows, list(SCHEMA), orient="row", infer_schema_length=1)
-        return found.cast(SCHEMA), counter  # type: ignore[arg-type]
+        return found.cast(SCHEMA), counter
 
     @cached_property
     def _changed(self) -> tuple[str, dict[str, Any]]:

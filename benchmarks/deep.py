@@ -1,0 +1,243 @@
+"""Networks beside the closed forms: what comes next, people held out, the speed of training and of answers.
+
+`python benchmarks/deep.py [--dataset NAME ...] [--only RECIPE ...] [--seeds N] [--peers PYTHON] [--out FILE]`
+
+What comes next: Amazon Beauty and Sports, and Diginetica, as in sequences.py: fitted to the train part alone,
+graded on the test. Settings of networks are their defaults, chosen on Beauty's validation part; those of SLIST are
+what sequences.py chose. People held out: MovieLens latest-small, every event a positive; a fifth of the people is
+not in train, a fifth of their events is asked for. A network is fitted with several seeds: the mean and, after ±,
+the standard deviation. Outcomes are appended to results/deep.jsonl, and found there by the next run. The peer is
+RecTools' SASRec, where PYTHON has rectools[torch]. CPU seconds, of one thread.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import RESULTS, grid, movielens, one_thread, parser, publish, title
+from sequences import DATA, TASKS, Figures
+
+from palate import EASE, IALS, SLIST, Autoencoder, Blend, InfiniteAE, Popularity, Transformer, evaluate, split_users
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.models.base import Model, Recipe
+from palate.models.network import TorchModel
+from palate.models.onnx import exported
+
+OUTCOMES = RESULTS / "deep.jsonl"
+SESSIONS = SLIST(
+    alpha=0.7, whole_decay=0.8, train_decay=0.2, l2=30.0, l2_power=0.75, walk=4.0, half_life_days=70_000.0
+)
+NEXT: Mapping[str, Mapping[str, Recipe]] = {
+    "beauty": {
+        "Transformer": Transformer(),
+        "SLIST": SLIST(l2=60.0, walk=1.0),
+        "Blend": Blend(recipes=(SLIST(l2=60.0, walk=1.0), Transformer())),
+        "IALS": IALS(dim=256, l2=0.003),
+        "Popularity": Popularity(),
+    },
+    "sports": {
+        "Transformer": Transformer(),
+        "SLIST": SLIST(decay=0.8, walk=1.0),
+        "Blend": Blend(recipes=(SLIST(decay=0.8, walk=1.0), Transformer())),
+        "IALS": IALS(dim=256, l2=0.003),
+        "Popularity": Popularity(),
+    },
+    "diginetica": {"Transformer": Transformer(), "SLIST": SESSIONS},
+}
+HELD_OUT: Mapping[str, Recipe] = {
+    "Autoencoder": Autoencoder(),
+    "InfiniteAE": InfiniteAE(),
+    "EASE": EASE(l2=200.0),
+    "Popularity": Popularity(),
+}
+MORE_PUBLISHED = {"beauty": {"HSTU": "– / – / 0.0708 / 0.0412", "LCRec": "– / – / 0.0791 / 0.0438"}}
+ASKED = 2048  # histories whose answers are timed
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A dataset: its contestants, what is published on it, and how a recipe is fitted and graded with a seed."""
+
+    name: str
+    recipes: Mapping[str, Recipe]
+    published: Mapping[str, str]
+    grade: Callable[[Recipe, int], tuple[Figures, float]]
+
+
+def next_item(dataset: str) -> Contest:
+    """Make the contest of what comes next."""
+    task = TASKS[dataset]()
+
+    def grade(recipe: Recipe, _: int) -> tuple[Figures, float]:
+        model, seconds = timed(recipe, task.train["test"])
+        return task.grade(model, "test"), seconds
+
+    return Contest(task.name, NEXT[dataset], {**task.published, **MORE_PUBLISHED.get(dataset, {})}, grade)
+
+
+def held_out() -> Contest:
+    """Make the contest on MovieLens; the seed is that of the split as well."""
+    log = movielens()
+    binary = replace(log, weight=np.ones_like(log.weight))
+
+    def grade(recipe: Recipe, seed: int) -> tuple[Figures, float]:
+        split = split_users(binary, 0.2, seed=seed)
+        model, seconds = timed(recipe, split.train)
+        report = evaluate(model, split, (20, 50, 100))
+        return {name: float(report.scores[name]) for name in ("NDCG@100", "Recall@20", "Recall@50")}, seconds
+
+    return Contest("MovieLens latest-small, people held out", HELD_OUT, {}, grade)
+
+
+def timed(recipe: Recipe, log: Interactions) -> tuple[Model, float]:
+    """Fit, and the CPU seconds that it took."""
+    began = time.process_time()
+    return recipe.fit(log), time.process_time() - began
+
+
+def outcomes() -> list[dict[str, object]]:
+    """Read what was measured before."""
+    return [json.loads(line) for line in OUTCOMES.read_text().splitlines()] if OUTCOMES.is_file() else []
+
+
+def measured(dataset: str, contest: Contest, name: str, seed: int) -> tuple[Figures, float]:
+    """Figures and CPU seconds of one fit: those that are kept, or new ones, which are kept."""
+    recipe = contest.recipes[name]
+    seeded = replace(recipe, seed=seed) if hasattr(recipe, "seed") else recipe  # type: ignore[type-var]
+    key = {"dataset": dataset, "recipe": repr(seeded), "seed": seed}
+    for each in outcomes():
+        if key.items() <= each.items():
+            return each["figures"], each["seconds"]  # type: ignore[return-value]
+    figures, seconds = contest.grade(seeded, seed)
+    with OUTCOMES.open("a") as file:
+        file.write(json.dumps(key | {"figures": figures, "seconds": seconds}) + "\n")
+    print(dataset, name, seed, figures, f"{seconds:.0f} s", flush=True)
+    return figures, seconds
+
+
+def section(dataset: str, only: Sequence[str], seeds: int) -> list[str]:
+    """Table of one dataset."""
+    contest = held_out() if dataset == "movielens" else next_item(dataset)
+    rows, names = [], []
+    for name, recipe in contest.recipes.items():
+        if only and name not in only:
+            continue
+        several = dataset == "movielens" or hasattr(recipe, "device")
+        runs = [measured(dataset, contest, name, seed) for seed in range(seeds if several else 1)]
+        names = list(runs[0][0])
+        cells = [spread([figures[each] for figures, _ in runs]) for each in names]
+        rows.append([name, " / ".join(cells), f"{np.mean([seconds for _, seconds in runs]):.1f}"])
+    rows += [[f"{name}, published", figures, ""] for name, figures in contest.published.items()]
+    return [f"## {contest.name}", "", *grid(["", " / ".join(names), "fit, CPU s"], rows), ""]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation."""
+    digits = 4 if max(values) < 1 else 2
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+def training(python: Path) -> list[str]:
+    """CPU seconds of an epoch over Beauty, beside RecTools' SASRec of the same size on the same sequences."""
+    log = TASKS["beauty"]().train["test"]
+    recipe = Transformer(epochs=3)
+    ends: list[float] = []
+    recipe.fit(log, watch=lambda p: ends.append(time.process_time()) if p.model is not None else None)
+    mine = (ends[-1] - ends[0]) / (len(ends) - 1)
+    rows = [[f"Transformer, {recipe.negatives:,} shared negatives", f"{mine:.1f}", ""]]
+    for loss, what in (("BCE", "one negative an event"), ("softmax", "all items")):
+        theirs = peer(python, log, recipe, loss)
+        if theirs is not None:
+            rows.append([f"RecTools SASRec, {loss}, {what}", f"{theirs:.1f}", f"{theirs / mine:.1f}"])
+    head = ["", "an epoch, CPU s", "times ours"]
+    size = f"dim {recipe.dim}, {recipe.layers} layers, {recipe.window} events"
+    return ["## Training", "", f"Amazon Beauty, {size}.", "", *grid(head, rows), ""]
+
+
+def peer(python: Path, log: Interactions, recipe: Transformer, loss: str) -> float | None:
+    """CPU seconds of an epoch of RecTools' SASRec; None where it is not installed."""
+    script = str(Path(__file__).with_name("peer_sasrec.py"))
+    with tempfile.TemporaryDirectory() as place:
+        np.savez(Path(place) / "log.npz", start=log.start, item=log.item)
+        sizes = [str(each) for each in (1, recipe.dim, recipe.layers, recipe.heads, recipe.window)]
+        command = [str(python), script, f"{place}/log.npz", loss, *sizes]
+        try:
+            done = subprocess.run(command, env=one_thread(), cwd=place, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            print(f"skipped RecTools: {python} has no rectools[torch]")
+            return None
+    return float(json.loads(done.stdout.splitlines()[-1])["seconds"])
+
+
+def answers() -> list[str]:
+    """Histories a second of Beauty's Transformer, many at once and one by one, by torch and by ONNX."""
+    log = TASKS["beauty"]().train["test"]
+    model = Transformer(epochs=1).fit(log)
+    histories = log.histories().block(0, ASKED)
+    rows = [[name, *(f"{rate:,.0f}" for rate in rates(asked, histories))] for name, asked in forms(model).items()]
+    began, steps = time.perf_counter(), 200
+    trail = model.begin()
+    for item in log.items.names(log.item[:steps]).to_list():
+        trail = model.extend(trail, item)
+        model.scores_after(trail)
+    rows.append(["torch, one more event of a trail", "", f"{steps / (time.perf_counter() - began):,.0f}"])
+    head = ["", f"{ASKED:,} at once", "one by one"]
+    return [
+        "## Answers",
+        "",
+        "Histories scored a second, each over the whole catalogue, on one thread.",
+        "",
+        *grid(head, rows),
+        "",
+    ]
+
+
+def forms(model: TorchModel) -> dict[str, Model]:
+    """Ways to ask a network."""
+    return {"torch": model, "ONNX": exported(model)}
+
+
+def rates(model: Model, histories: Histories) -> tuple[float, float]:
+    """Histories a second, at once and one by one."""
+    model.scores(histories.block(0, 2))
+    began = time.perf_counter()
+    model.scores(histories)
+    whole = len(histories) / (time.perf_counter() - began)
+    began, few = time.perf_counter(), 200
+    for n in range(few):
+        model.scores(histories.block(n, n + 1))
+    return whole, few / (time.perf_counter() - began)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    asked = parser(__doc__)
+    datasets = [*NEXT, "movielens"]
+    asked.add_argument("--dataset", nargs="*", choices=datasets, default=datasets)
+    asked.add_argument("--only", nargs="*", default=[], help="contestants; all unless given")
+    asked.add_argument("--seeds", type=int, default=3)
+    options = asked.parse_args()
+    torch.set_num_threads(1)
+    lines = title("Networks", ("numpy", "torch", "onnxruntime", "palate"))
+    for dataset in options.dataset:
+        if dataset == "movielens" or (DATA / dataset).is_dir() or (DATA / f"amazon-{dataset}").is_dir():
+            lines += section(dataset, options.only, options.seeds)
+        else:
+            print(f"skipped {dataset}: {DATA} has none")
+    if not options.only:
+        lines += training(options.peers) + answers()
+    publish("\n".join(lines), options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Descriptions of items that state only what the catalogue says."""

@@ -1,0 +1,1 @@
+"""Raw things of items, text, attributes, pictures and sounds, become unit vectors."""

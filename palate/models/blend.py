@@ -1,0 +1,179 @@
+"""Blend: the scores of several models added up, with weights learned on what their people did next."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+
+from palate.arrays import Bools, Doubles, Floats
+from palate.data.catalogue import Catalogue
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.vocabulary import Vocabulary
+from palate.errors import PalateError, check
+from palate.models.base import Model, Recipe, Watch, refuse_empty
+from palate.store.bundles import Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blend(Recipe):
+    """Several recipes, given as such or as they print themselves; a score is Σ_m weight_m level_m.
+
+    The level of an item is what its place r in the model's ranking for that person gives, -log r: scores of any scale
+    blend. The weights are those, 0 or more, that make the held-out events most likely under a softmax: the last event
+    of `people` people, or of all who have two. Each recipe is fitted to the rest, then once more to the whole log.
+    """
+
+    recipes: tuple[str | Recipe, ...] = ("SLIST()", "Transformer()")
+    people: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(len(self.recipes) >= 1, "recipes", self.recipes, "must name one recipe at least")
+        object.__setattr__(self, "recipes", tuple(map(repr, self.blended())))
+        check(self.people >= 1, "people", self.people, "must be 1 or more")
+        check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
+
+    def blended(self) -> tuple[Recipe, ...]:
+        """Return the recipes themselves."""
+        return tuple(each if isinstance(each, Recipe) else parsed(each) for each in self.recipes)
+
+    def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> BlendModel:
+        """Fit each recipe twice; `watch` follows one fit after the other."""
+        refuse_empty(log)
+        recipes = self.blended()
+        held_out = self.held_out(log)
+        weights = np.ones(len(recipes), np.float32)
+        if held_out.any() and (log.weight[~held_out] > 0).any() and len(recipes) > 1:
+            rest = log.select(~held_out)
+            weights = learned(
+                self.questions([each.fit(rest, catalogue, watch=watch) for each in recipes], log, held_out)
+            )
+        return BlendModel(self, log.items, tuple(each.fit(log, catalogue, watch=watch) for each in recipes), weights)
+
+    def held_out(self, log: Interactions) -> Bools:
+        """Mark the last event of weight above 0, (N,), of some people who have another one."""
+        liked = np.flatnonzero(log.weight > 0)
+        user = log.user[liked]
+        last = np.append(user[1:] != user[:-1], True) & np.insert(user[1:] == user[:-1], 0, False)
+        able = liked[last]
+        chosen = np.random.default_rng(self.seed).permutation(len(able))[: self.people]
+        mask = np.zeros(len(log), np.bool_)
+        mask[able[chosen]] = True
+        return mask
+
+    def questions(self, models: Sequence[Model], log: Interactions, held_out: Bools) -> tuple[Doubles, Bools]:
+        """Levels of the models (Q, M, I), and the answers (Q, I), of those held out that are new to their person."""
+        items, people = models[0].items, log.user[held_out]
+        histories = log.select(~held_out).histories(log.users.ids.gather(people)).on(items)
+        wanted = items.recode(log.items)[log.item[held_out]]
+        answers = np.zeros((len(people), len(items)), np.bool_)
+        answers[np.arange(len(people)), wanted] = wanted >= 0
+        seen = marked(histories)
+        answers &= ~seen
+        kept = answers.any(axis=1)
+        stacked = [levels(each.scores(histories), seen)[kept] for each in models]
+        return np.stack(stacked, axis=1).astype(np.float64), answers[kept]
+
+
+def learned(asked: tuple[Doubles, Bools]) -> Floats:
+    """Weights (M,), 0 or more, that make the answers (Q, I) most likely; a convex problem."""
+    levels, answers = asked
+    if not len(levels):
+        return np.ones(levels.shape[1], np.float32)
+    right = levels.transpose(0, 2, 1)[answers]  # (Q, M)
+
+    def cost(weights: Doubles) -> tuple[float, Doubles]:
+        scores = np.einsum("qmi,m->qi", levels, weights)
+        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+        total = odds.sum(axis=1)
+        likely = np.log(odds[answers] / total).mean()
+        slope = np.einsum("qmi,qi->qm", levels, odds / total[:, None]) - right
+        return -float(likely), slope.mean(axis=0)
+
+    best = minimize(cost, np.ones(levels.shape[1]), jac=True, method="L-BFGS-B", bounds=[(0, None)] * levels.shape[1])
+    return np.asarray(best.x, np.float32)
+
+
+def levels(scores: Floats, seen: Bools) -> Floats:
+    """-log r of each item, (B, I), where r - 1 items that are not `seen` (B, I) score higher."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    unseen = ~np.take_along_axis(seen, order, axis=1)
+    place = 1 + np.cumsum(unseen, axis=1) - unseen
+    level = np.empty_like(scores)
+    np.put_along_axis(level, order, -np.log(place).astype(np.float32), axis=1)
+    return level
+
+
+def marked(histories: Histories) -> Bools:
+    """Whether an item is in a history, (B, I)."""
+    rows = histories.rows
+    seen = np.zeros((len(rows), len(histories.items)), np.bool_)
+    seen[np.repeat(np.arange(len(rows)), rows.lengths), rows.column] = True
+    return seen
+
+
+def parsed(text: str, setting: str = "recipes") -> Recipe:
+    """Read a recipe from what it prints, as SLIST(l2=60.0, walk=1.0); raises `SettingError` for anything else."""
+    known = {each.__name__: each for each in descendants(Recipe)}  # type: ignore[type-abstract]
+    rule = f"each is a recipe with its settings, as SLIST(l2=60.0); known are {', '.join(sorted(known))}"
+    try:
+        call = ast.parse(text, mode="eval").body
+        assert isinstance(call, ast.Call)
+        assert isinstance(call.func, ast.Name)
+        assert not call.args
+        settings: dict[str, Any] = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+        return known[call.func.id](**settings)
+    except PalateError:
+        raise
+    except (SyntaxError, AssertionError, ValueError, KeyError, TypeError):
+        check(False, setting, text, rule)
+        raise
+
+
+def descendants(kind: type[Recipe]) -> Iterator[type[Recipe]]:
+    """Every class below a recipe's."""
+    for each in kind.__subclasses__():
+        yield each
+        yield from descendants(each)
+
+
+@dataclass(frozen=True, eq=False)
+class BlendModel(Model):
+    """models, all over `items`, and weights (M,) of their levels."""
+
+    recipe: Blend
+    items: Vocabulary
+    models: tuple[Model, ...]
+    weights: Floats
+
+    def scores(self, histories: Histories) -> Floats:
+        """Return Σ_m weight_m level_m, (B, I)."""
+        asked = histories.on(self.items)
+        seen = marked(asked)
+        return sum(
+            (
+                weight * levels(each.scores(asked), seen)
+                for weight, each in zip(self.weights, self.models, strict=True)
+            ),
+            np.zeros(seen.shape, np.float32),
+        )
+
+    def likeness(self, item: int) -> Floats:
+        """As the first of the models says."""
+        return self.models[0].likeness(item)
+
+    def written(self) -> tuple[dict[str, Part], dict[str, object]]:
+        """Return those of the models by number, and their own."""
+        parts: dict[str, Part] = {"items": self.items, "weights": self.weights}
+        about = []
+        for n, each in enumerate(self.models):
+            own, told = each.written()
+            parts |= {f"{n}.{name}": part for name, part in own.items() if name != "items"}
+            about.append(told)
+        return parts, self.told() | {"models": about}

@@ -1,0 +1,185 @@
+"""Items known by their content: what they say, show and sound like, whoever met them before.
+
+A history is the sum of its items' rows z, and a score a product of it with an item's row: (Σ_j z_j) W z_i.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import csr_array, diags_array
+
+from palate.arrays import Doubles, Floats, Ints
+from palate.data.catalogue import Catalogue
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
+from palate.data.vocabulary import Id, Vocabulary
+from palate.encoders.encoding import Encoded, Encoding
+from palate.errors import DataError, check
+from palate.models.base import Model, Progress, Recipe, Watch, refuse_empty
+from palate.models.factors import cosines, lengths
+from palate.models.item_to_item import FAINT, positive_inputs, positives
+
+
+def read_items(
+    log: Interactions,
+    catalogue: Catalogue | None,
+    fields: Sequence[str],
+    dim: int,
+    seed: int,
+    watch: Watch | None,
+) -> tuple[Vocabulary, Encoding, Encoded]:
+    """Return the items of the log, then those of the catalogue alone, and what is told of each.
+
+    Raises `DataError` where there is no catalogue, or where ids differ in type.
+    """
+    refuse_empty(log)
+    if catalogue is None:
+        raise DataError("no catalogue: what items are like must be known; give it as fit(log, catalogue)")
+
+    def told(done: int, of_all: int) -> None:
+        if watch is not None:
+            watch(Progress(0, 0, done / of_all, 0.0))
+
+    encoding, encoded = Encoding.of(fields, catalogue, dim, seed, told)
+    items = log.items.union(catalogue.items)
+    return items, encoding, encoded.on(catalogue.items.recode(items))
+
+
+class ContentBased(Model):
+    """A model that reads items: how, and the terms that each was found to have."""
+
+    encoding: Encoding
+    terms: Ragged
+
+    @abstractmethod
+    def toward(self, histories: Histories) -> Floats:
+        """Return what the histories look for in the row of an item, (B, E)."""
+
+    def reasons(self, history: Sequence[Id], item: Id, k: int = 5) -> list[tuple[str, float]]:
+        """Return the terms of an item that speak most for it, with their parts of what its content scores."""
+        toward = self.toward(Histories.of(self.items, [history]))[0]
+        found = self.encoding.parts(self.terms, self.items.code(item), toward)
+        best: list[tuple[str, float]] = []
+        for term, part in sorted(found, key=lambda pair: -pair[1]):
+            new = all(not said(term, other) and not said(other, term) for other, _ in best)
+            if part > 0 and new and len(best) < k:
+                best.append((term, part))
+        return best
+
+
+def said(term: str, other: str) -> bool:
+    """Whether a term says nothing beyond another: all its words are among the other's."""
+    return set(term.split()) <= set(other.split())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content(Recipe):
+    """W (E, E) from all people at once, by ridge regressions in closed form.
+
+    With A = X Z, the people's sums of rows, W minimises ‖X - A W Zᵀ‖² but for each event's own row in its person's
+    sum: W = (AᵀA + p I)⁻¹ (AᵀA - ZᵀNZ) (ZᵀZ + l2 I)⁻¹, N the items' numbers of people. An event counts 1 per pair; of
+    weight 0 or less it is no input, but counts as seen.
+
+    fields      what is read: a column of the catalogue, or "column:encoder"; none: all but pictures and sounds
+    dim         numbers of a field at most
+    l2          penalty where items' rows meet
+    profile_l2  p, in means of the diagonal of AᵀA
+    """
+
+    fields: tuple[str, ...] = ()
+    dim: int = 256
+    l2: float = 10.0
+    profile_l2: float = 0.3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_reading(self)
+        for name in ("l2", "profile_l2"):
+            check(0 < getattr(self, name) < np.inf, name, getattr(self, name), "must be above 0")
+
+    def fit(
+        self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
+    ) -> ContentModel:
+        """Fit to the log and the catalogue. Raises `DataError` without one."""
+        items, encoding, encoded = read_items(log, catalogue, self.fields, self.dim, self.seed, watch)
+        X = positives(log, binary=True)
+        W = self.taste(X, encoded.vectors[: len(log.items)]).astype(np.float32)
+        popularity = np.zeros(len(items), np.float32)
+        popularity[: len(log.items)] = X.sum(axis=0)
+        return ContentModel(self, items, encoding, encoded.vectors, encoded.terms, W, popularity)
+
+    def taste(self, X: csr_array, Z: Floats) -> Doubles:
+        """W (E, E) of people X (U, I) and rows Z (I, E)."""
+        A = X @ Z
+        profiles = (A.T @ A).astype(np.float64)
+        own = (Z.T @ (diags_array(X.sum(axis=0)) @ Z)).astype(np.float64)
+        items = (Z.T @ Z).astype(np.float64)
+        one = np.eye(len(items))
+        left = cho_solve(cho_factor(profiles + self.profile_l2 * profiles.trace() / len(items) * one), profiles - own)
+        return np.asarray(cho_solve(cho_factor(items + self.l2 * one), left.T).T)
+
+
+def check_reading(recipe: Recipe) -> None:
+    """Raise `SettingError` for bad settings of how items are read; brings `fields` into the form of a tuple."""
+    given = recipe.settings()
+    asked = given["fields"]
+    wrong = isinstance(asked, str) or not all(isinstance(name, str) and name for name in asked)  # type: ignore[attr-defined]
+    check(not wrong, "fields", asked, "must be a list of names")
+    object.__setattr__(recipe, "fields", tuple(asked))  # type: ignore[arg-type]
+    check(int(str(given["dim"])) >= 1, "dim", given["dim"], "must be 1 or more")
+    check(0 <= int(str(given["seed"])) < 2**63, "seed", given["seed"], "must be from 0 to 2^63 - 1")
+
+
+@dataclass(frozen=True, eq=False)
+class ContentModel(ContentBased):
+    """vectors (I, E): rows z; terms: I rows; weights (E, E): W; popularity (I,): people of each item."""
+
+    recipe: Content
+    items: Vocabulary
+    encoding: Encoding
+    vectors: Floats
+    terms: Ragged
+    weights: Floats
+    popularity: Floats
+
+    def toward(self, histories: Histories) -> Floats:
+        """Return what the histories look for in the row of an item, (B, E)."""
+        rows = histories.on(self.items).rows
+        x = csr_array((positive_inputs(rows, True), rows.column, rows.start), shape=(len(rows), len(self.items)))
+        return np.asarray((x @ self.vectors) @ self.weights, np.float32)
+
+    def scores(self, histories: Histories) -> Floats:
+        """Return (B, I), equal ones by popularity; someone without a history gets the popularity alone."""
+        scores = self.toward(histories) @ self.vectors.T
+        scores += self.popularity * (FAINT / max(self.popularity.max(), np.float32(1)))
+        scores[histories.on(self.items).rows.positives == 0] = self.popularity
+        return scores
+
+    @cached_property
+    def _content(self) -> tuple[Floats, Floats]:
+        rows = np.ascontiguousarray(self.vectors[:, 1:])
+        return rows, lengths(rows)
+
+    def likeness(self, item: int) -> Floats:
+        """Cosine of what is told of one item with what is told of all, (I,)."""
+        return cosines(*self._content, item)
+
+    def parts(self, past: Ragged, items: Ints) -> Floats:
+        """Exact parts x_j z_j W z_i of the scores, (N, J)."""
+        x = positive_inputs(past, True)
+        return np.asarray(x[:, None] * (self.vectors[past.column] @ self.weights @ self.vectors[items].T), np.float32)
+
+    def with_items(self, catalogue: Catalogue) -> ContentModel:
+        """Return the model with the items of another catalogue read too; those it holds are read anew."""
+        items = self.items.union(catalogue.items)
+        before = Encoded(self.vectors, self.terms)
+        after = before.over(self.encoding.encode(catalogue), catalogue.items.recode(items), len(items))
+        popularity = np.pad(self.popularity, (0, len(items) - len(self.items)))
+        return replace(self, items=items, vectors=after.vectors, terms=after.terms, popularity=popularity)

@@ -1,0 +1,195 @@
+"""Vectors of items with a prior from their content: one list of items that many met and items that nobody did.
+
+An item's vector is N(W z_i, σ² I) before any event: nobody's item has W z_i, and each event draws it to its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from palate.arrays import Bools, Floats, Ints, Longs, aligned_copy
+from palate.data.catalogue import Catalogue
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
+from palate.data.rankings import Rankings
+from palate.data.vocabulary import Id, Vocabulary
+from palate.encoders.encoding import Encoded, Encoding
+from palate.errors import check
+from palate.models.base import Progress, Recipe, Watch
+from palate.models.blend import parsed
+from palate.models.content import ContentBased, check_reading, read_items
+from palate.models.embedding import Embedding, EmbeddingModel
+from palate.models.ials import IALS, Alternation, IALSModel
+from palate.models.prior import Prior
+from palate.store.bundles import Part
+from palate.store.nesting import flat
+
+WITHOUT = 2  # epochs before the vectors tell what content is worth
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hybrid(Recipe):
+    """A recipe of vectors, `IALS(...)` or `Embedding(...)`, given as such or as it prints itself, with a prior.
+
+    With `IALS` the prior is part of the objective, κ Σ_i |q_i - W z_i|² beside the rest, and W gets its best value in
+    closed form in each epoch. With `Embedding` vectors of n units of weight are drawn to W z_i after the training, by
+    κ / (n + κ).
+
+    fields    what is read: a column of the catalogue, or "column:encoder"; none: all but pictures and sounds
+    dim       numbers of a field at most
+    strength  κ
+    """
+
+    base: str | Recipe = field(default="IALS()", kw_only=False)
+    fields: tuple[str, ...] = ()
+    dim: int = 256
+    strength: float = 3.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        recipe = self.of_vectors()
+        rule = "must be IALS(...) or Embedding(...)"
+        check(isinstance(recipe, IALS | Embedding), "base", self.base, rule)
+        object.__setattr__(self, "base", repr(recipe))
+        check_reading(self)
+        check(0 < self.strength < np.inf, "strength", self.strength, "must be above 0")
+
+    def of_vectors(self) -> Recipe:
+        """Return the recipe of the vectors."""
+        return self.base if isinstance(self.base, Recipe) else parsed(self.base, "base")
+
+    def settings(self) -> dict[str, object]:
+        """Return the settings by name, the base as it prints itself."""
+        return {name: getattr(self, name) for name in ("base", "fields", "dim", "strength", "seed")}
+
+    def fit(
+        self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
+    ) -> HybridModel:
+        """Fit to the log and the catalogue. Raises `DataError` without one."""
+        items, encoding, encoded = read_items(log, catalogue, self.fields, self.dim, self.seed, watch)
+        content = encoded.vectors[: len(log.items)]
+        recipe = self.of_vectors()
+        if isinstance(recipe, IALS):
+            work = Guided.of(recipe, log).guided(content, encoding.blocks, self.strength)
+
+            def whole(model: IALSModel) -> HybridModel:
+                prior = work.prior or Prior.of(content, encoding.blocks, model.item_vectors)
+                weights = prior.weights(model.item_vectors)
+                return HybridModel(self, log.items, (model,), encoding, encoded.terms, weights).over(items, encoded)
+
+            def seen(progress: Progress) -> bool | None:
+                assert watch is not None
+                model = progress.model
+                return watch(replace(progress, model=whole(model) if isinstance(model, IALSModel) else None))
+
+            return whole(recipe.alternate(work, log, None if watch is None else seen))
+        assert isinstance(recipe, Embedding)
+        trained = recipe.fit(log, watch=watch)
+        weights = Prior.of(content, encoding.blocks, trained.item_vectors).weights(trained.item_vectors)
+        told = content @ weights
+        trust = trained.popularity / (trained.popularity + np.float32(self.strength))
+        drawn = replace(trained, item_vectors=aligned_copy(told + trust[:, None] * (trained.item_vectors - told)))
+        return HybridModel(self, log.items, (drawn,), encoding, encoded.terms, weights).over(items, encoded)
+
+
+@dataclass
+class Guided(Alternation):
+    """An alternation in which content (I, E) draws the vectors of the items, from the third epoch on."""
+
+    content: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    blocks: Longs = field(default_factory=lambda: np.zeros(0, np.int64))
+    strength: float = 0.0
+    rounds: int = 0
+    prior: Prior | None = None
+
+    def guided(self, content: Floats, blocks: Longs, strength: float) -> Guided:
+        """Return the same at its beginning, drawn so."""
+        ridge = self.items_ridge + np.float32(strength)
+        return replace(self, content=content, blocks=blocks, strength=strength, items_ridge=ridge)
+
+    def pull(self, side: Floats) -> Floats:
+        """Return κ W z_i for the items, once their vectors say what content is worth."""
+        if side is not self.items:
+            return side[:0]
+        self.rounds += 1
+        if self.rounds <= WITHOUT:
+            return side[:0]
+        if self.prior is None:
+            self.prior = Prior.of(self.content, self.blocks, side)
+        return aligned_copy(np.float32(self.strength) * (self.content @ self.prior.weights(side)))
+
+
+@dataclass(frozen=True, eq=False)
+class HybridModel(ContentBased):
+    """models (1,): the vectors of all items; terms: I rows; weights (E, D): W."""
+
+    recipe: Hybrid
+    items: Vocabulary
+    models: tuple[IALSModel | EmbeddingModel, ...]
+    encoding: Encoding
+    terms: Ragged
+    weights: Floats
+
+    @property
+    def base(self) -> IALSModel | EmbeddingModel:
+        """The model of vectors."""
+        return self.models[0]
+
+    def toward(self, histories: Histories) -> Floats:
+        """Return what the histories look for in the row of an item, (B, E)."""
+        people = self.base.vectors(histories.on(self.items)) * np.float32(self.base.scale)
+        return np.asarray(people @ self.weights.T, np.float32)
+
+    def scores(self, histories: Histories) -> Floats:
+        """Return those of the vectors, (B, I)."""
+        return self.base.scores(histories)
+
+    def people(self) -> int:
+        """People ranked at once."""
+        return self.base.people()
+
+    def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
+        """Return the best k of the items allowed (I,) for one block: item (B, k) and score (B, k)."""
+        return self.base.top(histories, k, allowed, keep_seen)
+
+    def likeness(self, item: int) -> Floats:
+        """Cosine of one item's vector with all, (I,)."""
+        return self.base.likeness(item)
+
+    def parts(self, past: Ragged, items: Ints) -> Floats:
+        """Return the parts of the scores of the vectors, (N, J)."""
+        return self.base.parts(past, items)
+
+    def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
+        """Best k people for each of these by the cosine of their vectors, themselves left out."""
+        return self.base.similar_users(users, k)
+
+    def with_items(self, catalogue: Catalogue) -> HybridModel:
+        """Return the model with the items of another catalogue ranked too; those without events are read anew."""
+        items = self.items.union(catalogue.items)
+        nothing = np.zeros((len(self.items), self.encoding.size), np.float32)
+        rows = catalogue.items.recode(items)
+        return self.over(items, Encoded(nothing, self.terms).over(self.encoding.encode(catalogue), rows, len(items)))
+
+    def over(self, items: Vocabulary, encoded: Encoded) -> HybridModel:
+        """Return the model over more items, these first: those that nobody met get W z where z is told."""
+        base = self.base
+        more = len(items) - len(base.items)
+        popularity = np.pad(base.popularity, (0, more))
+        vectors = np.pad(base.item_vectors, ((0, more), (0, 0)))
+        new = (popularity == 0) & encoded.vectors.any(axis=1)
+        vectors[new] = encoded.vectors[new] @ self.weights
+        wider = replace(base, items=items, item_vectors=aligned_copy(vectors), popularity=popularity)
+        return replace(self, items=items, models=(wider,), terms=encoded.terms)
+
+    def written(self) -> tuple[dict[str, Part], dict[str, object]]:
+        """Return the parts of the base by number, and its own."""
+        parts, told = self.base.written()
+        own = {f"0.{name}": part for name, part in parts.items() if name != "items"}
+        for name in ("items", "encoding", "terms", "weights"):
+            own |= dict(flat(name, getattr(self, name)))
+        return own, self.told() | {"models": [told]}

@@ -1,0 +1,114 @@
+"""What the networks share: a recipe gives a function of weights and padded histories, a model the weights."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palate.arrays import Floats, Ints, Longs
+from palate.data.histories import Histories
+from palate.data.ragged import Ragged
+from palate.data.vocabulary import Vocabulary
+from palate.errors import check
+from palate.models.base import Model, Recipe
+from palate.models.factors import cosines, lengths
+from palate.models.training import Arrays, Weights, need_torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ROWS = 512  # histories that go through a network at once
+EVENTS = 1 << 15  # of them, with what they are padded by
+
+
+class NetworkRecipe(Recipe):
+    """A recipe whose model is a network; `device` is "cpu" or "cuda"."""
+
+    device: str
+
+    @abstractmethod
+    def seen(self, rows: Ragged) -> Ragged:
+        """Return the events of the histories that the network looks at."""
+
+    @abstractmethod
+    def forward(self, w: Weights, item: Tensor, length: Tensor) -> Tensor:
+        """Score every item, (B, I), for rows of item (B, T), whose events are the first `length` (B,), 1 or more."""
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkModel(Model):
+    """items that go in are answered by scores that come out; popularity (I,): the answer to an empty history."""
+
+    recipe: NetworkRecipe
+    items: Vocabulary
+    popularity: Floats
+
+    @abstractmethod
+    def run(self, item: Ints, length: Longs) -> Floats:
+        """Scores (B, I) of `NetworkRecipe.forward`."""
+
+    def scores(self, histories: Histories) -> Floats:
+        """Return what the network says, (B, I); someone without a history gets the popularity."""
+        rows = self.recipe.seen(histories.on(self.items).rows)
+        scores = np.tile(self.popularity, (len(rows), 1))
+        for some, item, length in padded(rows):
+            scores[some] = self.run(item, length)
+        return scores
+
+
+@dataclass(frozen=True, eq=False)
+class TorchModel(NetworkModel):
+    """weights: the network's arrays by name, `items` (I, D) among them."""
+
+    weights: Arrays
+
+    @cached_property
+    def tensors(self) -> Weights:
+        """The weights on the recipe's device."""
+        torch, device = need_torch(), self.recipe.device
+        check_device(device)
+        return {name: torch.tensor(np.asarray(each), device=device) for name, each in self.weights.items()}
+
+    def run(self, item: Ints, length: Longs) -> Floats:
+        """Scores (B, I) by torch."""
+        torch, device = need_torch(), self.recipe.device
+        with torch.inference_mode():
+            asked = (torch.as_tensor(each, dtype=torch.int64, device=device) for each in (item, length))
+            return np.asarray(self.recipe.forward(self.tensors, *asked).cpu().numpy())
+
+    def likeness(self, item: int) -> Floats:
+        """Cosine of one item's vector with all, (I,)."""
+        E = np.asarray(self.weights["items"])
+        return cosines(E, lengths(E), item)
+
+
+def padded(rows: Ragged) -> Iterator[tuple[Longs, Ints, Longs]]:
+    """Rows that are not empty, those of about one length together: which they are, columns (B, T), lengths (B,)."""
+    length = rows.lengths
+    asked = np.argsort(length, kind="stable")[np.count_nonzero(length == 0) :]
+    high = len(asked)
+    while high:
+        longest = int(length[asked[high - 1]])
+        low = max(0, high - max(1, min(ROWS, EVENTS // longest)))
+        some, high = asked[low:high], low
+        place = np.arange(longest)
+        inside = place < length[some, None]
+        column = rows.column[np.where(inside, rows.start[some, None] + place, rows.start[some, None])]
+        yield some, column, length[some]
+
+
+def kept_rows(rows: Ragged, kept: np.typing.NDArray[np.bool_]) -> Ragged:
+    """Return the same rows without the events where `kept` (N,) is false."""
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])
+    return Ragged(before[rows.start], rows.column[kept], rows.weight[kept])
+
+
+def check_device(device: str) -> None:
+    """Raise `SettingError` for a device that is unknown, or that this machine has not."""
+    check(device in ("cpu", "cuda"), "device", device, "is 'cpu' or 'cuda'")
+    check(device == "cpu" or need_torch().cuda.is_available(), "device", device, "this machine has no GPU for torch")

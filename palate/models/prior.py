@@ -1,0 +1,73 @@
+"""What content says of item vectors: q_i ~ N(W z_i, σ² I), all of it learned from the items that have events.
+
+Each weight of field f is N(0, τ_f²). The τ_f, which say how much a field tells, and σ are those under which the
+vectors are most likely: no setting says what a text weighs beside a picture (MacKay 1992; Tipping 2001).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from palate.arrays import Doubles, Floats, Longs
+
+ROUNDS = 15  # of the search for the variances, which ends sooner when they stand
+STANDS = 0.02  # relative change
+FAINT = 1e-9  # smallest variance of weights, in variances of the vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """content (N, E) of items with events; variance (F + 1,): τ² of the 1 and of each field; noise: σ².
+
+    blocks (F + 1,): field f's numbers are columns [blocks[f], blocks[f + 1]) of the content
+    """
+
+    content: Floats
+    blocks: Longs
+    variance: Doubles
+    noise: float
+
+    @classmethod
+    def of(cls, content: Floats, blocks: Longs, vectors: Floats) -> Prior:
+        """Learn the variances from content (N, E) and vectors (N, D)."""
+        N, D = vectors.shape
+        spread = max(float(np.square(vectors, dtype=np.float64).mean()), 1e-30)
+        prior = cls(content, blocks, np.full(len(blocks), spread), spread)
+        size, own = np.diff(blocks, prepend=0), prior.block_of
+        gram, cross = prior.gram, (content.T @ vectors).astype(np.float64)
+        whole = spread * N * D
+        for _ in range(ROUNDS):
+            spare = np.linalg.inv(gram / prior.noise + np.diag(1 / prior.variance[own]))  # variance of the weights
+            weights = spare @ cross / prior.noise
+            known = size - np.bincount(own, spare.diagonal(), len(size)) / prior.variance  # weights that data settle
+            square = np.bincount(own, np.square(weights).sum(axis=1), len(size))
+            error = whole - 2 * np.vdot(weights, cross) + np.vdot(weights, gram @ weights)
+            variance = np.maximum(square / D / np.maximum(known, 1e-9), FAINT * spread)
+            noise = max(float(error) / D / max(N - known.sum(), 1.0), FAINT * spread)
+            change = np.abs(np.log(variance / prior.variance)).max()
+            prior = cls(content, blocks, variance, noise)
+            if change < STANDS:
+                break
+        return prior
+
+    @cached_property
+    def block_of(self) -> Longs:
+        """Block of each number of a row, (E,)."""
+        return np.repeat(np.arange(len(self.blocks)), np.diff(self.blocks, prepend=0))
+
+    @cached_property
+    def gram(self) -> Doubles:
+        """Return contentᵀ content, (E, E)."""
+        return (self.content.T @ self.content).astype(np.float64)
+
+    @cached_property
+    def _factor(self) -> tuple[Doubles, bool]:
+        return cho_factor(self.gram + np.diag(self.noise / self.variance[self.block_of]))  # type: ignore[no-any-return]
+
+    def weights(self, vectors: Floats) -> Floats:
+        """W (E, D), the most likely under the variances, in closed form."""
+        return np.asarray(cho_solve(self._factor, (self.content.T @ vectors).astype(np.float64)), np.float32)

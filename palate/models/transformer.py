@@ -1,0 +1,313 @@
+"""Transformer: causal attention over a history says what comes next.
+
+Kang and McAuley 2018 (SASRec), with what has mattered since: softmax over many sampled items (Klenitskiy and Vasilev
+2023; Petrov and Macdonald 2023), cosine scores, norms before each block, gated blocks (Shazeer 2020), a bias of
+attention by distance (Raffel et al. 2020), and first item vectors taken from the log in closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from palate.arrays import Floats, Ints, Longs
+from palate.data.catalogue import Catalogue
+from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
+from palate.data.vocabulary import Id
+from palate.errors import check
+from palate.models.base import Watch, refuse_empty
+from palate.models.network import NetworkRecipe, TorchModel, check_device, kept_rows
+from palate.models.spectral import near_vectors, unit
+from palate.models.training import Arrays, Task, Training, Weights, need_torch, train
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+Drop: TypeAlias = "Callable[[Tensor], Tensor]"
+Past: TypeAlias = "tuple[tuple[Tensor, Tensor], ...]"  # keys and values (B, H, P, D / H) of each layer
+
+TARGETS = 1_500_000  # seen in a training, all epochs taken together: Beauty's best on validation
+TEMPERATURE = 0.07  # of the cosines, at first
+FADING = 0.4  # of the logarithm of attention from an event to the one before it, at first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transformer(NetworkRecipe):
+    """Settings of the network and its training; each event of weight above 0 is an input, and the target before it.
+
+    window      an event looks at so many events, itself the last; what is older still tells through a layer below
+    negatives   items drawn for each batch, all that are not the target counting alike; None: every item
+    epochs      None: so many that 1.5 million targets are seen, 3 to 30
+    batch       events of a batch
+    dropout     share of the numbers left out after each block
+    device      "cpu", or "cuda": mixed precision
+    checkpoint  a folder written after each epoch; a fit that finds one goes on from it, to the same result
+    """
+
+    dim: int = 128
+    layers: int = 2
+    heads: int = 1
+    window: int = 50
+    negatives: int | None = 2048
+    epochs: int | None = None
+    batch: int = 1024
+    learning_rate: float = 0.002
+    weight_decay: float = 0.01
+    dropout: float = 0.5
+    seed: int = 0
+    device: str = "cpu"
+    checkpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "layers", "heads", "window", "batch"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "must be 1 or more")
+        for name in ("negatives", "epochs"):
+            value = getattr(self, name)
+            check(value is None or value >= 1, name, value, "must be 1 or more, or None")
+        check(self.dim % self.heads == 0, "heads", self.heads, f"must divide dim={self.dim}")
+        check(0 < self.learning_rate < np.inf, "learning_rate", self.learning_rate, "must be above 0")
+        check(0 <= self.weight_decay < np.inf, "weight_decay", self.weight_decay, "must be 0 or more")
+        check(0 <= self.dropout < 1, "dropout", self.dropout, "must be 0 or more, below 1")
+        check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
+        check(self.device in ("cpu", "cuda"), "device", self.device, "is 'cpu' or 'cuda'")
+
+    def fit(
+        self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
+    ) -> TransformerModel:
+        """Fit to the log. Ctrl-C ends it with the weights of the last full epoch. Raises `MissingExtra`."""
+        refuse_empty(log)
+        check_device(self.device)
+        recipe, pieces = self.resolved(log), Pieces.of(log, self.reach)
+        popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(log.items)).astype(np.float32)
+
+        def loss(weights: Weights, batch: tuple[Ints, Ints], chance: Generator) -> Tensor:
+            return next_item_loss(weights, recipe, *batch, chance)
+
+        def model(weights: Arrays) -> TransformerModel:
+            return TransformerModel(recipe, log.items, popularity, {**weights, "items": unit(weights["items"])})
+
+        task = Task(
+            start=first_weights(recipe, log),
+            batches=lambda rng: pieces.batches(recipe.batch, rng),
+            loss=loss,
+            model=model,
+            samples=pieces.targets,
+        )
+        return train(task, Training.of(recipe, log), watch)
+
+    def resolved(self, log: Interactions) -> Transformer:
+        """Put a number in place of None."""
+        if self.epochs is not None:
+            return self
+        targets = Pieces.of(log, self.reach).targets
+        return replace(self, epochs=int(np.clip(round(TARGETS / max(1, targets)), 3, 30)))
+
+    @property
+    def reach(self) -> int:
+        """Events that the last state of a history depends on: window - 1 older ones in each layer, and itself."""
+        return self.layers * (self.window - 1) + 1
+
+    def seen(self, rows: Ragged) -> Ragged:
+        """Return the newest events of weight above 0."""
+        liked = kept_rows(rows, rows.weight > 0)
+        end = np.repeat(liked.start[1:], liked.lengths)
+        return kept_rows(liked, end - np.arange(len(end)) <= self.reach)
+
+    def forward(self, w: Weights, item: Tensor, length: Tensor) -> Tensor:
+        """Score every item for what comes next, (B, I)."""
+        h, _ = states(w, self, item)
+        last = (length - 1)[:, None, None].expand(-1, 1, self.dim)
+        return item_scores(w, h.gather(1, last)[:, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """Histories cut into pieces of at least two events: start (P,), length (P,) within item (N,)."""
+
+    item: Ints
+    start: Longs
+    length: Longs
+
+    @classmethod
+    def of(cls, log: Interactions, longest: int) -> Pieces:
+        """Cut so that each event but the first of a history is a target once, with up to `longest` inputs."""
+        kept = log.weight > 0
+        item, user = log.item[kept], log.user[kept]
+        begin = np.searchsorted(user, user)
+        place = np.arange(len(item)) - begin
+        size = np.searchsorted(user, user, side="right") - begin
+        start = np.flatnonzero((place % longest == 0) & (place < size - 1))
+        return cls(item, start, np.minimum(longest + 1, (size - place)[start]))
+
+    @property
+    def targets(self) -> int:
+        """Events that are guessed."""
+        return int((self.length - 1).sum())
+
+    def batches(self, events: int, rng: np.random.Generator) -> list[tuple[Ints, Ints]]:
+        """Make inputs and targets (B, T) of batches of about so many events, -1 behind the end of a piece.
+
+        Pieces of about one length go together, in an order that chance decides.
+        """
+        order = np.argsort(self.length * (1 + rng.random(len(self.length)) / 4))
+        groups = np.split(order, np.flatnonzero(np.diff(np.cumsum(self.length[order]) // events)) + 1)
+        return [self.batch(groups[n]) for n in rng.permutation(len(groups)) if len(groups[n])]
+
+    def batch(self, pieces: Longs) -> tuple[Ints, Ints]:
+        """Make inputs and targets (B, T) of these pieces."""
+        start, length = self.start[pieces, None], self.length[pieces, None]
+        place = np.arange(int(length.max(initial=1)))
+        rows = np.where(place < length, self.item[np.minimum(start + place, len(self.item) - 1)], np.int32(-1))
+        return np.where(rows[:, 1:] < 0, np.int32(-1), rows[:, :-1]), rows[:, 1:]
+
+
+def first_weights(recipe: Transformer, log: Interactions) -> dict[str, Floats]:
+    """Return weights to begin with: a state is the newest event and a mean over the window that fades with distance.
+
+    So the untrained network already ranks what stands near the history in the log.
+    """
+    rng = np.random.default_rng(recipe.seed)
+    D, I = recipe.dim, len(log.items)
+
+    def matrix(rows: int, columns: int, spread: float = 1.0) -> Floats:
+        return rng.standard_normal((rows, columns), np.float32) * np.float32(spread / np.sqrt(rows))
+
+    weights: dict[str, Floats] = {
+        "items": near_vectors(log, D, seed=recipe.seed),  # (I, D)
+        "bias": np.zeros(I, np.float32),
+        "scale": np.full(1, -np.log(TEMPERATURE), np.float32),
+    }
+    for n in range(recipe.layers):
+        distance = np.arange(recipe.window, dtype=np.float32)[:, None]
+        weights |= {
+            f"{n}.attend.norm": np.ones(D, np.float32),
+            f"{n}.attend.in": np.hstack([matrix(D, 2 * D, 0.3), np.eye(D, dtype=np.float32)]),
+            f"{n}.attend.out": np.asarray(np.eye(D) / recipe.layers, np.float32),
+            f"{n}.attend.distance": np.tile(np.asarray(-FADING * distance, np.float32), (1, recipe.heads)),
+            f"{n}.feed.norm": np.ones(D, np.float32),
+            f"{n}.feed.in": matrix(D, 4 * D),
+            f"{n}.feed.out": matrix(2 * D, D, 0.1),
+        }
+    return weights
+
+
+def states(w: Weights, recipe: Transformer, item: Tensor, past: Past | None = None, drop: Drop | None = None) -> Any:
+    """Return unit vectors (B, T, D) of what comes after each event of item (B, T), and the keys and values met.
+
+    An event sees itself and what is before it; so whatever is put behind the end of a history changes nothing.
+    `past` holds the events before the first column, at least the last window - 1 of them.
+    """
+    functional = need_torch().nn.functional
+    drop = drop or (lambda x: x)
+    E = functional.normalize(functional.embedding(item.clamp(min=0), w["items"]), dim=-1)
+    x = drop(E * recipe.dim**0.5)  # (B, T, D)
+    met = []
+    for n in range(recipe.layers):
+        y, both = attend(w, recipe, n, norm(x, w[f"{n}.attend.norm"]), None if past is None else past[n])
+        x = x + drop(y)
+        met.append(both)
+        value, gate = (norm(x, w[f"{n}.feed.norm"]) @ w[f"{n}.feed.in"]).chunk(2, -1)  # (B, T, 2D) each
+        x = x + drop((value * functional.silu(gate)) @ w[f"{n}.feed.out"])
+    return functional.normalize(x, dim=-1), tuple(met)
+
+
+def attend(w: Weights, recipe: Transformer, n: int, x: Tensor, past: tuple[Tensor, Tensor] | None) -> Any:
+    """Attention of layer n over each event's window, (B, T, D), and all keys and values, (B, H, P + T, D / H)."""
+    torch = need_torch()
+    B, T, D = x.shape
+    H = recipe.heads
+    query, key, value = (x @ w[f"{n}.attend.in"]).view(B, T, 3, H, D // H).permute(2, 0, 3, 1, 4)  # (B, H, T, D / H)
+    if past is not None:
+        key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
+    S = key.shape[2]
+    back = torch.arange(S - T, S, device=x.device)[:, None] - torch.arange(S, device=x.device)  # (T, S)
+    seen = (back >= 0) & (back < recipe.window)
+    bias = w[f"{n}.attend.distance"][back.clamp(0, recipe.window - 1)].permute(2, 0, 1)  # (H, T, S)
+    weight = query @ key.transpose(-1, -2) * (D // H) ** -0.5 + bias  # (B, H, T, S)
+    weight = weight.masked_fill(~seen, -torch.inf).softmax(-1)
+    mixed = (weight @ value).transpose(1, 2).reshape(B, T, D)
+    return mixed @ w[f"{n}.attend.out"], (key, value)
+
+
+def item_scores(w: Weights, state: Tensor) -> Tensor:
+    """Scaled cosines (B, I) of states (B, D) with the items, whose vectors are of length 1, and their biases."""
+    scores: Tensor = (state * w["scale"].exp()) @ w["items"].T + w["bias"]
+    return scores
+
+
+def norm(x: Tensor, gain: Tensor) -> Tensor:
+    """Give x the mean square gain² (Zhang and Sennrich 2019)."""
+    normed: Tensor = x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * gain
+    return normed
+
+
+def next_item_loss(w: Weights, recipe: Transformer, item: Ints, target: Ints, chance: Generator) -> Tensor:
+    """Mean cross-entropy of the targets (B, T) that are not -1, among themselves and `negatives` items drawn."""
+    torch = need_torch()
+    functional = torch.nn.functional
+    device = w["items"].device
+
+    def drop(x: Tensor) -> Tensor:
+        kept = torch.empty_like(x).bernoulli_(1 - recipe.dropout, generator=chance)
+        dropped: Tensor = x * kept / (1 - recipe.dropout)
+        return dropped
+
+    wanted = torch.as_tensor(target, device=device, dtype=torch.int64)
+    h, _ = states(w, recipe, torch.as_tensor(item, device=device, dtype=torch.int64), drop=drop)
+    h, wanted = h[wanted >= 0] * w["scale"].exp(), wanted[wanted >= 0]  # (N, D), (N,)
+    I = len(w["items"])
+    K = min(recipe.negatives or I, I)
+    drawn = torch.randperm(I, generator=chance, device=device)[:K]
+    vectors = functional.normalize(functional.embedding(torch.cat([drawn, wanted]), w["items"]), dim=-1)
+    itself = drawn == wanted[:, None]  # (N, K)
+    wrong = (h @ vectors[:K].T + w["bias"][drawn]).masked_fill(itself, -1e9).logsumexp(-1)
+    right = (h * vectors[K:]).sum(-1) + w["bias"][wanted]  # (N,)
+    # Those drawn stand for all others (Bengio and Senécal 2008).
+    others = float(np.log(max(1, I - 1))) - (K - itself.sum(-1)).clamp(min=1).log()
+    loss: Tensor = (torch.logaddexp(wrong + others, right) - right).mean()
+    return loss
+
+
+@dataclass(frozen=True, eq=False)
+class TransformerModel(TorchModel):
+    """A fitted Transformer; a history may also be followed event by event, each at the cost of one step."""
+
+    recipe: Transformer
+
+    def begin(self, history: Sequence[Id] = ()) -> Trail:
+        """Follow a history from here on; unknown items are ignored."""
+        trail = Trail((), None)
+        for item in history:
+            trail = self.extend(trail, item)
+        return trail
+
+    def extend(self, trail: Trail, item: Id) -> Trail:
+        """Return the trail with one more event; the one given stays as it is."""
+        code = int(self.items.codes([item])[0])
+        if code < 0:
+            return trail
+        torch = need_torch()
+        with torch.inference_mode():
+            asked = torch.tensor([[code]], device=self.recipe.device)
+            state, met = states(self.tensors, self.recipe, asked, trail.past or None)
+            old = max(0, met[0][0].shape[2] + 1 - self.recipe.window)  # events that the next one does not see
+            return Trail(tuple((key[:, :, old:], value[:, :, old:]) for key, value in met), state[0])
+
+    def scores_after(self, trail: Trail) -> Floats:
+        """Score every item for what comes after the trail, (I,): what `scores` says of the same history."""
+        if trail.state is None:
+            return self.popularity
+        with need_torch().inference_mode():
+            return np.asarray(item_scores(self.tensors, trail.state)[0].cpu().numpy())
+
+
+@dataclass(frozen=True, eq=False)
+class Trail:
+    """A history being followed: what its newest events left in each layer, and the state (1, D) after the last."""
+
+    past: Past
+    state: Tensor | None

@@ -1,0 +1,34 @@
+"""Objects within objects as the parts of a bundle: a dataclass stands as its fields under dotted names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from palate.data.vocabulary import Vocabulary
+from palate.store.bundles import Part
+
+
+def flat(name: str, value: Any) -> Iterator[tuple[str, Part]]:
+    """Yield the parts of a value by name; `name.class` and `name.count` say how to build it again."""
+    if is_dataclass(value) and not isinstance(value, Vocabulary):
+        yield f"{name}.class", type(value).__name__
+        for field in fields(value):
+            yield from flat(f"{name}.{field.name}", getattr(value, field.name))
+    elif isinstance(value, tuple) and any(map(is_dataclass, value)):
+        yield f"{name}.count", len(value)
+        for n, each in enumerate(value):
+            yield from flat(f"{name}.{n}", each)
+    else:
+        yield name, value
+
+
+def whole(name: str, parts: Mapping[str, Part], classes: Mapping[str, type]) -> Any:
+    """Build a value from its parts. Raises `LookupError` for a missing part or an unknown class."""
+    if name in parts:
+        return parts[name]
+    if f"{name}.count" in parts:
+        return tuple(whole(f"{name}.{n}", parts, classes) for n in range(int(str(parts[f"{name}.count"]))))
+    kind: Any = classes[str(parts[f"{name}.class"])]
+    return kind(**{field.name: whole(f"{name}.{field.name}", parts, classes) for field in fields(kind)})

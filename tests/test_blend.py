@@ -1,0 +1,104 @@
+"""Blend: places instead of scores, weights that a grid cannot beat, recipes as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ITEMS, block_events, log_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from palate import EASE, IALS, SLIST, Blend, ItemKNN, Popularity, load
+from palate.arrays import Doubles, Floats
+from palate.data.interactions import Interactions
+from palate.errors import SettingError
+from palate.models.blend import learned, levels, parsed
+from palate.models.saved import RECIPES
+
+
+def chain(people: int = 80) -> Interactions:
+    """Everybody goes up a line of 20 items from anywhere: order tells all, popularity nothing."""
+    start = np.random.default_rng(0).integers(0, ITEMS - 5, people)
+    return log_of([(f"u{u}", f"i{start[u] + n}", 1.0, n) for u in range(people) for n in range(5)])
+
+
+def test_the_better_recipe_gets_the_weight() -> None:
+    model = Blend(recipes=(Popularity(), SLIST(l2=1))).fit(chain())
+    assert model.weights[1] > 3 * max(model.weights[0], 0.05)
+    alone = SLIST(l2=1).fit(chain())
+    asked = [["i3", "i4"], ["i9", "i10", "i11"]]
+    assert model.recommend(asked, 1).lists() == alone.recommend(asked, 1).lists() == [["i5"], ["i12"]]
+
+
+def test_weights_are_the_most_likely() -> None:
+    """No point of a grid around them makes the answers more likely."""
+    rng = np.random.default_rng(1)
+    place = np.stack([np.stack([rng.permutation(12) + 1 for _ in range(2)]) for _ in range(60)])
+    answers = np.zeros((60, 12), np.bool_)
+    answers[np.arange(60), place[:, 0].argmin(axis=1)] = True
+    answers[:30] = rng.permuted(answers[:30], axis=1)
+    level = -np.log(place)
+    best = learned((level, answers))
+
+    def likelihood(weights: Floats | Doubles) -> float:
+        odds = np.exp(np.einsum("qmi,m->qi", level, weights))
+        return float(np.log(odds[answers] / odds.sum(axis=1)).mean())
+
+    for x in np.linspace(0, 3, 31):
+        for y in np.linspace(0, 3, 31):
+            assert likelihood(np.array([x, y])) <= likelihood(best) + 1e-6
+    assert (best >= 0).all()
+
+
+@given(st.lists(st.permutations(range(6)), min_size=1, max_size=4), st.integers(0, 63))
+def test_levels_count_the_unseen_above(rows: list[list[int]], bits: int) -> None:
+    scores = np.array(rows, np.float32)
+    seen = np.tile([bool(bits >> n & 1) for n in range(6)], (len(rows), 1))
+    found = levels(scores, seen)
+    for b in range(len(rows)):
+        for i in range(6):
+            above = sum(scores[b, j] > scores[b, i] and not seen[b, j] for j in range(6))
+            assert found[b, i] == pytest.approx(-np.log(1 + above), abs=1e-6)
+
+
+def test_any_scale_of_scores_blends() -> None:
+    scores = np.random.default_rng(0).standard_normal((3, 9)).astype(np.float32)
+    seen = np.zeros((3, 9), np.bool_)
+    np.testing.assert_array_equal(levels(scores, seen), levels(np.exp(5 * scores) - 100, seen))
+
+
+def test_the_held_out_are_the_last_events_of_some() -> None:
+    log = log_of([*block_events(), ("alone", "i3", 1.0, 0), ("u0", "i19", -1.0, 99)])
+    mask = Blend(people=7).held_out(log)
+    assert mask.sum() == 7
+    for n in np.flatnonzero(mask):
+        of_person = np.flatnonzero((log.user == log.user[n]) & (log.weight > 0))
+        assert n == of_person[-1]
+        assert len(of_person) > 1
+    assert Blend(people=1000).held_out(log).sum() == 30
+    assert (Blend(people=7, seed=1).held_out(log) != mask).any()
+
+
+@pytest.mark.parametrize("recipe", [EASE(l2=3, neighbours=5), ItemKNN(similarity="bm25"), IALS(unseen_weight=1e-05)])
+def test_a_recipe_is_read_from_what_it_prints(recipe: EASE) -> None:
+    assert parsed(repr(recipe)) == recipe
+
+
+def test_a_recipe_is_never_run_as_code() -> None:
+    for text in ("__import__('os').system('true')", "EASE(l2=1) + EASE(l2=2)", "EASE(l2=print(1))", "Blend", ""):
+        with pytest.raises(SettingError, match=r"recipes=.*: each is a recipe with its settings") as caught:
+            parsed(text)
+        assert "SLIST" in str(caught.value)
+    assert {each.__name__ for each in RECIPES} <= set(str(caught.value).replace(",", " ").split())
+
+
+def test_a_blend_of_blends_is_saved(tmp_path: Path) -> None:
+    log = log_of(block_events())
+    inner = Blend(recipes=(EASE(l2=50), Popularity()))
+    model = Blend(recipes=(inner, SLIST(l2=10))).fit(log)
+    model.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert loaded.recipe == model.recipe
+    np.testing.assert_array_equal(loaded.scores(log.histories()), model.scores(log.histories()))

@@ -1,0 +1,256 @@
+"""The Transformer: what attention may see, its loss against plain numpy, one step for one event, ONNX."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ITEMS, block_events, log_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from palate import fit_until_best, load, split_last
+from palate.arrays import Floats
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
+from palate.data.vocabulary import Id
+from palate.errors import MissingExtra
+from palate.models.onnx import ExportedModel, exported
+from palate.models.spectral import leading, near_vectors
+from palate.models.transformer import Pieces, Transformer, TransformerModel, first_weights, next_item_loss, states
+
+SMALL = Transformer(dim=8, heads=2, window=4, epochs=2, batch=64, learning_rate=0.01)
+
+
+def disturbed(model: TransformerModel, seed: int = 0) -> TransformerModel:
+    """The model with weights at random, so that every part of the network matters."""
+    rng = np.random.default_rng(seed)
+    weights = {name: each + 0.5 * rng.standard_normal(each.shape, np.float32) for name, each in model.weights.items()}
+    weights["items"] /= np.linalg.norm(weights["items"], axis=1, keepdims=True)
+    return replace(model, weights=weights)
+
+
+@pytest.fixture(scope="module")
+def model() -> TransformerModel:
+    return disturbed(SMALL.fit(log_of(block_events())))
+
+
+def hidden(model: TransformerModel, rows: Sequence[Sequence[int]]) -> Floats:
+    with torch.inference_mode():
+        return np.asarray(states(model.tensors, model.recipe, torch.tensor(rows))[0].numpy())
+
+
+def score(model: TransformerModel, *lists: Sequence[Id]) -> Floats:
+    return model.scores(Histories.of(model.items, lists))
+
+
+def close(found: Floats, expected: Floats) -> None:
+    """Equal to 1e-5 of the largest score: scores are cosines times the scale, here some 15."""
+    np.testing.assert_allclose(found, expected, atol=1e-5 * max(1, np.abs(expected).max()))
+
+
+# What an event sees
+
+
+@given(st.lists(st.integers(0, ITEMS - 1), min_size=2, max_size=12), st.data())
+def test_attention_is_causal(model: TransformerModel, row: list[int], data: st.DataObject) -> None:
+    """A later event changes no earlier state, and its own at once."""
+    place = data.draw(st.integers(1, len(row) - 1))
+    other = [*row[:place], (row[place] + 1) % ITEMS, *row[place + 1 :]]
+    before, after = hidden(model, [row, other])
+    np.testing.assert_allclose(after[:place], before[:place], atol=1e-6)
+    assert np.abs(after[place] - before[place]).max() > 1e-3
+
+
+@given(st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=14), min_size=2, max_size=5))
+def test_padding_is_inert(model: TransformerModel, rows: list[list[int]]) -> None:
+    lists = [[f"i{n}" for n in row] for row in rows]
+    together = score(model, *lists)
+    for alone, row in zip((score(model, each)[0] for each in lists), together, strict=True):
+        close(row, alone)
+
+
+def test_what_is_beyond_reach_changes_nothing(model: TransformerModel) -> None:
+    """With two layers of a window of 4, the last state depends on 7 events."""
+    assert model.recipe.reach == 7
+    row = [3, 1, 4, 1, 5, 9, 2, 6, 5, 8]
+    last = hidden(model, [row])[0, -1]
+    for place in range(len(row)):
+        changed = [*row[:place], 19, *row[place + 1 :]]
+        moved = np.abs(hidden(model, [changed])[0, -1] - last).max()
+        assert (moved > 1e-5) == (place >= 3), place
+    shown = score(model, [f"i{n}" for n in row], [f"i{n}" for n in row[3:]])
+    close(shown[0], shown[1])
+
+
+def test_order_matters(model: TransformerModel) -> None:
+    first, second = score(model, ["i1", "i2", "i3"], ["i2", "i1", "i3"])
+    assert np.abs(first - second).max() > 1e-3
+
+
+def test_an_event_of_no_weight_is_not_seen() -> None:
+    start, column = np.array([0, 4, 5]), np.array([1, 2, 3, 4, 5], np.int32)
+    rows = Ragged(start, column, np.array([1, -1, 0, 2, -3], np.float32))
+    assert SMALL.seen(rows).column.tolist() == [1, 4]
+    assert SMALL.seen(rows).start.tolist() == [0, 2, 2]
+
+
+# One event, one step
+
+
+@pytest.mark.parametrize("window", [1, 2, 4])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_extending_a_trail_equals_the_full_pass(window: int, layers: int) -> None:
+    recipe = replace(SMALL, window=window, layers=layers)
+    model = disturbed(recipe.fit(log_of(block_events())))
+    history = [f"i{n}" for n in np.random.default_rng(0).integers(0, ITEMS, 15)]
+    trail = model.begin()
+    np.testing.assert_array_equal(model.scores_after(trail), model.popularity)
+    for n, item in enumerate(history):
+        before = trail
+        trail = model.extend(trail, item)
+        close(model.scores_after(trail), score(model, history[: n + 1])[0])
+        assert all(key.shape[2] <= window - 1 for key, _ in trail.past)
+        assert before is not trail
+    assert model.extend(trail, "never heard") is trail
+    again = model.begin(["?", *history[:5]])
+    close(model.scores_after(again), score(model, history[:5])[0])
+
+
+# The loss
+
+
+@pytest.mark.parametrize("negatives", [None, ITEMS])
+def test_with_every_item_the_loss_is_cross_entropy(model: TransformerModel, negatives: int | None) -> None:
+    recipe = replace(model.recipe, negatives=negatives, dropout=0.0)
+    item, target = np.array([[1, 2, 3], [4, -1, -1]], np.int32), np.array([[2, 3, 7], [5, -1, -1]], np.int32)
+    found = next_item_loss(model.tensors, recipe, item, target, torch.Generator().manual_seed(0))
+    h = hidden(model, np.maximum(item, 0).tolist())[target >= 0]
+    w = model.weights
+    logits = (np.exp(w["scale"]) * h @ w["items"].T + w["bias"]).astype(np.float64)
+    wanted = target[target >= 0]
+    expected = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(wanted)), wanted]
+    np.testing.assert_allclose(float(found), expected.mean(), rtol=1e-5)
+
+
+def test_a_sample_stands_for_all_items(model: TransformerModel) -> None:
+    """The mean of Σ exp over samples, the target left out, is that over all others."""
+    item, target = np.array([[1]], np.int32), np.array([[2]], np.int32)
+    weights = {**model.tensors, "scale": torch.zeros(1)}
+    exact = replace(model.recipe, negatives=None, dropout=0.0)
+    dice = torch.Generator().manual_seed(0)
+
+    def odds(recipe: Transformer) -> float:
+        return float(np.expm1(float(next_item_loss(weights, recipe, item, target, dice))))
+
+    few = np.mean([odds(replace(exact, negatives=6)) for _ in range(400)])
+    assert few == pytest.approx(odds(exact), rel=0.03)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.integers(1, 4), st.integers(1, 30))
+def test_every_event_but_the_first_is_a_target_once(sizes: list[int], longest: int, events: int) -> None:
+    names = [(f"u{u}", f"i{u}-{n}", 1.0, n) for u, size in enumerate(sizes) for n in range(size)]
+    if not names:
+        return
+    log = log_of(names)  # type: ignore[arg-type]
+    pieces = Pieces.of(log, longest)
+    batches = pieces.batches(events, np.random.default_rng(0))
+    pairs = [
+        pair for item, target in batches for pair in zip(item.ravel().tolist(), target.ravel().tolist(), strict=True)
+    ]
+    kept = sorted(pair for pair in pairs if pair != (-1, -1))
+    follows = np.flatnonzero(log.user[1:] == log.user[:-1])
+    assert kept == sorted(zip(log.item[follows].tolist(), log.item[follows + 1].tolist(), strict=True))
+    assert pieces.targets == len(kept)
+    assert all(item.shape[1] <= longest for item, _ in batches)
+
+
+# What it learns
+
+
+def turning(people: int = 60) -> Interactions:
+    """Everybody goes round the same 12 items, from anywhere: only the order tells what is next."""
+    rng = np.random.default_rng(0)
+    start, turn = rng.integers(0, 12, people), rng.choice([1, 5], people)
+    return log_of([(f"u{u}", f"i{(start[u] + turn[u] * n) % 12}", 1.0, n) for u in range(people) for n in range(8)])
+
+
+def test_it_learns_what_follows_from_two_events() -> None:
+    """What follows i0 depends on the event before it: a step of 1 or of 5."""
+    model = Transformer(dim=32, heads=2, epochs=60, batch=128, learning_rate=0.01, dropout=0.1).fit(turning())
+    asked = [[f"i{(n - turn) % 12}", f"i{n}"] for n in range(12) for turn in (1, 5)]
+    wanted = [f"i{(n + turn) % 12}" for n in range(12) for turn in (1, 5)]
+    shown = [row[0] for row in model.recommend(asked, 1).lists()]
+    assert np.mean([a == b for a, b in zip(shown, wanted, strict=True)]) > 0.9
+
+
+def test_it_stops_where_validation_was_best() -> None:
+    split = split_last(turning(), valid=True)
+    recipe = Transformer(dim=16, epochs=12, batch=128, learning_rate=0.01)
+    losses: list[float] = []
+    best = fit_until_best(recipe, split, patience=2, watch=lambda p: losses.append(p.loss) if p.loss else None)
+    assert isinstance(best, TransformerModel)
+    assert losses[-1] < losses[0]
+
+
+def test_first_vectors_know_the_two_groups() -> None:
+    log = log_of(block_events())
+    E = near_vectors(log, 6)
+    np.testing.assert_allclose(np.linalg.norm(E, axis=1), 1, rtol=1e-5)
+    first = np.array([int(str(name)[1:]) < 12 for name in log.items.ids])
+    cosine = E @ E.T
+    assert cosine[np.ix_(first, ~first)].max() < cosine[np.ix_(first, first)].min()
+    assert near_vectors(log, 50).shape == (ITEMS, 50), "more dimensions than items"
+    assert first_weights(SMALL, log)["items"].shape == (ITEMS, 8)
+
+
+def test_leading_vectors_are_those_of_eigh() -> None:
+    rng = np.random.default_rng(1)
+    half = rng.standard_normal((30, 30)).astype(np.float32)
+
+    A = (half + half.T) / 100 + np.diag([2.0, 1.5, 1.0, *np.linspace(-1, 0.3, 27)]).astype(np.float32)
+    values, vectors = np.linalg.eigh(A)
+    expected = (vectors[:, -3:] * values[-3:]) @ vectors[:, -3:].T
+    found = leading(lambda Q: np.asarray(A @ Q, np.float32), 30, 3, 0)
+    np.testing.assert_allclose(found @ found.T, expected, atol=5e-3)
+
+
+# Without torch
+
+
+def test_an_exported_model_scores_the_same(model: TransformerModel, tmp_path: Path) -> None:
+    copy = exported(model)
+    lists = [["i3"], [], [f"i{n}" for n in range(15)], ["i1", "i4", "i1", "i5"]]
+    asked = Histories.of(model.items, lists)
+    np.testing.assert_allclose(copy.scores(asked), model.scores(asked), rtol=1e-4, atol=1e-4)
+    copy.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert isinstance(loaded, ExportedModel)
+    np.testing.assert_allclose(loaded.scores(asked), model.scores(asked), rtol=1e-4, atol=1e-4)
+
+
+def test_without_torch_a_fit_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtra, match=r"torch is not installed; run: pip install 'palate\[deep\]'"):
+        SMALL.fit(log_of(block_events()))
+
+
+def test_without_safetensors_saving_names_the_extra(
+    model: TransformerModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    with pytest.raises(MissingExtra, match="safetensors is not installed"):
+        model.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_weights_are_kept_as_safetensors(model: TransformerModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    assert (tmp_path / "model" / "weights.safetensors").is_file()
+    assert not list((tmp_path / "model").glob("items*.npy"))
