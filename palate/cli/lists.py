@@ -82,6 +82,9 @@ def recommended(
     for row in rows:
         causes = model.explain(seen, row["item_id"])[:REASONS]
         row["because"] = [named(cause, catalogue) for cause, _ in causes]
+        terms = model.reasons(seen, row["item_id"], REASONS)
+        if terms:
+            row["terms"] = [term for term, _ in terms]
     return rows
 
 
@@ -103,6 +106,7 @@ def listing(rows: list[Row]) -> Table:
 
 
 def reason(row: Row) -> str:
-    """Say why an item is in the list: the past item that speaks most for it."""
-    because = row["because"]
-    return title(because[0]) if because else "popular with everyone"
+    """Say why an item is in the list: the past item that speaks most for it, and what is told that does."""
+    told = ", ".join(row.get("terms", ()))
+    because = [title(row["because"][0])] if row["because"] else []
+    return ": ".join([*because, told] if told else because) or "popular with everyone"

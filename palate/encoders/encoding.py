@@ -134,7 +134,7 @@ def _raw(catalogue: Catalogue, field: Field, size: int | None, told: Told | None
         return _held(catalogue, field.column, size)
     vectors, faults = encode(pretrained(field.encoder, field.column), _texts(catalogue, field.column), told)
     if faults:
-        n, why = next(iter(faults.items()))
+        n, why = min(faults.items())
         what = f"{len(faults):,} of {len(catalogue):,} items left empty"
         warnings.warn(
             f"{field.column}: {what}; the first, {catalogue.items.ids[n]!r}: {why}", DataWarning, stacklevel=4

@@ -10,6 +10,9 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Ints, Longs
+from palate.data.catalogue import Catalogue
+from palate.data.columns import CATALOGUE, plain
+from palate.data.vocabulary import Vocabulary
 from palate.errors import check
 from palate.live.attributes import decode, join, trim
 from palate.live.conditions import compile_condition
@@ -101,6 +104,16 @@ class LiveCatalogue:
         # Of the frame, not of self: a cycle of references would keep every old catalogue for a while.
         most = max(1, min(MASKS, MASK_BYTES // max(1, len(self))))
         return lru_cache(most)(partial(_masked, self.frame))
+
+    def told(self, positions: Longs | None = None) -> Catalogue:
+        """Return what is told of some items, or of all, with the usual attributes under the names of their roles."""
+        frame = self.frame if positions is None else self.frame[positions]
+        renamed = {}
+        for role, aliases in CATALOGUE.items():
+            same = [name for name in frame.columns if plain(name) in aliases]
+            if role not in frame.columns and len(same) == 1:
+                renamed[same[0]] = role
+        return Catalogue(Vocabulary(frame["item_id"]), frame.rename(renamed))
 
     def values(self, attribute: str) -> Labels:
         """Values of an attribute as codes. Raises `SettingError` for an attribute that no item has."""

@@ -81,7 +81,7 @@ class Live:
             old = self._snapshot
             catalogue, popularity = old.catalogue.refreshed(self.store), self._popularity.now()
             if catalogue is not old.catalogue or popularity is not old.popularity_of:
-                self._snapshot = Snapshot.of(catalogue, old.active, popularity, old)
+                self._snapshot = Snapshot.of(catalogue, old.active, popularity, old).reading()
             if wanted not in (None, old.version, self._refused) and self._loading is None:
                 self._loading = Thread(target=self._swap, args=(wanted,), daemon=True)
                 self._loading.start()
@@ -97,7 +97,7 @@ class Live:
             _warm(Snapshot.of(self._snapshot.catalogue, active, self._popularity.now()))
             with self._lock:
                 old = self._snapshot
-                self._snapshot = Snapshot.of(old.catalogue, active, old.popularity_of, old)
+                self._snapshot = Snapshot.of(old.catalogue, active, old.popularity_of, old).reading()
         except PalateError as error:
             self._refused = version
             LOG.error("model version %d is refused, the one before stays: %s", version, error)

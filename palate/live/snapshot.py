@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any
@@ -12,12 +12,16 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Floats, Ints, Longs
+from palate.data.catalogue import Catalogue
+from palate.data.vocabulary import Vocabulary
 from palate.live.catalogue import LiveCatalogue
 from palate.models.base import Model
+from palate.models.content import ContentBased
 from palate.models.saved import load
 from palate.store.versions import Versions
 
 MASKS = 64  # of a filter over the model's items, kept
+FIXED = ("item_id", "available")  # columns that tell nothing of what an item is like
 ALL = ""  # the filter that every item passes
 
 
@@ -43,6 +47,15 @@ class Active:
         about = {"version": number, "recipe": type(model.recipe).__name__, "created": created}
         rows = {name: row for row, name in enumerate(model.items.ids.cast(pl.String).to_list())}
         return cls(model, number, about, version.created, rows)
+
+    def reading(self, told: Catalogue) -> Active:
+        """Return it with items that its model learns of from what is told; itself where it learns of none."""
+        ids = told.items.ids.cast(self.model.items.ids.dtype, strict=False)
+        known = ids.is_not_null()
+        wider = self.model.with_items(Catalogue(Vocabulary(ids.filter(known)), told.frame.filter(known)))
+        names = wider.items.ids[len(self.model.items) :].cast(pl.String).to_list()
+        rows = {**self.rows, **{name: row for row, name in enumerate(names, len(self.model.items))}}
+        return replace(self, model=wider, rows=rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +91,21 @@ class Snapshot:
         else:
             row_of = _rows(active, catalogue.ids.to_list())
         return cls(catalogue, active, places, row_of, popularity)
+
+    def reading(self) -> Snapshot:
+        """Return it with a model that ranks the items it did not know but can read; itself where there are none."""
+        if self.active is None or not isinstance(self.active.model, ContentBased):
+            return self
+        unread = np.flatnonzero(self.row_of < 0)
+        frame = self.catalogue.frame
+        speaks = ~frame[unread].select(pl.all_horizontal(pl.exclude(FIXED).is_null())).to_series()
+        new = unread[speaks.to_numpy()] if frame.width > len(FIXED) else unread[:0]
+        if not len(new):
+            return self
+        active = self.active.reading(self.catalogue.told(new))
+        row_of = self.row_of.copy()
+        row_of[new] = _rows(active, self.catalogue.ids[new].to_list())
+        return replace(self, active=active, row_of=row_of)
 
     @property
     def version(self) -> int | None:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.splits import Split, split_by_time, split_ratio
 from palate.errors import BundleError, DataError
 from palate.evaluation.intervals import Difference
 from palate.evaluation.protocol import Exam
 from palate.evaluation.report import Report
+from palate.live.catalogue import LiveCatalogue
 from palate.live.weights import EVENT_WEIGHTS
 from palate.models.base import Model, Recipe, Watch
 from palate.models.saved import load
@@ -53,8 +55,9 @@ def train(
     """
     log = store.log(weights)
     current = _active(versions)
-    verdict = _compare(log, recipe, current)
-    model = recipe.fit(log, watch=watch)
+    told = LiveCatalogue.load(store).told()
+    verdict = _compare(log, told, recipe, current)
+    model = recipe.fit(log, told, watch=watch)
     about = {
         "recipe": type(recipe).__name__,
         "settings": recipe.settings(),
@@ -113,16 +116,16 @@ def _active(versions: Versions) -> _Current | None:
         return None
 
 
-def _compare(log: Interactions, recipe: Recipe, current: _Current | None) -> _Verdict:
+def _compare(log: Interactions, told: Catalogue, recipe: Recipe, current: _Current | None) -> _Verdict:
     fresh = None if current is None else _fresh(log, current)
     try:
         exam = Exam.of(fresh or _newest(log))
-        report = exam.grade(recipe, 10)
+        report = exam.grade(recipe, 10, catalogue=told)
     except DataError as error:
         return _Verdict(True, f"there was too little to measure it on ({error})")
     if current is None:
         return _Verdict(True, "it is the first", report)
-    other = exam.grade(current.model if fresh else current.model.recipe, 10)
+    other = exam.grade(current.model if fresh else current.model.recipe, 10, catalogue=told)
     difference = report.minus(other, METRIC)
     number = current.version.number
     worse = difference.high < 0 or difference.mean < -TOLERANCE * other[METRIC]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from palate.arrays import Bools, Floats, Ints, Longs, aligned_copy
+from palate.arrays import Bools, Floats, Ints, Longs, aligned, aligned_copy
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -79,7 +79,7 @@ class Hybrid(Recipe):
             def whole(model: IALSModel) -> HybridModel:
                 prior = work.prior or Prior.of(content, encoding.blocks, model.item_vectors)
                 weights = prior.weights(model.item_vectors)
-                return HybridModel(self, log.items, (model,), encoding, encoded.terms, weights).over(items, encoded)
+                return self.model(model, weights, items, encoding, encoded)
 
             def seen(progress: Progress) -> bool | None:
                 assert watch is not None
@@ -93,7 +93,19 @@ class Hybrid(Recipe):
         told = content @ weights
         trust = trained.popularity / (trained.popularity + np.float32(self.strength))
         drawn = replace(trained, item_vectors=aligned_copy(told + trust[:, None] * (trained.item_vectors - told)))
-        return HybridModel(self, log.items, (drawn,), encoding, encoded.terms, weights).over(items, encoded)
+        return self.model(drawn, weights, items, encoding, encoded)
+
+    def model(
+        self,
+        base: IALSModel | EmbeddingModel,
+        weights: Floats,
+        items: Vocabulary,
+        encoding: Encoding,
+        encoded: Encoded,
+    ) -> HybridModel:
+        """Widen a model of the items with events to all items."""
+        bare = HybridModel(self, base.items, (base,), encoding, encoded.terms, weights)
+        return bare.over(items, np.arange(len(items), dtype=np.int32), encoded.vectors, encoded.terms)
 
 
 @dataclass
@@ -169,22 +181,26 @@ class HybridModel(ContentBased):
         return self.base.similar_users(users, k)
 
     def with_items(self, catalogue: Catalogue) -> HybridModel:
-        """Return the model with the items of another catalogue ranked too; those without events are read anew."""
+        """Return the model with the items of another catalogue ranked too; those nobody met are read anew."""
         items = self.items.union(catalogue.items)
-        nothing = np.zeros((len(self.items), self.encoding.size), np.float32)
-        rows = catalogue.items.recode(items)
-        return self.over(items, Encoded(nothing, self.terms).over(self.encoding.encode(catalogue), rows, len(items)))
+        encoded = self.encoding.encode(catalogue)
+        row = items.recode(catalogue.items)
+        index = np.arange(len(items))
+        index[row] = len(self.items) + np.arange(len(catalogue))
+        terms = self.terms.joined(encoded.terms).rows(index)
+        return self.over(items, row, encoded.vectors, terms)
 
-    def over(self, items: Vocabulary, encoded: Encoded) -> HybridModel:
-        """Return the model over more items, these first: those that nobody met get W z where z is told."""
+    def over(self, items: Vocabulary, row: Ints, content: Floats, terms: Ragged) -> HybridModel:
+        """Return the model over more items, these first: of rows (N,), those nobody met get W z of content (N, E)."""
         base = self.base
         more = len(items) - len(base.items)
         popularity = np.pad(base.popularity, (0, more))
-        vectors = np.pad(base.item_vectors, ((0, more), (0, 0)))
-        new = (popularity == 0) & encoded.vectors.any(axis=1)
-        vectors[new] = encoded.vectors[new] @ self.weights
-        wider = replace(base, items=items, item_vectors=aligned_copy(vectors), popularity=popularity)
-        return replace(self, items=items, models=(wider,), terms=encoded.terms)
+        vectors = aligned(len(items), base.item_vectors.shape[1])
+        vectors[: len(base.items)] = base.item_vectors
+        new = popularity[row] == 0
+        vectors[row[new]] = content[new] @ self.weights
+        wider = replace(base, items=items, item_vectors=vectors, popularity=popularity)
+        return replace(self, items=items, models=(wider,), terms=terms)
 
     def written(self) -> tuple[dict[str, Part], dict[str, object]]:
         """Return the parts of the base by number, and its own."""

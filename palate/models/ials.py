@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from scipy.linalg.lapack import dposv
@@ -130,7 +131,7 @@ class Alternation:
     spectrum: Floats
 
     @classmethod
-    def of(cls, asked: IALS, log: Interactions) -> Alternation:
+    def of(cls, asked: IALS, log: Interactions) -> Self:
         """Vectors at random."""
         recipe = asked.resolved(log)
         weight = faded(log, recipe.half_life_days)
