@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint format browser peers clean
+.PHONY: demo test lint format reliability browser peers clean
 
 demo: .venv/core
 	$(BIN)/palate demo
@@ -26,6 +26,10 @@ browser:
 # The libraries that the benchmarks compare with, in an environment of their own. lenskit wants torch: TORCH says which.
 TORCH ?= torch
 peers: benchmarks/peers/venv/ready
+
+# Crashes, bad input, freshness, load, soak: about two hours on a quiet machine; root for the small disk.
+reliability: .venv/test
+	for each in durability freshness bad_input service_load soak; do $(BIN)/python benchmarks/$$each.py --publish; done
 
 clean:
 	rm -rf .venv benchmarks/peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

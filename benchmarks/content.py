@@ -1,11 +1,11 @@
-"""Items that nobody has met: models that read what items are like, beside lightfm-next, DropoutNet, popularity, chance.
+"""Items that nobody has met: models that read what items are like, beside lightfm-next, DropoutNet and chance.
 
 `python benchmarks/content.py [--dataset movies music beauty] [--trials N] [--peers PYTHON] [--out FILE]`
 
 A fifth of the items, drawn at random, is held out with all events on them; of the others another fifth is the
 validation part, on which each contestant chooses its settings among the same number of trials. Then it is fitted on
-all but the test, and read once: Recall@20 of the new items among the new items. A second test is a mixture, a fifth of
-everybody's other events held out too: all items compete in one list. Outcomes are kept in results/content.jsonl.
+all but the test, and read once: Recall@20 of the new items among the new items. A second test is a mixture, a fifth
+of everybody's other events held out too: all items compete in one list. Outcomes are kept in results/content.jsonl.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from palate import (
     read_log,
     split_items,
     split_ratio,
+    split_users,
 )
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
@@ -176,7 +177,7 @@ class Contestant:
         if number == 0:
             return dict(self.first)
         rng = np.random.default_rng(number)
-        return {name: values[rng.integers(len(values))] for name, values in self.space.items()}
+        return {name: values[int(rng.integers(len(values)))] for name, values in self.space.items()}
 
 
 def contestants(python: Path) -> list[Contestant]:
@@ -268,20 +269,20 @@ def chosen(shop: Shop, contestant: Contestant, fields: tuple[str, ...], trials: 
     for number in range(trials if contestant.space else 1):
         settings = contestant.trial(number)
         asked = [shop.name, "valid", contestant.name, fields, settings]
-        found = outcome(asked, lambda s=settings: new_items(shop, contestant.make(fields, s), "valid"))  # type: ignore[misc]
+        found = outcome(asked, partial(new_items, shop, contestant.make(fields, settings), "valid"))
         tried.append((found["recall"], settings))
     return max(tried, key=lambda pair: pair[0])[1]
 
 
 def cold_table(shop: Shop, everybody: Sequence[Contestant], trials: int) -> tuple[list[str], dict[str, Settings]]:
-    """New items on words alone: everybody, tuned."""
+    """Measure everybody, tuned, on new items by words alone."""
     rows, best = [], {}
     plain: list[tuple[str, Recipe, Settings]] = [("popularity", Popularity(), {}), ("chance", Chance(), {})]
     for contestant in everybody:
         best[contestant.name] = chosen(shop, contestant, shop.words, trials)
         plain.append((contestant.name, contestant.make(shop.words, best[contestant.name]), best[contestant.name]))
     for name, recipe, settings in sorted(plain, key=lambda each: each[0] in ("popularity", "chance")):
-        found = outcome([shop.name, "test", name, shop.words, settings], lambda r=recipe: new_items(shop, r, "test"))  # type: ignore[misc]
+        found = outcome([shop.name, "test", name, shop.words, settings], partial(new_items, shop, recipe, "test"))
         told = ", ".join(f"{key} {value}" for key, value in settings.items()) or "defaults"
         rows.append(
             [name, f"{found['recall']:.4f} [{found['low']:.4f}, {found['high']:.4f}]", f"{found['shown']:.0%}",
@@ -300,7 +301,7 @@ def fields_table(shop: Shop, everybody: Sequence[Contestant], best: Mapping[str,
         for contestant in everybody[:2]:
             settings = best[contestant.name]
             asked = [shop.name, "test", contestant.name, fields, settings]
-            found = outcome(asked, lambda c=contestant, f=fields, s=settings: new_items(shop, c.make(f, s), "test"))  # type: ignore[misc]
+            found = outcome(asked, partial(new_items, shop, contestant.make(fields, settings), "test"))
             cells.append(f"{found['recall']:.4f}")
         rows.append([name, *cells])
     return grid(["fields", *(contestant.name for contestant in everybody[:2])], rows)
@@ -334,16 +335,41 @@ def mixture_table(shop: Shop, everybody: Sequence[Contestant], best: Mapping[str
     rows = []
     for name, recipe in recipes.items():
         found = outcome(
-            [shop.name, "mixture", name, shop.words, best.get(name, same)], lambda r=recipe: mixture(shop, r)
-        )  # type: ignore[misc]
+            [shop.name, "mixture", name, shop.words, best.get(name, same)], partial(mixture, shop, recipe)
+        )
         rows.append([name, *(f"{found[key]:.4f}" for key in ("all", "warm", "new")), f"{found['shown']:.0%}"])
     return grid(
         ["", "Recall@20, all", "of met items, among them", "of new items, among all", "new items shown"], rows
     )
 
 
+def one_click(shop: Shop, recipe: Recipe) -> Settings:
+    """Recall@20 of people who are new, after a single event of theirs."""
+    split = split_users(shop.log, 0.2, held_out=0.5)
+    assert split.fold_in is not None
+    first = np.zeros(len(split.fold_in), np.bool_)
+    first[split.fold_in.start[:-1]] = True
+    known = split.fold_in.select(first)
+    report = evaluate(recipe, replace(split, fold_in=known), 20, catalogue=shop.catalogue, only=split.train.items.ids)
+    low, high = report.interval("Recall@20")
+    return {"recall": report["Recall@20"], "low": low, "high": high}
+
+
+def click_table(shop: Shop, everybody: Sequence[Contestant], best: Mapping[str, Settings]) -> list[str]:
+    """People who are new, with one event."""
+    recipes: dict[str, Recipe] = {each.name: each.make(shop.words, best[each.name]) for each in everybody[:2]}
+    same = {key.removeprefix("base_"): value for key, value in best["palate Hybrid(IALS)"].items() if "base_" in key}
+    recipes |= {"palate IALS, the same without content": IALS(threads=1, **same), "popularity": Popularity()}
+    rows = []
+    for name, recipe in recipes.items():
+        asked = [shop.name, "one click", name, shop.words, best.get(name, same)]
+        found = outcome(asked, partial(one_click, shop, recipe))
+        rows.append([name, f"{found['recall']:.4f} [{found['low']:.4f}, {found['high']:.4f}]"])
+    return grid(["", "Recall@20 after one event"], rows)
+
+
 def warm_line(shop: Shop, best: Settings) -> str:
-    """What content does to items with events: NDCG@10 beside the same recipe without it."""
+    """Say what content does to items with events: NDCG@10 beside the same recipe without it."""
     same = {key.removeprefix("base_"): value for key, value in best.items() if "base_" in key}
     own = {key: value for key, value in best.items() if "base_" not in key}
 
@@ -380,6 +406,10 @@ def section(shop: Shop, everybody: Sequence[Contestant], trials: int) -> list[st
         "All items in one list:",
         "",
         *mixture_table(shop, everybody, best),
+        "",
+        "New people, after one event of theirs:",
+        "",
+        *click_table(shop, everybody, best),
         "",
         warm_line(shop, best["palate Hybrid(IALS)"]),
         "",

@@ -60,7 +60,7 @@ class DropoutNet(Recipe):
             made = net(torch.cat([own[some] * kept, content[some]], dim=1))
             loss = (who @ (made - own[some]).T).pow(2).mean() / spread
             descent.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             descent.step()
         with torch.inference_mode():
             vectors = net(torch.cat([own, content], dim=1)).numpy()

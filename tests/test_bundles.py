@@ -176,7 +176,7 @@ def test_any_flipped_byte_is_caught(data: st.DataObject, tmp_path_factory: pytes
             lambda folder: edit_manifest(
                 folder, {"about": {"model": "PopularityModel", "recipe": {"name": "Oracle"}}}
             ),
-            "recipe 'Oracle' is unknown; known are EASE, Embedding",
+            "recipe 'Oracle' is unknown; known are Autoencoder, Blend, Content",
         ),
         (
             lambda folder: edit_manifest(

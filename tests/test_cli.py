@@ -416,6 +416,28 @@ def test_demo_on_another_log(palate: Run, files: Path) -> None:
     assert all(len(person["items"]) <= 10 for person in answer["people"])
 
 
+def test_films_that_nobody_met_are_recommended(palate: Run) -> None:
+    """The demo of content on MovieLens."""
+    answer = palate("demo", "--content", "--json").json
+    recall = answer["recall@20"]
+    assert recall["low"] > 10 * recall["chance"]
+    assert all(len(person["items"]) == 5 and person["items"][0]["terms"] for person in answer["people"])
+    assert len(answer["nearest"]) == 5
+
+
+def test_recipes_that_read_items_take_a_catalogue(palate: Run, files: Path) -> None:
+    log, items = str(files / "log.csv"), ("--catalogue", files / "items.csv")
+    fast = ("--set", "base=IALS(dim=4, epochs=2)", "--set", "fields=title")
+    assert palate("fit", "hybrid", log, *items, "--out", files / "hybrid", *fast).code == 0
+    assert palate("fit", "content", log, *items, "--out", files / "content", "--set", "dim=4").code == 0
+    refused = palate("fit", "content", log, "--out", files / "none")
+    assert refused.code == 1
+    assert "no catalogue" in refused.err
+    result = palate("evaluate", "content", "hybrid", log, *items, "--split", "items", "-k", "5", "--json").json
+    assert set(result["models"]) == {"content", "hybrid"}
+    assert "new items" in result["models"]["hybrid"]["groups"]
+
+
 def test_the_checkout_has_the_data() -> None:
     assert example.movielens() == (
         ROOT / "examples/movielens-small/ratings.csv.gz",
@@ -428,7 +450,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As from a wheel: no checkout, an empty cache, and an archive to fetch."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
-        for name in ("ratings.csv", "movies.csv", "README.txt"):
+        for name in ("ratings.csv", "movies.csv", "tags.csv", "README.txt"):
             file.writestr(f"ml-latest-small/{name}", name)
     (tmp_path / "archive.zip").write_bytes(archive.getvalue())
     monkeypatch.setattr(example, "FOLDER", Path("elsewhere"))

@@ -56,6 +56,7 @@ def no_cache_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("title", "It's O’Neil's well-known", ["it's", "o’neil's", "it's o’neil's", "well", "o’neil's well"]),
         ("title", "红色口红 100ml", ["红色", "色口", "口红", "100ml"]),
         ("tags", ["Space Opera ", None, "", "1977"], ["space opera", "1977"]),
+        ("tags", ["80s pop,new  wave;Rock"], ["80s pop", "new wave", "rock"]),
         ("year", 1977, ["year 1977", "year 1970s", "year 1.58e+03 to 2e+03"]),
         ("price", 0.5, ["price 0.398 to 0.501"]),
         ("price", float("inf"), []),
@@ -100,7 +101,7 @@ def test_axes_are_those_of_a_plain_svd() -> None:
 
 def test_parts_of_terms_add_up_to_the_product(films: Catalogue) -> None:
     encoding, encoded = Encoding.of(["title", "genres", "minutes"], films, 3, 0)
-    toward = np.random.default_rng(1).standard_normal(encoded.vectors.shape[1]).astype(np.float32)
+    toward = np.asarray(np.random.default_rng(1).standard_normal(encoded.vectors.shape[1]), np.float32)
     for item in range(len(films)):
         parts = encoding.parts(encoded.terms, item, toward)
         assert sum(part for _, part in parts) == pytest.approx(encoded.vectors[item, 1:] @ toward[1:], abs=1e-5)
@@ -130,7 +131,7 @@ def test_items_of_another_catalogue_are_read_alike(films: Catalogue) -> None:
 
 def test_pictures_of_one_axis_for_every_difference() -> None:
     rng = np.random.default_rng(0)
-    raw = unit(5 + rng.standard_normal((30, 8)).astype(np.float32))
+    raw = unit(np.asarray(5 + rng.standard_normal((30, 8)), np.float32))
     raw[3] = 0
     projection = Projection.of(raw, 20)
     vectors = projection.vectors(raw)
@@ -338,11 +339,12 @@ def test_sounds_by_aisfx(tmp_path: Path) -> None:
 def test_any_onnx_model_of_pictures_or_sounds(column: str, tmp_path: Path) -> None:
     from onnx import TensorProto, helper, save
 
-    shape = ["B", 3, 32, 32] if column == "image" else ["B", "S"]
-    asked, given_ = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", shape), ("y", None)))
+    shape: list[str | int | None] = ["B", 3, 32, 32] if column == "image" else ["B", "S"]
+    asked = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1 if column == "image" else -1])
     node = helper.make_node("ReduceMean", ["x", "axes"], ["y"], keepdims=0 if column == "image" else 1)
-    graph = helper.make_graph([node], "mean", [asked], [given_], [axes])
+    graph = helper.make_graph([node], "mean", [asked], [made], [axes])
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "m.onnx")
     encoder = pretrained(str(tmp_path / "m.onnx"), column)
     assert encoder.dim == (32 * 32 if column == "image" else 1)

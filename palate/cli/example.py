@@ -44,7 +44,7 @@ def _fetch(kept: Path) -> None:
     aside = kept.with_name(f".{uuid.uuid4().hex}")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         aside.mkdir(parents=True)
-        for name in ("ratings.csv", "movies.csv", "README.txt"):
+        for name in ("ratings.csv", "movies.csv", "tags.csv", "README.txt"):
             (aside / name).write_bytes(archive.read(f"ml-latest-small/{name}"))
     try:
         aside.rename(kept)

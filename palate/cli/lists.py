@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -74,11 +75,16 @@ def ranked(answer: Rankings, catalogue: Catalogue | None) -> list[Row]:
 
 
 def recommended(
-    model: Model, past: Histories, k: int, catalogue: Catalogue | None, keep_seen: bool = False
+    model: Model,
+    past: Histories,
+    k: int,
+    catalogue: Catalogue | None,
+    keep_seen: bool = False,
+    only: Iterable[Id] | None = None,
 ) -> list[Row]:
     """Recommend to one person, each item with the past items that speak for it."""
     seen = past.items.names(past.rows.column).to_list()
-    rows = ranked(model.recommend(past, k, keep_seen=keep_seen), catalogue)
+    rows = ranked(model.recommend(past, k, only=only, keep_seen=keep_seen), catalogue)
     for row in rows:
         causes = model.explain(seen, row["item_id"])[:REASONS]
         row["because"] = [named(cause, catalogue) for cause, _ in causes]
@@ -106,7 +112,7 @@ def listing(rows: list[Row]) -> Table:
 
 
 def reason(row: Row) -> str:
-    """Say why an item is in the list: the past item that speaks most for it, and what is told that does."""
+    """Say why an item is in the list: what is told of it that speaks for it, and the past item."""
     told = ", ".join(row.get("terms", ()))
     because = [title(row["because"][0])] if row["because"] else []
-    return ": ".join([*because, told] if told else because) or "popular with everyone"
+    return "; ".join([told, *because] if told else because) or "popular with everyone"

@@ -26,6 +26,7 @@ LEAST = 2  # items that a term must tell of: one alone links nothing
 UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # scripts that put no space between words
 WORD = re.compile(rf"[{UNSPACED}]+|[^\W_{UNSPACED}]+(?:['’][^\W_{UNSPACED}]+)*")
 JOINED = re.compile(f"[{UNSPACED}]")
+PARTED = re.compile(r"[,;|]")  # what stands between the values of a list, where a reader took it for one value
 MARK = re.compile(r"[^\w\s'’\-]+")
 
 
@@ -86,7 +87,8 @@ def terms(field: str, value: Any) -> Iterator[str]:
     elif isinstance(value, int | float):
         yield from ranges(field, value)
     else:
-        yield from (" ".join(str(each).lower().split()) for each in value if each)
+        parts = [part.split() for each in value if each for part in PARTED.split(str(each).lower())]
+        yield from (" ".join(part) for part in parts if part)
 
 
 def words(text: str) -> Iterator[str]:

@@ -56,13 +56,13 @@ class Autoencoder(NetworkRecipe):
 
     dim: int = 512
     hidden: int = 256
-    l2: float = 100.0
+    l2: float = 150.0
     beta: float = 0.001
     encoder_passes: int = 0
     negatives: int | None = None
     epochs: int = 16
     batch: int = 8192
-    learning_rate: float = 0.0003
+    learning_rate: float = 0.001
     weight_decay: float = 0.0
     dropout: float = 0.7
     seed: int = 0

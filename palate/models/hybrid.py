@@ -17,7 +17,7 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.encoders.encoding import Encoded, Encoding
+from palate.encoders.encoding import Encoding
 from palate.errors import check
 from palate.models.base import Progress, Recipe, Watch
 from palate.models.blend import parsed
@@ -72,40 +72,35 @@ class Hybrid(Recipe):
         """Fit to the log and the catalogue. Raises `DataError` without one."""
         items, encoding, encoded = read_items(log, catalogue, self.fields, self.dim, self.seed, watch)
         content = encoded.vectors[: len(log.items)]
+
+        def whole(base: IALSModel | EmbeddingModel, prior: Prior | None) -> HybridModel:
+            known = prior or Prior.of(content, encoding.blocks, base.item_vectors)
+            weights = known.weights(base.item_vectors)
+            bare = HybridModel(self, base.items, (base,), encoding, encoded.terms, weights)
+            return bare.over(items, np.arange(len(items), dtype=np.int32), encoded.vectors, encoded.terms)
+
         recipe = self.of_vectors()
-        if isinstance(recipe, IALS):
-            work = Guided.of(recipe, log).guided(content, encoding.blocks, self.strength)
+        if isinstance(recipe, Embedding):
+            return self.drawn(whole(recipe.fit(log, watch=watch), None), content)
+        assert isinstance(recipe, IALS)
+        work = Guided.of(recipe, log).guided(content, encoding.blocks, self.strength)
 
-            def whole(model: IALSModel) -> HybridModel:
-                prior = work.prior or Prior.of(content, encoding.blocks, model.item_vectors)
-                weights = prior.weights(model.item_vectors)
-                return self.model(model, weights, items, encoding, encoded)
+        def seen(progress: Progress) -> bool | None:
+            assert watch is not None
+            base = progress.model
+            model = whole(base, work.prior) if isinstance(base, IALSModel) else None
+            return watch(replace(progress, model=model))
 
-            def seen(progress: Progress) -> bool | None:
-                assert watch is not None
-                model = progress.model
-                return watch(replace(progress, model=whole(model) if isinstance(model, IALSModel) else None))
+        return whole(recipe.alternate(work, log, None if watch is None else seen), work.prior)
 
-            return whole(recipe.alternate(work, log, None if watch is None else seen))
-        assert isinstance(recipe, Embedding)
-        trained = recipe.fit(log, watch=watch)
-        weights = Prior.of(content, encoding.blocks, trained.item_vectors).weights(trained.item_vectors)
-        told = content @ weights
-        trust = trained.popularity / (trained.popularity + np.float32(self.strength))
-        drawn = replace(trained, item_vectors=aligned_copy(told + trust[:, None] * (trained.item_vectors - told)))
-        return self.model(drawn, weights, items, encoding, encoded)
-
-    def model(
-        self,
-        base: IALSModel | EmbeddingModel,
-        weights: Floats,
-        items: Vocabulary,
-        encoding: Encoding,
-        encoded: Encoded,
-    ) -> HybridModel:
-        """Widen a model of the items with events to all items."""
-        bare = HybridModel(self, base.items, (base,), encoding, encoded.terms, weights)
-        return bare.over(items, np.arange(len(items), dtype=np.int32), encoded.vectors, encoded.terms)
+    def drawn(self, model: HybridModel, content: Floats) -> HybridModel:
+        """Draw the vectors of items with events to what their content (I, E) says."""
+        base = model.base
+        met = slice(0, len(content))
+        trust = (base.popularity[met] / (base.popularity[met] + np.float32(self.strength)))[:, None]
+        vectors = aligned_copy(base.item_vectors)
+        vectors[met] = trust * vectors[met] + (1 - trust) * (content @ model.weights)
+        return replace(model, models=(replace(base, item_vectors=vectors),))
 
 
 @dataclass
@@ -133,6 +128,14 @@ class Guided(Alternation):
         if self.prior is None:
             self.prior = Prior.of(self.content, self.blocks, side)
         return aligned_copy(np.float32(self.strength) * (self.content @ self.prior.weights(side)))
+
+    def loss(self) -> float:
+        """Objective a unit of weight, κ |q_i - W z_i|² in place of κ |q_i|²."""
+        if self.prior is None:
+            return super().loss()
+        told = self.content @ self.prior.weights(self.items)
+        more = self.strength * float(np.vdot(told, told - 2 * self.items))
+        return super().loss() + more / float(np.abs(self.rows.weight).sum(dtype=np.float64))
 
 
 @dataclass(frozen=True, eq=False)

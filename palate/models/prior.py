@@ -32,8 +32,9 @@ class Prior:
     noise: float
 
     @classmethod
-    def of(cls, content: Floats, blocks: Longs, vectors: Floats) -> Prior:
-        """Learn the variances from content (N, E) and vectors (N, D)."""
+    def of(cls, content: Floats, blocks: Longs, filled: Floats) -> Prior:
+        """Learn the variances from content (N, E) and vectors (N, D); columns of zeros fill up and tell nothing."""
+        vectors = filled[:, filled.any(axis=0)] if filled.any() else filled
         N, D = vectors.shape
         spread = max(float(np.square(vectors, dtype=np.float64).mean()), 1e-30)
         prior = cls(content, blocks, np.full(len(blocks), spread), spread)

@@ -40,7 +40,7 @@ class Metrics:
         self.age = Gauge("palate_model_age_seconds", "Since the active model was trained.", **mode)  # type: ignore[arg-type]
         self.version = Gauge("palate_model_version", "Version of the active model.", **mode)  # type: ignore[arg-type]
         self.items = Gauge("palate_items", "Items in the catalogue.", **mode)  # type: ignore[arg-type]
-        self._lists: OrderedDict[str, set[str]] = OrderedDict()
+        self._lists: OrderedDict[str, tuple[str, ...]] = OrderedDict()
 
     def answered(self, user_id: str | None, answer: Answer) -> None:
         """Note a list that was shown."""
@@ -50,7 +50,7 @@ class Metrics:
             self.empty.inc()
         if user_id is not None:
             self.shown.inc(len(answer.items))
-            self._lists[user_id] = {place.item_id for place in answer.items}
+            self._lists[user_id] = tuple(place.item_id for place in answer.items)
             self._lists.move_to_end(user_id)
             if len(self._lists) > REMEMBERED:
                 self._lists.popitem(last=False)
@@ -59,9 +59,9 @@ class Metrics:
         """Note events that were stored."""
         for event in events:
             self.events.labels(event.event_type).inc()
-            shown = self._lists.get(event.user_id)
-            if shown and event.item_id in shown:
-                shown.discard(event.item_id)
+            shown = self._lists.get(event.user_id, ())
+            if event.item_id in shown:
+                self._lists[event.user_id] = tuple(item_id for item_id in shown if item_id != event.item_id)
                 self.chosen.inc()
 
     def text(self, snapshot: Snapshot) -> bytes:
