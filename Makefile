@@ -45,6 +45,7 @@ clean:
 
 .venv/test: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps aisfx  # it asks for numpy 1.23, but only its weights are read
 	@touch .venv/core $@
 
 benchmarks/peers/venv/ready:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,10 +27,8 @@ from common import RESULTS, grid, movielens, one_thread, parser, publish, title
 from sequences import DATA, TASKS, Figures
 
 from palate import EASE, IALS, SLIST, Autoencoder, Blend, InfiniteAE, Popularity, Transformer, evaluate, split_users
-from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.models.base import Model, Recipe
-from palate.models.network import TorchModel
 from palate.models.onnx import exported
 
 OUTCOMES = RESULTS / "deep.jsonl"
@@ -60,7 +59,7 @@ HELD_OUT: Mapping[str, Recipe] = {
     "Popularity": Popularity(),
 }
 MORE_PUBLISHED = {"beauty": {"HSTU": "– / – / 0.0708 / 0.0412", "LCRec": "– / – / 0.0791 / 0.0438"}}
-ASKED = 2048  # histories whose answers are timed
+ASKED, ONE_BY_ONE = 2048, 200  # histories whose answers are timed
 
 
 @dataclass(frozen=True)
@@ -104,24 +103,30 @@ def timed(recipe: Recipe, log: Interactions) -> tuple[Model, float]:
     return recipe.fit(log), time.process_time() - began
 
 
-def outcomes() -> list[dict[str, object]]:
-    """Read what was measured before."""
-    return [json.loads(line) for line in OUTCOMES.read_text().splitlines()] if OUTCOMES.is_file() else []
+def kept(key: Mapping[str, object], measure: Callable[[], Mapping[str, object]]) -> dict[str, Any]:
+    """Outcome that was measured before under this key, or a new one."""
+    lines = OUTCOMES.read_text().splitlines() if OUTCOMES.is_file() else []
+    for known in map(json.loads, lines):
+        if key.items() <= known.items():
+            return dict(known)
+    outcome = {**key, **measure()}
+    with OUTCOMES.open("a") as file:
+        file.write(json.dumps(outcome) + "\n")
+    print(outcome, flush=True)
+    return outcome
 
 
 def measured(dataset: str, contest: Contest, name: str, seed: int) -> tuple[Figures, float]:
-    """Figures and CPU seconds of one fit: those that are kept, or new ones, which are kept."""
+    """Figures and CPU seconds of one fit."""
     recipe = contest.recipes[name]
     seeded = replace(recipe, seed=seed) if hasattr(recipe, "seed") else recipe  # type: ignore[type-var]
-    key = {"dataset": dataset, "recipe": repr(seeded), "seed": seed}
-    for each in outcomes():
-        if key.items() <= each.items():
-            return each["figures"], each["seconds"]  # type: ignore[return-value]
-    figures, seconds = contest.grade(seeded, seed)
-    with OUTCOMES.open("a") as file:
-        file.write(json.dumps(key | {"figures": figures, "seconds": seconds}) + "\n")
-    print(dataset, name, seed, figures, f"{seconds:.0f} s", flush=True)
-    return figures, seconds
+
+    def measure() -> dict[str, object]:
+        figures, seconds = contest.grade(seeded, seed)
+        return {"figures": figures, "seconds": seconds}
+
+    found = kept({"dataset": dataset, "recipe": repr(seeded), "seed": seed}, measure)
+    return found["figures"], found["seconds"]
 
 
 def section(dataset: str, only: Sequence[str], seeds: int) -> list[str]:
@@ -149,74 +154,85 @@ def spread(values: Sequence[float]) -> str:
 
 def training(python: Path) -> list[str]:
     """CPU seconds of an epoch over Beauty, beside RecTools' SASRec of the same size on the same sequences."""
-    log = TASKS["beauty"]().train["test"]
     recipe = Transformer(epochs=3)
-    ends: list[float] = []
-    recipe.fit(log, watch=lambda p: ends.append(time.process_time()) if p.model is not None else None)
-    mine = (ends[-1] - ends[0]) / (len(ends) - 1)
+    mine = kept({"training": repr(recipe)}, lambda: {"seconds": own_epoch(recipe)})["seconds"]
     rows = [[f"Transformer, {recipe.negatives:,} shared negatives", f"{mine:.1f}", ""]]
     for loss, what in (("BCE", "one negative an event"), ("softmax", "all items")):
-        theirs = peer(python, log, recipe, loss)
+        theirs = peer(python, recipe, loss)
         if theirs is not None:
             rows.append([f"RecTools SASRec, {loss}, {what}", f"{theirs:.1f}", f"{theirs / mine:.1f}"])
-    head = ["", "an epoch, CPU s", "times ours"]
     size = f"dim {recipe.dim}, {recipe.layers} layers, {recipe.window} events"
-    return ["## Training", "", f"Amazon Beauty, {size}.", "", *grid(head, rows), ""]
+    return ["## Training", "", f"Amazon Beauty, {size}.", "", *grid(["", "an epoch, CPU s", "times ours"], rows), ""]
 
 
-def peer(python: Path, log: Interactions, recipe: Transformer, loss: str) -> float | None:
+def own_epoch(recipe: Transformer) -> float:
+    """CPU seconds of an epoch over Beauty."""
+    ends: list[float] = []
+    log = TASKS["beauty"]().train["test"]
+    recipe.fit(log, watch=lambda p: ends.append(time.process_time()) if p.model is not None else None)
+    return (ends[-1] - ends[0]) / (len(ends) - 1)
+
+
+def peer(python: Path, recipe: Transformer, loss: str) -> float | None:
     """CPU seconds of an epoch of RecTools' SASRec; None where it is not installed."""
     script = str(Path(__file__).with_name("peer_sasrec.py"))
-    with tempfile.TemporaryDirectory() as place:
-        np.savez(Path(place) / "log.npz", start=log.start, item=log.item)
-        sizes = [str(each) for each in (1, recipe.dim, recipe.layers, recipe.heads, recipe.window)]
-        command = [str(python), script, f"{place}/log.npz", loss, *sizes]
-        try:
+    sizes = [str(each) for each in (1, recipe.dim, recipe.layers, recipe.heads, recipe.window)]
+
+    def measure() -> dict[str, object]:
+        log = TASKS["beauty"]().train["test"]
+        with tempfile.TemporaryDirectory() as place:
+            np.savez(Path(place) / "log.npz", start=log.start, item=log.item)
+            command = [str(python), script, f"{place}/log.npz", loss, *sizes]
             done = subprocess.run(command, env=one_thread(), cwd=place, capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            print(f"skipped RecTools: {python} has no rectools[torch]")
-            return None
-    return float(json.loads(done.stdout.splitlines()[-1])["seconds"])
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+    try:
+        return float(kept({"training": "RecTools", "loss": loss, "sizes": sizes}, measure)["seconds"])
+    except (OSError, subprocess.CalledProcessError):
+        print(f"skipped RecTools: {python} has no rectools[torch]")
+        return None
 
 
 def answers() -> list[str]:
-    """Histories a second of Beauty's Transformer, many at once and one by one, by torch and by ONNX."""
+    """Histories of Beauty scored a CPU second, many at once and one by one, by torch and by ONNX."""
+    recipe = Transformer(epochs=1)
+    found = kept({"answers": repr(recipe)}, lambda: {"rates": rates(recipe)})["rates"]
+    rows = [[name, *(f"{rate:,.0f}" for rate in pair)] for name, pair in found.items()]
+    about = "Histories of Amazon Beauty scored a CPU second, each over the whole catalogue."
+    head = ["", f"{ASKED:,} at once", "one by one", "one more event of a trail"]
+    return ["## Answers", "", about, "", *grid(head, [[*row, ""][: len(head)] for row in rows]), ""]
+
+
+def rates(recipe: Transformer) -> dict[str, list[float]]:
+    """Histories a CPU second at once and one by one, and, for torch, events of a trail."""
     log = TASKS["beauty"]().train["test"]
-    model = Transformer(epochs=1).fit(log)
-    histories = log.histories().block(0, ASKED)
-    rows = [[name, *(f"{rate:,.0f}" for rate in rates(asked, histories))] for name, asked in forms(model).items()]
-    began, steps = time.perf_counter(), 200
-    trail = model.begin()
-    for item in log.items.names(log.item[:steps]).to_list():
-        trail = model.extend(trail, item)
-        model.scores_after(trail)
-    rows.append(["torch, one more event of a trail", "", f"{steps / (time.perf_counter() - began):,.0f}"])
-    head = ["", f"{ASKED:,} at once", "one by one"]
-    return [
-        "## Answers",
-        "",
-        "Histories scored a second, each over the whole catalogue, on one thread.",
-        "",
-        *grid(head, rows),
-        "",
-    ]
+    model, histories = recipe.fit(log), log.histories()
+    some = [histories.block(n, n + 1) for n in range(ONE_BY_ONE)]
+    found = {
+        name: [
+            ASKED / spent(lambda asked=asked: asked.scores(histories.block(0, ASKED))),  # type: ignore[misc]
+            ONE_BY_ONE / spent(lambda asked=asked: [asked.scores(one) for one in some]),  # type: ignore[misc]
+        ]
+        for name, asked in {"torch": model, "ONNX": exported(model)}.items()
+    }
+    events = log.items.names(log.item[:ONE_BY_ONE]).to_list()
+
+    def follow() -> None:
+        trail = model.begin()
+        for item in events:
+            trail = model.extend(trail, item)
+            model.scores_after(trail)
+
+    found["torch"].append(ONE_BY_ONE / spent(follow))
+    return found
 
 
-def forms(model: TorchModel) -> dict[str, Model]:
-    """Ways to ask a network."""
-    return {"torch": model, "ONNX": exported(model)}
-
-
-def rates(model: Model, histories: Histories) -> tuple[float, float]:
-    """Histories a second, at once and one by one."""
-    model.scores(histories.block(0, 2))
-    began = time.perf_counter()
-    model.scores(histories)
-    whole = len(histories) / (time.perf_counter() - began)
-    began, few = time.perf_counter(), 200
-    for n in range(few):
-        model.scores(histories.block(n, n + 1))
-    return whole, few / (time.perf_counter() - began)
+def spent(work: Callable[[], object]) -> float:
+    """CPU seconds of the second of two runs."""
+    work()
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
 def main() -> None:

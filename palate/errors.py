@@ -46,10 +46,11 @@ class ConditionError(PalateError, ValueError):
 
 
 class MissingExtra(PalateError, ImportError):
-    """An optional package is not installed."""
+    """An optional package is not installed; one that asks for old versions of others has no extra, and goes in alone."""
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; run: pip install 'palate[{extra}]'")
+    def __init__(self, package: str, extra: str = "") -> None:
+        command = f"pip install 'palate[{extra}]'" if extra else f"pip install --no-deps {package}"
+        super().__init__(f"{package} is not installed; run: {command}")
 
 
 def check(condition: bool, setting: str, value: object, rule: str) -> None:

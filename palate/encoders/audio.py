@@ -52,7 +52,7 @@ class Aisfx(AudioEncoder):
     dim = 512
 
     def __init__(self) -> None:
-        path = folder_of("aisfx", "aisfx") / "models" / "checkpoint.pth"
+        path = folder_of("aisfx", "aisfx", extra="") / "models" / "checkpoint.pth"
         self._weights = weights(path)[0]
         self.name = f"aisfx {digest(path)}"
 

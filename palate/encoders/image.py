@@ -97,7 +97,7 @@ class Timm(ImageEncoder):
     """A model of timm by its name; its weights are fetched from the hub unless they are here already."""
 
     def __init__(self, model: str) -> None:
-        self._model = need("timm").create_model(model, pretrained=True, num_classes=0).eval()
+        self._model = need("timm", extra="hub").create_model(model, pretrained=True, num_classes=0).eval()
         self.name, self.dim = f"timm {model}", int(self._model.num_features)
 
     def run(self, inputs: list[Any]) -> Floats:

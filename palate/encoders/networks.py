@@ -16,19 +16,20 @@ from palate.errors import DataError, MissingExtra
 EXTRA = "content"
 
 
-def need(module: str, package: str = "") -> Any:
-    """Import a module of the extra; raises `MissingExtra` where its package is not installed."""
+def need(module: str, package: str = "", extra: str = EXTRA) -> Any:
+    """Import a module of an extra; raises `MissingExtra` where its package, or one that it needs, is missing."""
     try:
         return import_module(module)
-    except ModuleNotFoundError:
-        raise MissingExtra(package or module, EXTRA) from None
+    except ModuleNotFoundError as error:
+        own = error.name in (None, module, module.partition(".")[0])
+        raise MissingExtra((package or module) if own else str(error.name), extra) from None
 
 
-def folder_of(module: str, package: str) -> Path:
+def folder_of(module: str, package: str, extra: str = EXTRA) -> Path:
     """Folder of an installed module whose code is not run; raises `MissingExtra`."""
     found = find_spec(module)
     if found is None or not found.submodule_search_locations:
-        raise MissingExtra(package, EXTRA)
+        raise MissingExtra(package, extra)
     return Path(found.submodule_search_locations[0])
 
 

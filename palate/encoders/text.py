@@ -71,9 +71,10 @@ class SentenceTransformer(Encoder):
     """A model of sentence-transformers: a folder, or a name on the hub, which then is fetched from there."""
 
     def __init__(self, path: str) -> None:
-        self._model = need("sentence_transformers", "sentence-transformers").SentenceTransformer(path, device="cpu")
+        package = need("sentence_transformers", "sentence-transformers", "hub")
+        self._model = package.SentenceTransformer(path, device="cpu")
         self.name = f"sentence-transformers {Path(path).resolve() if Path(path).is_dir() else path}"
-        self.dim = int(self._model.get_sentence_embedding_dimension())
+        self.dim = self.run(["."]).shape[1]
 
     def run(self, inputs: list[Any]) -> Floats:
         """Vectors of a batch of texts, (B, D)."""
