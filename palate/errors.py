@@ -46,7 +46,7 @@ class ConditionError(PalateError, ValueError):
 
 
 class MissingExtra(PalateError, ImportError):
-    """An optional package is not installed; one that asks for old versions of others has no extra, and goes in alone."""
+    """An optional package is not installed; one that asks for old versions of others is in no extra."""
 
     def __init__(self, package: str, extra: str = "") -> None:
         command = f"pip install 'palate[{extra}]'" if extra else f"pip install --no-deps {package}"
