@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-import httpx
+import httpx2 as httpx
 import numpy as np
 import pytest
 from databases import url  # noqa: F401  a fixture
