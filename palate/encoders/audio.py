@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from palate.arrays import Floats
 from palate.encoders.encoder import Encoder
@@ -41,6 +40,8 @@ class AudioEncoder(Encoder):
         if not len(sound):
             raise ValueError(f"{value}: holds no sound")
         if rate != RATE:
+            from scipy.signal import resample_poly  # takes half a second, which only sounds shall cost
+
             shared = np.gcd(RATE, rate)
             sound = resample_poly(sound, RATE // shared, rate // shared)
         return np.asarray(sound / max(np.abs(sound).max(), 1e-9), np.float32)

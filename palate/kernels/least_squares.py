@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 
 from palate.arrays import Floats, Ints, Longs
-from palate.kernels.compile import compiled, emitted
+from palate.kernels.compile import compiled, emitted, inlined
 from palate.kernels.lanes import I64, WIDTH, load, spread
 from palate.kernels.vectors import chunks, element, pointer, products, read_row, sums_of
 
@@ -73,29 +73,31 @@ def add_outer(
     return signature, generate
 
 
+@inlined
+def add_all(
+    out: Floats,
+    x: Floats,
+    b: int,
+    items: Floats,
+    column: Ints,
+    weight: Floats,
+    low: int,
+    high: int,
+    target: float,
+    sign: float,
+    dim: int,
+) -> None:
+    """Do `add_outer` for the columns [low, high), eight at once, then one by one."""
+    whole = low + (high - low) // AT_ONCE * AT_ONCE
+    for n in range(low, whole, AT_ONCE):
+        add_outer(out, x, b, items, column, weight, n, np.float32(target), np.float32(sign), AT_ONCE, dim)
+    for n in range(whole, high):
+        add_outer(out, x, b, items, column, weight, n, np.float32(target), np.float32(sign), 1, dim)
+
+
 @cache
 def row_solver(dim: int) -> Solve:  # noqa: C901  the hot loop stays in one piece
     """Kernel for vectors of `dim` elements."""
-
-    @compiled
-    def add_all(
-        out: Floats,
-        x: Floats,
-        b: int,
-        items: Floats,
-        column: Ints,
-        weight: Floats,
-        low: int,
-        high: int,
-        target: float,
-        sign: float,
-    ) -> None:
-        """Do `add_outer` for the columns [low, high), eight at once, then one by one."""
-        whole = low + (high - low) // AT_ONCE * AT_ONCE
-        for n in range(low, whole, AT_ONCE):
-            add_outer(out, x, b, items, column, weight, n, np.float32(target), np.float32(sign), AT_ONCE, dim)
-        for n in range(whole, high):
-            add_outer(out, x, b, items, column, weight, n, np.float32(target), np.float32(sign), 1, dim)
 
     @compiled
     def solve(  # noqa: C901
@@ -127,7 +129,7 @@ def row_solver(dim: int) -> Solve:  # noqa: C901  the hot loop stays in one piec
             if len(pull):
                 for d in range(dim):
                     r[0, d] += pull[b, d]
-            add_all(r, x, b, items, column, weight, low, high, 1.0, -1.0)
+            add_all(r, x, b, items, column, weight, low, high, 1.0, -1.0, dim)
             rz = np.float32(0)
             for d in range(dim):
                 p[0, d] = r[0, d] / (shared[d] + penalty)
@@ -136,7 +138,7 @@ def row_solver(dim: int) -> Solve:  # noqa: C901  the hot loop stays in one piec
             for step in range(steps):
                 for d in range(dim):
                     ap[0, d] = (shared[d] + penalty) * p[0, d]
-                add_all(ap, p, 0, items, column, weight, low, high, 0.0, 1.0)
+                add_all(ap, p, 0, items, column, weight, low, high, 0.0, 1.0, dim)
                 curve = np.float32(0)
                 for d in range(dim):
                     curve += p[0, d] * ap[0, d]

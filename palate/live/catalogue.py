@@ -16,6 +16,7 @@ from palate.data.vocabulary import Vocabulary
 from palate.errors import check
 from palate.live.attributes import decode, join, trim
 from palate.live.conditions import compile_condition
+from palate.live.kept import Kept
 from palate.store.events import Store
 from palate.store.items import SCHEMA
 
@@ -49,9 +50,10 @@ class LiveCatalogue:
     change: int
 
     @classmethod
-    def load(cls, store: Store) -> LiveCatalogue:
-        """Read all items of a store, removed ones too: events speak of them."""
-        return cls(_rows_of(SCHEMA.to_frame()), 0).refreshed(store)
+    def load(cls, store: Store, kept: Kept | None = None) -> LiveCatalogue:
+        """Read all items of a store, removed ones too: events speak of them; or what changed since it was kept."""
+        before = cls(_rows_of(SCHEMA.to_frame()), 0) if kept is None else cls(kept.rows, kept.change)
+        return before.refreshed(store)
 
     def refreshed(self, store: Store) -> LiveCatalogue:
         """Return the catalogue as the store has it now, itself if nothing changed; only what changed is read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
@@ -13,6 +14,7 @@ from palate.errors import PalateError, check
 from palate.kernels.topk import MOST
 from palate.live.asking import Answer, Asked, Step
 from palate.live.catalogue import LiveCatalogue
+from palate.live.kept import Kept
 from palate.live.recommender import Known, answer
 from palate.live.snapshot import Active, Snapshot
 from palate.live.weights import EVENT_WEIGHTS, Popularity, Weights
@@ -31,15 +33,33 @@ class Live:
     ) -> None:
         self.store, self.versions = store, versions
         self.weights = Weights(store, weights)
-        self._popularity = Popularity(store, self.weights)
+        kept = None if versions is None else Kept.read(versions.folder, store)
+        self._popularity = Popularity(store, self.weights, kept)
         self._lock = Lock()
         self._loading: Thread | None = None
         self._refused: int | None = None
-        self._snapshot = Snapshot.of(LiveCatalogue.load(store), None, self._popularity.now())
+        self._snapshot = Snapshot.of(LiveCatalogue.load(store, kept), None, self._popularity.now())
         wanted = self._wanted()
         if wanted is not None:
             self._swap(wanted)
         self.recommend(Asked(user_id="nobody"))  # the first who asks shall not wait for what is loaded once
+        if versions is not None:
+            Thread(target=self._keep, args=(kept, versions.folder), daemon=True).start()
+
+    def _keep(self, before: Kept | None, folder: Path) -> None:
+        """Keep what was read for the next start, where that is worth it."""
+        catalogue, popularity = self._snapshot.catalogue, self._popularity
+        kept = Kept(
+            catalogue.rows,
+            catalogue.change,
+            *(popularity.total, popularity.newest, popularity.withdrawn),
+            str(self.weights),
+        )
+        try:
+            if kept.tells_more_than(before):
+                kept.write(folder, self.store)
+        except PalateError as error:
+            LOG.warning("nothing is kept for the next start: %s", error)
 
     # Asking
 
@@ -94,10 +114,15 @@ class Live:
         """Load another version aside, then put it in the place of the old one; a damaged one is refused."""
         try:
             active = Active.load(self.versions, version)  # type: ignore[arg-type]
-            _warm(Snapshot.of(self._snapshot.catalogue, active, self._popularity.now()))
+            old = self._snapshot
+            fresh = Snapshot.of(old.catalogue, active, old.popularity_of, old).reading()
+            _warm(fresh)
             with self._lock:
-                old = self._snapshot
-                self._snapshot = Snapshot.of(old.catalogue, active, old.popularity_of, old).reading()
+                last = self._snapshot
+                changed = last.catalogue is not old.catalogue or last.popularity_of is not old.popularity_of
+                if changed:  # while it was loaded
+                    fresh = Snapshot.of(last.catalogue, active, last.popularity_of, fresh).reading()
+                self._snapshot = fresh
         except PalateError as error:
             self._refused = version
             LOG.error("model version %d is refused, the one before stays: %s", version, error)

@@ -29,14 +29,14 @@ ALL = ""  # the filter that every item passes
 class Active:
     """The model in use: its version, and what answers tell of it.
 
-    trained  when, microseconds since 1970 UTC; rows: rows of the model's items by id as text
+    trained  when, microseconds since 1970 UTC; names: ids of the model's items as text, by row
     """
 
     model: Model
     version: int
     about: Mapping[str, Any]
     trained: int
-    rows: Mapping[str, int] = field(repr=False)
+    names: Vocabulary = field(repr=False)
 
     @classmethod
     def load(cls, versions: Versions, number: int) -> Active:
@@ -45,17 +45,14 @@ class Active:
         model = load(versions.path(number))
         created = datetime.fromtimestamp(version.created / 1_000_000, UTC).isoformat(timespec="seconds")
         about = {"version": number, "recipe": type(model.recipe).__name__, "created": created}
-        rows = {name: row for row, name in enumerate(model.items.ids.cast(pl.String).to_list())}
-        return cls(model, number, about, version.created, rows)
+        return cls(model, number, about, version.created, _names(model))
 
     def reading(self, told: Catalogue) -> Active:
         """Return it with items that its model learns of from what is told; itself where it learns of none."""
         ids = told.items.ids.cast(self.model.items.ids.dtype, strict=False)
         known = ids.is_not_null()
         wider = self.model.with_items(Catalogue(Vocabulary(ids.filter(known)), told.frame.filter(known)))
-        names = wider.items.ids[len(self.model.items) :].cast(pl.String).to_list()
-        rows = {**self.rows, **{name: row for row, name in enumerate(names, len(self.model.items))}}
-        return replace(self, model=wider, rows=rows)
+        return replace(self, model=wider, names=_names(wider))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +83,10 @@ class Snapshot:
             new = catalogue.ids[old:].to_list()
             places.update(zip(new, range(old, old + len(new)), strict=True))
         if before is not None and before.active is active:
-            rows = _rows(active, catalogue.ids[old:].to_list())
+            rows = _rows(active, catalogue.ids[old:])
             row_of = np.concatenate([before.row_of, rows]) if len(rows) else before.row_of
         else:
-            row_of = _rows(active, catalogue.ids.to_list())
+            row_of = _rows(active, catalogue.ids)
         return cls(catalogue, active, places, row_of, popularity)
 
     def reading(self) -> Snapshot:
@@ -104,7 +101,7 @@ class Snapshot:
             return self
         active = self.active.reading(self.catalogue.told(new))
         row_of = self.row_of.copy()
-        row_of[new] = _rows(active, self.catalogue.ids[new].to_list())
+        row_of[new] = _rows(active, self.catalogue.ids[new])
         return replace(self, active=active, row_of=row_of)
 
     @property
@@ -173,8 +170,9 @@ class Snapshot:
         return self.by_age[new[self.by_age]]
 
 
-def _rows(active: Active | None, ids: list[str]) -> Ints:
-    if active is None:
-        return np.full(len(ids), -1, np.int32)
-    rows = active.rows
-    return np.fromiter((rows.get(name, -1) for name in ids), np.int32, len(ids))
+def _names(model: Model) -> Vocabulary:
+    return Vocabulary(model.items.ids.cast(pl.String))
+
+
+def _rows(active: Active | None, ids: pl.Series) -> Ints:
+    return np.full(len(ids), -1, np.int32) if active is None else active.names.codes(ids)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping
+from threading import Thread
 from time import monotonic
 from types import MappingProxyType
 
 import numpy as np
 
 from palate.arrays import Floats, Longs
+from palate.errors import StoreError
 from palate.live.asking import Step
+from palate.live.kept import Kept
 from palate.store.events import Past, Store
 
+LOG = logging.getLogger("palate.live")
 # Any other type counts 1. An event's own weight multiplies these.
 EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"view": 1, "click": 1, "cart": 3, "like": 3, "star": 3, "purchase": 5, "dislike": -1}
@@ -26,6 +32,9 @@ class Weights:
         self.by_type = by_type
         self._store = store
         self._factors: Floats = np.zeros(0, np.float32)
+
+    def __str__(self) -> str:
+        return json.dumps(dict(sorted(self.by_type.items())))
 
     def of_past(self, past: Past) -> Floats:
         """Weights of a person's events, (N,)."""
@@ -50,28 +59,51 @@ class Popularity:
     """Weights of all events by item, brought up to date by those that are new.
 
     After each count there is a rest in proportion to what it took, so that it costs a fiftieth of the time at most.
+    When events were taken away, all are counted again, beside the answers.
+
+    total      weights by the store's number of the item, float32
+    newest     seq of the last event in it
+    withdrawn  how often events had been taken away before the count
     """
 
-    def __init__(self, store: Store, weights: Weights) -> None:
+    def __init__(self, store: Store, weights: Weights, kept: Kept | None = None) -> None:
         self._store, self._weights = store, weights
-        self._newest = 0
+        self.total: Floats = np.zeros(0, np.float32)
+        self.newest, self.withdrawn = 0, store.withdrawn()
+        if kept is not None and (kept.withdrawn, kept.weights) == (self.withdrawn, str(weights)):
+            self.total, self.newest = kept.total, kept.newest
         self._rested = 0.0
-        self._total: Floats = np.zeros(0, np.float32)
+        self._again: Thread | None = None
 
     def now(self) -> Floats:
         """Return the weights by the store's number of the item; the same array as long as nothing changed."""
         began = monotonic()
-        if began >= self._rested:
-            if self._store.newest() != self._newest:
-                self._count()
+        if began >= self._rested and self._again is None:
+            if self._store.withdrawn() != self.withdrawn:
+                self._again = Thread(target=self._count_again, daemon=True)
+                self._again.start()
+            elif self._store.newest() != self.newest:
+                self.total, self.newest = self._counted(self.total, self.newest)
             self._rested = monotonic() + REST * (monotonic() - began)
-        return self._total
+        return self.total
 
-    def _count(self) -> None:
-        item, kind, count, newest = self._store.popularity(self._newest)
+    def _count_again(self) -> None:
+        began = monotonic()
+        try:
+            withdrawn = self._store.withdrawn()  # before the count: what is taken away meanwhile is counted once more
+            (self.total, self.newest), self.withdrawn = self._counted(np.zeros(0, np.float32), 0), withdrawn
+        except StoreError as error:
+            LOG.warning("popularity is as it was: %s", error)
+        finally:
+            self._rested = monotonic() + REST * (monotonic() - began)
+            self._again = None
+
+    def _counted(self, total: Floats, since: int) -> tuple[Floats, int]:
+        """Weights with those of events after `since`, and the seq of the newest."""
+        item, kind, count, newest = self._store.popularity(since)
         if len(item):
             weight = np.maximum(self._weights.factors(kind), 0) * count
-            added = np.bincount(item, weight, minlength=len(self._total))
-            added[: len(self._total)] += self._total.astype(np.float64)
-            self._total = added.astype(np.float32)
-        self._newest = newest
+            added = np.bincount(item, weight, minlength=len(total))
+            added[: len(total)] += total.astype(np.float64)
+            total = added.astype(np.float32)
+        return total, newest

@@ -1,8 +1,8 @@
 """A bundle: named parts kept in a folder as plain files, with a manifest that vouches for each of them.
 
-Arrays are `.npy`, ids are uncompressed Arrow IPC (`.arrow`), weights of a network `.safetensors` (extra `deep`),
-everything else stands in `manifest.json`. Loading maps the files into memory. This room knows no models: it writes
-and reads parts by name.
+Arrays are `.npy`, ids and tables are uncompressed Arrow IPC (`.arrow`), weights of a network `.safetensors` (extra
+`deep`), everything else stands in `manifest.json`. Loading maps the files into memory. This room knows no models: it
+writes and reads parts by name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 
 Part: TypeAlias = (
-    "NDArray[Any] | Mapping[str, NDArray[Any]] | Vocabulary | str | int | float | bool | tuple[Part, ...] | None"
+    "NDArray[Any] | Mapping[str, NDArray[Any]] | Vocabulary | pl.DataFrame | str | int | float | bool"
+    " | tuple[Part, ...] | None"
 )
 
 
@@ -113,10 +114,10 @@ def _save(folder: Path, name: str, part: Part) -> object:
     if isinstance(part, np.ndarray):
         np.save(folder / f"{name}.npy", part, allow_pickle=False)
         return {"file": f"{name}.npy"}
-    if isinstance(part, Vocabulary):
-        frame = pl.DataFrame({"id": part.ids})
+    if isinstance(part, Vocabulary | pl.DataFrame):
+        frame = pl.DataFrame({"id": part.ids}) if isinstance(part, Vocabulary) else part
         frame.write_ipc(folder / f"{name}.arrow", compression="uncompressed", compat_level=pl.CompatLevel.oldest())
-        return {"file": f"{name}.arrow"}
+        return {"file" if isinstance(part, Vocabulary) else "table": f"{name}.arrow"}
     if isinstance(part, Mapping):
         named = {key: np.ascontiguousarray(array) for key, array in part.items()}
         _safetensors().save_file(named, folder / f"{name}.safetensors")
@@ -188,6 +189,8 @@ def _load(folder: Path, code: object) -> Part:
         return tuple(_load(folder, each) for each in code)
     if not isinstance(code, dict):
         return code  # type: ignore[return-value]
+    if "table" in code:
+        return pl.scan_ipc(folder / Path(code["table"]).name).collect()
     path = folder / Path(code["file"]).name
     if path.suffix == ".arrow":
         return Vocabulary(pl.scan_ipc(path).collect()["id"])

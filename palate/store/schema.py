@@ -156,6 +156,11 @@ def set_state(connection: sa.Connection, name: str, value: str) -> None:
         connection.execute(sa.insert(state).values(name=name, value=value))
 
 
+def note_withdrawal(connection: sa.Connection) -> None:
+    """Raise the counter of withdrawals of events."""
+    set_state(connection, "withdrawn", str(1 + int(get_state(connection, "withdrawn") or 0)))
+
+
 def next_change(connection: sa.Connection) -> int:
     """Raise the counter of changes of items; returns it."""
     raised = sa.cast(sa.cast(state.c.value, sa.BigInteger) + 1, sa.Text)

@@ -1,0 +1,71 @@
+"""What a process has read of a store, kept beside the models, so that the next one need not read all again."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from palate.arrays import Floats
+from palate.errors import BundleError
+from palate.store.bundles import read_bundle, write_bundle
+from palate.store.events import Store
+
+LOG = logging.getLogger("palate.live")
+FOLDER = "start"  # beside the folders of the versions
+TOKEN = "kept for the start"  # name in the store of the number that the newest folder has
+WORTH = 10_000  # items and events, or new events, that are worth keeping
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Items and their popularity as they were at one moment; a start reads what changed since.
+
+    rows, change        as in `LiveCatalogue`
+    total               weight of all events by the store's number of the item
+    newest, withdrawn   seq of the last event in it, and how often events had been taken out of the store
+    weights             of event types, as text: another start may weigh them otherwise
+    """
+
+    rows: pl.DataFrame
+    change: int
+    total: Floats
+    newest: int
+    withdrawn: int
+    weights: str
+
+    @classmethod
+    def read(cls, folder: Path, store: Store) -> Kept | None:
+        """Return what is kept of this store, None if that is nothing.
+
+        The folder and the store share a random number. So a store that was restored from a backup finds nothing.
+        """
+        if not (folder / FOLDER).is_dir():
+            return None
+        try:
+            bundle = read_bundle(folder / FOLDER)
+        except BundleError as error:
+            LOG.warning("all items are read again: %s", error)
+            return None
+        about = bundle.about
+        if about.get("token") != store.state(TOKEN):
+            return None
+        told = {name: about[name] for name in ("change", "newest", "withdrawn", "weights")}
+        return cls(bundle.parts["rows"], total=bundle.parts["total"], **told)  # type: ignore[arg-type]
+
+    def tells_more_than(self, before: Kept | None) -> bool:
+        """Whether it is worth to write it in the place of that."""
+        if before is None:
+            return len(self.rows) + self.newest > WORTH
+        same = (self.change, self.withdrawn, self.weights) == (before.change, before.withdrawn, before.weights)
+        return not same or self.newest - before.newest > WORTH
+
+    def write(self, folder: Path, store: Store) -> None:
+        """Keep it, in place of what was kept."""
+        token = uuid.uuid4().hex
+        about = {"change": self.change, "newest": self.newest, "withdrawn": self.withdrawn, "weights": self.weights}
+        write_bundle(folder / FOLDER, {"rows": self.rows, "total": self.total}, about | {"token": token})
+        store.set_state(TOKEN, token)
