@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from palate.live import kept as module
@@ -63,10 +64,14 @@ def test_a_start_reads_what_changed_since(store: Store, monkeypatch: pytest.Monk
     store.items.put([Item("new", {"price": "much"}), ITEMS[3]._replace(available=False)])
     store.items.remove(["i4"])
     store.append([Event("u9", "new", "like", 99), Event("u9", "i19", "view", 100)])
-    read = []
-    monkeypatch.setattr(
-        store.items, "changed", lambda since, old=store.items.changed: read.append(since) or old(since)
-    )
+    read: list[int] = []
+    changed = store.items.changed
+
+    def spied(since: int = 0) -> tuple[pl.DataFrame, int]:
+        read.append(since)
+        return changed(since)
+
+    monkeypatch.setattr(store.items, "changed", spied)
     again = Live(store, Versions(store), {"like": 3})
     assert read[0] > 0
     assert same(again, Live(store, None, {"like": 3}))

@@ -166,8 +166,9 @@ class Snapshot:
         """Positions of the items that came after the model was trained and that it does not know, newest first."""
         if self.active is None:
             return np.zeros(0, np.int64)
-        new = (self.row_of < 0) & (self.catalogue.created > self.active.trained)
-        return self.by_age[new[self.by_age]]
+        created = self.catalogue.created
+        new = np.flatnonzero((self.row_of < 0) & (created > self.active.trained))
+        return new[np.argsort(-created[new], kind="stable")]
 
 
 def _names(model: Model) -> Vocabulary:
