@@ -46,7 +46,7 @@ def started(store: Store, weights: dict[str, float] | None = None) -> Live:
 
 def told(live: Live) -> Kept:
     catalogue, popularity = live.snapshot().catalogue, live._popularity
-    counted = popularity.total, popularity.newest, popularity.withdrawn
+    counted = popularity.popular.weight, popularity.newest, popularity.withdrawn
     return Kept(catalogue.rows, catalogue.change, *counted, str(live.weights))
 
 

@@ -40,6 +40,8 @@ class Ragged:
     @property
     def positives(self) -> Longs:
         """Number of pairs of weight above 0 in each row, (B,)."""
+        if len(self) == 1:  # a list is asked for one person most of the time
+            return np.array([np.count_nonzero(self.weight[self.start[0] : self.start[1]] > 0)], np.int64)
         before = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.weight > 0, dtype=np.int64)])
         return np.diff(before[self.start])
 

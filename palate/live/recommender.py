@@ -129,7 +129,7 @@ class _Listing:
         if not len(unknown):
             return []
         first = crc32((self.asked.user_id or "").encode()) % len(unknown)
-        return self._fitting(np.roll(unknown, -first), min(most, wanted))
+        return self._fitting(np.concatenate([unknown[first:], unknown[:first]]), min(most, wanted))
 
     def _fitting(self, positions: Longs, most: int) -> list[int]:
         """First `most` of the positions that no cap forbids beside those before them; counts them."""

@@ -52,7 +52,7 @@ class Live:
         kept = Kept(
             catalogue.rows,
             catalogue.change,
-            *(popularity.total, popularity.newest, popularity.withdrawn),
+            *(popularity.popular.weight, popularity.newest, popularity.withdrawn),
             str(self.weights),
         )
         try:
@@ -99,9 +99,11 @@ class Live:
         wanted = self._wanted()
         with self._lock:
             old = self._snapshot
-            catalogue, popularity = old.catalogue.refreshed(self.store), self._popularity.now()
-            if catalogue is not old.catalogue or popularity is not old.popularity_of:
-                self._snapshot = Snapshot.of(catalogue, old.active, popularity, old).reading()
+            catalogue, popular = old.catalogue.refreshed(self.store), self._popularity.now()
+            if catalogue is not old.catalogue:
+                self._snapshot = Snapshot.of(catalogue, old.active, popular, old).reading()
+            elif popular is not old.popular:
+                self._snapshot = Snapshot.of(catalogue, old.active, popular, old)
             if wanted not in (None, old.version, self._refused) and self._loading is None:
                 self._loading = Thread(target=self._swap, args=(wanted,), daemon=True)
                 self._loading.start()
@@ -115,13 +117,13 @@ class Live:
         try:
             active = Active.load(self.versions, version)  # type: ignore[arg-type]
             old = self._snapshot
-            fresh = Snapshot.of(old.catalogue, active, old.popularity_of, old).reading()
+            fresh = Snapshot.of(old.catalogue, active, old.popular, old).reading()
             _warm(fresh)
             with self._lock:
                 last = self._snapshot
-                changed = last.catalogue is not old.catalogue or last.popularity_of is not old.popularity_of
+                changed = last.catalogue is not old.catalogue or last.popular is not old.popular
                 if changed:  # while it was loaded
-                    fresh = Snapshot.of(last.catalogue, active, last.popularity_of, fresh).reading()
+                    fresh = Snapshot.of(last.catalogue, active, last.popular, fresh).reading()
                 self._snapshot = fresh
         except PalateError as error:
             self._refused = version

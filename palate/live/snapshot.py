@@ -15,6 +15,7 @@ from palate.arrays import Bools, Floats, Ints, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.vocabulary import Vocabulary
 from palate.live.catalogue import LiveCatalogue
+from palate.live.weights import Popular
 from palate.models.base import Model
 from palate.models.content import ContentBased
 from palate.models.saved import load
@@ -22,6 +23,8 @@ from palate.store.versions import Versions
 
 MASKS = 64  # of a filter over the model's items, kept
 FIXED = ("item_id", "available")  # columns that tell nothing of what an item is like
+# What a snapshot works out that has nothing to do with what is popular.
+LASTING = ("_allowed", "_rows_allowed", "position_of", "names", "by_age", "unknown")
 ALL = ""  # the filter that every item passes
 
 
@@ -61,20 +64,24 @@ class Snapshot:
 
     places      positions of items by id
     row_of      the model's rows by position, -1 for an item it does not know, (P,)
-    popularity_of  weight of all events by the store's number of the item; numbers past its end have none
+    popular     by the store's numbers of the items; those past the end of its weights have none
     """
 
     catalogue: LiveCatalogue
     active: Active | None
     places: Mapping[str, int]
     row_of: Ints
-    popularity_of: Floats = field(repr=False)
+    popular: Popular = field(repr=False)
 
     @classmethod
     def of(
-        cls, catalogue: LiveCatalogue, active: Active | None, popularity: Floats, before: Snapshot | None = None
+        cls, catalogue: LiveCatalogue, active: Active | None, popular: Popular, before: Snapshot | None = None
     ) -> Snapshot:
         """Put the parts together; what a snapshot `before` knows already is taken from it."""
+        if before is not None and before.catalogue is catalogue and before.active is active:
+            same = replace(before, popular=popular)
+            vars(same).update({name: value for name, value in vars(before).items() if name in LASTING})
+            return same
         places: dict[str, int] = {} if before is None else dict(before.places)
         old = len(places)
         if before is not None and len(catalogue) == old:
@@ -87,7 +94,7 @@ class Snapshot:
             row_of = np.concatenate([before.row_of, rows]) if len(rows) else before.row_of
         else:
             row_of = _rows(active, catalogue.ids)
-        return cls(catalogue, active, places, row_of, popularity)
+        return cls(catalogue, active, places, row_of, popular)
 
     def reading(self) -> Snapshot:
         """Return it with a model that ranks the items it did not know but can read; itself where there are none."""
@@ -146,15 +153,16 @@ class Snapshot:
     @cached_property
     def popularity(self) -> Floats:
         """Weight of all events by position, (P,)."""
-        numbers = self.catalogue.numbers
-        missing = max(0, len(self.catalogue.position_of) - len(self.popularity_of))
-        return np.pad(self.popularity_of, (0, missing))[numbers]
+        weight = self.popular.weight
+        missing = max(0, len(self.catalogue.position_of) - len(weight))
+        return np.pad(weight, (0, missing))[self.catalogue.numbers]
 
     @cached_property
     def by_popularity(self) -> Longs:
         """Positions of items with a weight above 0, the most popular first, ties by position."""
-        order = np.argsort(-self.popularity, kind="stable")
-        return order[: np.count_nonzero(self.popularity > 0)]
+        position_of, order = self.catalogue.position_of, self.popular.order
+        position = position_of[order[order < len(position_of)]]  # of an item that comes with the next refresh
+        return position[position >= 0].astype(np.int64)
 
     @cached_property
     def by_age(self) -> Longs:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Thread
 from time import monotonic
 from types import MappingProxyType
@@ -55,55 +57,73 @@ class Weights:
         return self._factors[kind]
 
 
+@dataclass(frozen=True, eq=False)
+class Popular:
+    """What is popular: weights by the store's number of the item, float32 (N,), and the numbers, best first (M,)."""
+
+    weight: Floats = field(repr=False)
+
+    @cached_property
+    def order(self) -> Longs:
+        """Numbers of the items with a weight above 0, the most popular first, ties by number."""
+        positive = np.flatnonzero(self.weight > 0)
+        return positive[np.argsort(-self.weight[positive], kind="stable")]
+
+    def __post_init__(self) -> None:
+        _ = self.order  # when it is counted, not when somebody waits for an answer
+
+
+NOTHING = Popular(np.zeros(0, np.float32))
+
+
 class Popularity:
     """Weights of all events by item, brought up to date by those that are new.
 
     After each count there is a rest in proportion to what it took, so that it costs a fiftieth of the time at most.
     When events were taken away, all are counted again, beside the answers.
 
-    total      weights by the store's number of the item, float32
     newest     seq of the last event in it
     withdrawn  how often events had been taken away before the count
     """
 
     def __init__(self, store: Store, weights: Weights, kept: Kept | None = None) -> None:
         self._store, self._weights = store, weights
-        self.total: Floats = np.zeros(0, np.float32)
-        self.newest, self.withdrawn = 0, store.withdrawn()
+        self.popular, self.newest, self.withdrawn = NOTHING, 0, store.withdrawn()
         if kept is not None and (kept.withdrawn, kept.weights) == (self.withdrawn, str(weights)):
-            self.total, self.newest = kept.total, kept.newest
+            self.popular, self.newest = Popular(kept.total), kept.newest
         self._rested = 0.0
         self._again: Thread | None = None
 
-    def now(self) -> Floats:
-        """Return the weights by the store's number of the item; the same array as long as nothing changed."""
+    def now(self) -> Popular:
+        """Return what is popular; the same as before as long as nothing changed."""
         began = monotonic()
         if began >= self._rested and self._again is None:
             if self._store.withdrawn() != self.withdrawn:
                 self._again = Thread(target=self._count_again, daemon=True)
                 self._again.start()
             elif self._store.newest() != self.newest:
-                self.total, self.newest = self._counted(self.total, self.newest)
+                self.popular, self.newest = self._counted(self.popular, self.newest)
             self._rested = monotonic() + REST * (monotonic() - began)
-        return self.total
+        return self.popular
 
     def _count_again(self) -> None:
         began = monotonic()
         try:
             withdrawn = self._store.withdrawn()  # before the count: what is taken away meanwhile is counted once more
-            (self.total, self.newest), self.withdrawn = self._counted(np.zeros(0, np.float32), 0), withdrawn
+            (self.popular, self.newest), self.withdrawn = self._counted(NOTHING, 0), withdrawn
         except StoreError as error:
             LOG.warning("popularity is as it was: %s", error)
         finally:
             self._rested = monotonic() + REST * (monotonic() - began)
             self._again = None
 
-    def _counted(self, total: Floats, since: int) -> tuple[Floats, int]:
-        """Weights with those of events after `since`, and the seq of the newest."""
+    def _counted(self, before: Popular, since: int) -> tuple[Popular, int]:
+        """Count the events after `since` too; returns what is popular now, and the seq of the newest."""
         item, kind, count, newest = self._store.popularity(since)
-        if len(item):
-            weight = np.maximum(self._weights.factors(kind), 0) * count
-            added = np.bincount(item, weight, minlength=len(total))
-            added[: len(total)] += total.astype(np.float64)
-            total = added.astype(np.float32)
-        return total, newest
+        if not len(item):
+            return before, newest
+        old = before.weight
+        weight = np.maximum(self._weights.factors(kind), 0) * count
+        total = np.bincount(item, weight, minlength=len(old))
+        total[: len(old)] += old.astype(np.float64)
+        return Popular(total.astype(np.float32)), newest

@@ -255,11 +255,21 @@ class IALSModel(FactorModel):
     def parts(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts of the scores, (N, J); Hu et al. 2008, sec. 5.
 
-        The score is q_i·A⁻¹ Σ_j w_j q_j; event j's part is w_j q_j·y_i with y_i = A⁻¹ q_i.
+        The score is q_i·A⁻¹ Σ_j w_j q_j, with A = Λ + Σ_j |w_j| q_j q_jᵀ; event j's part is w_j q_j·A⁻¹ q_i. Of N
+        events and D dimensions the fewer say how large a system is solved.
         """
-        vectors = self.item_vectors[past.column].astype(np.float64)  # (N, D)
         scaled = self.scaled(past)
-        A = (vectors.T * np.abs(scaled.weight)) @ vectors
-        A.flat[:: len(A) + 1] += self.spectrum + self.recipe.ridge(scaled, len(self.items)) * self.recipe.fold_l2
-        Y = dposv(A, self.item_vectors[items].T)[1]  # (D, J)
-        return np.asarray(np.maximum(scaled.weight, 0)[:, None] * (vectors @ Y), np.float32)
+        diagonal = self.spectrum + self.recipe.ridge(scaled, len(self.items)) * self.recipe.fold_l2  # Λ, (D,)
+        root = np.sqrt(np.abs(scaled.weight), dtype=np.float64)[:, None]
+        V = root * self.item_vectors[past.column]  # (N, D)
+        asked = self.item_vectors[items].T  # (D, J)
+        if 0 < len(V) < V.shape[1]:  # V A⁻¹ = (I + V Λ⁻¹ Vᵀ)⁻¹ V Λ⁻¹
+            across = V / diagonal
+            K = across @ V.T
+            K.flat[:: len(K) + 1] += 1.0
+            toward = dposv(K, across @ asked)[1]
+        else:
+            A = V.T @ V
+            A.flat[:: len(A) + 1] += diagonal
+            toward = V @ dposv(A, asked)[1]
+        return np.asarray(np.where(scaled.weight[:, None] > 0, root, 0.0) * toward, np.float32)

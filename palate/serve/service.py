@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
@@ -21,6 +22,7 @@ from palate.store.versions import Versions
 
 P = ParamSpec("P")
 R = TypeVar("R")
+SWITCH = 0.0005  # seconds that answers may keep the writer of events waiting, which needs the interpreter often
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,7 @@ class Service:
     @classmethod
     def open(cls, settings: Settings) -> Service:
         """Open the store and load the active model."""
+        sys.setswitchinterval(SWITCH)
         threadpool_limits(1, "blas")  # one answer needs so little that threads would only wait for each other
         store = Store.open(settings.store)
         versions = Versions(store, settings.models)
