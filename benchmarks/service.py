@@ -158,7 +158,7 @@ class Served:
         return [self.process.pid, *_children(self.process.pid)]
 
     def memory(self) -> float:
-        """Resident megabytes of all processes together, without what they share."""
+        """Resident megabytes of all processes together, without what they share and what files are mapped for."""
         return sum(_private(pid) for pid in self.pids()) / 1e6
 
     def seconds(self) -> float:
@@ -271,7 +271,7 @@ def _children(pid: int) -> list[int]:
 
 def _private(pid: int) -> int:
     facts = dict(line.split(":") for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
-    return sum(int(facts[name].split()[0]) * 1024 for name in ("Private_Clean", "Private_Dirty"))
+    return int(facts["Private_Dirty"].split()[0]) * 1024
 
 
 # Stores
