@@ -1,13 +1,14 @@
 """Networks beside the closed forms: what comes next, people held out, the speed of training and of answers.
 
-`python benchmarks/deep.py [--dataset NAME ...] [--only RECIPE ...] [--seeds N] [--peers PYTHON] [--out FILE]`
+`python benchmarks/deep.py [--dataset NAME ...] [--only RECIPE ...] [--seeds N] [--kept] [--peers PYTHON]`
 
 What comes next: Amazon Beauty and Sports, and Diginetica, as in sequences.py: fitted to the train part alone,
 graded on the test. Settings of networks are their defaults, chosen on Beauty's validation part; those of SLIST are
 what sequences.py chose. People held out: MovieLens latest-small, every event a positive; a fifth of the people is
 not in train, a fifth of their events is asked for. A network is fitted with several seeds: the mean and, after ±,
-the standard deviation. Outcomes are appended to results/deep.jsonl, and found there by the next run. The peer is
-RecTools' SASRec, where PYTHON has rectools[torch]. CPU seconds, of one thread.
+the standard deviation. Outcomes are appended to results/deep.jsonl, and found there by the next run; --kept measures
+nothing and shows what is there. The peer is RecTools' SASRec with its own loss, one negative an event, where PYTHON
+has rectools[torch]. CPU seconds, of one thread.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,18 +28,41 @@ import torch
 from common import RESULTS, grid, movielens, one_thread, parser, publish, title
 from sequences import DATA, TASKS, Figures
 
-from palate import EASE, IALS, SLIST, Autoencoder, Blend, InfiniteAE, Popularity, Transformer, evaluate, split_users
+from palate import (
+    EASE,
+    IALS,
+    SLIST,
+    Autoencoder,
+    Blend,
+    InfiniteAE,
+    Popularity,
+    Transformer,
+    evaluate,
+    read_catalogue,
+    split_users,
+)
+from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.models.base import Model, Recipe
+from palate.models.network import NetworkRecipe
 from palate.models.onnx import exported
 
 OUTCOMES = RESULTS / "deep.jsonl"
 SESSIONS = SLIST(
-    alpha=0.7, whole_decay=0.8, train_decay=0.2, l2=30.0, l2_power=0.75, walk=4.0, half_life_days=70_000.0
+    alpha=0.7,
+    whole_decay=0.8,
+    train_decay=0.2,
+    decay=0.8,
+    l2=30.0,
+    l2_power=0.75,
+    walk=16.0,
+    beta=0.2,
+    half_life_days=70_000.0,
 )
 NEXT: Mapping[str, Mapping[str, Recipe]] = {
     "beauty": {
         "Transformer": Transformer(),
+        "Transformer that reads titles": Transformer(fields=("title",)),
         "SLIST": SLIST(l2=60.0, walk=1.0),
         "Blend": Blend(recipes=(SLIST(l2=60.0, walk=1.0), Transformer())),
         "IALS": IALS(dim=256, l2=0.003),
@@ -75,9 +100,11 @@ class Contest:
 def next_item(dataset: str) -> Contest:
     """Make the contest of what comes next."""
     task = TASKS[dataset]()
+    told = DATA / f"amazon-{dataset}" / "items.csv"
+    catalogue = read_catalogue(told) if told.is_file() else None
 
     def grade(recipe: Recipe, _: int) -> tuple[Figures, float]:
-        model, seconds = timed(recipe, task.train["test"])
+        model, seconds = timed(recipe, task.train["test"], catalogue)
         return task.grade(model, "test"), seconds
 
     return Contest(task.name, NEXT[dataset], {**task.published, **MORE_PUBLISHED.get(dataset, {})}, grade)
@@ -97,18 +124,24 @@ def held_out() -> Contest:
     return Contest("MovieLens latest-small, people held out", HELD_OUT, {}, grade)
 
 
-def timed(recipe: Recipe, log: Interactions) -> tuple[Model, float]:
+def timed(recipe: Recipe, log: Interactions, catalogue: Catalogue | None = None) -> tuple[Model, float]:
     """Fit, and the CPU seconds that it took."""
     began = time.process_time()
-    return recipe.fit(log), time.process_time() - began
+    return recipe.fit(log, catalogue), time.process_time() - began
 
 
-def kept(key: Mapping[str, object], measure: Callable[[], Mapping[str, object]]) -> dict[str, Any]:
-    """Outcome that was measured before under this key, or a new one."""
+class Unmeasured(Exception):
+    """Nothing is kept, and nothing is to be measured."""
+
+
+def kept(key: Mapping[str, object], measure: Callable[[], Mapping[str, object]], measuring: bool) -> dict[str, Any]:
+    """Outcome that was measured before under this key, or a new one; raises `Unmeasured` where none is to be made."""
     lines = OUTCOMES.read_text().splitlines() if OUTCOMES.is_file() else []
     for known in map(json.loads, lines):
         if key.items() <= known.items():
             return dict(known)
+    if not measuring:
+        raise Unmeasured
     outcome = {**key, **measure()}
     with OUTCOMES.open("a") as file:
         file.write(json.dumps(outcome) + "\n")
@@ -116,33 +149,45 @@ def kept(key: Mapping[str, object], measure: Callable[[], Mapping[str, object]])
     return outcome
 
 
-def measured(dataset: str, contest: Contest, name: str, seed: int) -> tuple[Figures, float]:
+def measured(dataset: str, contest: Contest, name: str, seed: int, measuring: bool) -> tuple[Figures, float]:
     """Figures and CPU seconds of one fit."""
-    recipe = contest.recipes[name]
-    seeded = replace(recipe, seed=seed) if hasattr(recipe, "seed") else recipe  # type: ignore[type-var]
+    recipe = seeded(contest.recipes[name], seed)
 
     def measure() -> dict[str, object]:
-        figures, seconds = contest.grade(seeded, seed)
+        figures, seconds = contest.grade(recipe, seed)
         return {"figures": figures, "seconds": seconds}
 
-    found = kept({"dataset": dataset, "recipe": repr(seeded), "seed": seed}, measure)
+    found = kept({"dataset": dataset, "recipe": repr(recipe), "seed": seed}, measure, measuring)
     return found["figures"], found["seconds"]
 
 
-def section(dataset: str, only: Sequence[str], seeds: int) -> list[str]:
+def seeded(recipe: Recipe, seed: int) -> Recipe:
+    """Return the recipe with another seed, a blend with that of its recipes too; one of no chance as it is."""
+    if isinstance(recipe, Blend):
+        return replace(recipe, recipes=tuple(seeded(each, seed) for each in recipe.blended()), seed=seed)
+    return replace(recipe, seed=seed) if hasattr(recipe, "seed") else recipe  # type: ignore[type-var]
+
+
+def section(dataset: str, only: Sequence[str], seeds: int, measuring: bool) -> list[str]:
     """Table of one dataset."""
     contest = held_out() if dataset == "movielens" else next_item(dataset)
     rows, names = [], []
     for name, recipe in contest.recipes.items():
         if only and name not in only:
             continue
-        several = dataset == "movielens" or hasattr(recipe, "device")
-        runs = [measured(dataset, contest, name, seed) for seed in range(seeds if several else 1)]
+        several = dataset == "movielens" or isinstance(recipe, NetworkRecipe | Blend)
+        runs = []
+        for seed in range(seeds if several else 1):
+            with suppress(Unmeasured):
+                runs.append(measured(dataset, contest, name, seed, measuring))
+        if not runs:
+            continue
         names = list(runs[0][0])
         cells = [spread([figures[each] for figures, _ in runs]) for each in names]
-        rows.append([name, " / ".join(cells), f"{np.mean([seconds for _, seconds in runs]):.1f}"])
-    rows += [[f"{name}, published", figures, ""] for name, figures in contest.published.items()]
-    return [f"## {contest.name}", "", *grid(["", " / ".join(names), "fit, CPU s"], rows), ""]
+        count = str(len(runs)) if several else ""
+        rows.append([name, " / ".join(cells), count, f"{np.mean([seconds for _, seconds in runs]):.1f}"])
+    rows += [[f"{name}, published", figures, "", ""] for name, figures in contest.published.items()]
+    return [f"## {contest.name}", "", *grid(["", " / ".join(names), "seeds", "fit, CPU s"], rows), ""]
 
 
 def spread(values: Sequence[float]) -> str:
@@ -152,15 +197,14 @@ def spread(values: Sequence[float]) -> str:
     return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
 
 
-def training(python: Path) -> list[str]:
+def training(python: Path, measuring: bool) -> list[str]:
     """CPU seconds of an epoch over Beauty, beside RecTools' SASRec of the same size on the same sequences."""
     recipe = Transformer(epochs=3)
-    mine = kept({"training": repr(recipe)}, lambda: {"seconds": own_epoch(recipe)})["seconds"]
+    mine = kept({"training": repr(recipe)}, lambda: {"seconds": own_epoch(recipe)}, measuring)["seconds"]
     rows = [[f"Transformer, {recipe.negatives:,} shared negatives", f"{mine:.1f}", ""]]
-    for loss, what in (("BCE", "one negative an event"), ("softmax", "all items")):
-        theirs = peer(python, recipe, loss)
-        if theirs is not None:
-            rows.append([f"RecTools SASRec, {loss}, {what}", f"{theirs:.1f}", f"{theirs / mine:.1f}"])
+    theirs = peer(python, recipe, measuring)
+    if theirs is not None:
+        rows.append(["RecTools SASRec, BCE, one negative an event", f"{theirs:.1f}", f"{theirs / mine:.1f}"])
     size = f"dim {recipe.dim}, {recipe.layers} layers, {recipe.window} events"
     return ["## Training", "", f"Amazon Beauty, {size}.", "", *grid(["", "an epoch, CPU s", "times ours"], rows), ""]
 
@@ -173,7 +217,7 @@ def own_epoch(recipe: Transformer) -> float:
     return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
-def peer(python: Path, recipe: Transformer, loss: str) -> float | None:
+def peer(python: Path, recipe: Transformer, measuring: bool) -> float | None:
     """CPU seconds of an epoch of RecTools' SASRec; None where it is not installed."""
     script = str(Path(__file__).with_name("peer_sasrec.py"))
     sizes = [str(each) for each in (1, recipe.dim, recipe.layers, recipe.heads, recipe.window)]
@@ -182,21 +226,21 @@ def peer(python: Path, recipe: Transformer, loss: str) -> float | None:
         log = TASKS["beauty"]().train["test"]
         with tempfile.TemporaryDirectory() as place:
             np.savez(Path(place) / "log.npz", start=log.start, item=log.item)
-            command = [str(python), script, f"{place}/log.npz", loss, *sizes]
+            command = [str(python), script, f"{place}/log.npz", "BCE", *sizes]
             done = subprocess.run(command, env=one_thread(), cwd=place, capture_output=True, text=True, check=True)
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
     try:
-        return float(kept({"training": "RecTools", "loss": loss, "sizes": sizes}, measure)["seconds"])
+        return float(kept({"training": "RecTools", "loss": "BCE", "sizes": sizes}, measure, measuring)["seconds"])
     except (OSError, subprocess.CalledProcessError):
         print(f"skipped RecTools: {python} has no rectools[torch]")
         return None
 
 
-def answers() -> list[str]:
+def answers(measuring: bool) -> list[str]:
     """Histories of Beauty scored a CPU second, many at once and one by one, by torch and by ONNX."""
     recipe = Transformer(epochs=1)
-    found = kept({"answers": repr(recipe)}, lambda: {"rates": rates(recipe)})["rates"]
+    found = kept({"answers": repr(recipe)}, lambda: {"rates": rates(recipe)}, measuring)["rates"]
     rows = [[name, *(f"{rate:,.0f}" for rate in pair)] for name, pair in found.items()]
     about = "Histories of Amazon Beauty scored a CPU second, each over the whole catalogue."
     head = ["", f"{ASKED:,} at once", "one by one", "one more event of a trail"]
@@ -242,16 +286,18 @@ def main() -> None:
     asked.add_argument("--dataset", nargs="*", choices=datasets, default=datasets)
     asked.add_argument("--only", nargs="*", default=[], help="contestants; all unless given")
     asked.add_argument("--seeds", type=int, default=3)
+    asked.add_argument("--kept", action="store_true", help="measure nothing, show what was measured")
     options = asked.parse_args()
+    measuring = not options.kept
     torch.set_num_threads(1)
     lines = title("Networks", ("numpy", "torch", "onnxruntime", "palate"))
     for dataset in options.dataset:
         if dataset == "movielens" or (DATA / dataset).is_dir() or (DATA / f"amazon-{dataset}").is_dir():
-            lines += section(dataset, options.only, options.seeds)
+            lines += section(dataset, options.only, options.seeds, measuring)
         else:
             print(f"skipped {dataset}: {DATA} has none")
     if not options.only:
-        lines += training(options.peers) + answers()
+        lines += training(options.peers, measuring) + answers(measuring)
     publish("\n".join(lines), options.out)
 
 

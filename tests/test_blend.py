@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ITEMS, block_events, log_of
+from conftest import ITEMS, block_events, catalogue_of, log_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palate import EASE, IALS, SLIST, Blend, ItemKNN, Popularity, load
+from palate import EASE, IALS, SLIST, Blend, Content, Hybrid, ItemKNN, Popularity, load
 from palate.arrays import Doubles, Floats
 from palate.data.interactions import Interactions
 from palate.errors import SettingError
@@ -92,6 +92,18 @@ def test_a_recipe_is_never_run_as_code() -> None:
             parsed(text)
         assert "SLIST" in str(caught.value)
     assert {each.__name__ for each in RECIPES} <= set(str(caught.value).replace(",", " ").split())
+
+
+def test_a_blend_reads_of_a_catalogue_what_is_told_of_its_items(tmp_path: Path) -> None:
+    """One item is met once, so that a part of the log lacks it; another one never."""
+    log = log_of([*block_events(), ("u3", "once", 1.0, 99)])
+    films = catalogue_of(log_of([*block_events(), ("u3", "once", 1.0, 99), ("u3", "never", 1.0, 99)]))
+    model = Blend(recipes=(SLIST(l2=10), Content(dim=4), Hybrid("IALS(dim=4, l2=0.1)", dim=4))).fit(log, films)
+    assert model.weights.shape == (3,)
+    assert model.scores(log.histories()).shape == (len(log.users), ITEMS + 1)
+    model.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.scores(log.histories()), model.scores(log.histories()))
 
 
 def test_a_blend_of_blends_is_saved(tmp_path: Path) -> None:

@@ -8,22 +8,32 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
-from conftest import ITEMS, block_events, log_of
+from conftest import ITEMS, block_events, catalogue_of, log_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from palate import fit_until_best, load, split_last
 from palate.arrays import Floats
+from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id
-from palate.errors import MissingExtra
+from palate.errors import DataError, MissingExtra, SettingError
 from palate.models.onnx import ExportedModel, exported
-from palate.models.spectral import leading, near_vectors
-from palate.models.transformer import Pieces, Transformer, TransformerModel, first_weights, next_item_loss, states
+from palate.models.spectral import leading, near_vectors, unit
+from palate.models.transformer import (
+    Pieces,
+    Transformer,
+    TransformerModel,
+    answering,
+    first_weights,
+    next_item_loss,
+    states,
+)
 
 SMALL = Transformer(dim=8, heads=2, window=4, epochs=2, batch=64, learning_rate=0.01)
 
@@ -219,6 +229,77 @@ def test_leading_vectors_are_those_of_eigh() -> None:
     expected = (vectors[:, -3:] * values[-3:]) @ vectors[:, -3:].T
     found = leading(lambda Q: np.asarray(A @ Q, np.float32), 30, 3, 0)
     np.testing.assert_allclose(found @ found.T, expected, atol=5e-3)
+
+
+def test_a_model_of_a_graphics_card_answers_on_a_processor(model: TransformerModel, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a graphics card")
+    replace(model, recipe=replace(model.recipe, device="cuda")).save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert isinstance(loaded, TransformerModel)
+    asked = [["i3"], ["i1", "i4"]]
+    np.testing.assert_array_equal(score(loaded, *asked), score(model, *asked))
+    close(loaded.scores_after(loaded.begin(["i3"])), score(model, ["i3"])[0])
+    close(exported(loaded).scores(Histories.of(model.items, asked)), score(model, *asked))
+    with pytest.raises(SettingError, match="this machine has no GPU for torch"):
+        replace(SMALL, device="cuda").fit(log_of(block_events()))
+
+
+# What is told of items
+
+READING = replace(SMALL, fields=("title",))
+
+
+def wider() -> Catalogue:
+    """Titles of the items, and of one of each group that nobody met."""
+    log = log_of([*block_events(), ("u0", "i100", 1.0, 99), ("u0", "i0100", 1.0, 99)])
+    known = catalogue_of(log)
+    titles = known.frame["title"].to_list()
+    titles[known.items.code("i0100")] = "first group, new"
+    titles[known.items.code("i100")] = "second group, new"
+    return Catalogue(known.items, known.frame.with_columns(pl.Series("title", titles)))
+
+
+def test_an_item_that_nobody_met_stands_with_its_like() -> None:
+    log = log_of(block_events())
+    model = READING.fit(log, wider())
+    assert "i100" in model.items
+    assert set(model.weights) == set(SMALL.fit(log).weights), "what only the training needs is not kept"
+    np.testing.assert_allclose(np.linalg.norm(model.weights["items"], axis=1), 1, rtol=1e-5)
+    new = ["i0100", "i100"]
+    shown = model.recommend([["i1", "i3"], ["i13", "i15"]], 1, only=new).lists()
+    assert [row[0] for row in shown] == new
+    close(model.scores_after(model.begin(["i1", "i100"])), score(model, ["i1", "i100"])[0])
+    assert np.abs(score(model, ["i1", "i100"]) - score(model, ["i1"])).max() > 1e-3, "it may be in a history"
+
+
+def test_what_is_told_is_part_of_the_vectors() -> None:
+    """The network in training, of own vectors and what is told, scores as the model that keeps their sum."""
+    log = log_of(block_events())
+    told = np.random.default_rng(0).standard_normal((ITEMS + 2, 5)).astype(np.float32)
+    weights = first_weights(READING, log, told)
+    first_sum = unit(weights["items"] + weights["told"] @ weights["reading"])
+    np.testing.assert_allclose(first_sum, near_vectors(log, 8), atol=1e-6)
+    weights["items"] += 0.3
+    kept = answering(weights, told, log.item_counts().astype(np.float32))
+    assert kept["items"].shape == (ITEMS + 2, 8)
+    item = torch.tensor([[1, 4, 2, 7, 7]])
+    tensors = [{name: torch.tensor(each) for name, each in w.items()} for w in (weights, kept)]
+    first, second = (states(w, READING, item)[0].numpy() for w in tensors)
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_the_matrix_of_what_is_told_learns(tmp_path: Path) -> None:
+    log, films = log_of(block_events()), wider()
+    recipe = replace(READING, checkpoint=str(tmp_path / "kept"))
+    model = recipe.fit(log, films)
+    assert not np.allclose(
+        model.weights["items"][-1], replace(READING, epochs=1).fit(log, films).weights["items"][-1]
+    )
+    with pytest.raises(SettingError, match="was written by another fit"):
+        recipe.fit(log, catalogue_of(log))
+    with pytest.raises(DataError, match="no catalogue"):
+        READING.fit(log)
 
 
 # Without torch

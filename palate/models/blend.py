@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
 from palate.arrays import Bools, Doubles, Floats
 from palate.data.catalogue import Catalogue
@@ -27,6 +26,7 @@ class Blend(Recipe):
     The level of an item is what its place r in the model's ranking for that person gives, -log r: scores of any scale
     blend. The weights are those, 0 or more, that make the held-out events most likely under a softmax: the last event
     of `people` people, or of all who have two. Each recipe is fitted to the rest, then once more to the whole log.
+    All rank the same items, those of the log: of a catalogue's others nothing is read.
     """
 
     recipes: tuple[str | Recipe, ...] = ("SLIST()", "Transformer()")
@@ -47,14 +47,16 @@ class Blend(Recipe):
         """Fit each recipe twice; `watch` follows one fit after the other."""
         refuse_empty(log)
         recipes = self.blended()
+
+        def fitted(to: Interactions) -> tuple[Model, ...]:
+            known = None if catalogue is None else told_of(catalogue, to.items)
+            return tuple(each.fit(to, known, watch=watch) for each in recipes)
+
         held_out = self.held_out(log)
         weights = np.ones(len(recipes), np.float32)
         if held_out.any() and (log.weight[~held_out] > 0).any() and len(recipes) > 1:
-            rest = log.select(~held_out)
-            weights = learned(
-                self.questions([each.fit(rest, catalogue, watch=watch) for each in recipes], log, held_out)
-            )
-        return BlendModel(self, log.items, tuple(each.fit(log, catalogue, watch=watch) for each in recipes), weights)
+            weights = learned(self.questions(fitted(log.select(~held_out)), log, held_out))
+        return BlendModel(self, log.items, fitted(log), weights)
 
     def held_out(self, log: Interactions) -> Bools:
         """Mark the last event of weight above 0, (N,), of some people who have another one."""
@@ -81,8 +83,16 @@ class Blend(Recipe):
         return np.stack(stacked, axis=1).astype(np.float64), answers[kept]
 
 
+def told_of(catalogue: Catalogue, items: Vocabulary) -> Catalogue:
+    """Return what a catalogue tells of these items alone."""
+    kept = np.flatnonzero(items.recode(catalogue.items) >= 0).astype(np.int32)
+    return Catalogue(catalogue.items.select(kept), catalogue.frame[kept])
+
+
 def learned(asked: tuple[Doubles, Bools]) -> Floats:
     """Weights (M,), 0 or more, that make the answers (Q, I) most likely; a convex problem."""
+    from scipy.optimize import minimize  # takes a while, which only blends shall cost
+
     levels, answers = asked
     if not len(levels):
         return np.ones(levels.shape[1], np.float32)

@@ -67,16 +67,20 @@ class TorchModel(NetworkModel):
 
     weights: Arrays
 
+    @property
+    def device(self) -> str:
+        """Where it answers: on the recipe's device, or on the processor of a machine that has not that."""
+        return self.recipe.device if need_torch().cuda.is_available() else "cpu"
+
     @cached_property
     def tensors(self) -> Weights:
-        """The weights on the recipe's device."""
-        torch, device = need_torch(), self.recipe.device
-        check_device(device)
+        """The weights on the device."""
+        torch, device = need_torch(), self.device
         return {name: torch.tensor(np.asarray(each), device=device) for name, each in self.weights.items()}
 
     def run(self, item: Ints, length: Longs) -> Floats:
         """Scores (B, I) by torch."""
-        torch, device = need_torch(), self.recipe.device
+        torch, device = need_torch(), self.device
         with torch.inference_mode():
             asked = (torch.as_tensor(each, dtype=torch.int64, device=device) for each in (item, length))
             return np.asarray(self.recipe.forward(self.tensors, *asked).cpu().numpy())

@@ -25,12 +25,14 @@ class ExportedModel(NetworkModel):
 
     @cached_property
     def session(self) -> Any:
-        """The graph, ready to run."""
+        """The graph, ready to run, each call on the thread that calls: threads of its own would wait by spinning."""
         try:
             import onnxruntime
         except ModuleNotFoundError:
             raise MissingExtra("onnxruntime", "deep") from None
-        return onnxruntime.InferenceSession(self.graph.tobytes(), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        return onnxruntime.InferenceSession(self.graph.tobytes(), options, providers=["CPUExecutionProvider"])
 
     def run(self, item: Ints, length: Longs) -> Floats:
         """Scores (B, I) by onnxruntime."""
@@ -40,7 +42,8 @@ class ExportedModel(NetworkModel):
 
 def exported(model: TorchModel) -> ExportedModel:
     """Return the model with its network as an ONNX graph: it is saved, loaded and asked like any, without torch."""
-    torch, weights = need_torch(), model.tensors
+    torch = need_torch()
+    weights = {name: each.cpu() for name, each in model.tensors.items()}
     for package in ("onnx", "onnxscript"):
         try:
             __import__(package)

@@ -77,14 +77,14 @@ class Training:
     key: str
 
     @classmethod
-    def of(cls, recipe: Recipe, log: Interactions) -> Training:
-        """Take the fields of a recipe, which has those of this class but the key."""
+    def of(cls, recipe: Recipe, log: Interactions, told: Floats | None = None) -> Training:
+        """Take the fields of a recipe, which has those of this class but the key; `told` is fitted to as well."""
         settings = recipe.settings()
         crc = 0
-        for column in (log.start, log.item, log.weight):
+        for column in (log.start, log.item, log.weight, *(() if told is None else (told,))):
             crc = zlib.crc32(np.ascontiguousarray(column).data, crc)
-        told = {name: value for name, value in settings.items() if name not in ("checkpoint", "device")}
-        key = f"{type(recipe).__name__} {told} on {log!r}, crc32 {crc:08x}"
+        named = {name: value for name, value in settings.items() if name not in ("checkpoint", "device")}
+        key = f"{type(recipe).__name__} {named} on {log!r}, crc32 {crc:08x}"
         return cls(**{each.name: settings[each.name] for each in fields(cls) if each.name != "key"}, key=key)  # type: ignore[arg-type]
 
 
@@ -147,7 +147,7 @@ class Run:
         for name, each in trained.items():
             if name in kept["mean"]:
                 optimiser.state[each] = {
-                    "step": torch.tensor(kept["steps"][name][0]),
+                    "step": torch.tensor(kept["steps"][name][0], device=how.device),
                     "exp_avg": torch.tensor(kept["mean"][name], device=how.device),
                     "exp_avg_sq": torch.tensor(kept["square"][name], device=how.device),
                 }

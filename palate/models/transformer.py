@@ -2,7 +2,8 @@
 
 Kang and McAuley 2018 (SASRec), with what has mattered since: softmax over many sampled items (Klenitskiy and Vasilev
 2023; Petrov and Macdonald 2023), cosine scores, norms before each block, gated blocks (Shazeer 2020), a bias of
-attention by distance (Raffel et al. 2020), and first item vectors taken from the log in closed form.
+attention by distance (Raffel et al. 2020), and first item vectors taken from the log in closed form. What a
+catalogue tells of items may be part of their vectors.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id
 from palate.errors import check
 from palate.models.base import Watch, refuse_empty
+from palate.models.content import check_reading, read_items
 from palate.models.network import NetworkRecipe, TorchModel, check_device, kept_rows
 from palate.models.spectral import near_vectors, unit
 from palate.models.training import Arrays, Task, Training, Weights, need_torch, train
@@ -33,12 +35,15 @@ Past: TypeAlias = "tuple[tuple[Tensor, Tensor], ...]"  # keys and values (B, H, 
 TARGETS = 1_500_000  # seen in a training, all epochs taken together: Beauty's best on validation
 TEMPERATURE = 0.07  # of the cosines, at first
 FADING = 0.4  # of the logarithm of attention from an event to the one before it, at first
+READING = 1.0  # penalty of the first guess of items' vectors by what is told of them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transformer(NetworkRecipe):
     """Settings of the network and its training; each event of weight above 0 is an input, and the target before it.
 
+    fields      columns of the catalogue, or "column:encoder": a matrix times what they tell of an item is added to
+                its vector, and is all there is of one that nobody met; (): the catalogue is not read
     window      an event looks at so many events, itself the last; what is older still tells through a layer below
     negatives   items drawn for each batch, all that are not the target counting alike; None: every item
     epochs      None: so many that 1.5 million targets are seen, 3 to 30
@@ -48,6 +53,7 @@ class Transformer(NetworkRecipe):
     checkpoint  a folder written after each epoch; a fit that finds one goes on from it, to the same result
     """
 
+    fields: tuple[str, ...] = ()
     dim: int = 128
     layers: int = 2
     heads: int = 1
@@ -72,32 +78,40 @@ class Transformer(NetworkRecipe):
         check(0 < self.learning_rate < np.inf, "learning_rate", self.learning_rate, "must be above 0")
         check(0 <= self.weight_decay < np.inf, "weight_decay", self.weight_decay, "must be 0 or more")
         check(0 <= self.dropout < 1, "dropout", self.dropout, "must be 0 or more, below 1")
-        check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
+        check_reading(self)
         check(self.device in ("cpu", "cuda"), "device", self.device, "is 'cpu' or 'cuda'")
 
     def fit(
         self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
     ) -> TransformerModel:
-        """Fit to the log. Ctrl-C ends it with the weights of the last full epoch. Raises `MissingExtra`."""
+        """Fit to the log, and to the catalogue if fields are named; its items that nobody met are ranked too.
+
+        Ctrl-C ends it with the weights of the last full epoch. Raises `MissingExtra`.
+        """
         refuse_empty(log)
         check_device(self.device)
         recipe, pieces = self.resolved(log), Pieces.of(log, self.reach)
-        popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(log.items)).astype(np.float32)
+        items, told = log.items, None
+        if self.fields:
+            items, _, encoded = read_items(log, catalogue, self.fields, self.dim, self.seed, watch)
+            told = encoded.vectors
+        popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(items)).astype(np.float32)
 
         def loss(weights: Weights, batch: tuple[Ints, Ints], chance: Generator) -> Tensor:
             return next_item_loss(weights, recipe, *batch, chance)
 
         def model(weights: Arrays) -> TransformerModel:
-            return TransformerModel(recipe, log.items, popularity, {**weights, "items": unit(weights["items"])})
+            return TransformerModel(recipe, items, popularity, answering(weights, told, popularity))
 
         task = Task(
-            start=first_weights(recipe, log),
+            start=first_weights(recipe, log, told),
             batches=lambda rng: pieces.batches(recipe.batch, rng),
             loss=loss,
             model=model,
             samples=pieces.targets,
+            frozen=("told",),
         )
-        return train(task, Training.of(recipe, log), watch)
+        return train(task, Training.of(recipe, log, told), watch)
 
     def resolved(self, log: Interactions) -> Transformer:
         """Put a number in place of None."""
@@ -165,10 +179,11 @@ class Pieces:
         return np.where(rows[:, 1:] < 0, np.int32(-1), rows[:, :-1]), rows[:, 1:]
 
 
-def first_weights(recipe: Transformer, log: Interactions) -> dict[str, Floats]:
+def first_weights(recipe: Transformer, log: Interactions, told: Floats | None = None) -> dict[str, Floats]:
     """Return weights to begin with: a state is the newest event and a mean over the window that fades with distance.
 
-    So the untrained network already ranks what stands near the history in the log.
+    So the untrained network already ranks what stands near the history in the log. Of what is told of items, (I, E)
+    and those that nobody met, `reading` (E, D) makes the best guess of their vectors, `items` is what that misses.
     """
     rng = np.random.default_rng(recipe.seed)
     D, I = recipe.dim, len(log.items)
@@ -181,6 +196,11 @@ def first_weights(recipe: Transformer, log: Interactions) -> dict[str, Floats]:
         "bias": np.zeros(I, np.float32),
         "scale": np.full(1, -np.log(TEMPERATURE), np.float32),
     }
+    if told is not None:
+        Z = told[:I].astype(np.float64)
+        reading = np.linalg.solve(Z.T @ Z + READING * np.eye(Z.shape[1]), Z.T @ weights["items"])
+        weights |= {"told": told[:I], "reading": reading.astype(np.float32)}
+        weights["items"] = np.asarray(weights["items"] - weights["told"] @ weights["reading"], np.float32)
     for n in range(recipe.layers):
         distance = np.arange(recipe.window, dtype=np.float32)[:, None]
         weights |= {
@@ -195,6 +215,33 @@ def first_weights(recipe: Transformer, log: Interactions) -> dict[str, Floats]:
     return weights
 
 
+def answering(weights: Arrays, told: Floats | None, popularity: Floats) -> Arrays:
+    """Return the weights of a model: `items` (I, D) of length 1, those that are only told (I, E) too.
+
+    The latter get the mean bias of the items that the fewest have met.
+    """
+    w = {name: each for name, each in weights.items() if name not in ("told", "reading")}
+    if told is not None:
+        met = len(w["items"])
+        vectors = told @ weights["reading"]
+        vectors[:met] += w["items"]
+        rare = popularity[:met] == popularity[:met].min()
+        w["items"] = np.asarray(vectors, np.float32)
+        w["bias"] = np.append(w["bias"], np.full(len(vectors) - met, w["bias"][rare].mean(), np.float32))
+    w["items"] = unit(w["items"])
+    return w
+
+
+def item_vectors(w: Weights, item: Tensor) -> Tensor:
+    """Vectors of length 1 of items of any shape, (..., D): their own, and what is told of them, if that is known."""
+    functional = need_torch().nn.functional
+    x = functional.embedding(item, w["items"])
+    if "told" in w:
+        x = x + functional.embedding(item, w["told"]) @ w["reading"]
+    vectors: Tensor = functional.normalize(x, dim=-1)
+    return vectors
+
+
 def states(w: Weights, recipe: Transformer, item: Tensor, past: Past | None = None, drop: Drop | None = None) -> Any:
     """Return unit vectors (B, T, D) of what comes after each event of item (B, T), and the keys and values met.
 
@@ -203,8 +250,7 @@ def states(w: Weights, recipe: Transformer, item: Tensor, past: Past | None = No
     """
     functional = need_torch().nn.functional
     drop = drop or (lambda x: x)
-    E = functional.normalize(functional.embedding(item.clamp(min=0), w["items"]), dim=-1)
-    x = drop(E * recipe.dim**0.5)  # (B, T, D)
+    x = drop(item_vectors(w, item.clamp(min=0)) * recipe.dim**0.5)  # (B, T, D)
     met = []
     for n in range(recipe.layers):
         y, both = attend(w, recipe, n, norm(x, w[f"{n}.attend.norm"]), None if past is None else past[n])
@@ -248,7 +294,6 @@ def norm(x: Tensor, gain: Tensor) -> Tensor:
 def next_item_loss(w: Weights, recipe: Transformer, item: Ints, target: Ints, chance: Generator) -> Tensor:
     """Mean cross-entropy of the targets (B, T) that are not -1, among themselves and `negatives` items drawn."""
     torch = need_torch()
-    functional = torch.nn.functional
     device = w["items"].device
 
     def drop(x: Tensor) -> Tensor:
@@ -262,7 +307,7 @@ def next_item_loss(w: Weights, recipe: Transformer, item: Ints, target: Ints, ch
     I = len(w["items"])
     K = min(recipe.negatives or I, I)
     drawn = torch.randperm(I, generator=chance, device=device)[:K]
-    vectors = functional.normalize(functional.embedding(torch.cat([drawn, wanted]), w["items"]), dim=-1)
+    vectors = item_vectors(w, torch.cat([drawn, wanted]))
     itself = drawn == wanted[:, None]  # (N, K)
     wrong = (h @ vectors[:K].T + w["bias"][drawn]).masked_fill(itself, -1e9).logsumexp(-1)
     right = (h * vectors[K:]).sum(-1) + w["bias"][wanted]  # (N,)
@@ -292,7 +337,7 @@ class TransformerModel(TorchModel):
             return trail
         torch = need_torch()
         with torch.inference_mode():
-            asked = torch.tensor([[code]], device=self.recipe.device)
+            asked = torch.tensor([[code]], device=self.device)
             state, met = states(self.tensors, self.recipe, asked, trail.past or None)
             old = max(0, met[0][0].shape[2] + 1 - self.recipe.window)  # events that the next one does not see
             return Trail(tuple((key[:, :, old:], value[:, :, old:]) for key, value in met), state[0])
