@@ -11,7 +11,8 @@ INTRO = """# Benchmarks
 
 Every table here was printed by the command above it, on the machine and with the versions that it names, and stands
 in `benchmarks/results`; `python benchmarks/page.py` makes this page of them. What was measured how, on which data and
-against which targets is told in [benchmarks/README.md](../benchmarks/README.md).
+against which targets is told in [benchmarks/README.md](../benchmarks/README.md). What the live service bears stands in
+[reliability](reliability.md), what small language models write in [descriptions](descriptions.md).
 """
 PARTS = (
     ("kernel_speed", "kernel_speed.py", "Training speed of the embedding model, beside implicit's BPR."),
@@ -26,10 +27,14 @@ PARTS = (
     ("sequences-diginetica", "sequences.py --dataset diginetica", "The next click of a session."),
     ("quality-movielens", "quality.py --dataset movielens", "Accuracy, everybody tuned with the same budget."),
     ("quality-gowalla", "quality.py --dataset gowalla --trials 1", "Accuracy on a published split."),
+    ("deep", "deep.py", "Networks beside the closed forms."),
+    ("content", "content.py", "Items that nobody has met yet."),
+    ("transfer", "transfer.py", "A model of one shop in another."),
     ("scaling", "scaling.py --plot docs/scaling.svg", "From 1M to 50M events."),
     ("reading", "reading.py", "Reading 10M rows of CSV beside `polars.read_csv` alone."),
     ("memory", "memory.py", "Memory of a fit."),
     ("loading", "loading.py", "Loading a model of 1M items."),
+    ("store", "store.py", "The store of the service: reading and writing events and items."),
 )
 PICTURES = {
     "scaling": "![Seconds against events](scaling.svg)\n\n",

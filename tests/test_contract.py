@@ -108,7 +108,7 @@ BAD: list[tuple[type[Recipe], dict[str, Any]]] = [
     *((Transformer, {name: -1}) for name in ("weight_decay", "dropout", "seed")),
     *((Transformer, {name: value}) for name, value in (("heads", 3), ("dropout", 1), ("device", "abacus"))),
     *((Content, {name: value}) for name in ("l2", "profile_l2") for value in (0, -1, float("nan"))),
-    *((recipe, {"fields": value}) for recipe in (Content, Hybrid) for value in ("title", ("title", ""))),
+    *((recipe, {"fields": value}) for recipe in (Content, Hybrid, Transformer) for value in ("title", ("title", ""))),
     *((recipe, {name: value}) for recipe in (Content, Hybrid) for name, value in (("dim", 0), ("seed", -1))),
     *((Hybrid, {"strength": value}) for value in (0, -1, float("nan"))),
     *((Hybrid, {"base": value}) for value in ("Popularity()", EASE(), "IALS", "IALS(dim=dim)")),
