@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from textwrap import fill, shorten
 
 import numpy as np
 from content import movies
@@ -40,7 +41,8 @@ def main() -> None:
         near = model.similar_items([item], NEAREST, only=shown).lists()[0]
         for place, film in zip(row, [item, *near], strict=True):
             place.imshow(Image.open(poster[film]))
-            place.set_title(shop.catalogue.title(film)[:24], fontsize=6, fontweight="bold" if film == item else None)
+            title = fill(shorten(shop.catalogue.title(film), 50, placeholder=" ..."), 25)
+            place.set_title(title, fontsize=6, fontweight="bold" if film == item else None)
             place.axis("off")
     figure.tight_layout()
     figure.savefig(options.out, dpi=110)

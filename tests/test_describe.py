@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -17,7 +18,7 @@ from palate.describe.facts import Fact, Facts, facts_of
 from palate.describe.grammar import grammar
 from palate.describe.prompts import EXAMPLES, chat_messages, completion_prompt
 from palate.describe.templates import template
-from palate.describe.words import stem, terms
+from palate.describe.words import nouns_of, size_of, stem, terms
 from palate.errors import SettingError
 
 
@@ -37,7 +38,10 @@ FILM = item(
     plot_keywords="office|key|new york",
     country="USA",
 )
-CREAM = item(title="Dove Oil-Free Face Cream, Non-Greasy, 1.8 oz (Pack of 2)", color="light blue", width=30)
+CREAM = replace(
+    item(title="Dove Oil-Free Face Cream, Non-Greasy, 1.8 oz", color="light blue", width=30),
+    noun=tuple(terms("face cream")),
+)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +51,7 @@ CREAM = item(title="Dove Oil-Free Face Cream, Non-Greasy, 1.8 oz (Pack of 2)", c
         (FILM, "The Apartment is a 1960 drama film directed by Billy Wilder. It is about an office and a key."),
         (FILM, "The Apartment is a comedy and drama film. It is from USA, and features New York and keys."),
         (CREAM, "Dove Oil-Free Face Cream is an oil-free face cream. It is non-greasy, and comes in light blue."),
-        (CREAM, "Dove Oil-Free Face Cream is a face cream. It comes in 1.8 ounces, pack of two."),
+        (CREAM, "Dove Oil-Free Face Cream is a face cream. It comes in 1.8 ounces."),
     ],
 )
 def test_what_the_facts_say_is_kept(facts: Facts, text: str) -> None:
@@ -85,17 +89,22 @@ def test_what_the_facts_say_is_kept(facts: Facts, text: str) -> None:
         (CREAM, "{} is a cream. It comes in dark blue.", "not in the facts: dark"),
         (CREAM, "{} is a cream. It comes in red.", "not in the facts: red"),
         (CREAM, "{} is a leather cream. It comes in light blue.", "not in the facts: leather"),
-        (item(title="Fruit Of The Earth Gel"), "{} is a fruit.", "no noun of the title: fruit"),
+        (item(title="Fruit Of The Earth Gel"), "{} is a fruit.", "the title alone does not say: fruit"),
         (
             item(title="Mega Last Lip Color Dollhouse Pink"),
             "{} is a dollhouse pink.",
-            "no noun of the title: dollhous",
+            "the title alone does not say: dollhous pink",
         ),
         (
             item(title="Jar, 31 mm wide, 16 mm high"),
             "Jar, 31 mm wide, 16 mm high comes in 31 mm.",
-            "one of several sizes",
+            "the title alone does not say: 31 mm",
         ),
+        (CREAM, "{} is a cream. It comes in light blue.", "the title alone does not say: cream"),
+        (CREAM, "{} is a face cream. It features greasy.", "not in the facts: greasy"),
+        (CREAM, "{} is a face cream. It comes in face cream.", "the title alone does not say: fac cream"),
+        (item(title="John Flat Iron 1 Inch"), "{} comes in 1 Inch.", "the title alone does not say: 1 inch"),
+        (item("film", title="Runner 2049 (2017)"), "{} is a 2049 film.", "the title alone does not say: 2049"),
         (CREAM, "{} is 30. It comes in light blue.", "30 (width (number)) after 'is'"),
         (CREAM, "{} is a cream. It comes in light blue for women.", "not in the facts: for"),
     ],
@@ -279,6 +288,38 @@ def test_words_compare_without_case_accents_and_plural(one: str, other: str) -> 
 def test_terms_bind_numbers_to_units_and_negations_to_what_they_deny() -> None:
     assert list(terms("0.5 fl oz")) == list(terms("0.5-Fluid Ounces")) == ["0.5 fluid", "ounce"]
     assert list(terms("non-greasy, oil free")) == ["no greasy", ",", "oil free"]
+
+
+def test_a_noun_of_a_shop_ends_names_after_five_other_words() -> None:
+    makers = ("Acme", "Birch", "Cedar", "Dune", "Elm")
+    names = [f"{maker} Body Lotion, 8 oz" for maker in makers]
+    names += [f"{maker} Rose {word}" for maker in makers for word in ("Pink", "C")]  # a shade, no word
+    names += [f"{maker} Hand Cream" for maker in makers[:4]] + [f"{maker} Lip Gloss & More" for maker in makers]
+    assert nouns_of(names) == {tuple(terms("body lotion"))}
+    shop = read_catalogue(pl.DataFrame({"item_id": range(len(names)), "title": names}))
+    assert [facts_of(shop, n, kind="product").noun for n in (0, 5)] == [("body", "lotion"), ()]
+    rules = grammar(facts_of(shop, 0, kind="product"))
+    assert '" Body Lotion"' in rules
+    assert '" 8 oz"' in rules
+    assert "Pink" not in grammar(facts_of(shop, 5, kind="product"))
+
+
+@pytest.mark.parametrize(
+    ("title", "size"),
+    [
+        ("Night Cream, 2.25 Ounce", "2.25 Ounce"),
+        ("Gel Polish (.5 fl. oz.)", ".5 fl. oz"),
+        ("Cotton Swabs 500-Count", "500-Count"),
+        ("Sleek Finish 1 Inch Flat Iron", ""),
+        ("Flat Iron, 1 Inch", ""),
+        ("Cream 30, 2 oz", ""),
+        ("Shampoo & Conditioner, 8 oz", ""),
+        ("Brush Set, 8 Pieces", ""),
+        ("Cream, 2 oz (60 ml)", ""),
+    ],
+)
+def test_a_size_is_told_where_it_is_the_whole_items(title: str, size: str) -> None:
+    assert size_of(title) == size
 
 
 def test_the_grammar_lets_no_value_stand_in_the_place_of_another() -> None:

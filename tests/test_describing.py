@@ -155,7 +155,8 @@ class Slow:
     def write(self, facts, language, style, refused):
         time.sleep(0.01)
         return Draft(f"{facts.name} is a red thing.", 1)
-frame = pl.DataFrame({"item_id": range(200), "title": [f"Red thing {n}" for n in range(200)]})
+frame = pl.DataFrame({"item_id": range(200), "title": [f"Thing {n}" for n in range(200)]})
+frame = frame.with_columns(color=pl.lit("red"))
 print(describe(read_catalogue(frame), Path(sys.argv[1]), Slow(), Manner("thing")).kept)
 """
 

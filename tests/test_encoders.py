@@ -385,3 +385,8 @@ def test_weights_that_hold_code_are_refused(tmp_path: Path) -> None:
     with pytest.raises(pickle.UnpicklingError):
         weights(tmp_path / "trap.pth")
     assert not (tmp_path / "sprung").exists()
+
+
+def test_terms_of_equal_count_stand_in_the_order_of_the_values() -> None:
+    words = ["tea", "pot", "cup", "lid", "jar", "tin", "mug", "bin"]  # a set would give another order in each process
+    assert Lexicon.of("tags", [words, words], 4).names.ids.to_list() == words

@@ -211,7 +211,7 @@ def test_a_new_item_is_recommended_as_soon_as_it_is_told_of(tmp_path: Path) -> N
         assert train(store, versions, RECIPE).activated
         live = Live(store, versions)
         store.items.put([Item("bare", {})])
-        assert "bare" not in live.snapshot().active.rows  # type: ignore[union-attr]  # nothing is told of it yet
+        assert "bare" not in live.snapshot().active.names.ids  # type: ignore[union-attr]  # nothing is told of it yet
         began = time.perf_counter()
         store.items.put([Item("fresh", {"title": "first group, odd"}), Item("other", {"title": "second group, odd"})])
         places = {place.item_id: place for place in live.recommend(Asked(user_id="u0", k=30)).items}

@@ -14,7 +14,7 @@ from palate.data.catalogue import Catalogue
 from palate.describe import check as checking
 from palate.describe import prompts
 from palate.describe.check import faults_of
-from palate.describe.facts import Facts, facts_of
+from palate.describe.facts import Facts, facts_of, shop_nouns
 from palate.describe.lines import Description, appending, read_lines, rewrite
 from palate.describe.templates import template
 from palate.describe.writers import Writer
@@ -84,12 +84,14 @@ def describe(
     manner: Manner | None = None,
     *,
     budget: Budget | None = None,
+    shop: Catalogue | None = None,
     watch: Callable[[int, int], None] | None = None,
 ) -> Summary:
     """Write a description of every item of a catalogue to a JSON lines file, and return them all.
 
     writer  None writes templates only
     budget  once it is spent, items get templates, which the next run writes again
+    shop    what the catalogue is a part of: its titles tell which nouns name things; the catalogue itself by default
     watch   is told (items done, of all)
 
     An item whose facts, model and manner are those of its line keeps it. However the run ends, what was written
@@ -97,8 +99,10 @@ def describe(
     written, `SettingError` for fields that the catalogue lacks, `WriterError` where the model fails.
     """
     how, limit = manner or Manner(), budget or Budget()
+    nouns = shop_nouns(shop or catalogue) if how.language == "en" else frozenset[tuple[str, ...]]()
     told = {
-        item: facts_of(catalogue, item, kind=how.kind, fields=how.fields) for item in catalogue.items.ids.to_list()
+        item: facts_of(catalogue, item, kind=how.kind, fields=how.fields, nouns=nouns)
+        for item in catalogue.items.ids.to_list()
     }
     keys = {item: _key(facts, how, writer) for item, facts in told.items()}
     lines = read_lines(out)
@@ -128,7 +132,8 @@ def _described(facts: Facts, manner: Manner, writer: Writer | None, key: str) ->
     began, tokens, refused = perf_counter(), 0, list[str]()
     body, status = template(facts, manner.language), "template"
     # A title that reads like an instruction cannot be named by a model that is not shown it.
-    for attempt in STATUSES[:2] if writer is not None and "title" not in facts.withheld else ():
+    asked = writer is not None and facts.tells and "title" not in facts.withheld
+    for attempt in STATUSES[:2] if asked else ():
         assert writer is not None
         draft = writer.write(facts, manner.language, manner.style, refused)
         tokens += draft.tokens
@@ -167,6 +172,7 @@ def _key(facts: Facts, manner: Manner, writer: Writer | None) -> str:
     told: Mapping[str, object] = {
         "title": facts.title,
         "facts": facts.by_field(),
+        "noun": facts.noun,
         "withheld": facts.withheld,
         "manner": [manner.kind, manner.language, manner.style],
         "model": "" if writer is None else writer.name,

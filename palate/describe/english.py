@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from palate.describe.facts import Facts
-from palate.describe.words import ARTICLES, NEUTRAL, OPENERS, RELATED, VERBS, is_mark, is_size, noun_of, stem, terms
+from palate.describe.facts import DATED, Facts
+from palate.describe.words import ARTICLES, NEUTRAL, OPENERS, RELATED, VERBS, is_denial, is_mark, stem, terms
 
 CATEGORY = "categories"
-YEAR = re.compile(r"1[89]\d\d|20\d\d")
 NUMBER = re.compile(r"[\d.]+")
 
 
@@ -38,11 +37,11 @@ class Support:
         # A number alone says nothing without its field: "30" of a width is no thirty of anything.
         named = f"{field_name} (number)" if NUMBER.fullmatch(value) and field_name not in RELATED else field_name
         self.values.setdefault(value.lower(), set()).add(named)
-        told = list(terms(value))
+        told, dated = list(terms(value)), set(DATED.findall(value)) if field_name == "title" else set()
         self.pairs.update(pair for pair in pairwise(told) if not any(map(is_mark, pair)))
         for term in told:
             if not is_mark(term):
-                self.words.setdefault(term, set()).update({named, "year"} if YEAR.fullmatch(term) else {named})
+                self.words.setdefault(term, set()).update({named, "year"} if term in dated else {named})
 
 
 def support_of(facts: Facts) -> Support:
@@ -160,21 +159,18 @@ def _relations(sentence: Sequence[Unit]) -> Iterator[str]:
 
 
 def _titled(sentence: Sequence[Unit], facts: Facts) -> Iterator[str]:
-    """Trust a title alone with less: the item is only what its noun says, and has a size if there is just one."""
-    sizes = {term for term in terms(facts.title) if is_size(term)}
-    noun, opener = noun_of(facts.name), "is"
+    """Trust a title alone with little: the noun that ends it, its size, what the item is free of."""
+    size = tuple(term for term in terms(facts.size) if not is_mark(term))
+    opener = "is"
     for chain in _chains(sentence, stops=True):
         if chain[0].role in ("plain", "stop"):
             opener = _opener(chain[0].said, opener)
             continue
-        told = [term for unit in chain for term in unit.terms]
-        only = [unit for unit in chain if unit.role == "fact" and unit.fields <= {"title", "year"}]
-        bound = all(" " in term for term in told)  # "oil free" is a claim of its own
-        if opener == "is" and len(only) == len(chain) and not bound and not NUMBER.fullmatch(told[0]):
-            if len(told) < 2 or told != noun[-len(told) :]:
-                yield f"no noun of the title: {' '.join(told)}"
-        elif len(sizes) > 1 and any(map(is_size, told)):
-            yield f"one of several sizes: {' '.join(told)}"
+        only = [unit for unit in chain if unit.role == "fact" and unit.fields and unit.fields <= {"title"}]
+        told = tuple(term for unit in only for term in unit.terms if not is_denial(term))
+        noun = opener == "is" and len(told) > 1 and told == facts.noun[-len(told) :]
+        if told and told != size and not noun:
+            yield f"the title alone does not say: {' '.join(told)}"
 
 
 def _opener(word: str, before: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from html import unescape
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from palate.data.catalogue import Catalogue
 from palate.data.columns import CATALOGUE, plain
 from palate.data.vocabulary import Id
+from palate.describe.words import noun_of, nouns_of, size_of
 from palate.errors import SettingError
 
 LONGEST_VALUE = 400  # characters; a longer one is cut at a word
@@ -18,6 +19,7 @@ LONGEST_NAME = 60  # characters of a title that sentences repeat as it is
 MOST_VALUES = 24
 UNSAID = {"image", "audio", "available", "price"}  # files, and what changes from day to day
 NOTHING = re.compile(r"\(.*\)|n/?a|none|null|nan|unknown|-+|\s*", re.I)  # "(no genres listed)"
+DATED = re.compile(r"\((1[89]\d\d|20\d\d)\)")  # a year in a title
 ADDRESS = re.compile(r"(https?:)?//|www\.|\S+@\S+\.\w", re.I)
 # What speaks to the writer instead of telling of the item. Such a value supports nothing and is not shown to a model.
 INSTRUCTION = re.compile(
@@ -48,6 +50,7 @@ class Facts:
     title     as the catalogue has it, on one line; the id where there is none
     facts     all that a text may state, without the title
     withheld  fields with values that read like instructions
+    noun      terms at the end of the name that say what the item is: all that is trusted of a title but its size
     """
 
     item_id: Id
@@ -55,6 +58,7 @@ class Facts:
     title: str
     facts: tuple[Fact, ...]
     withheld: tuple[str, ...] = ()
+    noun: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -70,6 +74,16 @@ class Facts:
         return {self.name.lower(), self.title.lower(), part.lower() if " " in part else self.name.lower()}
 
     @property
+    def size(self) -> str:
+        """Size that the title tells of the whole item, or nothing."""
+        return size_of(self.title)
+
+    @property
+    def tells(self) -> bool:
+        """Whether a text can tell anything but the kind of the item."""
+        return bool(self.facts or self.noun or self.size)
+
+    @property
     def sentences(self) -> int:
         """How many its facts fill at least: two, or one where they are of less than three fields."""
         return 2 if len(self.by_field()) > 3 else 1
@@ -82,8 +96,17 @@ class Facts:
         return found
 
 
-def facts_of(catalogue: Catalogue, item: Id, *, kind: str, fields: Sequence[str] | None = None) -> Facts:
+def facts_of(
+    catalogue: Catalogue,
+    item: Id,
+    *,
+    kind: str,
+    fields: Sequence[str] | None = None,
+    nouns: Set[tuple[str, ...]] | None = None,
+) -> Facts:
     """Collect what the catalogue tells of an item; `fields` names its columns, all that can be said by default.
+
+    nouns: those of `shop_nouns`, which are sought anew by default
 
     Raises `UnknownId`, and `SettingError` for a field that the catalogue lacks.
     """
@@ -107,7 +130,18 @@ def facts_of(catalogue: Catalogue, item: Id, *, kind: str, fields: Sequence[str]
         for fact in dict.fromkeys(facts)
         if not all(any(word.startswith(part) for word in known) for part in _words(fact.value))
     ]
-    return replace(bare, facts=tuple(told[:MOST_VALUES]))
+    name = noun_of(bare.name)
+    trusted = shop_nouns(catalogue) if nouns is None else nouns
+    ends = [name[low:] for low in range(len(name)) if name[low:] in trusted]
+    return replace(bare, facts=tuple(told[:MOST_VALUES]), noun=next(iter(ends), ()))
+
+
+def shop_nouns(catalogue: Catalogue) -> frozenset[tuple[str, ...]]:
+    """Nouns that end many titles of a catalogue; works with a year, "Christmas Story (2009)", are named by none."""
+    if "title" not in catalogue.fields:
+        return frozenset()
+    titles = catalogue.frame["title"].drop_nulls()
+    return nouns_of(Facts("", "", _line(title), ()).name for title in titles if not DATED.search(title))
 
 
 def field_name(column: str) -> str:

@@ -9,8 +9,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from palate.describe.facts import Facts
-from palate.describe.words import OPENERS, RELATED, is_size, noun_of, terms
+from palate.describe.facts import DATED, Facts
+from palate.describe.words import OPENERS, RELATED, is_size, terms
 
 CLAUSES = {  # after the item's name or "It", and later in the sentence
     "is": (" is", ""),
@@ -66,19 +66,17 @@ def _values(facts: Facts, opener: str) -> Iterator[str]:
 
 
 def _ends(facts: Facts) -> Iterator[str]:
-    """Last two words and more of the name's noun, and what begins with the only size of the title."""
-    noun = noun_of(facts.name)
+    """Two words and more of the noun that ends the name, and the size at the end of the title."""
+    noun = facts.noun
     words = facts.name.split()
     for low in range(len(words)):
         for high in range(low + 2, min(low + LONGEST, len(words)) + 1):
             end = " ".join(words[low:high]).rstrip(",.")
-            said = list(terms(end))
-            if said == noun[-len(said) :] and low and not _is_size(end):
+            said = tuple(terms(end))
+            if len(said) > 1 and said == noun[-len(said) :]:
                 yield end
-    sizes = [term for term in terms(facts.title) if is_size(term)]
-    for found in re.finditer(r"\.?\d[\d.,]*[\s\-]*[^\W\d]+(?:\.?\s*oz\b|\sounces?\b)?", facts.title, flags=re.I):
-        if len(sizes) == 1 and any(map(is_size, terms(found[0]))):
-            yield found[0]
+    if facts.size:
+        yield facts.size
 
 
 def _is_size(text: str) -> bool:
@@ -87,7 +85,7 @@ def _is_size(text: str) -> bool:
 
 def _kinds(values: Sequence[str], facts: Facts) -> list[str]:
     """Say what an item is: its kind, with categories and the year before it, or the end of its name."""
-    year = re.search(r"\((1[89]\d\d|20\d\d)\)", facts.title)
+    year = DATED.search(facts.title)
     categories = [category.lower() for category in facts.by_field().get("categories", ())][:MOST]
     kind = _text(f" {facts.kind}")
     chosen = [f"{_text(f' {_article(facts.kind)} {facts.kind}')}"]

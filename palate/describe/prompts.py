@@ -6,20 +6,21 @@ import json
 from collections.abc import Sequence
 
 from palate.describe.facts import Fact, Facts
+from palate.describe.words import terms
 
-VERSION = 1  # a text written under another version is written again
+VERSION = 2  # a text written under another version is written again
 
 
-def _example(kind: str, title: str, **fields: Sequence[str]) -> Facts:
+def _example(kind: str, title: str, noun: str = "", **fields: Sequence[str]) -> Facts:
     facts = [Fact(name.replace("_", " "), value) for name, values in fields.items() for value in values]
-    return Facts(title, kind, title, tuple(facts))
+    return Facts(title, kind, title, tuple(facts), noun=tuple(terms(noun)))
 
 
 EXAMPLES = {
     "en": (
         (
-            _example("product", "Olive Wood Salad Servers, 12 Inch (Set of 2)", keywords=["kitchen"]),
-            "Olive Wood Salad Servers is salad servers. It comes in 12 inch, and is about kitchen.",
+            _example("product", "Olive Wood Dish Soap, 12 Ounce", noun="dish soap", keywords=["kitchen"]),
+            "Olive Wood Dish Soap is a dish soap. It comes in 12 Ounce, and is about kitchen.",
         ),
         (
             _example(
@@ -34,7 +35,9 @@ EXAMPLES = {
             "MacLaine, and features an office and a key.",
         ),
         (
-            _example("shoe", "Mud Runner Trail Shoe, Grey", brand=["Hillside"], material=["leather", "cork"]),
+            _example(
+                "shoe", "Mud Runner Trail Shoe", brand=["Hillside"], color=["grey"], material=["leather", "cork"]
+            ),
             "Mud Runner Trail Shoe is a grey shoe by Hillside. It features leather and cork.",
         ),
     ),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 TOKEN = re.compile(r"(?<!\w)\.\d+|\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|[^\w\s]|_")
@@ -37,6 +38,13 @@ HALVES = {"free", "less", "proof", "resistant", "repellent"}  # turn what stands
 COLOURS = {"black", "white", "grey", "gray", "red", "blue", "green", "yellow", "orange", "pink"}
 COLOURS |= {"purple", "brown", "beige", "gold", "silver", "nude", "clear"}
 SIZES = {"fluid", "ounce", "ml", "liter", "gram", "kg", "pound", "inch", "cm", "mm", "count", "piece", "pack"}
+CONTENTS = re.compile(
+    r"(?<![\w.,/])\.?\d[\d.,]*[\s\-]*(?:fl(?:uid|\.)?[\s\-]*)?"
+    r"(?:oz|ounces?|ml|milliliters?|grams?|gm?|kg|lbs?|pounds?|liters?|count|ct|pcs|pieces?)\.?\)?$",
+    re.I,
+)
+SEVERAL = {"and", "with", "+", "/", "*", "set", "kit", "duo", "trio", "system", "collection", "pack", "pair", "bundl"}
+SHARED, SHORTEST = 5, 3  # words that a noun of a shop follows; letters of its last word
 ARTICLES = {"a", "an", "the", "this", "its"}
 VERBS = {"is", "has", "comes", "includes", "features", "stars", "contains"}
 NEUTRAL = (
@@ -94,6 +102,12 @@ def is_size(term: str) -> bool:
     return unit in SIZES and re.fullmatch(r"[\d.]+", number) is not None
 
 
+def is_denial(term: str) -> bool:
+    """Whether a term is a word and its negation: "oil free", "no greasy"."""
+    first, _, last = term.partition(" ")
+    return bool(last) and (first == "no" or last in HALVES)
+
+
 def is_mark(term: str) -> bool:
     """Whether a term is punctuation."""
     return not term[-1].isalnum()
@@ -118,19 +132,41 @@ def terms(text: str) -> Iterator[str]:
     yield from held
 
 
-def noun_of(name: str) -> list[str]:
+def noun_of(name: str) -> tuple[str, ...]:
     """Terms of a name up to its first small word or mark, without a size at the end: in English its noun ends them.
 
     Empty where what follows says that the words before were no noun of the item: "Fruit of the Earth" is no fruit.
     """
     told: list[str] = []
     for term in terms(name):
-        if term in SMALL:
-            return [] if term in ("of", "by", "and", "or") else told
-        if is_mark(term):
+        if term in ("of", "by", "and", "or", "/", "+", "*"):
+            return ()
+        if term in SMALL or is_mark(term):
             break
         told.append(term)
     while told and (is_size(told[-1]) or told[-1] in UNITS.values()):
         told.pop()
     doubtful = any(term[0].isdigit() for term in told) or (told and told[-1] in map(stem, COLOURS))
-    return [] if doubtful else told
+    return () if doubtful else tuple(told)
+
+
+def nouns_of(names: Iterable[str]) -> frozenset[tuple[str, ...]]:
+    """Return ends of names, of two words or more, that follow at least five other words: they say what items are.
+
+    "Body lotion" ends many names of a shop; a line, a shade or a half of a brand ends few.
+    """
+    before: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for told in map(noun_of, names):
+        for n in range(2, len(told)):
+            before[told[-n:]].add(told[-n - 1])
+    return frozenset(end for end, words in before.items() if len(words) >= SHARED and len(end[-1]) >= SHORTEST)
+
+
+def size_of(title: str) -> str:
+    """Size at the end of a title that has no other number and is not of several things, else nothing.
+
+    Elsewhere a size may be a part's: "1 Inch Flat Iron". Lengths are not told of at all.
+    """
+    found = CONTENTS.search(title)
+    alone = len(re.findall(r"\d[\d.,/]*", title)) == 1 and SEVERAL.isdisjoint(terms(title))
+    return found[0].rstrip(".)") if found and alone else ""

@@ -46,7 +46,8 @@ class Lexicon:
     @classmethod
     def of(cls, field: str, values: Sequence[Any], dim: int, seed: int = 0) -> Lexicon:
         """Learn from the values of N items, None where nothing is told; D is `dim`, or the rank if that is less."""
-        counts = Counter(term for value in values for term in set(terms(field, value)))
+        # Not a set, whose order is another in each process: ties are kept in the order of the values.
+        counts = Counter(term for value in values for term in dict.fromkeys(terms(field, value)))
         kept = [(term, count) for term, count in counts.most_common(MOST) if count >= LEAST]
         names = Vocabulary(pl.Series("term", [term for term, _ in kept], pl.String))
         rarity = np.array([math.log((1 + len(values)) / count) for _, count in kept], np.float32)

@@ -39,7 +39,7 @@ class SQLite(Database):
         """Readers beside one writer (WAL); a commit is on the disk (FULL); what is deleted is overwritten."""
         connection.executescript(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA fullfsync=ON; PRAGMA secure_delete=ON;"
-            "PRAGMA cache_size=-32768; PRAGMA mmap_size=2147418112"
+            "PRAGMA cache_size=-8192; PRAGMA mmap_size=2147418112"
         )
 
     def lost(self, error: BaseException | None) -> bool:
