@@ -11,7 +11,7 @@ INTRO = """# Benchmarks
 
 Every table here was printed by the command above it, on the machine and with the versions that it names, and stands
 in `benchmarks/results`; `python benchmarks/page.py` makes this page of them. What was measured how, on which data and
-against which targets is told in [benchmarks/README.md](../benchmarks/README.md). What the live service bears stands in
+against which targets is told in [benchmarks/README.md](../benchmarks/README.md). What the live service bears is in
 [reliability](reliability.md), what small language models write in [descriptions](descriptions.md).
 """
 PARTS = (
