@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from palate.live import kept as module
+from palate.live import weights
 from palate.live.asking import Asked
 from palate.live.kept import FOLDER, Kept
 from palate.live.service import Live
@@ -86,6 +87,14 @@ def test_events_that_were_withdrawn_are_in_no_count(store: Store) -> None:
 
 
 def test_a_running_service_counts_again_what_was_withdrawn(store: Store) -> None:
+    live = started(store)
+    store.forget("u1")
+    time.sleep(0.5)  # counts rest in between
+    assert same(live, Live(store, None, {"like": 3}))
+
+
+def test_many_events_are_counted_again_beside_the_answers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "FEW", 0)
     live = started(store)
     store.forget("u1")
     end = time.monotonic() + 20

@@ -24,6 +24,7 @@ LOG = logging.getLogger("palate.live")
 EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"view": 1, "click": 1, "cart": 3, "like": 3, "star": 3, "purchase": 5, "dislike": -1}
 )
+FEW = 20_000  # events that are counted within some milliseconds
 REST = 50  # popularity is counted again after a rest of so many times what the last count took
 
 
@@ -80,7 +81,7 @@ class Popularity:
     """Weights of all events by item, brought up to date by those that are new.
 
     After each count there is a rest in proportion to what it took, so that it costs a fiftieth of the time at most.
-    When events were taken away, all are counted again, beside the answers.
+    When events were taken away, all are counted again, beside the answers if they are many.
 
     newest     seq of the last event in it
     withdrawn  how often events had been taken away before the count
@@ -98,10 +99,14 @@ class Popularity:
         """Return what is popular; the same as before as long as nothing changed."""
         began = monotonic()
         if began >= self._rested and self._again is None:
+            newest = self._store.newest()
             if self._store.withdrawn() != self.withdrawn:
-                self._again = Thread(target=self._count_again, daemon=True)
-                self._again.start()
-            elif self._store.newest() != self.newest:
+                if newest <= FEW:
+                    self._count_again()
+                else:
+                    self._again = Thread(target=self._count_again, daemon=True)
+                    self._again.start()
+            elif newest != self.newest:
                 self.popular, self.newest = self._counted(self.popular, self.newest)
             self._rested = monotonic() + REST * (monotonic() - began)
         return self.popular
