@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from palate.arrays import Ints
+from palate.arrays import Bools, Ints
 from palate.data.batch import Batch
 from palate.data.coder import vocabulary_of
 from palate.data.columns import CATALOGUE, find_columns
@@ -61,8 +61,15 @@ class Catalogue:
 
     def without(self, items: Vocabulary) -> Catalogue:
         """Return the catalogue without these items."""
-        others = np.flatnonzero(items.recode(self.items) < 0).astype(np.int32)
-        return Catalogue(self.items.select(others), self.frame[others])
+        return self._select(items.recode(self.items) < 0)
+
+    def among(self, items: Vocabulary) -> Catalogue:
+        """Return what is told of these items alone."""
+        return self._select(items.recode(self.items) >= 0)
+
+    def _select(self, kept: Bools) -> Catalogue:
+        rows = np.flatnonzero(kept).astype(np.int32)
+        return Catalogue(self.items.select(rows), self.frame[rows])
 
     def title(self, item: Id) -> str:
         """Title of an item, or its id as text where there is none."""

@@ -46,15 +46,15 @@ class Live:
         if versions is not None:
             Thread(target=self._keep, args=(kept, versions.folder), daemon=True).start()
 
+    def kept(self) -> Kept:
+        """Return what it has read, for the next start."""
+        catalogue, counted = self._snapshot.catalogue, self._popularity
+        events = counted.popular.weight, counted.newest, counted.withdrawn
+        return Kept(catalogue.rows, catalogue.change, *events, str(self.weights))
+
     def _keep(self, before: Kept | None, folder: Path) -> None:
-        """Keep what was read for the next start, where that is worth it."""
-        catalogue, popularity = self._snapshot.catalogue, self._popularity
-        kept = Kept(
-            catalogue.rows,
-            catalogue.change,
-            *(popularity.popular.weight, popularity.newest, popularity.withdrawn),
-            str(self.weights),
-        )
+        """Keep what was read, where that is worth it."""
+        kept = self.kept()
         try:
             if kept.tells_more_than(before):
                 kept.write(folder, self.store)
@@ -120,11 +120,8 @@ class Live:
             fresh = Snapshot.of(old.catalogue, active, old.popular, old).reading()
             _warm(fresh)
             with self._lock:
-                last = self._snapshot
-                changed = last.catalogue is not old.catalogue or last.popular is not old.popular
-                if changed:  # while it was loaded
-                    fresh = Snapshot.of(last.catalogue, active, last.popular, fresh).reading()
-                self._snapshot = fresh
+                last = self._snapshot  # which may have changed while it was loaded
+                self._snapshot = Snapshot.of(last.catalogue, fresh.active, last.popular, fresh).reading()
         except PalateError as error:
             self._refused = version
             LOG.error("model version %d is refused, the one before stays: %s", version, error)

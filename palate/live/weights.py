@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from threading import Thread
 from time import monotonic
 from types import MappingProxyType
@@ -60,21 +59,23 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Popular:
-    """What is popular: weights by the store's number of the item, float32 (N,), and the numbers, best first (M,)."""
+    """What is popular.
+
+    weight  of all events by the store's number of the item, float32 (N,)
+    order   numbers of the items with a weight above 0, the most popular first, ties by number (M,)
+    """
 
     weight: Floats = field(repr=False)
+    order: Longs = field(repr=False)
 
-    @cached_property
-    def order(self) -> Longs:
-        """Numbers of the items with a weight above 0, the most popular first, ties by number."""
-        positive = np.flatnonzero(self.weight > 0)
-        return positive[np.argsort(-self.weight[positive], kind="stable")]
-
-    def __post_init__(self) -> None:
-        _ = self.order  # when it is counted, not when somebody waits for an answer
+    @classmethod
+    def of(cls, weight: Floats) -> Popular:
+        """Put them in order when they are counted, not when somebody waits for an answer."""
+        positive = np.flatnonzero(weight > 0)
+        return cls(weight, positive[np.argsort(-weight[positive], kind="stable")])
 
 
-NOTHING = Popular(np.zeros(0, np.float32))
+NOTHING = Popular.of(np.zeros(0, np.float32))
 
 
 class Popularity:
@@ -91,7 +92,7 @@ class Popularity:
         self._store, self._weights = store, weights
         self.popular, self.newest, self.withdrawn = NOTHING, 0, store.withdrawn()
         if kept is not None and (kept.withdrawn, kept.weights) == (self.withdrawn, str(weights)):
-            self.popular, self.newest = Popular(kept.total), kept.newest
+            self.popular, self.newest = Popular.of(kept.total), kept.newest
         self._rested = 0.0
         self._again: Thread | None = None
 
@@ -131,4 +132,4 @@ class Popularity:
         weight = np.maximum(self._weights.factors(kind), 0) * count
         total = np.bincount(item, weight, minlength=len(old))
         total[: len(old)] += old.astype(np.float64)
-        return Popular(total.astype(np.float32)), newest
+        return Popular.of(total.astype(np.float32)), newest

@@ -49,7 +49,7 @@ class Blend(Recipe):
         recipes = self.blended()
 
         def fitted(to: Interactions) -> tuple[Model, ...]:
-            known = None if catalogue is None else told_of(catalogue, to.items)
+            known = None if catalogue is None else catalogue.among(to.items)
             return tuple(each.fit(to, known, watch=watch) for each in recipes)
 
         held_out = self.held_out(log)
@@ -81,12 +81,6 @@ class Blend(Recipe):
         kept = answers.any(axis=1)
         stacked = [levels(each.scores(histories), seen)[kept] for each in models]
         return np.stack(stacked, axis=1).astype(np.float64), answers[kept]
-
-
-def told_of(catalogue: Catalogue, items: Vocabulary) -> Catalogue:
-    """Return what a catalogue tells of these items alone."""
-    kept = np.flatnonzero(items.recode(catalogue.items) >= 0).astype(np.int32)
-    return Catalogue(catalogue.items.select(kept), catalogue.frame[kept])
 
 
 def learned(asked: tuple[Doubles, Bools]) -> Floats:

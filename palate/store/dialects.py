@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import reduce
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from palate.store.database import Database
 from palate.store.schema import metadata, sa
 
 WAIT = 60.0  # seconds for another process to end its transaction
+LOOK = 0.001  # seconds between two looks whether it has
 LOCK = 0x70616C617465  # of PostgreSQL's advisory locks, the one that writers of a store hold
 KNOWN = "give the path of an SQLite file, sqlite:///PATH, or postgresql://USER@HOST/NAME"
 
@@ -54,8 +56,8 @@ class SQLite(Database):
     def writing(self) -> Iterator[sa.Connection]:
         """Begin with the lock, so that two writers never wait for each other.
 
-        Processes stand in line at a file beside, where the next one is woken at once: SQLite would look again now and
-        then, after up to a tenth of a second.
+        Processes take turns at a file beside, where they look every millisecond: SQLite would look again after up to
+        a tenth of a second.
         """
         with self._turn(), self.explained(), self.engine.connect() as connection:
             connection.execution_options(begin="BEGIN IMMEDIATE")
@@ -64,12 +66,18 @@ class SQLite(Database):
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Wait for the turn of this writer; without a file that can be locked SQLite's own lock is all."""
+        """Wait for the turn of this writer; without one in time, or a file to lock, SQLite's own lock is all."""
         with ExitStack() as line:
             with suppress(ImportError, OSError):
-                from fcntl import LOCK_EX, flock
+                from fcntl import LOCK_EX, LOCK_NB, flock
 
-                flock(line.enter_context(self.file.with_name(f"{self.file.name}-turn").open("ab")), LOCK_EX)
+                file = line.enter_context(self.file.with_name(f"{self.file.name}-turn").open("ab"))
+                end = monotonic() + WAIT
+                while monotonic() < end:
+                    with suppress(BlockingIOError):
+                        flock(file, LOCK_EX | LOCK_NB)
+                        break
+                    sleep(LOOK)
             yield
 
     @contextmanager

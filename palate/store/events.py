@@ -21,7 +21,7 @@ from palate.store.items import Items
 from palate.store.people import People
 from palate.store.recording import Appended, Batch, Event, Keep, check_event
 from palate.store.scan import read_all
-from palate.store.schema import event_types, events, items, note_withdrawal, sa, set_state, state, users
+from palate.store.schema import WITHDRAWN, event_types, events, items, next_of, sa, set_state, state, users
 from palate.store.writer import Writer
 
 __all__ = ["Appended", "Counts", "Event", "Past", "Recorded", "Store"]
@@ -138,7 +138,7 @@ class Store:
             if number is None:
                 return 0
             theirs = connection.execute(sa.delete(events).where(events.c.user_no == number)).rowcount
-            note_withdrawal(connection)
+            next_of(connection, WITHDRAWN)
             connection.execute(sa.delete(users).where(users.c.user_no == number))
             return int(theirs) + 1
 
@@ -210,7 +210,7 @@ class Store:
 
     def withdrawn(self) -> int:
         """How often events were taken out of the store."""
-        return int(self.state("withdrawn") or 0)
+        return int(self.state(WITHDRAWN) or 0)
 
     def popularity(self, since_seq: int = 0) -> tuple[Longs, Longs, Longs, int]:
         """Count the events after a seq by item and type: numbers of items, of types, counts, and the newest seq.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from palate.store.database import Database
-from palate.store.schema import event_types, events, items, note_withdrawal, sa, users
+from palate.store.schema import WITHDRAWN, event_types, events, items, next_of, sa, users
 
 
 class Recorded(NamedTuple):
@@ -64,7 +64,7 @@ class Feedback:
         """Delete what a person did to an item, of one type or any; returns how many events there were."""
         with self._database.writing() as connection:
             done = connection.execute(sa.delete(events).where(*_of(user_id, item_id, event_type)))
-            note_withdrawal(connection)
+            next_of(connection, WITHDRAWN)
             return int(done.rowcount)
 
 

@@ -107,6 +107,8 @@ models = sa.Table(
     sa.Column("about", TEXT, nullable=False),
 )
 
+WITHDRAWN = "withdrawn"  # name of the counter of how often events were taken out
+
 # Step n brings a store from version n + 1 to n + 2. A step is never changed once it is released.
 MIGRATIONS: list[Callable[[sa.Connection], None]] = []
 
@@ -156,13 +158,16 @@ def set_state(connection: sa.Connection, name: str, value: str) -> None:
         connection.execute(sa.insert(state).values(name=name, value=value))
 
 
-def note_withdrawal(connection: sa.Connection) -> None:
-    """Raise the counter of withdrawals of events."""
-    set_state(connection, "withdrawn", str(1 + int(get_state(connection, "withdrawn") or 0)))
+def next_of(connection: sa.Connection, name: str) -> int:
+    """Raise the counter kept under a name, which begins at 0; returns it."""
+    raised = sa.cast(sa.cast(state.c.value, sa.BigInteger) + 1, sa.Text)
+    changed = sa.update(state).where(state.c.name == name).values(value=raised).returning(state.c.value)
+    value = connection.execute(changed).scalar()
+    if value is None:
+        connection.execute(sa.insert(state).values(name=name, value="1"))
+    return int(value or 1)
 
 
 def next_change(connection: sa.Connection) -> int:
     """Raise the counter of changes of items; returns it."""
-    raised = sa.cast(sa.cast(state.c.value, sa.BigInteger) + 1, sa.Text)
-    changed = sa.update(state).where(state.c.name == "items").values(value=raised).returning(state.c.value)
-    return int(connection.execute(changed).scalar_one())
+    return next_of(connection, "items")
