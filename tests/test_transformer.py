@@ -15,26 +15,31 @@ from conftest import ITEMS, block_events, catalogue_of, log_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palate import fit_until_best, load, split_last
+from palate import fit_until_best, load, read_log, split_last
 from palate.arrays import Floats
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.data.ragged import Ragged
+from palate.data.ragged import NEVER, Ragged
 from palate.data.vocabulary import Id
 from palate.errors import DataError, MissingExtra, SettingError
+from palate.models.network import Inputs
 from palate.models.onnx import ExportedModel, exported
+from palate.models.pieces import Pieces
+from palate.models.saved import load_with_log
 from palate.models.spectral import leading, near_vectors, unit
 from palate.models.transformer import (
-    Pieces,
+    KNOTS,
     Transformer,
     TransformerModel,
     answering,
     first_weights,
     next_item_loss,
+    risen,
     states,
 )
 
+MINUTE = 60_000_000
 SMALL = Transformer(dim=8, heads=2, window=4, epochs=2, batch=64, learning_rate=0.01)
 
 
@@ -51,9 +56,20 @@ def model() -> TransformerModel:
     return disturbed(SMALL.fit(log_of(block_events())))
 
 
-def hidden(model: TransformerModel, rows: Sequence[Sequence[int]]) -> Floats:
+def going_in(rows: Sequence[Sequence[int]], length: Sequence[int] | None = None) -> Inputs:
+    """Events of weight 1 at every minute."""
+    item = np.array(rows)
+    ends = np.full(len(item), item.shape[1]) if length is None else np.array(length)
+    return Inputs(
+        item, ends, np.ones(item.shape, np.float32), np.zeros_like(item) + MINUTE * np.arange(item.shape[1])
+    )
+
+
+def hidden(model: TransformerModel, rows: Sequence[Sequence[int]] | Inputs) -> Floats:
+    inputs = rows if isinstance(rows, Inputs) else going_in(rows)
     with torch.inference_mode():
-        return np.asarray(states(model.tensors, model.recipe, torch.tensor(rows))[0].numpy())
+        tensors = Inputs(*(torch.as_tensor(each) for each in inputs))
+        return np.asarray(states(model.tensors, model.recipe, tensors)[0].numpy())
 
 
 def score(model: TransformerModel, *lists: Sequence[Id]) -> Floats:
@@ -126,7 +142,8 @@ def test_extending_a_trail_equals_the_full_pass(window: int, layers: int) -> Non
         before = trail
         trail = model.extend(trail, item)
         close(model.scores_after(trail), score(model, history[: n + 1])[0])
-        assert all(key.shape[2] <= window - 1 for key, _ in trail.past)
+        assert trail.past is not None
+        assert all(key.shape[2] <= window - 1 for key, _ in trail.past.layers)
         assert before is not trail
     assert model.extend(trail, "never heard") is trail
     again = model.begin(["?", *history[:5]])
@@ -140,8 +157,9 @@ def test_extending_a_trail_equals_the_full_pass(window: int, layers: int) -> Non
 def test_with_every_item_the_loss_is_cross_entropy(model: TransformerModel, negatives: int | None) -> None:
     recipe = replace(model.recipe, negatives=negatives, dropout=0.0)
     item, target = np.array([[1, 2, 3], [4, -1, -1]], np.int32), np.array([[2, 3, 7], [5, -1, -1]], np.int32)
-    found = next_item_loss(model.tensors, recipe, item, target, torch.Generator().manual_seed(0))
-    h = hidden(model, np.maximum(item, 0).tolist())[target >= 0]
+    inputs = going_in(np.maximum(item, 0).tolist(), [3, 1])
+    found = next_item_loss(model.tensors, recipe, inputs, target, torch.Generator().manual_seed(1))
+    h = hidden(model, inputs)[target >= 0]
     w = model.weights
     logits = (np.exp(w["scale"]) * h @ w["items"].T + w["bias"]).astype(np.float64)
     wanted = target[target >= 0]
@@ -151,13 +169,13 @@ def test_with_every_item_the_loss_is_cross_entropy(model: TransformerModel, nega
 
 def test_a_sample_stands_for_all_items(model: TransformerModel) -> None:
     """The mean of Σ exp over samples, the target left out, is that over all others."""
-    item, target = np.array([[1]], np.int32), np.array([[2]], np.int32)
+    inputs, target = going_in([[1]]), np.array([[2]], np.int32)
     weights = {**model.tensors, "scale": torch.zeros(1)}
     exact = replace(model.recipe, negatives=None, dropout=0.0)
     dice = torch.Generator().manual_seed(0)
 
     def odds(recipe: Transformer) -> float:
-        return float(np.expm1(float(next_item_loss(weights, recipe, item, target, dice))))
+        return float(np.expm1(float(next_item_loss(weights, recipe, inputs, target, dice))))
 
     few = np.mean([odds(replace(exact, negatives=6)) for _ in range(400)])
     assert few == pytest.approx(odds(exact), rel=0.03)
@@ -172,13 +190,15 @@ def test_every_event_but_the_first_is_a_target_once(sizes: list[int], longest: i
     pieces = Pieces.of(log, longest)
     batches = pieces.batches(events, np.random.default_rng(0))
     pairs = [
-        pair for item, target in batches for pair in zip(item.ravel().tolist(), target.ravel().tolist(), strict=True)
+        pair
+        for inputs, target in batches
+        for pair in zip(inputs.item.ravel().tolist(), target.ravel().tolist(), strict=True)
     ]
     kept = sorted(pair for pair in pairs if pair != (-1, -1))
     follows = np.flatnonzero(log.user[1:] == log.user[:-1])
     assert kept == sorted(zip(log.item[follows].tolist(), log.item[follows + 1].tolist(), strict=True))
     assert pieces.targets == len(kept)
-    assert all(item.shape[1] <= longest for item, _ in batches)
+    assert all(inputs.item.shape[1] <= longest for inputs, _ in batches)
 
 
 # What it learns
@@ -245,6 +265,127 @@ def test_a_model_of_a_graphics_card_answers_on_a_processor(model: TransformerMod
         replace(SMALL, device="cuda").fit(log_of(block_events()))
 
 
+# When, and what kind of event
+
+
+def timed_log(kinds: bool = False) -> Interactions:
+    """Views and purchases, some seconds and some days apart."""
+    rng = np.random.default_rng(0)
+    gap = np.where(rng.random((40, 8)) < 0.5, 20, 5 * 86_400) * 1_000_000
+    moment = 10**15 + np.cumsum(gap, axis=1)
+    weight = rng.choice([1.0, 5.0], (40, 8)) if kinds else np.ones((40, 8))
+    item = rng.integers(0, ITEMS, (40, 8))
+    rows = [(f"u{u}", f"i{item[u, n]}", weight[u, n], moment[u, n]) for u in range(40) for n in range(8)]
+    user, name, weights, times = zip(*rows, strict=True)
+    frame = {"user_id": user, "item_id": name, "weight": weights, "timestamp": times}
+    return read_log(pl.DataFrame(frame))
+
+
+@pytest.fixture(scope="module")
+def timed() -> TransformerModel:
+    return disturbed(SMALL.fit(timed_log(kinds=True)))
+
+
+def asked_at(
+    model: TransformerModel, row: Sequence[Id], times: Sequence[int] | None, weights: Sequence[float]
+) -> Floats:
+    asked = Histories.of(model.items, [row], weights=[weights], times=None if times is None else [times])
+    return np.asarray(model.scores(asked)[0])
+
+
+def test_gaps_and_kinds_are_learned_where_the_log_has_them() -> None:
+    without, with_times, with_kinds = log_of([("a", "x", 1.0, 1), ("a", "y", 1.0, 2)]), timed_log(), timed_log(True)
+    bare = replace(without, timestamp=None)
+    assert not {name for name in first_weights(SMALL, bare) if "gap" in name or name in ("kinds", "between")}
+    assert first_weights(SMALL, with_times)["1.attend.gap"].shape == (len(KNOTS), 2)
+    assert "kinds" not in first_weights(SMALL, with_times)
+    first = first_weights(SMALL, with_kinds)
+    assert first["kinds"].shape == (2, 8)
+    assert 1 < first["between"][0] < 5
+    off = first_weights(replace(SMALL, gaps=False, kinds=False), with_kinds)
+    assert "kinds" not in off
+    assert "0.attend.gap" not in off
+    learned = SMALL.fit(with_kinds).weights
+    assert np.abs(learned["kinds"]).min() > 0
+    assert np.abs(learned["0.attend.gap"]).max() > 0
+    np.testing.assert_array_equal(learned["between"], first["between"])
+
+
+def test_only_gaps_matter_not_the_date(timed: TransformerModel) -> None:
+    row, weights = ["i1", "i4", "i2"], [1.0, 5.0, 1.0]
+    times = [10**15, 10**15 + 3 * MINUTE, 10**15 + 3000 * MINUTE]
+    found = asked_at(timed, row, times, weights)
+    close(asked_at(timed, row, [time + 10**14 for time in times], weights), found)
+    assert np.abs(asked_at(timed, row, [times[0], times[2] - MINUTE, times[2]], weights) - found).max() > 1e-3
+    assert np.abs(asked_at(timed, row, None, weights) - found).max() > 1e-3
+    close(asked_at(timed, row, [NEVER] * 3, weights), asked_at(timed, row, None, weights))
+
+
+def test_the_kind_of_an_event_matters_and_not_just_its_weight(timed: TransformerModel) -> None:
+    row = ["i1", "i4"]
+    view, bought = (asked_at(timed, row, None, [1.0, weight]) for weight in (1.0, 5.0))
+    assert np.abs(view - bought).max() > 1e-3
+    close(asked_at(timed, row, None, [1.0, 4.0]), bought)  # nearer to 5 than to 1
+
+
+def test_a_rise_is_the_logarithm_above_each_knot() -> None:
+    moments = torch.tensor([[0, 90 * 1_000_000, NEVER]])
+    found = risen(moments, moments)[0].numpy()
+    expected = np.maximum(np.log1p(90) - np.log1p(np.array(KNOTS)), 0)
+    np.testing.assert_allclose(found[1, 0], expected, rtol=1e-5)
+    assert not found[1, 1].any(), "no time has passed"
+    assert not found[2].any(), "not known"
+
+
+def test_a_trail_with_times_and_kinds_equals_the_full_pass(timed: TransformerModel) -> None:
+    rng = np.random.default_rng(1)
+    row = [f"i{n}" for n in rng.integers(0, ITEMS, 12)]
+    times = np.cumsum(rng.choice([20, 400_000], 12) * 1_000_000).tolist()
+    weights = rng.choice([1.0, 5.0], 12).tolist()
+    trail = timed.begin()
+    for n, item in enumerate(row):
+        trail = timed.extend(trail, item, weights[n], times[n])
+        close(timed.scores_after(trail), asked_at(timed, row[: n + 1], times[: n + 1], weights[: n + 1]))
+    assert timed.extend(trail, "i1", -1.0, times[-1]) is trail
+
+
+def test_an_exported_model_reads_times_and_kinds(timed: TransformerModel, tmp_path: Path) -> None:
+    log = timed_log(kinds=True)
+    copy = exported(timed)
+    np.testing.assert_allclose(copy.scores(log.histories()), timed.scores(log.histories()), rtol=1e-4, atol=1e-4)
+    timed.save(tmp_path / "model", log=log)
+    loaded, kept = load_with_log(tmp_path / "model")
+    assert kept is not None
+    np.testing.assert_array_equal(kept.timestamp, log.timestamp)
+    close(loaded.scores(kept.histories()), timed.scores(log.histories()))
+
+
+def test_it_learns_from_the_time_between_events() -> None:
+    """What comes next is told by how long ago the event before the last one was, and by nothing else."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for u in range(300):
+        quick = rng.random() < 0.5
+        middle = 1_000_000 * (20 if quick else 5 * 86_400)
+        times = [10**15, 10**15 + middle, 10**15 + middle + 1_000_000]
+        rows += [(f"u{u}", item, times[n]) for n, item in enumerate(["a", "b", "quick" if quick else "slow"])]
+    user, item, time = zip(*rows, strict=True)
+    log = read_log(pl.DataFrame({"user_id": user, "item_id": item, "timestamp": time}))
+    recipe = Transformer(dim=16, epochs=40, batch=128, learning_rate=0.01, dropout=0.1)
+
+    def right(model: TransformerModel) -> float:
+        asked = Histories.of(
+            model.items,
+            [["a", "b"]] * 2,
+            times=[[10**15, 10**15 + 20 * 1_000_000], [10**15, 10**15 + 5 * 86_400 * 1_000_000]],
+        )
+        shown = [row[0] for row in model.recommend(asked, 1).lists()]
+        return float(np.mean([a == b for a, b in zip(shown, ["quick", "slow"], strict=True)]))
+
+    assert right(recipe.fit(log)) == 1
+    assert right(replace(recipe, gaps=False).fit(log)) == 0.5
+
+
 # What is told of items
 
 READING = replace(SMALL, fields=("title",))
@@ -283,9 +424,9 @@ def test_what_is_told_is_part_of_the_vectors() -> None:
     weights["items"] += 0.3
     kept = answering(weights, told, log.item_counts().astype(np.float32))
     assert kept["items"].shape == (ITEMS + 2, 8)
-    item = torch.tensor([[1, 4, 2, 7, 7]])
+    inputs = Inputs(*(torch.as_tensor(each) for each in going_in([[1, 4, 2, 7, 7]])))
     tensors = [{name: torch.tensor(each) for name, each in w.items()} for w in (weights, kept)]
-    first, second = (states(w, READING, item)[0].numpy() for w in tensors)
+    first, second = (states(w, READING, inputs)[0].numpy() for w in tensors)
     np.testing.assert_allclose(first, second, atol=1e-5)
 
 

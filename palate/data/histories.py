@@ -14,7 +14,7 @@ from palate.data.vocabulary import Id, Vocabulary
 
 @dataclass(frozen=True, eq=False)
 class Histories:
-    """B histories over the items of a vocabulary: one row of (item, weight) a person, oldest first.
+    """B histories over the items of a vocabulary: one row of (item, weight, time) a person, oldest first.
 
     users (B,) names the rows of the answer: user ids, or row numbers for people without one.
     """
@@ -30,16 +30,21 @@ class Histories:
         lists: Sequence[Sequence[Id]],
         users: Sequence[Id] | pl.Series | None = None,
         weights: Sequence[Sequence[float]] | None = None,
+        times: Sequence[Sequence[int]] | None = None,
     ) -> Histories:
-        """Build from plain lists of item ids, oldest first; unknown ids are dropped, weights are 1 unless given."""
+        """Build from plain lists of item ids, oldest first; unknown ids are dropped, weights are 1 unless given.
+
+        times are microseconds since 1970 UTC. Raises `DataError` where lists and weights or times differ in length.
+        """
         names = range(len(lists)) if users is None else users
         start = np.cumsum([0, *(len(row) for row in lists)], dtype=np.int64)
         column = items.codes(value for row in lists for value in row)
         weight = np.ones(len(column), np.float32)
         if weights is not None:
             weight = np.fromiter((value for row in weights for value in row), np.float32)
+        time = None if times is None else np.fromiter((value for row in times for value in row), np.int64)
         identity = np.arange(len(items), dtype=np.int32)
-        known = Ragged(start, np.where(column < 0, len(items), column).astype(np.int32), weight)
+        known = Ragged(start, np.where(column < 0, len(items), column).astype(np.int32), weight, time)
         return cls(Vocabulary.series(names), items, known.recoded(np.append(identity, np.int32(-1))))
 
     def __len__(self) -> int:
@@ -53,7 +58,4 @@ class Histories:
 
     def block(self, low: int, high: int) -> Histories:
         """Return rows `[low, high)`."""
-        start = self.rows.start[low : high + 1]
-        pairs = slice(start[0], start[-1])
-        rows = Ragged(start - start[0], self.rows.column[pairs], self.rows.weight[pairs])
-        return Histories(self.users[low:high], self.items, rows)
+        return Histories(self.users[low:high], self.items, self.rows.block(low, high))

@@ -84,8 +84,8 @@ class Interactions:
 
     @property
     def rows(self) -> Ragged:
-        """The events as one row of (item, weight) a user."""
-        return Ragged(self.start, self.item, self.weight)
+        """The events as one row of (item, weight, time) a user."""
+        return Ragged(self.start, self.item, self.weight, self.timestamp)
 
     def item_counts(self) -> Longs:
         """Events of each item, (I,)."""

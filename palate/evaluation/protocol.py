@@ -76,7 +76,7 @@ class Exam:
         wanted = log.select(log.weight > 0)
         histories = split.history(part).histories(wanted.users.ids)
         known = histories.on(wanted.items).rows
-        none = Ragged(np.zeros_like(known.start), known.column[:0], known.weight[:0])
+        none = known.where(np.zeros(len(known.column), np.bool_))
         distinct = _new_to(none, wanted)
         relevant = _new_to(known, wanted)
         asked = np.flatnonzero(relevant.lengths)
@@ -198,8 +198,7 @@ def _new_to(known: Ragged, log: Interactions) -> Ragged:
     """Each person's distinct items that are not in the person's known row."""
     rows = log.rows
     first = first_mentions(rows.start, rows.column, known.start, known.column, len(log.items))
-    before = np.append(np.int64(0), np.cumsum(first, dtype=np.int64))
-    return Ragged(before[rows.start], rows.column[first], rows.weight[first])
+    return rows.where(first)
 
 
 def _popular(train: Interactions, items: Vocabulary) -> Bools:

@@ -52,11 +52,12 @@ class Cap:
 
 @dataclass(frozen=True)
 class Step:
-    """An event of a session, which is stored nowhere."""
+    """An event of a session, which is stored nowhere; time: microseconds since 1970 UTC."""
 
     item_id: str
     event_type: str | None = None
     weight: float | None = None
+    time: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,11 +37,12 @@ Best: TypeAlias = Callable[[int], tuple[Longs, Floats]]
 class Known:
     """What is known of whoever asks: N events by position in the catalogue, oldest first.
 
-    position (N,), weight (N,) as the model takes them; stored: whether some are in the store.
+    position (N,), weight (N,) and time (N,) as the model takes them; stored: whether some are in the store.
     """
 
     position: Longs
     weight: Floats
+    time: Longs
     stored: bool
 
     @cached_property
@@ -167,8 +168,8 @@ class _Listing:
         kept = row >= 0
         if not kept.any():
             return NOBODY
-        row, weight = row[kept], self.known.weight[kept]
-        return Ragged(np.array([0, len(row)]), row, weight)
+        known = self.known
+        return Ragged(np.array([0, np.count_nonzero(kept)]), row[kept], known.weight[kept], known.time[kept])
 
     def _row(self, name: str) -> int:
         position = self.snapshot.places.get(name)

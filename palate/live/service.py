@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from palate.data.ragged import NEVER
 from palate.errors import PalateError, check
 from palate.kernels.topk import MOST
 from palate.live.asking import Answer, Asked, Step
@@ -70,15 +71,16 @@ class Live:
         return answer(snapshot, asked, self._known(snapshot, past, asked.session))
 
     def _known(self, snapshot: Snapshot, past: Past | None, session: tuple[Step, ...]) -> Known:
-        position, weight = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        position, weight, time = np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.int64)
         if past is not None and len(past):
             position = snapshot.catalogue.position_of[past.item].astype(np.int64)
-            weight = self.weights.of_past(past)
+            weight, time = self.weights.of_past(past), past.time
         if session:
+            time = np.append(time, [NEVER if step.time is None else step.time for step in session])
             position = np.append(position, [snapshot.places.get(step.item_id, -1) for step in session])
             weight = np.append(weight, np.array([self.weights.of_step(step) for step in session], np.float32))
         kept = position >= 0
-        return Known(position[kept], weight[kept], stored=past is not None and len(past) > 0)
+        return Known(position[kept], weight[kept], time[kept], stored=past is not None and len(past) > 0)
 
     def knows(self, item_id: str) -> bool:
         """Whether there is an item of this id."""
@@ -133,4 +135,5 @@ def _warm(snapshot: Snapshot) -> None:
     """Compile and touch what an answer needs."""
     known = np.flatnonzero(snapshot.row_of >= 0)[:2]
     for k in (10, MOST + 1):
-        answer(snapshot, Asked(k=min(k, 1000)), Known(known, np.ones(len(known), np.float32), stored=True))
+        past = Known(known, np.ones(len(known), np.float32), np.zeros(len(known), np.int64), stored=True)
+        answer(snapshot, Asked(k=min(k, 1000)), past)

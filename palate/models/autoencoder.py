@@ -20,7 +20,7 @@ from palate.errors import check
 from palate.kernels.positives import first_positives
 from palate.models.base import Watch, refuse_empty
 from palate.models.item_to_item import positives
-from palate.models.network import NetworkRecipe, TorchModel, check_device, kept_rows
+from palate.models.network import Inputs, NetworkRecipe, TorchModel, check_device
 from palate.models.spectral import leading
 from palate.models.training import Arrays, Task, Training, Weights, need_torch, train
 
@@ -120,10 +120,11 @@ class Autoencoder(NetworkRecipe):
 
     def seen(self, rows: Ragged) -> Ragged:
         """Return each item of weight above 0 once."""
-        return kept_rows(rows, first_positives(rows.start, rows.column, rows.weight) > 0)
+        return rows.where(first_positives(rows.start, rows.column, rows.weight) > 0)
 
-    def forward(self, w: Weights, item: Tensor, length: Tensor) -> Tensor:
+    def forward(self, w: Weights, inputs: Inputs) -> Tensor:
         """Score every item by the mean of the history's distribution, (B, I)."""
+        item, length = inputs.item, inputs.length
         place = need_torch().arange(item.shape[1], device=item.device)
         mean, _ = encode(w, "encoder", item, (place < length[:, None]).to(w["items"].dtype))
         scores: Tensor = mean @ w["items"].T + w["bias"]

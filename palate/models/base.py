@@ -183,6 +183,8 @@ class Model(ABC):
                 "log.item": rows.column,
                 "log.weight": rows.weight,
             }
+            if rows.time is not None:
+                parts["log.time"] = rows.time
             data |= {"users": len(log.users), "events": len(log)}
         write_bundle(folder, parts, about | {"data": data})
 

@@ -6,13 +6,13 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from palate.arrays import Floats, Ints, Longs
+from palate.arrays import Floats, Longs
 from palate.data.histories import Histories
-from palate.data.ragged import Ragged
+from palate.data.ragged import NEVER, Ragged
 from palate.data.vocabulary import Vocabulary
 from palate.errors import check
 from palate.models.base import Model, Recipe
@@ -26,6 +26,18 @@ ROWS = 512  # histories that go through a network at once
 EVENTS = 1 << 15  # of them, with what they are padded by
 
 
+class Inputs(NamedTuple):
+    """B padded histories, as arrays of numpy or as tensors: the events of row b are its first `length[b]`, 1 or more.
+
+    item (B, T) int64; length (B,) int64; weight (B, T) float32; time (B, T) int64, as in `Ragged`
+    """
+
+    item: Any
+    length: Any
+    weight: Any
+    time: Any
+
+
 class NetworkRecipe(Recipe):
     """A recipe whose model is a network; `device` is "cpu" or "cuda"."""
 
@@ -36,8 +48,8 @@ class NetworkRecipe(Recipe):
         """Return the events of the histories that the network looks at."""
 
     @abstractmethod
-    def forward(self, w: Weights, item: Tensor, length: Tensor) -> Tensor:
-        """Score every item, (B, I), for rows of item (B, T), whose events are the first `length` (B,), 1 or more."""
+    def forward(self, w: Weights, inputs: Inputs) -> Tensor:
+        """Score every item, (B, I)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +61,15 @@ class NetworkModel(Model):
     popularity: Floats
 
     @abstractmethod
-    def run(self, item: Ints, length: Longs) -> Floats:
+    def run(self, inputs: Inputs) -> Floats:
         """Scores (B, I) of `NetworkRecipe.forward`."""
 
     def scores(self, histories: Histories) -> Floats:
         """Return what the network says, (B, I); someone without a history gets the popularity."""
         rows = self.recipe.seen(histories.on(self.items).rows)
         scores = np.tile(self.popularity, (len(rows), 1))
-        for some, item, length in padded(rows):
-            scores[some] = self.run(item, length)
+        for some, inputs in padded(rows):
+            scores[some] = self.run(inputs)
         return scores
 
 
@@ -78,12 +90,12 @@ class TorchModel(NetworkModel):
         torch, device = need_torch(), self.device
         return {name: torch.tensor(np.asarray(each), device=device) for name, each in self.weights.items()}
 
-    def run(self, item: Ints, length: Longs) -> Floats:
+    def run(self, inputs: Inputs) -> Floats:
         """Scores (B, I) by torch."""
         torch, device = need_torch(), self.device
         with torch.inference_mode():
-            asked = (torch.as_tensor(each, dtype=torch.int64, device=device) for each in (item, length))
-            return np.asarray(self.recipe.forward(self.tensors, *asked).cpu().numpy())
+            asked = Inputs(*(torch.as_tensor(each, device=device) for each in inputs))
+            return np.asarray(self.recipe.forward(self.tensors, asked).cpu().numpy())
 
     def likeness(self, item: int) -> Floats:
         """Cosine of one item's vector with all, (I,)."""
@@ -91,9 +103,10 @@ class TorchModel(NetworkModel):
         return cosines(E, lengths(E), item)
 
 
-def padded(rows: Ragged) -> Iterator[tuple[Longs, Ints, Longs]]:
-    """Rows that are not empty, those of about one length together: which they are, columns (B, T), lengths (B,)."""
+def padded(rows: Ragged) -> Iterator[tuple[Longs, Inputs]]:
+    """Rows that are not empty, those of about one length together: which they are, and what goes in."""
     length = rows.lengths
+    time = np.full(len(rows.column), NEVER) if rows.time is None else rows.time
     asked = np.argsort(length, kind="stable")[np.count_nonzero(length == 0) :]
     high = len(asked)
     while high:
@@ -101,15 +114,9 @@ def padded(rows: Ragged) -> Iterator[tuple[Longs, Ints, Longs]]:
         low = max(0, high - max(1, min(ROWS, EVENTS // longest)))
         some, high = asked[low:high], low
         place = np.arange(longest)
-        inside = place < length[some, None]
-        column = rows.column[np.where(inside, rows.start[some, None] + place, rows.start[some, None])]
-        yield some, column, length[some]
-
-
-def kept_rows(rows: Ragged, kept: np.typing.NDArray[np.bool_]) -> Ragged:
-    """Return the same rows without the events where `kept` (N,) is false."""
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])
-    return Ragged(before[rows.start], rows.column[kept], rows.weight[kept])
+        start = rows.start[some, None]
+        at = np.where(place < length[some, None], start + place, start)
+        yield some, Inputs(rows.column[at].astype(np.int64), length[some], rows.weight[at], time[at])
 
 
 def check_device(device: str) -> None:

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from palate.arrays import Floats, Ints, Longs
+from palate.arrays import Floats
 from palate.errors import MissingExtra
-from palate.models.network import NetworkModel, TorchModel
+from palate.models.network import Inputs, NetworkModel, TorchModel
 from palate.models.training import need_torch
 
 
 @dataclass(frozen=True, eq=False)
 class ExportedModel(NetworkModel):
-    """graph: bytes of the ONNX file, from item (B, T) and length (B,), int64, to scores (B, I), float32."""
+    """graph: bytes of the ONNX file, from those of `Inputs` that the network reads to scores (B, I), float32."""
 
     graph: NDArray[np.uint8]
 
@@ -34,9 +34,10 @@ class ExportedModel(NetworkModel):
         options.intra_op_num_threads = 1
         return onnxruntime.InferenceSession(self.graph.tobytes(), options, providers=["CPUExecutionProvider"])
 
-    def run(self, item: Ints, length: Longs) -> Floats:
+    def run(self, inputs: Inputs) -> Floats:
         """Scores (B, I) by onnxruntime."""
-        asked = {"item": item.astype(np.int64), "length": length.astype(np.int64)}
+        read = {each.name for each in self.session.get_inputs()}
+        asked = {name: each for name, each in inputs._asdict().items() if name in read}
         return np.asarray(self.session.run(None, asked)[0])
 
 
@@ -51,11 +52,13 @@ def exported(model: TorchModel) -> ExportedModel:
             raise MissingExtra(package, "deep") from None
 
     class Network(torch.nn.Module):  # type: ignore[misc, name-defined]
-        def forward(self, item: Any, length: Any) -> Any:
-            return model.recipe.forward(weights, item, length)
+        def forward(self, item: Any, length: Any, weight: Any, time: Any) -> Any:
+            return model.recipe.forward(weights, Inputs(item, length, weight, time))
 
-    example = torch.zeros((2, 3), dtype=torch.int64), torch.tensor([3, 2])
-    shapes = {"item": {0: torch.export.Dim("B"), 1: torch.export.Dim("T")}, "length": {0: torch.export.Dim("B")}}
+    item, time = (torch.zeros((2, 3), dtype=torch.int64) for _ in range(2))
+    example = tuple(Inputs(item, torch.tensor([3, 2]), torch.ones((2, 3)), time))
+    rows, columns = torch.export.Dim("B"), torch.export.Dim("T")
+    shapes = {name: {0: rows} if name == "length" else {0: rows, 1: columns} for name in Inputs._fields}
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch about itself

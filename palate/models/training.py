@@ -81,7 +81,7 @@ class Training:
         """Take the fields of a recipe, which has those of this class but the key; `told` is fitted to as well."""
         settings = recipe.settings()
         crc = 0
-        for column in (log.start, log.item, log.weight, *(() if told is None else (told,))):
+        for column in (each for each in (log.start, log.item, log.weight, log.timestamp, told) if each is not None):
             crc = zlib.crc32(np.ascontiguousarray(column).data, crc)
         named = {name: value for name, value in settings.items() if name not in ("checkpoint", "device")}
         key = f"{type(recipe).__name__} {named} on {log!r}, crc32 {crc:08x}"

@@ -2,27 +2,29 @@
 
 Kang and McAuley 2018 (SASRec), with what has mattered since: softmax over many sampled items (Klenitskiy and Vasilev
 2023; Petrov and Macdonald 2023), cosine scores, norms before each block, gated blocks (Shazeer 2020), a bias of
-attention by distance (Raffel et al. 2020), and first item vectors taken from the log in closed form. What a
-catalogue tells of items may be part of their vectors.
+attention by distance (Raffel et al. 2020) and by the time between events (Li, Wang and McAuley 2020; Zhai et al.
+2024), and first item vectors taken from the log in closed form. What a catalogue tells of items may be part of their
+vectors, and the weight of an event, which is that of its type, part of what it says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from palate.arrays import Floats, Ints, Longs
+from palate.arrays import Floats, Ints
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
-from palate.data.ragged import Ragged
+from palate.data.ragged import NEVER, Ragged
 from palate.data.vocabulary import Id
 from palate.errors import check
 from palate.models.base import Watch, refuse_empty
 from palate.models.content import check_reading, read_items
-from palate.models.network import NetworkRecipe, TorchModel, check_device, kept_rows
+from palate.models.network import Inputs, NetworkRecipe, TorchModel, check_device
+from palate.models.pieces import Pieces
 from palate.models.spectral import near_vectors, unit
 from palate.models.training import Arrays, Task, Training, Weights, need_torch, train
 
@@ -30,11 +32,14 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 Drop: TypeAlias = "Callable[[Tensor], Tensor]"
-Past: TypeAlias = "tuple[tuple[Tensor, Tensor], ...]"  # keys and values (B, H, P, D / H) of each layer
+Both: TypeAlias = "tuple[Tensor, Tensor]"  # keys and values (B, H, P, D / H) of a layer
 
 TARGETS = 1_500_000  # seen in a training, all epochs taken together: Beauty's best on validation
 TEMPERATURE = 0.07  # of the cosines, at first
 FADING = 0.4  # of the logarithm of attention from an event to the one before it, at first
+KNOTS = (0.0, 60.0, 3600.0, 86_400.0, 2_592_000.0)  # seconds between events, at which attention may turn
+FORGOTTEN = 0.1  # of the batches are without times, so that a history without them is nothing new
+KINDS = 16  # of events at most, told apart by their weights
 READING = 1.0  # penalty of the first guess of items' vectors by what is told of them
 
 
@@ -44,6 +49,8 @@ class Transformer(NetworkRecipe):
 
     fields      columns of the catalogue, or "column:encoder": a matrix times what they tell of an item is added to
                 its vector, and is all there is of one that nobody met; (): the catalogue is not read
+    gaps        attention knows the time between two events, where the log has times
+    kinds       an event tells its weight, which is that of its type, where not all weigh the same
     window      an event looks at so many events, itself the last; what is older still tells through a layer below
     negatives   items drawn for each batch, all that are not the target counting alike; None: every item
     epochs      None: so many that 1.5 million targets are seen, 3 to 30
@@ -54,6 +61,8 @@ class Transformer(NetworkRecipe):
     """
 
     fields: tuple[str, ...] = ()
+    gaps: bool = True
+    kinds: bool = True
     dim: int = 128
     layers: int = 2
     heads: int = 1
@@ -97,7 +106,7 @@ class Transformer(NetworkRecipe):
             told = encoded.vectors
         popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(items)).astype(np.float32)
 
-        def loss(weights: Weights, batch: tuple[Ints, Ints], chance: Generator) -> Tensor:
+        def loss(weights: Weights, batch: tuple[Inputs, Ints], chance: Generator) -> Tensor:
             return next_item_loss(weights, recipe, *batch, chance)
 
         def model(weights: Arrays) -> TransformerModel:
@@ -109,7 +118,7 @@ class Transformer(NetworkRecipe):
             loss=loss,
             model=model,
             samples=pieces.targets,
-            frozen=("told",),
+            frozen=("told", "between"),
         )
         return train(task, Training.of(recipe, log, told), watch)
 
@@ -127,56 +136,15 @@ class Transformer(NetworkRecipe):
 
     def seen(self, rows: Ragged) -> Ragged:
         """Return the newest events of weight above 0."""
-        liked = kept_rows(rows, rows.weight > 0)
+        liked = rows.where(rows.weight > 0)
         end = np.repeat(liked.start[1:], liked.lengths)
-        return kept_rows(liked, end - np.arange(len(end)) <= self.reach)
+        return liked.where(end - np.arange(len(end)) <= self.reach)
 
-    def forward(self, w: Weights, item: Tensor, length: Tensor) -> Tensor:
+    def forward(self, w: Weights, inputs: Inputs) -> Tensor:
         """Score every item for what comes next, (B, I)."""
-        h, _ = states(w, self, item)
-        last = (length - 1)[:, None, None].expand(-1, 1, self.dim)
+        h, _ = states(w, self, inputs)
+        last = (inputs.length - 1)[:, None, None].expand(-1, 1, self.dim)
         return item_scores(w, h.gather(1, last)[:, 0])
-
-
-@dataclass(frozen=True, eq=False)
-class Pieces:
-    """Histories cut into pieces of at least two events: start (P,), length (P,) within item (N,)."""
-
-    item: Ints
-    start: Longs
-    length: Longs
-
-    @classmethod
-    def of(cls, log: Interactions, longest: int) -> Pieces:
-        """Cut so that each event but the first of a history is a target once, with up to `longest` inputs."""
-        kept = log.weight > 0
-        item, user = log.item[kept], log.user[kept]
-        begin = np.searchsorted(user, user)
-        place = np.arange(len(item)) - begin
-        size = np.searchsorted(user, user, side="right") - begin
-        start = np.flatnonzero((place % longest == 0) & (place < size - 1))
-        return cls(item, start, np.minimum(longest + 1, (size - place)[start]))
-
-    @property
-    def targets(self) -> int:
-        """Events that are guessed."""
-        return int((self.length - 1).sum())
-
-    def batches(self, events: int, rng: np.random.Generator) -> list[tuple[Ints, Ints]]:
-        """Make inputs and targets (B, T) of batches of about so many events, -1 behind the end of a piece.
-
-        Pieces of about one length go together, in an order that chance decides.
-        """
-        order = np.argsort(self.length * (1 + rng.random(len(self.length)) / 4))
-        groups = np.split(order, np.flatnonzero(np.diff(np.cumsum(self.length[order]) // events)) + 1)
-        return [self.batch(groups[n]) for n in rng.permutation(len(groups)) if len(groups[n])]
-
-    def batch(self, pieces: Longs) -> tuple[Ints, Ints]:
-        """Make inputs and targets (B, T) of these pieces."""
-        start, length = self.start[pieces, None], self.length[pieces, None]
-        place = np.arange(int(length.max(initial=1)))
-        rows = np.where(place < length, self.item[np.minimum(start + place, len(self.item) - 1)], np.int32(-1))
-        return np.where(rows[:, 1:] < 0, np.int32(-1), rows[:, :-1]), rows[:, 1:]
 
 
 def first_weights(recipe: Transformer, log: Interactions, told: Floats | None = None) -> dict[str, Floats]:
@@ -201,6 +169,9 @@ def first_weights(recipe: Transformer, log: Interactions, told: Floats | None = 
         reading = np.linalg.solve(Z.T @ Z + READING * np.eye(Z.shape[1]), Z.T @ weights["items"])
         weights |= {"told": told[:I], "reading": reading.astype(np.float32)}
         weights["items"] = np.asarray(weights["items"] - weights["told"] @ weights["reading"], np.float32)
+    between = boundaries(log.weight)
+    if recipe.kinds and len(between):
+        weights |= {"between": between, "kinds": np.zeros((len(between) + 1, D), np.float32)}
     for n in range(recipe.layers):
         distance = np.arange(recipe.window, dtype=np.float32)[:, None]
         weights |= {
@@ -212,7 +183,17 @@ def first_weights(recipe: Transformer, log: Interactions, told: Floats | None = 
             f"{n}.feed.in": matrix(D, 4 * D),
             f"{n}.feed.out": matrix(2 * D, D, 0.1),
         }
+        if recipe.gaps and log.timestamp is not None:
+            weights[f"{n}.attend.gap"] = np.zeros((len(KNOTS), recipe.heads), np.float32)
     return weights
+
+
+def boundaries(weight: Floats) -> Floats:
+    """Return the weights that divide one kind of event from the next, (kinds - 1,)."""
+    distinct = np.unique(weight[weight > 0])
+    if len(distinct) > KINDS:
+        distinct = np.unique(np.quantile(distinct, np.linspace(0, 1, KINDS), method="nearest"))
+    return np.asarray(np.sqrt(distinct[1:] * distinct[:-1]), np.float32)
 
 
 def answering(weights: Arrays, told: Floats | None, popularity: Floats) -> Arrays:
@@ -242,26 +223,55 @@ def item_vectors(w: Weights, item: Tensor) -> Tensor:
     return vectors
 
 
-def states(w: Weights, recipe: Transformer, item: Tensor, past: Past | None = None, drop: Drop | None = None) -> Any:
-    """Return unit vectors (B, T, D) of what comes after each event of item (B, T), and the keys and values met.
+class Past(NamedTuple):
+    """Events of B histories that were met: time (B, P), and what each layer keeps of them."""
+
+    time: Tensor
+    layers: tuple[Both, ...]
+
+
+def states(
+    w: Weights, recipe: Transformer, inputs: Inputs, past: Past | None = None, drop: Drop | None = None
+) -> tuple[Tensor, Past]:
+    """Return unit vectors (B, T, D) of what comes after each event, and what was met.
 
     An event sees itself and what is before it; so whatever is put behind the end of a history changes nothing.
     `past` holds the events before the first column, at least the last window - 1 of them.
     """
-    functional = need_torch().nn.functional
+    torch = need_torch()
+    functional = torch.nn.functional
     drop = drop or (lambda x: x)
-    x = drop(item_vectors(w, item.clamp(min=0)) * recipe.dim**0.5)  # (B, T, D)
+    x = item_vectors(w, inputs.item.clamp(min=0)) * recipe.dim**0.5  # (B, T, D)
+    if "kinds" in w:
+        x = x + functional.embedding((inputs.weight[..., None] > w["between"]).sum(-1), w["kinds"])
+    x = drop(x)
+    time = inputs.time if past is None else torch.cat([past.time, inputs.time], 1)
+    rising = risen(inputs.time, time) if "0.attend.gap" in w else None
     met = []
     for n in range(recipe.layers):
-        y, both = attend(w, recipe, n, norm(x, w[f"{n}.attend.norm"]), None if past is None else past[n])
+        before = None if past is None else past.layers[n]
+        y, both = attend(w, recipe, n, norm(x, w[f"{n}.attend.norm"]), rising, before)
         x = x + drop(y)
         met.append(both)
         value, gate = (norm(x, w[f"{n}.feed.norm"]) @ w[f"{n}.feed.in"]).chunk(2, -1)  # (B, T, 2D) each
         x = x + drop((value * functional.silu(gate)) @ w[f"{n}.feed.out"])
-    return functional.normalize(x, dim=-1), tuple(met)
+    return functional.normalize(x, dim=-1), Past(time, tuple(met))
 
 
-def attend(w: Weights, recipe: Transformer, n: int, x: Tensor, past: tuple[Tensor, Tensor] | None) -> Any:
+def risen(time: Tensor, before: Tensor) -> Tensor:
+    """Return how far the logarithm of the time from each event (B, S) to each (B, T) is above that of each knot.
+
+    (B, T, S, K), 0 where a time is not known; a weight for each makes any line that turns at the knots.
+    """
+    torch = need_torch()
+    known = ((time > NEVER)[:, :, None] & (before > NEVER)[:, None, :])[..., None]
+    seconds = (time[:, :, None] - before[:, None, :]).clamp(min=0).to(torch.float32)[..., None] / 1e6
+    knots = torch.tensor(KNOTS, device=time.device)
+    above: Tensor = torch.where(known, (seconds.log1p() - knots.log1p()).clamp(min=0), 0.0)
+    return above
+
+
+def attend(w: Weights, recipe: Transformer, n: int, x: Tensor, rising: Tensor | None, past: Both | None) -> Any:
     """Attention of layer n over each event's window, (B, T, D), and all keys and values, (B, H, P + T, D / H)."""
     torch = need_torch()
     B, T, D = x.shape
@@ -273,6 +283,8 @@ def attend(w: Weights, recipe: Transformer, n: int, x: Tensor, past: tuple[Tenso
     back = torch.arange(S - T, S, device=x.device)[:, None] - torch.arange(S, device=x.device)  # (T, S)
     seen = (back >= 0) & (back < recipe.window)
     bias = w[f"{n}.attend.distance"][back.clamp(0, recipe.window - 1)].permute(2, 0, 1)  # (H, T, S)
+    if rising is not None:
+        bias = bias + (rising @ w[f"{n}.attend.gap"]).permute(0, 3, 1, 2)  # (B, H, T, S)
     weight = query @ key.transpose(-1, -2) * (D // H) ** -0.5 + bias  # (B, H, T, S)
     weight = weight.masked_fill(~seen, -torch.inf).softmax(-1)
     mixed = (weight @ value).transpose(1, 2).reshape(B, T, D)
@@ -291,7 +303,7 @@ def norm(x: Tensor, gain: Tensor) -> Tensor:
     return normed
 
 
-def next_item_loss(w: Weights, recipe: Transformer, item: Ints, target: Ints, chance: Generator) -> Tensor:
+def next_item_loss(w: Weights, recipe: Transformer, inputs: Inputs, target: Ints, chance: Generator) -> Tensor:
     """Mean cross-entropy of the targets (B, T) that are not -1, among themselves and `negatives` items drawn."""
     torch = need_torch()
     device = w["items"].device
@@ -302,7 +314,10 @@ def next_item_loss(w: Weights, recipe: Transformer, item: Ints, target: Ints, ch
         return dropped
 
     wanted = torch.as_tensor(target, device=device, dtype=torch.int64)
-    h, _ = states(w, recipe, torch.as_tensor(item, device=device, dtype=torch.int64), drop=drop)
+    known = Inputs(*(torch.as_tensor(each, device=device) for each in inputs))
+    if "0.attend.gap" in w and float(torch.rand(1, generator=chance, device=device)) < FORGOTTEN:
+        known = known._replace(time=torch.full_like(known.time, NEVER))
+    h, _ = states(w, recipe, known, drop=drop)
     h, wanted = h[wanted >= 0] * w["scale"].exp(), wanted[wanted >= 0]  # (N, D), (N,)
     I = len(w["items"])
     K = min(recipe.negatives or I, I)
@@ -325,22 +340,28 @@ class TransformerModel(TorchModel):
 
     def begin(self, history: Sequence[Id] = ()) -> Trail:
         """Follow a history from here on; unknown items are ignored."""
-        trail = Trail((), None)
+        trail = Trail(None, None)
         for item in history:
             trail = self.extend(trail, item)
         return trail
 
-    def extend(self, trail: Trail, item: Id) -> Trail:
-        """Return the trail with one more event; the one given stays as it is."""
+    def extend(self, trail: Trail, item: Id, weight: float = 1.0, time: int | None = None) -> Trail:
+        """Return the trail with one more event, its time as in `Ragged`; the one given stays as it is.
+
+        An event of an unknown item, or of weight 0 or less, is ignored.
+        """
         code = int(self.items.codes([item])[0])
-        if code < 0:
+        if code < 0 or weight <= 0:
             return trail
         torch = need_torch()
         with torch.inference_mode():
-            asked = torch.tensor([[code]], device=self.device)
-            state, met = states(self.tensors, self.recipe, asked, trail.past or None)
-            old = max(0, met[0][0].shape[2] + 1 - self.recipe.window)  # events that the next one does not see
-            return Trail(tuple((key[:, :, old:], value[:, :, old:]) for key, value in met), state[0])
+            event = np.array([[code]]), np.ones(1, np.int64), np.array([[weight]], np.float32)
+            asked = Inputs(*event, np.array([[NEVER if time is None else time]]))
+            tensors = Inputs(*(torch.as_tensor(each, device=self.device) for each in asked))
+            state, met = states(self.tensors, self.recipe, tensors, trail.past)
+            old = max(0, met.time.shape[1] + 1 - self.recipe.window)  # events that the next one does not see
+            layers = tuple((key[:, :, old:], value[:, :, old:]) for key, value in met.layers)
+            return Trail(Past(met.time[:, old:], layers), state[0])
 
     def scores_after(self, trail: Trail) -> Floats:
         """Score every item for what comes after the trail, (I,): what `scores` says of the same history."""
@@ -352,7 +373,7 @@ class TransformerModel(TorchModel):
 
 @dataclass(frozen=True, eq=False)
 class Trail:
-    """A history being followed: what its newest events left in each layer, and the state (1, D) after the last."""
+    """A history being followed: what its newest events left, and the state (1, D) after the last; None at first."""
 
-    past: Past
+    past: Past | None
     state: Tensor | None

@@ -93,6 +93,7 @@ class StepIn(Body):
     item_id: WireId
     event_type: str | None = None
     weight: Finite | None = None
+    timestamp: Moment | None = Field(default=None, description="As of an event; not known if left out.")
 
 
 class BoostIn(Body):
@@ -134,7 +135,7 @@ class RecommendQuery(Body):
         return Asked(
             user_id=self.user_id,
             k=self.k,
-            session=tuple(Step(step.item_id, step.event_type, step.weight) for step in session),
+            session=tuple(Step(step.item_id, step.event_type, step.weight, step.timestamp) for step in session),
             near=tuple(self.near),
             filter=self.filter,
             exclude=tuple(self.exclude),

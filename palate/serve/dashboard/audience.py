@@ -60,12 +60,14 @@ def _place(found: tuple[str, int]) -> int:
 
 def _histories(live: Live, snapshot: Snapshot, past: dict[str, Past]) -> Histories:
     """Return the pasts over the rows of the model."""
-    start, columns, weights = [0], [], []
+    start, columns, weights, times = [0], [], [], []
     for each in past.values():
         row = snapshot.row_of[snapshot.catalogue.position_of[each.item]]
         kept = row >= 0
         columns.append(row[kept])
         weights.append(live.weights.of_past(each)[kept])
+        times.append(each.time[kept])
         start.append(start[-1] + len(columns[-1]))
-    rows = Ragged(np.array(start), np.concatenate(columns).astype(np.int32), np.concatenate(weights))
+    column = np.concatenate(columns).astype(np.int32)
+    rows = Ragged(np.array(start), column, np.concatenate(weights), np.concatenate(times))
     return Histories(pl.Series("user", list(past)), snapshot.active.model.items, rows)  # type: ignore[union-attr]

@@ -159,7 +159,7 @@ class FeedbackIn(BaseModel):
 
     def step(self) -> Step:
         """Return it as a part of a session."""
-        return Step(self.ItemId, self.FeedbackType, self.Value or None)
+        return Step(self.ItemId, self.FeedbackType, self.Value or None, self.Timestamp)
 
 
 class FeedbackOut(BaseModel):

@@ -1,0 +1,59 @@
+"""Histories cut into pieces, and pieces into batches: what a network that reads sequences learns from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from palate.arrays import Floats, Ints, Longs
+from palate.data.interactions import Interactions
+from palate.data.ragged import NEVER
+from palate.models.network import Inputs
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """Pieces of at least two events: start (P,), length (P,) within item, weight and time (N,)."""
+
+    item: Ints
+    weight: Floats
+    time: Longs
+    start: Longs
+    length: Longs
+
+    @classmethod
+    def of(cls, log: Interactions, longest: int) -> Pieces:
+        """Cut so that each event but the first of a history is a target once, with up to `longest` inputs."""
+        kept = log.weight > 0
+        item, user = log.item[kept], log.user[kept]
+        begin = np.searchsorted(user, user)
+        place = np.arange(len(item)) - begin
+        size = np.searchsorted(user, user, side="right") - begin
+        start = np.flatnonzero((place % longest == 0) & (place < size - 1))
+        time = np.full(len(item), NEVER) if log.timestamp is None else log.timestamp[kept]
+        return cls(item, log.weight[kept], time, start, np.minimum(longest + 1, (size - place)[start]))
+
+    @property
+    def targets(self) -> int:
+        """Events that are guessed."""
+        return int((self.length - 1).sum())
+
+    def batches(self, events: int, rng: np.random.Generator) -> list[tuple[Inputs, Ints]]:
+        """Make inputs and targets (B, T) of batches of about so many events, -1 behind the end of a piece.
+
+        Pieces of about one length go together, in an order that chance decides.
+        """
+        order = np.argsort(self.length * (1 + rng.random(len(self.length)) / 4))
+        groups = np.split(order, np.flatnonzero(np.diff(np.cumsum(self.length[order]) // events)) + 1)
+        return [self.batch(groups[n]) for n in rng.permutation(len(groups)) if len(groups[n])]
+
+    def batch(self, pieces: Longs) -> tuple[Inputs, Ints]:
+        """Make inputs and targets (B, T) of these pieces."""
+        start, length = self.start[pieces, None], self.length[pieces, None]
+        place = np.arange(int(length.max(initial=1)))
+        at = np.minimum(start + place, len(self.item) - 1)
+        target = np.where(place < length, self.item[at], np.int32(-1))[:, 1:]
+        at = at[:, :-1]
+        item = np.where(target < 0, np.int32(-1), self.item[at]).astype(np.int64)
+        return Inputs(item, length[:, 0] - 1, self.weight[at], self.time[at]), target
