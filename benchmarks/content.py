@@ -188,13 +188,18 @@ class Contestant:
         return {name: values[int(rng.integers(len(values)))] for name, values in self.space.items()}
 
 
+def of_base(settings: Settings) -> Settings:
+    """Return those of the vectors, the dimensions of Hybrid's default where they are not said."""
+    named = {name.removeprefix("base_"): value for name, value in settings.items() if "base_" in name}
+    return {"dim": 128} | named
+
+
 def contestants(python: Path, dims: Sequence[int]) -> list[Contestant]:
     """Return everybody who reads fields."""
 
     def hybrid(fields: tuple[str, ...], settings: Settings) -> Recipe:
-        own = {name: value for name, value in settings.items() if name in ("strength", "dim")}
-        base = {name.removeprefix("base_"): value for name, value in settings.items() if name not in own}
-        return Hybrid(IALS(threads=1, **base), fields=fields, **own)
+        own = {name: value for name, value in settings.items() if "base_" not in name}
+        return Hybrid(IALS(threads=1, **of_base(settings)), fields=fields, **own)
 
     everybody = [
         Contestant(
@@ -338,7 +343,7 @@ def warm(shop: Shop, model: Model) -> Settings:
 def mixture_table(shop: Shop, everybody: Sequence[Contestant], best: Mapping[str, Settings]) -> list[str]:
     """One list of all items."""
     recipes: dict[str, Recipe] = {each.name: each.make(shop.words, best[each.name]) for each in everybody}
-    same = {key.removeprefix("base_"): value for key, value in best["palate Hybrid(IALS)"].items() if "base_" in key}
+    same = of_base(best["palate Hybrid(IALS)"])
     recipes["palate IALS, the same without content"] = IALS(threads=1, **same)
     recipes["popularity"] = Popularity()
     rows = []
@@ -367,7 +372,7 @@ def one_click(shop: Shop, recipe: Recipe) -> Settings:
 def click_table(shop: Shop, everybody: Sequence[Contestant], best: Mapping[str, Settings]) -> list[str]:
     """People who are new, with one event."""
     recipes: dict[str, Recipe] = {each.name: each.make(shop.words, best[each.name]) for each in everybody[:2]}
-    same = {key.removeprefix("base_"): value for key, value in best["palate Hybrid(IALS)"].items() if "base_" in key}
+    same = of_base(best["palate Hybrid(IALS)"])
     recipes |= {"palate IALS, the same without content": IALS(threads=1, **same), "popularity": Popularity()}
     rows = []
     for name, recipe in recipes.items():
@@ -388,7 +393,7 @@ def warm_table(shop: Shop, best: Settings) -> list[str]:
 
 def warm_row(shop: Shop, name: str, best: Settings) -> list[str]:
     """Compare with these settings."""
-    same = {key.removeprefix("base_"): value for key, value in best.items() if "base_" in key}
+    same = of_base(best)
     own = {key: value for key, value in best.items() if "base_" not in key}
 
     def work() -> Settings:

@@ -168,7 +168,7 @@ def test_items_that_come_later_and_again(model: HybridModel, block_log: Interact
 
 def test_a_base_may_be_given_as_text_and_is_checked() -> None:
     assert Hybrid("IALS(dim=8)") == Hybrid(IALS(dim=8)) == Hybrid(base=IALS(dim=8))
-    assert Hybrid() == Hybrid(IALS())
+    assert Hybrid() == Hybrid(IALS(dim=128))
     assert Hybrid(Embedding(dim=3)).of_vectors() == Embedding(dim=3)
 
 

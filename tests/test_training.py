@@ -13,9 +13,9 @@ import pytest
 import torch
 from conftest import block_events, log_of
 
-from palate import Popularity, load
+from palate import Popularity, fit_until_best, load, split_last
 from palate.errors import BundleError, SettingError
-from palate.models.base import Model, Progress
+from palate.models.base import Model, Progress, Watch
 from palate.models.training import CLIP, LAST, Diverged, Run, Task, Training, pace, train
 from palate.models.transformer import Transformer, TransformerModel
 
@@ -70,6 +70,44 @@ def test_a_killed_fit_goes_on_to_the_same_result(tmp_path: Path) -> None:
     assert same(resumed, RECIPE.fit(log))
     again = replace(RECIPE, checkpoint=folder).fit(log, watch=lambda _: pytest.fail("nothing is left to do"))
     assert same(again, resumed)
+
+
+KILLED_SEARCH = """
+import os, signal, sys
+sys.path.insert(0, "tests")
+from test_training import search
+
+def watch(progress):
+    if progress.epoch == int(sys.argv[2]) and progress.model is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+search(sys.argv[1], watch)
+"""
+
+
+def search(folder: str | None, watch: Watch | None = None) -> Model:
+    """Stop where the validation part was best, two epochs before the end; an epoch is graded after `watch`."""
+    split = split_last(log_of(block_events()), valid=True)
+    recipe = replace(RECIPE, epochs=9, learning_rate=0.05, checkpoint=folder)
+    return fit_until_best(recipe, split, patience=3, watch=watch)
+
+
+@pytest.mark.parametrize("killed", [1, 3, 5])
+def test_a_killed_search_goes_on_to_the_same_best(tmp_path: Path, killed: int) -> None:
+    folder = str(tmp_path / "kept")
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_SEARCH, folder, str(killed)], cwd=root, capture_output=True, check=False
+    )
+    assert done.returncode == -9, done.stderr.decode()
+    epochs: list[int] = []
+    whole = search(None, lambda p: epochs.append(p.epoch) if p.model is not None else None)
+    assert killed <= max(epochs), "it was killed before the end"
+    first, again = search(folder), search(folder)
+    assert isinstance(whole, TransformerModel)
+    for found in (first, again):
+        assert isinstance(found, TransformerModel)
+        assert same(found, whole)
 
 
 @pytest.mark.parametrize("change", ["settings", "log"])

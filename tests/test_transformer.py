@@ -295,8 +295,8 @@ def asked_at(
 
 def test_gaps_and_kinds_are_learned_where_the_log_has_them() -> None:
     without, with_times, with_kinds = log_of([("a", "x", 1.0, 1), ("a", "y", 1.0, 2)]), timed_log(), timed_log(True)
-    bare = replace(without, timestamp=None)
-    assert not {name for name in first_weights(SMALL, bare) if "gap" in name or name in ("kinds", "between")}
+    for bare in (replace(without, timestamp=None), replace(without, timestamp=np.array([7, 7]))):
+        assert not {name for name in first_weights(SMALL, bare) if "gap" in name or name in ("kinds", "between")}
     assert first_weights(SMALL, with_times)["1.attend.gap"].shape == (len(KNOTS), 2)
     assert "kinds" not in first_weights(SMALL, with_times)
     first = first_weights(SMALL, with_kinds)

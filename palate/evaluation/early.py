@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from palate.data.catalogue import Catalogue
 from palate.data.splits import Split
 from palate.errors import check
 from palate.evaluation.metrics import METRICS
 from palate.evaluation.protocol import Exam
 from palate.models.base import Model, Progress, Recipe, Watch
+from palate.models.saved import load
+from palate.store.bundles import MANIFEST, read_bundle, write_bundle
 
 
 def fit_until_best(
@@ -22,12 +26,16 @@ def fit_until_best(
     """Fit on train and return the model of the epoch that was best on the validation part.
 
     The fit ends after `patience` epochs without gain, or when `watch` returns True. A recipe without epochs is
-    fitted as it is. Raises `DataError` for a split without a validation part.
+    fitted as it is. With a recipe that keeps a `checkpoint` the best model is kept beside it, in a folder of that
+    name and `.best`: a killed search goes on to the same result. Raises `DataError` for a split without a validation
+    part.
     """
     check(patience >= 1, "patience", patience, "is a number of epochs, 1 or more")
     name, _, k = metric.partition("@")
     check(name in METRICS and k.isdigit(), "metric", metric, f"is one of {', '.join(METRICS)} with a k, as NDCG@10")
-    search = _Search(Exam.of(split, "valid"), metric, int(k), patience, watch)
+    checkpoint = getattr(recipe, "checkpoint", None)
+    folder = None if checkpoint is None else Path(f"{checkpoint}.best")
+    search = _Search(Exam.of(split, "valid"), metric, int(k), patience, watch, folder)
     last = recipe.fit(split.train, catalogue, watch=search)
     return last if search.best is None else search.best
 
@@ -35,19 +43,36 @@ def fit_until_best(
 class _Search:
     """The watch that grades every epoch; it keeps the best model and says when to stop."""
 
-    def __init__(self, exam: Exam, metric: str, k: int, patience: int, watch: Watch | None) -> None:
+    def __init__(
+        self, exam: Exam, metric: str, k: int, patience: int, watch: Watch | None, folder: Path | None
+    ) -> None:
         self.exam, self.metric, self.k, self.patience, self.watch = exam, metric, k, patience, watch
+        self.folder = folder
         self.best: Model | None = None
-        self.best_value = float("-inf")
-        self.without_gain = 0
+        self.best_value, self.best_epoch = float("-inf"), 0
+        if folder is not None and (folder / MANIFEST).is_file():
+            kept = read_bundle(folder).about.get("best", {})
+            if kept.get("metric") == metric:
+                self.best, self.best_value, self.best_epoch = load(folder), kept["value"], kept["epoch"]
+
+    def _forget(self) -> None:
+        self.best, self.best_value, self.best_epoch = None, float("-inf"), 0
 
     def __call__(self, progress: Progress) -> bool:
         stopped = self.watch is not None and self.watch(progress) is True
         if progress.model is None:
             return stopped
+        if progress.epoch == 1:
+            self._forget()  # that of another fit
         model = progress.model
         value = self.exam.grade(model, self.k)[self.metric]
-        self.without_gain += 1
         if value > self.best_value:
-            self.best, self.best_value, self.without_gain = model, value, 0
-        return stopped or self.without_gain >= self.patience
+            self.best, self.best_value, self.best_epoch = model, value, progress.epoch
+            self._keep(model)
+        return stopped or progress.epoch - self.best_epoch >= self.patience
+
+    def _keep(self, model: Model) -> None:
+        if self.folder is not None:
+            parts, about = model.written()
+            best = {"metric": self.metric, "value": self.best_value, "epoch": self.best_epoch}
+            write_bundle(self.folder, parts, about | {"best": best})

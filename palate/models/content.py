@@ -21,17 +21,21 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id, Vocabulary
 from palate.encoders.encoding import Encoded, Encoding
+from palate.encoders.fields import chosen
 from palate.errors import DataError, check
 from palate.models.base import Model, Progress, Recipe, Watch, refuse_empty
 from palate.models.factors import cosines, lengths
 from palate.models.item_to_item import FAINT, positive_inputs, positives
+
+ITEMS_A_NUMBER = 6  # items with events for each number that a row may have: about the best on three validation parts
+BETWEEN = 128, 768  # numbers of a field
 
 
 def read_items(
     log: Interactions,
     catalogue: Catalogue | None,
     fields: Sequence[str],
-    dim: int,
+    dim: int | None,
     seed: int,
     watch: Watch | None,
 ) -> tuple[Vocabulary, Encoding, Encoded]:
@@ -47,9 +51,16 @@ def read_items(
         if watch is not None:
             watch(Progress(0, 0, done / of_all, 0.0))
 
+    if dim is None:
+        dim = fitting(len(log.items), len(chosen(fields, catalogue)))
     encoding, encoded = Encoding.of(fields, catalogue, dim, seed, told)
     items = log.items.union(catalogue.items)
     return items, encoding, encoded.on(catalogue.items.recode(items))
+
+
+def fitting(items: int, fields: int) -> int:
+    """Numbers of a field that so many items with events can tell the worth of."""
+    return int(np.clip(items / fields / ITEMS_A_NUMBER, *BETWEEN))
 
 
 class ContentBased(Model):
@@ -88,13 +99,13 @@ class Content(Recipe):
     weight 0 or less it is no input, but counts as seen.
 
     fields      what is read: a column of the catalogue, or "column:encoder"; none: all but pictures and sounds
-    dim         numbers of a field at most
+    dim         numbers of a field at most; None: the more, the more items have events, 128 to 768
     l2          penalty where items' rows meet
     profile_l2  p, in means of the diagonal of AᵀA
     """
 
     fields: tuple[str, ...] = ()
-    dim: int = 256
+    dim: int | None = None
     l2: float = 10.0
     profile_l2: float = 0.3
     seed: int = 0
@@ -133,7 +144,7 @@ def check_reading(recipe: Recipe) -> None:
     wrong = isinstance(asked, str) or not all(isinstance(name, str) and name for name in asked)  # type: ignore[attr-defined]
     check(not wrong, "fields", asked, "must be a list of names")
     object.__setattr__(recipe, "fields", tuple(asked))  # type: ignore[arg-type]
-    check(int(str(given["dim"])) >= 1, "dim", given["dim"], "must be 1 or more")
+    check(given["dim"] is None or int(str(given["dim"])) >= 1, "dim", given["dim"], "must be 1 or more, or None")
     check(0 <= int(str(given["seed"])) < 2**63, "seed", given["seed"], "must be from 0 to 2^63 - 1")
 
 

@@ -40,13 +40,13 @@ class Hybrid(Recipe):
     κ / (n + κ).
 
     fields    what is read: a column of the catalogue, or "column:encoder"; none: all but pictures and sounds
-    dim       numbers of a field at most
+    dim       numbers of a field at most; None: the more, the more items have events, 128 to 768
     strength  κ
     """
 
-    base: str | Recipe = field(default="IALS()", kw_only=False)
+    base: str | Recipe = field(default="IALS(dim=128)", kw_only=False)
     fields: tuple[str, ...] = ()
-    dim: int = 256
+    dim: int | None = None
     strength: float = 3.0
     seed: int = 0
 

@@ -109,8 +109,11 @@ def train(task: Task[M], how: Training, watch: Watch | None = None) -> M:
         while run.epoch < how.epochs:
             loss = run.one_epoch(task, how, tell)
             model = task.model(run.arrays())
+            stop = tell(
+                run.epoch, loss, model
+            )  # before the epoch is kept: one that was not told of is gone through again
             run.save(how)
-            if tell(run.epoch, loss, model):
+            if stop:
                 break
     except KeyboardInterrupt:
         if model is None:

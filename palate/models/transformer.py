@@ -49,7 +49,7 @@ class Transformer(NetworkRecipe):
 
     fields      columns of the catalogue, or "column:encoder": a matrix times what they tell of an item is added to
                 its vector, and is all there is of one that nobody met; (): the catalogue is not read
-    gaps        attention knows the time between two events, where the log has times
+    gaps        attention knows the time between two events, where time passes between those of the log
     kinds       an event tells its weight, which is that of its type, where not all weigh the same
     window      an event looks at so many events, itself the last; what is older still tells through a layer below
     negatives   items drawn for each batch, all that are not the target counting alike; None: every item
@@ -183,9 +183,15 @@ def first_weights(recipe: Transformer, log: Interactions, told: Floats | None = 
             f"{n}.feed.in": matrix(D, 4 * D),
             f"{n}.feed.out": matrix(2 * D, D, 0.1),
         }
-        if recipe.gaps and log.timestamp is not None:
+        if recipe.gaps and has_gaps(log):
             weights[f"{n}.attend.gap"] = np.zeros((len(KNOTS), recipe.heads), np.float32)
     return weights
+
+
+def has_gaps(log: Interactions) -> bool:
+    """Whether time passes between the events of somebody."""
+    time = log.timestamp
+    return time is not None and bool(((time[1:] > time[:-1]) & (log.user[1:] == log.user[:-1])).any())
 
 
 def boundaries(weight: Floats) -> Floats:
