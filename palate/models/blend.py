@@ -15,6 +15,7 @@ from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
 from palate.errors import PalateError, check
+from palate.kernels.places import mean_places
 from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.store.bundles import Part
 
@@ -23,10 +24,11 @@ from palate.store.bundles import Part
 class Blend(Recipe):
     """Several recipes, given as such or as they print themselves; a score is Σ_m weight_m level_m.
 
-    The level of an item is what its place r in the model's ranking for that person gives, -log r: scores of any scale
-    blend. The weights are those, 0 or more, that make the held-out events most likely under a softmax: the last event
-    of `people` people, or of all who have two. Each recipe is fitted to the rest, then once more to the whole log.
-    All rank the same items, those of the log: of a catalogue's others nothing is read.
+    The level of an item is what its place r in the model's ranking for that person gives, -log r, where equal scores
+    share the mean of their places: scores of any scale blend. The weights are those, 0 or more, that make the held-out
+    events most likely under a softmax: the last event of `people` people, or of all who have two. Each recipe is
+    fitted to the rest, then once more to the whole log. All rank the same items, those of the log: of a catalogue's
+    others nothing is read.
     """
 
     recipes: tuple[str | Recipe, ...] = ("SLIST()", "Transformer()")
@@ -105,13 +107,9 @@ def learned(asked: tuple[Doubles, Bools]) -> Floats:
 
 
 def levels(scores: Floats, seen: Bools) -> Floats:
-    """-log r of each item, (B, I), where r - 1 items that are not `seen` (B, I) score higher."""
-    order = np.argsort(-scores, axis=1, kind="stable")
-    unseen = ~np.take_along_axis(seen, order, axis=1)
-    place = 1 + np.cumsum(unseen, axis=1) - unseen
-    level = np.empty_like(scores)
-    np.put_along_axis(level, order, -np.log(place).astype(np.float32), axis=1)
-    return level
+    """-log r of each item, (B, I), r its place among those not `seen` (B, I), where equal scores share the mean."""
+    scores = np.ascontiguousarray(scores, np.float32)
+    return np.asarray(-np.log(mean_places(scores.view(np.uint32), scores, seen)), np.float32)
 
 
 def marked(histories: Histories) -> Bools:
