@@ -25,8 +25,8 @@ class Blend(Recipe):
     """Several recipes, given as such or as they print themselves; a score is Σ_m weight_m level_m.
 
     The level of an item is what its place r in the model's ranking for that person gives, -log r, where equal scores
-    share the mean of their places: scores of any scale blend. The weights are those, 0 or more, that make the held-out
-    events most likely under a softmax: the last event of `people` people, or of all who have two. Each recipe is
+    share the mean of their places: scores of any scale blend. The weights are those, 0 or more, that make the events
+    held out most likely under a softmax: the last one of `people` people, or of all who have two. Each recipe is
     fitted to the rest, then once more to the whole log. All rank the same items, those of the log: of a catalogue's
     others nothing is read.
     """
