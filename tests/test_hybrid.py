@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -222,6 +223,33 @@ def test_a_new_item_is_recommended_as_soon_as_it_is_told_of(tmp_path: Path) -> N
         store.items.put([Item("bare", {"title": "first group"})])
         found = {place.item_id: place.source for place in live.recommend(Asked(user_id="u0", k=30)).items}
         assert found["bare"] == "personal"
+
+
+def test_a_share_of_the_list_is_kept_for_items_that_nobody_met(tmp_path: Path) -> None:
+    with shop(tmp_path / "shop.db") as store:
+        versions = Versions(store)
+        assert train(store, versions, RECIPE).activated
+        live = Live(store, versions)
+
+        def shown(explore: float, **more: Any) -> list[str]:
+            asked = Asked(user_id="u0", k=5, explore=explore, **more)
+            return [place.item_id for place in live.recommend(asked).items]
+
+        met = shown(0.4)
+        assert met == shown(0), "there are none"
+        far = [Item("far", {"title": "second group, odd"}), Item("farther", {"title": "second group, even"})]
+        store.items.put(far)
+        assert shown(0) == met, "by themselves they stand too low"
+        kept = live.recommend(Asked(user_id="u0", k=5, explore=0.4)).items
+        assert [place.item_id for place in kept[:3]] == met[:3]
+        assert {place.item_id for place in kept[3:]} == {"far", "farther"}
+        assert {place.source for place in kept} == {"personal"}
+        assert kept[3].score >= kept[4].score
+        assert shown(0.4, exclude=("far", "farther")) == met
+        assert shown(0.4, filter="title IS NULL OR title <> 'second group, even'")[3:] == [met[3], "far"]
+        assert len(set(shown(1.0))) == 5
+        store.items.put([Item("near", {"title": "first group, odd"})])
+        assert len({"near", "far", "farther"} & set(shown(0.4))) == 2
 
 
 def test_a_model_of_numbers_reads_the_items_that_have_one(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ class Asked:
     near       items on the page, for somebody of whom nothing is known
     filter     an SQL condition on the attributes of items; exclude: items never shown
     keep_seen  items of the history may be shown again
-    explore    share of the places, at the end of the list, for new items that no model knows
+    explore    share of the places, at the end of the list, for new items: those that no model knows, then those
+               that a model knows by what is told of them alone
     cursor     `Answer.cursor` of the page before: what it and those before it showed is not shown again
     until      stored events after this time, in microseconds since 1970 UTC, do not count
     """

@@ -73,11 +73,11 @@ class _Listing:
         for position in pins.values():
             self._count(position)
         self._use(list(pins.values()))
-        wanted = max(0, asked.k - len(pins))
-        fresh = self._fresh(int(asked.explore * asked.k), wanted)
+        places = int(asked.explore * asked.k)
+        fresh = self._fresh(places, max(0, asked.k - len(pins)))
         self._use(fresh)
-        for source, best in self._sources():
-            self._take(source, best, wanted - len(fresh))
+        wanted = max(0, asked.k - len(pins)) - len(fresh)
+        self._fill(wanted, min(wanted, places - len(fresh)))
         created = self.snapshot.catalogue.created
         self.chosen |= {position: (float(created[position]) / 1e6, "newest") for position in fresh}
         order: list[tuple[int, float, Source]] = [(p, score, source) for p, (score, source) in self.chosen.items()]
@@ -171,6 +171,20 @@ class _Listing:
         known = self.known
         return Ragged(np.array([0, np.count_nonzero(kept)]), row[kept], known.weight[kept], known.time[kept])
 
+    def _fill(self, wanted: int, unmet: int) -> None:
+        """Fill the list by the sources; so many of it, at the end, shall be items that nobody met but the model read.
+
+        Those that stand higher up by themselves count.
+        """
+        sources, known = list(self._sources()), self.snapshot.unmet
+        if unmet and known is not None and sources[0][1] == self._by_model:
+            source, best = sources[0]
+            self._take(source, best, wanted - unmet)
+            there = int(np.count_nonzero(known[self.snapshot.row_of[list(self.chosen)]]))
+            self._take(source, lambda most: self._ranked(most, self.rows_allowed & known), wanted - there)
+        for source, best in sources:
+            self._take(source, best, wanted)
+
     def _row(self, name: str) -> int:
         position = self.snapshot.places.get(name)
         return -1 if position is None else int(self.snapshot.row_of[position])
@@ -185,16 +199,18 @@ class _Listing:
             values = dict(zip(found.tolist(), score.tolist(), strict=True))
             fitting = self._fitting(found, missing)
             self.chosen |= {position: (values[position], source) for position in fitting}
-            if len(self.chosen) < wanted:
-                self._use(fitting)
+            self._use(fitting)
 
     def _by_model(self, most: int) -> tuple[Longs, Floats]:
+        return self._ranked(most, self.rows_allowed)
+
+    def _ranked(self, most: int, allowed: Bools) -> tuple[Longs, Floats]:
         model = self.snapshot.active.model  # type: ignore[union-attr]
         past = Histories(SOMEBODY, model.items, self.rows)  # type: ignore[arg-type]
         most = min(most, len(model.items))
         if self.boosts is None:
-            return self._positions(*model.top(past, most, self.rows_allowed, True))
-        return self._best_rows(model.scores(past)[0], most)
+            return self._positions(*model.top(past, most, allowed, True))
+        return self._best_rows(model.scores(past)[0], most, allowed)
 
     def _by_likeness(self, rows: Sequence[int], most: int) -> tuple[Longs, Floats]:
         model = self.snapshot.active.model  # type: ignore[union-attr]
@@ -202,12 +218,12 @@ class _Listing:
             likeness = sum((model.likeness(row) for row in rows), np.zeros(len(model.items), np.float32))
         except SettingError:  # a model that has none
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        return self._best_rows(likeness / np.float32(len(rows)), min(most, len(model.items)))
+        return self._best_rows(likeness / np.float32(len(rows)), min(most, len(model.items)), self.rows_allowed)
 
-    def _best_rows(self, scores: Floats, most: int) -> tuple[Longs, Floats]:
+    def _best_rows(self, scores: Floats, most: int, allowed: Bools) -> tuple[Longs, Floats]:
         if self.boosts is not None:
             scores = _boosted(scores, self.boosts[np.maximum(self.snapshot.position_of, 0)])
-        return self._positions(*select_top(scores[None], self.rows_allowed, most))
+        return self._positions(*select_top(scores[None], allowed, most))
 
     def _positions(self, row: Ints, score: Floats) -> tuple[Longs, Floats]:
         filled = row[0] >= 0

@@ -24,7 +24,7 @@ from palate.store.versions import Versions
 MASKS = 64  # of a filter over the model's items, kept
 FIXED = ("item_id", "available")  # columns that tell nothing of what an item is like
 # What a snapshot works out that has nothing to do with what is popular.
-LASTING = ("_allowed", "_rows_allowed", "position_of", "names", "by_age", "unknown")
+LASTING = ("_allowed", "_rows_allowed", "position_of", "names", "by_age", "unknown", "unmet")
 ALL = ""  # the filter that every item passes
 
 
@@ -177,6 +177,12 @@ class Snapshot:
         created = self.catalogue.created
         new = np.flatnonzero((self.row_of < 0) & (created > self.active.trained))
         return new[np.argsort(-created[new], kind="stable")]
+
+    @cached_property
+    def unmet(self) -> Bools | None:
+        """Items that the model ranks by what is told of them alone, over its rows, (I,); None if there are none."""
+        model = None if self.active is None else self.active.model
+        return model.unmet if isinstance(model, ContentBased) and model.unmet.any() else None
 
 
 def _names(model: Model) -> Vocabulary:

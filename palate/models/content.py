@@ -14,7 +14,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array, diags_array
 
-from palate.arrays import Doubles, Floats, Ints
+from palate.arrays import Bools, Doubles, Floats, Ints
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -68,6 +68,11 @@ class ContentBased(Model):
 
     encoding: Encoding
     terms: Ragged
+
+    @property
+    @abstractmethod
+    def unmet(self) -> Bools:
+        """Items that it knows by their content alone, (I,)."""
 
     @abstractmethod
     def toward(self, histories: Histories) -> Floats:
@@ -194,3 +199,8 @@ class ContentModel(ContentBased):
         after = before.over(self.encoding.encode(catalogue), catalogue.items.recode(items), len(items))
         popularity = np.pad(self.popularity, (0, len(items) - len(self.items)))
         return replace(self, items=items, vectors=after.vectors, terms=after.terms, popularity=popularity)
+
+    @property
+    def unmet(self) -> Bools:
+        """Items without events, (I,)."""
+        return np.asarray(self.popularity == 0)

@@ -154,6 +154,11 @@ class HybridModel(ContentBased):
         """The model of vectors."""
         return self.models[0]
 
+    @property
+    def unmet(self) -> Bools:
+        """Items without events, (I,)."""
+        return np.asarray(self.base.popularity == 0)
+
     def toward(self, histories: Histories) -> Floats:
         """Return what the histories look for in the row of an item, (B, E)."""
         people = self.base.vectors(histories.on(self.items)) * np.float32(self.base.scale)

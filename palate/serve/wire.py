@@ -126,7 +126,7 @@ class RecommendQuery(Body):
     exclude: list[WireId] = Field([], max_length=MOST_NAMED, description="Items never shown.")
     near: list[WireId] = Field([], max_length=100, description="Items on the page, for somebody nobody knows.")
     keep_seen: bool = Field(False, description="Show items of the history too.")
-    explore: float = Field(0.1, ge=0, le=1, description="Share of places for new items that no model knows.")
+    explore: float = Field(0.1, ge=0, le=1, description="Share of places for new items.")
     cursor: str | None = Field(None, max_length=20_000, description="Of the answer before: the next page.")
     attributes: list[str] = Field([], max_length=100, description="Attributes told of each item.")
 
