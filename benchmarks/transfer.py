@@ -1,6 +1,6 @@
 """A model of one shop asked for the items of another: Amazon Beauty to Sports, which share neither items nor people.
 
-`python benchmarks/transfer.py [--fields keywords keywords:minilm title:minilm] [--people N] [--out FILE]`
+`python benchmarks/transfer.py [--fields keywords keywords:minilm] [--people N] [--out FILE]`
 
 `Content` is fitted to Beauty's histories and what a field tells of its items. Then it reads the field in Sports, and
 recommends to people of Sports from their history there: Recall@20 of each person's last item, all items of Sports
@@ -33,7 +33,7 @@ def sports() -> tuple[Interactions, Catalogue]:
 def main() -> None:
     """Run the benchmark."""
     asked = parser(__doc__)
-    asked.add_argument("--fields", nargs="+", default=["keywords", "keywords:minilm", "title:minilm"])
+    asked.add_argument("--fields", nargs="+", default=["keywords", "keywords:minilm"])
     asked.add_argument("--people", type=int, default=5000, help="of Sports, who are asked for")
     options = asked.parse_args()
     home = beauty()

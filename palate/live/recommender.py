@@ -180,10 +180,15 @@ class _Listing:
         if unmet and known is not None and sources[0][1] == self._by_model:
             source, best = sources[0]
             self._take(source, best, wanted - unmet)
-            there = int(np.count_nonzero(known[self.snapshot.row_of[list(self.chosen)]]))
+            above = list(self.chosen)
+            there = int(np.count_nonzero(known[self.snapshot.row_of[above]]))
             self._take(source, lambda most: self._ranked(most, self.rows_allowed & known), wanted - there)
+            last = {position: self.chosen.pop(position) for position in list(self.chosen)[len(above) :]}
+        else:
+            last = {}
         for source, best in sources:
-            self._take(source, best, wanted)
+            self._take(source, best, wanted - len(last))
+        self.chosen |= last
 
     def _row(self, name: str) -> int:
         position = self.snapshot.places.get(name)
