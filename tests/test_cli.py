@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 import pytest
 import typer
@@ -104,7 +105,7 @@ def test_fit(palate: Run, files: Path, tmp_path: Path) -> None:
     model, log = load_with_log(tmp_path / "m")
     assert (model.recipe.settings()["dim"], model.recipe.settings()["epochs"]) == (8, 3)
     assert log is not None
-    assert log.to_frame().equals(load_log(files).to_frame().select("user_id", "item_id", "weight"))
+    assert log.to_frame().equals(load_log(files).to_frame())
     again = palate("fit", "popularity", files / "log.csv", "--out", tmp_path / "m", "--no-log", "--json")
     assert again.json["settings"] == {"half_life_days": None}
     assert load_with_log(tmp_path / "m")[1] is None
@@ -160,6 +161,12 @@ def test_recommend_to_everybody(palate: Run, files: Path, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["all.parquet"]
 
 
+def same_lists(found: pl.DataFrame, expected: pl.DataFrame) -> None:
+    """Equal but for the last digits of scores: how BLAS adds up depends on how many people are ranked at once."""
+    assert found.drop("score").equals(expected.drop("score"))
+    np.testing.assert_allclose(found["score"].to_numpy(), expected["score"].to_numpy(), rtol=1e-5)
+
+
 def test_an_interrupted_export_goes_on(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts that are done are not made again; those of another question are."""
     monkeypatch.setattr(export, "PART", 7)
@@ -183,11 +190,11 @@ def test_an_interrupted_export_goes_on(files: Path, tmp_path: Path, monkeypatch:
     seen: list[dict[str, int]] = []
     export_all(model, files / "model", log, out, 3, watch=lambda *_: seen.append(times()))
     assert {name: seen[-1][name] for name in before} == before
-    assert pl.read_parquet(out).equals(model.recommend(log.histories(), 3).to_frame())
+    same_lists(pl.read_parquet(out), model.recommend(log.histories(), 3).to_frame())
     with pytest.raises(KeyboardInterrupt):
         export_all(model, files / "model", log, out, 3, watch=stop)
     export_all(model, files / "model", log, out, 2)
-    assert pl.read_parquet(out).equals(model.recommend(log.histories(), 2).to_frame())
+    same_lists(pl.read_parquet(out), model.recommend(log.histories(), 2).to_frame())
 
 
 def test_recommend_to_a_stranger_says_so(palate: Run, files: Path) -> None:

@@ -127,3 +127,36 @@ def test_fingerprints_tell_pairs_and_not_their_order() -> None:
 def test_ragged_parts_must_agree() -> None:
     with pytest.raises(DataError, match="1 columns, 1 weights and an end at 2; the three must agree"):
         Ragged(np.array([0, 2], np.int64), np.zeros(1, np.int32), np.zeros(1, np.float32))
+    with pytest.raises(DataError, match="1 columns and 2 times; the two must agree"):
+        Ragged(np.array([0, 1], np.int64), np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(2, np.int64))
+
+
+@given(EVENTS, st.integers(0, 2**20))
+def test_times_stay_with_their_events(events: list[tuple[int, int, float, int]], seed: int) -> None:
+    """However rows are chosen, cut or renamed: each pair of item and time left is one of the log."""
+    log = log_of([*events])
+    assert log.timestamp is not None
+    rng = np.random.default_rng(seed)
+    rows = log.histories(log.users.ids.to_list()[::-1]).rows
+    low = int(rng.integers(0, len(rows) + 1))
+    some = [rows.block(low, len(rows)), rows.where(rng.random(len(log)) < 0.5), rows.clipped()]
+    renaming = rng.permutation(len(log.items)).astype(np.int32)
+    renaming[rng.random(len(renaming)) < 0.3] = -1
+    there = set(zip(log.item.tolist(), log.timestamp.tolist(), strict=True))
+    for part in some:
+        assert part.time is not None
+        assert set(zip(part.column.tolist(), part.time.tolist(), strict=True)) <= there
+    named = rows.recoded(renaming)
+    assert named.time is not None
+    expected = {(int(renaming[item]), time) for item, time in there if renaming[item] >= 0}
+    assert set(zip(named.column.tolist(), named.time.tolist(), strict=True)) == expected
+
+
+def test_plain_lists_take_times() -> None:
+    items = Vocabulary.of(["x", "y"])
+    asked = Histories.of(items, [["x", "?", "y"], ["y"]], times=[[5, 6, 7], [8]])
+    assert asked.rows.time is not None
+    assert asked.rows.time.tolist() == [5, 7, 8]
+    assert asked.block(1, 2).rows.time.tolist() == [8]  # type: ignore[union-attr]
+    with pytest.raises(DataError, match="2 columns and 1 times"):
+        Histories.of(items, [["x", "y"]], times=[[1]])
