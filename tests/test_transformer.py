@@ -23,6 +23,9 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import NEVER, Ragged
 from palate.data.vocabulary import Id
 from palate.errors import DataError, MissingExtra, SettingError
+from palate.live.asking import Asked, Step
+from palate.live.service import Live
+from palate.live.training import train
 from palate.models.network import Inputs
 from palate.models.onnx import ExportedModel, exported
 from palate.models.pieces import Pieces
@@ -38,6 +41,8 @@ from palate.models.transformer import (
     risen,
     states,
 )
+from palate.store.events import Event, Store
+from palate.store.versions import Versions
 
 MINUTE = 60_000_000
 SMALL = Transformer(dim=8, heads=2, window=4, epochs=2, batch=64, learning_rate=0.01)
@@ -476,3 +481,43 @@ def test_weights_are_kept_as_safetensors(model: TransformerModel, tmp_path: Path
     model.save(tmp_path / "model")
     assert (tmp_path / "model" / "weights.safetensors").is_file()
     assert not list((tmp_path / "model").glob("items*.npy"))
+
+
+# Live
+
+
+def test_the_live_service_tells_times_and_kinds(tmp_path: Path) -> None:
+    """A list of the service has the scores of the model asked with the times and weights of the stored events."""
+    rng = np.random.default_rng(0)
+    with Store.open(tmp_path / "shop.db") as store:
+        moment = 10**15
+        for u in range(12):
+            for _ in range(8):
+                moment += int(rng.choice([20, 400_000])) * 1_000_000
+                kind = str(rng.choice(["view", "purchase"]))
+                store.append([Event(f"u{u}", f"i{rng.integers(ITEMS)}", kind, moment)])
+        versions = Versions(store)
+        assert train(store, versions, SMALL).activated
+        live = Live(store, versions)
+        assert live.snapshot().active is not None
+        model = live.snapshot().active.model  # type: ignore[union-attr]
+        assert isinstance(model, TransformerModel)
+        assert {"kinds", "0.attend.gap"} <= set(model.weights)
+        past = store.history("u3")
+        names = live.snapshot().names
+        row = [names[live.snapshot().catalogue.position_of[item]] for item in past.item]
+        asked = Histories.of(
+            model.items, [row], weights=[live.weights.of_past(past).tolist()], times=[past.time.tolist()]
+        )
+        expected = dict(zip(model.items.ids.to_list(), model.scores(asked)[0].tolist(), strict=True))
+        shown = live.recommend(Asked(user_id="u3", k=5, explore=0)).items
+        assert len(shown) == 5
+        for place in shown:
+            assert place.score == pytest.approx(expected[place.item_id], rel=1e-4)
+        steps = tuple(
+            Step(item, "purchase", time=moment) for item, moment in zip(row, past.time.tolist(), strict=True)
+        )
+        asked = Histories.of(model.items, [row], weights=[[5.0] * len(row)], times=[past.time.tolist()])
+        expected = dict(zip(model.items.ids.to_list(), model.scores(asked)[0].tolist(), strict=True))
+        for place in live.recommend(Asked(session=steps, k=5, explore=0)).items:
+            assert place.score == pytest.approx(expected[place.item_id], rel=1e-4)
