@@ -33,6 +33,7 @@ from palate import (
     Hybrid,
     Popularity,
     Split,
+    Transformer,
     evaluate,
     read_catalogue,
     read_log,
@@ -294,6 +295,7 @@ def cold_table(shop: Shop, everybody: Sequence[Contestant], trials: int) -> tupl
         plain.append((contestant.name, contestant.make(shop.words, best[contestant.name]), best[contestant.name]))
         if contestant is everybody[0]:
             plain.append((f"{contestant.name}, defaults", contestant.make(shop.words, {}), {}))
+            plain.append(("palate Transformer, defaults", Transformer(fields=shop.words), {}))
     for name, recipe, settings in sorted(plain, key=lambda each: each[0] in ("popularity", "chance")):
         found = outcome([shop.name, "test", name, shop.words, settings], partial(new_items, shop, recipe, "test"))
         told = ", ".join(f"{key} {value}" for key, value in settings.items()) or "defaults"
