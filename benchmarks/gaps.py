@@ -11,10 +11,11 @@ A fit takes about four minutes.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import numpy as np
+import torch
 from common import grid, movielens, parser, publish, title
+from deep import spread
 
 from palate import Transformer
 from palate.arrays import Longs
@@ -22,6 +23,8 @@ from palate.data.interactions import Interactions
 from palate.models.blend import marked
 
 NEWEST, OF_VALID = 5, 10
+BOTH = [(False, False), (True, True)]  # gaps and kinds
+EACH = [(False, False), (True, False), (False, True), (True, True)]
 
 
 def parts(part: str) -> tuple[Interactions, int]:
@@ -29,17 +32,12 @@ def parts(part: str) -> tuple[Interactions, int]:
     log = movielens()
     if part == "test":
         return log, NEWEST
-    return log.select(age(log) > NEWEST), OF_VALID
-
-
-def age(log: Interactions) -> Longs:
-    """1 for the newest event of each person, 2 for the one before it, (N,)."""
-    return np.repeat(log.start[1:], np.diff(log.start)) - np.arange(len(log))
+    return log.select(log.rows.left > NEWEST), OF_VALID
 
 
 def ranks(recipe: Transformer, log: Interactions, newest: int) -> Longs:
     """Rank of each event asked for among the items that are not in its history; of unknown items there is none."""
-    back = age(log)
+    back = log.rows.left
     model = recipe.fit(log.select(back > newest))
     row = model.items.recode(log.items)[log.item]
     found = []
@@ -60,29 +58,18 @@ def figures(rank: Longs) -> list[float]:
     return [float(top.mean()), float(np.where(top, 1 / np.log2(1 + rank), 0).mean()), float((1 / rank).mean())]
 
 
-def told(values: Sequence[Sequence[float]]) -> list[str]:
-    """Mean and standard deviation over seeds of each figure."""
-    table = np.array(values)
-    spread = table.std(axis=0, ddof=1) if len(table) > 1 else np.full(table.shape[1], np.nan)
-    return [f"{mean:.4f} ± {each:.4f}" for mean, each in zip(table.mean(axis=0), spread, strict=True)]
-
-
 def main() -> None:
     """Run the benchmark."""
     asked = parser(__doc__)
     asked.add_argument("--part", nargs="+", choices=["valid", "test"], default=["test"])
     asked.add_argument("--seeds", type=int, default=3)
     options = asked.parse_args()
+    torch.set_num_threads(1)
     text = title("Times and kinds of events", ("numpy", "torch", "palate"))
     for part in options.part:
         log, newest = parts(part)
         rows = []
-        ways = (
-            [(False, False), (True, True)]
-            if part == "test"
-            else [(g, k) for g in (False, True) for k in (False, True)]
-        )
-        for gaps, kinds in ways:
+        for gaps, kinds in BOTH if part == "test" else EACH:
             found, began = [], time.process_time()
             for seed in range(options.seeds):
                 rank = ranks(Transformer(gaps=gaps, kinds=kinds, seed=seed), log, newest)
@@ -90,7 +77,7 @@ def main() -> None:
                 print(part, gaps, kinds, seed, found[-1], flush=True)
             seconds = (time.process_time() - began) / options.seeds
             name = f"gaps={gaps}, kinds={kinds}"
-            rows.append([name, *told(found), f"{seconds:.0f}"])
+            rows.append([name, *map(spread, zip(*found, strict=True)), f"{seconds:.0f}"])
         table = grid(["", "HR@10", "NDCG@10", "MRR", "CPU s"], rows)
         text += [f"## {part}", "", f"{len(rank):,} events, {options.seeds} seeds.", "", *table, ""]
     publish("\n".join(text), options.out)

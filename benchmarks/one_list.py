@@ -11,73 +11,36 @@ an event held out is told for met and for new items; pairs that happened are no 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
 from common import grid, parser, publish, title
-from content import SHOPS, Shop
+from content import SHOPS, TRIALS, chosen, contestants, mixed
 
-from palate import IALS, Hybrid, Split, evaluate, split_items, split_ratio
-from palate.arrays import Bools, aligned_copy
-from palate.data.histories import Histories
+from palate import Split, evaluate, split_items
+from palate.arrays import aligned_copy
 from palate.data.interactions import Interactions
+from palate.models.blend import marked
 from palate.models.hybrid import HybridModel
 
-CHOSEN = {
-    "movies": {"base": IALS(dim=128, l2=0.008), "dim": 256},
-    "music": {"base": IALS(dim=64, l2=0.002), "dim": 128, "strength": 10.0},
-    "beauty": {"base": IALS(dim=128), "dim": 768},
-}
 FACTORS = (0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0)
 EDGES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
 ROWS = 512  # people scored at once
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """What is known, what is asked for, and everything that happened."""
-
-    known: Interactions
-    test: Interactions
-    whole: Interactions
-
-    @classmethod
-    def of(cls, shop: Shop) -> Mixture:
-        """Hold out a fifth of the events; those known of a fifth of the items are left out too."""
-        log = shop.mixture.train
-        parts = split_ratio(log, 0.2, seed=1)
-        new = parts.train.items.codes(split_items(log, 0.2, seed=1).test.items.ids)
-        known = parts.train.select(~np.isin(parts.train.item, new))
-        asked = parts.test.select(np.isin(parts.test.user, parts.test.users.codes(known.users.ids)))
-        return cls(known, asked, log)
-
-    @cached_property
-    def split(self) -> Split:
-        """As `evaluate` takes it."""
-        return Split(self.known, self.test, kind="mixture cut from train")
-
-    def marked(self, log: Interactions, model: HybridModel, people: Histories) -> Bools:
-        """Whether a pair is in the log, (B, I)."""
-        rows = log.histories(people.users).on(model.items).rows
-        mask = np.zeros((len(people), len(model.items)), np.bool_)
-        mask[np.repeat(np.arange(len(people)), rows.lengths), rows.column] = True
-        return mask
 
 
 def times(model: HybridModel, factor: float) -> HybridModel:
     """Return the model with vectors of new items so many times as long."""
     base = model.base
     vectors = aligned_copy(base.item_vectors)
-    vectors[base.popularity == 0] *= np.float32(factor)
+    vectors[model.unmet] *= np.float32(factor)
     return replace(model, models=(replace(base, item_vectors=vectors),))
 
 
-def by_factor(model: HybridModel, mixture: Mixture) -> list[str]:
+def by_factor(model: HybridModel, split: Split) -> list[str]:
     """Table of what each factor finds."""
     rows = []
     for factor in FACTORS:
-        report = evaluate(times(model, factor), mixture.split, 20)
+        report = evaluate(times(model, factor), split, 20)
         new = report.groups["new items"]["Recall@20"]
         found = (report["Recall@20"], report["NDCG@20"], new)
         rows.append([f"{factor:g}", *(f"{each:.4f}" for each in found)])
@@ -85,17 +48,17 @@ def by_factor(model: HybridModel, mixture: Mixture) -> list[str]:
     return grid(["new vectors times", "Recall@20, all", "NDCG@20, all", "Recall@20, new items"], rows)
 
 
-def by_score(model: HybridModel, mixture: Mixture) -> list[str]:
-    """Table of how often pairs of about the same score are events held out."""
-    new = model.base.popularity == 0
+def by_score(model: HybridModel, split: Split, whole: Interactions) -> list[str]:
+    """Table of how often pairs of about the same score are events held out; `whole` is all that happened."""
+    new = model.unmet
     edges = np.array([*EDGES, np.inf])
     count, hits = np.zeros((2, 2, len(edges) + 1), np.int64)
-    everybody = mixture.known.histories(mixture.test.users.ids).on(model.items)
+    everybody = split.train.histories(split.test.users.ids).on(model.items)
     for low in range(0, len(everybody), ROWS):
         people = everybody.block(low, min(low + ROWS, len(everybody)))
         place = np.searchsorted(edges, model.scores(people), side="right")
-        held_out = mixture.marked(mixture.test, model, people)
-        pair = held_out | ~mixture.marked(mixture.whole, model, people)
+        held_out, happened = (marked(log.histories(people.users).on(model.items)) for log in (split.test, whole))
+        pair = held_out | ~happened
         for side, kind in enumerate((~new, new)):
             wanted = pair & kind
             count[side] += np.bincount(place[wanted], minlength=len(edges) + 1)
@@ -115,11 +78,14 @@ def main() -> None:
     text = title("New and met items in one list")
     for name in options.dataset:
         shop = SHOPS[name]()
-        mixture = Mixture.of(shop)
-        recipe = Hybrid(fields=shop.words, **CHOSEN[name])  # type: ignore[arg-type]
-        model = recipe.fit(mixture.known, shop.catalogue)
-        text += [f"## {shop.name}", "", f"Known {mixture.known!r}, asked for {mixture.test!r}.", ""]
-        text += [*by_factor(model, mixture), "", *by_score(model, mixture), ""]
+        whole = shop.mixture.train
+        split = mixed(whole, split_items(whole, 0.2, seed=1).test.items.ids, seed=1)
+        hybrid = contestants(options.peers, shop.dims)[0]
+        settings = chosen(shop, hybrid, shop.words, TRIALS)
+        model = hybrid.make(shop.words, settings).fit(split.train, shop.catalogue)
+        assert isinstance(model, HybridModel)
+        text += [f"## {shop.name}", "", f"Known {split.train!r}, asked for {split.test!r}; {settings}.", ""]
+        text += [*by_factor(model, split), "", *by_score(model, split, whole), ""]
     publish("\n".join(text), options.out)
 
 

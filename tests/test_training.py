@@ -86,7 +86,7 @@ search(sys.argv[1], watch)
 
 
 def search(folder: str | None, watch: Watch | None = None) -> Model:
-    """Stop where the validation part was best, two epochs before the end; an epoch is graded after `watch`."""
+    """The best of nine epochs is not the last; an epoch is graded after `watch`."""
     split = split_last(log_of(block_events()), valid=True)
     recipe = replace(RECIPE, epochs=9, learning_rate=0.05, checkpoint=folder)
     return fit_until_best(recipe, split, patience=3, watch=watch)

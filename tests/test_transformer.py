@@ -73,8 +73,7 @@ def going_in(rows: Sequence[Sequence[int]], length: Sequence[int] | None = None)
 def hidden(model: TransformerModel, rows: Sequence[Sequence[int]] | Inputs) -> Floats:
     inputs = rows if isinstance(rows, Inputs) else going_in(rows)
     with torch.inference_mode():
-        tensors = Inputs(*(torch.as_tensor(each) for each in inputs))
-        return np.asarray(states(model.tensors, model.recipe, tensors)[0].numpy())
+        return np.asarray(states(model.tensors, model.recipe, inputs.tensors())[0].numpy())
 
 
 def score(model: TransformerModel, *lists: Sequence[Id]) -> Floats:
@@ -429,7 +428,7 @@ def test_what_is_told_is_part_of_the_vectors() -> None:
     weights["items"] += 0.3
     kept = answering(weights, told, log.item_counts().astype(np.float32))
     assert kept["items"].shape == (ITEMS + 2, 8)
-    inputs = Inputs(*(torch.as_tensor(each) for each in going_in([[1, 4, 2, 7, 7]])))
+    inputs = going_in([[1, 4, 2, 7, 7]]).tensors()
     tensors = [{name: torch.tensor(each) for name, each in w.items()} for w in (weights, kept)]
     first, second = (states(w, READING, inputs)[0].numpy() for w in tensors)
     np.testing.assert_allclose(first, second, atol=1e-5)

@@ -44,6 +44,21 @@ class Ragged:
         return np.diff(self.start)
 
     @property
+    def place(self) -> Longs:
+        """Number of pairs before each in its row, (N,)."""
+        return np.arange(len(self.column)) - np.repeat(self.start[:-1], self.lengths)
+
+    @property
+    def left(self) -> Longs:
+        """Number of pairs from each to the end of its row, itself counted, (N,)."""
+        return np.repeat(self.start[1:], self.lengths) - np.arange(len(self.column))
+
+    @property
+    def moments(self) -> Longs:
+        """Times, (N,), `NEVER` where one is not known."""
+        return np.full(len(self.column), NEVER) if self.time is None else self.time
+
+    @property
     def positives(self) -> Longs:
         """Number of pairs of weight above 0 in each row, (B,)."""
         if len(self) == 1:  # a list is asked for one person most of the time

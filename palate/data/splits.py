@@ -125,10 +125,10 @@ def split_last(log: Interactions, valid: bool = False) -> Split:
     `split_by_time` is the more honest of the two.
     """
     counts = np.diff(log.start)[log.user]
-    from_end = log.start[1:][log.user] - 1 - np.arange(len(log))
+    left = log.rows.left
     part = np.full(len(log), TRAIN, np.int8)
-    part[(from_end == 0) & (counts >= 2 + valid)] = TEST
-    part[(from_end == 1) & (counts >= 3) & valid] = VALID
+    part[(left == 1) & (counts >= 2 + valid)] = TEST
+    part[(left == 2) & (counts >= 3) & valid] = VALID
     kind = "last per user: each user's last event is the test"
     return _cut(log, part, kind + (", the last but one the validation part" if valid else ""), valid=valid)
 

@@ -43,13 +43,16 @@ def fit_until_best(
 class _Search:
     """The watch that grades every epoch; it keeps the best model and says when to stop."""
 
+    best: Model | None
+    best_value: float
+    best_epoch: int
+
     def __init__(
         self, exam: Exam, metric: str, k: int, patience: int, watch: Watch | None, folder: Path | None
     ) -> None:
         self.exam, self.metric, self.k, self.patience, self.watch = exam, metric, k, patience, watch
         self.folder = folder
-        self.best: Model | None = None
-        self.best_value, self.best_epoch = float("-inf"), 0
+        self._forget()
         if folder is not None and (folder / MANIFEST).is_file():
             kept = read_bundle(folder).about.get("best", {})
             if kept.get("metric") == metric:

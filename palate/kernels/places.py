@@ -2,19 +2,20 @@
 
 import numpy as np
 
-from palate.arrays import Bools, Doubles, Floats, Words
+from palate.arrays import Bools, Doubles, Words
 from palate.kernels.compile import compiled
 
 DIGIT = 11  # bits that a pass of the sort puts in order; three passes are 32
 
 
 @compiled
-def mean_places(bits: Words, scores: Floats, seen: Bools) -> Doubles:
+def mean_places(bits: Words, seen: Bools) -> Doubles:
     """Place (B, I) of each score among the unseen of its row, 1 the highest; equal scores share their mean place.
 
-    bits (B, I) are those of the scores. A seen item has the place that it would have as one more unseen.
+    bits (B, I) are those of the scores, which shall hold no -0. A seen item has the place that it would have as one
+    more unseen.
     """
-    B, I = scores.shape
+    B, I = bits.shape
     places = np.empty((B, I))
     keys, order = np.empty((2, I), np.uint32), np.empty((2, I), np.int32)
     size = 1 << DIGIT
@@ -40,8 +41,7 @@ def mean_places(bits: Words, scores: Floats, seen: Bools) -> Doubles:
         above, first = 0, 0
         while first < I:
             last, equal = first, 0
-            score = scores[b, order[1, first]]
-            while last < I and scores[b, order[1, last]] == score:
+            while last < I and keys[1, last] == keys[1, first]:
                 equal += not seen[b, order[1, last]]
                 last += 1
             for n in range(first, last):

@@ -177,15 +177,16 @@ class _Listing:
         Those that stand higher up by themselves count.
         """
         sources, known = list(self._sources()), self.snapshot.unmet
+        last: dict[int, tuple[float, Source]] = {}
         if unmet and known is not None and sources[0][1] == self._by_model:
             source, best = sources[0]
             self._take(source, best, wanted - unmet)
             above = list(self.chosen)
+            self._use(above)
             there = int(np.count_nonzero(known[self.snapshot.row_of[above]]))
             self._take(source, lambda most: self._ranked(most, self.rows_allowed & known), wanted - there)
             last = {position: self.chosen.pop(position) for position in list(self.chosen)[len(above) :]}
-        else:
-            last = {}
+            self._use(list(last))
         for source, best in sources:
             self._take(source, best, wanted - len(last))
         self.chosen |= last
@@ -204,7 +205,8 @@ class _Listing:
             values = dict(zip(found.tolist(), score.tolist(), strict=True))
             fitting = self._fitting(found, missing)
             self.chosen |= {position: (values[position], source) for position in fitting}
-            self._use(fitting)
+            if len(self.chosen) < wanted:
+                self._use(fitting)
 
     def _by_model(self, most: int) -> tuple[Longs, Floats]:
         return self._ranked(most, self.rows_allowed)

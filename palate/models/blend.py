@@ -108,8 +108,8 @@ def learned(asked: tuple[Doubles, Bools]) -> Floats:
 
 def levels(scores: Floats, seen: Bools) -> Floats:
     """-log r of each item, (B, I), r its place among those not `seen` (B, I), where equal scores share the mean."""
-    scores = np.ascontiguousarray(scores, np.float32)
-    return np.asarray(-np.log(mean_places(scores.view(np.uint32), scores, seen)), np.float32)
+    without_minus_0 = np.add(scores, np.float32(0), dtype=np.float32, order="C")
+    return np.asarray(-np.log(mean_places(without_minus_0.view(np.uint32), seen)), np.float32)
 
 
 def marked(histories: Histories) -> Bools:

@@ -12,7 +12,7 @@ import numpy as np
 
 from palate.arrays import Floats, Longs
 from palate.data.histories import Histories
-from palate.data.ragged import NEVER, Ragged
+from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
 from palate.errors import check
 from palate.models.base import Model, Recipe
@@ -20,6 +20,7 @@ from palate.models.factors import cosines, lengths
 from palate.models.training import Arrays, Weights, need_torch
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 ROWS = 512  # histories that go through a network at once
@@ -36,6 +37,10 @@ class Inputs(NamedTuple):
     length: Any
     weight: Any
     time: Any
+
+    def tensors(self, device: str | torch.device = "cpu") -> Inputs:
+        """Return them as tensors on a device."""
+        return Inputs(*(need_torch().as_tensor(each, device=device) for each in self))
 
 
 class NetworkRecipe(Recipe):
@@ -92,10 +97,8 @@ class TorchModel(NetworkModel):
 
     def run(self, inputs: Inputs) -> Floats:
         """Scores (B, I) by torch."""
-        torch, device = need_torch(), self.device
-        with torch.inference_mode():
-            asked = Inputs(*(torch.as_tensor(each, device=device) for each in inputs))
-            return np.asarray(self.recipe.forward(self.tensors, asked).cpu().numpy())
+        with need_torch().inference_mode():
+            return np.asarray(self.recipe.forward(self.tensors, inputs.tensors(self.device)).cpu().numpy())
 
     def likeness(self, item: int) -> Floats:
         """Cosine of one item's vector with all, (I,)."""
@@ -105,8 +108,7 @@ class TorchModel(NetworkModel):
 
 def padded(rows: Ragged) -> Iterator[tuple[Longs, Inputs]]:
     """Rows that are not empty, those of about one length together: which they are, and what goes in."""
-    length = rows.lengths
-    time = np.full(len(rows.column), NEVER) if rows.time is None else rows.time
+    length, moments = rows.lengths, rows.moments
     asked = np.argsort(length, kind="stable")[np.count_nonzero(length == 0) :]
     high = len(asked)
     while high:
@@ -116,7 +118,7 @@ def padded(rows: Ragged) -> Iterator[tuple[Longs, Inputs]]:
         place = np.arange(longest)
         start = rows.start[some, None]
         at = np.where(place < length[some, None], start + place, start)
-        yield some, Inputs(rows.column[at].astype(np.int64), length[some], rows.weight[at], time[at])
+        yield some, Inputs(rows.column[at].astype(np.int64), length[some], rows.weight[at], moments[at])
 
 
 def check_device(device: str) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 
 from palate.arrays import Floats, Ints, Longs
 from palate.data.interactions import Interactions
-from palate.data.ragged import NEVER
 from palate.models.network import Inputs
 
 
@@ -25,14 +24,10 @@ class Pieces:
     @classmethod
     def of(cls, log: Interactions, longest: int) -> Pieces:
         """Cut so that each event but the first of a history is a target once, with up to `longest` inputs."""
-        kept = log.weight > 0
-        item, user = log.item[kept], log.user[kept]
-        begin = np.searchsorted(user, user)
-        place = np.arange(len(item)) - begin
-        size = np.searchsorted(user, user, side="right") - begin
-        start = np.flatnonzero((place % longest == 0) & (place < size - 1))
-        time = np.full(len(item), NEVER) if log.timestamp is None else log.timestamp[kept]
-        return cls(item, log.weight[kept], time, start, np.minimum(longest + 1, (size - place)[start]))
+        rows = log.rows.where(log.weight > 0)
+        left = rows.left
+        start = np.flatnonzero((rows.place % longest == 0) & (left > 1))
+        return cls(rows.column, rows.weight, rows.moments, start, np.minimum(longest + 1, left[start]))
 
     @property
     def targets(self) -> int:

@@ -80,9 +80,10 @@ def load_with_log(folder: str | Path) -> tuple[Model, Interactions | None]:
         raise BundleError(f"{folder}: this version of palate cannot rebuild the model: {error}") from error
     if "log.users" not in bundle.parts:
         return model, None
-    names = ("users", "start", "item", "weight", "time")
-    users, start, item, weight, time = (cast(Any, bundle.parts.get(f"log.{name}")) for name in names)
-    return model, Interactions(users, model.items, start, item, weight, time)
+    users, start, item, weight = (
+        cast(Any, bundle.parts[f"log.{name}"]) for name in ("users", "start", "item", "weight")
+    )
+    return model, Interactions(users, model.items, start, item, weight, cast(Any, bundle.parts.get("log.time")))
 
 
 def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:

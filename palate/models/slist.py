@@ -158,9 +158,9 @@ class Sequences:
     def of(cls, log: Interactions, recipe: SLIST) -> Sequences:
         """Cut the events of weight above 0 into sequences of at most `recipe.longest`."""
         kept = log.weight > 0
-        item, user = log.item[kept], log.user[kept]
-        place = np.arange(len(item)) - np.searchsorted(user, user)
-        begins = np.flatnonzero(place % recipe.longest == 0)
+        rows = log.rows.where(kept)
+        item = rows.column
+        begins = np.flatnonzero(rows.place % recipe.longest == 0)
         start = np.append(begins, len(item))
         row = np.repeat(np.arange(len(begins), dtype=np.int32), np.diff(start))
         fading = faded(log, recipe.half_life_days)[kept] / log.weight[kept]

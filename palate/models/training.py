@@ -109,10 +109,8 @@ def train(task: Task[M], how: Training, watch: Watch | None = None) -> M:
         while run.epoch < how.epochs:
             loss = run.one_epoch(task, how, tell)
             model = task.model(run.arrays())
-            stop = tell(
-                run.epoch, loss, model
-            )  # before the epoch is kept: one that was not told of is gone through again
-            run.save(how)
+            stop = tell(run.epoch, loss, model)
+            run.save(how)  # afterwards: an epoch that was not told of is gone through again
             if stop:
                 break
     except KeyboardInterrupt:

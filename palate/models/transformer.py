@@ -137,8 +137,7 @@ class Transformer(NetworkRecipe):
     def seen(self, rows: Ragged) -> Ragged:
         """Return the newest events of weight above 0."""
         liked = rows.where(rows.weight > 0)
-        end = np.repeat(liked.start[1:], liked.lengths)
-        return liked.where(end - np.arange(len(end)) <= self.reach)
+        return liked.where(liked.left <= self.reach)
 
     def forward(self, w: Weights, inputs: Inputs) -> Tensor:
         """Score every item for what comes next, (B, I)."""
@@ -172,6 +171,7 @@ def first_weights(recipe: Transformer, log: Interactions, told: Floats | None = 
     between = boundaries(log.weight)
     if recipe.kinds and len(between):
         weights |= {"between": between, "kinds": np.zeros((len(between) + 1, D), np.float32)}
+    gaps = recipe.gaps and has_gaps(log)
     for n in range(recipe.layers):
         distance = np.arange(recipe.window, dtype=np.float32)[:, None]
         weights |= {
@@ -183,7 +183,7 @@ def first_weights(recipe: Transformer, log: Interactions, told: Floats | None = 
             f"{n}.feed.in": matrix(D, 4 * D),
             f"{n}.feed.out": matrix(2 * D, D, 0.1),
         }
-        if recipe.gaps and has_gaps(log):
+        if gaps:
             weights[f"{n}.attend.gap"] = np.zeros((len(KNOTS), recipe.heads), np.float32)
     return weights
 
@@ -320,7 +320,7 @@ def next_item_loss(w: Weights, recipe: Transformer, inputs: Inputs, target: Ints
         return dropped
 
     wanted = torch.as_tensor(target, device=device, dtype=torch.int64)
-    known = Inputs(*(torch.as_tensor(each, device=device) for each in inputs))
+    known = inputs.tensors(device)
     if "0.attend.gap" in w and float(torch.rand(1, generator=chance, device=device)) < FORGOTTEN:
         known = known._replace(time=torch.full_like(known.time, NEVER))
     h, _ = states(w, recipe, known, drop=drop)
@@ -359,12 +359,10 @@ class TransformerModel(TorchModel):
         code = int(self.items.codes([item])[0])
         if code < 0 or weight <= 0:
             return trail
-        torch = need_torch()
-        with torch.inference_mode():
-            event = np.array([[code]]), np.ones(1, np.int64), np.array([[weight]], np.float32)
-            asked = Inputs(*event, np.array([[NEVER if time is None else time]]))
-            tensors = Inputs(*(torch.as_tensor(each, device=self.device) for each in asked))
-            state, met = states(self.tensors, self.recipe, tensors, trail.past)
+        event = np.array([[code]]), np.ones(1, np.int64), np.array([[weight]], np.float32)
+        asked = Inputs(*event, np.array([[NEVER if time is None else time]]))
+        with need_torch().inference_mode():
+            state, met = states(self.tensors, self.recipe, asked.tensors(self.device), trail.past)
             old = max(0, met.time.shape[1] + 1 - self.recipe.window)  # events that the next one does not see
             layers = tuple((key[:, :, old:], value[:, :, old:]) for key, value in met.layers)
             return Trail(Past(met.time[:, old:], layers), state[0])
