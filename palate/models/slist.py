@@ -202,7 +202,10 @@ class Sequences:
         found = Neighbours.empty(len(ridge), min(L, len(ridge)))
         sides = (*self.parts, self.importance, tables.before, tables.after, P.start, P.column, P.value)
         out = (found.size, found.item, found.value)
-        spread(lambda low, high: solve_targets(*sides, P.diagonal + ridge, *out, low, high), len(ridge))
+        scale = 1 / np.sqrt(P.diagonal + ridge)
+        spread(lambda low, high: solve_targets(*sides, scale, *out, low, high), len(ridge))
+        if not np.isfinite(found.value).all():
+            raise too_small()
         return found.weights()
 
 
@@ -235,9 +238,14 @@ def factorise(A: Floats) -> None:
         A[low:, K] -= A[low:, :low] @ A[K, :low].T
         R, failed = spotrf(A[K, K].T.copy(order="F"), lower=0, overwrite_a=1)
         if failed:
-            raise SettingError("l2: too small for these events, the factor is lost to rounding; raise it")
+            raise too_small()
         A[K, K] = R.T
         A[K.stop :, K] = strsm(1.0, R, A[K.stop :, K], side=1, lower=0)
+
+
+def too_small() -> SettingError:
+    """Return the error of a penalty that rounding hides."""
+    return SettingError("l2: too small for these events, the factor is lost to rounding; raise it")
 
 
 def walk(B: csr_array, step: float) -> csr_array:
