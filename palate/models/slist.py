@@ -5,7 +5,7 @@ Choi, Kim, Lee, Shim, Lee 2021, "Session-aware Linear Item-Item Models for Sessi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg.blas import strsm
@@ -163,7 +163,7 @@ class Sequences:
         begins = np.flatnonzero(rows.place % recipe.longest == 0)
         start = np.append(begins, len(item))
         row = np.repeat(np.arange(len(begins), dtype=np.int32), np.diff(start))
-        fading = faded(log, recipe.half_life_days)[kept] / log.weight[kept]
+        fading = faded(replace(log, weight=np.ones_like(log.weight)), recipe.half_life_days)[kept]
         importance = fading[start[1:] - 1]
         return cls(start, item, row, *group_rows(item, len(log.items)), importance)
 
