@@ -107,8 +107,21 @@ class Hot:
         return [value] if "," not in value or self.service.live.knows(value) else value.split(",")
 
     def _answered(self, asked: RecommendQuery, answer: Answer) -> Response:
-        items: list[Any] = list(answer.items)
-        if asked.attributes:
-            told = self.service.live.told([place.item_id for place in items], asked.attributes)
-            items = [asdict(place) | {"attributes": each} for place, each in zip(items, told, strict=True)]
-        return json({"items": items, "model": answer.model, "cursor": answer.cursor, "reason": answer.reason})
+        live, names = self.service.live, asked.attributes
+        if not names:
+            return answered(answer)
+        told = live.told([place.item_id for place in answer.items], names)
+        items = [asdict(place) | {"attributes": each} for place, each in zip(answer.items, told, strict=True)]
+        return answered(answer, items, [f"attributes: {note}" for note in live.unknown(names)])
+
+
+def answered(answer: Answer, items: Sequence[Any] | None = None, warnings: Sequence[str] = ()) -> Response:
+    """Answer with a list, of the answer's own items by default."""
+    told = {
+        "items": answer.items if items is None else items,
+        "model": answer.model,
+        "cursor": answer.cursor,
+        "reason": answer.reason,
+    }
+    every = [*answer.warnings, *warnings]
+    return json(told | {"warnings": every} if every else told)
