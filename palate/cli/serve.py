@@ -41,7 +41,16 @@ WeightsOption: TypeAlias = Annotated[
 
 def train(
     *,
-    store: Annotated[str, typer.Option("--store", metavar="URL", help="SQLite file, or postgresql://USER@HOST/DB.")],
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            envvar="PALATE_STORE",
+            show_envvar=False,
+            help="SQLite file, or postgresql://USER@HOST/DB.",
+        ),
+    ],
     models: ModelsFolder = None,
     recipe: RecipeOption = "ials",
     settings: Settings,
@@ -98,22 +107,45 @@ def serve(
         typer.Option("--keys/--no-keys", help="Ask for API keys.", show_default="beyond this machine"),
     ] = None,
     rate: Annotated[float, typer.Option(metavar="N", min=0, help="Requests a second of a client; 0: any.")] = 0,
+    allowed_hosts: Annotated[
+        list[str],
+        typer.Option(
+            "--allowed-hosts",
+            metavar="HOST,...",
+            default_factory=list,
+            show_default=False,
+            help="Names of the service beside its own.",
+        ),
+    ],
     origin: Annotated[
         list[str],
         typer.Option(
             "--origin", metavar="URL", default_factory=list, show_default=False, help="A site whose pages may call."
         ),
     ],
+    trusted_proxies: Annotated[
+        list[str],
+        typer.Option(
+            "--trusted-proxies",
+            metavar="ADDRESS,...",
+            default_factory=list,
+            show_default=False,
+            help="Whose X-Forwarded-For counts.",
+        ),
+    ],
 ) -> None:
     """Serve recommendations over HTTP that every event changes at once; a page to look at is at /."""
+    from palate.serve.browser import hosts_of, networks_of, origins_of
     from palate.serve.run import Retrain, run
     from palate.serve.settings import Settings as Serving
+    from palate.store.dialects import shown_place
     from palate.store.events import Store
     from palate.store.versions import Versions
 
     chosen, types = build_recipe(recipe, settings), _weights(weights)
     when = None if retrain is None else Retrain.parse(retrain)
     url = store or (f"{log.name.split('.')[0]}.db" if log else "palate.db")
+    hosts, origins, proxies = hosts_of(host, allowed_hosts), origins_of(origin), networks_of(trusted_proxies)
     guarded = not _is_loopback(host) if keys is None else keys
     with Store.open(url) as opened:
         versions = Versions(opened, models)
@@ -125,19 +157,20 @@ def serve(
             note(f"model version {trained.version.number}: {trained.why}")
         if guarded:
             _first_key(opened)
-    training = ["--store", url, "--recipe", recipe, *(part for each in settings for part in ("--set", each))]
+    training = ["--recipe", recipe, *(part for each in settings for part in ("--set", each))]
     training += ["--weights", weights] if weights else []
     training += ["--models", str(models)] if models else []
-    note(f"serving {url} at http://{host}:{port}")
+    note(f"serving {shown_place(url)} at http://{host}:{port}")
     serving = Serving(
         store=url,
         models=None if models is None else str(models),
         weights=types,
         keys=guarded,
         rate=rate,
-        origins=tuple(origin),
+        allowed_hosts=hosts,
+        origins=origins,
     )
-    run(serving, host=host, port=port, workers=workers, retrain=when, training=training)
+    run(serving, host=host, port=port, workers=workers, trusted_proxies=proxies, retrain=when, training=training)
 
 
 def _train(store: Store, versions: Versions, recipe: Recipe, weights: Mapping[str, float], keep: int = 5) -> Trained:

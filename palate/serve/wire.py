@@ -13,9 +13,6 @@ from palate.live.asking import MOST_NAMED, MOST_PLACES, MOST_RULES, SOURCES, Ask
 from palate.store.events import Event
 from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS, now
 
-MOST_EVENTS = 10_000  # of one request
-MOST_ITEMS = 10_000
-
 
 def _as_id(value: object) -> object:
     """Make whole numbers text: an id is text on the wire."""

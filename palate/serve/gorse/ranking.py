@@ -12,7 +12,7 @@ from palate.serve.gorse.routes import new_router
 from palate.serve.gorse.wire import Delay, FeedbackIn, N, Offset, Score, Segment, Word
 from palate.serve.hot import json
 from palate.serve.problems import Problem
-from palate.serve.security import may
+from palate.serve.security import is_foreign, may
 from palate.serve.service import Service
 
 Pairs = list[tuple[str, float]]
@@ -28,6 +28,8 @@ def personal_router(service: Service) -> APIRouter:
     async def personal(request: Request, user_id: str, part: Part, kind: str, delay: int, version: str) -> Response:
         if kind and not may(request.scope, "write"):
             raise Problem(403, "write-back-type: this key may not write")
+        if kind and is_foreign(request.scope):
+            raise Problem(403, "write-back-type: the page of another site may not write")
         pairs = await lists.personal(user_id, part)
         if kind and pairs:
             await lists.write_back(user_id, [name for name, _ in pairs], kind, delay)
