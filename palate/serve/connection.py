@@ -54,7 +54,7 @@ class Connection(HttpToolsProtocol):
         """Begin to wait for a head."""
         super().connection_made(transport)
         self._in_head, self._refused = True, False
-        self._came = self._unsent = 0
+        self._came, self._unsent, self.url = 0, 0, b""
         self._since = self.loop.time()
         self._timer = self.loop.call_later(HEAD_SECONDS, self._look)
         if len(self.connections) > most_connections():
@@ -88,7 +88,7 @@ class Connection(HttpToolsProtocol):
         self._in_head, self._came, self._since = False, 0, self.loop.time()
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MOST_HEAD or len(self.headers) > MOST_HEADERS:
-            self.app = refusal(self._too_large())
+            self.app, self.url = refusal(self._too_large()), b"/"  # one that can be parsed
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

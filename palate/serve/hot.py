@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import orjson
 from fastapi.routing import APIRoute
-from pydantic import FailFast, TypeAdapter
+from pydantic import TypeAdapter
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,11 +17,11 @@ from palate.live.asking import Answer
 from palate.serve.bodies import NDJSON, kind_of
 from palate.serve.problems import Problem
 from palate.serve.service import Service
-from palate.serve.wire import EventIn, RecommendIn, RecommendQuery, SessionIn
+from palate.serve.wire import Batch, EventIn, RecommendIn, RecommendQuery, SessionIn
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 LISTS = ("exclude", "near", "attributes")
-EVENTS = TypeAdapter(Annotated[list[EventIn], FailFast()])
+EVENTS = TypeAdapter(Batch[EventIn])
 
 
 class AnyId(Convertor[str]):
@@ -60,7 +60,7 @@ async def many_of(request: Request) -> bytes:
     """Read a body of one thing or a list of them; lines of JSON become a list."""
     body = (await request.body()).strip()
     if kind_of(request.headers.get("content-type", "").encode("latin-1")) in NDJSON:
-        return b"[%s]" % b",".join(line for line in body.splitlines() if line.strip())
+        return b"[%s]" % b",".join(line for line in body.split(b"\n") if line.strip())
     return body
 
 

@@ -6,15 +6,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import FailFast, TypeAdapter
+from pydantic import TypeAdapter
 
 from palate.errors import UnknownId
 from palate.serve.hot import json, many_of, plain
 from palate.serve.service import Service
-from palate.serve.wire import ItemBody, ItemIn, ItemOut, Stored, iso
+from palate.serve.wire import Batch, ItemBody, ItemIn, ItemOut, Stored, iso
 from palate.store.items import Item
 
-MANY = TypeAdapter(Annotated[list[ItemIn], FailFast()])
+MANY = TypeAdapter(Batch[ItemIn])
 
 
 def told(item: Item) -> ItemOut:

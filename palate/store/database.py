@@ -173,8 +173,8 @@ class Database(ABC):
 
 def shown(url: sa.URL) -> str:
     """Return a URL as it may be shown: without the passwords in it."""
-    secret = {name: "***" for name in url.query if "password" in name.lower()}
-    return url.update_query_dict(secret).render_as_string(hide_password=True)
+    secret = [name for name in url.query if "password" in name.lower()]
+    return url.difference_update_query(secret).render_as_string(hide_password=True)
 
 
 class Query:

@@ -24,6 +24,7 @@ from palate.serve.gorse.wire import (
 )
 from palate.serve.hot import json
 from palate.serve.service import Service
+from palate.serve.wire import Batch
 from palate.store.items import Item
 
 
@@ -38,7 +39,7 @@ def goods_router(service: Service) -> APIRouter:
         return Success(RowAffected=1)
 
     @router.post("/items")
-    def insert_items(many: list[ItemIn]) -> Success:
+    def insert_items(many: Batch[ItemIn]) -> Success:
         """Put items."""
         items.put(item.item() for item in many)
         return Success(RowAffected=len(many))
