@@ -35,8 +35,15 @@ Reading: TypeAlias = Annotated[
     ),
 ]
 WeightsOption: TypeAlias = Annotated[
-    str | None, typer.Option("--weights", metavar="TYPE:WEIGHT,...", help="Weights of event types: view:1,like:3.")
+    str | None, typer.Option("--weights", metavar="TYPE:N,...", help="Weights of event types: view:1,like:3.")
 ]
+
+
+def _port(port: int) -> int:
+    """Check a port; a range that the type states would take half of the screen of the help."""
+    if not 0 <= port <= 65535:
+        raise typer.BadParameter(f"{port} is not in the range 0 to 65535")
+    return port
 
 
 def train(
@@ -100,7 +107,7 @@ def serve(
         str | None, typer.Option(metavar="WHEN", help="Train again: every=1h, or events=10000.")
     ] = None,
     host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(metavar="PORT", callback=_port, help="Port to listen on.")] = 8000,
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that answer.")] = 1,
     keys: Annotated[
         bool | None,
@@ -114,7 +121,7 @@ def serve(
             metavar="HOST,...",
             default_factory=list,
             show_default=False,
-            help="Names of the service beside its own.",
+            help="Other names of the service.",
         ),
     ],
     origin: Annotated[
