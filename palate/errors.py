@@ -33,7 +33,14 @@ class BundleError(PalateError):
 
 
 class StoreError(PalateError):
-    """The store of events cannot be opened, is damaged, or is from a newer version."""
+    """The store of events cannot be opened, is damaged, or is from a newer version.
+
+    `public` is what a client of the service may read of it: not where the store is.
+    """
+
+    def __init__(self, message: str, public: str | None = None) -> None:
+        super().__init__(message)
+        self.public = message if public is None else public
 
 
 class WriterError(PalateError):

@@ -576,12 +576,12 @@ def test_it_stops_without_losing_a_request_or_an_event(tmp_path: Path, how: int)
 
 
 def test_beyond_this_machine_keys_are_asked_for(tmp_path: Path) -> None:
-    with serving(tmp_path, "--store", "shop.db", "--host", "0.0.0.0") as server:
+    with serving(tmp_path, "--store", "shop.db", "--host", "0.0.0.0", "--allowed-hosts", "a.example") as server:
         key = re.search(r"API key 'first-1', shown only now: (pk_\S+)", server.said)
         assert key, server.said
         problem(server.client.get("/v1/recommend"), 401)
         assert server.client.get("/v1/recommend", headers={"X-API-Key": key[1]}).status_code == 200
-    with serving(tmp_path, "--store", "shop.db", "--host", "0.0.0.0") as server:
+    with serving(tmp_path, "--store", "shop.db", "--host", "0.0.0.0", "--allowed-hosts", "a.example") as server:
         assert server.said.count("API key") == 1  # there is one already
 
 
