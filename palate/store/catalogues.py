@@ -7,13 +7,13 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from palate.data.batch import Batch
 from palate.data.catalogue import CATALOGUE_RULES, read_catalogue
-from palate.data.columns import CATALOGUE, plain
+from palate.data.columns import CATALOGUE, plain, untyped
 from palate.data.faults import Faults
 from palate.data.sources import batches, place_of
 from palate.data.values import as_text
@@ -23,6 +23,7 @@ from palate.store.items import Item, encoded
 
 # Columns of an export. The last holds, as a JSON object, the attributes that their columns do not give back exactly.
 ITEM, AVAILABLE, EXACT = "item_id", "available", "attributes"
+FIXED = ("item", "available")  # roles that become no attributes
 EXPORT_RULES = CATALOGUE_RULES | {EXACT: "attributes must be a JSON object"}
 ROLES = {"item": ITEM, AVAILABLE: AVAILABLE, EXACT: EXACT}
 PATTERN = re.compile(r"\*|\^.*\$").fullmatch  # names that polars takes for a pattern of names
@@ -100,17 +101,27 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def read_items(source: object, reading: Mapping[str, Any]) -> Callable[[], Iterator[Item]]:
-    """Read what `read_catalogue` reads, or an export of a store; returns what gives its items, each time anew."""
+class ReadItems(NamedTuple):
+    """What gives the items of a file, each time anew; and the attributes that columns of other names became."""
+
+    items: Callable[[], Iterator[Item]]
+    names: Mapping[str, str] = {}
+
+
+def read_items(source: object, reading: Mapping[str, Any]) -> ReadItems:
+    """Read what `read_catalogue` reads, or an export of a store."""
     try:
         if reading.keys() - {"on_error"}:
             raise NoExport
-        return _read_export(source, reading.get("on_error", "raise"))
+        return ReadItems(_read_export(source, reading.get("on_error", "raise")))
     except NoExport:
-        frame = read_catalogue(source, **reading).frame.with_columns(pl.col(ITEM).cast(pl.String))
+        read = read_catalogue(source, **reading)
+        frame = read.frame.with_columns(pl.col(ITEM).cast(pl.String))
         # As short as they can be: 9.99, not 9.989999771118164.
         frame = frame.with_columns(pl.col(pl.Float32).cast(pl.String).cast(pl.Float64))
-        return lambda: map(_item, frame.iter_rows(named=True))
+        own = {role: name for role, name in read.named.items() if role not in FIXED}
+        names = {name: role for role, full in own.items() for name in (full, untyped(full))}
+        return ReadItems(lambda: map(_item, frame.iter_rows(named=True)), names)
 
 
 def _item(row: dict[str, Any]) -> Item:

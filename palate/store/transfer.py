@@ -232,7 +232,7 @@ def import_items(store: Store, source: object, *, watch: Watch | None = None, **
     Returns how many it changed. What is told of an item replaces what was told of it; what is missing is left out.
     All are stored or none: raises `DataError` with the row before anything is written.
     """
-    given = read_items(source, reading)
+    given, names = read_items(source, reading)
     count = 0
     for item in given():
         count += 1
@@ -248,4 +248,5 @@ def import_items(store: Store, source: object, *, watch: Watch | None = None, **
             done += len(part)
             if watch is not None:
                 watch(done, count)
+    store.items.name_columns(names)
     return changed
