@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -60,18 +59,14 @@ def backup(store: Store, out: str | Path, *, watch: Watch | None = None) -> None
     target = Path(out)
     if target.exists():
         raise StoreError(f"{target}: exists; a backup never replaces anything")
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    with parent_of(target), written(target, aside):
-        if target.suffix in FILES:
+    file = target.suffix in FILES
+    with parent_of(target), written(target, folder=not file) as aside:
+        if file:
             _copy_file(store, aside)
-            checksum_of(target).write_text(f"{sha256_of(aside)}  {target.name}\n", encoding="utf-8")
-            flush(checksum_of(target))
+            with written(checksum_of(target)) as checksum:
+                checksum.write_text(f"{sha256_of(aside)}  {target.name}\n", encoding="utf-8")
         else:
-            aside.mkdir()
             _write_folder(store, aside, watch)
-        flush(aside)
-        aside.rename(target)
-        flush(target.parent)
 
 
 def _copy_file(store: Store, target: Path) -> None:
@@ -136,18 +131,10 @@ def restore(source: str | Path, url: str | Path, *, watch: Watch | None = None) 
 
 def _make_file(target: Path, frames: Frames, watch: Watch | None) -> None:
     """Make a store in an SQLite file, aside, then rename."""
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        with parent_of(target), written(target, aside):
-            _fill(open_database(aside), frames, watch)
-            flush(aside)
-            if target.exists():
-                raise StoreError(f"{target}: was made meanwhile; a backup is restored to a new store")
-            aside.rename(target)
-            flush(target.parent)
-    finally:
-        for ending in ("-wal", "-shm", "-turn"):  # what SQLite and its writers keep beside
-            Path(f"{aside}{ending}").unlink(missing_ok=True)
+    with parent_of(target), written(target) as aside:
+        _fill(open_database(aside), frames, watch)
+        if target.exists():
+            raise StoreError(f"{target}: was made meanwhile; a backup is restored to a new store")
 
 
 @contextmanager

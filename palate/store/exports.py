@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,10 +9,11 @@ from typing import Any, TypeAlias
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from palate.errors import StoreError, check
+from palate.errors import check
 from palate.store.catalogues import frame_of
 from palate.store.database import Database
 from palate.store.events import Store
+from palate.store.files import written
 from palate.store.logs import EVENT_ID, GIVEN, KEYS, SIGNED, WEIGHT
 from palate.store.scan import NAMED, NUMBERS, PART, Gathering, Names, newest
 from palate.store.schema import events, sa
@@ -110,14 +110,6 @@ def write_frames(frames: Iterator[pl.DataFrame], schema: pl.Schema, out: Path) -
             rows += len(frame)
             yield frame.select(columns or schema.names())
 
-    aside = out.with_name(f".{out.name}.new")
-    try:
+    with written(out) as aside:
         SINKS[out.suffix](register_io_source(source, schema=schema), aside)
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(out)
-    except OSError as error:
-        raise StoreError(f"{out}: cannot be written: {error}") from error
-    finally:
-        aside.unlink(missing_ok=True)
     return rows
