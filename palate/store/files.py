@@ -53,16 +53,23 @@ def _locked(target: Path, folder: bool, mode: int) -> tuple[int, Path]:
         os.close(handle)
 
 
-def lock(handle: int, *, shared: bool = False) -> bool:
+def lock(handle: int) -> bool:
     """Lock an open file or folder until it is closed; False if another process has it. Without locks, True."""
-    try:
-        from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
-    except ImportError:
-        return True
     with suppress(BlockingIOError):
-        flock(handle, (LOCK_SH if shared else LOCK_EX) | LOCK_NB)
+        with suppress(ImportError):
+            from fcntl import LOCK_EX, LOCK_NB, flock
+
+            flock(handle, LOCK_EX | LOCK_NB)
         return True
     return False
+
+
+def share(handle: int) -> None:
+    """Lock an open file together with others, in place of a lock alone; waits for who has it alone."""
+    with suppress(ImportError):
+        from fcntl import LOCK_SH, flock
+
+        flock(handle, LOCK_SH)
 
 
 def _sweep(folder: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +14,12 @@ from palate.errors import SettingError, UnknownId, check
 from palate.store.bundles import read_bundle
 from palate.store.dialects import SQLite
 from palate.store.events import Store
+from palate.store.files import lock, remove, share
 from palate.store.recording import now
 from palate.store.schema import get_state, models, sa, set_state
 
+LOCK = ".adding"  # file in the folder
+FOLDER = re.compile(r"\.?\d{6,}(\..+)?")  # of a version, and of what is written aside
 ACTIVE, PREVIOUS, LAST = "active model", "previous model", "last model"
 
 
@@ -46,21 +51,34 @@ class Versions:
 
         Raises what `write` raises, and `BundleError` if it left no sound bundle; then there is no version.
         """
-        number = self._next()
-        path = self.path(number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(path)
-            read_bundle(path)
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            raise
-        version = Version(number, now(), dict(about))
-        with self._store.database.writing() as connection:
-            connection.execute(
-                sa.insert(models).values(version=number, created=version.created, about=json.dumps(version.about))
-            )
+        with self._adding():
+            number = self._next()
+            path = self.path(number)
+            try:
+                write(path)
+                read_bundle(path)
+            except BaseException:
+                shutil.rmtree(path, ignore_errors=True)
+                raise
+            version = Version(number, now(), dict(about))
+            with self._store.database.writing() as connection:
+                connection.execute(
+                    sa.insert(models).values(version=number, created=version.created, about=json.dumps(version.about))
+                )
         return version
+
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
+        """Share a lock with all that add versions; who has it alone first removes the folders that are no version."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.folder / LOCK).open("ab") as file:
+            if lock(file.fileno()):
+                named = {self.path(version.number).name for version in self.list()}
+                for path in self.folder.iterdir():
+                    if FOLDER.fullmatch(path.name) and path.name not in named:
+                        remove(path)
+            share(file.fileno())
+            yield
 
     def _next(self) -> int:
         """Take a number that nobody ever had: two trainings at once must not write to one folder."""
@@ -89,6 +107,8 @@ class Versions:
         version = self.get(number)
         read_bundle(self.path(number))
         with self._store.database.writing() as connection:
+            if connection.scalar(sa.select(models.c.version).where(models.c.version == number)) is None:
+                raise UnknownId(f"model version {number} was deleted meanwhile")
             before = get_state(connection, ACTIVE)
             if before != str(number):
                 set_state(connection, PREVIOUS, before or "")
