@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -444,6 +446,39 @@ def test_a_damaged_file_is_refused(tmp_path: Path, url: str) -> None:
         with pytest.raises(StoreError, match=r"copy.db: is (no backup|damaged)"):
             restore(tmp_path / "copy.db", url)
     assert untouched(url)
+
+
+def test_what_a_store_writes_is_its_owners_alone(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s.db") as store:
+        filled(store)
+        for name in ("e.csv", "e.jsonl", "e.parquet"):
+            export_events(store, tmp_path / name)
+            export_items(store, tmp_path / f"items-{name}")
+        backup(store, tmp_path / "copy.db")
+        backup(store, tmp_path / "copy")
+        restore(tmp_path / "copy", tmp_path / "again.db").close()
+        loose = [path.name for path in tmp_path.rglob("*") if path.stat().st_mode & 0o077]
+    assert set(loose) <= {"s.db-turn", "manifest.json"}, "which hold nothing of anybody"
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s.db") as store:
+        store.append([Event(f"u{n * 7919 % 3001}", f"i{n}", "view", n * 997, n / 7, f"e{n}") for n in range(15_000)])
+        before = sorted(tmp_path.iterdir())
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        try:
+            for name in ("e.csv", "e.jsonl", "e.parquet"):
+                with pytest.raises(StoreError, match=f"{name}: cannot be written"):
+                    export_events(store, tmp_path / name)
+            for name in ("copy.db", "copy"):
+                with pytest.raises(StoreError, match="cannot be written"):
+                    backup(store, tmp_path / "new" / name)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, ignored)
+        assert sorted(tmp_path.iterdir()) == before
 
 
 # Checking

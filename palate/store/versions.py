@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,6 @@ from palate.store.files import lock, remove, share
 from palate.store.recording import now
 from palate.store.schema import get_state, models, sa, set_state
 
-LOCK = ".adding"  # file in the folder
 FOLDER = re.compile(r"\.?\d{6,}(\..+)?")  # of a version, and of what is written aside
 ACTIVE, PREVIOUS, LAST = "active model", "previous model", "last model"
 
@@ -35,7 +35,7 @@ class Versions:
     """The models of a store, each a bundle in a folder of its own.
 
     The database says which versions there are and which is active; a folder that it does not name is what a crash
-    left, and is no version.
+    left, is no version, and goes when the next one is added.
     """
 
     def __init__(self, store: Store, folder: str | Path | None = None) -> None:
@@ -71,14 +71,17 @@ class Versions:
     def _adding(self) -> Iterator[None]:
         """Share a lock with all that add versions; who has it alone first removes the folders that are no version."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("ab") as file:
-            if lock(file.fileno()):
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            if lock(handle):
                 named = {self.path(version.number).name for version in self.list()}
                 for path in self.folder.iterdir():
                     if FOLDER.fullmatch(path.name) and path.name not in named:
                         remove(path)
-            share(file.fileno())
+            share(handle)
             yield
+        finally:
+            os.close(handle)
 
     def _next(self) -> int:
         """Take a number that nobody ever had: two trainings at once must not write to one folder."""
