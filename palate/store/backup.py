@@ -20,7 +20,16 @@ from palate.store.database import Database
 from palate.store.dialects import SQLite, open_database
 from palate.store.events import Counts, Store
 from palate.store.exports import Watch, event_parts, text_column, write_frames
-from palate.store.files import checksum_of, copy_checked, copy_database, flush, parent_of, sha256_of, written
+from palate.store.files import (
+    aside_of,
+    checksum_of,
+    copy_checked,
+    copy_database,
+    flush,
+    parent_of,
+    sha256_of,
+    written,
+)
 from palate.store.schema import event_types, events, items, metadata, newest_version, sa, users, version_of
 
 FORMAT = 1
@@ -153,8 +162,8 @@ def _copied(path: Path) -> Iterator[Store]:
     """Open a checked copy of a file: to open a store may change it."""
     if not path.is_file():
         raise StoreError(f"{path}: no such file or folder")
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / path.name
+    with aside_of(Path(tempfile.gettempdir()) / "palate-restore", folder=True) as folder:
+        copy = folder / path.name
         copy_checked(path, copy)
         yield from _opened(path, copy)
 
