@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,9 +40,6 @@ class Histories:
         times are microseconds since 1970 UTC. Raises `DataError` where lists and weights or times differ in length,
         and for what cannot be an id.
         """
-        for n, row in enumerate(lists):
-            if isinstance(row, str | bytes) or not isinstance(row, Collection):
-                raise DataError(f"history {n} is {row!r}: a history is a list of item ids, histories a list of those")
         names = range(len(lists)) if users is None else users
         rows = [listed(row, f"history {n}") for n, row in enumerate(lists)]
         start = np.cumsum([0, *map(len, rows)], dtype=np.int64)
