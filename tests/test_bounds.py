@@ -192,7 +192,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         size, more = size + len(message["body"]), message["more_body"]
     if scope["path"] == "/slow":
         await asyncio.sleep(2)
-    await PlainTextResponse("x" * 50_000_000 if scope["path"] == "/long" else str(size))(scope, receive, send)
+    answers = {"/long": "x" * 50_000_000, "/headers": b" ".join(name for name, _ in scope["headers"])}
+    await PlainTextResponse(answers.get(scope["path"], str(size)))(scope, receive, send)
 
 
 @pytest.fixture
@@ -267,6 +268,13 @@ def test_an_endless_head_is_ended(port: int, begin: bytes) -> None:
         made.shutdown(socket.SHUT_WR)
         assert answer(made)[:12] in ("HTTP/1.1 431", "HTTP/1.1 414", "HTTP/1.1 400")
     assert asked(port) == "HTTP/1.1 200 OK"
+
+
+def test_what_follows_a_body_is_no_header(port: int) -> None:
+    head = b"POST /headers HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with opened(port, head + b"1\r\nx\r\n0\r\nX-API-Key: y\r\n\r\n") as made:
+        told = b"".join(iter(lambda: made.recv(1 << 16), b""))
+    assert told.endswith(b"\r\n\r\nhost connection transfer-encoding")
 
 
 def test_half_a_request_is_waited_for_and_then_ended(port: int) -> None:
