@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from palate.live.asking import Asked
 from palate.serve.dashboard.login import login_router
 from palate.serve.dashboard.pages import STATIC, pages_router
+from palate.serve.exact import Exact
 from palate.serve.gorse.api import gorse_router
 from palate.serve.hot import Hot, json, plain
 from palate.serve.items import items_router
@@ -60,7 +61,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     """Make the application, by default with the settings that `Settings.to_environment` left."""
     service = Service.open(settings or Settings.from_environment())
     app = documented(service)
-    guarded: ASGIApp = Guard(app, service.settings, service.keys, in_process=service.store.in_process)
+    guarded: ASGIApp = Guard(Exact(app), service.settings, service.keys, in_process=service.store.in_process)
     if service.settings.origins:
         guarded = CORSMiddleware(
             guarded,
