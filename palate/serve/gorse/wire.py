@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 from urllib.parse import unquote
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictBool, StringConstraints
 
 from palate.live.asking import Step
 from palate.serve.wire import Finite, Moment, WireId, iso
@@ -102,7 +102,7 @@ class UserPage(BaseModel):
 class ItemPatch(BaseModel):
     """What is told of an item anew; null leaves it."""
 
-    IsHidden: bool | None = None
+    IsHidden: StrictBool | None = None
     Categories: list[str] | None = None
     Timestamp: Time = None
     Labels: Any = None
