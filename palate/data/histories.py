@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,14 +40,17 @@ class Histories:
         times are microseconds since 1970 UTC. Raises `DataError` where lists and weights or times differ in length,
         and for what cannot be an id.
         """
+        for n, row in enumerate(lists):
+            if isinstance(row, str | bytes) or not isinstance(row, Iterable):
+                raise DataError(f"history {n} is {row!r}: a history is a list of item ids, histories a list of those")
         names = range(len(lists)) if users is None else users
         rows = [listed(row, f"history {n}") for n, row in enumerate(lists)]
         start = np.cumsum([0, *map(len, rows)], dtype=np.int64)
         try:
             column = items.codes([value for row in rows for value in row])
         except DataError:
-            for n, row in enumerate(rows):  # which of them it was
-                items.codes(row, f"history {n}")
+            for n, each in enumerate(rows):  # which of them it was
+                items.codes(each, f"history {n}")
             raise
         weight = np.ones(len(column), np.float32)
         if weights is not None:
