@@ -84,6 +84,25 @@ def client(shop: Path) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.mark.parametrize("cursor", ["9" * 4301, "9" * 19, "٣", "-1", "1.0", "+1", "x"])
+def test_a_cursor_that_no_answer_gave_is_refused(client: TestClient, cursor: str) -> None:
+    for path in ("/api/feedback", "/api/feedback/like"):
+        for name in ("cursor", "Cursor"):
+            answer = client.get(path, params={name: cursor})
+            assert (answer.status_code, "is not one that an answer gave" in answer.text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "body", [{"Value": "5"}, {"Value": True}, {"UserId": True}, {"Timestamp": True}, {"FeedbackType": 5}], ids=str
+)
+def test_feedback_of_another_type_is_refused(client: TestClient, body: dict[str, Any]) -> None:
+    good = {"FeedbackType": "like", "UserId": "exact", "ItemId": "red/1"}
+    answer = client.post("/api/feedback", json=[good, good | body])
+    assert answer.status_code == 400
+    assert client.get("/api/user/exact/feedback").json() == []
+    assert client.patch("/api/item/red%2F1", json={"IsHidden": "yes"}).status_code == 400
+
+
 class Noting:
     """A client that notes which of its methods were called."""
 

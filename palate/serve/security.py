@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palate.serve.bodies import read
 from palate.serve.browser import Browsers, Told
+from palate.serve.exact import check_address
 from palate.serve.problems import Problem, answered
 from palate.serve.settings import Settings
 from palate.store.keys import PREFIX, Keys
@@ -79,6 +80,7 @@ class Guard:
         needed = scope_needed(scope["method"], scope["path"])
         secured = _with_headers(send)
         try:
+            check_address(scope)
             headers = _told(scope)
             name = await self._admitted(scope, headers, needed)
             changes = scope["method"] in CHANGING

@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    StrictBool,
     StringConstraints,
     TypeAdapter,
     ValidationError,
@@ -112,7 +113,7 @@ class UserPage(BaseModel):
 class ItemPatch(BaseModel):
     """What is told of an item anew; null leaves it."""
 
-    IsHidden: bool | None = None
+    IsHidden: StrictBool | None = None
     Categories: list[str] | None = None
     Timestamp: Time = None
     Labels: Any = None
