@@ -35,6 +35,14 @@ class Ragged:
         if self.time is not None and len(self.time) != len(self.column):
             raise DataError(f"ragged rows: {len(self.column)} columns and {len(self.time)} times; the two must agree")
 
+    def fault(self, rows: int, columns: int) -> str:
+        """Say what is wrong with so many rows over so many columns, "" for nothing."""
+        if len(self) != rows:
+            return f"there are {len(self):,} rows; there must be {rows:,}"
+        if len(self.column) and not 0 <= self.column.min() <= self.column.max() < columns:
+            return f"columns are {self.column.min()} to {self.column.max()}; they must be from 0, below {columns:,}"
+        return ""
+
     def __len__(self) -> int:
         return len(self.start) - 1
 

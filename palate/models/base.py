@@ -18,7 +18,7 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, ModelError, SettingError, check, whole
+from palate.errors import DataError, NotFinite, SettingError, check, whole
 from palate.kernels.topk import nothing, select_top
 from palate.models.settings import settle
 from palate.models.shapes import check_model
@@ -90,7 +90,8 @@ class Recipe(ABC):
 class Model(ABC):
     """Fitted arrays; safe to share between threads. Every subclass is a frozen dataclass with these two fields.
 
-    Raises `ModelError` when built with numbers that are not finite.
+    Fields say what must hold of their arrays, see `palate.arrays.Array`. Raises `ModelError` when built of arrays of
+    which that is not true, or with numbers that are not finite.
     """
 
     recipe: Recipe
@@ -98,6 +99,15 @@ class Model(ABC):
 
     def __post_init__(self) -> None:
         check_model(self)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers that the words of its `Array` fields stand for."""
+        return {"items": len(self.items)}
+
+    def fault(self) -> str:
+        """Say what is wrong with the model beside what its fields say of their arrays, "" for nothing."""
+        return ""
 
     @abstractmethod
     def scores(self, histories: Histories) -> Floats:
@@ -249,9 +259,9 @@ def sound(fit: Callable[..., Model]) -> Callable[..., Model]:
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # it shows in the model, which is checked
                 return fit(recipe, *given, **named)
-        except (ModelError, np.linalg.LinAlgError) as error:
+        except (NotFinite, np.linalg.LinAlgError) as error:
             way = "smaller weights, a lower learning rate or a larger l2 help"
-            raise ModelError(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
+            raise NotFinite(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
 
     return whole_fit
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 from scipy.linalg.lapack import dposv
 
-from palate.arrays import Doubles, Floats, Ints, aligned, aligned_copy
+from palate.arrays import Array, Doubles, Floats, Ints, ItemFloats, aligned, aligned_copy
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -228,11 +228,17 @@ class IALSModel(FactorModel):
     recipe: IALS
     items: Vocabulary
     users: Vocabulary
-    user_vectors: Floats
-    item_vectors: Floats
-    spectrum: Floats
+    user_vectors: Annotated[Floats, Array("users", "dim")]
+    item_vectors: Annotated[Floats, Array("items", "dim")]
+    spectrum: Annotated[Floats, Array("dim")]
     unit: float
-    popularity: Floats
+    popularity: ItemFloats
+
+    def fault(self) -> str:
+        """Say what is wrong with `unit` or `spectrum`."""
+        if not self.unit > 0:
+            return f"unit is {self.unit}; it must be above 0"
+        return "spectrum has numbers below 0" if (self.spectrum < 0).any() else ""
 
     def vectors(self, histories: Histories) -> Floats:
         """Return (B, D): each history's best vector, by one solve."""

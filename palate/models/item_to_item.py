@@ -8,11 +8,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from palate.arrays import Floats, Ints, Longs
+from palate.arrays import Array, Floats, Ints, ItemFloats, Longs
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
@@ -61,7 +62,7 @@ class ItemModel(Model):
 
     recipe: ItemRecipe
     items: Vocabulary
-    popularity: Floats
+    popularity: ItemFloats
 
     @abstractmethod
     def products(self, x: csr_array) -> Floats:
@@ -95,7 +96,7 @@ class ItemModel(Model):
 class DenseItemModel(ItemModel):
     """weights (I, I), from row to column."""
 
-    weights: Floats
+    weights: Annotated[Floats, Array("items", "items")]
 
     def products(self, x: csr_array) -> Floats:
         """Return x B, (B, I)."""
@@ -110,9 +111,9 @@ class DenseItemModel(ItemModel):
 class SparseItemModel(ItemModel):
     """start (I + 1,), column (N,), weight (N,): the weights that are not 0, row by row."""
 
-    start: Longs
-    column: Ints
-    weight: Floats
+    start: Annotated[Longs, Array("items+1", starts="weights")]
+    column: Annotated[Ints, Array("weights", below="items")]
+    weight: Annotated[Floats, Array("weights")]
 
     @cached_property
     def matrix(self) -> csr_array:

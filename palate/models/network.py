@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from palate.arrays import Floats, Longs
+from palate.arrays import Floats, ItemFloats, Longs
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
@@ -63,7 +63,7 @@ class NetworkModel(Model):
 
     recipe: NetworkRecipe
     items: Vocabulary
-    popularity: Floats
+    popularity: ItemFloats
 
     @abstractmethod
     def run(self, inputs: Inputs) -> Floats:

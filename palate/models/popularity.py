@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from palate.arrays import Floats
+from palate.arrays import Floats, ItemFloats
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -38,7 +38,7 @@ class PopularityModel(Model):
 
     recipe: Popularity
     items: Vocabulary
-    item_scores: Floats
+    item_scores: ItemFloats
 
     def scores(self, histories: Histories) -> Floats:
         """Return the item scores once a history, (B, I)."""
