@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from palate.errors import ModelError
+from palate.errors import ModelError, PalateError
 
 Floats: TypeAlias = NDArray[np.float32]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -29,12 +29,13 @@ class Array:
     A word stands for one number wherever it stands: `check_arrays` is given some, any other is the size of the first
     array that has it; "items+1" is one more.
 
+    least   no number is less
     below   whole numbers are 0 or more, and less than that of this word
     starts  where rows begin in arrays of so many places: the numbers rise from 0 to that of this word
     """
 
-    def __init__(self, *sizes: str, below: str = "", starts: str = "") -> None:
-        self.sizes, self.below, self.starts = sizes, below, starts
+    def __init__(self, *sizes: str, least: float | None = None, below: str = "", starts: str = "") -> None:
+        self.sizes, self.least, self.below, self.starts = sizes, least, below, starts
 
     def fault(self, array: Any, dtype: np.dtype[Any], known: dict[str, int]) -> str:
         """Say what is wrong with a value, "" for nothing; words that are new to `known` are added to it."""
@@ -49,8 +50,10 @@ class Array:
         return self._wrong_numbers(array, known)
 
     def _wrong_numbers(self, array: NDArray[Any], known: dict[str, int]) -> str:
+        if self.least is not None and array.size and array.min() < self.least:
+            return f"has the number {array.min()}; it must be {self.least} or more"
         if self.below and array.size and not 0 <= array.min() <= array.max() < known[self.below]:
-            return f"has numbers from {array.min()} to {array.max()}; they must be from 0, below {known[self.below]:,}"
+            return f"has numbers {array.min()} to {array.max()}; they must be from 0, below {known[self.below]:,}"
         if self.starts:
             end = known.setdefault(self.starts, int(array[-1]))
             if array[0] != 0 or array[-1] != end or (array[1:] < array[:-1]).any():
@@ -73,28 +76,35 @@ def all_finite(array: NDArray[Any]) -> bool:
     return bool(np.isfinite(array).all())
 
 
-def check_arrays(owner: Any, sizes: Mapping[str, int]) -> None:
-    """Raise `ModelError` naming the first array of an object that breaks what its field says."""
+def check_arrays(owner: Any, sizes: Mapping[str, int], error: type[PalateError] = ModelError) -> None:
+    """Raise an error naming the first array of an object that breaks what its field says."""
     known = dict(sizes)
-    for name, (dtype, rule) in stated(type(owner)).items():
-        wrong = rule.fault(getattr(owner, name), dtype, known)
+    kind: Any = type(owner)
+    for name, (dtype, rule, needed) in stated(kind).items():
+        value = getattr(owner, name)
+        wrong = "" if value is None and not needed else rule.fault(value, dtype, known)
         if wrong:
-            raise ModelError(f"{type(owner).__name__}.{name}: {wrong}")
+            raise error(f"{kind.__name__}.{name}: {wrong}")
 
 
 @cache
-def stated(kind: type) -> Mapping[str, tuple[np.dtype[Any], Array]]:
-    """Return what the fields of a class say of their arrays: the type of the numbers, and the rule."""
+def stated(kind: Any) -> Mapping[str, tuple[np.dtype[Any], Array, bool]]:
+    """Return what the fields of a class say of their arrays: type of the numbers, rule, whether it must be there."""
+    try:
+        hints = get_type_hints(kind, include_extras=True)
+    except NameError:  # a class within a function, whose types cannot be looked up
+        return {}
     found = {}
-    for name, hint in get_type_hints(kind, include_extras=True).items():
-        for rule in getattr(hint, "__metadata__", ()):
-            if isinstance(rule, Array):
-                numbers = get_args(get_args(hint)[0])[1]  # of NDArray[T], numpy's array of some shape and dtype[T]
-                found[name] = (np.dtype(get_args(numbers)[0]), rule)
+    for name, hint in hints.items():
+        for each in (hint, *get_args(hint)):  # also of `Annotated[...] | None`
+            for rule in getattr(each, "__metadata__", ()):
+                if isinstance(rule, Array):
+                    numbers = get_args(get_args(each)[0])[1]  # of NDArray[T]: an array of some shape and dtype[T]
+                    found[name] = (np.dtype(get_args(numbers)[0]), rule, each is hint)
     return found
 
 
-ItemFloats: TypeAlias = Annotated[Floats, Array("items")]  # a number for each item of a model
+ItemFloats: TypeAlias = Annotated[Floats, Array("items", least=0)]  # a weight of each item of a model
 
 
 def aligned(rows: int, columns: int) -> Floats:

@@ -19,9 +19,10 @@ from palate.errors import check
 from palate.kernels.lanes import WIDTH
 from palate.kernels.least_squares import row_solver, squared_error
 from palate.kernels.rows import gather, group_rows, row_strengths
-from palate.models.base import Progress, Recipe, Watch, check_half_life, faded, refuse_empty
+from palate.models.base import Progress, Recipe, Watch, refuse_empty
 from palate.models.crew import Crew, cores
 from palate.models.factors import FactorModel
+from palate.models.weights import check_half_life, faded
 
 BLOCK = 2048  # rows of a matrix product
 UNSEEN = 16.0  # weight of all pairs, in weights of the events: what suits MovieLens and Gowalla
@@ -230,15 +231,13 @@ class IALSModel(FactorModel):
     users: Vocabulary
     user_vectors: Annotated[Floats, Array("users", "dim")]
     item_vectors: Annotated[Floats, Array("items", "dim")]
-    spectrum: Annotated[Floats, Array("dim")]
+    spectrum: Annotated[Floats, Array("dim", least=0)]
     unit: float
     popularity: ItemFloats
 
     def fault(self) -> str:
-        """Say what is wrong with `unit` or `spectrum`."""
-        if not self.unit > 0:
-            return f"unit is {self.unit}; it must be above 0"
-        return "spectrum has numbers below 0" if (self.spectrum < 0).any() else ""
+        """Say what is wrong with `unit`."""
+        return "" if self.unit > 0 else f"unit is {self.unit}; it must be above 0"
 
     def vectors(self, histories: Histories) -> Floats:
         """Return (B, D): each history's best vector, by one solve."""

@@ -62,7 +62,8 @@ class InfiniteAE(Recipe):
         U, I = X.shape
         few = f"{U:,} people are too many for InfiniteAE: its kernel and weights"
         refuse_beyond(4 * U * (U + 2 * I), few, "fit it to a part of them, or take another recipe")
-        return InfiniteAEModel(self, log.items, X.indptr.astype(np.int64), X.indices.astype(np.int64), self.weights(X), popularity)
+        start, column = X.indptr.astype(np.int64), X.indices.astype(np.int64)
+        return InfiniteAEModel(self, log.items, start, column, self.weights(X), popularity)
 
     def inputs(self, X: csr_array) -> csr_array:
         """Return the histories (B, I) as the network sees them."""

@@ -19,7 +19,8 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
 from palate.kernels.positives import first_positives, newest_only
-from palate.models.base import Model, Recipe, faded
+from palate.models.base import Model, Recipe
+from palate.models.weights import faded
 
 MOST = np.float32(1e30)  # input: more would leave the numbers of float32 when many add up
 FAINT = np.float32(1e-9)  # score of the most popular item that no weight reaches: popularity orders them

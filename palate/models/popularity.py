@@ -11,7 +11,8 @@ from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
-from palate.models.base import Model, Recipe, Watch, check_half_life, faded, refuse_empty
+from palate.models.base import Model, Recipe, Watch, refuse_empty
+from palate.models.weights import check_half_life, faded
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,8 +33,11 @@ class Versions:
     left, and is no version.
     """
 
-    def __init__(self, store: Store, folder: str | Path | None = None) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, folder: str | Path | None = None, read: Callable[[Path], object] = read_bundle
+    ) -> None:
+        """Take a store and the folder of its models; `read` raises `BundleError` for one that cannot answer."""
+        self._store, self._read = store, read
         self.folder = _beside(store) if folder is None else Path(folder)
 
     def path(self, number: int) -> Path:
@@ -51,7 +54,7 @@ class Versions:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(path)
-            read_bundle(path)
+            self._read(path)
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
             raise
@@ -87,7 +90,7 @@ class Versions:
         the one that was active stays so.
         """
         version = self.get(number)
-        read_bundle(self.path(number))
+        self._read(self.path(number))
         with self._store.database.writing() as connection:
             before = get_state(connection, ACTIVE)
             if before != str(number):
