@@ -556,7 +556,9 @@ def test_what_is_kept_of_events_that_mean_the_same(url: str) -> None:
         ]
         assert store.counts().events == 3
         assert store.append([second]) == (1, 0)
-        assert [e.time for e in store.feedback.get(user_id="ann", item_id="a")] == [1], "the newest counts"
+        assert [e.time for e in store.feedback.get(user_id="ann", item_id="a")] == [2], "the newest by its time"
+        assert store.append([first], keep="last") == (0, 1)
+        assert [e.time for e in store.events("ann") if e.item_id == "a"] == [1, 0], "it takes the place of the newest"
         assert store.append([third._replace(event_id="1")], keep="first") == (0, 1)
         assert store.append([Event("cat", "a", "like", 5, event_id="1")], keep="last") == (1, 0)
         assert store.append([Event("cat", "a", "like", 6, event_id="1")], keep="last") == (0, 1)

@@ -128,7 +128,7 @@ def test_extreme_values_come_back(store: Store) -> None:
     odd = Event("u" * 1000, "ключ 🗝 'x';--", 'a"b', -62_135_596_800_000_000, -1e38, "é" * 1000)
     store.append([odd, Event(",", "\n\\", "{}", 253_402_300_799_000_000, 0.1), view("big", "a", weight=10**38)])
     assert store.events("u" * 1000)[0][1:] == odd
-    assert store.history("u" * 1000).time.tolist() == [odd.time]
+    assert store.history("u" * 1000).time.tolist() == [-62_135_596_800_000_000]
     assert store.history(",").weight.tolist() == [np.float32(0.1)]
     assert store.log().items.ids.to_list() == ["ключ 🗝 'x';--", "\n\\", "a"]
 
@@ -451,7 +451,7 @@ def test_a_newer_schema_is_refused(url: str) -> None:
     with Store.open(url) as store:
         store.set_state("schema", "99")
     with pytest.raises(
-        StoreError, match="its schema is version 99; this version of palate reads up to 1: upgrade it"
+        StoreError, match="its schema is version 99; this version of palate reads up to 2: upgrade it"
     ):
         Store.open(url)
 
@@ -459,16 +459,18 @@ def test_a_newer_schema_is_refused(url: str) -> None:
 def test_an_older_store_is_migrated_in_order(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(url) as store:
         store.append([view("ann", "a")])
+    today = len(schema.MIGRATIONS)
     steps = [
+        *schema.MIGRATIONS,
         lambda connection: connection.execute(sa.text("ALTER TABLE events ADD COLUMN place TEXT")),
         lambda connection: connection.execute(sa.text("UPDATE events SET place = 'moved'")),
     ]
-    monkeypatch.setattr(schema, "MIGRATIONS", steps[:1])
+    monkeypatch.setattr(schema, "MIGRATIONS", steps[:-1])
     with Store.open(url) as store:
-        assert store.state("schema") == "2"
+        assert store.state("schema") == str(today + 2)
     monkeypatch.setattr(schema, "MIGRATIONS", steps)
     with Store.open(url) as store:
-        assert store.state("schema") == "3"
+        assert store.state("schema") == str(today + 3)
         with store.database.reading() as connection:
             assert connection.scalar(sa.text("SELECT place FROM events")) == "moved"
         assert store.append([view("ann", "b")]).new == 1
@@ -476,14 +478,16 @@ def test_an_older_store_is_migrated_in_order(url: str, monkeypatch: pytest.Monke
 
 def test_a_migration_that_fails_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Store.open(url).close()
+    today = schema.MIGRATIONS
     steps = [
+        *today,
         lambda connection: connection.execute(sa.text("CREATE TABLE half (x INTEGER)")),
         lambda connection: connection.execute(sa.text("INSERT INTO nowhere VALUES (1)")),
     ]
     monkeypatch.setattr(schema, "MIGRATIONS", steps)
     with pytest.raises(StoreError, match="nowhere"):
         Store.open(url)
-    monkeypatch.setattr(schema, "MIGRATIONS", [])
+    monkeypatch.setattr(schema, "MIGRATIONS", today)
     with Store.open(url) as store, store.database.reading() as connection:
         assert not sa.inspect(connection).has_table("half")
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from palate.live.asking import MOST_NAMED, MOST_PLACES, MOST_RULES, SOURCES, Asked, Boost, Cap, Pin, Step
 from palate.store.events import Event
-from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS, now
+from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS
 
 MOST_EVENTS = 10_000  # of one request
 MOST_ITEMS = 10_000
@@ -70,8 +70,7 @@ class EventIn(Body):
 
     def event(self) -> Event:
         """Return what the store takes."""
-        time = now() if self.timestamp is None else self.timestamp
-        return Event(self.user_id, self.item_id, self.event_type, time, self.weight, self.event_id)
+        return Event(self.user_id, self.item_id, self.event_type, self.timestamp, self.weight, self.event_id)
 
 
 class Accepted(Body):

@@ -38,7 +38,7 @@ KINDS: dict[type[sa.types.TypeEngine[Any]], pl.DataType] = {
     sa.Double: pl.Float64(),
     sa.Text: pl.String(),
 }
-NUMBERS = ("seq", "user_no", "item_no", "type_no", "time")
+NUMBERS = ("seq", "user_no", "item_no", "type_no", "time", "moment")
 
 Frames: TypeAlias = Callable[[sa.Table], Iterable[pl.DataFrame]]
 

@@ -103,6 +103,7 @@ class _Import:
         }
         columns = {name: self._numbers(connection, TABLES[name], *each) for name, each in coded.items()}
         columns["time"] = np.full(len(kind), self._moment) if log.timestamp is None else log.timestamp[part]
+        columns["moment"] = np.minimum(columns["time"], self._moment)
         frame = pl.DataFrame(columns)
         if self._weighted:  # as short as it can be: 0.1, not 0.10000000149
             frame = frame.with_columns(weight=pl.Series(log.weight[part]).cast(pl.String).cast(pl.Float64))

@@ -14,6 +14,7 @@ from palate.serve.hot import json
 from palate.serve.problems import Problem
 from palate.serve.security import may
 from palate.serve.service import Service
+from palate.store.recording import now
 
 Pairs = list[tuple[str, float]]
 Kind = Annotated[str, Query(alias="write-back-type", max_length=100)]
@@ -69,8 +70,9 @@ def session_router(service: Service) -> APIRouter:
     router, lists = new_router(), Lists(service)
 
     async def of_session(steps: list[FeedbackIn], part: Part) -> Response:
-        past = sorted((feedback.event().time, n) for n, feedback in enumerate(steps))
-        return json(scores(await lists.session([steps[n].step() for _, n in past], part)))
+        moment = now()  # of those without a time, and of those to come
+        past = sorted((feedback.step() for feedback in steps), key=lambda step: min(step.time or moment, moment))
+        return json(scores(await lists.session(past, part)))
 
     @router.post("/session/recommend", response_model=list[Score])
     async def session(steps: list[FeedbackIn], n: N = 10, offset: Offset = 0) -> Response:

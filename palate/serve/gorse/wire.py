@@ -14,11 +14,12 @@ from palate.serve.wire import Finite, Moment, WireId, iso
 from palate.store.events import Event, Recorded
 from palate.store.items import Item
 from palate.store.people import Person
-from palate.store.recording import MOST_TYPE_CHARACTERS, now
+from palate.store.recording import MOST_TYPE_CHARACTERS
 
 LONGEST = 10**15  # microseconds, of a delay
 UNITS = {"ns": 1e-3, "us": 1, "µs": 1, "ms": 1e3, "s": 1e6, "m": 6e7, "h": 3.6e9}
 PIECE = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
+READ = "read"  # gorse's type of what was seen
 NO_TIME = ("", "0001-01-01T00:00:00Z")  # how a client says that it knows none
 
 
@@ -149,17 +150,21 @@ class FeedbackIn(BaseModel):
     UserId: WireId
     ItemId: WireId
     Timestamp: Time = None
-    Value: Finite | None = Field(None, description="Multiplies the weight of the type, unless 0.")
+    Value: Finite | None = Field(None, description="Multiplies the weight of the type; 0 is none.")
     Comment: str | None = Field(None, description="Not kept.")
 
     def event(self) -> Event:
-        """Return what the store takes; without a time it is of now."""
-        time = now() if self.Timestamp is None else self.Timestamp
-        return Event(self.UserId, self.ItemId, self.FeedbackType, time, self.Value or None)
+        """Return what the store takes."""
+        return Event(self.UserId, self.ItemId, self.FeedbackType, self.Timestamp, self.weight)
 
     def step(self) -> Step:
         """Return it as a part of a session."""
-        return Step(self.ItemId, self.FeedbackType, self.Value or None, self.Timestamp)
+        return Step(self.ItemId, self.FeedbackType, self.weight, self.Timestamp)
+
+    @property
+    def weight(self) -> float | None:
+        """Weight of the event: without a value, what is read is seen and no more, as by a write-back."""
+        return self.Value or (0.0 if self.FeedbackType == READ else None)
 
 
 class FeedbackOut(BaseModel):
