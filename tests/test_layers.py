@@ -32,7 +32,7 @@ ROOMS = [
 ]
 # Within data/, a file imports from the files above it.
 DATA = [
-    *("vocabulary", "ragged", "histories", "interactions"),
+    *("times", "vocabulary", "ragged", "histories", "interactions"),
     *("batch", "columns", "coder", "delimited", "jsonlines", "sources", "values", "faults", "catalogue", "readers"),
     *("splits", "rankings"),
 ]

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from palate.data.values import EPOCH, MICROSECOND
+from palate.data.times import EPOCH, MICROSECOND
 from palate.errors import SettingError, StoreError
 from palate.store.database import Database
 from palate.store.dialects import SQLite

@@ -61,8 +61,8 @@ class Histories:
         """
         listed = {name: self._database.listed(types) for name, types in (("silent", silent), ("negative", negative))}
         rows = self._items(user=user_id, until=EVER if until is None else until, **listed)
-        item, disliked = self._database.unpacked(rows[0][0], 2)
-        return item, disliked > 0
+        item, sign = self._database.unpacked(rows[0][0], 2)
+        return item[sign >= 0], sign[sign >= 0] > 0
 
     def _past(self, rows: list[tuple[Any, ...]]) -> Past:
         last, packed, packed_weights = rows[0]
@@ -84,7 +84,7 @@ class Histories:
 
     def _newest_of(self, *conditions: sa.ColumnElement[bool]) -> Query:
         newest = (
-            sa.select(events)
+            sa.select(*ORDER, events.c.item_no, events.c.type_no, events.c.weight)
             .where(events.c.user_no == NUMBER, *conditions)
             .order_by(*(column.desc() for column in ORDER))
             .limit(sa.bindparam("most", type_=sa.Integer))
@@ -113,12 +113,10 @@ class Histories:
             .order_by(*(column.desc() for column in ORDER))
             .limit(1)
         )
-        # Null is an item whose events are all still to come.
-        sign = sa.func.coalesce(
-            disliked.scalar_subquery(), told.with_only_columns(sa.literal_column("0")).limit(1).scalar_subquery()
-        )
-        each = sa.select(seen.c.item, sign.label("sign")).where(seen.c.item.is_not(None)).subquery()
-        found = sa.select(each).where(each.c.sign.is_not(None)).subquery().c
+        met: sa.Select[Any] = told.with_only_columns(sa.literal_column("0")).limit(1)
+        to_come: sa.ColumnElement[int] = sa.literal_column("-1")
+        sign = sa.func.coalesce(disliked.scalar_subquery(), met.scalar_subquery(), to_come).label("sign")
+        found = sa.select(seen.c.item, sign).where(seen.c.item.is_not(None)).subquery().c
         return self._database.query(sa.select(self._database.packed(found.item, found.sign)))
 
 

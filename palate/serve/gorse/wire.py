@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import unquote
 
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
+from palate.data.times import to_iso
 from palate.live.asking import Step
-from palate.serve.wire import Finite, Moment, WireId, iso
+from palate.serve.wire import Finite, Moment, WireId
 from palate.store.events import Event, Recorded
 from palate.store.items import Item
 from palate.store.people import Person
 from palate.store.recording import MOST_TYPE_CHARACTERS
 
 LONGEST = 10**15  # microseconds, of a delay
-UNITS = {"ns": 1e-3, "us": 1, "µs": 1, "ms": 1e3, "s": 1e6, "m": 6e7, "h": 3.6e9}
+UNITS = {
+    name: Decimal(size)
+    for name, size in {"ns": "1e-3", "us": "1", "µs": "1", "ms": "1e3", "s": "1e6", "m": "6e7", "h": "36e8"}.items()
+}
 PIECE = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 READ = "read"  # gorse's type of what was seen
 NO_TIME = ("", "0001-01-01T00:00:00Z")  # how a client says that it knows none
@@ -36,7 +41,7 @@ def _duration(text: object) -> object:
     pieces = PIECE.findall(text)
     if text not in ("", "0") and "".join(map("".join, pieces)) != text:
         raise ValueError("must be a duration such as 1h30m or 500ms")
-    total = sum(float(number) * UNITS[unit] for number, unit in pieces)
+    total = sum((Decimal(number) * UNITS[unit] for number, unit in pieces), Decimal(0))
     if total > LONGEST:
         raise ValueError("must be 30 years at most")
     return int(total)
@@ -111,7 +116,7 @@ class ItemPatch(BaseModel):
 
     def attributes(self) -> dict[str, Any]:
         """Return what is kept of it as attributes."""
-        time = None if self.Timestamp is None else iso(self.Timestamp)
+        time = None if self.Timestamp is None else to_iso(self.Timestamp)
         return _told(categories=self.Categories, labels=self.Labels, comment=self.Comment, timestamp=time)
 
 
@@ -213,7 +218,7 @@ def item_out(item: Item) -> dict[str, Any]:
         "ItemId": item.item_id,
         "IsHidden": not item.available,
         "Categories": categories_of(item),
-        "Timestamp": told.get("timestamp") or iso(item.created),
+        "Timestamp": told.get("timestamp") or to_iso(item.created),
         "Labels": told.get("labels"),
         "Comment": told.get("comment", ""),
     }
@@ -225,7 +230,7 @@ def feedback_out(event: Recorded) -> dict[str, Any]:
         "FeedbackType": event.event_type,
         "UserId": event.user_id,
         "ItemId": event.item_id,
-        "Timestamp": iso(event.time),
+        "Timestamp": to_iso(event.time),
         "Value": event.weight or 0,
         "Comment": "",
     }
