@@ -11,7 +11,7 @@ from palate.live.weights import Weights
 from palate.store.events import Store
 
 EVENTS = 2000  # newest events of a user with a weight other than 0 that a model answers from
-WHOLE = 8000  # a user of at most so many events is read in one go; of one with more the items are read by themselves
+WHOLE = 4000  # a user of at most so many events is read in one go; of one with more the items are read by themselves
 
 
 @dataclass(frozen=True, eq=False)
