@@ -64,7 +64,12 @@ CATALOGUE: Aliases = {
 
 def plain(name: str) -> str:
     """Bring a column's name to the form aliases are compared in: `USER_ID`, `userId` and `user_id:token` are one."""
-    return re.sub(r"[_\-\s]", "", re.sub(r":(token|float)(_seq)?$", "", name)).lower()
+    return re.sub(r"[_\-\s]", "", untyped(name)).lower()
+
+
+def untyped(name: str) -> str:
+    """Return a column's name without the type that RecBole writes behind it."""
+    return re.sub(r":(token|float)(_seq)?$", "", name)
 
 
 def find_columns(

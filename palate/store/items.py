@@ -12,7 +12,7 @@ import polars as pl
 from palate.errors import DataError, UnknownId
 from palate.store.database import Database, Query
 from palate.store.recording import check_text, driver_cursor, now
-from palate.store.schema import items, next_change, sa, state
+from palate.store.schema import get_state, items, next_change, sa, set_state, state
 
 MOST_BYTES = 1 << 18  # of an item's attributes as JSON
 TOLD = ("attributes", "available", "removed")
@@ -141,6 +141,19 @@ class Items:
         found = pl.DataFrame(rows, list(SCHEMA), orient="row", infer_schema_length=1)
         return found.cast(SCHEMA), counter
 
+    def column_names(self) -> dict[str, str]:
+        """Names of attributes by the names that columns of imported files had."""
+        with self._database.reading() as connection:
+            return _names(connection)
+
+    def name_columns(self, names: Mapping[str, str]) -> None:
+        """Keep which attributes columns of an imported file became, so that both names are understood."""
+        with self._database.writing() as connection:
+            before = _names(connection)
+            if {**before, **names} != before:
+                set_state(connection, NAMES, json.dumps({**before, **names}, ensure_ascii=False))
+                next_change(connection)  # so that who reads items reads the names too
+
     @cached_property
     def _changed(self) -> tuple[str, dict[str, Any]]:
         since = sa.bindparam("since", type_=sa.BigInteger)
@@ -155,6 +168,13 @@ class Items:
 
 _told = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.c.created, items.c.updated)
 _counter = sa.select(state.c.value).where(state.c.name == sa.literal_column("'items'"))
+
+
+NAMES = "names of columns"  # of imported catalogues, in the state of the store: the attributes that they became
+
+
+def _names(connection: sa.Connection) -> dict[str, str]:
+    return dict(json.loads(get_state(connection, NAMES) or "{}"))
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

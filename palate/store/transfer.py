@@ -16,6 +16,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from palate.data.catalogue import read_catalogue
+from palate.data.columns import untyped
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
 from palate.errors import DataError, StoreError, check
@@ -30,6 +31,7 @@ Watch: TypeAlias = Callable[[int, int], None]
 
 EVENTS = 200_000  # of an import in one transaction: about a second, in which other writers wait
 ITEMS = 10_000
+FIXED = ("item", "available")  # of a catalogue, which become no attributes
 SINKS: dict[str, Callable[[pl.LazyFrame, Path], object]] = {
     ".parquet": pl.LazyFrame.sink_parquet,
     ".csv": pl.LazyFrame.sink_csv,
@@ -122,7 +124,8 @@ def import_items(store: Store, source: object, *, watch: Watch | None = None, **
 
     What is told of an item replaces what was told of it; what is missing is left out. Raises `DataError`.
     """
-    frame = read_catalogue(source, **reading).frame.with_columns(pl.col("item_id").cast(pl.String))
+    read = read_catalogue(source, **reading)
+    frame = read.frame.with_columns(pl.col("item_id").cast(pl.String))
     _check_ids("item_id", frame["item_id"])
     # As short as they can be: 9.99, not 9.989999771118164.
     frame = frame.with_columns(pl.col(pl.Float32).cast(pl.String).cast(pl.Float64))
@@ -132,6 +135,8 @@ def import_items(store: Store, source: object, *, watch: Watch | None = None, **
         changed += store.items.put(_item(row) for row in part.iter_rows(named=True))
         if watch is not None:
             watch(low + len(part), len(frame))
+    own = {role: name for role, name in read.named.items() if role not in FIXED}
+    store.items.name_columns({name: role for role, full in own.items() for name in (full, untyped(full))})
     return changed
 
 
