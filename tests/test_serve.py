@@ -321,6 +321,22 @@ def test_a_bad_event_is_refused_whole(client: Client, body: str, status: int, wo
     assert client.get("/v1/users?limit=10000").json() == before
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_an_event_of_a_clock_far_ahead_is_refused(client: Client, many: bool) -> None:
+    def send(hours: float) -> Response:
+        moment = (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
+        event = {"user_id": "ahead", "item_id": "i1", "event_type": "view", "timestamp": moment}
+        return client.post("/v1/events", json=[event | {"timestamp": 0}, event] if many else event)
+
+    detail = problem(send(48.1), 400)["detail"]
+    assert detail.startswith("1.timestamp: '" if many else "timestamp: '")
+    assert "at most 48 hours ahead of the clock here" in detail
+    problem(send(24 * 365 * 1000), 400)
+    assert client.get("/v1/users/ahead").json()["events"] == []
+    assert send(47.9).status_code == 200
+    client.delete("/v1/users/ahead")
+
+
 def test_what_is_not_there_and_what_cannot_be_done(client: Client) -> None:
     problem(client.get("/v2"), 404)
     problem(client.put("/v1/recommend"), 405)

@@ -241,6 +241,32 @@ def test_there_can_be_only_so_many_event_types(store: Store, monkeypatch: pytest
     assert store.append([Event("ann", "a", "z", 0)]).new == 1
 
 
+def test_event_types_that_were_refused_count_for_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palate.store.events.MOST_EVENT_TYPES", 3)
+    with pytest.raises(DataError, match="event 3: user_id"):
+        store.append([*(Event("ann", "a", kind, 0) for kind in "xyz"), Event("", "a", "x", 0)])
+    with pytest.raises(DataError, match="event 3: event_type is 'd'; there are 3 other types"):
+        store.append([Event("ann", "a", kind, 0) for kind in "abcd"])
+    assert store.append([Event("ann", "a", "e", 0, event_id="1")]).new == 1
+    assert store.append([Event("ann", "a", "e", 0, event_id="1"), *(Event("ann", "a", n, 0) for n in "fg")]).new == 2
+    futures = [store.submit([Event("ann", "a", "e", 0)]) for _ in range(3)]
+    assert sum(future.result().new for future in futures) == 3
+    assert list(store.event_types().values()) == ["e", "f", "g"]
+
+
+def test_events_on_their_way_share_the_number_of_types(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palate.store.events.MOST_EVENT_TYPES", 5)
+
+    def work(n: int) -> int:
+        try:
+            return store.append([Event("ann", "a", f"t{n}", 0)]).new
+        except DataError:
+            return 0
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(work, range(20))) == len(store.event_types()) == 5
+
+
 def test_pages_of_events_and_users(store: Store) -> None:
     store.append([view(f"u{n % 3}", f"i{n}", n) for n in range(12)])
     first = store.events("u1", limit=2)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from palate.arrays import Longs
@@ -67,7 +69,9 @@ class Store:
         self.feedback = Feedback(self.database)
         self.histories = Histories(self.database)
         self._writer = Writer(self.database)
-        self._types: set[str] = set()
+        self._types: set[str] = set()  # that are stored
+        self._coming: Counter[str] = Counter()  # that events on their way bring along
+        self._lock = Lock()
 
     @classmethod
     def open(cls, url: str | Path) -> Store:
@@ -108,20 +112,34 @@ class Store:
               is stored, so that the other counts as repeated; "last", the other in the place of the newest one
         """
         checked = list(events)
+        new: dict[str, int] = {}
         for n, event in enumerate(checked):
             check_event(n, event)
             if event.event_type not in self._types:
-                self._check_type(n, event.event_type)
-        return self._writer.submit(Batch(checked, keep))
+                new.setdefault(event.event_type, n)
+        if not new:
+            return self._writer.submit(Batch(checked, keep))
+        with self._lock:
+            self._check_types(new)
+            future = self._writer.submit(Batch(checked, keep))
+            self._coming.update(new.keys())
+        future.add_done_callback(lambda _: self._arrived(new))
+        return future
 
-    def _check_type(self, n: int, name: str) -> None:
-        self._types |= set(self.event_types().values())
-        if name in self._types:
-            return
-        if len(self._types) >= MOST_EVENT_TYPES:
-            most = f"there are {MOST_EVENT_TYPES:,} other types already, the most there can be"
-            raise DataError(f"event {n}: event_type is {name!r}; {most}")
-        self._types.add(name)
+    def _check_types(self, new: Mapping[str, int]) -> None:
+        """Refuse event types, each with the place of its first event, if there are too many with those there are."""
+        self._types = set(self.event_types().values())
+        there = self._types | set(self._coming)
+        for name, n in new.items():
+            if name not in there and len(there) >= MOST_EVENT_TYPES:
+                most = f"there are {MOST_EVENT_TYPES:,} other types already, the most there can be"
+                raise DataError(f"event {n}: event_type is {name!r}; {most}")
+            there.add(name)
+
+    def _arrived(self, new: Mapping[str, int]) -> None:
+        """Forget what was to come: it is stored now, or never will be."""
+        with self._lock:
+            self._coming -= Counter(new.keys())
 
     def forget(self, user_id: str) -> int:
         """Delete a person and all their events, now; returns the number of rows deleted."""
