@@ -9,11 +9,15 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from httpx2 import Client, Response
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from serving import EXAMPLE, Served, serving
 from starlette.testclient import TestClient
 
@@ -24,6 +28,7 @@ from palate.serve.app import create_app
 from palate.serve.run import Retrain
 from palate.serve.security import Rates
 from palate.serve.settings import Settings
+from palate.serve.wire import StepIn
 from palate.store.backup import backup
 from palate.store.events import Event, Store
 from palate.store.items import Item
@@ -148,6 +153,44 @@ def test_times_of_every_kind(client: Client, given: object, told: str) -> None:
     event = {"user_id": f"at {given}", "item_id": "i1", "event_type": "view", "timestamp": given}
     assert client.post("/v1/events", json=event).status_code == 200
     assert client.get(f"/v1/users/at {given}").json()["events"][0]["timestamp"] == told
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # microseconds of the years 1 to 9999
+MOMENTS = st.integers(FIRST, LAST) | st.integers(-(10**13), 10**13) | st.sampled_from([FIRST, LAST, -1, 0, 1])
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(moments=st.lists(MOMENTS, min_size=1, max_size=40), hours=st.integers(-14, 14))
+def test_a_time_comes_back_to_the_microsecond(client: Client, moments: list[int], hours: int) -> None:
+    times = [EPOCH + timedelta(microseconds=moment) for moment in moments]
+    told = [each.isoformat().replace("+00:00", "Z") for each in times]
+    zone, day = timezone(timedelta(hours=hours)), timedelta(days=1)
+    inside = [EPOCH.replace(year=1) + day < each < EPOCH.replace(year=9999) for each in times]
+    texts = [(each.astimezone(zone) if near else each).isoformat() for each, near in zip(times, inside, strict=True)]
+    name = f"user of {uuid4()}"
+    feedback = [
+        {"FeedbackType": "like", "UserId": name, "ItemId": f"t{n}", "Timestamp": text} for n, text in enumerate(texts)
+    ]
+    assert client.post("/api/feedback", json=feedback).json() == {"RowAffected": len(moments)}
+    found = {each["ItemId"]: each["Timestamp"] for each in client.get("/api/feedback?n=10000").json()["Feedback"]}
+    past = {f"t{n}": told[n] for n, each in enumerate(times) if each <= datetime.now(UTC)}
+    assert {n: found.get(n) for n in past} == past
+    events = client.get(f"/v1/users/{name}?limit=10000").json()["events"]
+    assert {each["item_id"]: each["timestamp"] for each in events} == {f"t{n}": text for n, text in enumerate(told)}
+    client.delete(f"/v1/users/{name}")
+
+
+@settings(max_examples=200)
+@given(moment=st.integers(0, 4 * 10**15))
+def test_a_number_is_the_time_that_it_spells(moment: int) -> None:
+    def read(spelt: str) -> int | None:
+        return StepIn.model_validate_json(f'{{"item_id": "i", "timestamp": {spelt}}}').timestamp
+
+    seconds, rest = divmod(moment, 10**6)
+    assert read(f"{seconds}.{rest:06}") == moment
+    assert read(str(10**14 + moment)) == 10**14 + moment
+    assert read(str(10**11 + seconds)) == (10**11 + seconds) * 1000
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -406,6 +449,22 @@ def test_scores_are_numbers_whatever_is_asked(own: Client) -> None:
             items = own.post(path, json=body).json()["items"]
             assert items
             assert all(isinstance(item["score"], float) for item in items)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_an_event_of_a_clock_far_ahead_is_refused(client: Client, many: bool) -> None:
+    def send(hours: float) -> Response:
+        moment = (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
+        event = {"user_id": "ahead", "item_id": "i1", "event_type": "view", "timestamp": moment}
+        return client.post("/v1/events", json=[event | {"timestamp": 0}, event] if many else event)
+
+    detail = problem(send(48.1), 400)["detail"]
+    assert detail.startswith("1.timestamp: '" if many else "timestamp: '")
+    assert "at most 48 hours ahead of the clock here" in detail
+    problem(send(24 * 365 * 1000), 400)
+    assert client.get("/v1/users/ahead").json()["events"] == []
+    assert send(47.9).status_code == 200
+    client.delete("/v1/users/ahead")
 
 
 def test_what_is_not_there_and_what_cannot_be_done(client: Client) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from functools import cached_property
 from itertools import pairwise
 from typing import Annotated
@@ -19,6 +19,7 @@ from scipy.sparse import csr_array
 from palate.arrays import Array, Bools, Floats, Ints, Longs, all_finite, check_arrays
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
+from palate.data.times import from_iso
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, real, whole
 from palate.kernels.rows import gather, group_rows, sort_within_rows
@@ -240,12 +241,9 @@ def _sort_by_time(start: Longs, order: Ints, timestamp: Longs) -> Longs:
 def _microseconds(since: date | str) -> int:
     """Microseconds since 1970 UTC of a date, a datetime or ISO 8601 text."""
     try:
-        moment = datetime.fromisoformat(since if isinstance(since, str) else since.isoformat())
+        return from_iso(since if isinstance(since, str) else since.isoformat())
     except (ValueError, AttributeError):
         raise SettingError(f"since={since!r}: must be a date, a datetime or ISO 8601 text") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _compact(vocabulary: Vocabulary, codes: Ints) -> tuple[Vocabulary, Ints]:
