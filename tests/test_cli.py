@@ -10,7 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from palate.cli.export import export_all
 from palate.cli.settings import READ_NAMES, build_recipes, parse, read_settings
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
+from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError, SettingError
 from palate.models.embedding import Embedding
 from palate.models.item_knn import ItemKNN
@@ -196,6 +197,13 @@ def test_an_interrupted_export_goes_on(files: Path, tmp_path: Path, monkeypatch:
         export_all(model, files / "model", log, out, 3, watch=stop)
     export_all(model, files / "model", log, out, 2)
     same_lists(pl.read_parquet(out), model.recommend(log.histories(), 2).to_frame())
+    with pytest.raises(KeyboardInterrupt):
+        export_all(model, files / "model", log, out, 3, watch=stop)
+    others = pl.Series("id", [f"other {user}" for user in log.users.ids])
+    renamed = replace(log, users=Vocabulary(others))
+    export_all(model, files / "model", renamed, out, 3)
+    assert set(pl.read_parquet(out)["user_id"]) == set(others)
+    assert out.stat().st_mode & 0o777 == 0o600
 
 
 def test_recommend_to_a_stranger_says_so(palate: Run, files: Path) -> None:

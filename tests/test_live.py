@@ -405,6 +405,12 @@ def test_a_model_fitted_elsewhere_is_adopted_once(tmp_path: Path, store: Store) 
         assert ids(live.recommend(Asked(user_id="u5", k=5))) == offline
 
 
+def test_a_model_that_a_crash_left_between_two_renames_is_adopted(tmp_path: Path, store: Store) -> None:
+    RECIPE.fit(store.log()).save(tmp_path / "model")
+    (tmp_path / "model").rename(tmp_path / ".model.previous")
+    assert adopt(store, Versions(store), tmp_path / "model").number == 1
+
+
 # Training
 
 

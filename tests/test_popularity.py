@@ -9,8 +9,8 @@ from conftest import log_of
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError
-from palate.models.base import LEAST, faded
 from palate.models.popularity import Popularity
+from palate.models.weights import LEAST, faded
 
 
 def test_scores_are_the_sums_of_weights() -> None:

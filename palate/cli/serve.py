@@ -66,12 +66,13 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fit a recipe to all events of a store; the model answers unless it is worse than the one that does."""
+    from palate.models.saved import load
     from palate.store.events import Store
     from palate.store.versions import Versions
 
     chosen = build_recipe(recipe, settings)
     with Store.open(store) as opened:
-        trained = _train(opened, Versions(opened, models), chosen, _weights(weights), keep)
+        trained = _train(opened, Versions(opened, models, load), chosen, _weights(weights), keep)
     if json:
         about = trained.version.about
         print_json({"version": trained.version.number, "activated": trained.activated, "why": trained.why, **about})
@@ -142,6 +143,7 @@ def serve(
     ],
 ) -> None:
     """Serve recommendations over HTTP that every event changes at once; a page to look at is at /."""
+    from palate.models.saved import load
     from palate.serve.browser import hosts_of, networks_of, origins_of
     from palate.serve.run import Retrain, run
     from palate.serve.settings import Settings as Serving
@@ -155,7 +157,7 @@ def serve(
     hosts, origins, proxies = hosts_of(host, allowed_hosts), origins_of(origin), networks_of(trusted_proxies)
     guarded = not _is_loopback(host) if keys is None else keys
     with Store.open(url) as opened:
-        versions = Versions(opened, models)
+        versions = Versions(opened, models, load)
         new = _fill(opened, log, catalogue, read_settings(read))
         if model is not None:
             _adopt(opened, versions, model)
@@ -189,7 +191,7 @@ def _train(store: Store, versions: Versions, recipe: Recipe, weights: Mapping[st
 
 def _fill(store: Store, log: Path | None, catalogue: Path | None, reading: Mapping[str, Any]) -> int:
     """Import what is new of the files; returns the number of new events."""
-    from palate.store.transfer import import_events, import_items
+    from palate.store.transfer import import_items, import_log
 
     if catalogue is not None:
         with WorkBar("items") as bar:
@@ -197,7 +199,10 @@ def _fill(store: Store, log: Path | None, catalogue: Path | None, reading: Mappi
     if log is None:
         return 0
     with WorkBar("events") as bar:
-        return import_events(store, log, watch=bar, **reading)
+        new, forgotten = import_log(store, log, watch=bar, **reading)
+    if forgotten:
+        note(f"left out: {forgotten:,} events of users that were forgotten")
+    return new
 
 
 def _adopt(store: Store, versions: Versions, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,11 @@ class Histories:
     items: Vocabulary
     rows: Ragged
 
+    def __post_init__(self) -> None:
+        wrong = self.rows.fault(len(self.users), len(self.items))
+        if wrong:
+            raise DataError(f"histories of {len(self.users):,} users over {len(self.items):,} items: {wrong}")
+
     @classmethod
     def of(
         cls,
@@ -40,17 +45,14 @@ class Histories:
         times are microseconds since 1970 UTC. Raises `DataError` where lists and weights or times differ in length,
         and for what cannot be an id.
         """
-        for n, row in enumerate(lists):
-            if isinstance(row, str | bytes) or not isinstance(row, Iterable):
-                raise DataError(f"history {n} is {row!r}: a history is a list of item ids, histories a list of those")
         names = range(len(lists)) if users is None else users
         rows = [listed(row, f"history {n}") for n, row in enumerate(lists)]
         start = np.cumsum([0, *map(len, rows)], dtype=np.int64)
         try:
             column = items.codes([value for row in rows for value in row])
         except DataError:
-            for n, each in enumerate(rows):  # which of them it was
-                items.codes(each, f"history {n}")
+            for n, row in enumerate(rows):  # which of them it was
+                items.codes(row, f"history {n}")
             raise
         weight = np.ones(len(column), np.float32)
         if weights is not None:

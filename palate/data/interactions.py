@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from palate.arrays import Bools, Floats, Ints, Longs
+from palate.arrays import Array, Bools, Floats, Ints, Longs, all_finite, check_arrays
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id, Vocabulary
@@ -38,14 +39,20 @@ class Interactions:
 
     users: Vocabulary
     items: Vocabulary
-    start: Longs
-    item: Ints
-    weight: Floats
-    timestamp: Longs | None = None
-    event: NDArray[np.int16] | None = None
+    start: Annotated[Longs, Array("users+1", starts="events")]
+    item: Annotated[Ints, Array("events", below="items")]
+    weight: Annotated[Floats, Array("events")]
+    timestamp: Annotated[Longs, Array("events")] | None = None
+    event: Annotated[NDArray[np.int16], Array("events", below="types")] | None = None
     event_types: tuple[str, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)
     read_at: int = field(default_factory=lambda: time.time_ns() // 1000)
+
+    def __post_init__(self) -> None:
+        sizes = {"users": len(self.users), "items": len(self.items), "types": len(self.event_types)}
+        check_arrays(self, sizes, DataError)
+        if not all_finite(self.weight):
+            raise DataError(f"Interactions.weight: {np.count_nonzero(~np.isfinite(self.weight)):,} are not finite")
 
     @classmethod
     def of(
@@ -59,9 +66,18 @@ class Interactions:
         event: NDArray[np.int16] | None = None,
         event_types: tuple[str, ...] = (),
     ) -> Interactions:
-        """Group coded columns, each (N,) in the order of the file, by user and time; N must be below 2**31."""
+        """Group coded columns, each (N,) in the order of the file, by user and time; N must be below 2**31.
+
+        Raises `DataError` for columns of other lengths or types, and for rows that the vocabularies do not have.
+        """
         if len(user) >= 1 << 31:
             raise DataError(f"{len(user):,} events; a log can hold {(1 << 31) - 1:,}")
+        rule = Array("events", below="users").fault(user, np.dtype(np.int32), {"users": len(users)})
+        if rule:
+            raise DataError(f"user: {rule}")
+        for name, column in (("item", item), ("weight", weight), ("timestamp", timestamp), ("event", event)):
+            if column is not None and np.shape(column) != user.shape:
+                raise DataError(f"{name}: has the shape {np.shape(column)}; there are {len(user):,} users")
         start, order = group_rows(user, len(users))
         del user  # a column that only this call holds is released as soon as it is grouped: halves the peak
         times = None if timestamp is None else _sort_by_time(start, order, timestamp)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from palate.data.batch import Batch, Fields
 from palate.data.coder import Coder
-from palate.data.columns import LOG, find_columns, listed
+from palate.data.columns import LOG, SIGNED_WEIGHT, find_columns, listed, plain
 from palate.data.faults import Faults
 from palate.data.ids import as_id, check_ids
 from palate.data.interactions import Interactions
@@ -89,6 +90,8 @@ def _converted(batch: Batch, times: Times, factors: Mapping[str, float] | None) 
     A column "row" numbers the rows from 0, to tell which are left in the end.
     """
     convert = CONVERT | {"time": times}
+    if plain(batch.columns.get("weight", "")) == SIGNED_WEIGHT:
+        convert["weight"] = partial(as_weight, signed=True)
     values = {role: convert[role](batch.frame[role]) for role in convert if role in batch.frame.columns}
     values["row"] = pl.Series(np.arange(len(batch.row)))
     if factors is not None:

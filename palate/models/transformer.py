@@ -139,6 +139,25 @@ class Transformer(NetworkRecipe):
         liked = rows.where(rows.weight > 0)
         return liked.where(liked.left <= self.reach)
 
+    def shapes(self, weights: Arrays, items: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes that weights of these names must have over so many items."""
+        D, H = self.dim, self.heads
+        layer: dict[str, tuple[int, ...]] = {
+            "attend.norm": (D,),
+            "attend.in": (D, 3 * D),
+            "attend.out": (D, D),
+            "attend.distance": (self.window, H),
+            "feed.norm": (D,),
+            "feed.in": (D, 4 * D),
+            "feed.out": (2 * D, D),
+        }
+        if "0.attend.gap" in weights:
+            layer["attend.gap"] = (len(KNOTS), H)
+        shapes: dict[str, tuple[int, ...]] = {"items": (items, D), "bias": (items,), "scale": (1,)}
+        if "between" in weights:
+            shapes |= {"between": (weights["between"].size,), "kinds": (weights["between"].size + 1, D)}
+        return shapes | {f"{n}.{name}": shape for n in range(self.layers) for name, shape in layer.items()}
+
     def forward(self, w: Weights, inputs: Inputs) -> Tensor:
         """Score every item for what comes next, (B, I)."""
         h, _ = states(w, self, inputs)

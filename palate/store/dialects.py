@@ -38,7 +38,12 @@ class SQLite(Database):
         sa.event.listen(self.engine, "begin", _begin)
 
     def prepare(self, connection: Any) -> None:
-        """Readers beside one writer (WAL); a commit is on the disk (FULL); what is deleted is overwritten."""
+        """Readers beside one writer (WAL); a commit is on the disk (FULL); what is deleted is overwritten.
+
+        A new file is its owner's alone; what SQLite keeps beside it follows its mode.
+        """
+        if not self.file.stat().st_size:
+            self.file.chmod(0o600)
         connection.executescript(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA fullfsync=ON; PRAGMA secure_delete=ON;"
             "PRAGMA cache_size=-8192; PRAGMA mmap_size=2147418112"
