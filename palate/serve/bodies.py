@@ -15,7 +15,7 @@ from palate.serve.problems import Problem
 JSON = b"application/json"
 NDJSON = (b"application/x-ndjson", b"application/jsonlines", b"application/jsonl")
 FORM = b"application/x-www-form-urlencoded"
-LARGE = 256 << 10  # bytes that are measured in a thread: others are answered meanwhile
+LARGE = 256 << 10  # bytes that are examined in a thread: others are answered meanwhile
 FORMS = ("/login", "/logout")  # which browsers send without a script
 
 
@@ -37,16 +37,17 @@ async def read(scope: Scope, receive: Receive, headers: Told, most: int) -> Rece
         scope["headers"] = [*scope["headers"], (b"content-type", JSON)]
     elif kind != JSON and kind not in NDJSON and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
         raise _other(kind, JSON, NDJSON[0])
-<<<<<<< HEAD
     if len(body) > LARGE:
-        await run_in_threadpool(measure, body, lines=kind in NDJSON)
+        await run_in_threadpool(examine, body, lines=kind in NDJSON)
     else:
-        measure(body, lines=kind in NDJSON)
-=======
-    measure(body, lines=kind in NDJSON)
-    check_names(body, lines=kind in NDJSON)
->>>>>>> w-ids
+        examine(body, lines=kind in NDJSON)
     return _given(body, receive)
+
+
+def examine(body: bytes, *, lines: bool) -> None:
+    """Refuse a body that is out of bounds, or names something twice. Raises `Problem`."""
+    measure(body, lines=lines)
+    check_names(body, lines=lines)
 
 
 def measure(body: bytes, *, lines: bool) -> None:
