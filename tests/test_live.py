@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from palate import IALS, Popularity, read_log
 from palate.errors import ConditionError, DataError, SettingError
 from palate.live.adopting import adopt
+from palate.live import weights as live_weights
 from palate.live.asking import Answer, Asked, Boost, Cap, Pin, Step
 from palate.live.service import Live
 from palate.live.training import train
@@ -370,6 +371,63 @@ def test_a_model_fitted_elsewhere_is_adopted_once(tmp_path: Path, store: Store) 
         live = Live(other, versions)
         offline = model.recommend(log.histories(["u5"]), 5).lists()[0]
         assert ids(live.recommend(Asked(user_id="u5", k=5))) == offline
+
+
+# What is popular
+
+WEIGHTS = {"like": 3.0, "view": 0.1, "dislike": -1.0, "none": 0.0}
+HAPPENING = st.one_of(
+    st.tuples(
+        st.sampled_from(["all", "first", "last"]),
+        st.lists(
+            st.builds(
+                Event,
+                st.sampled_from(["a", "b", "c"]),
+                st.sampled_from(["x", "y", "z"]),
+                st.sampled_from([*WEIGHTS, "other"]),
+                st.integers(1, 3).map(lambda day: day * DAY),
+                st.sampled_from([None, -2.0, -0.3, 0.0, 0.1, 0.7, 3.0, 16_777_217.0]),
+                st.none(),
+            ),
+            max_size=6,
+        ),
+    ),
+    st.tuples(st.just("withdraw"), st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["x", "y"]))),
+    st.tuples(st.just("forget"), st.sampled_from(["a", "b"])),
+)
+
+
+@given(happening=st.lists(HAPPENING, min_size=1, max_size=12))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_popular_is_the_order_of_the_recipe_whatever_happens(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, happening: list[tuple[str, Any]]
+) -> None:
+    monkeypatch.setattr(live_weights, "REST", 0)
+    monkeypatch.setattr(live_weights, "PART", 3)
+    with Store.open(tmp_path_factory.mktemp("popular") / "shop.db") as store:
+        running = Live(store, None, WEIGHTS)
+        for what, which in happening:
+            if what == "withdraw":
+                store.feedback.withdraw(*which)
+            elif what == "forget":
+                store.forget(which)
+            else:
+                store.append(which, what)  # type: ignore[arg-type]
+            log = store.log(WEIGHTS)
+            expected: list[tuple[str, float]] = []
+            if len(log) and (log.weight > 0).any():
+                ranked = Popularity().fit(log).recommend([[]], 9)
+                expected = list(zip(ranked.lists()[0], ranked.score[0].tolist(), strict=True))
+            answer = running.recommend(Asked(k=9, explore=0))
+            found = [(place.item_id, place.score) for place in answer.items if place.source == "popular"]
+            assert found == [pair for pair in expected if pair[1] > 0]
+
+
+def test_equally_popular_items_stand_in_the_order_they_came(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        store.append([Event("u", name, "like", DAY) for name in ("b", "c", "a")])
+        store.append([Event("v", name, "view", DAY) for name in ("a", "c", "b") for _ in range(2)])
+        assert ids(Live(store).recommend(Asked(k=3))) == ["b", "c", "a"]
 
 
 # Training

@@ -156,15 +156,17 @@ def test_ids_are_ordered_by_code_point_everywhere(store: Store) -> None:
     assert store.users() == ["10", "9", "B", "a", "b", "é"]
 
 
-def test_popularity_counts_what_is_new(store: Store) -> None:
-    store.append([view("ann", "a"), view("bob", "a"), Event("bob", "a", "cart", 0)])
-    item, kind, count, last = store.popularity()
-    assert sorted(zip(item.tolist(), kind.tolist(), count.tolist(), strict=True)) == [(1, 1, 2), (1, 2, 1)]
-    store.append([view("ann", "b")])
-    item, kind, count, newest = store.popularity(last)
-    assert (item.tolist(), kind.tolist(), count.tolist(), newest) == ([2], [1], [1], 4)
-    assert len(store.popularity(newest)[0]) == 0
-    assert store.popularity(newest)[3] == newest
+def test_a_tally_counts_events_of_one_weight(store: Store) -> None:
+    store.append([view("ann", "a"), view("bob", "a"), Event("bob", "a", "cart", 0), view("bob", "b")])
+    store.append([Event("bob", "a", "cart", 0, weight) for weight in (-2.5, 0.0, -2.5)])
+
+    def tally(low: int, high: int) -> list[tuple[float, ...]]:
+        columns = [np.nan_to_num(column, nan=99).tolist() for column in store.tally(low, high)]
+        return sorted(zip(*columns, strict=True))
+
+    assert tally(0, 3) == [(1, 1, 99, 2), (1, 2, 99, 1)]
+    assert tally(3, 7) == [(1, 2, -2.5, 2), (1, 2, 0, 1), (2, 1, 99, 1)]
+    assert tally(7, 9) == []
 
 
 def test_a_forgotten_person_leaves_nothing(store: Store) -> None:

@@ -50,8 +50,8 @@ class Live:
     def kept(self) -> Kept:
         """Return what it has read, for the next start."""
         catalogue, counted = self._snapshot.catalogue, self._popularity
-        events = counted.popular.weight, counted.newest, counted.withdrawn
-        return Kept(catalogue.rows, catalogue.change, *events, str(self.weights))
+        withdrawn, popular = counted.withdrawn, counted.popular  # which is never older than the number
+        return Kept(catalogue.rows, catalogue.change, popular.sums, popular.newest, withdrawn, str(self.weights))
 
     def _keep(self, before: Kept | None, folder: Path) -> None:
         """Keep what was read, where that is worth it."""

@@ -13,7 +13,7 @@ import numpy as np
 from palate.data.values import FIRST_SECOND, LAST_SECOND
 from palate.errors import DataError
 from palate.store.database import Database
-from palate.store.schema import event_types, events, items, next_change, sa, users
+from palate.store.schema import WITHDRAWN, event_types, events, items, next_change, next_of, sa, users
 
 MOST_CHARACTERS = 1000  # of an id
 MOST_TYPE_CHARACTERS = 100
@@ -153,6 +153,9 @@ class Recorder:
                 {"old": seq, "time": chosen[key].time, "weight": _float(chosen[key].weight)}
                 for key, seq in there.items()
             ]
+            before = self._weights(connection, list(there.values()))
+            if any(before[row["old"]] != row["weight"] for row in rows):
+                next_of(connection, WITHDRAWN)  # who counted the old weight counts again
             connection.execute(changed, rows)
         return len(chosen) - len(there)
 
@@ -171,6 +174,13 @@ class Recorder:
         ids = {"users": listed(list({key[0] for key in asked})), "items": listed(list({key[1] for key in asked}))}
         rows = connection.execute(grouped, ids)
         return {(user, item, kind): seq for user, item, kind, seq in rows if (user, item, kind) in asked}
+
+    def _weights(self, connection: sa.Connection, numbers: list[int]) -> dict[int, float | None]:
+        """Weights of events by `seq`."""
+        asked = sa.select(events.c.seq, events.c.weight)
+        chosen = asked.where(events.c.seq.in_(self._database.rows("numbers", sa.BigInteger())))
+        rows = connection.execute(chosen, {"numbers": self._database.listed(numbers)})
+        return {seq: weight for seq, weight in rows}
 
     def _stored(self, connection: sa.Connection, ids: list[str]) -> set[str]:
         return set(self._found(connection, events, ids))

@@ -107,7 +107,7 @@ models = sa.Table(
     sa.Column("about", TEXT, nullable=False),
 )
 
-WITHDRAWN = "withdrawn"  # name of the counter of how often events were taken out
+WITHDRAWN = "withdrawn"  # name of the counter of how often events were taken out, or changed their weights
 
 # Step n brings a store from version n + 1 to n + 2. A step is never changed once it is released.
 MIGRATIONS: list[Callable[[sa.Connection], None]] = []
