@@ -86,15 +86,20 @@ def load_with_log(folder: str | Path) -> tuple[Model, Interactions | None]:
     return model, Interactions(users, model.items, start, item, weight, cast(Any, bundle.parts.get("log.time")))
 
 
+def rebuilt(name: str, settings: Mapping[str, Any]) -> Recipe:
+    """Build a recipe by what JSON keeps of it. Raises `LookupError`, `TypeError`, `SettingError`."""
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+    return cast(Recipe, _named(RECIPES, name, "recipe")(**given))
+
+
 def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:
-    recipe_class = _named(RECIPES, about["recipe"]["name"], "recipe")
+    recipe = rebuilt(**about["recipe"])
     model_class = _named(MODELS, about["model"], "model")
-    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in about["recipe"]["settings"].items()}
     if "models" in about:  # of which this one is made
         parts = {**parts, "models": tuple(_model(each, _own(parts, n)) for n, each in enumerate(about["models"]))}
     own = [part.name for part in fields(cast(Any, model_class)) if part.name != "recipe"]
     kept = {name: whole(name, parts, NESTED) for name in own}
-    return cast(Model, model_class(recipe=recipe_class(**settings), **kept))
+    return cast(Model, model_class(recipe=recipe, **kept))
 
 
 def _own(parts: Mapping[str, Any], n: int) -> Mapping[str, Any]:

@@ -180,7 +180,7 @@ class Recorder:
         asked = sa.select(events.c.seq, events.c.weight)
         chosen = asked.where(events.c.seq.in_(self._database.rows("numbers", sa.BigInteger())))
         rows = connection.execute(chosen, {"numbers": self._database.listed(numbers)})
-        return {seq: weight for seq, weight in rows}
+        return dict(map(tuple, rows))
 
     def _stored(self, connection: sa.Connection, ids: list[str]) -> set[str]:
         return set(self._found(connection, events, ids))
