@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from databases import Server, new_database, server, url
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from processes import started
 
 from palate.errors import DataError, StoreError
 from palate.store import scan, schema
@@ -317,12 +319,10 @@ with Store.open(sys.argv[1]) as store:
 
 
 def test_processes_share_a_store(url: str) -> None:
-    processes = [
-        subprocess.Popen([sys.executable, "-c", PROCESS, url, str(n)], stderr=subprocess.PIPE, text=True)
-        for n in range(3)
-    ]
-    said = [process.communicate(timeout=60)[1] for process in processes]
-    assert said == ["", "", ""]
+    with ExitStack() as stack:
+        commands = [[sys.executable, "-c", PROCESS, url, n] for n in range(3)]
+        runs = [stack.enter_context(started(each, stderr=subprocess.PIPE, text=True)) for each in commands]
+        assert [process.communicate(timeout=60)[1] for process in runs] == ["", "", ""]
     with Store.open(url) as store:
         assert check(store).faults == ()
         assert 0 < store.counts().events <= 120

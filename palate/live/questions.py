@@ -16,6 +16,7 @@ from palate.evaluation.protocol import Exam
 
 SHARE = 0.1  # of what can be asked about, which a newest part has to ask for
 ENOUGH = 200  # new events that can be asked about, on which the active model is measured as it is
+FEW = 20  # which even of a small log a newest part has to ask for, up to a quarter
 ASKED = 50  # of them that the cut has to ask for
 
 
@@ -46,7 +47,7 @@ def newest_part(log: Interactions) -> Exam | None:
         moments = np.unique(askable.time)
         asked = askable.asked_at(moments)
         if asked.any():
-            enough = moments[asked >= SHARE * len(askable.time)]
+            enough = moments[asked >= max(SHARE * len(askable.time), min(FEW, len(askable.time) / 4))]
             return _cut(log, int(enough[-1] if len(enough) else moments[np.argmax(asked)]))
     return _exam(lambda: split_ratio(log, test=SHARE))  # no cut by time asks anything: all events may have one time
 

@@ -76,7 +76,7 @@ def run(
                 host=host,
                 port=port,
                 workers=workers,
-                loop="palate.serve.loop:Loop" if workers > 1 and sys.platform == "linux" else "uvloop",
+                loop="palate.serve.loop:Loop" if workers == 1 or sys.platform == "linux" else "uvloop",
                 http="httptools",
                 ws="none",
                 access_log=False,

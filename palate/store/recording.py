@@ -149,7 +149,7 @@ class Recorder:
         if keep == "last" and there:
             told: dict[str, Any] = {name: sa.bindparam(name) for name in ("time", "weight")}
             changed = sa.update(events).where(events.c.seq == sa.bindparam("old")).values(told)
-            rows = [
+            rows: list[dict[str, Any]] = [
                 {"old": seq, "time": chosen[key].time, "weight": _float(chosen[key].weight)}
                 for key, seq in there.items()
             ]
