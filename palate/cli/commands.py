@@ -21,7 +21,7 @@ from palate.cli.demo_content import run_content_demo
 from palate.cli.describe import describe
 from palate.cli.export import export_all
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
-from palate.cli.serve import serve, train
+from palate.cli.serve import activate, serve, train
 from palate.cli.settings import build_recipe, build_recipes, read_settings
 from palate.cli.store import key_app, store_app
 from palate.cli.terminal import FitBar, WorkBar, note, print_json, stdout
@@ -43,6 +43,7 @@ app.add_typer(store_app, name="store")
 app.add_typer(key_app, name="key")
 app.command()(serve)
 app.command()(train)
+app.command()(activate)
 app.command()(describe)
 
 SPLITS: dict[str, Callable[[Interactions], Split]] = {

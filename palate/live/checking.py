@@ -149,7 +149,7 @@ class Check:
         if overlap < OVERLAP * min(overlaps):
             why = f"its lists share {overlap:.0%} with those of version {current.version.number}, where"
             return Verdict(False, f"{why} versions before shared {min(overlaps):.0%} or more", figures)
-        if not min(spreads) / SPREAD <= spread <= max(spreads) * SPREAD:
+        if max(spreads) and not min(spreads) / SPREAD <= spread <= max(spreads) * SPREAD:
             why = f"its scores spread by {spread:.3g}, where those of versions before spread by"
             return Verdict(False, f"{why} {min(spreads):.3g} to {max(spreads):.3g}", figures)
         return Verdict(True, "", figures)
@@ -184,12 +184,13 @@ def _finite(model: Model, sample: Histories) -> bool:
 
 
 def _spread(lists: Rankings) -> float:
-    """Take the standard deviation of the scores listed."""
-    return float(np.std(lists.score[lists.item >= 0], dtype=np.float64))
+    """Take the standard deviation of the scores listed, 0 where nothing is left to list."""
+    listed = lists.score[lists.item >= 0]
+    return float(np.std(listed, dtype=np.float64)) if len(listed) else 0.0
 
 
 def _overlap(one: Rankings, other: Rankings) -> float:
-    """Mean share of the items that two lists of a user have in common."""
-    pairs = zip(one.lists(), other.lists(), strict=True)
-    shares = [len(set(mine) & set(theirs)) / max(len(mine), len(theirs), 1) for mine, theirs in pairs]
-    return float(np.mean(shares))
+    """Mean share of the items that two lists of a user have in common; two empty lists say nothing."""
+    pairs = [(set(mine), set(theirs)) for mine, theirs in zip(one.lists(), other.lists(), strict=True)]
+    shares = [len(mine & theirs) / max(len(mine), len(theirs)) for mine, theirs in pairs if mine or theirs]
+    return float(np.mean(shares)) if shares else 1.0

@@ -81,6 +81,8 @@ def _current(versions: Versions) -> Current | None:
         LOG.error("the active model, version %d, cannot be loaded: %s", number, error)
         model = None
     try:
-        return Current(version, model, rebuilt(version.about["recipe"], version.about["settings"]))
+        return Current(
+            version, model, rebuilt({"name": version.about["recipe"], "settings": version.about["settings"]})
+        )
     except (LookupError, TypeError, PalateError):
         return Current(version, model, None if model is None else model.recipe)

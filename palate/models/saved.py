@@ -86,14 +86,15 @@ def load_with_log(folder: str | Path) -> tuple[Model, Interactions | None]:
     return model, Interactions(users, model.items, start, item, weight, cast(Any, bundle.parts.get("log.time")))
 
 
-def rebuilt(name: str, settings: Mapping[str, Any]) -> Recipe:
-    """Build a recipe by what JSON keeps of it. Raises `LookupError`, `TypeError`, `SettingError`."""
-    given = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
-    return cast(Recipe, _named(RECIPES, name, "recipe")(**given))
+def rebuilt(told: Mapping[str, Any]) -> Recipe:
+    """Build a recipe by the name and settings that JSON keeps. Raises `LookupError`, `TypeError`, `SettingError`."""
+    recipe_class = _named(RECIPES, told["name"], "recipe")
+    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in told["settings"].items()}
+    return cast(Recipe, recipe_class(**settings))
 
 
 def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:
-    recipe = rebuilt(**about["recipe"])
+    recipe = rebuilt(about["recipe"])
     model_class = _named(MODELS, about["model"], "model")
     if "models" in about:  # of which this one is made
         parts = {**parts, "models": tuple(_model(each, _own(parts, n)) for n, each in enumerate(about["models"]))}
