@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
+IDS = "ids must be strings or whole numbers"
 # The rule of each role, as errors state it.
 RULES = {
-    "user": "ids must be strings or whole numbers, not empty",
-    "item": "ids must be strings or whole numbers, not empty",
+    "user": f"{IDS}, not empty",
+    "item": f"{IDS}, not empty",
     "time": "times must be numbers of seconds, ms, us or ns since 1970, or ISO 8601, in the years 1 to 9999",
     "weight": "weights must be finite numbers, 0 or more",
     "event": "event types must be text, not empty",
@@ -19,6 +20,9 @@ RULES = {
 
 LARGEST_WHOLE = 2.0**53  # whole numbers beyond are not exact in a float64
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
+WHOLE_NUMBER = r"\A-?(0|[1-9][0-9]*)\z"
+NUMBER = r"\A-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?\z"
+TRUTH = r"\A(?i:true|false)\z"
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}  # parts of a second
 FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,6 +57,22 @@ def as_number(column: pl.Series) -> pl.Series:
     if column.dtype.is_numeric() or column.dtype == pl.String:
         return column.cast(pl.Float64, strict=False)
     return nulls(column, pl.Float64())
+
+
+def as_spelled(column: pl.Series) -> pl.Series:
+    """Strings as 64-bit integers, floats or truths if every one is spelled so, else as they are: 007 is no number."""
+    if column.dtype != pl.String or not column.count():
+        return column
+    if column.str.contains(TRUTH).all():
+        return (column.str.to_lowercase() == "true").alias(column.name)
+    if not column.str.contains(NUMBER).all():
+        return column
+    whole = column.cast(pl.Int64, strict=False)
+    if whole.null_count() == column.null_count():
+        return whole
+    number = column.cast(pl.Float64)
+    beyond = column.str.contains(WHOLE_NUMBER) & (number.abs() >= LARGEST_WHOLE)  # which a float may round
+    return column if beyond.any() or not number.is_finite().all() else number
 
 
 def nulls(column: pl.Series, dtype: pl.DataType) -> pl.Series:

@@ -23,7 +23,7 @@ from palate.live.asking import Answer, Asked, Place, Source
 from palate.live.caps import Counted
 from palate.live.snapshot import Snapshot
 
-SOMEBODY = pl.Series("user", [0])
+SOMEBODY = pl.Series("user", [None], pl.String)
 NOBODY = Ragged(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
 NAMED = 2  # past items that a reason names
 SPEAKS = 0.05  # part of a score that a past item must have to be named
@@ -276,7 +276,16 @@ class _Listing:
             cursors.write([*self.shown, *numbers]) if full else None,
             None if order else self._why_empty(),
             sources,
+            tuple(self._warnings()),
         )
+
+    def _warnings(self) -> Iterator[str]:
+        asked, catalogue = self.asked, self.snapshot.catalogue
+        for name, condition in (("filter", asked.filter), *(("boost", boost.condition) for boost in asked.boost)):
+            yield from (f"{name}: {note}" for note in (catalogue.met(condition).notes if condition else ()))
+        for cap in asked.cap:
+            note = catalogue.attributes.unknown(cap.attribute)
+            yield from () if note is None else (f"cap: {note}",)
 
     def _because(self, positions: list[int]) -> dict[int, tuple[str, ...]]:
         """Ids of the past items that speak most for each, by position."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from palate.errors import PalateError
-from palate.live.catalogue import LiveCatalogue
+from palate.live.catalogue import all_told
 from palate.live.checking import Check, Current
 from palate.live.weights import EVENT_WEIGHTS
 from palate.models.base import Recipe, Watch
@@ -48,7 +48,7 @@ def train(
     """
     log = store.log(weights)
     current, before, moment = _current(versions), versions.list(), now()
-    told = LiveCatalogue.load(store).told()
+    told = all_told(store)
     model = recipe.fit(log, told, watch=watch)
     verdict = Check(log, told, recipe, model, current, before, moment).verdict()
     about = {

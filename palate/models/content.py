@@ -18,6 +18,7 @@ from palate.arrays import Bools, Doubles, Floats, Ints
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
+from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id, Vocabulary
 from palate.encoders.encoding import Encoded, Encoding
@@ -41,7 +42,7 @@ def read_items(
 ) -> tuple[Vocabulary, Encoding, Encoded]:
     """Return the items of the log, then those of the catalogue alone, and what is told of each.
 
-    Raises `DataError` where there is no catalogue, or where ids differ in type.
+    Raises `DataError` where there is no catalogue; warns (`JoinWarning`) where it tells of no item of the log.
     """
     refuse_empty(log)
     if catalogue is None:
@@ -51,6 +52,7 @@ def read_items(
         if watch is not None:
             watch(Progress(0, 0, done / of_all, 0.0))
 
+    check_join(log.items.recode(catalogue.items), catalogue.items.ids, log.items, "catalogue", "the log")
     if dim is None:
         dim = fitting(len(log.items), len(chosen(fields, catalogue)))
     encoding, encoded = Encoding.of(fields, catalogue, dim, seed, told)
@@ -148,7 +150,7 @@ def check_reading(recipe: Recipe) -> None:
     asked = given["fields"]
     wrong = isinstance(asked, str) or not all(isinstance(name, str) and name for name in asked)  # type: ignore[attr-defined]
     check(not wrong, "fields", asked, "must be a list of names")
-    object.__setattr__(recipe, "fields", tuple(asked))  # type: ignore[arg-type]
+    object.__setattr__(recipe, "fields", tuple(map(str, asked)))  # type: ignore[call-overload]
     check(given["dim"] is None or int(str(given["dim"])) >= 1, "dim", given["dim"], "must be 1 or more, or None")
     check(0 <= int(str(given["seed"])) < 2**63, "seed", given["seed"], "must be from 0 to 2^63 - 1")
 

@@ -199,7 +199,7 @@ def boundaries(weight: Floats) -> Floats:
     distinct = np.unique(weight[weight > 0])
     if len(distinct) > KINDS:
         distinct = np.unique(np.quantile(distinct, np.linspace(0, 1, KINDS), method="nearest"))
-    return np.asarray(np.sqrt(distinct[1:] * distinct[:-1]), np.float32)
+    return np.asarray(np.sqrt(distinct[1:]) * np.sqrt(distinct[:-1]), np.float32)
 
 
 def answering(weights: Arrays, told: Floats | None, popularity: Floats) -> Arrays:
@@ -356,7 +356,7 @@ class TransformerModel(TorchModel):
 
         An event of an unknown item, or of weight 0 or less, is ignored.
         """
-        code = int(self.items.codes([item])[0])
+        code = int(self.items.codes([item], "item")[0])
         if code < 0 or weight <= 0:
             return trail
         event = np.array([[code]]), np.ones(1, np.int64), np.array([[weight]], np.float32)

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, StringConstraints
 
 from palate.live.asking import MOST_NAMED, MOST_PLACES, MOST_RULES, SOURCES, Asked, Boost, Cap, Pin, Step
 from palate.store.events import Event
 from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS, now
-
-MOST_EVENTS = 10_000  # of one request
-MOST_ITEMS = 10_000
 
 
 def _as_id(value: object) -> object:
@@ -36,6 +33,8 @@ def _as_moment(value: object) -> object:
     return int(value * (1_000_000 if size < 1e11 else 1_000 if size < 1e14 else 1))
 
 
+T = TypeVar("T")
+Batch = Annotated[list[T], FailFast()]  # the first bad entry ends the work
 Text: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MOST_CHARACTERS)]
 WireId: TypeAlias = Annotated[Text, BeforeValidator(_as_id, json_schema_input_type=str | int)]
 Moment: TypeAlias = Annotated[
@@ -123,12 +122,12 @@ class RecommendQuery(Body):
     user_id: WireId | None = Field(None, description="Anybody, known or not.")
     k: int = Field(10, ge=1, le=MOST_PLACES, description="Length of the list.")
     filter: str | None = Field(None, max_length=4000, description="An SQL condition on the attributes of items.")
-    exclude: list[WireId] = Field([], max_length=MOST_NAMED, description="Items never shown.")
-    near: list[WireId] = Field([], max_length=100, description="Items on the page, for somebody nobody knows.")
+    exclude: Batch[WireId] = Field([], max_length=MOST_NAMED, description="Items never shown.")
+    near: Batch[WireId] = Field([], max_length=100, description="Items on the page, for somebody nobody knows.")
     keep_seen: bool = Field(False, description="Show items of the history too.")
     explore: float = Field(0.1, ge=0, le=1, description="Share of places for new items.")
     cursor: str | None = Field(None, max_length=20_000, description="Of the answer before: the next page.")
-    attributes: list[str] = Field([], max_length=100, description="Attributes told of each item.")
+    attributes: Batch[str] = Field([], max_length=100, description="Attributes told of each item.")
 
     def asked(self, session: Sequence[StepIn] = ()) -> Asked:
         """Return what the recommender takes."""
@@ -154,9 +153,9 @@ class RecommendIn(RecommendQuery):
         }
     )
 
-    boost: list[BoostIn] = Field([], max_length=MOST_RULES)
-    pin: list[PinIn] = Field([], max_length=MOST_RULES)
-    cap: list[CapIn] = Field([], max_length=MOST_RULES)
+    boost: Batch[BoostIn] = Field([], max_length=MOST_RULES)
+    pin: Batch[PinIn] = Field([], max_length=MOST_RULES)
+    cap: Batch[CapIn] = Field([], max_length=MOST_RULES)
 
     def asked(self, session: Sequence[StepIn] = ()) -> Asked:
         """Return what the recommender takes."""
@@ -173,7 +172,7 @@ class SessionIn(RecommendIn):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"history": ["1", "260"], "k": 5}]})
 
-    history: list[StepIn | WireId] = Field(max_length=MOST_NAMED)
+    history: Batch[StepIn | WireId] = Field(max_length=MOST_NAMED)
 
     def steps(self) -> list[StepIn]:
         """Return the history as events."""
@@ -206,6 +205,7 @@ class Recommendations(BaseModel):
     model: ModelTold | None = None
     cursor: str | None = Field(None, description="Asks for the next page; null when there is none.")
     reason: str | None = Field(None, description="Why the list is empty.")
+    warnings: list[str] = Field([], description="Attributes asked for that no item has; left out if there are none.")
 
 
 class ItemIn(BaseModel):

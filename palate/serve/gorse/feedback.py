@@ -13,6 +13,7 @@ from palate.serve.gorse.wire import FeedbackIn, FeedbackOut, FeedbackPage, N, Se
 from palate.serve.hot import json
 from palate.serve.problems import Problem
 from palate.serve.service import Service
+from palate.serve.wire import Batch
 from palate.store.recording import Keep, now
 
 
@@ -25,12 +26,12 @@ def writing_router(service: Service) -> APIRouter:
         return Success(RowAffected=len(many))
 
     @router.post("/feedback")
-    async def insert(many: list[FeedbackIn]) -> Success:
+    async def insert(many: Batch[FeedbackIn]) -> Success:
         """Store feedback; what is there already stays as it is."""
         return await stored(many, "first")
 
     @router.put("/feedback")
-    async def overwrite(many: list[FeedbackIn]) -> Success:
+    async def overwrite(many: Batch[FeedbackIn]) -> Success:
         """Store feedback; it takes the place of what is there."""
         return await stored(many, "last")
 
