@@ -25,6 +25,7 @@ from palate.live.service import Live
 from palate.live.training import train
 from palate.models.base import Model
 from palate.models.ials import IALSModel
+from palate.models.popularity import PopularityModel
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.transfer import export_events
@@ -394,6 +395,23 @@ def test_a_damaged_model_is_refused_and_the_old_one_stays(live: Live, caplog: py
     again = Live(live.store, versions)
     assert again.recommend(Asked(user_id="u1")).model is None  # nothing else is there: popular items
     assert sources(again.recommend(Asked(user_id="u1", k=2))) == ["popular"] * 2
+
+
+def test_a_model_that_does_not_work_is_refused_once(
+    live: Live, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever its kernels or arrays raise."""
+    versions = live.versions
+    assert versions is not None
+    versions.activate(versions.add(Popularity().fit(live.store.log()).save, {}).number)
+    monkeypatch.setattr(PopularityModel, "scores", lambda *_: np.zeros(1)[7])  # IndexError
+    for _ in range(30):
+        live.recommend(Asked(user_id="u1"))
+        time.sleep(0.01)
+    soon(lambda: "version 2 is refused" in caplog.text)
+    assert caplog.text.count("version 2 is refused") == 1
+    assert live.recommend(Asked(user_id="u1")).model["version"] == 1  # type: ignore[index]
+    assert Live(live.store, versions).recommend(Asked(user_id="u1")).model is None  # it starts all the same
 
 
 def test_a_model_fitted_elsewhere_is_adopted_once(tmp_path: Path, store: Store) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
+import os
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +24,7 @@ from palate import IALS
 from palate.errors import SettingError
 from palate.live.training import train
 from palate.serve.app import create_app
+from palate.serve.figures import sweep
 from palate.serve.run import Retrain
 from palate.serve.security import Rates
 from palate.serve.settings import Settings
@@ -618,3 +622,42 @@ def test_a_saved_model_is_served(tmp_path: Path) -> None:
         assert answer["items"][0]["source"] == "personal"
         assert answer["model"]["version"] == 1
     assert (tmp_path / "palate.db").is_file()
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what it leaves in the temporary directory goes with them, or with the next start."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with serving(tmp_path, "--store", "shop.db", "--workers", "2") as server:
+        assert list(tmp_path.glob("palate-figures-*"))
+        server.stop(signal.SIGKILL)
+
+        def left() -> bool:
+            try:
+                socket.create_connection(("127.0.0.1", server.client.base_url.port or 0), 2).close()
+            except OSError:
+                return bool(list(tmp_path.glob("palate-figures-*")))
+            return True
+
+        end = time.monotonic() + 60
+        while left() and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not left(), server.said
+
+
+def test_the_next_start_sweeps_what_a_killed_service_left(tmp_path: Path) -> None:
+    for name in ("killed", "alive", "fresh"):
+        (tmp_path / f"palate-figures-{name}").mkdir()
+        (tmp_path / f"palate-figures-{name}" / "lock").touch()
+        (tmp_path / f"palate-figures-{name}" / "counter.db").touch()
+    (tmp_path / "palate-figures-unknown").mkdir()
+    long_ago = time.time() - 3600
+    for name in ("killed", "alive"):
+        os.utime(tmp_path / f"palate-figures-{name}" / "lock", (long_ago, long_ago))
+    with (tmp_path / "palate-figures-alive" / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "palate-figures-alive",
+        "palate-figures-fresh",
+        "palate-figures-unknown",
+    ]

@@ -117,7 +117,7 @@ class Live:
         return None if self.versions is None else self.versions.active()
 
     def _swap(self, version: int) -> None:
-        """Load another version aside, then put it in the place of the old one; a damaged one is refused."""
+        """Load another version aside, then put it in the place of the old one; one that does not work is refused."""
         try:
             active = Active.load(self.versions, version)  # type: ignore[arg-type]
             old = self._snapshot
@@ -126,7 +126,7 @@ class Live:
             with self._lock:
                 last = self._snapshot  # which may have changed while it was loaded
                 self._snapshot = Snapshot.of(last.catalogue, fresh.active, last.popular, fresh).reading()
-        except PalateError as error:
+        except Exception as error:  # whatever its arrays are, the model before goes on
             self._refused = version
             LOG.error("model version %d is refused, the one before stays: %s", version, error)
         finally:

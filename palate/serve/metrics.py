@@ -16,11 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from palate.arrays import Hashes
 from palate.live.asking import Answer
 from palate.live.snapshot import Snapshot
+from palate.serve.figures import COLLECTED
 from palate.store.events import Event
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 REMEMBERED = 1 << 20  # places for items shown to a user; of two that fall into one place the later stays
-COLLECTED = "PROMETHEUS_MULTIPROC_DIR"  # a folder that the workers share
 
 
 class Shown:
