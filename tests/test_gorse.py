@@ -787,10 +787,29 @@ def test_people_are_kept_with_what_is_told_of_them(url: str) -> None:
         assert store.people.get("ann") is None
 
 
-def test_events_of_weight_zero_make_nothing_popular(url: str) -> None:
-    with Store.open(url) as store:
-        store.append(
-            [Event("ann", "a", "read", 1, 0.0), Event("ann", "b", "read", 1, 0.5), Event("ann", "b", "x", 1)]
-        )
-        _, _, count, last = store.popularity()
-        assert (count.tolist(), last) == ([1, 1], 3)
+def test_popular_is_the_sum_of_weights_and_follows_what_is_changed(tmp_path: Path) -> None:
+    with TestClient(create_app(Settings(store=str(tmp_path / "shop.db")))) as client:
+
+        def popular() -> list[tuple[str, float]]:
+            time.sleep(0.3)  # counts rest in between
+            return [(each["Id"], each["Score"]) for each in client.get("/api/popular").json()]
+
+        def put(user: str, item: str, value: float, method: str = "PUT") -> None:
+            told = {"FeedbackType": "rate", "UserId": user, "ItemId": item, "Timestamp": "2026-01-01", "Value": value}
+            assert client.request(method, "/api/feedback", json=[told]).status_code == 200
+
+        for n in range(10):
+            put(f"u{n}", "hated", -1)
+        for n in range(3):
+            put(f"u{n}", "loved", 5)
+            put(f"u{n}", "liked", 4)
+        assert popular() == [("loved", 15), ("liked", 12)]
+        put("u0", "loved", 1)  # in the place of a 5
+        put("u3", "hated", 2)
+        assert popular() == [("liked", 12), ("loved", 11), ("hated", 2)]
+        assert client.delete("/api/feedback/rate/u1/liked").status_code == 200
+        assert popular() == [("loved", 11), ("liked", 8), ("hated", 2)]
+        assert client.delete("/api/user/u2").status_code == 200
+        assert popular() == [("loved", 6), ("liked", 4), ("hated", 2)]
+        put("u0", "loved", 9, "POST")  # which keeps what is there
+        assert popular()[0] == ("loved", 6)

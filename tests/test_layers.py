@@ -15,6 +15,7 @@ import pytest
 ROOMS = [
     "errors",
     "arrays",
+    "ending",
     "kernels",
     "data",
     "store",

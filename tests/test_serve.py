@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
+import os
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +28,7 @@ from palate import IALS
 from palate.errors import SettingError
 from palate.live.training import train
 from palate.serve.app import create_app
+from palate.serve.figures import sweep
 from palate.serve.run import Retrain
 from palate.serve.security import Rates
 from palate.serve.settings import Settings
@@ -264,7 +268,7 @@ def test_items_are_put_changed_and_taken_away(client: Client) -> None:
 
 def test_models_are_listed_activated_and_rolled_back(client: Client, shop: Path) -> None:
     with Store.open(shop) as store:
-        train(store, Versions(store), IALS(dim=4, epochs=3))
+        train(store, Versions(store), IALS(dim=4, epochs=2))
     assert [model["active"] for model in client.get("/v1/models").json()["models"]] == [True, False]
     assert client.post("/v1/models/1/activate").json()["version"] == 1
     assert client.post("/v1/models/rollback").json()["version"] == 2
@@ -592,7 +596,7 @@ def test_figures_tell_of_answers_events_and_clicks(shop: Path) -> None:
 
     assert figure('palate_recommended_total{source="popular"}') == 3
     assert figure("palate_shown_total") == 3
-    assert figure("palate_chosen_total") == 1  # the second purchase is not of the list any more
+    assert figure("palate_chosen_total") == 1  # the second purchase is of an item that was chosen
     assert figure('palate_events_total{event_type="purchase"}') == 3
     assert figure('palate_request_seconds_count{method="GET",route="/v1/recommend",status="200"}') == 1
     assert figure('palate_request_seconds_count{method="GET",route="none",status="404"}') == 1
@@ -722,6 +726,29 @@ def test_workers_see_each_others_events_in_the_next_answer(served: Served) -> No
         assert (item["source"], item["because"]) == ("personal", ["260"])
 
 
+def test_figures_are_those_of_all_workers(served: Served) -> None:
+    """A list by one worker, the event that comes of it by another: each connection falls to one of them."""
+
+    def fresh() -> Client:
+        return Client(base_url=served.client.base_url, timeout=30)
+
+    def figures() -> list[float]:
+        with fresh() as client:
+            text = client.get("/metrics").text
+        names = "palate_shown_total", "palate_chosen_total", 'palate_events_total{event_type="cart"}'
+        found = [re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE) for name in names]
+        return [0.0 if each is None else float(each[1]) for each in found]
+
+    before = figures()
+    for n in range(30):
+        with fresh() as client:
+            shown = ids(client.get(f"/v1/recommend?user_id=figures{n}&k=4"))
+        for item in (shown[1], shown[1], "elsewhere"):
+            with fresh() as client:
+                client.post("/v1/events", json={"user_id": f"figures{n}", "item_id": item, "event_type": "cart"})
+    assert [after - old for after, old in zip(figures(), before, strict=True)] == [120, 30, 90]
+
+
 def test_enough_new_events_train_another_model(served: Served) -> None:
     many = [{"user_id": f"n{n}", "item_id": str(1 + n % 3), "event_type": "like"} for n in range(60)]
     assert served.client.post("/v1/events", json=many).json()["accepted"] == 60
@@ -784,3 +811,42 @@ def test_a_saved_model_is_served(tmp_path: Path) -> None:
         assert answer["items"][0]["source"] == "personal"
         assert answer["model"]["version"] == 1
     assert (tmp_path / "palate.db").is_file()
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what it leaves in the temporary directory goes with them, or with the next start."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with serving(tmp_path, "--store", "shop.db", "--workers", "2") as server:
+        assert list(tmp_path.glob("palate-figures-*"))
+        server.stop(signal.SIGKILL)
+
+        def left() -> bool:
+            try:
+                socket.create_connection(("127.0.0.1", server.client.base_url.port or 0), 2).close()
+            except OSError:
+                return bool(list(tmp_path.glob("palate-figures-*")))
+            return True
+
+        end = time.monotonic() + 60
+        while left() and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not left(), server.said
+
+
+def test_the_next_start_sweeps_what_a_killed_service_left(tmp_path: Path) -> None:
+    for name in ("killed", "alive", "fresh"):
+        (tmp_path / f"palate-figures-{name}").mkdir()
+        (tmp_path / f"palate-figures-{name}" / "lock").touch()
+        (tmp_path / f"palate-figures-{name}" / "counter.db").touch()
+    (tmp_path / "palate-figures-unknown").mkdir()
+    long_ago = time.time() - 3600
+    for name in ("killed", "alive"):
+        os.utime(tmp_path / f"palate-figures-{name}" / "lock", (long_ago, long_ago))
+    with (tmp_path / "palate-figures-alive" / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "palate-figures-alive",
+        "palate-figures-fresh",
+        "palate-figures-unknown",
+    ]

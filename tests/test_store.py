@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from databases import Server, new_database, server, url
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from processes import started
 
 from palate.errors import DataError, StoreError
 from palate.store import scan, schema
@@ -282,15 +284,17 @@ def test_ids_are_ordered_by_code_point_everywhere(store: Store) -> None:
     assert store.users() == ["10", "9", "B", "a", "b", "é"]
 
 
-def test_popularity_counts_what_is_new(store: Store) -> None:
-    store.append([view("ann", "a"), view("bob", "a"), Event("bob", "a", "cart", 0)])
-    item, kind, count, last = store.popularity()
-    assert sorted(zip(item.tolist(), kind.tolist(), count.tolist(), strict=True)) == [(1, 1, 2), (1, 2, 1)]
-    store.append([view("ann", "b")])
-    item, kind, count, newest = store.popularity(last)
-    assert (item.tolist(), kind.tolist(), count.tolist(), newest) == ([2], [1], [1], 4)
-    assert len(store.popularity(newest)[0]) == 0
-    assert store.popularity(newest)[3] == newest
+def test_a_tally_counts_events_of_one_weight(store: Store) -> None:
+    store.append([view("ann", "a"), view("bob", "a"), Event("bob", "a", "cart", 0), view("bob", "b")])
+    store.append([Event("bob", "a", "cart", 0, weight) for weight in (-2.5, 0.0, -2.5)])
+
+    def tally(low: int, high: int) -> list[tuple[float, ...]]:
+        columns = [np.nan_to_num(column, nan=99).tolist() for column in store.tally(low, high)]
+        return sorted(zip(*columns, strict=True))
+
+    assert tally(0, 3) == [(1, 1, 99, 2), (1, 2, 99, 1)]
+    assert tally(3, 7) == [(1, 2, -2.5, 2), (1, 2, 0, 1), (2, 1, 99, 1)]
+    assert tally(7, 9) == []
 
 
 def test_a_forgotten_person_leaves_nothing(store: Store) -> None:
@@ -441,12 +445,10 @@ with Store.open(sys.argv[1]) as store:
 
 
 def test_processes_share_a_store(url: str) -> None:
-    processes = [
-        subprocess.Popen([sys.executable, "-c", PROCESS, url, str(n)], stderr=subprocess.PIPE, text=True)
-        for n in range(3)
-    ]
-    said = [process.communicate(timeout=60)[1] for process in processes]
-    assert said == ["", "", ""]
+    with ExitStack() as stack:
+        commands = [[sys.executable, "-c", PROCESS, url, n] for n in range(3)]
+        runs = [stack.enter_context(started(each, stderr=subprocess.PIPE, text=True)) for each in commands]
+        assert [process.communicate(timeout=60)[1] for process in runs] == ["", "", ""]
     with Store.open(url) as store:
         assert check(store).faults == ()
         assert 0 < store.counts().events <= 120

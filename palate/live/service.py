@@ -52,8 +52,8 @@ class Live:
     def kept(self) -> Kept:
         """Return what it has read, for the next start."""
         catalogue, counted = self._snapshot.catalogue, self._popularity
-        events = counted.popular.weight, counted.newest, counted.withdrawn
-        return Kept(catalogue.rows, catalogue.change, *events, str(self.weights))
+        withdrawn, popular = counted.withdrawn, counted.popular  # which is never older than the number
+        return Kept(catalogue.rows, catalogue.change, popular.sums, popular.newest, withdrawn, str(self.weights))
 
     def _keep(self, before: Kept | None, folder: Path) -> None:
         """Keep what was read, where that is worth it."""
@@ -124,7 +124,7 @@ class Live:
         return None if self.versions is None else self.versions.active()
 
     def _swap(self, version: int) -> None:
-        """Load another version aside, then put it in the place of the old one; a damaged one is refused."""
+        """Load another version aside, then put it in the place of the old one; one that does not work is refused."""
         try:
             active = Active.load(self.versions, version)  # type: ignore[arg-type]
             old = self._snapshot
@@ -133,7 +133,7 @@ class Live:
             with self._lock:
                 last = self._snapshot  # which may have changed while it was loaded
                 self._snapshot = Snapshot.of(last.catalogue, fresh.active, last.popular, fresh).reading()
-        except PalateError as error:
+        except Exception as error:  # whatever its arrays are, the model before goes on
             self._refused = version
             LOG.error("model version %d is refused, the one before stays: %s", version, error)
         finally:

@@ -10,7 +10,9 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-from palate.arrays import Longs
+import numpy as np
+
+from palate.arrays import Floats, Longs
 from palate.data.interactions import Interactions
 from palate.errors import DataError
 from palate.store.database import Query
@@ -224,28 +226,26 @@ class Store:
         return self.database.query(sa.select(sa.func.max(events.c.seq)))
 
     def withdrawn(self) -> int:
-        """How often events were taken out of the store."""
+        """How often events were taken out of the store, or given another weight."""
         return int(self.state(WITHDRAWN) or 0)
 
-    def popularity(self, since_seq: int = 0) -> tuple[Longs, Longs, Longs, int]:
-        """Count the events after a seq by item and type: numbers of items, of types, counts, and the newest seq.
+    def tally(self, low: int, high: int) -> tuple[Longs, Longs, Floats, Longs]:
+        """Count the events with low < seq <= high that agree in item, type and weight.
 
-        Those of weight 0 count for nothing.
+        Returns numbers of items, numbers of types, weights, nan where none was given, and counts, (N,) each.
         """
-        last = self.newest()
-        packed = self._popularity(low=since_seq, high=last)[0][0]
+        packed, packed_weights = self._tally(low=low, high=high)[0]
         item, kind, count = self.database.unpacked(packed, 3)
-        return item, kind, count, max(last, since_seq)
+        return item, kind, self.database.unpacked_weights(packed_weights, len(item)).astype(np.float32), count
 
     @cached_property
-    def _popularity(self) -> Query:
+    def _tally(self) -> Query:
         low, high = (sa.bindparam(name, type_=sa.BigInteger) for name in ("low", "high"))
-        asked = sa.select(events.c.item_no, events.c.type_no, sa.func.count().label("count"))
-        counting = events.c.weight.is_(None) | (events.c.weight != 0)
-        chosen = asked.where(events.c.seq > low, events.c.seq <= high, counting)
-        grouped = chosen.group_by(events.c.item_no, events.c.type_no).subquery().c
+        alike = events.c.item_no, events.c.type_no, events.c.weight
+        chosen = sa.select(*alike, sa.func.count().label("count")).where(events.c.seq > low, events.c.seq <= high)
+        grouped = chosen.group_by(*alike).subquery().c
         packed = self.database.packed(grouped.item_no, grouped.type_no, grouped["count"])
-        return self.database.query(sa.select(packed))
+        return self.database.query(sa.select(packed, self.database.packed_weights(grouped.weight)))
 
     def state(self, name: str) -> str | None:
         """Value kept under a name."""

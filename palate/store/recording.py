@@ -13,7 +13,7 @@ import numpy as np
 from palate.data.values import FIRST_SECOND, LAST_SECOND
 from palate.errors import DataError
 from palate.store.database import Database
-from palate.store.schema import ORDER, event_types, events, items, next_change, sa, users
+from palate.store.schema import ORDER, WITHDRAWN, event_types, events, items, next_change, next_of, sa, users
 
 MOST_CHARACTERS = 1000  # of an id
 MOST_TYPE_CHARACTERS = 100
@@ -159,10 +159,13 @@ class Recorder:
             told: dict[str, Any] = {name: sa.bindparam(name) for name in ("time", "weight", "moment")}
             changed = sa.update(events).where(events.c.seq == sa.bindparam("old")).values(told)
             arrival = now()
-            rows = []
+            rows: list[dict[str, Any]] = []
             for key, seq in there.items():
                 time, moment = chosen[key].times(arrival)
                 rows.append({"old": seq, "time": time, "weight": _float(chosen[key].weight), "moment": moment})
+            before = self._weights(connection, list(there.values()))
+            if any(before[row["old"]] != row["weight"] for row in rows):
+                next_of(connection, WITHDRAWN)  # who counted the old weight counts again
             connection.execute(changed, rows)
         return len(chosen) - len(there)
 
@@ -181,6 +184,13 @@ class Recorder:
         ids = {"users": listed(list({key[0] for key in asked})), "items": listed(list({key[1] for key in asked}))}
         rows = connection.execute(chosen, ids)
         return {(user, item, kind): seq for user, item, kind, seq in rows if (user, item, kind) in asked}
+
+    def _weights(self, connection: sa.Connection, numbers: list[int]) -> dict[int, float | None]:
+        """Weights of events by `seq`."""
+        asked = sa.select(events.c.seq, events.c.weight)
+        chosen = asked.where(events.c.seq.in_(self._database.rows("numbers", sa.BigInteger())))
+        rows = connection.execute(chosen, {"numbers": self._database.listed(numbers)})
+        return dict(map(tuple, rows))
 
     def _stored(self, connection: sa.Connection, ids: list[str]) -> set[str]:
         return set(self._found(connection, events, ids))

@@ -115,7 +115,7 @@ models = sa.Table(
     sa.Column("about", TEXT, nullable=False),
 )
 
-WITHDRAWN = "withdrawn"  # name of the counter of how often events were taken out
+WITHDRAWN = "withdrawn"  # name of the counter of how often events were taken out, or changed their weights
 
 
 def _moments(connection: sa.Connection) -> None:
