@@ -13,6 +13,7 @@ import numpy as np
 from palate.data.values import FIRST_SECOND, LAST_SECOND
 from palate.errors import DataError
 from palate.store.database import Database
+from palate.store.forgotten import note_taken_back
 from palate.store.schema import event_types, events, items, next_change, sa, users
 
 MOST_CHARACTERS = 1000  # of an id
@@ -153,6 +154,7 @@ class Recorder:
                 {"old": seq, "time": chosen[key].time, "weight": _float(chosen[key].weight)}
                 for key, seq in there.items()
             ]
+            note_taken_back(connection, events.c.seq.in_(list(there.values())))
             connection.execute(changed, rows)
         return len(chosen) - len(there)
 
