@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from palate.store.database import Database
+from palate.store.forgotten import note_taken_back
 from palate.store.schema import ORDER, WITHDRAWN, event_types, events, items, next_of, sa, users
 
 
@@ -60,6 +61,7 @@ class Feedback:
     def withdraw(self, user_id: str, item_id: str, event_type: str | None = None) -> int:
         """Delete what a person did to an item, of one type or any; returns how many events there were."""
         with self._database.writing() as connection:
+            note_taken_back(connection, *_of(user_id, item_id, event_type))
             done = connection.execute(sa.delete(events).where(*_of(user_id, item_id, event_type)))
             next_of(connection, WITHDRAWN)
             return int(done.rowcount)

@@ -13,6 +13,7 @@ import numpy as np
 from palate.data.values import FIRST_SECOND, LAST_SECOND
 from palate.errors import DataError
 from palate.store.database import Database
+from palate.store.forgotten import note_taken_back
 from palate.store.schema import ORDER, WITHDRAWN, event_types, events, items, next_change, next_of, sa, users
 
 MOST_CHARACTERS = 1000  # of an id
@@ -166,6 +167,7 @@ class Recorder:
             before = self._weights(connection, list(there.values()))
             if any(before[row["old"]] != row["weight"] for row in rows):
                 next_of(connection, WITHDRAWN)  # who counted the old weight counts again
+            note_taken_back(connection, events.c.seq.in_(list(there.values())))
             connection.execute(changed, rows)
         return len(chosen) - len(there)
 
