@@ -72,8 +72,9 @@ def backup(store: Store, out: str | Path, *, watch: Watch | None = None) -> None
     with parent_of(target), written(target, folder=not file) as aside:
         if file:
             _copy_file(store, aside)
+            line = f"{sha256_of(aside)}  {target.name}\n"
             with written(checksum_of(target)) as checksum:
-                checksum.write_text(f"{sha256_of(aside)}  {target.name}\n", encoding="utf-8")
+                checksum.write_text(line, encoding="utf-8")
         else:
             _write_folder(store, aside, watch)
 
