@@ -552,6 +552,24 @@ def test_popular_is_the_order_of_the_recipe_whatever_happens(
             assert found == [pair for pair in expected if pair[1] > 0]
 
 
+@pytest.mark.parametrize("few", [0, 20_000])
+def test_one_huge_weight_makes_nothing_popular(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setattr(live_weights, "REST", 0)
+    monkeypatch.setattr(live_weights, "FEW", few)
+    monkeypatch.setattr(live_weights, "PART", 50)
+    with Store.open(tmp_path / "shop.db") as store:
+        store.append([Event(f"u{n}", f"i{n % 3}", "view", DAY + n) for n in range(600)])
+        running = Live(store)
+        for huge in (1e6, 2.0):
+            store.append([Event("mallory", "i9", "view", DAY, huge)])
+            ranked = Popularity().fit(store.log()).recommend([[]], 9)
+            answer = running.recommend(Asked(k=9, explore=0))
+            assert [(place.item_id, place.score) for place in answer.items] == list(
+                zip(ranked.lists()[0], ranked.score[0].tolist(), strict=True)
+            )
+        assert ranked.lists()[0] == ["i0", "i1", "i2", "i9"]
+
+
 def test_equally_popular_items_stand_in_the_order_they_came(tmp_path: Path) -> None:
     with Store.open(tmp_path / "shop.db") as store:
         store.append([Event("u", name, "like", DAY) for name in ("b", "c", "a")])

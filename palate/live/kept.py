@@ -17,6 +17,7 @@ from palate.store.events import Store
 LOG = logging.getLogger("palate.live")
 FOLDER = "start"  # beside the folders of the versions
 TOKEN = "kept for the start, 3"  # name in the store of the number that the newest folder of this form has
+ABOUT = ("change", "limit", "newest", "withdrawn", "weights")  # in the manifest
 WORTH = 10_000  # items and events, or new events, that are worth keeping
 
 
@@ -25,7 +26,7 @@ class Kept:
     """Items and their popularity as they were at one moment; a start reads what changed since.
 
     rows, change        as in `LiveCatalogue`
-    sums                as in `Popular`
+    sums, limit         as in `Popular`
     newest, withdrawn   seq of the last event in them, and how often events had been taken out of the store or changed
     weights             of event types, as text: another start may weigh them otherwise
     """
@@ -33,6 +34,7 @@ class Kept:
     rows: pl.DataFrame
     change: int
     sums: Doubles
+    limit: float
     newest: int
     withdrawn: int
     weights: str
@@ -53,7 +55,7 @@ class Kept:
         about = bundle.about
         if about.get("token") != store.state(TOKEN):
             return None
-        told = {name: about[name] for name in ("change", "newest", "withdrawn", "weights")}
+        told = {name: about[name] for name in ABOUT}
         return cls(bundle.parts["rows"], sums=bundle.parts["sums"], **told)  # type: ignore[arg-type]
 
     def tells_more_than(self, before: Kept | None) -> bool:
@@ -66,6 +68,6 @@ class Kept:
     def write(self, folder: Path, store: Store) -> None:
         """Keep it, in place of what was kept."""
         token = uuid.uuid4().hex
-        about = {"change": self.change, "newest": self.newest, "withdrawn": self.withdrawn, "weights": self.weights}
+        about = {name: getattr(self, name) for name in ABOUT}
         write_bundle(folder / FOLDER, {"rows": self.rows, "sums": self.sums}, about | {"token": token})
         store.set_state(TOKEN, token)

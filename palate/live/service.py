@@ -53,7 +53,8 @@ class Live:
         """Return what it has read, for the next start."""
         catalogue, counted = self._snapshot.catalogue, self._popularity
         withdrawn, popular = counted.withdrawn, counted.popular  # which is never older than the number
-        return Kept(catalogue.rows, catalogue.change, popular.sums, popular.newest, withdrawn, str(self.weights))
+        sums = popular.sums, popular.limit, popular.newest
+        return Kept(catalogue.rows, catalogue.change, *sums, withdrawn, str(self.weights))
 
     def _keep(self, before: Kept | None, folder: Path) -> None:
         """Keep what was read, where that is worth it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Thread
 from time import monotonic
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from palate.errors import StoreError
 from palate.live.asking import Step
 from palate.live.kept import Kept
 from palate.models.popularity import popularity
+from palate.models.weights import bound_of
 from palate.store.events import Past, Store
 
 LOG = logging.getLogger("palate.live")
@@ -74,21 +75,23 @@ class Popular:
 
     sums    of the weights of all events, those below 0 as 0, by the store's number of the item, float64 (N,)
     newest  seq of the last event in them
+    limit   weight that an event counts at most, as in a fit (`models.weights`)
     weight  the same as scores, float32 (N,)
     order   numbers of the items with a weight above 0, the most popular first, ties by number (M,)
     """
 
     sums: Doubles = field(repr=False)
     newest: int
+    limit: float
     weight: Floats = field(repr=False)
     order: Longs = field(repr=False)
 
     @classmethod
-    def of(cls, sums: Doubles, newest: int) -> Popular:
+    def of(cls, sums: Doubles, newest: int, limit: float = np.inf) -> Popular:
         """Put them in order when they are counted, not when somebody waits for an answer."""
         weight = np.minimum(sums, np.finfo(np.float32).max).astype(np.float32)
         positive = np.flatnonzero(weight > 0)
-        return cls(sums, newest, weight, positive[np.argsort(-weight[positive], kind="stable")])
+        return cls(sums, newest, limit, weight, positive[np.argsort(-weight[positive], kind="stable")])
 
 
 NOTHING = Popular.of(np.zeros(0, np.float64), 0)
@@ -98,7 +101,8 @@ class Popularity:
     """Weights of all events by item, brought up to date by those that are new.
 
     After each count there is a rest in proportion to what it took, so that it costs a fiftieth of the time at most.
-    When events were taken away or changed, all are counted again, beside the answers if they are many.
+    All are counted again when events were taken away or changed, and when there are twice as many, beside the answers
+    if they are many; a few are always counted again.
 
     withdrawn  how often events had been taken away or changed before the count
     """
@@ -107,7 +111,8 @@ class Popularity:
         self._store, self._weights = store, weights
         self.popular, self.withdrawn = NOTHING, store.withdrawn()
         if kept is not None and (kept.withdrawn, kept.weights) == (self.withdrawn, str(weights)):
-            self.popular = Popular.of(kept.sums, kept.newest)
+            self.popular = Popular.of(kept.sums, kept.newest, kept.limit)
+        self._whole = self.popular.newest  # at the last count of all
         self._rested = 0.0
         self._again: Thread | None = None
 
@@ -121,14 +126,14 @@ class Popularity:
         began = monotonic()
         if began >= self._rested and self._again is None:
             newest = self._store.newest()
-            if self._store.withdrawn() != self.withdrawn:
-                if newest <= FEW:
-                    self._count_again()
-                else:
-                    self._again = Thread(target=self._count_again, daemon=True)
-                    self._again.start()
+            changed = self._store.withdrawn() != self.withdrawn
+            if (newest <= FEW or not self._whole) and (changed or newest > self.newest):
+                self._count_again()
+            elif changed or newest > 2 * self._whole:
+                self._again = Thread(target=self._count_again, daemon=True)
+                self._again.start()
             elif newest > self.newest:
-                self.popular = self._counted(self.popular, newest)
+                self.popular, _ = self._counted(self.popular, newest)
             self._rested = monotonic() + REST * (monotonic() - began)
         return self.popular
 
@@ -136,19 +141,30 @@ class Popularity:
         began = monotonic()
         try:
             withdrawn = self._store.withdrawn()  # before the count: what changes meanwhile is counted once more
-            self.popular, self.withdrawn = self._counted(NOTHING, self._store.newest()), withdrawn
+            newest = self._store.newest()
+            found, sizes = self._counted(NOTHING, newest)
+            limit = bound_of(*sizes)
+            if len(sizes[0]) and sizes[0].max() > limit:
+                found, _ = self._counted(Popular.of(NOTHING.sums, 0, limit), newest)
+            self.popular, self.withdrawn, self._whole = replace(found, limit=limit), withdrawn, newest
         except StoreError as error:
             LOG.warning("popularity is as it was: %s", error)
         finally:
             self._rested = monotonic() + REST * (monotonic() - began)
             self._again = None
 
-    def _counted(self, before: Popular, newest: int) -> Popular:
-        """Return what is popular with the events up to the newest too."""
-        sums = before.sums
+    def _counted(self, before: Popular, newest: int) -> tuple[Popular, tuple[Floats, Longs]]:
+        """Return what is popular with the events up to the newest too, and the sizes of their weights with counts."""
+        sums, limit = before.sums, before.limit
+        sizes: Floats = np.zeros(0, np.float32)
+        counts = np.zeros(0, np.int64)
         for low in range(before.newest, newest, PART):
-            item, kind, weight, count = self._store.tally(low, min(low + PART, newest))
-            part = popularity(item, self._weights.of(kind, weight), len(sums), count)
+            item, kind, own, count = self._store.tally(low, min(low + PART, newest))
+            weight = self._weights.of(kind, own)
+            part = popularity(item, np.minimum(weight, np.float32(limit)), len(sums), count)
             part[: len(sums)] += sums
             sums = part
-        return Popular.of(sums, newest)
+            teaches = weight != 0
+            sizes, place = np.unique(np.append(sizes, np.abs(weight[teaches])), return_inverse=True)
+            counts = np.bincount(place, np.append(counts, count[teaches]), len(sizes)).astype(np.int64)
+        return Popular.of(sums, newest, limit), (sizes, counts)
