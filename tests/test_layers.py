@@ -15,6 +15,7 @@ import pytest
 ROOMS = [
     "errors",
     "arrays",
+    "ending",
     "kernels",
     "data",
     "store",
@@ -32,7 +33,7 @@ ROOMS = [
 ]
 # Within data/, a file imports from the files above it.
 DATA = [
-    *("columns", "values", "ids", "vocabulary", "joins", "ragged", "histories", "interactions"),
+    *("times", "columns", "values", "ids", "vocabulary", "joins", "ragged", "histories", "interactions"),
     *("batch", "coder", "delimited", "jsonlines", "sources", "faults", "catalogue", "readers"),
     *("splits", "rankings"),
 ]

@@ -15,6 +15,7 @@ from palate.data.readers import read_log
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
+from palate.store.versions import Versions
 
 __all__ = ["url"]
 ROOT = Path(__file__).parents[1]
@@ -135,3 +136,23 @@ def test_nothing_asked_is_wrong_usage(palate: Run, tmp_path: Path) -> None:
     for command in ("import", "export"):
         code, _, err = palate("store", command, "--store", tmp_path / "s.db")
         assert (code, "give --log FILE" in err) == (2, True)
+
+
+def test_a_version_is_activated_whatever_was_measured(palate: Run, ratings: Path, tmp_path: Path) -> None:
+    given = ("--store", tmp_path / "shop.db")
+    assert palate("store", "import", *given, "--log", ratings)[0] == 0
+    for _ in range(2):
+        assert palate("train", *given, "--recipe", "popularity")[0] == 0
+    with Store.open(tmp_path / "shop.db") as store:
+        versions = Versions(store)
+        first = versions.active()
+        code, out, _ = palate("activate", 2 if first == 1 else 1, *given)
+        assert (code, out) == (0, f"version {versions.active()} answers now\n")
+        assert versions.active() != first
+        code, _, err = palate("activate", 9, *given)
+        assert (code, err) == (1, "error: model version 9 is unknown; known are 1, 2\n")
+        (versions.path(first or 0) / "item_scores.npy").write_bytes(b"")
+        code, _, err = palate("activate", first, *given)
+        assert code == 1
+        assert "item_scores" in err
+        assert versions.active() != first

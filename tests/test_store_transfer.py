@@ -154,6 +154,22 @@ def test_the_forgotten_stay_forgotten(store: Store) -> None:
     assert len(store.history("ann")) == 3
 
 
+@pytest.mark.parametrize("timed", [True, False])
+def test_what_was_taken_back_or_replaced_stays_so(store: Store, timed: bool) -> None:
+    times = [10**9, 10**9, 10**9, 10**9 + 1]
+    log = pl.DataFrame(
+        {"user": ["ann"] * 4, "item": ["a", "a", "b", "c"], "rating": [1, 1, 2, 3], "timestamp": times}
+    )
+    given = log if timed else log.drop("timestamp")
+    import_events(store, given)
+    assert store.feedback.withdraw("ann", "a") == 2
+    store.append([Event("ann", "b", "event", 2 * 10**15, 5.0)], keep="last")
+    assert import_events(store, given) == 0
+    assert import_events(store, pl.concat([given, given[:1]])) == 1, "a third of a is new"
+    assert sorted(event.item_id for event in store.events("ann")) == ["a", "b", "c"]
+    assert import_events(store, given, bring_back=True) == 2
+
+
 def test_an_event_id_stands_for_one_event(store: Store, tmp_path: Path) -> None:
     store.append([Event("ann", "a", "view", 10**15, 2.5, "e1"), Event("ann", "b", "view", 10**15, None, "e2")])
     export_events(store, tmp_path / "log.csv")
