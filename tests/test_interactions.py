@@ -124,9 +124,9 @@ def test_lists_of_items_in_any_type() -> None:
         assert histories.rows.column.tolist() == [0, 1, 1, 0, 0]
         with pytest.raises(DataError, match=r"history 1\[2\] is True; ids must be"):
             Histories.of(items, [[10], [20, 10, True]])
-        with pytest.raises(DataError, match="history 0 is '10': a history is a list of item ids"):
+        with pytest.raises(DataError, match="history 0 is '10'; it must be a list or column of ids"):
             Histories.of(items, ["10", "20"])
-        with pytest.raises(DataError, match="history 1 is 20: a history is a list of item ids"):
+        with pytest.raises(DataError, match="history 1 is 20; it must be a list or column of ids"):
             Histories.of(items, [[10], 20])  # type: ignore[list-item]
 
 
