@@ -31,6 +31,7 @@ from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
 from palate.store.people import Person
+from palate.store.schema import sa
 from palate.store.versions import Versions
 
 __all__ = ["url"]
@@ -329,6 +330,42 @@ def test_pages_of_feedback_hold_each_once(client: TestClient) -> None:
     assert client.get("/api/feedback/like?n=0").json() == {"Cursor": "", "Feedback": []}
     assert client.get("/api/feedback/none").json() == {"Cursor": "", "Feedback": []}
     assert client.get("/api/feedback?cursor=x").status_code == 400
+
+
+def test_the_feedback_of_a_user_and_on_an_item_comes_in_pages(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("palate.serve.gorse.feedback.MOST_ROWS", 4)
+    many = [like("much", f"red/{n}") for n in range(9)]
+    client.post("/api/feedback", json=many)
+    for path in ("user/much/feedback", "user/much/feedback/like"):
+        found, cursor = [], ""
+        for size in (4, 2, 3):
+            page = client.get(f"/api/{path}", params={"n": size, "cursor": cursor})
+            found += page.json()
+            cursor = page.headers.get("X-Cursor", "")
+        assert [each["ItemId"] for each in found] == [each["ItemId"] for each in many]
+        assert cursor == ""
+        assert len(client.get(f"/api/{path}").json()) == 4
+        assert client.get(f"/api/{path}?cursor=x").status_code == 400
+    on_item = client.get("/api/item/red%2F1/feedback?n=3")
+    rest = client.get(f"/api/item/red%2F1/feedback?cursor={on_item.headers['X-Cursor']}").json()
+    assert len({each["UserId"] for each in (*on_item.json(), *rest)}) == 3 + 4
+
+
+def test_the_feedback_of_a_user_is_looked_up(tmp_path: Path) -> None:
+    asked: list[tuple[str, Any]] = []
+    with Store.open(tmp_path / "s.db") as store:
+        store.append([Event("ann", f"i{n}", "like", n) for n in range(3)])
+        engine = store.database.engine
+        sa.event.listen(engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+        assert len(store.feedback.get(user_id="ann", limit=3, until=9)) == 3
+        (statement, values) = next(each for each in asked if each[0].startswith("SELECT"))
+        with store.database.reading() as connection:
+            plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+    assert not [line for line in plan if line.startswith("SCAN events")]
+    assert any(line.startswith("SEARCH events USING INDEX events_of_") for line in plan)
+    assert any("USING COVERING INDEX events_of_pair (user_no=? AND item_no=? AND moment>?)" in line for line in plan)
 
 
 def test_a_value_of_zero_and_an_empty_time_are_none(client: TestClient) -> None:

@@ -455,6 +455,19 @@ def test_scores_are_numbers_whatever_is_asked(own: Client) -> None:
             assert all(isinstance(item["score"], float) for item in items)
 
 
+def test_an_event_id_of_another_event_is_refused(client: Client) -> None:
+    ann = {"user_id": "ann 1", "item_id": "i1", "event_type": "view", "event_id": "number 1"}
+    bob = ann | {"user_id": "bob 1", "item_id": "i2", "event_type": "purchase"}
+    assert client.post("/v1/events", json=ann).json() == {"accepted": 1, "repeated": 0}
+    assert client.post("/v1/events", json=ann).json() == {"accepted": 0, "repeated": 1}
+    detail = problem(client.post("/v1/events", json=[bob | {"event_id": "2"}, bob]), 409)["detail"]
+    assert detail == (
+        "event 1: event_id 'number 1' is that of 'view' of user 'ann 1' on item 'i1', "
+        "not of 'purchase' of user 'bob 1' on item 'i2'"
+    )
+    assert client.get("/v1/users/bob 1").json()["events"] == []
+
+
 @pytest.mark.parametrize("many", [False, True])
 def test_an_event_of_a_clock_far_ahead_is_refused(client: Client, many: bool) -> None:
     def send(hours: float) -> Response:

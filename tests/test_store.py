@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from processes import started
 
-from palate.errors import DataError, StoreError
+from palate.errors import DataError, EventConflict, StoreError
 from palate.store import scan, schema
 from palate.store.activity import newest_events
 from palate.store.backup import check
@@ -176,15 +176,40 @@ def test_reading_a_history_touches_an_index_alone(tmp_path: Path) -> None:
 
 
 def test_an_event_id_counts_once(store: Store) -> None:
-    assert store.append([view("ann", "a", event_id="1"), view("ann", "b", event_id="1")]) == Appended(1, 1)
-    assert store.append([view("bob", "c", event_id="1"), view("bob", "c")]) == Appended(1, 1)
+    assert store.append([view("ann", "a", event_id="1"), view("ann", "a", 9, event_id="1")]) == Appended(1, 1)
+    assert store.append([view("ann", "a", 5, event_id="1"), view("bob", "c")]) == Appended(1, 1)
+    assert [event.time for event in store.events("ann")] == [0]
+    assert store.counts() == (2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Event("bob", "a", "view", 0, event_id="1"),
+        Event("ann", "b", "view", 0, event_id="1"),
+        Event("ann", "a", "cart", 0, event_id="1"),
+        Event("ann", "a", "view", 0, 2.0, event_id="1"),
+    ],
+)
+def test_an_event_id_of_another_event_is_refused(store: Store, other: Event) -> None:
+    known = view("ann", "a", event_id="1")
+    with pytest.raises(EventConflict, match="event 2: event_id '1' is that of 'view' of user 'ann' on item 'a'"):
+        store.append([view("cem", "z"), known, other])
+    assert store.counts() == (0, 0, 0), "nothing of them is stored"
+    store.append([known])
+    futures = [store.submit([view("cem", "z", event_id=name), each]) for name, each in (("2", other), ("3", known))]
+    with pytest.raises(EventConflict, match="event 1: event_id '1' is that of 'view' of user 'ann'"):
+        futures[0].result()
+    assert futures[1].result() == (1, 1), "others in the transaction are stored"
+    assert store.append([view("cem", "z", event_id="2")]) == (1, 0)
     assert [event.item_id for event in store.events("ann")] == ["a"]
-    assert store.counts() == (2, 2, 2), "a repeated event makes no item"
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([None, *"12345"])), max_size=5), max_size=5)
+    st.lists(
+        st.lists(st.sampled_from([("a", None), *((item, item + n) for item in "abc" for n in "12")])), max_size=5
+    )
 )
 def test_any_batches_are_stored_as_a_dictionary_would(
     tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[str, str | None]]]
@@ -316,6 +341,33 @@ def test_what_is_forgotten_is_overwritten_on_disk(tmp_path: Path) -> None:
     assert b"secret" not in (tmp_path / "s.db").read_bytes()
 
 
+def test_what_is_forgotten_leaves_the_write_ahead_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "s.db-wal"
+    with Store.open(tmp_path / "s.db") as store, Store.open(tmp_path / "s.db") as other:
+        store.append([view("bob-the-secret", "b", event_id="secret-event"), view("ann", "b")])
+        assert len(other.history("bob-the-secret")) == 1
+        assert b"secret" in log.read_bytes()
+        store.forget("bob-the-secret")
+        other.append([view("ann", "a")])
+        assert b"secret" not in log.read_bytes() + (tmp_path / "s.db").read_bytes()
+        monkeypatch.setattr("palate.store.dialects.REST", 0)
+        store.append([view("cem-the-secret", "b")])
+        with other.database.reading() as connection:
+            connection.execute(sa.select(schema.events)).all()
+            store.forget("cem-the-secret")
+            assert b"secret" in log.read_bytes(), "a reader may still need it"
+        store.append([view("ann", "a")])
+        assert b"secret" not in log.read_bytes() + (tmp_path / "s.db").read_bytes()
+
+
+def test_a_long_write_ahead_log_is_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palate.store.dialects.LONG", 100_000)
+    with Store.open(tmp_path / "s.db") as store:
+        for n in range(50):
+            store.append([view(f"u{n}", f"i{k}") for k in range(30)])
+            assert (tmp_path / "s.db-wal").stat().st_size <= 100_000
+
+
 def test_state_is_shared(url: str) -> None:
     with Store.open(url) as one, Store.open(url) as other:
         assert one.state("x") is None
@@ -381,7 +433,7 @@ def test_submissions_that_wait_share_a_transaction(store: Store, monkeypatch: py
         return record(self, connection, batches)
 
     monkeypatch.setattr(Recorder, "record", slow)
-    futures = [store.submit([view(f"u{n}", "a", event_id=str(n % 20))]) for n in range(40)]
+    futures = [store.submit([view(f"u{n % 20}", "a", event_id=str(n % 20))]) for n in range(40)]
     go.set()
     assert sum(future.result(10).new for future in futures) == 20
     assert sum(future.result().repeated for future in futures) == 20
@@ -425,7 +477,7 @@ def test_a_failed_transaction_fails_everybody_in_it_and_stores_nothing(
 
 def test_threads_append_side_by_side(store: Store) -> None:
     def work(n: int) -> int:
-        return sum(store.append([view(f"u{n}", f"i{k}", k, event_id=f"{n % 4}-{k}")]).new for k in range(25))
+        return sum(store.append([view(f"u{n % 4}", f"i{k}", k, event_id=f"{n % 4}-{k}")]).new for k in range(25))
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(work, range(8))) == 100

@@ -48,6 +48,10 @@ class Database(ABC):
         """Open a write transaction, as a context that gives its connection; an error undoes it."""
 
     @abstractmethod
+    def erase(self) -> None:
+        """Leave nothing of what was deleted in files of this store."""
+
+    @abstractmethod
     def reading(self) -> Any:
         """Open a transaction whose every statement sees the same moment."""
 

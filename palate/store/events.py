@@ -108,8 +108,10 @@ class Store:
         """Store events together with all others that wait; the future is done when they are on the disk.
 
         An event whose event_id is stored already, or stands earlier in the sequence, is counted as repeated and
-        changes nothing. Raises `DataError` for a bad event, before anything is written; the future raises
-        `StoreError` if the transaction failed, and then none of its events is stored.
+        changes nothing; it may have another time, since who sends again may date again. Raises `DataError` for a bad
+        event, before anything is written; the future raises `EventConflict` where an event_id is that of an event of
+        another user, item, type or weight, and `StoreError` if the transaction failed, and then none of its events is
+        stored.
 
         keep  what stays where a person has an event of the same type on the same item: "all"; "first", the one that
               is stored, so that the other counts as repeated; "last", the other in the place of the newest one
@@ -145,7 +147,7 @@ class Store:
             self._coming -= Counter(new.keys())
 
     def forget(self, user_id: str) -> int:
-        """Delete a person and all their events, now; returns the number of rows deleted.
+        """Delete a user and all their events, now, from the store's files too; returns the number of rows deleted.
 
         A keyed hash of the id is kept, so that no import brings them back (`import_log`).
         """
@@ -157,7 +159,8 @@ class Store:
             theirs = connection.execute(sa.delete(events).where(events.c.user_no == number)).rowcount
             next_of(connection, WITHDRAWN)
             connection.execute(sa.delete(users).where(users.c.user_no == number))
-            return int(theirs) + 1
+        self.database.erase()
+        return int(theirs) + 1
 
     # Reading
 

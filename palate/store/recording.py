@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from time import time_ns
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from palate.data.values import FIRST_SECOND, LAST_SECOND
-from palate.errors import DataError
+from palate.errors import DataError, EventConflict
 from palate.store.database import Database
+from palate.store.feedback import Recorded, named_events
 from palate.store.forgotten import note_taken_back
 from palate.store.schema import ORDER, WITHDRAWN, event_types, events, items, next_change, next_of, sa, users
 
@@ -52,6 +53,19 @@ class Batch(NamedTuple):
 
     events: Sequence[Event]
     keep: Keep = "all"
+
+
+class Content(NamedTuple):
+    """What an event says, whenever it was: the same under one event id, however often it is sent."""
+
+    user_id: str
+    item_id: str
+    event_type: str
+    weight: float | None
+
+    def __str__(self) -> str:
+        weight = "" if self.weight is None else f" of weight {self.weight:g}"
+        return f"{_shown(self.event_type)}{weight} of user {_shown(self.user_id)} on item {_shown(self.item_id)}"
 
 
 class Appended(NamedTuple):
@@ -127,15 +141,20 @@ class Recorder:
             for table, (name, number) in NAMES.items()
         }
 
-    def record(self, connection: sa.Connection, batches: Sequence[Batch]) -> list[Appended]:
-        """Store what is new of each batch."""
+    def record(self, connection: sa.Connection, batches: Sequence[Batch]) -> list[Appended | EventConflict]:
+        """Store what is new of each batch; nothing of one that has an event id of another event."""
         every = chain.from_iterable(batch.events for batch in batches)
         ids = [event.event_id for event in every if event.event_id is not None]
-        seen = self._stored(connection, ids) if ids else set()
+        seen = self._stored(connection, ids) if ids else {}
         waiting: list[Event] = []
-        answers = []
+        answers: list[Appended | EventConflict] = []
         for batch in batches:
-            fresh = list(_fresh(batch.events, seen))
+            try:
+                fresh, ids_of = _fresh(batch.events, seen)
+            except EventConflict as error:
+                answers.append(error)
+                continue
+            seen |= ids_of
             if batch.keep == "all":
                 waiting += fresh
                 new = len(fresh)
@@ -194,8 +213,16 @@ class Recorder:
         rows = connection.execute(chosen, {"numbers": self._database.listed(numbers)})
         return dict(map(tuple, rows))
 
-    def _stored(self, connection: sa.Connection, ids: list[str]) -> set[str]:
-        return set(self._found(connection, events, ids))
+    def _stored(self, connection: sa.Connection, ids: list[str]) -> dict[str, Content]:
+        """Return what is stored under those event ids that are known."""
+        found = self._found(connection, events, ids)
+        if not found:
+            return {}
+        chosen = events.c.seq.in_(self._database.rows("seqs", sa.BigInteger()))
+        rows = connection.execute(named_events.where(chosen), {"seqs": self._database.listed(list(found.values()))})
+        return {
+            event.event_id or "": Content(*event[1:4], event.weight) for event in (Recorded(*row) for row in rows)
+        }
 
     def _found(self, connection: sa.Connection, table: sa.Table, names: Sequence[str]) -> dict[str, int]:
         """Return the numbers of those names that have one."""
@@ -247,13 +274,22 @@ class Recorder:
         self._database.insert(driver_cursor(connection), table, (name, *others), rows)
 
 
-def _fresh(batch: Iterable[Event], seen: set[str]) -> Iterator[Event]:
-    """Yield the events whose id was not seen; notes the ids."""
-    for event in batch:
-        if event.event_id is None or event.event_id not in seen:
-            if event.event_id is not None:
-                seen.add(event.event_id)
-            yield event
+def _fresh(batch: Iterable[Event], seen: Mapping[str, Content]) -> tuple[list[Event], dict[str, Content]]:
+    """Return the events whose id was not seen, and their contents by id. Raises `EventConflict`."""
+    fresh: list[Event] = []
+    new: dict[str, Content] = {}
+    for n, event in enumerate(batch):
+        name = event.event_id
+        if name is not None:
+            content = Content(event.user_id, event.item_id, event.event_type, _float(event.weight))
+            known = new.get(name) or seen.get(name)
+            if known is not None and known != content:
+                raise EventConflict(f"event {n}: event_id {_shown(name)} is that of {known}, not of {content}")
+            if known is not None:
+                continue
+            new[name] = content
+        fresh.append(event)
+    return fresh, new
 
 
 NAMES = {
