@@ -28,6 +28,10 @@ class DataWarning(UserWarning):
     """Rows were left out of a log or catalogue, as asked."""
 
 
+class JoinWarning(UserWarning):
+    """Two sources that are joined by their ids share none: histories and a model, a catalogue and a log, ..."""
+
+
 class BundleError(PalateError):
     """A saved model is missing, damaged, or from a newer version."""
 

@@ -612,5 +612,5 @@ def test_a_log_may_be_asked_with(model: Model, block_log: Interactions) -> None:
 def test_a_history_that_is_none_is_named(models: dict[Recipe, Model]) -> None:
     model = next(iter(models.values()))
     for wrong in (["i0", "i1"], [["i0"], "i1"], [1, 2], [["i0"], None]):
-        with pytest.raises(DataError, match=r"history \d is .*: a history is a list of item ids"):
+        with pytest.raises(DataError, match=r"history \d is .*; it must be a list or column of ids"):
             model.recommend(wrong)  # type: ignore[arg-type]

@@ -102,6 +102,33 @@ def test_histories_in_the_order_asked_for() -> None:
     assert small().histories().users.to_list() == ["ann", "bob"]
 
 
+def test_histories_of_users_in_any_type() -> None:
+    log = log_of([(1, "x", 1, 0), (2, "7", 1, 0)])
+    for asked in (["2", 1], pl.Series(["2", "1"], dtype=pl.Categorical), np.array([2, 1], np.uint8), [2.0, 1.0]):
+        histories = log.histories(asked)  # type: ignore[arg-type]
+        assert [str(user) for user in histories.users] == ["2", "1"]
+        assert histories.items.names(histories.rows.column).to_list() == ["7", "x"]
+    for wrong in ([1, None], [True], [1.5], [{"id": 1}], pl.Series([1, None])):
+        with pytest.raises(DataError, match=r"user_ids\[\d\] is .*; ids must be strings or whole numbers"):
+            log.histories(wrong)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="user_ids is '1'; it must be a list or column of ids"):
+        log.histories("1")
+
+
+def test_lists_of_items_in_any_type() -> None:
+    lists = [[10, "20"], np.array([20], np.uint16), pl.Series(["10", "7"], dtype=pl.Categorical), (10.0,)]
+    for items in (Vocabulary.of([10, 20]), Vocabulary.of(["10", "20"])):
+        histories = Histories.of(items, lists)  # type: ignore[arg-type]
+        assert histories.rows.start.tolist() == [0, 2, 3, 4, 5]
+        assert histories.rows.column.tolist() == [0, 1, 1, 0, 0]
+        with pytest.raises(DataError, match=r"history 1\[2\] is True; ids must be"):
+            Histories.of(items, [[10], [20, 10, True]])
+        with pytest.raises(DataError, match="history 0 is '10'; it must be a list or column of ids"):
+            Histories.of(items, ["10", "20"])
+        with pytest.raises(DataError, match="history 1 is 20; it must be"):
+            Histories.of(items, [[10], 20])  # type: ignore[list-item]
+
+
 def test_histories_move_to_other_items() -> None:
     moved = small().histories(["ann", "bob"]).on(Vocabulary.of(["w", "y"]))
     assert moved.rows.lengths.tolist() == [1, 1]

@@ -189,7 +189,7 @@ def _train(store: Store, versions: Versions, recipe: Recipe, weights: Mapping[st
 
 def _fill(store: Store, log: Path | None, catalogue: Path | None, reading: Mapping[str, Any]) -> int:
     """Import what is new of the files; returns the number of new events."""
-    from palate.store.transfer import import_events, import_items
+    from palate.store.transfer import import_items, import_log
 
     if catalogue is not None:
         with WorkBar("items") as bar:
@@ -197,7 +197,10 @@ def _fill(store: Store, log: Path | None, catalogue: Path | None, reading: Mappi
     if log is None:
         return 0
     with WorkBar("events") as bar:
-        return import_events(store, log, watch=bar, **reading)
+        new, forgotten = import_log(store, log, watch=bar, **reading)
+    if forgotten:
+        note(f"left out: {forgotten:,} events of users that were forgotten")
+    return new
 
 
 def _adopt(store: Store, versions: Versions, folder: Path) -> None:

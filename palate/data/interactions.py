@@ -113,10 +113,13 @@ class Interactions:
         return matrix
 
     def histories(self, user_ids: Iterable[Id] | pl.Series | None = None) -> Histories:
-        """Histories of these users, in this order (all users when None); an unknown user has an empty one."""
+        """Histories of these users, in this order (all users when None); an unknown user has an empty one.
+
+        Raises `DataError` for what cannot be an id.
+        """
         if user_ids is None:
             return Histories(self.users.ids, self.items, self.rows)
-        asked = Vocabulary.series(user_ids)
+        asked = Vocabulary.series(user_ids, "user_ids")
         codes = self.users.codes(asked)
         return Histories(asked, self.items, self.rows.rows(codes.astype(np.int64)))
 
@@ -136,7 +139,7 @@ class Interactions:
     def merge(self, other: Interactions) -> Interactions:
         """Return the events of both logs over the union of their ids, this log's first at equal times.
 
-        Times and event types survive only if both logs have them. Raises `DataError` if ids differ in type.
+        Times and event types survive only if both logs have them. Ids compare by what they spell.
         """
         users, items = self.users.union(other.users), self.items.union(other.items)
         types = tuple(dict.fromkeys(self.event_types + other.event_types))

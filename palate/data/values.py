@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
+IDS = "ids must be strings or whole numbers"
 # The rule of each role, as errors state it.
 RULES = {
-    "user": "ids must be strings or whole numbers, not empty",
-    "item": "ids must be strings or whole numbers, not empty",
+    "user": f"{IDS}, not empty",
+    "item": f"{IDS}, not empty",
     "time": "times must be numbers of seconds, ms, us or ns since 1970, or ISO 8601, in the years 1 to 9999",
     "weight": "weights must be finite numbers, 0 or more",
     "event": "event types must be text, not empty",

@@ -29,7 +29,7 @@ def adopt(store: Store, versions: Versions, folder: str | Path) -> Version:
     known = set(store.items.changed()[0]["item_id"])
     store.items.put(Item(name) for name in ids if name not in known)
     if log is not None and not store.newest():
-        import_events(store, log.to_frame())
+        import_events(store, log)
     for version in versions.list():
         if version.about.get("adopted") == mark:
             return versions.activate(version.number)

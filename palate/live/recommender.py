@@ -23,7 +23,7 @@ from palate.live.asking import Answer, Asked, Place, Source
 from palate.live.caps import Counted
 from palate.live.snapshot import Snapshot
 
-SOMEBODY = pl.Series("user", [0])
+SOMEBODY = pl.Series("user", [None], pl.String)
 NOBODY = Ragged(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
 NAMED = 2  # past items that a reason names
 SPEAKS = 0.05  # part of a score that a past item must have to be named

@@ -15,6 +15,7 @@ from palate.arrays import Bools, Floats, Ints
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
+from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
@@ -127,24 +128,30 @@ class Model(ABC):
         only: Iterable[Id] | None = None,
         exclude: Iterable[Id] | None = None,
     ) -> Rankings:
-        """Best k items like each of these, itself left out; raises `UnknownId` for an unknown one."""
+        """Best k items like each of these, itself left out.
+
+        Raises `UnknownId` for an unknown one, and `DataError` for what cannot be an id.
+        """
         allowed = self.allowed(only, exclude)
         return most_similar(self.items, items, k, self.likeness, allowed)
 
     def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
         """Past items that speak for `item`, with their parts of its score, largest first; [] if none does."""
         past = Histories.of(self.items, [history]).rows
-        parts = self.parts(past, np.array([self.items.code(item)], np.int32))[:, 0]
+        parts = self.parts(past, np.array([self.items.code(item, "item")], np.int32))[:, 0]
         names = self.items.names(past.column).to_list()
         best = [(name, part) for name, part in zip(names, parts.tolist(), strict=True) if part > 0]
         return sorted(best, key=lambda pair: -pair[1])
 
     def histories(self, histories: Asked) -> Histories:
-        """Histories over this model's items, from those of a log, a log itself, or plain lists of item ids."""
+        """Histories over this model's items, from those of a log, a log itself, or plain lists of item ids.
+
+        Warns (`JoinWarning`) where the model knows no item of the log; a list may well be of items unknown to it.
+        """
         if isinstance(histories, Interactions):
-            return histories.histories().on(self.items)
+            return self.histories(histories.histories())
         if isinstance(histories, Histories):
-            return histories.on(self.items)
+            return histories.on(self.items, whose="the model")
         return Histories.of(self.items, histories)
 
     def recommend(
@@ -160,7 +167,8 @@ class Model(ABC):
 
         A log stands for the histories of its users. Items of the history itself are left out unless `keep_seen`. A
         list is shorter than k only when no more items are left. Unknown ids in `only`, `exclude` and the histories
-        are ignored.
+        are ignored, with a `JoinWarning` if all of `only`, of `exclude` or of a log's items are unknown. Raises
+        `DataError` for what cannot be an id.
         """
         k = min(whole("k", k), len(self.items))
         asked = self.histories(histories)
@@ -187,12 +195,12 @@ class Model(ABC):
     def allowed(self, only: Iterable[Id] | None, exclude: Iterable[Id] | None) -> Bools:
         """Mask of the items that may be recommended, (I,)."""
         mask = np.full(len(self.items), only is None)
-        if only is not None:
-            codes = self.items.codes(only)
-            mask[codes[codes >= 0]] = True
-        if exclude is not None:
-            codes = self.items.codes(exclude)
-            mask[codes[codes >= 0]] = False
+        for place, ids, value in (("only", only, True), ("exclude", exclude, False)):
+            if ids is not None:
+                asked = Vocabulary.series(ids, place)
+                codes = self.items.codes(asked)
+                check_join(codes, asked, self.items, place, "the model")
+                mask[codes[codes >= 0]] = value
         return mask
 
     def save(self, folder: str | Path, *, log: Interactions | None = None) -> None:
@@ -206,7 +214,7 @@ class Model(ABC):
         parts, about = self.written()
         data = {"items": len(self.items)}
         if log is not None:
-            past = log.histories().on(self.items)
+            past = self.histories(log.histories())
             rows = past.rows
             parts |= {
                 "log.users": log.users,

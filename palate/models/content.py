@@ -18,6 +18,7 @@ from palate.arrays import Bools, Doubles, Floats, Ints
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
+from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id, Vocabulary
 from palate.encoders.encoding import Encoded, Encoding
@@ -41,7 +42,7 @@ def read_items(
 ) -> tuple[Vocabulary, Encoding, Encoded]:
     """Return the items of the log, then those of the catalogue alone, and what is told of each.
 
-    Raises `DataError` where there is no catalogue, or where ids differ in type.
+    Raises `DataError` where there is no catalogue; warns (`JoinWarning`) where it tells of no item of the log.
     """
     refuse_empty(log)
     if catalogue is None:
@@ -51,6 +52,7 @@ def read_items(
         if watch is not None:
             watch(Progress(0, 0, done / of_all, 0.0))
 
+    check_join(log.items.recode(catalogue.items), catalogue.items.ids, log.items, "catalogue", "the log")
     if dim is None:
         dim = fitting(len(log.items), len(chosen(fields, catalogue)))
     encoding, encoded = Encoding.of(fields, catalogue, dim, seed, told)

@@ -243,7 +243,7 @@ class EmbeddingModel(FactorModel):
         """Return (B, D): the trained vector where a known person's history is the one trained on, else folded in."""
         asked = histories.on(self.items)
         vectors = np.empty((len(asked), self.recipe.dim), np.float32)
-        known = self.users.codes(asked.users)
+        known = self.users.find(asked.users)
         trained = known >= 0
         trained[trained] = self.prints[known[trained]] == asked.rows.fingerprints()[trained]
         vectors[trained] = self.user_vectors[known[trained]]

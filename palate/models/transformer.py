@@ -356,7 +356,7 @@ class TransformerModel(TorchModel):
 
         An event of an unknown item, or of weight 0 or less, is ignored.
         """
-        code = int(self.items.codes([item])[0])
+        code = int(self.items.codes([item], "item")[0])
         if code < 0 or weight <= 0:
             return trail
         event = np.array([[code]]), np.ones(1, np.int64), np.array([[weight]], np.float32)

@@ -153,10 +153,14 @@ class Database(ABC):
             if version_of(connection) == newest_version():
                 return
         with self.writing() as connection:
-            try:
-                migrate(connection)
-            except StoreError as error:
-                raise StoreError(f"{self.place}: {error}", error.public) from None
+            self.upgrade(connection)
+
+    def upgrade(self, connection: sa.Connection) -> None:
+        """Make the tables or bring them up to date within a transaction."""
+        try:
+            migrate(connection)
+        except StoreError as error:
+            raise StoreError(f"{self.place}: {error}", error.public) from None
 
     def drop(self) -> None:
         """Close the cursors that wait to be taken."""

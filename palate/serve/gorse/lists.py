@@ -99,8 +99,7 @@ class Lists:
         if active is None or not isinstance(active.model, FactorModel) or not part.most:
             return []
         try:
-            asked = active.model.users.parse(user_id)
-            found = active.model.similar_users([asked], part.most)
+            found = active.model.similar_users([user_id], part.most)
         except UnknownId:
             return []
         names = [str(name) for name in found.lists()[0]]
