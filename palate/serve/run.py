@@ -145,8 +145,8 @@ class Trainer(threading.Thread):
         LOG.info("retraining: palate train %s", shlex.join(self._arguments))
         # As nice as can be: whoever waits for an answer comes first.
         # The URL may hold a password, which would stand in the list of processes.
-        told = os.environ | {STORE: self._url}
-        self._process = subprocess.Popen(command, env=told, preexec_fn=lambda: os.nice(10) and None)
+        environment = os.environ | {STORE: self._url}
+        self._process = subprocess.Popen(command, env=environment, preexec_fn=lambda: os.nice(10) and None)
         code = self._process.wait()
         if code and not self._ended.is_set():
             LOG.error("retraining: palate train ended with code %d; the model before stays", code)

@@ -148,8 +148,8 @@ class Database(ABC):
     def explain(self, error: Exception) -> StoreError:
         """Say where it happened, and what the driver said."""
         original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        told = str(original).strip().splitlines()[0]
-        return StoreError(f"{self.place}: {told}", "the database is out of reach" if self.lost(error) else told)
+        line = str(original).strip().splitlines()[0]
+        return StoreError(f"{self.place}: {line}", "the database is out of reach" if self.lost(error) else line)
 
     def migrate(self) -> None:
         """Make the tables or bring them up to date; raises `StoreError` for those of a newer version."""

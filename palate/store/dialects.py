@@ -292,7 +292,7 @@ def open_database(url: str | Path) -> Database:
 
 
 def shown_place(url: str | Path) -> str:
-    """Return a path or URL as it may be shown, in a log or to anybody: without passwords."""
+    """Return a path or URL as it may be shown, in a log or to a client: without passwords."""
     return shown(_parsed(str(url))) if "://" in str(url) else str(url)
 
 
