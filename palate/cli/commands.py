@@ -21,7 +21,7 @@ from palate.cli.describe import describe
 from palate.cli.export import export_all
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
 from palate.cli.serve import serve, train
-from palate.cli.settings import build_recipe, build_recipes, read_settings
+from palate.cli.settings import CatalogueReading, build_recipe, build_recipes, catalogue_settings, read_settings
 from palate.cli.store import key_app, store_app
 from palate.cli.terminal import FitBar, WorkBar, note, print_json, stdout
 from palate.data.catalogue import Catalogue, read_catalogue
@@ -107,10 +107,12 @@ def palate(
 
 
 @app.command()
-def inspect(log: LogFile, *, read: Reading, catalogue: CatalogueFile = None, json: Json = False) -> None:
+def inspect(
+    log: LogFile, *, read: Reading, catalogue: CatalogueFile = None, told: CatalogueReading, json: Json = False
+) -> None:
     """Read a log and tell what is in it."""
     events = read_log(log, **read_settings(read))
-    titles = _titles(catalogue)
+    titles = _titles(catalogue, told)
     counts = events.item_counts()
     best = np.argsort(-counts, kind="stable")[:5]
     top: list[Row] = [{**named(events.items.ids[int(i)], titles), "events": int(counts[i])} for i in best]
@@ -134,6 +136,7 @@ def fit(
     settings: Settings,
     read: Reading,
     catalogue: ItemsFile = None,
+    told: CatalogueReading,
     early_stop: Annotated[
         bool, typer.Option("--early-stop", help="Hold out the newest 10%; keep the best epoch on it.")
     ] = False,
@@ -146,7 +149,7 @@ def fit(
     note(sentence(events))
     began = perf_counter()
     with FitBar(f"fitting {recipe}", keep=True) as bar:
-        model = _fit(chosen, events, _titles(catalogue), early_stop, bar)
+        model = _fit(chosen, events, _titles(catalogue, told), early_stop, bar)
     seconds = perf_counter() - began
     if bar.stopped:
         kept = "the best epoch" if early_stop else "the last full epoch"
@@ -192,6 +195,7 @@ def evaluate(
     ],
     read: Reading,
     catalogue: ItemsFile = None,
+    told: CatalogueReading,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a picture too, PNG or SVG.")] = None,
     json: Json = False,
 ) -> None:
@@ -202,7 +206,7 @@ def evaluate(
     events = read_log(log, **read_settings(read))
     note(sentence(events))
     with FitBar("fitting") as bar:
-        result = compare(chosen, SPLITS[split](events), k, catalogue=_titles(catalogue), watch=bar)
+        result = compare(chosen, SPLITS[split](events), k, catalogue=_titles(catalogue, told), watch=bar)
     if plot is not None:
         result.plot(plot)
     if json:
@@ -220,6 +224,7 @@ def recommend(
     history: Annotated[Path | None, typer.Option(metavar="FILE", help="A newer log, or a .txt of item ids.")] = None,
     read: Reading,
     catalogue: CatalogueFile = None,
+    told: CatalogueReading,
     keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Show items of the history too.")] = False,
     all_users: Annotated[bool, typer.Option("--all-users", help="Everybody of the log, to --out.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Parquet file for --all-users.")] = None,
@@ -231,7 +236,7 @@ def recommend(
         everybody = log if history is None else read_log(history, **read_settings(read))
         _export(fitted, model, everybody, out, k, keep_seen, json)
         return
-    titles = _titles(catalogue)
+    titles = _titles(catalogue, told)
     whole = fitted if titles is None else fitted.with_items(titles.without(fitted.items))
     past = _past(whole, log, user, history, read)
     rows = recommended(whole, past, k, titles, keep_seen)
@@ -301,10 +306,11 @@ def similar(
     item: Annotated[str, typer.Option(metavar="ID", help="An item of the log.")],
     k: Length = 10,
     catalogue: CatalogueFile = None,
+    told: CatalogueReading,
     json: Json = False,
 ) -> None:
     """Show the items most like one item."""
-    fitted, titles = load(model), _titles(catalogue)
+    fitted, titles = load(model), _titles(catalogue, told)
     asked = fitted.items.parse(item)
     rows = ranked(fitted.similar_items([asked], k), titles)
     if json:
@@ -319,6 +325,7 @@ def demo(
     *,
     log: Annotated[Path | None, typer.Option(metavar="FILE", help="Your own log instead of MovieLens.")] = None,
     catalogue: CatalogueFile = None,
+    told: CatalogueReading,
     content: Annotated[bool, typer.Option("--content", help="Recommend films that nobody has rated.")] = False,
     json: Json = False,
 ) -> None:
@@ -326,8 +333,12 @@ def demo(
     if content:
         run_content_demo(json)
         return
-    run_demo(log, catalogue, json)
+    run_demo(log, _titles(catalogue, told), json)
 
 
-def _titles(catalogue: Path | None) -> Catalogue | None:
-    return None if catalogue is None else read_catalogue(catalogue)
+def _titles(catalogue: Path | None, told: list[str]) -> Catalogue | None:
+    """Return the catalogue, read as `--read-catalogue` says."""
+    reading = catalogue_settings(told)
+    if catalogue is None and reading:
+        raise typer.BadParameter("--read-catalogue says how to read a catalogue: give --catalogue FILE")
+    return None if catalogue is None else read_catalogue(catalogue, **reading)

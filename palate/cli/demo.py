@@ -28,14 +28,14 @@ PEOPLE, LATEST, K = 3, 3, 10
 SHOWN = ("NDCG@10", "Recall@20", "HitRate@10", "MRR@20")
 
 
-def run_demo(log: Path | None, catalogue: Path | None, json: bool, console: Console = stdout) -> None:
+def run_demo(log: Path | None, catalogue: Catalogue | None, json: bool, console: Console = stdout) -> None:
     """Read, split, train, evaluate, recommend; on MovieLens unless a log is given."""
     out = Console(quiet=True) if json else console
-    files = movielens() if log is None else (log, catalogue)
+    source, films = movielens() if log is None else (log, None)
     began = perf_counter()
-    events = read_log(files[0])
-    titles = None if files[1] is None else read_catalogue(files[1])
-    head(out, "1  The log", f"{sentence(events)}\nread in {perf_counter() - began:.2f} s from {files[0].name}")
+    events = read_log(source)
+    titles = catalogue if films is None else read_catalogue(films)
+    head(out, "1  The log", f"{sentence(events)}\nread in {perf_counter() - began:.2f} s from {source.name}")
 
     split = split_by_time(events)
     head(out, "2  The past to learn from, the future to guess", parts(split))
