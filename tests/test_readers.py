@@ -682,7 +682,8 @@ def test_a_column_of_any_kind_stops_nothing(kind: str) -> None:
     log = read_log(frame)
     assert (log.users.ids.to_list(), log.items.ids.to_list()) == ([1, 2], [3, 4])
     for role in ("user", "time", "weight", "event"):
-        only_our_errors(lambda role=role: read_log(frame, on_error="skip", **{role: "note"}))  # type: ignore[misc]
+        asked: dict[str, Any] = {role: "note"}
+        only_our_errors(lambda asked=asked: read_log(frame, on_error="skip", **asked))  # type: ignore[misc]
 
 
 def test_asked_for_columns_of_odd_kinds_are_read() -> None:
