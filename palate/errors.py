@@ -1,5 +1,8 @@
 """Every error a user can meet. A message gives the place, the value and the rule."""
 
+from math import isfinite
+from numbers import Integral, Real
+
 
 class PalateError(Exception):
     """Base of all errors raised on purpose; the command line prints it without a traceback."""
@@ -13,6 +16,14 @@ class SettingError(PalateError, ValueError):
     """A recipe or a call was given a setting outside its range."""
 
 
+class ModelError(PalateError, ValueError):
+    """A model's arrays break what must hold of them, as where a fit diverged."""
+
+
+class NotFinite(ModelError):
+    """A model has numbers that are not finite."""
+
+
 class UnknownId(PalateError, LookupError):
     """An id that the model or log has never seen, where an answer needs it to be known."""
 
@@ -21,12 +32,23 @@ class DataWarning(UserWarning):
     """Rows were left out of a log or catalogue, as asked."""
 
 
+class JoinWarning(UserWarning):
+    """Two sources that are joined by their ids share none: histories and a model, a catalogue and a log, ..."""
+
+
 class BundleError(PalateError):
     """A saved model is missing, damaged, or from a newer version."""
 
 
 class StoreError(PalateError):
-    """The store of events cannot be opened, is damaged, or is from a newer version."""
+    """The store of events cannot be opened, is damaged, or is from a newer version.
+
+    `public` is what a client of the service may read of it: not where the store is.
+    """
+
+    def __init__(self, message: str, public: str | None = None) -> None:
+        super().__init__(message)
+        self.public = message if public is None else public
 
 
 class WriterError(PalateError):
@@ -51,6 +73,20 @@ class MissingExtra(PalateError, ImportError):
     def __init__(self, package: str, extra: str = "") -> None:
         command = f"pip install 'palate[{extra}]'" if extra else f"pip install --no-deps {package}"
         super().__init__(f"{package} is not installed; run: {command}")
+
+
+def whole(setting: str, value: object, least: int = 1) -> int:
+    """Return a whole number, python's own or numpy's, as an int; raises `SettingError` for all else, as True."""
+    fine = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+    check(fine, setting, value, f"must be a whole number, {least} or more")
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def real(setting: str, value: object) -> float:
+    """Return a finite number, python's own or numpy's, as a float; raises `SettingError` for all else, as True."""
+    fine = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+    check(fine, setting, value, "must be a finite number")
+    return float(value)  # type: ignore[arg-type]
 
 
 def check(condition: bool, setting: str, value: object, rule: str) -> None:

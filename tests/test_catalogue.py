@@ -105,6 +105,57 @@ def test_text_spells_lists_and_truths(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("cells", "typed"),
+    [
+        (["5", "-7", ""], [5, -7, None]),
+        (["5", "7.25", "1e3"], [5.0, 7.25, 1000.0]),
+        (["true", "False", "TRUE"], [True, False, True]),
+        (["007", "5"], ["007", "5"]),
+        (["+7", "5"], ["+7", "5"]),
+        (["1", "true"], ["1", "true"]),
+        (["yes", "no"], ["yes", "no"]),
+        (["2024-05-31", "2024-06-01"], ["2024-05-31", "2024-06-01"]),
+        (["9007199254740993", "1.5"], ["9007199254740993", "1.5"]),
+        (["9007199254740993", "1"], [9007199254740993, 1]),
+        (["99999999999999999999", "1"], ["99999999999999999999", "1"]),
+        (["1e999", "1"], ["1e999", "1"]),
+        (["nan", "1"], ["nan", "1"]),
+        (["Infinity", "1"], ["Infinity", "1"]),
+        (["1 ", "1"], ["1 ", "1"]),
+        (["", ""], [None, None]),
+    ],
+)
+def test_other_columns_of_text_are_typed_as_all_their_values_are_spelled(
+    cells: list[str], typed: list[object], tmp_path: Path
+) -> None:
+    rows = "".join(f"{n},{cell}\n" for n, cell in enumerate(cells))
+    for name, text in (("items.csv", "id,x\n" + rows), ("items.tsv", ("id,x\n" + rows).replace(",", "\t"))):
+        found = read_catalogue(write(tmp_path, name, text), item="id").frame["x"].to_list()
+        assert found == typed
+        assert [type(value) for value in found] == [type(value) for value in typed]
+    frame = pl.DataFrame({"id": range(len(cells)), "x": [cell or None for cell in cells]})
+    assert read_catalogue(frame, item="id").frame["x"].to_list() == frame["x"].to_list(), "typed already"
+
+
+def test_types_do_not_depend_on_where_a_file_is_cut(tmp_path: Path) -> None:
+    folder = tmp_path / "items"
+    folder.mkdir()
+    write(folder, "a.csv", "id,x,y\n1,5,5\n2,6,6\n")
+    write(folder, "b.csv", "id,x,y\n3,007,7.5\n")
+    items = read_catalogue(folder, item="id")
+    assert items.frame["x"].to_list() == ["5", "6", "007"]
+    assert items.frame["y"].to_list() == [5.0, 6.0, 7.5]
+    pl.DataFrame({"id": [4], "x": ["5"], "y": ["8"]}).write_parquet(folder / "c.parquet")
+    assert read_catalogue(folder, item="id").frame["y"].to_list() == ["5", "6", "7.5", "8"]
+
+
+def test_a_catalogue_knows_what_its_columns_were_called(tmp_path: Path) -> None:
+    movies = read_catalogue(write(tmp_path, "movies.csv", MOVIES))
+    assert movies.named == {"item": "movieId", "categories": "genres"}
+    assert movies.among(movies.items).named == movies.named
+
+
+@pytest.mark.parametrize(
     ("row", "message"),
     [
         ("1,x,,", "item 1 is on row 1 already; each must have one row"),
@@ -130,7 +181,7 @@ def test_duplicates_are_found_across_parts(tmp_path: Path) -> None:
     folder.mkdir()
     write(folder, "a.csv", "item,title\n1,x\n2,y\n")
     write(folder, "b.csv", "item,title,year\n3,x,1999\n")
-    assert read_catalogue(folder).row(3) == {"item_id": 3, "title": "x", "year": "1999"}
+    assert read_catalogue(folder).row(3) == {"item_id": 3, "title": "x", "year": 1999}
     write(folder, "c.csv", "item,title\n4,x\n2,y\n")
     with pytest.raises(DataError, match=r"row 2 of items/c.csv: item 2 is on row 2 of items/a.csv already"):
         read_catalogue(folder)

@@ -10,7 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,8 +26,10 @@ from palate.cli.settings import CATALOGUE_NAMES, READ_NAMES, build_recipes, cata
 from palate.data.catalogue import read_catalogue
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
+from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError, SettingError
 from palate.models.embedding import Embedding
+from palate.models.item_knn import ItemKNN
 from palate.models.popularity import Popularity
 from palate.models.saved import load, load_with_log
 
@@ -196,6 +198,13 @@ def test_an_interrupted_export_goes_on(files: Path, tmp_path: Path, monkeypatch:
         export_all(model, files / "model", log, out, 3, watch=stop)
     export_all(model, files / "model", log, out, 2)
     same_lists(pl.read_parquet(out), model.recommend(log.histories(), 2).to_frame())
+    with pytest.raises(KeyboardInterrupt):
+        export_all(model, files / "model", log, out, 3, watch=stop)
+    others = pl.Series("id", [f"other {user}" for user in log.users.ids])
+    renamed = replace(log, users=Vocabulary(others))
+    export_all(model, files / "model", renamed, out, 3)
+    assert set(pl.read_parquet(out)["user_id"]) == set(others)
+    assert out.stat().st_mode & 0o777 == 0o600
 
 
 def test_recommend_to_a_stranger_says_so(palate: Run, files: Path) -> None:
@@ -236,6 +245,99 @@ def test_similar(palate: Run, files: Path) -> None:
     assert [row["item_id"] for row in done.json["items"]] == load(files / "model").similar_items(["i3"], 4).lists()[0]
     shown = palate("similar", files / "model", "--item", "i3", "--catalogue", files / "items.csv")
     assert "like [b]Title 3[/b] :smile:" in shown.out
+
+
+# Ids of files and models meet by what they spell
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A model whose ids are integers, and files with an id that is none."""
+    rows = [f"{user[1:]},{item[1:]},{weight}" for user, item, weight, _ in map(as_texts, block_events())]
+    (tmp_path / "log.csv").write_text("user,item,weight\n" + "\n".join(rows) + "\n")
+    (tmp_path / "new.csv").write_text("user,item\nann,0\nann,NEW-9\n007,13\n7,0\n7,1\n")
+    (tmp_path / "items.csv").write_text(
+        "item,title\n" + "".join(f"{n},Title {n}\n" for n in range(20)) + "007,Bond\n"
+    )
+    (tmp_path / "others.csv").write_text("user,item,title\nann,x,X\nann,y,Y\n")
+    log = read_log(tmp_path / "log.csv")
+    assert log.items.ids.dtype == pl.Int64
+    ItemKNN().fit(log).save(tmp_path / "model", log=log)
+    return tmp_path
+
+
+def as_texts(event: tuple[Any, Any, float, int]) -> tuple[str, str, float, int]:
+    return str(event[0]), str(event[1]), event[2], event[3]
+
+
+def test_a_user_is_named_by_what_the_id_spells(palate: Run, shop: Path) -> None:
+    model = load(shop / "model")
+    new = ("--history", shop / "new.csv", "-k", 3, "--json")
+    for user, history in {"7": [0, 1], "007": [13], "ann": [0]}.items():
+        done = palate("recommend", shop / "model", "--user", user, *new)
+        assert [row["item_id"] for row in done.json["items"]] == model.recommend([history], 3).lists()[0]
+        assert done.err == f"{shop / 'new.csv'}: 1 of 4 items are unknown to the model: 'NEW-9'\n"
+    kept = palate("recommend", shop / "model", "--user", "7", "-k", 3, "--json")
+    assert kept.json["known_events"] == 6
+    for stranger in ("007", "7.0", "+7", " 7"):
+        assert palate("recommend", shop / "model", "--user", stranger, "--json").json["known_events"] == 0
+
+
+def test_everybody_of_a_log_meets_the_model(palate: Run, shop: Path) -> None:
+    out = shop / "out.parquet"
+    done = palate("recommend", shop / "model", "--history", shop / "new.csv", "--all-users", "--out", out, "-k", 3)
+    assert "1 of 4 items are unknown to the model: 'NEW-9'" in done.err
+    lists = pl.read_parquet(out).group_by("user_id", maintain_order=True).agg("item_id")
+    expected = load(shop / "model").recommend([[0], [13], [0, 1]], 3).lists()
+    assert dict(lists.iter_rows()) == dict(zip(["ann", "007", "7"], expected, strict=True))
+
+
+def test_a_catalogue_tells_titles_whatever_its_other_ids_are(palate: Run, shop: Path) -> None:
+    told = f"{shop / 'items.csv'}: 1 of 21 items are unknown to the {{}}: '007'\n"
+    catalogue = ("--catalogue", shop / "items.csv", "--json")
+    done = palate("recommend", shop / "model", "--user", "7", *catalogue)
+    assert all(row["title"] == f"Title {row['item_id']}" for row in done.json["items"])
+    assert done.err == told.format("model")
+    similar = palate("similar", shop / "model", "--item", "3", *catalogue)
+    assert (similar.json["item_id"], similar.json["title"], similar.err) == (3, "Title 3", told.format("model"))
+    assert palate("similar", shop / "model", "--item", "03").code == 1
+    seen = palate("inspect", shop / "log.csv", *catalogue)
+    assert all(row["title"] == f"Title {row['item_id']}" for row in seen.json["most_chosen"])
+    assert seen.err == told.format("log")
+    fit = palate("fit", "content", shop / "log.csv", "--out", shop / "m", "--set", "dim=4", *catalogue)
+    assert told.format("log") in fit.err
+    assert len(load(shop / "m").items) == 21
+    assert (
+        told.format("log") in palate("evaluate", "popularity", shop / "log.csv", "--split", "ratio", *catalogue).err
+    )
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_file_that_shares_no_id_is_warned_of(palate: Run, shop: Path) -> None:
+    others = shop / "others.csv"
+    (shop / "h.txt").write_text("x\ny\n")
+    none = "none of 2 items is known to the model: 'x', 'y'; the model has "
+    for arguments, place in {
+        ("--user", "ann", "--history", others): "histories",
+        ("--history", shop / "h.txt"): str(shop / "h.txt"),
+        ("--user", "7", "--catalogue", others): str(others),
+        ("--history", others, "--all-users", "--out", shop / "out.parquet"): "histories",
+    }.items():
+        done = palate("recommend", shop / "model", *arguments)
+        assert done.code == 0
+        assert f"warning: {place}: {none}" in done.err
+    inspect = palate("inspect", shop / "log.csv", "--catalogue", others)
+    assert f"warning: {others}: none of 2 items is known to the log: 'x', 'y'; the log has " in inspect.err
+    fit = palate("fit", "content", shop / "log.csv", "--catalogue", others, "--out", shop / "m", "--set", "dim=4")
+    assert "warning: catalogue: none of 2 items is known to the log: 'x', 'y'; the log has " in fit.err
+
+
+def test_ids_are_kept_as_text_where_asked(palate: Run, shop: Path) -> None:
+    done = palate("fit", "popularity", shop / "log.csv", "--out", shop / "m", "--read", "ids=text")
+    assert done.code == 0
+    assert load(shop / "m").items.ids.dtype == pl.String
+    wrong = palate("inspect", shop / "log.csv", "--read", "ids=int")
+    assert (wrong.code, wrong.err) == (1, 'error: ids=\'int\': must be "auto" or "text"\n')
 
 
 # Errors

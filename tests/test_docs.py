@@ -6,18 +6,28 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from starlette.testclient import TestClient
 
 from palate.cli import app
 from palate.models.saved import RECIPES
+from palate.serve.app import create_app
+from palate.serve.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ALL_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "examples/movielens-small/README.md"]
+ALL_PAGES = [
+    *PAGES,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
+    ROOT / "examples/movielens-small/README.md",
+]
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -37,6 +47,24 @@ def test_python_blocks_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     namespace: dict[str, object] = {"__name__": "__main__"}
     for line, code in blocks(page, "python"):
         exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)  # errors name the line of the page
+
+
+def test_the_first_calls_of_the_service_run_on_an_empty_store(tmp_path: Path) -> None:
+    calls = re.findall(r"^curl .*", (ROOT / "docs/service.md").read_text(encoding="utf-8"), re.M)[:2]
+    assert len(calls) == 2
+    with TestClient(create_app(Settings(store=str(tmp_path / "s.db")))) as client:
+        for call in [calls[1], *calls]:
+            words = shlex.split(call)
+            given = {name: value for name, value in pairwise(words) if name in ("-X", "-d", "-H")}
+            (address,) = (word for word in words if word.startswith("localhost:8000"))
+            header = dict([given["-H"].split(": ", 1)]) if "-H" in given else None
+            answer = client.request(
+                given.get("-X", "GET"),
+                address.removeprefix("localhost:8000"),
+                content=given.get("-d"),
+                headers=header,
+            )
+            assert answer.status_code == 200, (call, answer.text)
 
 
 def commands_of(page: Path) -> Iterator[str]:

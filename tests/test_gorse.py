@@ -84,6 +84,25 @@ def client(shop: Path) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.mark.parametrize("cursor", ["9" * 4301, "9" * 19, "٣", "-1", "1.0", "+1", "x"])
+def test_a_cursor_that_no_answer_gave_is_refused(client: TestClient, cursor: str) -> None:
+    for path in ("/api/feedback", "/api/feedback/like"):
+        for name in ("cursor", "Cursor"):
+            answer = client.get(path, params={name: cursor})
+            assert (answer.status_code, "is not one that an answer gave" in answer.text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "body", [{"Value": "5"}, {"Value": True}, {"UserId": True}, {"Timestamp": True}, {"FeedbackType": 5}], ids=str
+)
+def test_feedback_of_another_type_is_refused(client: TestClient, body: dict[str, Any]) -> None:
+    good = {"FeedbackType": "like", "UserId": "exact", "ItemId": "red/1"}
+    answer = client.post("/api/feedback", json=[good, good | body])
+    assert answer.status_code == 400
+    assert client.get("/api/user/exact/feedback").json() == []
+    assert client.patch("/api/item/red%2F1", json={"IsHidden": "yes"}).status_code == 400
+
+
 class Noting:
     """A client that notes which of its methods were called."""
 
@@ -408,6 +427,91 @@ def test_the_latest_go_by_the_time_they_are_told(client: TestClient) -> None:
     assert [each["Id"] for each in client.get("/api/latest/new").json()] == ["c", "a", "b"]
     client.patch("/api/item/d", json={"IsHidden": False, "Timestamp": "3001-01-01"})
     assert client.get("/api/latest/new?n=1").json()[0]["Id"] == "d"
+
+
+TIMES: dict[str, Any] = {
+    "seconds": 1_700_000_000,
+    "milliseconds": 1_700_000_000_250,
+    "microseconds": 1_700_000_000_500_000,
+    "fraction": 1_700_000_000.75,
+    "day": "2023-11-15",
+    "zone": "2023-11-15T01:00:00+02:00",
+    "plain": "2023-11-14 22:13:19",
+    "usual": "2023-11-14T22:13:18.5Z",
+}
+NO_TIMES: dict[str, Any] = {
+    "word": "soon",
+    "truth": True,
+    "list": [1],
+    "object": {"a": 1},
+    "empty": "",
+    "none": None,
+    "huge": 10**40,
+    "go": "0001-01-01T00:00:00Z",
+    "negative": -(10**18) + 1,
+    "later": "10000-01-01",
+}
+
+
+def test_times_of_every_kind_are_answered_as_rfc_3339_and_order_the_latest(tmp_path: Path) -> None:
+    with TestClient(create_app(Settings(store=str(tmp_path / "new.db")))) as client:
+        told = [{"item_id": name, "timestamp": value} for name, value in {**TIMES, **NO_TIMES}.items()]
+        assert client.post("/v1/items", json=told).status_code == 200
+        shown = {name: client.get(f"/api/item/{name}").json()["Timestamp"] for name in {**TIMES, **NO_TIMES}}
+        latest = client.get("/api/latest?n=50").json()
+    assert shown["seconds"] == "2023-11-14T22:13:20Z"
+    assert shown["milliseconds"] == "2023-11-14T22:13:20.250000Z"
+    assert shown["day"] == "2023-11-15T00:00:00Z"
+    assert shown["zone"] == "2023-11-14T23:00:00Z"
+    moments = {name: datetime.fromisoformat(value) for name, value in shown.items()}
+    assert all(abs(moments[name] - datetime.now(UTC)) < timedelta(minutes=5) for name in NO_TIMES)
+    order = [each["Id"] for each in latest]
+    assert sorted(order[: len(NO_TIMES)]) == sorted(NO_TIMES)
+    assert order[len(NO_TIMES) :] == sorted(TIMES, key=lambda name: moments[name], reverse=True)
+    assert {each["Id"]: each["Score"] for each in latest} == {
+        name: moment.timestamp() // 1 for name, moment in moments.items()
+    }
+
+
+def test_whatever_was_put_gorse_answers_its_own_types(client: TestClient) -> None:
+    client.post(
+        "/v1/items",
+        json=[
+            {"item_id": "g1", "comment": 5, "categories": ["a", None, 1, {"b": 2}], "labels": [{"x": None}]},
+            {"item_id": "g2", "comment": {"a": ["é"]}, "categories": 7},
+            {"item_id": "g3", "comment": None, "categories": None},
+        ],
+    )
+    items = {each["ItemId"]: each for each in client.get("/api/items?n=100").json()["Items"]}
+    assert items["g1"]["Comment"] == "5"
+    assert items["g1"]["Categories"] == ["a", "1", '{"b": 2}']
+    assert items["g1"]["Labels"] == [{"x": None}]
+    assert items["g2"]["Comment"] == '{"a": ["é"]}'
+    assert items["g2"]["Categories"] == ["7"]
+    assert (items["g3"]["Comment"], items["g3"]["Categories"]) == ("", [])
+    assert [each["Id"] for each in client.get("/api/latest/7").json()] == ["g2"]
+    assert [each["Id"] for each in client.get("/api/latest/1").json()] == ["g1"]
+
+
+@pytest.mark.parametrize("bad", ["red", 5, True, {"a": 1}, [], ["x", 1], "it's"])
+@pytest.mark.parametrize("deleted", [[], ["bad"], ["good"]])
+def test_categories_of_another_kind_break_no_list(tmp_path: Path, bad: Any, deleted: list[str]) -> None:
+    with TestClient(create_app(Settings(store=str(tmp_path / "new.db")))) as client:
+        client.post(
+            "/v1/items", json=[{"item_id": "good", "categories": ["red"]}, {"item_id": "bad", "categories": bad}]
+        )
+        client.post("/v1/events", json={"user_id": "a", "item_id": "good", "event_type": "like"})
+        for name in deleted:
+            client.delete(f"/v1/items/{name}")
+        expected = {"good", "bad"} if bad == "red" else {"good"}
+        for path in ("latest/red", "recommend/x/red", "recommend/x?category=red"):
+            answer = client.get(f"/api/{path}")
+            assert answer.status_code == 200, answer.text
+            assert {each if isinstance(each, str) else each["Id"] for each in answer.json()} == expected - {*deleted}
+        for path in ("popular/red", "item/good/neighbors/red", "item/bad/neighbors/red", "items?q=red", "items"):
+            assert client.get(f"/api/{path}").status_code == 200
+        body = [like("x", "good")]
+        assert client.post("/api/session/recommend/red", json=body).status_code == 200
 
 
 def test_neighbours_of_a_person_are_alike_and_not_forgotten(client: TestClient) -> None:

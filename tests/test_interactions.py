@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
-from conftest import log_of
+from conftest import block_events, log_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
+from palate.data.splits import split_ratio
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError
 
@@ -45,6 +49,26 @@ def test_a_log_says_its_size() -> None:
     assert small().item_counts().tolist() == [2, 2, 1]
 
 
+def test_what_is_made_of_a_log_was_read_when_it_was() -> None:
+    log = replace(small(), read_at=5)
+    assert log.select(log.weight > 2).read_at == log.filter(min_weight=2).read_at == 5
+    assert log.merge(replace(small(), read_at=9)).read_at == 9
+    split = split_ratio(replace(log_of(block_events()), read_at=5), 0.3, 0.3)
+    assert {part.read_at for part in (*split.parts().values(), split.history())} == {5}
+    before = time.time_ns() // 1000
+    assert before <= small().read_at <= time.time_ns() // 1000
+
+
+def test_ages_are_measured_from_the_newest_event_that_has_been() -> None:
+    day = 86_400_000_000
+    assert (small().ages // day).tolist() == [2, 0, 0, 3, 2]
+    assert (replace(small(), read_at=2 * day).ages // day).tolist() == [0, 0, 0, 1, 0]
+    assert (replace(small(), read_at=-1).ages // day).tolist() == [0] * 5
+    assert log_of([]).ages.tolist() == []
+    with pytest.raises(DataError, match="has no times"):
+        len(replace(small(), timestamp=None).ages)
+
+
 def test_without_times_the_order_of_the_file_stays() -> None:
     ids = Vocabulary.of(["a", "b"])
     log = Interactions.of(ids, ids, np.array([1, 0, 1], np.int32), np.array([1, 1, 0], np.int32))
@@ -76,6 +100,33 @@ def test_histories_in_the_order_asked_for() -> None:
     assert histories.items.names(histories.rows.column).to_list() == ["z", "y", "y", "x", "x", "z", "y"]
     assert histories.rows.weight.tolist() == [5, 2, 3, 1, 4, 5, 2]
     assert small().histories().users.to_list() == ["ann", "bob"]
+
+
+def test_histories_of_users_in_any_type() -> None:
+    log = log_of([(1, "x", 1, 0), (2, "7", 1, 0)])
+    for asked in (["2", 1], pl.Series(["2", "1"], dtype=pl.Categorical), np.array([2, 1], np.uint8), [2.0, 1.0]):
+        histories = log.histories(asked)  # type: ignore[arg-type]
+        assert [str(user) for user in histories.users] == ["2", "1"]
+        assert histories.items.names(histories.rows.column).to_list() == ["7", "x"]
+    for wrong in ([1, None], [True], [1.5], [{"id": 1}], pl.Series([1, None])):
+        with pytest.raises(DataError, match=r"user_ids\[\d\] is .*; ids must be strings or whole numbers"):
+            log.histories(wrong)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="user_ids is '1'; it must be a list or column of ids"):
+        log.histories("1")
+
+
+def test_lists_of_items_in_any_type() -> None:
+    lists = [[10, "20"], np.array([20], np.uint16), pl.Series(["10", "7"], dtype=pl.Categorical), (10.0,)]
+    for items in (Vocabulary.of([10, 20]), Vocabulary.of(["10", "20"])):
+        histories = Histories.of(items, lists)  # type: ignore[arg-type]
+        assert histories.rows.start.tolist() == [0, 2, 3, 4, 5]
+        assert histories.rows.column.tolist() == [0, 1, 1, 0, 0]
+        with pytest.raises(DataError, match=r"history 1\[2\] is True; ids must be"):
+            Histories.of(items, [[10], [20, 10, True]])
+        with pytest.raises(DataError, match="history 0 is '10': a history is a list of item ids"):
+            Histories.of(items, ["10", "20"])
+        with pytest.raises(DataError, match="history 1 is 20: a history is a list of item ids"):
+            Histories.of(items, [[10], 20])  # type: ignore[list-item]
 
 
 def test_histories_move_to_other_items() -> None:

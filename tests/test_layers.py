@@ -32,8 +32,8 @@ ROOMS = [
 ]
 # Within data/, a file imports from the files above it.
 DATA = [
-    *("vocabulary", "ragged", "histories", "interactions"),
-    *("batch", "columns", "coder", "delimited", "jsonlines", "sources", "values", "faults", "catalogue", "readers"),
+    *("columns", "values", "ids", "vocabulary", "joins", "ragged", "histories", "interactions"),
+    *("batch", "coder", "delimited", "jsonlines", "sources", "faults", "catalogue", "readers"),
     *("splits", "rankings"),
 ]
 # Optional packages, and the only files that may import them.

@@ -16,6 +16,7 @@ from palate import IALS, Popularity, read_log
 from palate.errors import ConditionError, DataError, SettingError
 from palate.live.adopting import adopt
 from palate.live.asking import Answer, Asked, Boost, Cap, Pin, Step
+from palate.live.catalogue import all_told
 from palate.live.service import Live
 from palate.live.training import train
 from palate.store.events import Event, Store
@@ -174,8 +175,8 @@ def test_filters_apply_before_the_best_are_chosen(live: Live) -> None:
     answer = live.recommend(Asked(user_id="u1", k=4, filter="kind = 'red' AND price > 2"))
     assert len(answer.items) == 4
     assert all(int(name[1:]) % 3 == 0 and int(name[1:]) > 2 for name in ids(answer))
-    with pytest.raises(ConditionError, match="character 14: column 'pric'"):
-        live.recommend(Asked(filter="price > 2 OR pric > 3"))
+    with pytest.raises(ConditionError, match="character 16: cannot be read"):
+        live.recommend(Asked(filter="price > 2 OR > 3"))
     none = live.recommend(Asked(filter="price < 0"))
     assert none.items == ()
     assert none.reason == "no available item meets the filter"
@@ -214,8 +215,40 @@ def test_caps_hold_for_words_and_lists(live: Live) -> None:
     assert sorted(ids(live.recommend(Asked(user_id="u1", k=6, explore=0, cap=(Cap("kind", 2),))))) == sorted(best)
     tags = live.recommend(Asked(user_id="u1", k=ITEMS, cap=(Cap("tags", 3),)))
     assert sum(int(name[1:]) % 2 == 0 for name in ids(tags)) == 3
-    with pytest.raises(SettingError, match="attribute='colour'"):
-        live.recommend(Asked(cap=(Cap("colour", 1),)))
+
+
+def test_what_no_item_has_is_unknown_and_warned_of(live: Live) -> None:
+    plain = live.recommend(Asked(user_id="u1", k=6))
+    assert plain.warnings == ()
+    asked = Asked(
+        user_id="u1", k=6, boost=(Boost("colour = 'red'", 2), Boost("pric < 3", 5)), cap=(Cap("colour", 1),)
+    )
+    answer = live.recommend(asked)
+    assert set(ids(answer)) == set(ids(plain))
+    assert answer.warnings == (
+        "boost: no item has an attribute 'colour'",
+        "boost: no item has an attribute 'pric'; did you mean 'price'?",
+        "cap: no item has an attribute 'colour'",
+    )
+    none = live.recommend(Asked(filter="price > 2 AND pric > 3"))
+    assert none.items == ()
+    assert none.warnings == ("filter: no item has an attribute 'pric'; did you mean 'price'?",)
+    either = live.recommend(Asked(filter="price > 2 OR pric > 3", k=5))
+    assert len(either.items) == 5
+
+
+def test_what_is_told_of_removed_items_teaches_but_is_in_no_ones_way(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "new.db")
+    store.items.put([Item("a", {"title": "A", "price": 1}), Item("b", {"title": 5, "colour": "red"}), Item("c")])
+    store.items.remove(["b"])
+    live = Live(store)
+    assert live.recommend(Asked(filter="colour = 'red' OR title = 5")).warnings != ()
+    told = all_told(store)
+    assert set(told.fields) == {"available", "title", "price"}
+    assert told.row("b")["title"] is None
+    store.items.put([Item("d", {"title": 7, "colour": "blue"})])
+    assert all_told(store).row("b")["colour"] == "red"
+    store.close()
 
 
 RULES = st.fixed_dictionaries(
@@ -370,6 +403,12 @@ def test_a_model_fitted_elsewhere_is_adopted_once(tmp_path: Path, store: Store) 
         live = Live(other, versions)
         offline = model.recommend(log.histories(["u5"]), 5).lists()[0]
         assert ids(live.recommend(Asked(user_id="u5", k=5))) == offline
+
+
+def test_a_model_that_a_crash_left_between_two_renames_is_adopted(tmp_path: Path, store: Store) -> None:
+    RECIPE.fit(store.log()).save(tmp_path / "model")
+    (tmp_path / "model").rename(tmp_path / ".model.previous")
+    assert adopt(store, Versions(store), tmp_path / "model").number == 1
 
 
 # Training

@@ -24,9 +24,11 @@ from palate.serve.app import create_app
 from palate.serve.run import Retrain
 from palate.serve.security import Rates
 from palate.serve.settings import Settings
+from palate.store.backup import backup
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
+from palate.store.transfer import import_items
 from palate.store.versions import Versions
 
 NAMES = [
@@ -241,7 +243,6 @@ def test_models_are_listed_activated_and_rolled_back(client: Client, shop: Path)
         ("filter=1; DROP TABLE items", 400, "condition, character 2"),
         ("explore=nan", 422, "explore"),
         ("cursor=?", 422, "cursor"),
-        ("attributes=colour", 422, "colour"),
         ("user_id=", 422, "user_id"),
         ("user_id=%00", 200, ""),
     ],
@@ -276,6 +277,135 @@ def test_a_bad_event_is_refused_whole(client: Client, body: str, status: int, wo
     if body.startswith('{"'):
         problem(client.post("/v1/events", content=f"[{good}, {body}]"), status)
     assert client.get("/v1/users?limit=10000").json() == before
+
+
+ROUTES: list[tuple[str, str, dict[str, Any]]] = [
+    ("POST", "/v1/events", {"user_id": "exact", "item_id": "i1", "event_type": "view"}),
+    ("POST", "/v1/items", {"item_id": "exact", "title": "x"}),
+    ("PUT", "/v1/items/exact", {"title": "x"}),
+    ("PATCH", "/v1/items/i1", {"title": "Item 1"}),
+    ("POST", "/v1/recommend", {"user_id": "u1", "boost": [{"condition": "price < 3", "factor": 2}]}),
+    ("POST", "/v1/recommend/session", {"history": ["i1"]}),
+    ("POST", "/api/feedback", {"FeedbackType": "view", "UserId": "exact", "ItemId": "i1"}),
+    ("POST", "/api/item", {"ItemId": "exact"}),
+    ("POST", "/api/user", {"UserId": "exact"}),
+    ("PATCH", "/api/item/i1", {"IsHidden": False}),
+]
+
+
+@pytest.fixture
+def own(shop: Path, tmp_path: Path) -> Iterator[TestClient]:
+    """A service over a store of the test's own."""
+    with Store.open(shop) as store:
+        backup(store, tmp_path / "own.db")
+    with TestClient(create_app(Settings(store=str(tmp_path / "own.db")))) as client:
+        yield client
+
+
+@pytest.mark.parametrize(("method", "path", "body"), ROUTES, ids=lambda value: str(value)[:24])
+def test_a_name_that_is_there_twice_is_refused(own: Client, method: str, path: str, body: dict[str, Any]) -> None:
+    good = json.dumps(body)
+    many = "[%s]" if path in ("/api/feedback",) else "%s"
+    name = next(iter(body))
+    told = own.get("/v1/items").json(), own.get("/v1/users").json()
+    twice = [f'{good[:-1]}, "{name}": "other"}}', f'{{"\\u{ord(name[0]):04x}{name[1:]}": "other", {good[1:]}']
+    for bad in [*twice, f'{good[:-1]}, "more": {{"a": 1, "b": {{"c": 1, "c": 1}}}}}}']:
+        answer = own.request(method, path, content=many % bad, headers={"content-type": "application/json"})
+        assert answer.status_code == 400
+        assert "twice in one object; a name must be there once" in answer.text
+    assert told == (own.get("/v1/items").json(), own.get("/v1/users").json())
+    assert own.request(method, path, content=many % good, headers={"content-type": "application/json"}).is_success
+
+
+def test_lines_of_json_are_one_thing_each(own: Client) -> None:
+    good = '{"user_id": "lines", "item_id": "i1", "event_type": "view"}'
+    for bad, words in (
+        (f"{good}, {good}", "line 2"),
+        (good[:-1], "line 2"),
+        (f'{good[:-1]}, "user_id": "x"}}', "'user_id' twice"),
+    ):
+        sent: dict[str, Any] = {"content": f"{good}\n{bad}\n", "headers": {"content-type": "application/x-ndjson"}}
+        assert words in problem(own.post("/v1/events", **sent), 400)["detail"]
+    assert own.get("/v1/users/lines").json()["events"] == []
+
+
+@pytest.mark.parametrize("bad", ["%FF", "%FE", "a%C3", "%ED%A0%80", "%C0%AF", "%f8%88%80%80%80"])
+def test_an_address_that_is_no_text_is_refused(own: Client, bad: str) -> None:
+    before = own.get("/v1/items").json()
+    for method, path, body in (
+        ("PUT", f"/v1/items/{bad}", {"title": "one"}),
+        ("PATCH", f"/v1/items/{bad}", {"title": "one"}),
+        ("GET", f"/v1/items/{bad}", None),
+        ("DELETE", f"/v1/items/{bad}", None),
+        ("GET", f"/v1/users/{bad}", None),
+        ("DELETE", f"/v1/users/{bad}", None),
+        ("GET", f"/v1/similar/{bad}", None),
+        ("GET", f"/v1/recommend?user_id={bad}", None),
+        ("GET", f"/v1/items?after={bad}", None),
+    ):
+        assert "must be UTF-8" in problem(own.request(method, path, json=body), 400)["detail"]
+    for method, path in (
+        ("PUT", f"/api/item/i1/category/{bad}"),
+        ("GET", f"/api/item/{bad}"),
+        ("DELETE", f"/api/user/{bad}"),
+        ("GET", f"/api/popular?user-id={bad}"),
+    ):
+        assert "must be UTF-8" in problem(own.request(method, path), 400)["detail"]
+    assert own.get("/v1/items").json() == before
+    assert own.put("/v1/items/%EF%BF%BD", json={}).json()["item_id"] == "\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        *(("POST", "/v1/events", {**ROUTES[0][2], "weight": weight}) for weight in ("5", True, [1])),
+        ("POST", "/v1/events", {**ROUTES[0][2], "timestamp": True}),
+        ("POST", "/v1/items", {"item_id": "exact", "available": "no"}),
+        ("POST", "/v1/items", {"item_id": "exact", "available": 0}),
+        ("PUT", "/v1/items/exact", {"available": "false"}),
+        ("PATCH", "/v1/items/i1", {"available": 0}),
+        ("PUT", "/v1/items/exact", {"item_id": "another"}),
+        ("PATCH", "/v1/items/i1", {"item_id": "i2", "title": "x"}),
+        ("PUT", "/v1/items/exact", {"item_id": True}),
+        ("PUT", "/v1/items/exact", {"title": "x", "attributes": {"title": "y"}}),
+        ("POST", "/v1/items", {"item_id": "exact", "title": "x", "attributes": {"title": "x"}}),
+        ("POST", "/v1/recommend", {"k": "5"}),
+        ("POST", "/v1/recommend", {"k": True}),
+        ("POST", "/v1/recommend", {"keep_seen": "yes"}),
+        ("POST", "/v1/recommend", {"explore": "0.5"}),
+        ("POST", "/v1/recommend", {"pin": [{"item_id": "i1", "position": "1"}]}),
+        ("POST", "/v1/recommend", {"boost": [{"condition": "price < 3", "factor": True}]}),
+        ("POST", "/v1/recommend", {"cap": [{"attribute": "kind", "most": "1"}]}),
+        ("POST", "/v1/recommend/session", {"history": [{"item_id": "i1", "weight": "2"}]}),
+    ],
+    ids=str,
+)
+def test_a_value_of_another_type_is_refused(own: Client, method: str, path: str, body: dict[str, Any]) -> None:
+    before = own.get("/v1/items").json(), own.get("/v1/users").json()
+    problem(own.request(method, path, json=body), 422)
+    assert before == (own.get("/v1/items").json(), own.get("/v1/users").json())
+
+
+def test_what_a_body_says_of_its_id_may_agree_with_the_address(own: Client) -> None:
+    own.put("/v1/items/77", json={"item_id": 77, "title": "x"})
+    assert own.get("/v1/items/77").json()["attributes"] == {"title": "x"}
+    detail = problem(own.put("/v1/items/77", json={"item_id": "78"}), 422)["detail"]
+    assert detail == "item_id: '78': the address names '77'; both must be one"
+
+
+def test_scores_are_numbers_whatever_is_asked(own: Client) -> None:
+    huge = [{"item_id": f"i{n}", "weight": 1e6, "event_type": "purchase"} for n in (1, 2, 3)]
+    for factor in (1e6, 1e-6):
+        rules = {"boost": [{"condition": "price >= 0", "factor": factor}] * 20, "k": 9, "explore": 0}
+        for path, body in (
+            ("/v1/recommend", {**rules, "user_id": "u1"}),
+            ("/v1/recommend", rules),
+            ("/v1/recommend", {**rules, "near": ["i1"]}),
+            ("/v1/recommend/session", {**rules, "history": huge * 100}),
+        ):
+            items = own.post(path, json=body).json()["items"]
+            assert items
+            assert all(isinstance(item["score"], float) for item in items)
 
 
 def test_what_is_not_there_and_what_cannot_be_done(client: Client) -> None:
@@ -452,6 +582,74 @@ def test_a_csv_becomes_a_service(served: Served) -> None:
     comedy = "'Comedy' = ANY(categories)"
     filtered = served.client.get("/v1/recommend", params={"user_id": 5, "k": 10, "filter": comedy})
     assert len(ids(filtered)) == 10
+    for condition in ("genres = 'Comedy'", "'Comedy' IN genres", "categories = 'Comedy'", "GENRES IN ('Comedy')"):
+        same = served.client.get("/v1/recommend", params={"user_id": 5, "k": 10, "filter": condition})
+        assert ids(same) == ids(filtered), condition
+        assert "warnings" not in same.json()
+    told = served.client.get("/v1/recommend?user_id=5&k=1&attributes=genres&attributes=categories").json()["items"][0]
+    assert told["attributes"]["genres"] == told["attributes"]["categories"] != []
+
+
+def test_columns_of_a_file_are_filtered_by_their_own_names_and_types(tmp_path: Path) -> None:
+    text = (
+        "item_id,name,price,category,adult,year,code\n1,A,5,sci-fi|war,false,1994,007\n2,B,7.5,sci-fi,true,2001,8\n"
+    )
+    (tmp_path / "items.csv").write_text(text)
+    with Store.open(tmp_path / "s.db") as store:
+        import_items(store, tmp_path / "items.csv")
+        import_items(store, tmp_path / "items.csv")  # changes nothing
+    for _ in range(2):  # another start knows them too
+        with TestClient(create_app(Settings(store=str(tmp_path / "s.db")))) as client:
+            for condition, expected in {
+                "price < 20 AND category = 'sci-fi' AND NOT adult": {"1"},
+                "category = 'sci-fi'": {"1", "2"},
+                "categories = 'war'": {"1"},
+                "name = 'B' OR title = 'A'": {"1", "2"},
+                "year > 1995 AND year / 10 = 200": {"2"},
+                "code = '007'": {"1"},
+            }.items():
+                answer = client.get("/v1/recommend", params={"filter": condition})
+                assert set(ids(answer)) == expected, condition
+            capped = client.post("/v1/recommend", json={"cap": [{"attribute": "category", "most": 1}]})
+            assert len(ids(capped)) == 1
+            boosted = client.post("/v1/recommend", json={"boost": [{"condition": "category = 'war'", "factor": 2}]})
+            assert "warnings" not in boosted.json()
+
+
+def test_what_no_item_has_is_null_also_in_an_empty_store(tmp_path: Path) -> None:
+    with TestClient(create_app(Settings(store=str(tmp_path / "s.db")))) as client:
+        query = {"user_id": "anna", "k": 5, "attributes": ["title", "brand"], "filter": "NOT adult OR brand IS NULL"}
+        rules = {"boost": [{"condition": "brand = 'us'", "factor": 2}], "cap": [{"attribute": "brand", "most": 1}]}
+        assert ids(client.post("/v1/recommend", json=query | rules)) == []
+        client.post("/v1/events", json={"user_id": "anna", "item_id": "260", "event_type": "like"})
+        answer = client.post("/v1/recommend", json=query | rules | {"user_id": "bob"})
+        assert ids(answer) == ["260"]
+        assert answer.json()["items"][0]["attributes"] == {"title": None, "brand": None}
+        assert "cap: no item has an attribute 'brand'" in answer.json()["warnings"]
+        client.put("/v1/items/261", json={"brand": "us", "price": "ask"})
+        answer = client.get("/v1/recommend?attributes=brnad&filter=price < 5 OR brand = 3 OR brand = 'us'")
+        assert ids(answer) == ["261"]
+        assert answer.json()["warnings"] == [
+            "filter: 'price' is a number of no item",
+            "filter: 'brand' is a number of no item",
+            "attributes: no item has an attribute 'brnad'; did you mean 'brand'?",
+        ]
+        similar = client.get("/v1/similar/260?filter=pric < 5")
+        assert similar.json()["warnings"] == ["filter: no item has an attribute 'pric'; did you mean 'price'?"]
+        assert "palate_odd_values 0.0" in client.get("/metrics").text
+
+
+def test_the_page_shows_titles_and_categories_of_every_kind(tmp_path: Path) -> None:
+    with TestClient(create_app(Settings(store=str(tmp_path / "s.db")))) as client:
+        client.post("/v1/items", json=[{"item_id": "a", "title": 1984, "categories": "old"}])
+        client.post("/v1/items", json=[{"item_id": "b", "title": "Brazil", "categories": ["new", None]}])
+        client.post("/v1/items", json=[{"item_id": "c", "title": 2001, "categories": 5}])
+        found = client.get("/page/search?q=1984").json()[0]
+        assert (found["title"], found["categories"]) == ("1984", ["old"])
+        assert client.get("/page/search?q=brazil").json()[0]["categories"] == ["new"]
+        assert client.get("/page/search?q=2001").json()[0]["categories"] == ["5"]
+        for path in ("/items", "/items?item=a", "/items?item=b", "/items?q=200", "/map", "/page/map"):
+            assert client.get(path).status_code == 200
 
 
 def test_workers_see_each_others_events_in_the_next_answer(served: Served) -> None:
@@ -508,12 +706,12 @@ def test_it_stops_without_losing_a_request_or_an_event(tmp_path: Path, how: int)
 
 
 def test_beyond_this_machine_keys_are_asked_for(tmp_path: Path) -> None:
-    with serving(tmp_path, "--store", "shop.db", "--host", "0.0.0.0") as server:
+    with serving(tmp_path, "--store", "shop.db", "--host", "0.0.0.0", "--allowed-hosts", "a.example") as server:
         key = re.search(r"API key 'first-1', shown only now: (pk_\S+)", server.said)
         assert key, server.said
         problem(server.client.get("/v1/recommend"), 401)
         assert server.client.get("/v1/recommend", headers={"X-API-Key": key[1]}).status_code == 200
-    with serving(tmp_path, "--store", "shop.db", "--host", "0.0.0.0") as server:
+    with serving(tmp_path, "--store", "shop.db", "--host", "0.0.0.0", "--allowed-hosts", "a.example") as server:
         assert server.said.count("API key") == 1  # there is one already
 
 

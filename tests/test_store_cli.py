@@ -12,7 +12,8 @@ from databases import url
 
 from palate.cli import main
 from palate.data.readers import read_log
-from palate.store.events import Store
+from palate.store.events import Event, Store
+from palate.store.items import Item
 from palate.store.keys import Keys
 
 __all__ = ["url"]
@@ -63,6 +64,35 @@ def test_a_store_from_end_to_end(palate: Run, url: str, ratings: Path, tmp_path:
     assert palate("store", "backup", tmp_path / "copy", "--store", url)[0] == 0
     code, out, _ = palate("store", "restore", tmp_path / "copy", "--store", tmp_path / "again.db")
     assert (code, out.endswith("again.db: 30 events, 5 users, 4 items\n")) == (0, True)
+
+
+def test_the_forgotten_are_left_out_unless_they_are_brought_back(palate: Run, ratings: Path, tmp_path: Path) -> None:
+    given = ("store", "import", "--store", tmp_path / "s.db", "--log", ratings)
+    palate(*given)
+    with Store.open(tmp_path / "s.db") as store:
+        store.forget("u1")
+    with ratings.open("a") as file:
+        file.write("\nu1,i9,4,1600000000\nu9,i9,4,1600000000")
+    code, out, err = palate(*given)
+    assert (code, out.partition(" events")[0]) == (0, "1 new")
+    assert "left out: 7 events of users that were forgotten; --bring-back stores them\n" in err
+    assert json.loads(palate(*given, "--json")[1])["forgotten"] == 7
+    assert json.loads(palate(*given, "--bring-back", "--json")[1])["events"] == 7
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_an_export_is_imported_as_it_was(palate: Run, tmp_path: Path, ending: str) -> None:
+    items, log = tmp_path / f"items{ending}", tmp_path / f"log{ending}"
+    with Store.open(tmp_path / "s.db") as store:
+        store.append([Event("007", " 1", "rate", 1, -1.5, "e1"), Event("7", "1", "view", 2)])
+        store.items.put([Item("1", {"name": "X", "genre": "A|B", "price": -5, "item": [1]}, available=False)])
+        kept = [*store.events("007"), *store.events("7")], store.items.page()
+    assert palate("store", "export", "--store", tmp_path / "s.db", "--log", log, "--catalogue", items)[0] == 0
+    given = ("store", "import", "--store", tmp_path / "new.db", "--log", log, "--catalogue", items)
+    assert palate(*given)[0] == 0
+    with Store.open(tmp_path / "new.db") as store:
+        assert [event[1:] for user in ("007", "7") for event in store.events(user)] == [each[1:] for each in kept[0]]
+        assert [item[:3] for item in store.items.page()] == [item[:3] for item in kept[1]]
 
 
 def test_check_fails_on_a_damaged_store(palate: Run, ratings: Path, tmp_path: Path) -> None:

@@ -19,18 +19,18 @@ from palate.cli.demo import run_demo
 from palate.cli.demo_content import run_content_demo
 from palate.cli.describe import describe
 from palate.cli.export import export_all
+from palate.cli.joined import content_of, history_in, newer_log, reading_of, titles_of
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
 from palate.cli.serve import serve, train
-from palate.cli.settings import CatalogueReading, build_recipe, build_recipes, catalogue_settings, read_settings
+from palate.cli.settings import CatalogueReading, build_recipe, build_recipes, read_settings
 from palate.cli.store import key_app, store_app
 from palate.cli.terminal import FitBar, WorkBar, note, print_json, stdout
-from palate.data.catalogue import Catalogue, read_catalogue
+from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
 from palate.data.splits import Split, split_by_time, split_items, split_last, split_ratio, split_users
-from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, PalateError, UnknownId
+from palate.errors import DataError, PalateError
 from palate.evaluation.compare import compare
 from palate.evaluation.early import fit_until_best
 from palate.models.base import Model, Recipe, Watch
@@ -112,7 +112,7 @@ def inspect(
 ) -> None:
     """Read a log and tell what is in it."""
     events = read_log(log, **read_settings(read))
-    titles = _titles(catalogue, told)
+    titles = titles_of(catalogue, told, events.items, "the log")
     counts = events.item_counts()
     best = np.argsort(-counts, kind="stable")[:5]
     top: list[Row] = [{**named(events.items.ids[int(i)], titles), "events": int(counts[i])} for i in best]
@@ -147,9 +147,10 @@ def fit(
     chosen = build_recipe(recipe, settings)
     events = read_log(log, **read_settings(read))
     note(sentence(events))
+    content = content_of(catalogue, told, events)
     began = perf_counter()
     with FitBar(f"fitting {recipe}", keep=True) as bar:
-        model = _fit(chosen, events, _titles(catalogue, told), early_stop, bar)
+        model = _fit(chosen, events, content, early_stop, bar)
     seconds = perf_counter() - began
     if bar.stopped:
         kept = "the best epoch" if early_stop else "the last full epoch"
@@ -205,8 +206,9 @@ def evaluate(
     chosen = build_recipes(recipes, settings)
     events = read_log(log, **read_settings(read))
     note(sentence(events))
+    content = content_of(catalogue, told, events)
     with FitBar("fitting") as bar:
-        result = compare(chosen, SPLITS[split](events), k, catalogue=_titles(catalogue, told), watch=bar)
+        result = compare(chosen, SPLITS[split](events), k, catalogue=content, watch=bar)
     if plot is not None:
         result.plot(plot)
     if json:
@@ -233,10 +235,10 @@ def recommend(
     """Recommend items to a person, whose history is kept with the model or given, or to everybody."""
     fitted, log = load_with_log(model)
     if all_users:
-        everybody = log if history is None else read_log(history, **read_settings(read))
+        everybody = log if history is None else newer_log(history, read, fitted)
         _export(fitted, model, everybody, out, k, keep_seen, json)
         return
-    titles = _titles(catalogue, told)
+    titles = titles_of(catalogue, told, fitted.items, "the model")
     whole = fitted if titles is None else fitted.with_items(titles.without(fitted.items))
     past = _past(whole, log, user, history, read)
     rows = recommended(whole, past, k, titles, keep_seen)
@@ -270,33 +272,13 @@ def _export(
 def _past(model: Model, log: Interactions | None, user: str | None, file: Path | None, read: list[str]) -> Histories:
     """One history over the model's items: from a file, or from the log kept with the model."""
     if file is not None and file.suffix == ".txt":
-        return _listed(model, file)
+        return history_in(file, model)
     if user is None:
         raise typer.BadParameter("whose list? Give --user ID, or --history FILE.txt")
-    known = log if file is None else read_log(file, **read_settings(read))
+    known = log if file is None else newer_log(file, read, model)
     if known is None:
         raise DataError(f"user {user!r}: the model was saved without histories; give one with --history FILE")
-    return model.histories(known.histories([_id(known.users, user)]))
-
-
-def _listed(model: Model, file: Path) -> Histories:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: {error}; item ids are written in UTF-8, one a line") from None
-    ids = [_id(model.items, line) for line in lines if line]
-    past = model.histories([ids])
-    unknown = len(ids) - len(past.rows.column)
-    if unknown:
-        note(f"{file}: {unknown} of {len(ids)} items are unknown to the model, and ignored")
-    return past
-
-
-def _id(known: Vocabulary, text: str) -> Id:
-    try:
-        return known.parse(text)
-    except UnknownId:  # a word where ids are numbers: as unknown as any other
-        return text
+    return model.histories(known.histories([user]))
 
 
 @app.command()
@@ -310,7 +292,8 @@ def similar(
     json: Json = False,
 ) -> None:
     """Show the items most like one item."""
-    fitted, titles = load(model), _titles(catalogue, told)
+    fitted = load(model)
+    titles = titles_of(catalogue, told, fitted.items, "the model")
     asked = fitted.items.parse(item)
     rows = ranked(fitted.similar_items([asked], k), titles)
     if json:
@@ -333,12 +316,4 @@ def demo(
     if content:
         run_content_demo(json)
         return
-    run_demo(log, _titles(catalogue, told), json)
-
-
-def _titles(catalogue: Path | None, told: list[str]) -> Catalogue | None:
-    """Return the catalogue, read as `--read-catalogue` says."""
-    reading = catalogue_settings(told)
-    if catalogue is None and reading:
-        raise typer.BadParameter("--read-catalogue says how to read a catalogue: give --catalogue FILE")
-    return None if catalogue is None else read_catalogue(catalogue, **reading)
+    run_demo(log, catalogue, json, reading=reading_of(catalogue, told))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 
@@ -16,6 +17,7 @@ from palate.cli.example import movielens
 from palate.cli.lists import Row, facts, listing, named, recommended, sentence, title
 from palate.cli.terminal import FitBar, print_json, stderr, stdout
 from palate.data.catalogue import Catalogue, read_catalogue
+from palate.data.joins import check_join
 from palate.data.readers import read_log
 from palate.data.splits import Split, split_by_time
 from palate.data.vocabulary import Id
@@ -28,13 +30,21 @@ PEOPLE, LATEST, K = 3, 3, 10
 SHOWN = ("NDCG@10", "Recall@20", "HitRate@10", "MRR@20")
 
 
-def run_demo(log: Path | None, catalogue: Catalogue | None, json: bool, console: Console = stdout) -> None:
+def run_demo(
+    log: Path | None,
+    catalogue: Path | None,
+    json: bool,
+    console: Console = stdout,
+    reading: Mapping[str, str] | None = None,
+) -> None:
     """Read, split, train, evaluate, recommend; on MovieLens unless a log is given."""
     out = Console(quiet=True) if json else console
-    source, films = movielens() if log is None else (log, None)
+    source, items = movielens() if log is None else (log, catalogue)
     began = perf_counter()
     events = read_log(source)
-    titles = catalogue if films is None else read_catalogue(films)
+    titles = None if items is None else read_catalogue(items, **(reading or {}))
+    if titles is not None:
+        check_join(events.items.recode(titles.items), titles.items.ids, events.items, str(items), "the log")
     head(out, "1  The log", f"{sentence(events)}\nread in {perf_counter() - began:.2f} s from {source.name}")
 
     split = split_by_time(events)

@@ -15,9 +15,9 @@ from palate.models.saved import RECIPES
 
 READ_NAMES = (
     *("user", "item", "time", "weight", "event", "weights", "min_weight"),
-    *("time_unit", "time_format", "on_error"),
+    *("time_unit", "time_format", "ids", "on_error"),
 )
-CATALOGUE_NAMES = ("item", "title", "text", "categories", "price", "image", "audio", "available", "on_error")
+CATALOGUE_NAMES = ("item", "title", "text", "categories", "price", "image", "audio", "available", "ids", "on_error")
 CatalogueReading: TypeAlias = Annotated[
     list[str],
     typer.Option(

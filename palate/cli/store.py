@@ -55,15 +55,19 @@ def import_(
     ] = "event",
     read: Reading,
     told: CatalogueReading,
+    bring_back: Annotated[
+        bool, typer.Option("--bring-back", help="Store events of users that were forgotten, too.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Store a log's events and a catalogue's items. Done again it adds nothing; interrupted, the rest."""
-    from palate.store.transfer import import_events, import_items
+    """Store a log's events and a catalogue's items, each event once, however often it comes."""
+    from palate.store.transfer import import_items, import_log
 
     if log is None and catalogue is None:
         raise typer.BadParameter("nothing to import: give --log FILE, --catalogue FILE or both")
     settings, reading = read_settings(read), catalogue_settings(told)
-    answer = {"store": store, "events": 0, "items": 0}
+    answer: dict[str, str | int] = {"store": store, "events": 0, "items": 0}
+    forgotten = 0
     began = perf_counter()
     with _open(store, new=True) as opened:
         if catalogue is not None:
@@ -71,7 +75,11 @@ def import_(
                 answer["items"] = import_items(opened, catalogue, watch=bar, **reading)
         if log is not None:
             with WorkBar("events") as bar:
-                answer["events"] = import_events(opened, log, event_type=event_type, watch=bar, **settings)
+                given = {"event_type": event_type, "bring_back": bring_back, **settings}
+                answer["events"], forgotten = import_log(opened, log, watch=bar, **given)
+    if forgotten:
+        answer["forgotten"] = forgotten
+        note(f"left out: {forgotten:,} events of users that were forgotten; --bring-back stores them")
     if json:
         print_json(answer)
         return

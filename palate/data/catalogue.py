@@ -16,9 +16,10 @@ from palate.data.categories import as_categories
 from palate.data.coder import vocabulary_of
 from palate.data.columns import CATALOGUE, find_columns, plain
 from palate.data.faults import Faults
+from palate.data.ids import as_id, check_ids, column_of, listed
 from palate.data.kinds import joined, writable
 from palate.data.sources import batches, place_of
-from palate.data.values import RULES, as_lines, as_text, as_truth, as_weight, has_strings
+from palate.data.values import RULES, as_lines, as_spelled, as_text, as_truth, as_weight, has_strings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError
 
@@ -61,7 +62,7 @@ class Catalogue:
 
     def row(self, item: Id) -> dict[str, Any]:
         """Return all that is told of an item; raises `UnknownId`."""
-        return self.frame.row(self.items.code(item), named=True)
+        return self.frame.row(self.items.code(item, "item"), named=True)
 
     def column(self, name: str) -> str | None:
         """Find a field by its name here or in the source, or by any usual name of its role: `genres`, `tags`."""
@@ -89,12 +90,13 @@ class Catalogue:
 
     def titles(self, items: Iterable[Id]) -> list[str]:
         """Titles of items, in this order."""
-        asked = list(items)
+        asked = listed(items, "items")
+        names = column_of(asked, "items").cast(pl.String).to_list()
         if "title" not in self.fields:
-            return [str(item) for item in asked]
+            return names
         codes: Ints = self.items.codes(asked)
         found = self.frame["title"].gather(pl.Series(codes).cast(pl.Int64).set(pl.Series(codes) < 0, None))
-        return [title or str(item) for title, item in zip(found, asked, strict=True)]
+        return [title or name for title, name in zip(found, names, strict=True)]
 
 
 def read_catalogue(
@@ -108,16 +110,18 @@ def read_catalogue(
     image: str | None = None,
     audio: str | None = None,
     available: str | None = None,
+    ids: str = "auto",
     on_error: str = "raise",
 ) -> Catalogue:
     """Read what is known of items from the files and frames that `read_log` reads.
 
     item, title, ...  names of columns that are not known by their usual names; "" reads none
+    ids               "text" keeps all ids as strings; "auto" as `read_log` does
     on_error          "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in
                       `catalogue.skipped` and warns
 
-    An item has one row. Values are read one by one, whatever stands beside them; see docs/data.md for the types of
-    the other columns. Raises `DataError` with the place, value and rule.
+    An item has one row. Of delimited text, other columns are numbers, or true and false, where every value is spelled
+    so. Values are judged one by one, whatever stands beside them. Raises `DataError` with the place, value and rule.
     """
     asked = {"item": item, "title": title, "text": text, "categories": categories}
     asked |= {"price": price, "image": image, "audio": audio, "available": available}
@@ -130,19 +134,23 @@ def read_catalogue(
             raise DataError(f"{place}: column {min(taken)!r} has the name of another role; rename it")
         return found | {name: name for name in others}
 
+    check_ids(ids)
     faults = Faults(on_error, CATALOGUE_RULES, ["item"], once="item")
-    strings = False
+    strings = ids == "text"
     names: dict[str, str] = {}
+    typed = set(CATALOGUE_RULES)
     parts = []
     for batch in batches(source, choose):
         parts.append(faults.sift(batch, _converted(batch)))
-        names |= batch.columns
         strings |= batch.typed and has_strings(batch.frame["item"])
+        names |= batch.columns
+        typed |= {role for role, name in batch.columns.items() if batch.typed or ":token" in name}
     skipped = faults.report(place_of(source))
     frame = pl.DataFrame([joined([_part(part, role) for part in parts]) for role in names]).with_columns(FILLED)
     items = vocabulary_of(frame["item"], strings=strings)
-    told = frame.with_columns(items.ids.alias("item")).rename({"item": "item_id"})
-    return Catalogue(items, told, {role: name for role, name in names.items() if role != name}, skipped)
+    columns = [items.ids.alias("item"), *(as_spelled(frame[name]) for name in names if name not in typed)]
+    named = {role: name for role, name in names.items() if role != name}
+    return Catalogue(items, frame.with_columns(columns).rename({"item": "item_id"}), named, skipped)
 
 
 def _converted(batch: Batch) -> pl.DataFrame:
@@ -158,7 +166,7 @@ def _part(part: pl.DataFrame, role: str) -> pl.Series:
 
 
 CONVERT: dict[str, Callable[[pl.Series], pl.Series]] = {
-    "item": as_text,
+    "item": as_id,
     "title": as_lines,
     "text": as_lines,
     "price": as_weight,

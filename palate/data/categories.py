@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from palate.data.values import as_spelled, is_unicode, spelled
+from palate.data.values import as_words, is_unicode, spelled
 
 NAMES = ("name", "title", "label")  # of a category that is an object, the first that it has
 
@@ -21,7 +21,7 @@ def as_categories(column: pl.Series, separator: str) -> pl.Series:
     """
     if column.dtype == pl.List(pl.String):
         return column.list.eval(pl.element().filter(pl.element() != ""))
-    given = column if column.dtype.is_nested() or column.dtype == pl.Object else as_spelled(column)
+    given = column if column.dtype.is_nested() or column.dtype == pl.Object else as_words(column)
     return pl.Series(column.name, [_names(value, separator) for value in given.to_list()], pl.List(pl.String))
 
 

@@ -11,6 +11,7 @@ from palate.errors import DataError
 
 Aliases: TypeAlias = Mapping[str, tuple[str, ...]]
 
+SIGNED_WEIGHT = "signedweight"  # may hold weights below 0: stores export dislikes under this name
 # Compared without case, `_`, `-`, spaces and RecBole's `:token`; an earlier alias wins over a later one.
 LOG: Aliases = {
     "user": ("userid", "user", "uid", "visitorid", "customerid", "reviewerid", "accountid", "sessionid", "session"),
@@ -47,7 +48,19 @@ LOG: Aliases = {
         "unixtime",
         "tdat",
     ),
-    "weight": ("weight", "rating", "eventvalue", "value", "score", "stars", "overall", "playcount", "plays", "count"),
+    "weight": (
+        "weight",
+        SIGNED_WEIGHT,
+        "rating",
+        "eventvalue",
+        "value",
+        "score",
+        "stars",
+        "overall",
+        "playcount",
+        "plays",
+        "count",
+    ),
     "event": ("eventtype", "event", "feedbacktype", "action", "actiontype", "behavior", "interactiontype", "type"),
 }
 CATALOGUE: Aliases = {
@@ -64,7 +77,12 @@ CATALOGUE: Aliases = {
 
 def plain(name: str) -> str:
     """Bring a column's name to the form aliases are compared in: `USER_ID`, `userId` and `user_id:token` are one."""
-    return re.sub(r"[_\-\s]", "", re.sub(r":(token|float)(_seq)?$", "", name)).lower()
+    return re.sub(r"[_\-\s]", "", untyped(name)).lower()
+
+
+def untyped(name: str) -> str:
+    """Return a column's name without the type that RecBole writes behind it."""
+    return re.sub(r":(token|float)(_seq)?$", "", name)
 
 
 def find_columns(

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from palate.arrays import Bools, Floats, Ints, Longs
+from palate.arrays import Array, Bools, Floats, Ints, Longs, all_finite, check_arrays
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, SettingError, check
+from palate.errors import DataError, SettingError, real, whole
 from palate.kernels.rows import gather, group_rows, sort_within_rows
 
 PARTS = 16  # of a log, sorted one by one: what they need besides is small
@@ -32,18 +33,26 @@ class Interactions:
     start (U + 1,) int64: events of user u are `[start[u], start[u + 1])`; item (N,) int32 rows of `items`;
     weight (N,) float32; timestamp (N,) int64 microseconds since 1970 UTC, or None when the log has no times;
     event (N,) int16 positions in `event_types`, or None when the log has no types;
-    skipped: rows that the reader left out, by reason; a log made from this one starts afresh.
+    skipped: rows that the reader left out, by reason; a log made from this one starts afresh;
+    read_at: microseconds since 1970 UTC when the log was made, or that from which this one was.
     """
 
     users: Vocabulary
     items: Vocabulary
-    start: Longs
-    item: Ints
-    weight: Floats
-    timestamp: Longs | None = None
-    event: NDArray[np.int16] | None = None
+    start: Annotated[Longs, Array("users+1", starts="events")]
+    item: Annotated[Ints, Array("events", below="items")]
+    weight: Annotated[Floats, Array("events")]
+    timestamp: Annotated[Longs, Array("events")] | None = None
+    event: Annotated[NDArray[np.int16], Array("events", below="types")] | None = None
     event_types: tuple[str, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)
+    read_at: int = field(default_factory=lambda: time.time_ns() // 1000)
+
+    def __post_init__(self) -> None:
+        sizes = {"users": len(self.users), "items": len(self.items), "types": len(self.event_types)}
+        check_arrays(self, sizes, DataError)
+        if not all_finite(self.weight):
+            raise DataError(f"Interactions.weight: {np.count_nonzero(~np.isfinite(self.weight)):,} are not finite")
 
     @classmethod
     def of(
@@ -57,9 +66,18 @@ class Interactions:
         event: NDArray[np.int16] | None = None,
         event_types: tuple[str, ...] = (),
     ) -> Interactions:
-        """Group coded columns, each (N,) in the order of the file, by user and time; N must be below 2**31."""
+        """Group coded columns, each (N,) in the order of the file, by user and time; N must be below 2**31.
+
+        Raises `DataError` for columns of other lengths or types, and for rows that the vocabularies do not have.
+        """
         if len(user) >= 1 << 31:
             raise DataError(f"{len(user):,} events; a log can hold {(1 << 31) - 1:,}")
+        rule = Array("events", below="users").fault(user, np.dtype(np.int32), {"users": len(users)})
+        if rule:
+            raise DataError(f"user: {rule}")
+        for name, column in (("item", item), ("weight", weight), ("timestamp", timestamp), ("event", event)):
+            if column is not None and np.shape(column) != user.shape:
+                raise DataError(f"{name}: has the shape {np.shape(column)}; there are {len(user):,} users")
         start, order = group_rows(user, len(users))
         del user  # a column that only this call holds is released as soon as it is grouped: halves the peak
         times = None if timestamp is None else _sort_by_time(start, order, timestamp)
@@ -87,6 +105,18 @@ class Interactions:
         """The events as one row of (item, weight, time) a user."""
         return Ragged(self.start, self.item, self.weight, self.timestamp)
 
+    @cached_property
+    def ages(self) -> Longs:
+        """Microseconds from each event to the newest that is not ahead of `read_at`, 0 for those ahead, (N,).
+
+        So an event whose clock was wrong makes no other one old. Raises `DataError` for a log without times.
+        """
+        if self.timestamp is None:
+            raise DataError(f"{self!r}: has no times")
+        known = self.timestamp[self.timestamp <= self.read_at]
+        newest = known.max() if len(known) else self.read_at
+        return np.maximum(newest - self.timestamp, 0)
+
     def item_counts(self) -> Longs:
         """Events of each item, (I,)."""
         return np.bincount(self.item, minlength=len(self.items)).astype(np.int64)
@@ -99,10 +129,13 @@ class Interactions:
         return matrix
 
     def histories(self, user_ids: Iterable[Id] | pl.Series | None = None) -> Histories:
-        """Histories of these users, in this order (all users when None); an unknown user has an empty one."""
+        """Histories of these users, in this order (all users when None); an unknown user has an empty one.
+
+        Raises `DataError` for what cannot be an id.
+        """
         if user_ids is None:
             return Histories(self.users.ids, self.items, self.rows)
-        asked = Vocabulary.series(user_ids)
+        asked = Vocabulary.series(user_ids, "user_ids")
         codes = self.users.codes(asked)
         return Histories(asked, self.items, self.rows.rows(codes.astype(np.int64)))
 
@@ -122,14 +155,14 @@ class Interactions:
     def merge(self, other: Interactions) -> Interactions:
         """Return the events of both logs over the union of their ids, this log's first at equal times.
 
-        Times and event types survive only if both logs have them. Raises `DataError` if ids differ in type.
+        Times and event types survive only if both logs have them. Ids compare by what they spell.
         """
         users, items = self.users.union(other.users), self.items.union(other.items)
         types = tuple(dict.fromkeys(self.event_types + other.event_types))
         renamed = np.array([types.index(name) for name in other.event_types], np.int16)
         both_times = self.timestamp is not None and other.timestamp is not None
         both_types = self.event is not None and other.event is not None
-        return Interactions.of(
+        merged = Interactions.of(
             users,
             items,
             np.concatenate([self.user, users.recode(other.users)[other.user]]),
@@ -139,6 +172,7 @@ class Interactions:
             np.concatenate([self.event, renamed[other.event]]) if both_types else None,
             types if both_types else (),
         )
+        return replace(merged, read_at=max(self.read_at, other.read_at))
 
     def filter(
         self, *, min_weight: float | None = None, min_events: int | None = None, since: date | str | None = None
@@ -151,15 +185,13 @@ class Interactions:
         """
         kept = np.ones(len(self), np.bool_)
         if min_weight is not None:
-            check(math.isfinite(min_weight), "min_weight", min_weight, "must be a finite number")
-            kept &= self.weight >= np.float32(min_weight)
+            kept &= self.weight >= np.float32(real("min_weight", min_weight))
         if since is not None:
             if self.timestamp is None:
                 raise SettingError(f"since={since!r}: the log has no times")
             kept &= self.timestamp >= _microseconds(since)
         if min_events is not None:
-            check(min_events >= 1, "min_events", min_events, "must be 1 or more")
-            kept = self._core(kept, min_events)
+            kept = self._core(kept, whole("min_events", min_events))
         return self.select(kept)
 
     def _core(self, kept: Bools, least: int) -> Bools:
@@ -186,6 +218,7 @@ class Interactions:
             None if self.timestamp is None else self.timestamp[kept],
             None if self.event is None else self.event[kept],
             self.event_types,
+            read_at=self.read_at,
         )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from palate.data.batch import Batch, Fields
 from palate.data.coder import Coder
-from palate.data.columns import LOG, find_columns, listed
+from palate.data.columns import LOG, SIGNED_WEIGHT, find_columns, listed, plain
 from palate.data.faults import Faults
+from palate.data.ids import as_id, check_ids
 from palate.data.interactions import Interactions
 from palate.data.sources import ahead, batches, place_of
 from palate.data.times import Times
@@ -24,8 +26,8 @@ from palate.errors import DataError, check
 
 MOST_EVENT_TYPES = 1 << 15
 CONVERT: dict[str, Callable[[pl.Series], pl.Series]] = {
-    "user": as_text,
-    "item": as_text,
+    "user": as_id,
+    "item": as_id,
     "event": as_text,
     "weight": as_weight,
 }
@@ -43,6 +45,7 @@ def read_log(
     min_weight: float | None = None,
     time_unit: str | None = None,
     time_format: str | None = None,
+    ids: str = "auto",
     on_error: str = "raise",
 ) -> Interactions:
     """Read who did what, when, from a path (file, or folder of parts) or a frame (polars, pandas, Arrow).
@@ -56,20 +59,22 @@ def read_log(
     min_weight  events below it are dropped
     time_unit   of times that are numbers: "s", "ms", "us" or "ns"; found by most of them if it is not given
     time_format how times are written, as `strptime` takes it: "%d.%m.%Y"
+    ids         "text" keeps all ids as strings; "auto" keeps them as given, those of delimited text as integers
+                where every one is spelled as a 64-bit integer is. Either way ids compare by what they spell
     on_error    "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in `log.skipped` and warns
 
     Times are stored as microseconds since 1970 UTC; a warning counts those that are more than 48 hours ahead of the
-    clock, and those before 1980 among later ones. Ids are kept as given; those of delimited text become
-    integers if every one is spelled as an integer is. Raises `DataError` with the place, value and rule.
+    clock, and those before 1980 among later ones. Raises `DataError` with the place, value and rule.
     """
     asked = {"user": user, "item": item, "time": time, "weight": weight, "event": event}
     _check(asked, weights, min_weight)
+    check_ids(ids)
     rules = RULES if weights is None else RULES | {"event": f"weights= knows {listed(weights)}"}
     if time_format is not None:
         rules = rules | {"time": f"times must be written as {time_format}, in the years 1 to 9999"}
     faults = Faults(on_error, rules, LOG)
     times = Times(time_unit, time_format)
-    columns = _Columns(asked, weights, min_weight, times)
+    columns = _Columns(asked, weights, min_weight, times, text=ids == "text")
     for batch in ahead(batches(source, columns.choose, ids=("user", "item"))):
         columns.add(batch, faults.sift(batch, _converted(batch, times, weights)))
     columns.settle(faults)
@@ -93,7 +98,10 @@ def _converted(batch: Batch, times: Times, factors: Mapping[str, float] | None) 
 
     A column "row" numbers the rows from 0, to tell which are left in the end.
     """
-    values = {role: CONVERT[role](batch.frame[role]) for role in CONVERT if role in batch.frame.columns}
+    convert = dict(CONVERT)
+    if plain(batch.columns.get("weight", "")) == SIGNED_WEIGHT:
+        convert["weight"] = partial(as_weight, signed=True)
+    values = {role: convert[role](batch.frame[role]) for role in convert if role in batch.frame.columns}
     if "time" in batch.frame.columns:
         values |= times(batch.frame["time"])
     values["row"] = pl.Series(np.arange(len(batch.row)))
@@ -114,6 +122,8 @@ class _Columns:
         factors: Mapping[str, float] | None,
         min_weight: float | None,
         times: Times,
+        *,
+        text: bool,
     ) -> None:
         self._asked = asked
         self._times = times
@@ -121,7 +131,7 @@ class _Columns:
         self._min_weight = min_weight
         self._roles: dict[str, str] = {}
         self._coders = {"user": Coder(), "item": Coder(), "event": Coder()}
-        self._strings: set[str] = set()
+        self._strings = {"user", "item"} if text else set()
         self._grown: dict[str, Grown] = {}
         self._pool = ThreadPoolExecutor(2)  # users and items are coded side by side
 

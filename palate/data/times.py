@@ -74,8 +74,7 @@ class Times:
     def __call__(self, column: pl.Series) -> dict[str, pl.Series]:
         """Return what each value says, null if it is no time: `time`, to be settled, and the `kind` of each."""
         if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
-            zone = getattr(column.dtype, "time_zone", None)
-            return _told(column.cast(pl.Datetime("us", zone)).to_physical(), MOMENT)
+            return _told(_typed(column), MOMENT)
         known = each(column, _written) if column.dtype == pl.Object else column
         if self._shape is not None:
             return _told(_shaped(as_text(known), self._shape), MOMENT)
@@ -236,6 +235,18 @@ def _calendar(numbers: Longs, digits: int) -> tuple[Longs, Bools]:
     fine &= days.astype("datetime64[M]") == months  # a month has no more days
     seconds = (hour * 60 + minute) * 60 + second
     return (days.astype(np.int64) * 86_400 + seconds) * UNITS["us"], fine
+
+
+def moments(column: pl.Series) -> pl.Series:
+    """Days, datetimes and ISO 8601 texts as microseconds since 1970 UTC; null for all else."""
+    is_typed = column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime)
+    found = (_typed(column) if is_typed else _iso(as_text(column))).alias(column.name)
+    return found.set(~found.is_between(FIRST_SECOND * UNITS["us"], (LAST_SECOND + 1) * UNITS["us"] - 1), None)
+
+
+def _typed(column: pl.Series) -> pl.Series:
+    zone = getattr(column.dtype, "time_zone", None)
+    return column.cast(pl.Datetime("us", zone)).to_physical()
 
 
 def _told(values: pl.Series, kind: int) -> dict[str, pl.Series]:

@@ -13,16 +13,20 @@ from typing import Any
 
 import polars as pl
 
+IDS = "ids must be strings or whole numbers"
 # The rule of each role, as errors state it.
 RULES = {
-    "user": "ids must be strings or whole numbers, not empty",
-    "item": "ids must be strings or whole numbers, not empty",
+    "user": f"{IDS}, not empty",
+    "item": f"{IDS}, not empty",
     "time": "times must be numbers of seconds, ms, us or ns since 1970, or ISO 8601, in the years 1 to 9999",
     "weight": "weights must be finite numbers, 0 or more",
     "event": "event types must be text, not empty",
 }
 
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
+WHOLE_NUMBER = r"\A-?(0|[1-9][0-9]*)\z"
+NUMBER = r"\A-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?\z"
+TRUTH = r"\A(?i:true|false)\z"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 LARGEST_WHOLE = 2.0**53  # whole numbers beyond are not exact in a float64
@@ -67,6 +71,22 @@ def as_number(column: pl.Series) -> pl.Series:
 
 
 def as_spelled(column: pl.Series) -> pl.Series:
+    """Strings as 64-bit integers, floats or truths if every one is spelled so, else as they are: 007 is no number."""
+    if column.dtype != pl.String or not column.count():
+        return column
+    if column.str.contains(TRUTH).all():
+        return (column.str.to_lowercase() == "true").alias(column.name)
+    if not column.str.contains(NUMBER).all():
+        return column
+    whole = column.cast(pl.Int64, strict=False)
+    if whole.null_count() == column.null_count():
+        return whole
+    number = column.cast(pl.Float64)
+    beyond = column.str.contains(WHOLE_NUMBER) & (number.abs() >= LARGEST_WHOLE)  # which a float may round
+    return column if beyond.any() or not number.is_finite().all() else number
+
+
+def as_words(column: pl.Series) -> pl.Series:
     """Texts and numbers of any kind as strings."""
     if column.dtype.is_float():
         finite = column.set(~column.is_finite(), None)
@@ -80,7 +100,7 @@ def as_lines(column: pl.Series) -> pl.Series:
     """Texts as strings; of a list of texts each is a line."""
     if isinstance(column.dtype, (pl.List, pl.Array)) or column.dtype == pl.Object:
         return each(column, _lines)
-    return as_spelled(column)
+    return as_words(column)
 
 
 def _lines(value: Any) -> str | None:
@@ -97,7 +117,7 @@ def as_truth(column: pl.Series) -> pl.Series:
     if column.dtype == pl.Object:
         said = each(column, lambda value: str(value) if isinstance(value, bool) else spelled(value))
     else:
-        said = as_spelled(column)
+        said = as_words(column)
     words = said.str.to_lowercase().str.replace_all(r"[\s_-]", "")
     return words.replace_strict(list(TRUTHS), list(TRUTHS.values()), default=None, return_dtype=pl.Boolean)
 

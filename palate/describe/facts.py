@@ -176,7 +176,7 @@ def _cells(value: Any) -> Iterator[str]:
     parts: Iterable[Any] = value if isinstance(value, list) else [value]
     for part in parts:
         if isinstance(part, float):
-            yield f"{part:g}"
+            yield f"{part:g}" if abs(part) < 1e5 else f"{part:.15g}"
         elif part is not None and not isinstance(part, bool):
             yield str(part)
 

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from palate.arrays import Floats, Ints
+from palate.arrays import Array, Floats, Ints, check_arrays
 from palate.data.vocabulary import Vocabulary
 from palate.encoders.axes import leading_axes, unit, unit_rows
 
@@ -44,8 +44,11 @@ class Lexicon:
 
     field: str
     names: Vocabulary
-    rarity: Floats
-    axes: Floats
+    rarity: Annotated[Floats, Array("terms")]
+    axes: Annotated[Floats, Array("terms", "dim")]
+
+    def __post_init__(self) -> None:
+        check_arrays(self, {"terms": len(self.names)})
 
     @classmethod
     def of(cls, field: str, values: Sequence[Any], dim: int, seed: int = 0) -> Lexicon:

@@ -116,10 +116,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A list, best first; `reason` says why it is empty, `cursor` asks for the next page, None if there is none."""
+    """A list, best first; `reason` says why it is empty, `cursor` asks for the next page, None if there is none.
+
+    warnings  of what was asked: attributes that no item has, and types that none of their values has
+    """
 
     items: tuple[Place, ...]
     model: Mapping[str, Any] | None = None
     cursor: str | None = None
     reason: str | None = None
     sources: Mapping[Source, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()

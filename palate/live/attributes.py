@@ -1,16 +1,17 @@
-"""Attributes of items: JSON in, typed columns out.
+"""Attributes of items: JSON in, columns out that can be read as any type.
 
 An attribute is kept as one part for each kind of value it has somewhere, a column `kind:name`. So a merge of changed
-rows gives the same as reading all again, also when the last value of a kind goes.
+rows gives the same as reading all again, also when the last value of a kind goes; and a value of another kind than
+the rest is neither lost nor in the way of the rest.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import polars as pl
-import polars.selectors as cs
 
 KINDS: dict[str, pl.DataType] = {
     "whole": pl.Int64(),
@@ -24,18 +25,28 @@ LARGEST = 1 << 1023  # that a float surely holds
 CHUNK = 1 << 16  # rows decoded at once
 
 
-def decode(rows: pl.DataFrame) -> pl.DataFrame:
-    """Replace the column `attributes` (JSON objects) of the rows by parts, null where an item has no such value."""
-    whole = pl.concat([_decoded(chunk) for chunk in rows.iter_slices(CHUNK)] or [_decoded(rows)], how="diagonal")
-    return whole.rechunk()
+def decode(rows: pl.DataFrame, known: Collection[str] | None = None) -> pl.DataFrame:
+    """Replace the column `attributes` (JSON objects) of the rows by parts, null where an item has no such value.
+
+    known  the only parts that are read; None: all
+    """
+    chunks = [_decoded(chunk, known) for chunk in rows.iter_slices(CHUNK)] or [_decoded(rows, known)]
+    return pl.concat(chunks, how="diagonal").rechunk()
 
 
-def _decoded(rows: pl.DataFrame) -> pl.DataFrame:
+def parts_of(rows: pl.DataFrame) -> list[str]:
+    """Names of the columns that are parts of attributes."""
+    return [name for name in rows.columns if ":" in name]
+
+
+def _decoded(rows: pl.DataFrame, known: Collection[str] | None) -> pl.DataFrame:
     found: dict[tuple[str, str], list[Any]] = {}
     for row, text in enumerate(rows["attributes"]):
         for name, value in json.loads(text).items():
-            if value is not None:
-                kind, plain = _plain(value)
+            if value is None:
+                continue
+            kind, plain = _plain(value)
+            if known is None or f"{kind}:{name}" in known:
                 column = found.get((kind, name))
                 if column is None:
                     column = found[kind, name] = [None] * len(rows)
@@ -71,32 +82,4 @@ def _json(value: Any) -> str:
 
 def trim(rows: pl.DataFrame) -> pl.DataFrame:
     """Drop the parts without a value."""
-    return rows.drop(name for name in rows.columns if ":" in name and rows[name].null_count() == len(rows))
-
-
-def join(rows: pl.DataFrame) -> pl.DataFrame:
-    """Make one column of the parts of each attribute: of numbers if all are, of strings if their kinds are mixed."""
-    kinds: dict[str, list[str]] = {}
-    for part in rows.columns:
-        kind, colon, name = part.partition(":")
-        if colon:
-            kinds.setdefault(name, []).append(kind)
-    return rows.select(_joined(name, kinds[name]) for name in sorted(kinds))
-
-
-def _joined(name: str, kinds: list[str]) -> pl.Expr:
-    parts = {kind: cs.by_name(f"{kind}:{name}").as_expr() for kind in kinds}
-    if len(parts) == 1:
-        joined = parts[kinds[0]]
-    elif parts.keys() == {"whole", "real"}:
-        joined = pl.coalesce(parts["real"], parts["whole"].cast(pl.Float64))
-    else:
-        joined = pl.coalesce(_as_text(kind, part) for kind, part in parts.items())
-    return joined.alias(name)
-
-
-def _as_text(kind: str, part: pl.Expr) -> pl.Expr:
-    if kind != "list":
-        return part.cast(pl.String)
-    coded = pl.struct(part.alias("_")).struct.json_encode().str.strip_prefix('{"_":').str.strip_suffix("}")
-    return pl.when(part.is_not_null()).then(coded)
+    return rows.drop(name for name in parts_of(rows) if rows[name].null_count() == len(rows))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,12 +14,12 @@ from palate.arrays import Bools, Ints, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.columns import CATALOGUE, plain
 from palate.data.vocabulary import Vocabulary
-from palate.errors import check
-from palate.live.attributes import decode, join, trim
-from palate.live.conditions import compile_condition
+from palate.live.attributes import decode, parts_of, trim
+from palate.live.conditions import compile_over
 from palate.live.kept import Kept
+from palate.live.readings import Attributes
 from palate.store.events import Store
-from palate.store.items import SCHEMA
+from palate.store.items import FIELDS, SCHEMA
 
 MOST_RUNS = 256  # copied as they are, which is faster than row by row while they are few
 MASKS = 256  # kept at most
@@ -38,21 +39,34 @@ class Labels:
     code: Ints
 
 
+class Met(NamedTuple):
+    """Where a condition holds, (P,), and what is odd about it: names that no item has, types that no value has."""
+
+    mask: Bools
+    notes: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class LiveCatalogue:
     """P items as they were at one moment, at positions 0 to P - 1 in the order of their numbers. It never changes.
 
     rows    what is told of the items: columns item_no, item_id, available, created, and parts of attributes
     change  the store's counter of changes of items at that moment
+    names   of attributes by the names that columns of imported files had
     """
 
     rows: pl.DataFrame = field(repr=False)
     change: int
+    names: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     @classmethod
     def load(cls, store: Store, kept: Kept | None = None) -> LiveCatalogue:
-        """Read all items of a store, removed ones too: events speak of them; or what changed since it was kept."""
-        before = cls(_rows_of(SCHEMA.to_frame()), 0) if kept is None else cls(kept.rows, kept.change)
+        """Read all items of a store, removed ones too: events speak of them; or what changed since it was kept.
+
+        What is told of removed items is not read.
+        """
+        names = store.items.column_names()
+        before = cls(_rows_of(SCHEMA.to_frame()), 0, names) if kept is None else cls(kept.rows, kept.change, names)
         return before.refreshed(store)
 
     def refreshed(self, store: Store) -> LiveCatalogue:
@@ -60,7 +74,7 @@ class LiveCatalogue:
         changed, change = store.items.changed(self.change)
         if change == self.change:
             return self
-        return LiveCatalogue(_merged(self.rows, _rows_of(changed)), change)
+        return LiveCatalogue(_merged(self.rows, _rows_of(changed)), change, store.items.column_names())
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -94,18 +108,28 @@ class LiveCatalogue:
 
     @cached_property
     def frame(self) -> pl.DataFrame:
-        """What conditions speak of, (P, ...): item_id, available, and the attributes by name."""
-        return self.rows.select("item_id", "available").hstack(join(self.rows))
+        """What is told, (P, ...): item_id, available, and the attributes by name, of the type of most values."""
+        columns = [self.attributes.column(name) for name in sorted(self.attributes.counts)]
+        return self.rows.select(FIELDS).hstack(columns)
+
+    @cached_property
+    def attributes(self) -> Attributes:
+        """What is told of the items, to be read as any type."""
+        return Attributes(self.rows, self.names)
 
     def mask(self, condition: str) -> Bools:
         """Whether a condition holds, (P,), read-only; not where it is unknown. Raises `ConditionError`."""
-        return self._mask(condition)
+        return self.met(condition).mask
+
+    def met(self, condition: str) -> Met:
+        """Return the same with what is odd about the condition."""
+        return self._met(condition)
 
     @cached_property
-    def _mask(self) -> Callable[[str], Bools]:
-        # Of the frame, not of self: a cycle of references would keep every old catalogue for a while.
+    def _met(self) -> Callable[[str], Met]:
+        # Of the attributes, not of self: a cycle of references would keep every old catalogue for a while.
         most = max(1, min(MASKS, MASK_BYTES // max(1, len(self))))
-        return lru_cache(most)(partial(_masked, self.frame))
+        return lru_cache(most)(partial(_masked, self.attributes))
 
     def told(self, positions: Longs | None = None) -> Catalogue:
         """Return what is told of some items, or of all, with the usual attributes under the names of their roles."""
@@ -113,22 +137,31 @@ class LiveCatalogue:
         renamed = {}
         for role, aliases in CATALOGUE.items():
             same = [name for name in frame.columns if plain(name) in aliases]
-            if role not in frame.columns and len(same) == 1:
+            if role not in ("item", *frame.columns) and len(same) == 1:
                 renamed[same[0]] = role
         return Catalogue(Vocabulary(frame["item_id"]), frame.rename(renamed))
 
     def values(self, attribute: str) -> Labels:
-        """Values of an attribute as codes. Raises `SettingError` for an attribute that no item has."""
+        """Values of an attribute as codes; none where no item has it."""
         return self._labels(attribute)
 
     @cached_property
     def _labels(self) -> Callable[[str], Labels]:
-        return lru_cache(MASKS)(partial(_labelled, self.frame))
+        return lru_cache(MASKS)(partial(_labelled, self.attributes))
+
+
+def all_told(store: Store) -> Catalogue:
+    """Return what is told of all items of a store, to learn from; of removed ones what others have too."""
+    changed, counter = store.items.changed()
+    there = _rows_of(changed)
+    gone = decode(changed.filter("removed").select("item_no", "attributes"), parts_of(there))
+    return LiveCatalogue(there.update(gone, on="item_no"), counter).told()
 
 
 def _rows_of(changed: pl.DataFrame) -> pl.DataFrame:
     available = pl.col("available") & ~pl.col("removed")
-    return decode(changed.select("item_no", "item_id", available, "created", "attributes"))
+    told = pl.when(~pl.col("removed")).then("attributes").otherwise(pl.lit("{}"))
+    return decode(changed.select("item_no", "item_id", available, "created", attributes=told))
 
 
 def _merged(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
@@ -151,10 +184,12 @@ def _merged(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
     return trim(pl.concat([*pieces, old[done:]], how="diagonal", rechunk=True))
 
 
-def _masked(frame: pl.DataFrame, condition: str) -> Bools:
-    expr = compile_condition(condition, frame.schema)
+def _masked(told: Attributes, condition: str) -> Met:
+    notes: list[str] = []
+    expr = compile_over(condition, told.namer(notes))
     # Beside a column, since an expression of literals alone gives one row.
-    return _fixed(frame.select("item_id", mask=expr.fill_null(False))["mask"])
+    mask = told.rows.select("item_id", mask=expr.fill_null(False))["mask"]
+    return Met(_fixed(mask), tuple(dict.fromkeys(notes)))
 
 
 def _fixed(column: pl.Series) -> Bools:
@@ -163,9 +198,8 @@ def _fixed(column: pl.Series) -> Bools:
     return mask
 
 
-def _labelled(frame: pl.DataFrame, attribute: str) -> Labels:
-    check(attribute in frame.columns, "attribute", attribute, f"known are {', '.join(frame.columns)}")
-    column = frame[attribute]
+def _labelled(told: Attributes, attribute: str) -> Labels:
+    column = told.column(attribute)
     if isinstance(column.dtype, pl.List):
         lists = column.list.unique(maintain_order=True)
         count, each = lists.list.len().fill_null(0), lists.explode().drop_nulls()

@@ -11,7 +11,7 @@ import polars as pl
 
 from palate.data.columns import listed
 from palate.errors import ConditionError
-from palate.live import functions, values
+from palate.live import comparisons, functions, values
 from palate.live.syntax import (
     ARITHMETIC,
     COMPARISONS,
@@ -23,7 +23,7 @@ from palate.live.syntax import (
     place,
     refuse_others,
 )
-from palate.live.values import Fault, Value
+from palate.live.values import Column, Fault, Value
 
 FUNCTIONS: dict[type[Any], Callable[[Value], Value]] = {
     exp.Lower: functions.lower,
@@ -41,17 +41,45 @@ def compile_condition(text: str, schema: Mapping[str, pl.DataType]) -> pl.Expr:
     A condition without a column gives a single value. Nothing is run: faults are found from the types. Raises
     `ConditionError` for what cannot be read, is not allowed, or does not fit the columns.
     """
+    return compile_over(text, _Columns(schema).column)
+
+
+def compile_over(text: str, column: Column) -> pl.Expr:
+    """Make such an expression of what `column` returns for the columns that the condition names."""
     try:
-        return values.truth(_Reader(schema).value(parsed(text))).expr
+        return values.truth(_Reader(column).value(parsed(text))).expr
     except Fault as fault:
         raise ConditionError(text, fault.place, fault.rule) from None
 
 
-class _Reader:
-    """Reads the nodes of a tree as values over a schema."""
+class _Columns:
+    """Columns of a schema, each of one type."""
 
     def __init__(self, schema: Mapping[str, pl.DataType]) -> None:
         self._schema = schema
+
+    def column(self, asked: str, place: int) -> Value:
+        """Find the column of a name."""
+        name = asked if asked in self._schema else self._similar(asked, place)
+        return values.column(name, self._schema[name], place)
+
+    def _similar(self, asked: str, place: int) -> str:
+        """Column that differs in case only; raises `Fault` unless there is exactly one."""
+        same = [name for name in self._schema if name.lower() == asked.lower()]
+        if len(same) > 1:
+            raise Fault(place, f"column {asked!r} could be {listed(same)}; spell it as one of them")
+        if not same:
+            near = get_close_matches(asked, self._schema, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise Fault(place, f"column {asked!r} is unknown; {hint}known are {listed(sorted(self._schema))}")
+        return same[0]
+
+
+class _Reader:
+    """Reads the nodes of a tree as values."""
+
+    def __init__(self, column: Column) -> None:
+        self._named = column
         self._depth = 0
 
     def value(self, node: exp.Expr) -> Value:
@@ -86,17 +114,14 @@ class _Reader:
             if sign == "=" and isinstance(side, exp.Any):
                 refuse_others(side)
                 return self._has(side.this, sides[1 - n])
-        return values.compare(sign, *map(self._operand, sides))
+        return comparisons.compare(sign, *map(self._operand, sides))
 
     def _any(self, node: exp.Expr) -> Value:
         raise Fault(place(node), "ANY goes with = and a single value")
 
     def _has(self, many: exp.Expr, one: exp.Expr) -> Value:
         """Whether a list has a value."""
-        found = self._operand(many)
-        if not isinstance(found.dtype, pl.List):
-            raise Fault(found.place, f"{found.told} is no list; for part of a text use LIKE")
-        return values.compare("=", found, self._operand(one))
+        return comparisons.has(self._operand(many), self._operand(one))
 
     def _literal(self, node: exp.Expr) -> Value:
         text = node.this
@@ -110,21 +135,7 @@ class _Reader:
     def _column(self, node: exp.Expr) -> Value:
         if not isinstance(node.this, exp.Identifier):
             raise Fault(place(node), f"{node.sql()} means nothing in a condition")
-        name = node.this.this
-        if name not in self._schema:
-            name = self._similar(name, node)
-        return values.column(name, self._schema[name], place(node))
-
-    def _similar(self, asked: str, node: exp.Expr) -> str:
-        """Column that differs in case only; raises `Fault` unless there is exactly one."""
-        same = [name for name in self._schema if name.lower() == asked.lower()]
-        if len(same) > 1:
-            raise Fault(place(node), f"column {asked!r} could be {listed(same)}; spell it as one of them")
-        if not same:
-            near = get_close_matches(asked, self._schema, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise Fault(place(node), f"column {asked!r} is unknown; {hint}known are {listed(sorted(self._schema))}")
-        return same[0]
+        return self._named(node.this.this, place(node))
 
     def _chain(self, node: exp.Expr) -> Value:
         kind, terms = type(node), []
@@ -151,14 +162,14 @@ class _Reader:
         choices = node.expressions
         if not 1 <= len(choices) <= MOST_CHOICES:
             raise Fault(place(node), f"IN takes 1 to {MOST_CHOICES:,} values, not {len(choices):,}")
-        return values.one_of(self._operand(node.this), [self.value(choice) for choice in choices])
+        return comparisons.one_of(self._operand(node.this), [self.value(choice) for choice in choices])
 
     def _between(self, node: exp.Expr) -> Value:
-        return values.between(*(self._operand(node.args[part]) for part in ("this", "low", "high")))
+        return comparisons.between(*(self._operand(node.args[part]) for part in ("this", "low", "high")))
 
     def _like(self, node: exp.Expr, escape: str = "") -> Value:
         value, pattern = self._operand(node.this), self._operand(node.expression)
-        found = values.like(value, pattern, escape, folded=isinstance(node, exp.ILike))
+        found = comparisons.like(value, pattern, escape, folded=isinstance(node, exp.ILike))
         return _negated(found) if node.args.get("negate") else found
 
     def _escape(self, node: exp.Expr) -> Value:

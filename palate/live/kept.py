@@ -16,7 +16,7 @@ from palate.store.events import Store
 
 LOG = logging.getLogger("palate.live")
 FOLDER = "start"  # beside the folders of the versions
-TOKEN = "kept for the start"  # name in the store of the number that the newest folder has
+TOKEN = "kept for the start, 2"  # name in the store of the number that the newest folder of this form has
 WORTH = 10_000  # items and events, or new events, that are worth keeping
 
 

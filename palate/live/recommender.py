@@ -11,6 +11,7 @@ from zlib import crc32
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from palate.arrays import Bools, Floats, Ints, Longs
 from palate.data.histories import Histories
@@ -23,9 +24,10 @@ from palate.live.asking import Answer, Asked, Place, Source
 from palate.live.caps import Counted
 from palate.live.snapshot import Snapshot
 
-SOMEBODY = pl.Series("user", [0])
+SOMEBODY = pl.Series("user", [None], pl.String)
 NOBODY = Ragged(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
 NAMED = 2  # past items that a reason names
+LARGEST_BOOST = 1e30  # of all boosts of a list together
 SPEAKS = 0.05  # part of a score that a past item must have to be named
 CHUNK = 4096  # of an order, looked through at once
 
@@ -234,7 +236,7 @@ class _Listing:
 
     def _positions(self, row: Ints, score: Floats) -> tuple[Longs, Floats]:
         filled = row[0] >= 0
-        return self.snapshot.position_of[row[0, filled]].astype(np.int64), score[0, filled]
+        return self.snapshot.position_of[row[0, filled]].astype(np.int64), finite(score[0, filled])
 
     def _by_popularity(self, most: int) -> tuple[Longs, Floats]:
         order, score = self.snapshot.by_popularity, self.snapshot.popularity
@@ -253,10 +255,10 @@ class _Listing:
         """Factor of each position's score, (P,); None for no boost."""
         if not self.asked.boost:
             return None
-        factor = np.ones(len(self.snapshot.catalogue), np.float32)
+        factor = np.ones(len(self.snapshot.catalogue))
         for boost in self.asked.boost:
-            factor[self.snapshot.catalogue.mask(boost.condition)] *= np.float32(boost.factor)
-        return factor
+            factor[self.snapshot.catalogue.mask(boost.condition)] *= boost.factor
+        return np.clip(factor, 1 / LARGEST_BOOST, LARGEST_BOOST).astype(np.float32)
 
     # The list
 
@@ -276,7 +278,16 @@ class _Listing:
             cursors.write([*self.shown, *numbers]) if full else None,
             None if order else self._why_empty(),
             sources,
+            tuple(self._warnings()),
         )
+
+    def _warnings(self) -> Iterator[str]:
+        asked, catalogue = self.asked, self.snapshot.catalogue
+        for name, condition in (("filter", asked.filter), *(("boost", boost.condition) for boost in asked.boost)):
+            yield from (f"{name}: {note}" for note in (catalogue.met(condition).notes if condition else ()))
+        for cap in asked.cap:
+            note = catalogue.attributes.unknown(cap.attribute)
+            yield from () if note is None else (f"cap: {note}",)
 
     def _because(self, positions: list[int]) -> dict[int, tuple[str, ...]]:
         """Ids of the past items that speak most for each, by position."""
@@ -300,10 +311,17 @@ class _Listing:
         return "every item there is was seen, excluded or is not available"
 
 
+def finite(scores: NDArray[np.floating]) -> Floats:
+    """Scores as numbers that JSON has: what a history of huge weights sums up to is the largest there is."""
+    largest = np.finfo(np.float32).max
+    sound: Floats = np.nan_to_num(np.clip(scores, -largest, largest)).astype(np.float32)
+    return sound
+
+
 def _boosted(scores: Floats, factor: Floats) -> Floats:
     """Multiply scores above 0 and divide those below, so that a factor above 1 always lifts."""
-    lifted: Floats = np.where(scores > 0, scores * factor, scores / factor)
-    return lifted
+    wide = factor.astype(np.float64)
+    return finite(np.where(scores > 0, scores * wide, scores / wide))
 
 
 def _first(order: Longs, allowed: Bools, most: int) -> Longs:

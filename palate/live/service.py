@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from palate.data.ragged import NEVER
-from palate.errors import PalateError, check
+from palate.errors import PalateError
 from palate.kernels.topk import MOST
 from palate.live.asking import Answer, Asked, Step
 from palate.live.catalogue import LiveCatalogue
@@ -87,12 +87,14 @@ class Live:
         return item_id in self._snapshot.places
 
     def told(self, ids: Sequence[str], attributes: Sequence[str]) -> list[dict[str, Any]]:
-        """Return these attributes of known items; raises `SettingError` for an attribute that no item has."""
+        """Return these attributes of known items, None for what is not told."""
         snapshot = self._snapshot
-        frame = snapshot.catalogue.frame
-        for name in attributes:
-            check(name in frame.columns, "attributes", name, f"known are {', '.join(frame.columns)}")
-        return frame.select(attributes)[[snapshot.places[name] for name in ids]].to_dicts()
+        return snapshot.catalogue.attributes.said([snapshot.places[name] for name in ids], attributes)
+
+    def unknown(self, attributes: Sequence[str]) -> list[str]:
+        """Say which of the attributes no item has."""
+        told = self._snapshot.catalogue.attributes
+        return [note for note in map(told.unknown, attributes) if note is not None]
 
     # What answers are made from
 

@@ -14,10 +14,11 @@ from palate.errors import BundleError, DataError
 from palate.evaluation.intervals import Difference
 from palate.evaluation.protocol import Exam
 from palate.evaluation.report import Report
-from palate.live.catalogue import LiveCatalogue
+from palate.live.catalogue import all_told
 from palate.live.weights import EVENT_WEIGHTS
 from palate.models.base import Model, Recipe, Watch
 from palate.models.saved import load
+from palate.models.weights import heaviest
 from palate.store.events import Store
 from palate.store.versions import Version, Versions
 
@@ -55,7 +56,7 @@ def train(
     """
     log = store.log(weights)
     current = _active(versions)
-    told = LiveCatalogue.load(store).told()
+    told = all_told(store)
     verdict = _compare(log, told, recipe, current)
     model = recipe.fit(log, told, watch=watch)
     about = {
@@ -64,6 +65,7 @@ def train(
         "events": len(log),
         "users": len(log.users),
         "items": len(log.items),
+        "cut_weights": heaviest(log)[1],
         "until": 0 if log.timestamp is None else int(log.timestamp.max()),
         **verdict.told(),
     }

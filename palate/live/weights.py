@@ -132,4 +132,4 @@ class Popularity:
         weight = np.maximum(self._weights.factors(kind), 0) * count
         total = np.bincount(item, weight, minlength=len(old))
         total[: len(old)] += old.astype(np.float64)
-        return Popular.of(total.astype(np.float32)), newest
+        return Popular.of(np.minimum(total, np.finfo(np.float32).max).astype(np.float32)), newest

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,15 +15,20 @@ from palate.arrays import Bools, Floats, Ints
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
+from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, SettingError, check
+from palate.errors import DataError, NotFinite, SettingError, whole
 from palate.kernels.topk import nothing, select_top
+from palate.models.settings import settle
+from palate.models.shapes import check_model
+from palate.models.weights import within
 from palate.store.bundles import Part, write_bundle
 from palate.store.nesting import flat
 
-MICROSECONDS_A_DAY = 86_400_000_000
+Asked: TypeAlias = Histories | Interactions | Sequence[Sequence[Id]]  # whose lists are wanted
+
 BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
 
 
@@ -47,11 +53,26 @@ Watch: TypeAlias = Callable[[Progress], bool | None]
 
 
 class Recipe(ABC):
-    """How to fit: a frozen dataclass of settings, validated when built. Subclasses are keyword-only dataclasses."""
+    """How to fit: a frozen dataclass of settings, validated when built. Subclasses are keyword-only dataclasses.
+
+    Before a subclass looks at its settings they are brought into the types of its fields (`settle`). Its `fit` gets a
+    log without weights far beyond what is usual, and raises `ModelError` where numbers are lost (`sound`).
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, around in (("__post_init__", settled), ("fit", sound)):
+            if name in cls.__dict__:
+                setattr(cls, name, around(cls.__dict__[name]))
+
+    def __post_init__(self) -> None:
+        settle(self)
 
     @abstractmethod
     def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> Model:
-        """Fit to the log; `watch` is called as the work goes on. Raises `DataError` for an empty log.
+        """Fit to the log; `watch` is called as the work goes on.
+
+        Raises `DataError` for an empty log, `ModelError` where the fit diverges.
 
         A recipe that knows what items are like reads the catalogue; the others leave it alone.
         """
@@ -67,10 +88,26 @@ class Recipe(ABC):
 
 
 class Model(ABC):
-    """Fitted arrays; safe to share between threads. Every subclass is a frozen dataclass with these two fields."""
+    """Fitted arrays; safe to share between threads. Every subclass is a frozen dataclass with these two fields.
+
+    Fields say what must hold of their arrays, see `palate.arrays.Array`. Raises `ModelError` when built of arrays of
+    which that is not true, or with numbers that are not finite.
+    """
 
     recipe: Recipe
     items: Vocabulary
+
+    def __post_init__(self) -> None:
+        check_model(self)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers that the words of its `Array` fields stand for."""
+        return {"items": len(self.items)}
+
+    def fault(self) -> str:
+        """Say what is wrong with the model beside what its fields say of their arrays, "" for nothing."""
+        return ""
 
     @abstractmethod
     def scores(self, histories: Histories) -> Floats:
@@ -100,27 +137,35 @@ class Model(ABC):
         only: Iterable[Id] | None = None,
         exclude: Iterable[Id] | None = None,
     ) -> Rankings:
-        """Best k items like each of these, itself left out; raises `UnknownId` for an unknown one."""
+        """Best k items like each of these, itself left out.
+
+        Raises `UnknownId` for an unknown one, and `DataError` for what cannot be an id.
+        """
         allowed = self.allowed(only, exclude)
         return most_similar(self.items, items, k, self.likeness, allowed)
 
     def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
         """Past items that speak for `item`, with their parts of its score, largest first; [] if none does."""
         past = Histories.of(self.items, [history]).rows
-        parts = self.parts(past, np.array([self.items.code(item)], np.int32))[:, 0]
+        parts = self.parts(past, np.array([self.items.code(item, "item")], np.int32))[:, 0]
         names = self.items.names(past.column).to_list()
         best = [(name, part) for name, part in zip(names, parts.tolist(), strict=True) if part > 0]
         return sorted(best, key=lambda pair: -pair[1])
 
-    def histories(self, histories: Histories | Sequence[Sequence[Id]]) -> Histories:
-        """Histories over this model's items, from a log's histories or plain lists of item ids."""
+    def histories(self, histories: Asked) -> Histories:
+        """Histories over this model's items, from those of a log, a log itself, or plain lists of item ids.
+
+        Warns (`JoinWarning`) where the model knows no item of the log; a list may well be of items unknown to it.
+        """
+        if isinstance(histories, Interactions):
+            return self.histories(histories.histories())
         if isinstance(histories, Histories):
-            return histories.on(self.items)
+            return histories.on(self.items, whose="the model")
         return Histories.of(self.items, histories)
 
     def recommend(
         self,
-        histories: Histories | Sequence[Sequence[Id]],
+        histories: Asked,
         k: int = 10,
         *,
         only: Iterable[Id] | None = None,
@@ -129,12 +174,13 @@ class Model(ABC):
     ) -> Rankings:
         """Best k items for each history, from the whole catalogue or `only` these ids, never the excluded ones.
 
-        Items of the history itself are left out unless `keep_seen`. A list is shorter than k only when no
-        more items are left. Unknown ids in `only`, `exclude` and the histories are ignored.
+        A log stands for the histories of its users. Items of the history itself are left out unless `keep_seen`. A
+        list is shorter than k only when no more items are left. Unknown ids in `only`, `exclude` and the histories
+        are ignored, with a `JoinWarning` if all of `only`, of `exclude` or of a log's items are unknown. Raises
+        `DataError` for what cannot be an id.
         """
-        check(k >= 1, "k", k, "at least one item must be asked for")
+        k = min(whole("k", k), len(self.items))
         asked = self.histories(histories)
-        k = min(k, len(self.items))
         allowed = self.allowed(only, exclude)
         item = np.empty((len(asked), k), np.int32)
         score = np.empty((len(asked), k), np.float32)
@@ -158,24 +204,26 @@ class Model(ABC):
     def allowed(self, only: Iterable[Id] | None, exclude: Iterable[Id] | None) -> Bools:
         """Mask of the items that may be recommended, (I,)."""
         mask = np.full(len(self.items), only is None)
-        if only is not None:
-            codes = self.items.codes(only)
-            mask[codes[codes >= 0]] = True
-        if exclude is not None:
-            codes = self.items.codes(exclude)
-            mask[codes[codes >= 0]] = False
+        for place, ids, value in (("only", only, True), ("exclude", exclude, False)):
+            if ids is not None:
+                asked = Vocabulary.series(ids, place)
+                codes = self.items.codes(asked)
+                check_join(codes, asked, self.items, place, "the model")
+                mask[codes[codes >= 0]] = value
         return mask
 
     def save(self, folder: str | Path, *, log: Interactions | None = None) -> None:
         """Write the model to a folder, in place of the bundle that is there; `palate.load` reads it.
 
         With a `log` the histories of its people are kept too, so that they can be served by their id alone.
-        Raises `BundleError` for a folder that is not a bundle, or that cannot be written.
+        Raises `BundleError` for a folder that is not a bundle, or that cannot be written, `ModelError` for numbers
+        that are not finite.
         """
+        check_model(self)
         parts, about = self.written()
         data = {"items": len(self.items)}
         if log is not None:
-            past = log.histories().on(self.items)
+            past = self.histories(log.histories())
             rows = past.rows
             parts |= {
                 "log.users": log.users,
@@ -199,35 +247,49 @@ class Model(ABC):
         return {"model": type(self).__name__, "recipe": recipe}
 
 
+def settled(check_settings: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return the `__post_init__` of a recipe that brings its settings into the types of its fields first."""
+
+    @wraps(check_settings)
+    def whole_check(recipe: Any) -> None:
+        settle(recipe)
+        check_settings(recipe)
+
+    return whole_check
+
+
+def sound(fit: Callable[..., Model]) -> Callable[..., Model]:
+    """Return the `fit` of a recipe to a log whose weights are `within` what is usual.
+
+    It raises `NotFinite` where numbers are lost on the way.
+    """
+
+    @wraps(fit)
+    def whole_fit(recipe: Any, log: Interactions, *given: Any, **named: Any) -> Model:
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # it shows in the model, which is checked
+                return fit(recipe, within(log), *given, **named)
+        except (NotFinite, np.linalg.LinAlgError) as error:
+            way = "smaller weights, a lower learning rate or a larger l2 help"
+            raise NotFinite(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
+
+    return whole_fit
+
+
 def refuse_empty(log: Interactions) -> None:
     """Raise `DataError` unless the log holds an event with weight above 0."""
     if not len(log) or not (log.weight > 0).any():
         raise DataError(f"{log!r}: nothing to learn from; a log needs an event with weight above 0")
 
 
-def check_half_life(days: float | None) -> None:
-    """Raise `SettingError` unless the setting half_life_days means something."""
-    check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
-
-
-def faded(log: Interactions, half_life_days: float | None) -> Floats:
-    """Weights of the events (N,), half as much for each half-life before the newest; None for no decay."""
-    if half_life_days is None:
-        return log.weight
-    check(log.timestamp is not None, "half_life_days", half_life_days, "the log has no times")
-    age = log.timestamp.max() - log.timestamp  # type: ignore[union-attr]
-    fading: Floats = (0.5 ** (age / (half_life_days * MICROSECONDS_A_DAY))).astype(np.float32)
-    return log.weight * fading
-
-
 def most_similar(
     vocabulary: Vocabulary, ids: Iterable[Id], k: int, likeness: Callable[[int], Floats], allowed: Bools
 ) -> Rankings:
     """Best k others allowed (I,) for each id, by the likeness of one row to all, (I,); raises `UnknownId`."""
-    check(k >= 1, "k", k, "at least one must be asked for")
+    whole("k", k)
     asked = Vocabulary.series(ids)
     codes = np.array([vocabulary.code(value) for value in asked.to_list()], np.int32)
-    item, score = nothing(len(codes), min(k, len(vocabulary)))
+    item, score = nothing(len(codes), min(int(k), len(vocabulary)))
     for n, code in enumerate(codes.tolist()):
         itself = np.array([0, 1]), codes[n : n + 1]
         item[n], score[n] = (row[0] for row in select_top(likeness(code)[None], allowed, item.shape[1], *itself))

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from palate.arrays import Doubles, Floats, Hashes, Ints, aligned, aligned_copy
+from palate.arrays import Array, Doubles, Floats, Hashes, Ints, ItemFloats, aligned, aligned_copy
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -181,15 +181,24 @@ class Embedding(Recipe):
 
 def balanced(log: Interactions, power: float) -> Floats:
     """Weights of the events (N,): w n_u^-power, n_u the person's sum of weights, scaled to a mean of 1."""
-    mean = log.weight.mean(dtype=np.float64)
+    mean = float(log.weight.mean(dtype=np.float64))
+    even = log.weight if mean == 1 else (log.weight / mean).astype(np.float32)
     if power == 0:
-        return log.weight if mean == 1 else log.weight / np.float32(mean)
-    sums = np.add.reduceat(np.append(log.weight, np.float32(0)), log.start[:-1])
+        return even
+    sums = np.add.reduceat(np.append(even, np.float32(0)), log.start[:-1], dtype=np.float64)
     sums[np.diff(log.start) == 0] = 0
-    factor = np.where(sums > 0, np.maximum(sums, 1e-30) ** -power, 0).astype(np.float32)
-    weight = log.weight * np.repeat(factor, np.diff(log.start))
-    weight /= weight.mean()
-    return weight
+    with np.errstate(divide="ignore"):
+        factor = np.where(sums > 0, sums**-power, 0)
+    weight = even * np.repeat(factor, np.diff(log.start))
+    return np.asarray(weight / weight.mean(), np.float32)
+
+
+def relative(rows: Ragged) -> Ragged:
+    """Return rows whose largest weight is 1, those below 0 being 0, which is all the same to a `Folding`."""
+    clipped = rows.clipped()
+    top = np.zeros(len(rows), np.float32)
+    np.maximum.at(top, np.repeat(np.arange(len(rows)), rows.lengths), clipped.weight)
+    return replace(clipped, weight=clipped.weight / np.repeat(np.where(top > 0, top, np.float32(1)), rows.lengths))
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,10 +208,15 @@ class EmbeddingModel(FactorModel):
     recipe: Embedding
     items: Vocabulary
     users: Vocabulary
-    user_vectors: Floats
-    item_vectors: Floats
-    popularity: Floats
-    prints: Hashes
+    user_vectors: Annotated[Floats, Array("users", "dim")]
+    item_vectors: Annotated[Floats, Array("items", "dim")]
+    popularity: ItemFloats
+    prints: Annotated[Hashes, Array("users")]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers that the words of its `Array` fields stand for."""
+        return {**super().sizes, "dim": self.recipe.dim}
 
     @property
     def scale(self) -> float:
@@ -234,18 +248,18 @@ class EmbeddingModel(FactorModel):
         """Return (B, D): the trained vector where a known person's history is the one trained on, else folded in."""
         asked = histories.on(self.items)
         vectors = np.empty((len(asked), self.recipe.dim), np.float32)
-        known = self.users.codes(asked.users)
+        known = self.users.find(asked.users)
         trained = known >= 0
         trained[trained] = self.prints[known[trained]] == asked.rows.fingerprints()[trained]
         vectors[trained] = self.user_vectors[known[trained]]
         fresh = np.flatnonzero(~trained)
         for low in range(0, len(fresh), FOLD_PEOPLE):
             part = fresh[low : low + FOLD_PEOPLE]
-            vectors[part], _ = self.folding.vectors(asked.rows.rows(part).clipped())
+            vectors[part], _ = self.folding.vectors(relative(asked.rows.rows(part)))
         return vectors
 
     def parts(self, past: Ragged, items: Ints) -> Floats:
         """Parts of the scores (see `Folding`), (N, J)."""
-        _, pull = self.folding.vectors(past.clipped())
+        _, pull = self.folding.vectors(relative(past))
         parts: Floats = pull[:, None] * (self.item_vectors[past.column] @ self.item_vectors[items].T)
         return parts * np.float32(self.scale)

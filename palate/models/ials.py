@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 from scipy.linalg.lapack import dposv
 
-from palate.arrays import Doubles, Floats, Ints, aligned, aligned_copy
+from palate.arrays import Array, Doubles, Floats, Ints, ItemFloats, aligned, aligned_copy
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -19,12 +19,14 @@ from palate.errors import check
 from palate.kernels.lanes import WIDTH
 from palate.kernels.least_squares import row_solver, squared_error
 from palate.kernels.rows import gather, group_rows, row_strengths
-from palate.models.base import Progress, Recipe, Watch, check_half_life, faded, refuse_empty
+from palate.models.base import Progress, Recipe, Watch, refuse_empty
 from palate.models.crew import Crew, cores
 from palate.models.factors import FactorModel
+from palate.models.weights import check_half_life, faded
 
 BLOCK = 2048  # rows of a matrix product
 UNSEEN = 16.0  # weight of all pairs, in weights of the events: what suits MovieLens and Gowalla
+FAR = 1e6  # times the mean weight of the training, or so little of it: as far as an event of a history counts
 EXACT = 32  # steps that solve a row to the precision of floats
 
 
@@ -136,7 +138,7 @@ class Alternation:
         recipe = asked.resolved(log)
         weight = faded(log, recipe.half_life_days)
         unit = float(np.abs(weight).mean(dtype=np.float64))  # events weigh 1 in the mean
-        rows = Ragged(log.start, log.item, weight if unit == 1 else weight / np.float32(unit))
+        rows = Ragged(log.start, log.item, weight if unit == 1 else (weight / unit).astype(np.float32))
         start, order = group_rows(log.item, len(log.items))
         columns = Ragged(start, gather(log.user, order), gather(rows.weight, order))
         rng = np.random.default_rng(recipe.seed)
@@ -227,11 +229,15 @@ class IALSModel(FactorModel):
     recipe: IALS
     items: Vocabulary
     users: Vocabulary
-    user_vectors: Floats
-    item_vectors: Floats
-    spectrum: Floats
+    user_vectors: Annotated[Floats, Array("users", "dim")]
+    item_vectors: Annotated[Floats, Array("items", "dim")]
+    spectrum: Annotated[Floats, Array("dim", least=0)]
     unit: float
-    popularity: Floats
+    popularity: ItemFloats
+
+    def fault(self) -> str:
+        """Say what is wrong with `unit`."""
+        return "" if self.unit > 0 else f"unit is {self.unit}; it must be above 0"
 
     def vectors(self, histories: Histories) -> Floats:
         """Return (B, D): each history's best vector, by one solve."""
@@ -249,8 +255,10 @@ class IALSModel(FactorModel):
         return vectors
 
     def scaled(self, rows: Ragged) -> Ragged:
-        """Return the rows with the weights that the training gave such events."""
-        return Ragged(rows.start, rows.column, rows.weight / np.float32(self.unit))
+        """Return the rows with the weights that the training gave such events, within what float32 solves."""
+        size = np.abs(rows.weight) / self.unit
+        inside = np.where(rows.weight == 0, 0, np.clip(size, 1 / FAR, FAR))
+        return Ragged(rows.start, rows.column, np.copysign(inside, rows.weight).astype(np.float32))
 
     def parts(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts of the scores, (N, J); Hu et al. 2008, sec. 5.

@@ -139,6 +139,25 @@ class Transformer(NetworkRecipe):
         liked = rows.where(rows.weight > 0)
         return liked.where(liked.left <= self.reach)
 
+    def shapes(self, weights: Arrays, items: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes that weights of these names must have over so many items."""
+        D, H = self.dim, self.heads
+        layer: dict[str, tuple[int, ...]] = {
+            "attend.norm": (D,),
+            "attend.in": (D, 3 * D),
+            "attend.out": (D, D),
+            "attend.distance": (self.window, H),
+            "feed.norm": (D,),
+            "feed.in": (D, 4 * D),
+            "feed.out": (2 * D, D),
+        }
+        if "0.attend.gap" in weights:
+            layer["attend.gap"] = (len(KNOTS), H)
+        shapes: dict[str, tuple[int, ...]] = {"items": (items, D), "bias": (items,), "scale": (1,)}
+        if "between" in weights:
+            shapes |= {"between": (weights["between"].size,), "kinds": (weights["between"].size + 1, D)}
+        return shapes | {f"{n}.{name}": shape for n in range(self.layers) for name, shape in layer.items()}
+
     def forward(self, w: Weights, inputs: Inputs) -> Tensor:
         """Score every item for what comes next, (B, I)."""
         h, _ = states(w, self, inputs)
@@ -199,7 +218,7 @@ def boundaries(weight: Floats) -> Floats:
     distinct = np.unique(weight[weight > 0])
     if len(distinct) > KINDS:
         distinct = np.unique(np.quantile(distinct, np.linspace(0, 1, KINDS), method="nearest"))
-    return np.asarray(np.sqrt(distinct[1:] * distinct[:-1]), np.float32)
+    return np.asarray(np.sqrt(distinct[1:]) * np.sqrt(distinct[:-1]), np.float32)
 
 
 def answering(weights: Arrays, told: Floats | None, popularity: Floats) -> Arrays:
@@ -356,7 +375,7 @@ class TransformerModel(TorchModel):
 
         An event of an unknown item, or of weight 0 or less, is ignored.
         """
-        code = int(self.items.codes([item])[0])
+        code = int(self.items.codes([item], "item")[0])
         if code < 0 or weight <= 0:
             return trail
         event = np.array([[code]]), np.ones(1, np.int64), np.array([[weight]], np.float32)

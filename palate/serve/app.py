@@ -15,7 +15,8 @@ from palate.live.asking import Asked
 from palate.serve.dashboard.login import login_router
 from palate.serve.dashboard.pages import STATIC, pages_router
 from palate.serve.gorse.api import gorse_router
-from palate.serve.hot import Hot, json, plain
+from palate.serve.hot import Hot, plain
+from palate.serve.hot import answered as answered_list
 from palate.serve.items import items_router
 from palate.serve.metrics import Timing
 from palate.serve.problems import HANDLED, answered
@@ -145,8 +146,7 @@ def hot_router(service: Service) -> APIRouter:
         filter: Annotated[str | None, Query(max_length=4000)] = None,
     ) -> Response:
         """Items like one item; popular ones where nothing is known of it."""
-        answer = service.live.recommend(Asked(k=k, filter=filter, near=(item_id,), explore=0))
-        return json({"items": answer.items, "model": answer.model, "cursor": answer.cursor, "reason": answer.reason})
+        return answered_list(service.live.recommend(Asked(k=k, filter=filter, near=(item_id,), explore=0)))
 
     return router
 

@@ -14,14 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from palate.live.asking import Answer
+from palate.serve.bodies import NDJSON, kind_of
 from palate.serve.problems import Problem
 from palate.serve.service import Service
-from palate.serve.wire import MOST_EVENTS, EventIn, RecommendIn, RecommendQuery, SessionIn
+from palate.serve.wire import Batch, EventIn, RecommendIn, RecommendQuery, SessionIn
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 LISTS = ("exclude", "near", "attributes")
-EVENTS = TypeAdapter(list[EventIn])
-NDJSON = ("application/x-ndjson", "application/jsonlines", "application/jsonl")
+EVENTS = TypeAdapter(Batch[EventIn])
 
 
 class AnyId(Convertor[str]):
@@ -59,8 +59,8 @@ def json(body: object, status: int = 200) -> Response:
 async def many_of(request: Request) -> bytes:
     """Read a body of one thing or a list of them; lines of JSON become a list."""
     body = (await request.body()).strip()
-    if request.headers.get("content-type", "").split(";")[0].strip() in NDJSON:
-        return b"[%s]" % b",".join(line for line in body.splitlines() if line.strip())
+    if kind_of(request.headers.get("content-type", "").encode("latin-1")) in NDJSON:
+        return b"[%s]" % b",".join(line for line in body.split(b"\n") if line.strip())
     return body
 
 
@@ -97,8 +97,6 @@ class Hot:
         """Store one event or many."""
         body = await many_of(request)
         many = EVENTS.validate_json(body) if body[:1] == b"[" else [EventIn.model_validate_json(body)]
-        if len(many) > MOST_EVENTS:
-            raise Problem(413, f"{len(many):,} events; one request may hold {MOST_EVENTS:,}")
         appended = await self.service.append([each.event() for each in many])
         return json({"accepted": appended.new, "repeated": appended.repeated})
 
@@ -107,8 +105,21 @@ class Hot:
         return [value] if "," not in value or self.service.live.knows(value) else value.split(",")
 
     def _answered(self, asked: RecommendQuery, answer: Answer) -> Response:
-        items: list[Any] = list(answer.items)
-        if asked.attributes:
-            told = self.service.live.told([place.item_id for place in items], asked.attributes)
-            items = [asdict(place) | {"attributes": each} for place, each in zip(items, told, strict=True)]
-        return json({"items": items, "model": answer.model, "cursor": answer.cursor, "reason": answer.reason})
+        live, names = self.service.live, asked.attributes
+        if not names:
+            return answered(answer)
+        told = live.told([place.item_id for place in answer.items], names)
+        items = [asdict(place) | {"attributes": each} for place, each in zip(answer.items, told, strict=True)]
+        return answered(answer, items, [f"attributes: {note}" for note in live.unknown(names)])
+
+
+def answered(answer: Answer, items: Sequence[Any] | None = None, warnings: Sequence[str] = ()) -> Response:
+    """Answer with a list, of the answer's own items by default."""
+    told = {
+        "items": answer.items if items is None else items,
+        "model": answer.model,
+        "cursor": answer.cursor,
+        "reason": answer.reason,
+    }
+    every = [*answer.warnings, *warnings]
+    return json(told | {"warnings": every} if every else told)

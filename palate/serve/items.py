@@ -10,12 +10,11 @@ from pydantic import TypeAdapter
 
 from palate.errors import UnknownId
 from palate.serve.hot import json, many_of, plain
-from palate.serve.problems import Problem
 from palate.serve.service import Service
-from palate.serve.wire import MOST_ITEMS, ItemBody, ItemIn, ItemOut, Stored, iso
+from palate.serve.wire import Batch, ItemBody, ItemIn, ItemOut, Stored, iso
 from palate.store.items import Item
 
-MANY = TypeAdapter(list[ItemIn])
+MANY = TypeAdapter(Batch[ItemIn])
 
 
 def told(item: Item) -> ItemOut:
@@ -49,8 +48,6 @@ def items_router(service: Service) -> APIRouter:
     async def put_all(request: Request) -> Response:
         body = await many_of(request)
         many = MANY.validate_json(body) if body[:1] == b"[" else [ItemIn.model_validate_json(body)]
-        if len(many) > MOST_ITEMS:
-            raise Problem(413, f"{len(many):,} items; one request may hold {MOST_ITEMS:,}")
         return json({"stored": await run_in_threadpool(items.put, [stored(item) for item in many])})
 
     router.add_api_route("/v1/items", put_many, methods=["POST"], route_class_override=plain(put_all))

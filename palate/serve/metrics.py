@@ -40,6 +40,7 @@ class Metrics:
         self.age = Gauge("palate_model_age_seconds", "Since the active model was trained.", **mode)  # type: ignore[arg-type]
         self.version = Gauge("palate_model_version", "Version of the active model.", **mode)  # type: ignore[arg-type]
         self.items = Gauge("palate_items", "Items in the catalogue.", **mode)  # type: ignore[arg-type]
+        self.odd = Gauge("palate_odd_values", "Values of another type than most of their attribute.", **mode)  # type: ignore[arg-type]
         self._lists: OrderedDict[str, tuple[str, ...]] = OrderedDict()
 
     def answered(self, user_id: str | None, answer: Answer) -> None:
@@ -67,6 +68,7 @@ class Metrics:
     def text(self, snapshot: Snapshot) -> bytes:
         """Return all figures in Prometheus' form."""
         self.items.set(len(snapshot.catalogue))
+        self.odd.set(snapshot.catalogue.attributes.odd)
         if snapshot.active is not None:
             self.age.set(time() - snapshot.active.trained / 1_000_000)
             self.version.set(snapshot.active.version)

@@ -16,7 +16,7 @@ import polars as pl
 from palate.arrays import Doubles, Longs
 from palate.errors import StoreError
 from palate.kernels.decimals import read_decimals
-from palate.store.database import Database
+from palate.store.database import Database, shown
 from palate.store.schema import metadata, sa
 
 WAIT = 60.0  # seconds for another process to end its transaction
@@ -38,7 +38,12 @@ class SQLite(Database):
         sa.event.listen(self.engine, "begin", _begin)
 
     def prepare(self, connection: Any) -> None:
-        """Readers beside one writer (WAL); a commit is on the disk (FULL); what is deleted is overwritten."""
+        """Readers beside one writer (WAL); a commit is on the disk (FULL); what is deleted is overwritten.
+
+        A new file is its owner's alone; what SQLite keeps beside it follows its mode.
+        """
+        if not self.file.stat().st_size:
+            self.file.chmod(0o600)
         connection.executescript(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA fullfsync=ON; PRAGMA secure_delete=ON;"
             "PRAGMA cache_size=-8192; PRAGMA mmap_size=2147418112"
@@ -245,19 +250,26 @@ class PostgreSQL(Database):
 def open_database(url: str | Path) -> Database:
     """Open a database by its URL, or the path of an SQLite file; raises `StoreError` for another kind of URL."""
     text = str(url)
-    if "://" not in text:
-        parsed = sa.URL.create("sqlite", database=str(Path(text).absolute()))
-    else:
-        try:
-            parsed = sa.make_url(text)
-        except (sa.exc.ArgumentError, ValueError):
-            raise StoreError(f"{text!r}: no URL of a database; {KNOWN}") from None
+    parsed = sa.URL.create("sqlite", database=str(Path(text).absolute())) if "://" not in text else _parsed(text)
     kind = parsed.get_backend_name() if parsed.drivername != "postgres" else "postgresql"
     if kind == "postgresql":
         return PostgreSQL(parsed)
     if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
         return SQLite(parsed)
-    raise StoreError(f"{parsed.render_as_string(hide_password=True)!r}: a store cannot be kept there; {KNOWN}")
+    raise StoreError(f"{shown(parsed)!r}: a store cannot be kept there; {KNOWN}")
+
+
+def shown_place(url: str | Path) -> str:
+    """Return a path or URL as it may be shown, in a log or to anybody: without passwords."""
+    return shown(_parsed(str(url))) if "://" in str(url) else str(url)
+
+
+def _parsed(text: str) -> sa.URL:
+    try:
+        return sa.make_url(text)
+    except (sa.exc.ArgumentError, ValueError):
+        kind = text.partition("://")[0]  # what follows may hold a password
+        raise StoreError(f"'{kind}://...': no URL of a database; {KNOWN}") from None
 
 
 def _joined(left: sa.ColumnElement[Any], right: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

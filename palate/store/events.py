@@ -17,6 +17,7 @@ from palate.errors import DataError
 from palate.store.database import Database, Query
 from palate.store.dialects import open_database
 from palate.store.feedback import Feedback, Recorded, named_events
+from palate.store.forgotten import note_forgotten
 from palate.store.items import Items
 from palate.store.people import People
 from palate.store.recording import Appended, Batch, Event, Keep, check_event
@@ -132,8 +133,12 @@ class Store:
         self._types.add(name)
 
     def forget(self, user_id: str) -> int:
-        """Delete a person and all their events, now; returns the number of rows deleted."""
+        """Delete a person and all their events, now; returns the number of rows deleted.
+
+        A keyed hash of the id is kept, so that no import brings them back (`import_log`).
+        """
         with self.database.writing() as connection:
+            note_forgotten(connection, user_id)
             number = connection.scalar(sa.select(users.c.user_no).where(users.c.user_id == user_id))
             if number is None:
                 return 0

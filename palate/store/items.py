@@ -12,7 +12,7 @@ import polars as pl
 from palate.errors import DataError, UnknownId
 from palate.store.database import Database, Query
 from palate.store.recording import check_text, driver_cursor, now
-from palate.store.schema import items, next_change, sa, state
+from palate.store.schema import get_state, items, next_change, sa, set_state, state
 
 MOST_BYTES = 1 << 18  # of an item's attributes as JSON
 TOLD = ("attributes", "available", "removed")
@@ -53,7 +53,7 @@ class Items:
 
         Raises `DataError` for an id or attributes that cannot be stored, before anything is written.
         """
-        checked = {item.item_id: item for item in (_checked(n, item) for n, item in enumerate(many))}
+        checked = {item.item_id: item for item in (check_item(f"item {n}", item) for n, item in enumerate(many))}
         if not checked:
             return 0
         with self._database.writing() as connection:
@@ -66,7 +66,7 @@ class Items:
         asked = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.c.removed).where(chosen)
         there = {row[0]: tuple(row[1:]) for row in connection.execute(asked, {"ids": listed})}
         told = {item.item_id: (encoded(item.attributes), item.available, False) for item in many}
-        changed = {item_id: values for item_id, values in told.items() if there.get(item_id) != values}
+        changed = {item_id: values for item_id, values in told.items() if not _equal(there.get(item_id), values)}
         if not changed:
             return 0
         moment = now()
@@ -100,7 +100,7 @@ class Items:
             row = connection.execute(_told.where(items.c.item_id == item_id, ~items.c.removed)).first()
             if row is None:
                 raise UnknownId(f"item {item_id!r} is unknown")
-            item = _checked(0, changed(_item(row)))
+            item = check_item("item 0", changed(_item(row)))
             self.write(connection, [item])
             return _item(connection.execute(_told.where(items.c.item_id == item_id)).one())
 
@@ -125,6 +125,12 @@ class Items:
         with self._database.reading() as connection:
             return [_item(row) for row in connection.execute(asked)]
 
+    def every(self) -> list[Item]:
+        """All items by id, of one moment; removed ones left out."""
+        asked = _told.where(~items.c.removed).order_by(items.c.item_id)
+        with self._database.reading() as connection:
+            return [_item(row) for row in connection.execute(asked)]
+
     def changed(self, since: int = 0) -> tuple[pl.DataFrame, int]:
         """Rows changed after the counter stood at `since`, removed ones too, by number; and where it stands now.
 
@@ -140,6 +146,19 @@ class Items:
             return NOTHING, counter
         found = pl.DataFrame(rows, list(SCHEMA), orient="row", infer_schema_length=1)
         return found.cast(SCHEMA), counter
+
+    def column_names(self) -> dict[str, str]:
+        """Names of attributes by the names that columns of imported files had."""
+        with self._database.reading() as connection:
+            return _names(connection)
+
+    def name_columns(self, names: Mapping[str, str]) -> None:
+        """Keep which attributes columns of an imported file became, so that both names are understood."""
+        with self._database.writing() as connection:
+            before = _names(connection)
+            if {**before, **names} != before:
+                set_state(connection, NAMES, json.dumps({**before, **names}, ensure_ascii=False))
+                next_change(connection)  # so that who reads items reads the names too
 
     @cached_property
     def _changed(self) -> tuple[str, dict[str, Any]]:
@@ -157,6 +176,13 @@ _told = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.
 _counter = sa.select(state.c.value).where(state.c.name == sa.literal_column("'items'"))
 
 
+NAMES = "names of columns"  # of imported catalogues, in the state of the store: the attributes that they became
+
+
+def _names(connection: sa.Connection) -> dict[str, str]:
+    return dict(json.loads(get_state(connection, NAMES) or "{}"))
+
+
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Return the old attributes changed by the new, of which None takes one away."""
     return {name: value for name, value in {**old, **new}.items() if value is not None}
@@ -167,14 +193,24 @@ def _item(row: Any) -> Item:
     return Item(item_id, json.loads(attributes), available, created, updated)
 
 
+def _equal(old: tuple[Any, ...] | None, new: tuple[Any, ...]) -> bool:
+    """Whether an item is told of as it was; the order of its attributes means nothing."""
+    if old is None or old == new:
+        return old == new
+    return old[1:] == new[1:] and _ordered(old[0]) == _ordered(new[0])
+
+
+def _ordered(attributes: str) -> str:
+    return json.dumps(json.loads(attributes), sort_keys=True)
+
+
 def encoded(attributes: Mapping[str, Any]) -> str:
     """Attributes as they are stored."""
     return json.dumps(attributes, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _checked(n: int, item: Item) -> Item:
+def check_item(place: str, item: Item) -> Item:
     """Raise `DataError` with the place, the value and the rule it breaks."""
-    place = f"item {n}"
     check_text(place, "item_id", item.item_id)
     if not isinstance(item.available, bool):
         raise DataError(f"{place}: available is {item.available!r}; it must be true or false")

@@ -197,12 +197,14 @@ class Recorder:
         ]
         self._database.insert(driver_cursor(connection), events, COLUMNS, rows)
 
-    def numbers(self, connection: sa.Connection, table: sa.Table, names: Iterable[str]) -> dict[str, int]:
-        """Return the number of each name in its table, given now to those that had none."""
+    def numbers(
+        self, connection: sa.Connection, table: sa.Table, names: Iterable[str], *, add: bool = True
+    ) -> dict[str, int]:
+        """Return the number of each name in its table; those that had none are left out, or get one if `add`."""
         asked = list(dict.fromkeys(names))
         found = self._found(connection, table, asked)
         missing = [name for name in asked if name not in found]
-        if missing:
+        if missing and add:
             self._add(connection, table, missing)
             found |= self._found(connection, table, missing)
         return found

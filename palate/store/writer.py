@@ -36,7 +36,7 @@ class Writer:
         work = _Work(batch, Future())
         with self._lock:
             if self._closed:
-                raise StoreError(f"{self._database.place}: the store is closed")
+                raise StoreError(f"{self._database.place}: the store is closed", "the store is closed")
             if self._thread is None:
                 self._thread = Thread(target=self._run, name="palate-store", daemon=True)
                 self._thread.start()
@@ -98,7 +98,7 @@ class Writer:
                 lost = self._database.lost(error.__cause__)
                 if lost and committing:
                     rule = "it is unknown if the events are stored; events with an event_id may be sent again"
-                    raise StoreError(f"{error}; {rule}") from error
+                    raise StoreError(f"{error}; {rule}", f"{error.public}; {rule}") from error
                 if not lost or attempt == ATTEMPTS - 1:
                     raise
         raise AssertionError

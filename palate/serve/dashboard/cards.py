@@ -12,7 +12,9 @@ import polars as pl
 
 from palate.arrays import Longs
 from palate.live.catalogue import LiveCatalogue
+from palate.live.readings import Attributes
 from palate.live.snapshot import Snapshot
+from palate.live.values import LISTS, TEXT
 
 # Attributes that tell it, the first that the catalogue has.
 TITLE = ("title", "name", "label")
@@ -83,14 +85,14 @@ class Cards:
 
 @lru_cache(1)  # a catalogue stays the same until an item changes
 def _told(catalogue: LiveCatalogue) -> pl.DataFrame:
-    frame = catalogue.frame
-    title = pl.coalesce(*_texts(frame, TITLE), "item_id")
-    return frame.select(
-        "item_id",
+    told = catalogue.attributes
+    title = pl.coalesce(*_texts(told, TITLE), catalogue.ids)
+    return pl.select(
+        item_id=catalogue.ids,
         title=title,
-        picture=pl.coalesce(*_texts(frame, PICTURE), pl.lit(None, pl.String)),
-        categories=_lists(frame),
-        words=(title + " " + pl.col("item_id")).str.to_lowercase(),
+        picture=pl.coalesce(*_texts(told, PICTURE), pl.lit(None, pl.String)),
+        categories=_lists(told),
+        words=(title + " " + catalogue.ids).str.to_lowercase(),
     )
 
 
@@ -100,14 +102,10 @@ def _largest(catalogue: LiveCatalogue) -> tuple[str, ...]:
     return tuple(first["first"].value_counts(sort=True)["first"].head(COLOURS))
 
 
-def _texts(frame: pl.DataFrame, names: Sequence[str]) -> list[str]:
-    return [name for name in names if frame.schema.get(name) == pl.String]
+def _texts(told: Attributes, names: Sequence[str]) -> list[pl.Series]:
+    return [told.column(name, TEXT) for name in names if name in told.counts]
 
 
-def _lists(frame: pl.DataFrame) -> pl.Expr:
-    for name in CATEGORIES:
-        if isinstance(frame.schema.get(name), pl.List):
-            return pl.col(name)
-        if frame.schema.get(name) == pl.String:
-            return pl.concat_list(name)
-    return pl.lit(None, pl.List(pl.String))
+def _lists(told: Attributes) -> pl.Series:
+    first = next((name for name in CATEGORIES if name in told.counts), CATEGORIES[0])
+    return told.column(first, LISTS)

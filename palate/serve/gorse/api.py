@@ -36,7 +36,7 @@ def health_router(service: Service) -> APIRouter:
         try:
             service.store.newest()
         except StoreError as error:
-            return _health(str(error))
+            return _health(error.public)
         return _health(None)
 
     @router.get("/health/ready")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from palate.arrays import Longs
 from palate.errors import UnknownId
@@ -16,9 +17,10 @@ from palate.live.asking import MOST_PLACES, Answer, Asked, Step
 from palate.live.catalogue import LiveCatalogue
 from palate.live.snapshot import Snapshot
 from palate.models.factors import FactorModel
+from palate.serve.gorse.wire import NO_TIME, moment_of
 from palate.serve.service import Service
 from palate.store.events import Event
-from palate.store.recording import now
+from palate.store.recording import EARLIEST, LATEST, now
 
 AHEAD = 5_000_000  # µs that another clock may be ahead of this one; what is later than that has not happened yet
 
@@ -42,11 +44,10 @@ class Part:
         """Cut it out of the list."""
         return places[self.offset : self.offset + self.n]
 
-    def condition(self, snapshot: Snapshot) -> str | None:
-        """Return what holds of its items, None where all may come."""
+    @property
+    def condition(self) -> str | None:
+        """What holds of its items, None where all may come."""
         names = [name.replace("'", "''") for name in self.categories if name]
-        if names and "categories" not in snapshot.catalogue.frame.columns:
-            return "FALSE"
         return " AND ".join(f"'{name}' = ANY(categories)" for name in names) or None
 
 
@@ -73,8 +74,7 @@ class Lists:
     async def _asked(self, part: Part, **more: Any) -> list[tuple[str, float]]:
         if not part.most:
             return []
-        condition = part.condition(await self.service.run(self.live.snapshot)) if part.categories else None
-        answer = await self.service.recommend(Asked(k=part.most, filter=condition, explore=0, **more))
+        answer = await self.service.recommend(Asked(k=part.most, filter=part.condition, explore=0, **more))
         return _pairs(part, answer)
 
     async def write_back(self, user_id: str, shown: Iterable[str], kind: str, delay: int) -> None:
@@ -90,7 +90,7 @@ class Lists:
         if not part.most:
             return []
         exclude = tuple(snapshot.names[position] for position in seen.tolist())
-        asked = Asked(k=part.most, filter=part.condition(snapshot), near=(item_id,), exclude=exclude, explore=0)
+        asked = Asked(k=part.most, filter=part.condition, near=(item_id,), exclude=exclude, explore=0)
         return _pairs(part, self.live.recommend(asked), "similar")
 
     def people(self, user_id: str, part: Part) -> list[tuple[str, float]]:
@@ -99,8 +99,7 @@ class Lists:
         if active is None or not isinstance(active.model, FactorModel) or not part.most:
             return []
         try:
-            asked = active.model.users.parse(user_id)
-            found = active.model.similar_users([asked], part.most)
+            found = active.model.similar_users([user_id], part.most)
         except UnknownId:
             return []
         names = [str(name) for name in found.lists()[0]]
@@ -122,10 +121,8 @@ class Lists:
     def found(self, words: Sequence[str]) -> list[str]:
         """Ids of the items whose text has all the words, the most popular first."""
         snapshot = self.live.snapshot()
-        frame = snapshot.catalogue.frame
-        texts = [pl.col(name) for name, kind in frame.schema.items() if kind == pl.String]
-        texts += [pl.col(name).list.join(" ") for name, kind in frame.schema.items() if isinstance(kind, pl.List)]
-        whole = pl.concat_str(texts, separator="\n", ignore_nulls=True).str.to_lowercase()
+        frame = snapshot.catalogue.frame.select(cs.string(), cs.list().list.join(" "))
+        whole = pl.concat_str(pl.all(), separator="\n", ignore_nulls=True).str.to_lowercase()
         has = [whole.str.contains(word.lower(), literal=True) for word in words]
         mask = frame.select(pl.all_horizontal(has)).to_series().to_numpy()
         positions = np.flatnonzero(mask)
@@ -151,15 +148,31 @@ def _pairs(part: Part, answer: Answer, source: str | None = None) -> list[tuple[
 
 
 def _ranked(snapshot: Snapshot, part: Part, seen: Longs, order: Longs, score: Any) -> list[tuple[str, float]]:
-    allowed = snapshot.allowed(part.condition(snapshot)).copy()
+    allowed = snapshot.allowed(part.condition).copy()
     allowed[seen] = False
     return [(snapshot.names[p], score[p]) for p in part.of(order[allowed[order]].tolist())]
 
 
 def _times(catalogue: LiveCatalogue) -> Longs:
-    told = catalogue.frame
-    if told.schema.get("timestamp") != pl.String:
-        return catalogue.created
-    read = told["timestamp"].str.strptime(pl.Datetime("us", "UTC"), "%Y-%m-%dT%H:%M:%S%.fZ", strict=False)
-    times: Longs = read.to_physical().fill_null(catalogue.rows["created"]).to_numpy()
-    return times
+    told = [_of_text, _of_numbers, _of_numbers]
+    parts = [f"{kind}:timestamp" for kind in ("text", "whole", "real")]
+    read = [times(catalogue.rows[part]) for part, times in zip(parts, told, strict=True) if part in catalogue.rows]
+    found: Longs = pl.select(pl.coalesce(*read, catalogue.rows["created"])).to_series().to_numpy()
+    return found
+
+
+def _of_text(column: pl.Series) -> pl.Series:
+    """Read times of texts as `moment_of` does: those in the usual form at once, others one by one."""
+    usual = column.str.strptime(pl.Datetime("us", "UTC"), "%Y-%m-%dT%H:%M:%S%.fZ", strict=False).to_physical()
+    known = usual.set(column.is_in(NO_TIME), None)
+    left = column.filter(known.is_null()).drop_nulls().unique().to_list()
+    others = column.replace_strict(left, list(map(moment_of, left)), default=None, return_dtype=pl.Int64)
+    return pl.select(pl.coalesce(known, others)).to_series()
+
+
+def _of_numbers(column: pl.Series) -> pl.Series:
+    """Read times of numbers as `moment_of` does."""
+    size = column.abs()
+    unit = pl.when(size < 1e11).then(1_000_000).when(size < 1e14).then(1000).otherwise(1)
+    moment = pl.select(pl.when(size < 1e18).then(column * unit).cast(pl.Int64, strict=False)).to_series()
+    return moment.set(~moment.is_between(EARLIEST, LATEST), None)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import unquote
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 
 from palate.live.asking import Step
 from palate.serve.wire import Finite, Moment, WireId, iso
@@ -19,6 +29,7 @@ from palate.store.recording import MOST_TYPE_CHARACTERS, now
 LONGEST = 10**15  # microseconds, of a delay
 UNITS = {"ns": 1e-3, "us": 1, "µs": 1, "ms": 1e3, "s": 1e6, "m": 6e7, "h": 3.6e9}
 PIECE = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
+MOMENT = TypeAdapter(Moment)
 NO_TIME = ("", "0001-01-01T00:00:00Z")  # how a client says that it knows none
 
 
@@ -102,7 +113,7 @@ class UserPage(BaseModel):
 class ItemPatch(BaseModel):
     """What is told of an item anew; null leaves it."""
 
-    IsHidden: bool | None = None
+    IsHidden: StrictBool | None = None
     Categories: list[str] | None = None
     Timestamp: Time = None
     Labels: Any = None
@@ -197,20 +208,21 @@ def user_out(person: Person) -> dict[str, Any]:
         "UserId": person.user_id,
         "Labels": told.get("labels"),
         "Subscribe": told.get("subscribe"),
-        "Comment": told.get("comment", ""),
+        "Comment": _text(told.get("comment", "")),
     }
 
 
 def item_out(item: Item) -> dict[str, Any]:
     """Return an item as gorse does; without a time of its own it is from when the store first saw it."""
     told = item.attributes
+    moment = moment_of(told.get("timestamp"))
     return {
         "ItemId": item.item_id,
         "IsHidden": not item.available,
         "Categories": categories_of(item),
-        "Timestamp": told.get("timestamp") or iso(item.created),
+        "Timestamp": iso(item.created if moment is None else moment),
         "Labels": told.get("labels"),
-        "Comment": told.get("comment", ""),
+        "Comment": _text(told.get("comment", "")),
     }
 
 
@@ -226,10 +238,23 @@ def feedback_out(event: Recorded) -> dict[str, Any]:
     }
 
 
+def moment_of(value: object) -> int | None:
+    """Microseconds since 1970 UTC of the attribute `timestamp`, in any form of a time; None where it is none."""
+    try:
+        return None if value in NO_TIME else MOMENT.validate_python(value)
+    except ValidationError:
+        return None
+
+
 def categories_of(item: Item) -> list[str]:
-    """Return the categories of an item; a single one may have been told as text."""
+    """Return the categories of an item as texts, as conditions see them: a single one may have been told bare."""
     told = item.attributes.get("categories", [])
-    return [str(each) for each in told] if isinstance(told, list) else [str(told)]
+    return [_text(each) for each in (told if isinstance(told, list) else [told]) if each is not None]
+
+
+def _text(value: object) -> str:
+    """Return text as it is, and what is none as JSON spells it."""
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _told(**values: Any) -> dict[str, Any]:

@@ -1,0 +1,223 @@
+"""Attributes of items read as any type: the values that fit it, whatever kinds the others are of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+import polars.selectors as cs
+
+from palate.live.attributes import parts_of
+from palate.live.values import ANY, LISTS, NOTHING, REAL, TEXT, TRUTH, WHOLE, Column, Value, column, whole
+from palate.store.items import FIELDS
+
+# What most values of an attribute are is the type of its column; of as many, the first of these.
+TYPE_OF = {"list": LISTS, "whole": REAL, "real": REAL, "truth": TRUTH, "text": TEXT, "object": TEXT}
+CALLED = {LISTS: "a list", REAL: "a number", WHOLE: "a number", TRUTH: "true or false", TEXT: "text"}
+TRUTHS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, eq=False)
+class Attributes:
+    """All attributes of P items.
+
+    rows   the items by position; columns item_id, available, and parts `kind:name` (P, ...)
+    names  of attributes by the names that columns of imported files had
+    """
+
+    rows: pl.DataFrame = field(repr=False)
+    names: Mapping[str, str]
+
+    @cached_property
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Number of values by attribute and kind."""
+        counts: dict[str, dict[str, int]] = {}
+        for part in parts_of(self.rows):
+            kind, _, name = part.partition(":")
+            counts.setdefault(name, {})[kind] = self.rows[part].count()
+        return counts
+
+    def find(self, asked: str, notes: list[str] | None = None) -> Attribute | None:
+        """Find an attribute, by the name of a column of an imported file too; None if no item has it.
+
+        An item's own value under the name asked for comes first. If no name is spelled so, one that differs in case
+        only is taken, that of most values.
+        """
+        if asked in self.counts or asked in self.names:
+            found = self._under([asked, self.names.get(asked, asked)], notes)
+            if found is not None:
+                return found
+        same = [name for name in (*self.counts, *self.names) if name.lower() == asked.lower()]
+        best = max(same, key=lambda name: sum(self.counts.get(name, {}).values()), default=asked)
+        return self._under([best, self.names.get(best, best)], notes)
+
+    def _under(self, names: Sequence[str], notes: list[str] | None) -> Attribute | None:
+        parts: dict[str, list[pl.Expr]] = {}
+        counts: Counter[str] = Counter()
+        for name in dict.fromkeys(names):
+            for kind, count in self.counts.get(name, {}).items():
+                parts.setdefault(kind, []).append(_column(f"{kind}:{name}"))
+                counts[kind] += count
+        joined = {kind: _first(each) for kind, each in parts.items()}
+        return Attribute(names[0], self.rows, joined, counts, [] if notes is None else notes) if joined else None
+
+    def unknown(self, asked: str) -> str | None:
+        """Say that no item has an attribute, and which one was perhaps meant; None where one has it."""
+        if asked in FIELDS or self.find(asked) is not None:
+            return None
+        near = get_close_matches(asked, [*self.counts, *self.names], 1)
+        return f"no item has an attribute {asked!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+    def namer(self, notes: list[str]) -> Column:
+        """Make what finds the columns of a condition; it notes what no item has."""
+
+        def named(asked: str, place: int) -> Value:
+            own = next((each for each in FIELDS if each == asked.lower()), None)
+            if own is not None:
+                return column(own, self.rows.schema[own], place)
+            found = self.find(asked, notes)
+            if found is None:
+                notes.append(self.unknown(asked) or "")
+                return Value(pl.lit(None), NOTHING, place, asked)
+            return Value(found.present, ANY, place, asked, readings=found)
+
+        return named
+
+    def column(self, asked: str, dtype: pl.DataType | None = None) -> pl.Series:
+        """Values of an attribute as one type, that of most of them by default, (P,); nulls if no item has it."""
+        if asked in FIELDS:
+            return self.rows[asked]
+        found = self.find(asked)
+        if found is None:
+            return pl.Series(asked, [None], dtype or TEXT).new_from_index(0, len(self.rows))
+        read, _ = found.read(dtype or found.main)
+        return self.rows.select(read.alias(asked)).to_series()
+
+    def said(self, positions: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return what is told of some items under these names as it was put, objects as JSON; None for nothing."""
+        rows = self.rows[list(positions)]
+        columns = {name: self._said(rows, name) for name in names}
+        return [{name: values[n] for name, values in columns.items()} for n in range(len(rows))]
+
+    def _said(self, rows: pl.DataFrame, name: str) -> list[Any]:
+        if name in FIELDS:
+            return rows[name].to_list()
+        found = self.find(name)
+        said: list[Any] = [None] * len(rows)
+        for part in () if found is None else found.parts.values():
+            values = rows.select(part).to_series().to_list()
+            said = [new if old is None else old for old, new in zip(said, values, strict=True)]
+        return said
+
+    @cached_property
+    def odd(self) -> int:
+        """Values that columns leave out, since they are neither of the type of most of the attribute nor read so."""
+        mixed = [name for name, kinds in self.counts.items() if len(kinds) > 1]
+        return sum(found.odd for name in mixed if (found := self.find(name)) is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class Attribute:
+    """An attribute by the parts of its values: an expression over the rows, and how many there are, of each kind.
+
+    notes  what it was read as though no item has such a value
+    """
+
+    name: str
+    rows: pl.DataFrame = field(repr=False)
+    parts: Mapping[str, pl.Expr] = field(repr=False)
+    counts: Mapping[str, int]
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def main(self) -> pl.DataType:
+        """Type of most values: LISTS, REAL, TRUTH or TEXT."""
+        votes = dict.fromkeys(TYPE_OF.values(), 0)
+        for kind, count in self.counts.items():
+            votes[TYPE_OF[kind]] += count
+        return max(votes, key=votes.__getitem__)
+
+    @property
+    def lists(self) -> bool:
+        """Whether an item has a list."""
+        return "list" in self.parts
+
+    @property
+    def odd(self) -> int:
+        """Values that the column leaves out, since they are neither of its type nor read as it."""
+        column, _ = self.read(self.main)
+        return sum(self.counts.values()) - int(self.rows.select(column.count()).item())
+
+    @property
+    def present(self) -> pl.Expr:
+        """True for each item that has a value, null for the others."""
+        return pl.when(pl.any_horizontal(part.is_not_null() for part in self.parts.values())).then(True)
+
+    def read(self, dtype: pl.DataType) -> tuple[pl.Expr, pl.DataType]:
+        """Read the values as LISTS, REAL, WHOLE, TRUTH or TEXT, null where that loses something; and the type.
+
+        Text reads as the number or the truth that it spells; anything reads as text, as JSON spells it, and as a list
+        of itself. What is read as REAL is WHOLE where all numbers are.
+        """
+        wanted = dtype if dtype in CALLED else TEXT
+        if not any(TYPE_OF[kind] == (REAL if wanted == WHOLE else wanted) for kind in self.parts):
+            self.notes.append(f"{self.name!r} is {CALLED[wanted]} of no item")
+        if wanted in (REAL, WHOLE):
+            numbers = list(self._numbers())
+            if wanted == REAL and not self._whole:
+                return _first([part.cast(REAL) for part in numbers], REAL), REAL
+            return _first(map(whole, numbers), WHOLE), WHOLE
+        if wanted == TRUTH:
+            return _first(self._truths(), TRUTH), TRUTH
+        if wanted == LISTS:
+            return _first(_as_list(kind, part) for kind, part in self.parts.items()), LISTS
+        return _first(_as_text(kind, part) for kind, part in self.parts.items()), TEXT
+
+    @cached_property
+    def _whole(self) -> bool:
+        """Whether all numbers are whole."""
+        if "real" in self.parts or "text" not in self.parts:
+            return "real" not in self.parts
+        return bool(self.rows.select((_as_number(self.parts["text"]) % 1 == 0).all()).item())
+
+    def _numbers(self) -> Iterator[pl.Expr]:
+        yield from (self.parts[kind] for kind in ("whole", "real") if kind in self.parts)
+        if "text" in self.parts:
+            yield _as_number(self.parts["text"])
+
+    def _truths(self) -> Iterator[pl.Expr]:
+        if "truth" in self.parts:
+            yield self.parts["truth"]
+        if "text" in self.parts:
+            yield self.parts["text"].replace_strict(TRUTHS, default=None, return_dtype=TRUTH)
+
+
+def _column(name: str) -> pl.Expr:
+    return cs.by_name(name).as_expr()  # pl.col would take a name like * or ^a.*$ for many columns
+
+
+def _first(parts: Iterable[pl.Expr], dtype: pl.DataType = TEXT) -> pl.Expr:
+    """Return the first that is known of the parts, row by row."""
+    found = list(parts)
+    return found[0] if len(found) == 1 else pl.coalesce(found) if found else pl.lit(None, dtype)
+
+
+def _as_number(text: pl.Expr) -> pl.Expr:
+    number = text.cast(REAL, strict=False)
+    return pl.when(number.is_finite()).then(number)
+
+
+def _as_list(kind: str, part: pl.Expr) -> pl.Expr:
+    return part if kind == "list" else pl.when(part.is_not_null()).then(pl.concat_list(_as_text(kind, part)))
+
+
+def _as_text(kind: str, part: pl.Expr) -> pl.Expr:
+    if kind != "list":
+        return part.cast(TEXT)
+    coded = pl.struct(part.alias("_")).struct.json_encode().str.strip_prefix('{"_":').str.strip_suffix("}")
+    return pl.when(part.is_not_null()).then(coded)
