@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import polars as pl
@@ -157,7 +158,7 @@ def test_a_catalogue_knows_what_its_columns_were_called(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("1,x,,", "item_id is 1; ids must be strings or whole numbers, not empty, each once"),
+        ("1,x,,", "item 1 is on row 1 already; each must have one row"),
         (",x,,", "item_id is empty; ids"),
         ("5,x,-1,", "price is -1; prices must be finite numbers, 0 or more"),
         ("5,x,cheap,", "price is 'cheap'; prices"),
@@ -182,7 +183,7 @@ def test_duplicates_are_found_across_parts(tmp_path: Path) -> None:
     write(folder, "b.csv", "item,title,year\n3,x,1999\n")
     assert read_catalogue(folder).row(3) == {"item_id": 3, "title": "x", "year": 1999}
     write(folder, "c.csv", "item,title\n4,x\n2,y\n")
-    with pytest.raises(DataError, match=r"row 2 of items/c.csv: item is 2; ids must be .* each once"):
+    with pytest.raises(DataError, match=r"row 2 of items/c.csv: item 2 is on row 2 of items/a.csv already"):
         read_catalogue(folder)
 
 
@@ -200,6 +201,167 @@ def test_bad_catalogues(tmp_path: Path) -> None:
 def test_pandas_frames_may_have_gaps() -> None:
     frame = pd.DataFrame({"item_id": [1, 2], "title": ["x", None], "price": [None, 2.0]})
     assert read_catalogue(frame).frame["price"].to_list() == [None, 2.0]
+
+
+# Values one by one, whatever stands beside them
+
+
+def from_json(folder: Path, *rows: dict[str, object]) -> Catalogue:
+    return read_catalogue(write(folder, "items.jsonl", "".join(json.dumps(row) + "\n" for row in rows)))
+
+
+def test_a_rare_kind_is_not_lost(tmp_path: Path) -> None:
+    items = from_json(
+        tmp_path,
+        {
+            "item": "a",
+            "title": ["A", "B"],
+            "categories": ["x", "y"],
+            "available": False,
+            "price": "5",
+            "note": {"k": [1]},
+        },
+        {"item": "b", "title": 7, "categories": "z", "available": "Yes", "price": 7, "note": "n"},
+        {"item": "c", "title": "C", "categories": 3, "available": 0, "price": 2.5, "note": 1},
+    )
+    assert items.frame["title"].to_list() == ["A\nB", "7", "C"]
+    assert items.frame["categories"].to_list() == [["x", "y"], ["z"], ["3"]]
+    assert items.frame["available"].to_list() == [False, True, False]
+    assert items.frame["price"].to_list() == [5, 7, 2.5]
+    assert items.frame["note"].to_list() == [{"k": [1]}, "n", 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("price", {"amount": 5}, "price is \"{'amount': 5}\"; prices must be finite numbers"),
+        ("price", True, "price is 'True'; prices"),
+        ("title", {"en": "A"}, "title is \"{'en': 'A'}\"; titles must be text"),
+        ("title", [["A"]], "title is \"[['A']]\"; titles"),
+        ("available", ["yes"], "available is \"['yes']\"; must be true or false"),
+        ("available", 2, "available is 2; must be"),
+        ("categories", True, "categories is 'True'; categories must be"),
+        ("categories", [{"id": 28}], "categories is \"[{'id': 28}]\"; categories must be"),
+        ("note", {"a": ["\ud800"]}, "note is \"{'a': ['\\\\ud800']}\"; a value must be text"),
+        ("item", 1.5, "item is 1.5; ids must be"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named(name: str, value: object, message: str, tmp_path: Path) -> None:
+    fine = {"item": 1, "price": 1, "title": "A", "available": "no", "categories": "x", "note": "n"}
+    with pytest.raises(DataError) as raised:
+        from_json(tmp_path, fine, {"item": 2, name: value})
+    assert str(raised.value).startswith(f"row 2 of items.jsonl: {message}")
+
+
+WAYS = {
+    True: [True, "true", "YES", "1", 1, 1.0, "in stock", "In_Stock", "InStock", "available"],
+    False: [False, "false", "No", "0", 0, 0.0, "out of stock", "out_of_stock", "OutOfStock", "sold out"],
+}
+
+
+@pytest.mark.parametrize(("truth", "way"), [(truth, way) for truth, ways in WAYS.items() for way in ways], ids=str)
+def test_available_is_one_rule_in_all_sources(truth: bool, way: Any, tmp_path: Path) -> None:
+    csv = write(tmp_path, "items.csv", f"item,available\n1,{way}\n2,\n")
+    lines = write(
+        tmp_path, "items.jsonl", json.dumps({"item": 1, "available": way}) + '\n{"item": 2, "available": null}\n'
+    )
+    frame = {"item": [1, 2], "available": [way, None]}
+    for source in (csv, lines, pl.DataFrame(frame), pd.DataFrame(frame), pd.DataFrame(frame, dtype=object)):
+        assert read_catalogue(source).frame["available"].to_list() == [truth, None]
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ([["Books", "Fiction"], ["Films"]], ["Books", "Fiction", "Films"]),
+        ([{"id": 28, "name": "Action"}, {"title": "War"}, {"label": 5}], ["Action", "War", "5"]),
+        ({"name": "Action"}, ["Action"]),
+        (["A", None, "", [None, 7]], ["A", "7"]),
+        ('[{"id": 28, "name": "Action"}, ["War", null]]', ["Action", "War"]),
+        ('{"name": "Action"}', ["Action"]),
+        ("A||B", ["A", "B"]),
+        ([], []),
+        (None, None),
+    ],
+    ids=range(9),
+)
+def test_categories_of_any_form_are_names(value: Any, names: list[str] | None, tmp_path: Path) -> None:
+    sources: list[object] = [
+        write(tmp_path, "a.jsonl", json.dumps({"item": 1, "categories": value}) + "\n"),
+        pd.DataFrame({"item": [1], "categories": [value]}),
+    ]
+    with suppress(TypeError):  # what polars itself cannot hold
+        sources.append(pl.DataFrame({"item": [1], "categories": [value]}))
+    for source in sources:
+        assert read_catalogue(source).frame["categories"].to_list() == [names]
+
+
+def test_categories_of_frames() -> None:
+    for dtype, value, names in (
+        (pl.Array(pl.String, 2), ["A", "B"], ["A", "B"]),
+        (pl.List(pl.Categorical), ["A", None], ["A"]),
+        (pl.List(pl.Int64), [1, 2], ["1", "2"]),
+        (pl.List(pl.Struct({"id": pl.Int64, "name": pl.String})), [{"id": 1, "name": "A"}, None], ["A"]),
+        (pl.Struct({"label": pl.String}), {"label": "A"}, ["A"]),
+    ):
+        frame = pl.DataFrame({"item": [1], "categories": pl.Series([value], dtype=dtype)})
+        assert read_catalogue(frame).frame["categories"].to_list() == [names]
+    for bad in ('["A", true]', "[1", '[{"id": 1}]', "[" * 100_000):
+        with pytest.raises(DataError, match="row 1 of the frame: categories is"):
+            read_catalogue(pl.DataFrame({"item": [1], "categories": [bad]}))
+
+
+kinds = st.sampled_from([1, 2.5, 2**70, "a", "", True, None, [1], [1.5], ["a"], [], {"k": 1}, "yes", 0])
+told_rows = st.lists(
+    st.dictionaries(st.sampled_from(["title", "categories", "price", "available", "note", "more"]), kinds), max_size=7
+)
+
+
+def told(rows: list[dict[str, object]], chunk: int) -> object:
+    """What is told of each item, by item and field, and the kinds of the columns."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        patch.setattr("palate.data.jsonlines.CHUNK", chunk)
+        path = write(Path(folder), "a.jsonl", '{"item": "first"}\n' + "".join(json.dumps(row) + "\n" for row in rows))
+        items = read_catalogue(path, on_error="skip")
+    names = sorted(items.frame.columns)
+    found = sorted(repr([row[name] for name in names]) for row in items.frame.iter_rows(named=True))
+    return found, {name: items.frame.schema[name] for name in names}, dict(sorted(items.skipped.items()))
+
+
+@settings(max_examples=80, deadline=None)
+@given(told_rows, st.integers(1, 200), st.randoms(use_true_random=False))
+def test_order_and_blocks_change_nothing(rows: list[dict[str, object]], chunk: int, draw: Any) -> None:
+    named = [{"item": f"i{n}"} | row for n, row in enumerate(rows)]
+    found = told(named, 1 << 20)
+    assert told(named, chunk) == found
+    assert told(draw.sample(named, len(named)), chunk) == found
+
+
+def test_a_bad_row_does_not_take_the_place_of_a_good_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "a.jsonl", '{"item": 1, "price": -1}\n{"item": 1, "price": 2}\n{"item": 1, "price": 3}\n')
+    for chunk in (1 << 20, 5):
+        monkeypatch.setattr("palate.data.jsonlines.CHUNK", chunk)
+        with pytest.warns(DataWarning, match=r"skipped 2 of 3 rows \(price 1, item 1\); the first is row 1"):
+            items = read_catalogue(path, on_error="skip")
+        assert (items.frame["price"].to_list(), items.skipped) == ([2], {"price": 1, "item": 1})
+
+
+def test_a_header_once_more_is_no_item(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "item,title\n1,x\nitem,title\n2,y\n")
+    with pytest.raises(DataError, match=r"row 2 of a\.csv: the header once more"):
+        read_catalogue(path)
+    with pytest.warns(DataWarning, match="skipped 1 of 3"):
+        assert read_catalogue(path, on_error="skip").items.ids.to_list() == [1, 2]
+
+
+def test_a_column_is_found_by_the_name_of_the_source(tmp_path: Path) -> None:
+    items = read_catalogue(write(tmp_path, "a.csv", "sku,Genre,blurb,year\n1,x,long,1999\n"), text="blurb")
+    assert items.fields == ("text", "categories", "year")
+    names = {"Genre": "categories", "genres": "categories", "tags": "categories", "blurb": "text", "year": "year"}
+    assert {name: items.column(name) for name in names} == names
+    assert items.column("title") is None
+    assert items.among(items.items).column("blurb") == "text"
 
 
 def only_our_errors(read: Callable[[], Catalogue]) -> None:

@@ -25,7 +25,8 @@ from processes import PALATE, started
 
 from palate.cli import app, example, export, main
 from palate.cli.export import export_all
-from palate.cli.settings import READ_NAMES, build_recipes, parse, read_settings
+from palate.cli.settings import CATALOGUE_NAMES, READ_NAMES, build_recipes, catalogue_settings, parse, read_settings
+from palate.data.catalogue import read_catalogue
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
 from palate.data.vocabulary import Vocabulary
@@ -572,6 +573,65 @@ def test_reading_settings() -> None:
     assert set(READ_NAMES) == set(inspect.signature(read_log).parameters) - {"source"}
     read = read_settings(["user=a=b", "weights=view:1,add:to:cart:2.5", "min_weight=4"])
     assert read == {"user": "a=b", "weights": {"view": 1.0, "add:to:cart": 2.5}, "min_weight": 4.0}
+
+
+def test_catalogue_settings_are_all_there() -> None:
+    assert set(CATALOGUE_NAMES) == set(inspect.signature(read_catalogue).parameters) - {"source"}
+    assert catalogue_settings(["item=sku", "on_error=skip"]) == {"item": "sku", "on_error": "skip"}
+    with pytest.raises(SettingError, match="--read-catalogue has no 'who'; known are item, title"):
+        catalogue_settings(["who=x"])
+
+
+@pytest.mark.filterwarnings("always")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["inspect", "{log}"],
+        ["fit", "popularity", "{log}", "--out", "{tmp}/model"],
+        ["evaluate", "popularity", "{log}"],
+        ["recommend", "{model}", "--user", "u1"],
+        ["similar", "{model}", "--item", "i1"],
+        ["demo", "--log", "{log}"],
+        ["store", "import", "--store", "{tmp}/shop.db"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_catalogue_is_read_as_asked(palate: Run, files: Path, tmp_path: Path, command: list[str]) -> None:
+    meta = tmp_path / "meta.csv"
+    meta.write_text("code,headline,price\ni1,One,5\ni1,Twice,5\ni2,Two,6\n")
+    places = {"log": files / "log.csv", "model": files / "model", "tmp": tmp_path}
+    asked = [part.format(**places) for part in command] + ["--catalogue", str(meta)]
+    done = palate(*asked, "--read-catalogue", "item=code")
+    assert (done.code, done.err.splitlines()[-1]) == (
+        1,
+        "error: row 2 of meta.csv: item 'i1' is on row 1 already; each must have one row",
+    )
+    done = palate(*asked, "--read-catalogue", "item=code", "--read-catalogue", "on_error=skip")
+    assert done.code == 0, done.err
+    assert "warning: meta.csv: skipped 1 of 3 rows (item 1); the first is row 2 of meta.csv" in done.err
+    if command[0] not in ("store", "demo"):
+        assert palate(*asked[:-2], "--read-catalogue", "item=code").code == 2
+
+
+def test_describe_reads_the_catalogue_as_asked(palate: Run, tmp_path: Path) -> None:
+    meta = tmp_path / "meta.csv"
+    meta.write_text("code,title,colour\na,Cup,red\n")
+    asked = ["describe", meta, "--out", tmp_path / "texts.jsonl", "--templates"]
+    assert "no item column" in palate(*asked).err
+    assert palate(*asked, "--read-catalogue", "item=code").code == 0
+
+
+@pytest.mark.filterwarnings("always")
+def test_times_that_look_wrong_are_told_and_can_be_read_otherwise(palate: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("user,item,time\n1,1,1600000000\n2,1,20201231\n3,1,1600000001\n")
+    assert "row 2 of a.csv: time is 20201231, read as 1970-08-22" in palate("inspect", path).err
+    path.write_text("user,item,time\n1,1,01.02.2020\n")
+    assert palate("inspect", path).code == 1
+    done = palate("inspect", path, "--read", "time_format=%d.%m.%Y", "--json")
+    assert (done.code, done.err) == (0, "")
+    path.write_text("user,item,time\n1,1,1600000000\n")
+    assert palate("inspect", path, "--read", "time_unit=ms").code == 0
 
 
 # The demo and its data

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 from conftest import ITEMS, block_events, catalogue_of, log_of
 
-from palate import Content, evaluate, load, read_catalogue, split_items
+from palate import IALS, Content, Hybrid, evaluate, load, read_catalogue, split_items
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -112,6 +115,33 @@ def test_what_is_missing_is_named(block_log: Interactions) -> None:
     numbers = log_of([(1, 5, 1, 0), (1, 6, 1, 0)])
     with pytest.warns(JoinWarning, match=r"catalogue: none of 20 items is known to the log: .*; the log has 5, 6"):
         Content(dim=2).fit(numbers, catalogue_of(block_log))
+
+
+TYPES: dict[str, list[Any]] = {
+    "date": [date(2000 + n, 1, 1) for n in range(ITEMS)],
+    "datetime": [datetime(2000, 1, 1, n) for n in range(ITEMS)],
+    "time": [time(n) for n in range(ITEMS)],
+    "duration": [timedelta(minutes=n) for n in range(ITEMS)],
+    "decimal": [Decimal(n) for n in range(ITEMS)],
+    "struct": [{"a": n, "b": {"c": "x"}} for n in range(ITEMS)],
+    "bool": [n % 2 == 0 for n in range(ITEMS)],
+    "null": [None] * ITEMS,
+}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_column_of_any_type_may_stand_beside_titles(kind: str, block_log: Interactions) -> None:
+    told = read_catalogue(catalogue_of(block_log).frame.with_columns(pl.Series("told", TYPES[kind])))
+    for recipe in (Content(dim=4), Hybrid(IALS(dim=4, epochs=3), dim=4)):
+        model = recipe.fit(block_log, told)
+        assert np.isfinite(model.scores(block_log.histories(["u1"]))).all()
+        assert len(model.recommend(block_log.histories(["u1"]), 3).lists()[0]) == 3
+
+
+@pytest.mark.parametrize("recipe", [Content(), Hybrid()])
+def test_a_catalogue_of_ids_alone_is_refused(recipe: Content | Hybrid, block_log: Interactions) -> None:
+    with pytest.raises(DataError, match="the catalogue has ids alone; there must be a title"):
+        recipe.fit(block_log, read_catalogue(catalogue_of(block_log).frame.select("item_id")))
 
 
 def test_new_items_have_a_report_of_their_own() -> None:

@@ -6,6 +6,8 @@ import os
 import shutil
 import sys
 import wave
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -63,11 +65,27 @@ def no_cache_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("price", 0, ["price 0"]),
         ("adult", False, ["adult no"]),
         ("title", None, []),
+        ("born", date(2020, 2, 29), ["born year 2020", "born year 2020s"]),
+        ("born", datetime(2020, 2, 29, 13), ["born year 2020", "born year 2020s"]),
+        ("opens", time(9, 30), ["opens hour 9"]),
+        ("length", timedelta(minutes=2), ["length 120", "length 120s"]),
+        ("price", Decimal("5.0"), ["price 5"]),
+        ("price", Decimal("NaN"), []),
+        ("id", 2**2000, []),
+        ("size", {"width": 5, "names": ["Big one"]}, ["size width 5"]),
+        ("days", [date(2020, 2, 29), None], ["days year 2020"]),
+        ("vectors", [[1.5], [2]], ["1.5", "2"]),
+        ("blob", b"abc", []),
     ],
 )
 def test_values_are_cut_into_terms(field: str, value: Any, found: list[str]) -> None:
     assert list(terms(field, value))[: len(found)] == found
     assert bool(list(terms(field, value))) == bool(found)
+
+
+def test_days_have_parts() -> None:
+    found = list(terms("born", datetime(2020, 2, 29, 13)))
+    assert found[-3:] == ["born month 2", "born saturday", "born hour 13"]
 
 
 @given(st.text())
@@ -143,6 +161,35 @@ def test_pictures_of_one_axis_for_every_difference() -> None:
 
 
 # Fields
+
+
+def test_columns_of_any_type_are_read_or_left_out_with_a_word(films: Catalogue) -> None:
+    told = {
+        "day": pl.Series([date(2020, 1, day) for day in range(1, 7)]),
+        "shape": pl.Series([{"width": 1, "height": 2}] * 6),
+        "nothing": pl.Series([None] * 6),
+        "ragged": pl.Series([[1], [1, 2], [], None, [1], [2]]),
+        "gaps": pl.Series([[1.0, None]] * 6),
+        "bytes": pl.Series([b"x"] * 6),
+    }
+    catalogue = read_catalogue(films.frame.with_columns(**told))
+    with pytest.warns(DataWarning, match="columns 'bytes' hold bytes, which no encoder reads"):
+        encoding, encoded = Encoding.of([], catalogue, 3, 0)
+    assert encoding.columns == ("title", "categories", "minutes", "day", "shape", "ragged", "gaps")
+    assert dict(zip(encoding.columns, encoding.encoders, strict=True))["gaps"] == "vectors"
+    assert np.isfinite(encoded.vectors).all()
+    with pytest.raises(SettingError, match="fields='bytes': bytes holds bytes, which no encoder reads"):
+        chosen(["bytes"], catalogue)
+
+
+def test_a_catalogue_that_says_nothing_is_named(films: Catalogue) -> None:
+    for frame, has in (
+        (films.frame.select("item_id"), "ids alone"),
+        (films.frame.select("item_id", image=pl.lit("a.jpg")), "ids and 'image'"),
+        (films.frame.select("item_id", title=pl.lit(None, pl.String)), "ids and 'title'"),
+    ):
+        with pytest.raises(DataError, match=f"the catalogue has {has}; there must be a title, a text or another"):
+            chosen([], read_catalogue(frame))
 
 
 def test_fields_are_found_by_any_usual_name(films: Catalogue) -> None:

@@ -20,10 +20,10 @@ from palate.cli.demo import run_demo
 from palate.cli.demo_content import run_content_demo
 from palate.cli.describe import describe
 from palate.cli.export import export_all
-from palate.cli.joined import content_of, history_in, newer_log, titles_of
+from palate.cli.joined import content_of, history_in, newer_log, reading_of, titles_of
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
 from palate.cli.serve import activate, serve, train
-from palate.cli.settings import build_recipe, build_recipes, read_settings
+from palate.cli.settings import CatalogueReading, build_recipe, build_recipes, read_settings
 from palate.cli.store import key_app, store_app
 from palate.cli.terminal import FitBar, WorkBar, note, print_json, stdout
 from palate.data.catalogue import Catalogue
@@ -124,10 +124,12 @@ def palate(
 
 
 @app.command()
-def inspect(log: LogFile, *, read: Reading, catalogue: CatalogueFile = None, json: Json = False) -> None:
+def inspect(
+    log: LogFile, *, read: Reading, catalogue: CatalogueFile = None, told: CatalogueReading, json: Json = False
+) -> None:
     """Read a log and tell what is in it."""
     events = read_log(log, **read_settings(read))
-    titles = titles_of(catalogue, events.items, "the log")
+    titles = titles_of(catalogue, told, events.items, "the log")
     counts = events.item_counts()
     best = np.argsort(-counts, kind="stable")[:5]
     top: list[Row] = [{**named(events.items.ids[int(i)], titles), "events": int(counts[i])} for i in best]
@@ -151,6 +153,7 @@ def fit(
     settings: Settings,
     read: Reading,
     catalogue: ItemsFile = None,
+    told: CatalogueReading,
     early_stop: Annotated[
         bool, typer.Option("--early-stop", help="Hold out the newest 10%; keep the best epoch on it.")
     ] = False,
@@ -161,10 +164,10 @@ def fit(
     chosen = build_recipe(recipe, settings)
     events = read_log(log, **read_settings(read))
     note(sentence(events))
-    told = content_of(catalogue, events)
+    content = content_of(catalogue, told, events)
     began = perf_counter()
     with FitBar(f"fitting {recipe}", keep=True) as bar:
-        model = _fit(chosen, events, told, early_stop, bar)
+        model = _fit(chosen, events, content, early_stop, bar)
     seconds = perf_counter() - began
     if bar.stopped:
         kept = "the best epoch" if early_stop else "the last full epoch"
@@ -211,6 +214,7 @@ def evaluate(
     ],
     read: Reading,
     catalogue: ItemsFile = None,
+    told: CatalogueReading,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a picture too, PNG or SVG.")] = None,
     json: Json = False,
 ) -> None:
@@ -220,9 +224,9 @@ def evaluate(
     chosen = build_recipes(recipes, settings)
     events = read_log(log, **read_settings(read))
     note(sentence(events))
-    told = content_of(catalogue, events)
+    content = content_of(catalogue, told, events)
     with FitBar("fitting") as bar:
-        result = compare(chosen, SPLITS[split](events), k, catalogue=told, watch=bar)
+        result = compare(chosen, SPLITS[split](events), k, catalogue=content, watch=bar)
     if plot is not None:
         result.plot(plot)
     if json:
@@ -240,6 +244,7 @@ def recommend(
     history: Annotated[Path | None, typer.Option(metavar="FILE", help="A newer log, or a .txt of item ids.")] = None,
     read: Reading,
     catalogue: CatalogueFile = None,
+    told: CatalogueReading,
     keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Show items of the history too.")] = False,
     all_users: Annotated[bool, typer.Option("--all-users", help="Everybody of the log, to --out.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Parquet file for --all-users.")] = None,
@@ -251,7 +256,7 @@ def recommend(
         everybody = log if history is None else newer_log(history, read, fitted)
         _export(fitted, model, everybody, out, k, keep_seen, json)
         return
-    titles = titles_of(catalogue, fitted.items, "the model")
+    titles = titles_of(catalogue, told, fitted.items, "the model")
     whole = fitted if titles is None else fitted.with_items(titles.without(fitted.items))
     past = _past(whole, log, user, history, read)
     rows = recommended(whole, past, k, titles, keep_seen)
@@ -301,11 +306,12 @@ def similar(
     item: Annotated[str, typer.Option(metavar="ID", help="An item of the log.")],
     k: Length = 10,
     catalogue: CatalogueFile = None,
+    told: CatalogueReading,
     json: Json = False,
 ) -> None:
     """Show the items most like one item."""
     fitted = load(model)
-    titles = titles_of(catalogue, fitted.items, "the model")
+    titles = titles_of(catalogue, told, fitted.items, "the model")
     asked = fitted.items.parse(item)
     rows = ranked(fitted.similar_items([asked], k), titles)
     if json:
@@ -320,6 +326,7 @@ def demo(
     *,
     log: Annotated[Path | None, typer.Option(metavar="FILE", help="Your own log instead of MovieLens.")] = None,
     catalogue: CatalogueFile = None,
+    told: CatalogueReading,
     content: Annotated[bool, typer.Option("--content", help="Recommend films that nobody has rated.")] = False,
     json: Json = False,
 ) -> None:
@@ -327,4 +334,4 @@ def demo(
     if content:
         run_content_demo(json)
         return
-    run_demo(log, catalogue, json)
+    run_demo(log, catalogue, json, reading=reading_of(catalogue, told))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 
@@ -29,16 +30,22 @@ PEOPLE, LATEST, K = 3, 3, 10
 SHOWN = ("NDCG@10", "Recall@20", "HitRate@10", "MRR@20")
 
 
-def run_demo(log: Path | None, catalogue: Path | None, json: bool, console: Console = stdout) -> None:
+def run_demo(
+    log: Path | None,
+    catalogue: Path | None,
+    json: bool,
+    console: Console = stdout,
+    reading: Mapping[str, str] | None = None,
+) -> None:
     """Read, split, train, evaluate, recommend; on MovieLens unless a log is given."""
     out = Console(quiet=True) if json else console
-    files = movielens() if log is None else (log, catalogue)
+    source, items = movielens() if log is None else (log, catalogue)
     began = perf_counter()
-    events = read_log(files[0])
-    titles = None if files[1] is None else read_catalogue(files[1])
+    events = read_log(source)
+    titles = None if items is None else read_catalogue(items, **(reading or {}))
     if titles is not None:
-        check_join(events.items.recode(titles.items), titles.items.ids, events.items, str(files[1]), "the log")
-    head(out, "1  The log", f"{sentence(events)}\nread in {perf_counter() - began:.2f} s from {files[0].name}")
+        check_join(events.items.recode(titles.items), titles.items.ids, events.items, str(items), "the log")
+    head(out, "1  The log", f"{sentence(events)}\nread in {perf_counter() - began:.2f} s from {source.name}")
 
     split = split_by_time(events)
     head(out, "2  The past to learn from, the future to guess", parts(split))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from palate.cli.settings import CatalogueReading, catalogue_settings
 from palate.cli.terminal import WorkBar, print_json, stdout
 from palate.data.catalogue import read_catalogue
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def describe(
     catalogue: Annotated[Path, typer.Argument(metavar="CATALOGUE", help="Items and what is known of them.")],
     *,
+    told: CatalogueReading,
     out: Annotated[Path, typer.Option(metavar="FILE", help="JSON lines; what it holds already is kept.")],
     language: Annotated[str, typer.Option(metavar="en|zh", help="Language of the texts.")] = "en",
     kind: Annotated[str, typer.Option(metavar="NOUN", help="What every item is: film.")] = "product",
@@ -50,7 +52,7 @@ def describe(
 
     manner = Manner(kind, language, style, tuple(field) or None)
     writer = None if templates else _writer(endpoint, model)
-    items = read_catalogue(catalogue)
+    items = read_catalogue(catalogue, **catalogue_settings(told))
     with WorkBar("items") as bar:
         summary = write(items, out, writer, manner, budget=Budget(seconds, tokens), watch=bar)
     if json:

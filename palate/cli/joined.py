@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import typer
 
-from palate.cli.settings import read_settings
+from palate.cli.settings import catalogue_settings, read_settings
 from palate.cli.terminal import note
 from palate.data.catalogue import Catalogue, read_catalogue
 from palate.data.histories import Histories
@@ -36,17 +37,27 @@ def history_in(file: Path, model: Model) -> Histories:
     return model.histories([ids.to_list()])
 
 
-def content_of(file: Path | None, log: Interactions) -> Catalogue | None:
+def reading_of(file: Path | None, told: list[str]) -> dict[str, str]:
+    """Return how `--read-catalogue` says to read a catalogue, which must be there then."""
+    reading = catalogue_settings(told)
+    if file is None and reading:
+        raise typer.BadParameter("--read-catalogue says how to read a catalogue: give --catalogue FILE")
+    return reading
+
+
+def content_of(file: Path | None, told: list[str], log: Interactions) -> Catalogue | None:
     """Read what the items of a log are like; a recipe that needs it warns if it tells of none."""
-    catalogue = None if file is None else read_catalogue(file)
+    reading = reading_of(file, told)
+    catalogue = None if file is None else read_catalogue(file, **reading)
     if file is not None and catalogue is not None:
         _note_part(catalogue.items.ids, log.items, file, "the log")
     return catalogue
 
 
-def titles_of(file: Path | None, known: Vocabulary, whose: str) -> Catalogue | None:
+def titles_of(file: Path | None, told: list[str], known: Vocabulary, whose: str) -> Catalogue | None:
     """Read the titles of known items."""
-    catalogue = None if file is None else read_catalogue(file)
+    reading = reading_of(file, told)
+    catalogue = None if file is None else read_catalogue(file, **reading)
     if file is not None and catalogue is not None:
         _check_all(catalogue.items.ids, known, file, whose)
     return catalogue

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from palate.cli.settings import build_recipe, parse, read_settings
+from palate.cli.settings import CatalogueReading, build_recipe, catalogue_settings, parse, read_settings
 from palate.cli.terminal import FitBar, WorkBar, note, print_json
 from palate.models.base import Recipe
 
@@ -25,14 +25,12 @@ RecipeOption: TypeAlias = Annotated[str, typer.Option("--recipe", metavar="RECIP
 Settings: TypeAlias = Annotated[
     list[str],
     typer.Option(
-        "--set", metavar="NAME=VALUE", default_factory=list, show_default=False, help="A setting of the recipe."
+        "--set", metavar="NAME=VALUE", default_factory=list, show_default=False, help="Setting of the recipe."
     ),
 ]
 Reading: TypeAlias = Annotated[
     list[str],
-    typer.Option(
-        "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="An argument of read_log."
-    ),
+    typer.Option("--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="One of read_log."),
 ]
 WeightsOption: TypeAlias = Annotated[
     str | None, typer.Option("--weights", metavar="TYPE:N,...", help="Weights of event types: view:1,like:3.")
@@ -118,13 +116,12 @@ def serve(
     catalogue: Annotated[
         Path | None, typer.Option("--catalogue", metavar="FILE", help="Items to begin with.")
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option("--model", metavar="DIR", help="A saved model to answer with.")
-    ] = None,
+    model: Annotated[Path | None, typer.Option("--model", metavar="DIR", help="Saved model to serve.")] = None,
     models: ModelsFolder = None,
     recipe: RecipeOption = "ials",
     settings: Settings,
     read: Reading,
+    told: CatalogueReading,
     weights: WeightsOption = None,
     retrain: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Train again: every=1h, or events=10000.")
@@ -150,7 +147,7 @@ def serve(
     origin: Annotated[
         list[str],
         typer.Option(
-            "--origin", metavar="URL", default_factory=list, show_default=False, help="A site whose pages may call."
+            "--origin", metavar="URL", default_factory=list, show_default=False, help="A site that may call."
         ),
     ],
     trusted_proxies: Annotated[
@@ -164,7 +161,7 @@ def serve(
         ),
     ],
 ) -> None:
-    """Serve recommendations over HTTP that every event changes at once; a page to look at is at /."""
+    """Serve recommendations over HTTP that every event changes at once; a page at /."""
     from palate.models.saved import load
     from palate.serve.browser import hosts_of, networks_of, origins_of
     from palate.serve.run import Retrain, run
@@ -180,7 +177,7 @@ def serve(
     guarded = not _is_loopback(host) if keys is None else keys
     with Store.open(url) as opened:
         versions = Versions(opened, models, load)
-        new = _fill(opened, log, catalogue, read_settings(read))
+        new = _fill(opened, log, catalogue, read_settings(read), catalogue_settings(told))
         if model is not None:
             _adopt(opened, versions, model)
         elif new or (versions.active() is None and opened.newest()):
@@ -211,13 +208,15 @@ def _train(store: Store, versions: Versions, recipe: Recipe, weights: Mapping[st
         return train(store, versions, recipe, weights, keep=keep, watch=bar)
 
 
-def _fill(store: Store, log: Path | None, catalogue: Path | None, reading: Mapping[str, Any]) -> int:
+def _fill(
+    store: Store, log: Path | None, catalogue: Path | None, reading: Mapping[str, Any], told: Mapping[str, str]
+) -> int:
     """Import what is new of the files; returns the number of new events."""
     from palate.store.transfer import import_items, import_log
 
     if catalogue is not None:
         with WorkBar("items") as bar:
-            import_items(store, catalogue, watch=bar)
+            import_items(store, catalogue, watch=bar, **told)
     if log is None:
         return 0
     with WorkBar("events") as bar:

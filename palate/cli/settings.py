@@ -1,11 +1,11 @@
-"""`name=value` as a person types it, turned into what a recipe or `read_log` takes."""
+"""`name=value` as a user types it, turned into what a recipe, `read_log` or `read_catalogue` takes."""
 
 from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -13,7 +13,21 @@ from palate.errors import SettingError
 from palate.models.base import Recipe
 from palate.models.saved import RECIPES
 
-READ_NAMES = ("user", "item", "time", "weight", "event", "weights", "min_weight", "ids", "on_error")
+READ_NAMES = (
+    *("user", "item", "time", "weight", "event", "weights", "min_weight"),
+    *("time_unit", "time_format", "ids", "on_error"),
+)
+CATALOGUE_NAMES = ("item", "title", "text", "categories", "price", "image", "audio", "available", "ids", "on_error")
+CatalogueReading: TypeAlias = Annotated[
+    list[str],
+    typer.Option(
+        "--read-catalogue",
+        metavar="NAME=VALUE",
+        default_factory=list,
+        show_default=False,
+        help="One of read_catalogue.",
+    ),
+]
 
 
 def recipe_of(name: str) -> type[Recipe]:
@@ -55,15 +69,27 @@ def build_recipes(names: Sequence[str], settings: Sequence[str]) -> dict[str, Re
 def read_settings(texts: Iterable[str]) -> dict[str, Any]:
     """Return the arguments of `read_log` from `--read` options, e.g. `user=who`, `weights=view:1,buy:5`."""
     values: dict[str, Any] = {}
-    for name, text in split_pairs(texts, "--read"):
-        if name not in READ_NAMES:
-            raise SettingError(f"--read has no {name!r}; known are {', '.join(READ_NAMES)}")
+    for name, text in _known(texts, "--read", READ_NAMES):
         if name == "weights":
             pairs = (each.rpartition(":") for each in text.split(","))
             values[name] = {event: parse("weights", weight, float) for event, _, weight in pairs}
         else:
             values[name] = parse(name, text, float) if name == "min_weight" else text
     return values
+
+
+def catalogue_settings(texts: Iterable[str]) -> dict[str, str]:
+    """Return the arguments of `read_catalogue` from `--read-catalogue` options, e.g. `item=sku`, `on_error=skip`."""
+    return dict(_known(texts, "--read-catalogue", CATALOGUE_NAMES))
+
+
+def _known(texts: Iterable[str], option: str, known: Sequence[str]) -> list[tuple[str, str]]:
+    """Split each text; raises `SettingError` for a name that is not known."""
+    pairs = split_pairs(texts, option)
+    for name, _ in pairs:
+        if name not in known:
+            raise SettingError(f"{option} has no {name!r}; known are {', '.join(known)}")
+    return pairs
 
 
 def split_pairs(texts: Iterable[str], option: str) -> list[tuple[str, str]]:

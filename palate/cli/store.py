@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 from rich.table import Table
 
-from palate.cli.settings import read_settings
+from palate.cli.settings import CatalogueReading, catalogue_settings, read_settings
 from palate.cli.terminal import WorkBar, note, print_json, stdout
 from palate.errors import StoreError
 
@@ -54,6 +54,7 @@ def import_(
         str, typer.Option("--event-type", metavar="NAME", help="Type of events of a log without types.")
     ] = "event",
     read: Reading,
+    told: CatalogueReading,
     bring_back: Annotated[
         bool, typer.Option("--bring-back", help="Store events of users that were forgotten, too.")
     ] = False,
@@ -64,14 +65,14 @@ def import_(
 
     if log is None and catalogue is None:
         raise typer.BadParameter("nothing to import: give --log FILE, --catalogue FILE or both")
-    settings = read_settings(read)
+    settings, reading = read_settings(read), catalogue_settings(told)
     answer: dict[str, str | int] = {"store": store, "events": 0, "items": 0}
     forgotten = 0
     began = perf_counter()
     with _open(store, new=True) as opened:
         if catalogue is not None:
             with WorkBar("items") as bar:
-                answer["items"] = import_items(opened, catalogue, watch=bar)
+                answer["items"] = import_items(opened, catalogue, watch=bar, **reading)
         if log is not None:
             with WorkBar("events") as bar:
                 given = {"event_type": event_type, "bring_back": bring_back, **settings}

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from polars.selectors import by_dtype
 
-from palate.arrays import Ints, Longs
+from palate.arrays import Bools, Ints, Longs
 from palate.kernels.records import Bytes
 from palate.kernels.tokens import PADDING
 
@@ -18,6 +18,7 @@ from palate.kernels.tokens import PADDING
 Choose: TypeAlias = Callable[[Sequence[str], str], dict[str, str]]
 
 CHUNK = 1 << 20  # bytes of text read at once: small enough to stay in cache and out of the memory's peak
+LONGEST = 1 << 24  # bytes of one row of text: one that never ends must not eat the memory
 
 # The strings of a frame, null for the empty one.
 FILLED = pl.when(by_dtype(pl.String) != "").then(by_dtype(pl.String))
@@ -45,6 +46,17 @@ class Fields:
     def __getitem__(self, rows: Longs | slice) -> Fields:
         return Fields(self.text, self.starts[rows], self.ends[rows])
 
+    def among(self, values: Sequence[bytes]) -> Bools:
+        """Which strings are one of these, (N,)."""
+        found = np.zeros(len(self), np.bool_)
+        sizes = self.ends - self.starts
+        for value in values:
+            at = np.flatnonzero(sizes == len(value))
+            for n, byte in enumerate(value):
+                at = at[self.text[self.starts[at] + n] == byte]
+            found[at] = True
+        return found
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -62,3 +74,19 @@ class Batch:
     broken: list[tuple[int, str]]
     typed: bool
     ids: Mapping[str, Fields] = field(default_factory=dict)
+
+    def headers(self) -> Bools:
+        """Which rows say the names of their columns, (N,): a header once more, which delimited text may have."""
+        texts = self.frame.select(role for role in self.columns if role not in self.ids)
+        if self.typed or any(dtype != pl.String for dtype in texts.dtypes):
+            return np.zeros(len(self.row), np.bool_)
+        found = np.ones(len(self.row), np.bool_)
+        for role, name in self.columns.items():
+            said = [name, f"\ufeff{name}"]
+            if role in self.ids:
+                found &= self.ids[role].among([each.encode() for each in said])
+            else:
+                found &= texts[role].is_in(said).fill_null(value=False).to_numpy()
+            if not found.any():
+                break
+        return found

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Ints
-from palate.data.batch import Batch
+from palate.data.batch import FILLED, Batch
+from palate.data.categories import as_categories
 from palate.data.coder import vocabulary_of
-from palate.data.columns import CATALOGUE, find_columns
+from palate.data.columns import CATALOGUE, find_columns, plain
 from palate.data.faults import Faults
 from palate.data.ids import as_id, check_ids, column_of, listed
+from palate.data.kinds import joined, writable
 from palate.data.sources import batches, place_of
-from palate.data.values import RULES, as_spelled, as_text, as_weight
+from palate.data.values import RULES, as_lines, as_spelled, as_text, as_truth, as_weight, has_strings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError
 
 CATALOGUE_RULES = {
-    "item": f"{RULES['item']}, each once",
+    "item": RULES["item"],
     "title": "titles must be text",
-    "text": "texts must be text",
-    "categories": "categories must be text like A|B, a JSON list, or a list of strings",
+    "text": "texts must be text, or lists of text",
+    "categories": "categories must be text like A|B, or a list of texts, or of objects with a name; in JSON too",
     "price": "prices must be finite numbers, 0 or more",
     "image": "an image must be a path or an address",
     "audio": "an audio file must be a path or an address",
-    "available": "must be true or false, yes or no, 1 or 0",
+    "available": "must be true or false, yes or no, 1 or 0, in stock or out of stock",
 }
-WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +41,13 @@ class Catalogue:
 
     frame (I, ...): column item_id, then those found of title, text, image, audio (strings), categories (lists of
     strings), price (float32) and available (boolean), then all others under their own names. What is missing is null.
-    named: what the source calls the columns that have another name here
+    named: what the source calls the columns that have another name here; skipped: rows left out, by reason
     """
 
     items: Vocabulary
     frame: pl.DataFrame
     named: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -61,6 +63,14 @@ class Catalogue:
     def row(self, item: Id) -> dict[str, Any]:
         """Return all that is told of an item; raises `UnknownId`."""
         return self.frame.row(self.items.code(item, "item"), named=True)
+
+    def column(self, name: str) -> str | None:
+        """Find a field by its name here or in the source, or by any usual name of its role: `genres`, `tags`."""
+        if name in self.fields:
+            return name
+        called = [role for role, own in self.named.items() if own == name and role in self.fields]
+        usual = [role for role, known in CATALOGUE.items() if plain(name) in known and role in self.fields]
+        return next(iter(called + usual), None)
 
     def without(self, items: Vocabulary) -> Catalogue:
         """Return the catalogue without these items."""
@@ -107,10 +117,11 @@ def read_catalogue(
 
     item, title, ...  names of columns that are not known by their usual names; "" reads none
     ids               "text" keeps all ids as strings; "auto" as `read_log` does
-    on_error          "raise" stops at the first bad row; "skip" leaves bad rows out and warns
+    on_error          "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in
+                      `catalogue.skipped` and warns
 
     An item has one row. Of delimited text, other columns are numbers, or true and false, where every value is spelled
-    so. Raises `DataError` with the place, value and rule.
+    so. Values are judged one by one, whatever stands beside them. Raises `DataError` with the place, value and rule.
     """
     asked = {"item": item, "title": title, "text": text, "categories": categories}
     asked |= {"price": price, "image": image, "audio": audio, "available": available}
@@ -124,76 +135,42 @@ def read_catalogue(
         return found | {name: name for name in others}
 
     check_ids(ids)
-    faults = Faults(on_error, CATALOGUE_RULES, ["item"])
+    faults = Faults(on_error, CATALOGUE_RULES, ["item"], once="item")
     strings = ids == "text"
-    seen: set[str] = set()
     names: dict[str, str] = {}
     typed = set(CATALOGUE_RULES)
     parts = []
     for batch in batches(source, choose):
-        values = faults.sift(batch, _converted(batch, seen))
-        seen.update(values["item"])
-        given = batch.frame["item"]
-        strings |= batch.typed and given.count() > 0 and not given.dtype.is_numeric()
+        parts.append(faults.sift(batch, _converted(batch)))
+        strings |= batch.typed and has_strings(batch.frame["item"])
         names |= batch.columns
         typed |= {role for role, name in batch.columns.items() if batch.typed or ":token" in name}
-        parts.append(values)
-    faults.report(place_of(source))
-    try:
-        frame = pl.concat(parts, how="diagonal_relaxed")
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{place_of(source)}: parts do not fit together: {error}") from error
+    skipped = faults.report(place_of(source))
+    frame = pl.DataFrame([joined([_part(part, role) for part in parts]) for role in names]).with_columns(FILLED)
     items = vocabulary_of(frame["item"], strings=strings)
     columns = [items.ids.alias("item"), *(as_spelled(frame[name]) for name in names if name not in typed)]
     named = {role: name for role, name in names.items() if role != name}
-    return Catalogue(items, frame.with_columns(columns).rename({"item": "item_id"}), named)
+    return Catalogue(items, frame.with_columns(columns).rename({"item": "item_id"}), named, skipped)
 
 
-def _converted(batch: Batch, seen: set[str]) -> pl.DataFrame:
+def _converted(batch: Batch) -> pl.DataFrame:
     """Convert the columns of a batch, null where a rule is broken or nothing is told."""
-    item = as_id(batch.frame["item"])
-    again = ~item.is_first_distinct() | pl.Series([value in seen for value in item], dtype=pl.Boolean)
-    values = [item.set(again, None)]
-    for role in batch.columns:
-        column = batch.frame[role]
-        if role == "categories":
-            values.append(_as_lists(column, " " if batch.columns[role].endswith(":token_seq") else "|"))
-        elif role != "item":
-            values.append(CONVERT[role](column) if role in CONVERT else column)
-    return pl.DataFrame(values)
+    separator = " " if batch.columns.get("categories", "").endswith(":token_seq") else "|"
+    convert = CONVERT | {"categories": partial(as_categories, separator=separator)}
+    return pl.DataFrame([convert.get(role, writable)(batch.frame[role]) for role in batch.columns])
 
 
-def _as_lists(column: pl.Series, separator: str) -> pl.Series:
-    """Make lists of strings, of lists, JSON lists, or text to be cut at the separator."""
-    if isinstance(column.dtype, pl.List):
-        return column.cast(pl.List(pl.String))
-    lists = [None if text is None else _parts(text, separator) for text in as_text(column)]
-    return pl.Series(column.name, lists, pl.List(pl.String))
+def _part(part: pl.DataFrame, role: str) -> pl.Series:
+    """Return a column of a part, nulls where it has none."""
+    return part[role] if role in part.columns else pl.Series(role, [None] * len(part), pl.Null)
 
 
-def _parts(text: str, separator: str) -> list[str] | None:
-    if not text.startswith("["):
-        return text.split(separator)
-    try:
-        parts = [str(part) for part in json.loads(text)]
-        "".join(parts).encode()  # JSON can spell half a surrogate pair, which is no Unicode
-    except (ValueError, RecursionError):
-        return None
-    return parts
-
-
-def _as_truth(column: pl.Series) -> pl.Series:
-    if column.dtype == pl.Boolean:
-        return column
-    said = as_text(column).str.to_lowercase()
-    return said.replace_strict(list(WORDS), list(WORDS.values()), default=None, return_dtype=pl.Boolean)
-
-
-CONVERT = {
-    "title": as_text,
-    "text": as_text,
+CONVERT: dict[str, Callable[[pl.Series], pl.Series]] = {
+    "item": as_id,
+    "title": as_lines,
+    "text": as_lines,
     "price": as_weight,
     "image": as_text,
     "audio": as_text,
-    "available": _as_truth,
+    "available": as_truth,
 }

@@ -15,13 +15,12 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Ints, Longs
-from palate.data.batch import CHUNK, FILLED, Batch, Choose, Fields
+from palate.data.batch import CHUNK, FILLED, LONGEST, Batch, Choose, Fields
 from palate.data.coder import Coder
 from palate.errors import DataError
 from palate.kernels.records import BAD_QUOTE, find_records
 from palate.kernels.tokens import PADDING, find_fields, read_decimals, read_integers
 
-LONGEST = 1 << 27  # bytes one row may have: a quote that never closes must not eat the memory
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NUMERIC: Mapping[str, pl.DataType] = {"time": pl.Int64(), "weight": pl.Float64()}
 QUOTE_RULE = "a quote out of place; a field with quotes is quoted as a whole, its own quotes doubled"
@@ -134,10 +133,10 @@ def _blocks(stream: BinaryIO, place: str, dialect: Dialect) -> Iterator[Records]
         more = stream.read(max(CHUNK, len(text)))
         ends, fields, marks = find_records(np.frombuffer(text, np.uint8), ord(dialect.separator), quote, not more)
         cut = ends[-1] if len(ends) else 0
+        if len(text) > LONGEST and np.diff(ends, prepend=0, append=len(text)).max() > LONGEST:
+            raise DataError(f"{place}: a row of more than {LONGEST >> 20} MB; is a quote left open?")
         if cut:
             yield Records(text[:cut], ends, fields, marks)
-        elif len(text) > LONGEST:
-            raise DataError(f"{place}: a row of more than {LONGEST >> 20} MB; is a quote left open?")
         text = text[cut:] + more
 
 

@@ -1,75 +1,70 @@
-"""JSON lines as batches: one object a line, its values kept as typed."""
+"""JSON lines as batches: one object a line, its values kept as they are."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import polars as pl
 
-from palate.data.batch import CHUNK, Batch, Choose
+from palate.data.batch import CHUNK, LONGEST, Batch, Choose
+from palate.data.kinds import series_of
 from palate.errors import DataError
 
-HALF_PAIR = re.compile("[\ud800-\udfff]")
+Object: TypeAlias = dict[str, object]
 
 
-def read_json_lines(stream: BinaryIO, place: str, choose: Choose) -> Iterator[Batch]:
-    """Rows of JSON lines. The columns are the keys seen in the first block; a key a row lacks is null."""
-    columns: dict[str, str] | None = None
-    first = 1
-    while lines := stream.readlines(CHUNK):
-        good: list[tuple[int, dict[str, object]]] = []
-        broken = []
-        for number, line in enumerate(lines, first):
-            try:
-                good += [(number, value) for value in _objects(line)]
-            except (ValueError, RecursionError) as error:
-                broken.append((number, f"{line[:80]!r} is not a JSON object in UTF-8: {error}"))
-        if columns is None:
-            columns = choose(list(dict.fromkeys(key for _, value in good for key in value)), place)
-        series = [_column(role, [value.get(name) for _, value in good]) for role, name in columns.items()]
-        row = np.array([number for number, _ in good], np.int64)
-        yield Batch(place, columns, pl.DataFrame(series), row, broken, typed=True)
-        first += len(lines)
-    if columns is None:
+def read_json_lines(opened: Callable[[], BinaryIO], place: str, choose: Choose) -> Iterator[Batch]:
+    """Rows of JSON lines, read twice: the columns are the keys of all lines; a key that a row lacks is null.
+
+    Raises `DataError` for a line of more than `LONGEST` bytes.
+    """
+    keys: dict[str, None] | None = None
+    for good, _ in _blocks(opened, place):
+        keys = (keys or {}) | dict.fromkeys(key for value in good.values() for key in value)
+    if keys is None:
         raise DataError(f"{place}: empty; it must hold one JSON object a line")
+    columns = choose(list(keys), place)
+    for good, broken in _blocks(opened, place):
+        series = [series_of(role, [value.get(name) for value in good.values()]) for role, name in columns.items()]
+        row = np.array(list(good), np.int64)
+        yield Batch(place, columns, pl.DataFrame(series), row, list(broken.items()), typed=True)
 
 
-def _objects(line: bytes) -> list[dict[str, object]]:
-    """Return the object of a line, or none for a blank line."""
-    text = line.decode("utf-8-sig").strip()
-    if not text:
-        return []
+def _blocks(opened: Callable[[], BinaryIO], place: str) -> Iterator[tuple[dict[int, Object], dict[int, str]]]:
+    """Objects of some lines by their numbers, and the faults of those that hold none; blank lines are neither."""
+    first = 1
+    with opened() as stream:
+        for lines in _lines(stream, place):
+            good, broken = {}, {}
+            for number, line in enumerate(lines, first):
+                try:
+                    text = line.decode("utf-8-sig").strip()
+                    if text:
+                        good[number] = _object(text)
+                except (ValueError, RecursionError) as error:
+                    broken[number] = f"{line[:80]!r} is not a JSON object in UTF-8: {error}"
+            first += len(lines)
+            yield good, broken
+
+
+def _lines(stream: BinaryIO, place: str) -> Iterator[list[bytes]]:
+    """Cut the stream into blocks of whole lines."""
+    text = b""
+    while more := stream.read(max(CHUNK, len(text))):
+        *lines, text = (text + more).split(b"\n")
+        if max(map(len, [*lines, text])) > LONGEST:
+            raise DataError(f"{place}: a line of more than {LONGEST >> 20} MB; there must be one JSON object a line")
+        if lines:
+            yield lines
+    if text:
+        yield [text]
+
+
+def _object(text: str) -> Object:
     value = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError("it must be an object, {...}")
-    return [value]
-
-
-def _column(name: str, values: Sequence[object]) -> pl.Series:
-    """Make a series of JSON values: lists, truths, numbers, or else strings; what does not fit is null."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {list}:
-        lists = [[_text(part) for part in value] if isinstance(value, list) else None for value in values]
-        return pl.Series(name, lists, pl.List(pl.String))
-    if kinds == {bool}:
-        return pl.Series(name, values, pl.Boolean)
-    plain = [value if type(value) in (str, int, float) else None for value in values]
-    kinds &= {str, int, float}
-    if kinds and str not in kinds:
-        try:
-            return pl.Series(name, plain, pl.Float64 if float in kinds else pl.Int64)
-        except (OverflowError, TypeError):  # an integer beyond 64 bits
-            pass
-    return pl.Series(name, [_text(value) for value in plain], pl.String)
-
-
-def _text(value: object) -> str | None:
-    """Return a string or number as text; null for anything else, and for half a surrogate pair: no Unicode."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    text = str(value)
-    return None if HALF_PAIR.search(text) else text or None
+    return value

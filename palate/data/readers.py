@@ -20,7 +20,8 @@ from palate.data.faults import Faults
 from palate.data.ids import as_id, check_ids
 from palate.data.interactions import Interactions
 from palate.data.sources import ahead, batches, place_of
-from palate.data.values import RULES, Times, as_text, as_weight
+from palate.data.time_column import Times
+from palate.data.values import RULES, as_text, as_weight, has_strings
 from palate.errors import DataError, check
 
 MOST_EVENT_TYPES = 1 << 15
@@ -42,6 +43,8 @@ def read_log(
     event: str | None = None,
     weights: Mapping[str, float] | None = None,
     min_weight: float | None = None,
+    time_unit: str | None = None,
+    time_format: str | None = None,
     ids: str = "auto",
     on_error: str = "raise",
 ) -> Interactions:
@@ -54,21 +57,27 @@ def read_log(
     weights     turns event types into weights, {"view": 1, "cart": 3, "dislike": -1}; a column of weights
                 multiplies them. What an event of weight below 0 does is each model's own: docs/models.md
     min_weight  events below it are dropped
+    time_unit   of times that are numbers: "s", "ms", "us" or "ns"; found by most of them if it is not given
+    time_format how times are written, as `strptime` takes it: "%d.%m.%Y"
     ids         "text" keeps all ids as strings; "auto" keeps them as given, those of delimited text as integers
                 where every one is spelled as a 64-bit integer is. Either way ids compare by what they spell
     on_error    "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in `log.skipped` and warns
 
-    Times are stored as microseconds since 1970 UTC. Raises `DataError` with the place, value and rule.
+    Times are stored as microseconds since 1970 UTC; a warning counts those that are more than 48 hours ahead of the
+    clock, and those before 1980 among later ones. Raises `DataError` with the place, value and rule.
     """
     asked = {"user": user, "item": item, "time": time, "weight": weight, "event": event}
     _check(asked, weights, min_weight)
     check_ids(ids)
     rules = RULES if weights is None else RULES | {"event": f"weights= knows {listed(weights)}"}
+    if time_format is not None:
+        rules = rules | {"time": f"times must be written as {time_format}, in the years 1 to 9999"}
     faults = Faults(on_error, rules, LOG)
-    columns = _Columns(asked, weights, min_weight, text=ids == "text")
-    times = Times()
+    times = Times(time_unit, time_format)
+    columns = _Columns(asked, weights, min_weight, times, text=ids == "text")
     for batch in ahead(batches(source, columns.choose, ids=("user", "item"))):
         columns.add(batch, faults.sift(batch, _converted(batch, times, weights)))
+    columns.settle(faults)
     skipped = faults.report(place_of(source))
     return replace(columns.log(), skipped=skipped)
 
@@ -89,10 +98,12 @@ def _converted(batch: Batch, times: Times, factors: Mapping[str, float] | None) 
 
     A column "row" numbers the rows from 0, to tell which are left in the end.
     """
-    convert = CONVERT | {"time": times}
+    convert = dict(CONVERT)
     if plain(batch.columns.get("weight", "")) == SIGNED_WEIGHT:
         convert["weight"] = partial(as_weight, signed=True)
     values = {role: convert[role](batch.frame[role]) for role in convert if role in batch.frame.columns}
+    if "time" in batch.frame.columns:
+        values |= times(batch.frame["time"])
     values["row"] = pl.Series(np.arange(len(batch.row)))
     if factors is not None:
         names, numbers = list(factors), [float(factor) for factor in factors.values()]
@@ -110,10 +121,12 @@ class _Columns:
         asked: Mapping[str, str | None],
         factors: Mapping[str, float] | None,
         min_weight: float | None,
+        times: Times,
         *,
         text: bool,
     ) -> None:
         self._asked = asked
+        self._times = times
         self._factors = factors
         self._min_weight = min_weight
         self._roles: dict[str, str] = {}
@@ -144,17 +157,29 @@ class _Columns:
         row = values["row"].to_numpy()
         kept = row if len(row) < len(batch.row) else slice(None)
         columns: dict[str, Fields | pl.Series] = {role: ids[kept] for role, ids in batch.ids.items()}
-        columns |= values.drop("row").to_dict()
+        if "time" in values.columns:
+            self._times.add(batch, kept, values["kind"])
+        columns |= values.drop("row", "kind", strict=False).to_dict()
         for role, array in zip(columns, self._pool.map(self._coded, columns, columns.values()), strict=True):
             self._grown.setdefault(role, Grown(array.dtype)).add(array)
         if batch.typed:
             ids = batch.frame.select("user", "item")
-            self._strings |= {column.name for column in ids if column.count() and not column.dtype.is_numeric()}
+            self._strings |= {column.name for column in ids if has_strings(column)}
 
     def _coded(self, role: str, column: Fields | pl.Series) -> NDArray[Any]:
         if isinstance(column, pl.Series) and role not in self._coders:
             return column.to_numpy()
         return self._coders[role].codes(column)
+
+    def settle(self, faults: Faults) -> None:
+        """Settle the times, when all rows are there; events whose time lies outside all years are faults."""
+        if "time" not in self._grown:
+            return
+        time = self._grown["time"].taken()
+        bad, first = self._times.settle(time)
+        if bad.any():
+            faults.late("time", int(bad.sum()), first)
+            self._grown = {role: Grown.of(column.taken()[~bad]) for role, column in self._grown.items()}
 
     def log(self) -> Interactions:
         """Return the log of all rows added; none can be added any more."""
@@ -185,6 +210,13 @@ class Grown:
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self._values = np.empty(0, dtype)
         self._size = 0
+
+    @classmethod
+    def of(cls, values: NDArray[Any]) -> Grown:
+        """Begin with these values, which become its own."""
+        grown = cls(values.dtype)
+        grown._values, grown._size = values, len(values)
+        return grown
 
     def add(self, part: NDArray[Any]) -> None:
         """Append values of the same type."""

@@ -9,15 +9,15 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import numpy as np
 import polars as pl
-from polars.selectors import by_name
 
-from palate.data.batch import FILLED, Batch, Choose
+from palate.data.batch import Batch, Choose
 from palate.data.delimited import Dialect, read_delimited
+from palate.data.frames import read_frame, read_lazy
 from palate.data.jsonlines import read_json_lines
 from palate.errors import DataError, MissingExtra
 
@@ -36,7 +36,7 @@ def batches(source: object, choose: Choose, ids: Sequence[str] = ()) -> Iterator
     """Rows of a file, of each file of a folder in the order of their names, or of a frame.
 
     The roles named by `ids` may stay text, in `Batch.ids` (see `read_delimited`).
-    Raises `DataError` for what cannot be opened or read, and `MissingExtra` for a frame that needs pyarrow.
+    Raises `DataError` for what cannot be opened or read, and `MissingExtra` for what needs pyarrow.
     """
     if isinstance(source, (str, os.PathLike)):
         for path, place in _files(Path(source)):
@@ -44,7 +44,7 @@ def batches(source: object, choose: Choose, ids: Sequence[str] = ()) -> Iterator
                 yield from _file(path, place, choose, ids)
     else:
         with _reading(place_of(source)):
-            yield from _frame(_lazy(source), place_of(source), choose)
+            yield from read_frame(source, place_of(source), choose)
 
 
 def ahead(found: Iterator[Batch]) -> Iterator[Batch]:
@@ -90,49 +90,31 @@ def _file(path: Path, place: str, choose: Choose, ids: Sequence[str]) -> Iterato
     if kind not in (TEXT if packing == ".zst" else SUFFIXES):
         known = f"{' '.join(SUFFIXES)}, each also with .gz, and text with .zst"
         raise DataError(f"{place}: unknown suffix {kind + packing!r}; known are {known}")
+    if kind in TEXT and kind not in DELIMITED:
+        yield from read_json_lines(partial(_opened, path, packing), place, choose)
+        return
     with _opened(path, packing) as stream:
         if kind in DELIMITED:
             yield from read_delimited(stream, place, DELIMITED[kind], choose, ids)
-        elif kind in TEXT:
-            yield from read_json_lines(stream, place, choose)
         elif kind == ".parquet":
             plain = io.BytesIO(stream.read()) if packing else path
-            yield from _frame(pl.scan_parquet(plain, glob=False), place, choose)
+            yield from read_lazy(pl.scan_parquet(plain, glob=False), place, choose)
         else:
             packed = io.BytesIO(stream.read())
             read = pl.read_ipc if packed.getvalue()[:6] == b"ARROW1" else pl.read_ipc_stream
-            yield from _frame(read(packed).lazy(), place, choose)
+            yield from read_lazy(read(packed).lazy(), place, choose)
 
 
 def _opened(path: Path, packing: str) -> BinaryIO:
     if packing == ".gz":
         return cast(BinaryIO, gzip.open(path))
-    if packing == ".zst":  # Python has no zstd before 3.14; polars has, line by line
-        with path.open("rb") as file:
-            return io.BytesIO("\n".join(pl.read_lines(file)["line"]).encode())
-    return path.open("rb")
+    return _unpacked(path) if packing == ".zst" else path.open("rb")
 
 
-def _lazy(source: object) -> pl.LazyFrame:
-    if isinstance(source, (pl.DataFrame, pl.LazyFrame)):
-        return source.lazy()
-    kind = f"{type(source).__module__.split('.')[0]}.{type(source).__name__}"
+def _unpacked(path: Path) -> BinaryIO:
+    """Open a file of frames of Zstandard, which Python itself cannot read before 3.14."""
     try:
-        if kind == "pandas.DataFrame":
-            return pl.from_pandas(source).lazy()
-        if hasattr(source, "__arrow_c_stream__"):
-            return pl.DataFrame(source).lazy()
+        from pyarrow import CompressedInputStream, OSFile
     except ModuleNotFoundError:
         raise MissingExtra("pyarrow", "arrow") from None
-    except (ValueError, TypeError, OverflowError) as error:  # the kinds of pyarrow's own errors
-        raise DataError(f"a {kind}: cannot be read: {error}") from error
-    raise DataError(f"a {kind}: cannot be read; give a path, or a frame of polars, pandas or pyarrow")
-
-
-def _frame(frame: pl.LazyFrame, place: str, choose: Choose) -> Iterator[Batch]:
-    columns = choose(frame.collect_schema().names(), place)
-    first = 1
-    wanted = frame.select(by_name(name).as_expr().alias(role) for role, name in columns.items())
-    for part in wanted.with_columns(FILLED).collect_batches():
-        yield Batch(place, columns, part, np.arange(first, first + len(part)), [], typed=True)
-        first += len(part)
+    return cast(BinaryIO, CompressedInputStream(OSFile(str(path)), "zstd"))

@@ -1,13 +1,16 @@
-"""What the values of a column must be. Every function here gives null where a value breaks its rule."""
+"""What the values of a column must be. Every function here gives null where a value breaks its rule.
+
+A column of polars' dtype `Object` holds values of several kinds: each is judged by itself, by the rule of its kind.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
 
-import numpy as np
 import polars as pl
-
-from palate.data.times import from_iso
 
 IDS = "ids must be strings or whole numbers"
 # The rule of each role, as errors state it.
@@ -19,13 +22,15 @@ RULES = {
     "event": "event types must be text, not empty",
 }
 
-LARGEST_WHOLE = 2.0**53  # whole numbers beyond are not exact in a float64
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
 WHOLE_NUMBER = r"\A-?(0|[1-9][0-9]*)\z"
 NUMBER = r"\A-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?\z"
 TRUTH = r"\A(?i:true|false)\z"
-UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}  # parts of a second
-FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
+LARGEST_WHOLE = 2.0**53  # whole numbers beyond are not exact in a float64
+TRUTHS = {
+    **dict.fromkeys(("true", "yes", "y", "t", "1", "1.0", "on", "instock", "available"), True),
+    **dict.fromkeys(("false", "no", "n", "f", "0", "0.0", "off", "outofstock", "soldout", "unavailable"), False),
+}
 
 
 def as_text(column: pl.Series) -> pl.Series:
@@ -40,6 +45,8 @@ def as_text(column: pl.Series) -> pl.Series:
     if column.dtype.is_float():
         whole = (column == column.round(0)) & (column.abs() <= LARGEST_WHOLE)
         return column.set(~whole.fill_null(value=True), None).cast(pl.Int64).cast(pl.String)
+    if column.dtype == pl.Object:
+        return each(column, _id)
     return nulls(column, pl.String())
 
 
@@ -55,6 +62,8 @@ def as_number(column: pl.Series) -> pl.Series:
     """Numbers, or strings that spell one, as float64."""
     if column.dtype.is_numeric() or column.dtype == pl.String:
         return column.cast(pl.Float64, strict=False)
+    if column.dtype == pl.Object:
+        return each(column, spelled).cast(pl.Float64, strict=False)
     return nulls(column, pl.Float64())
 
 
@@ -74,69 +83,82 @@ def as_spelled(column: pl.Series) -> pl.Series:
     return column if beyond.any() or not number.is_finite().all() else number
 
 
+def as_words(column: pl.Series) -> pl.Series:
+    """Texts and numbers of any kind as strings."""
+    if column.dtype.is_float():
+        finite = column.set(~column.is_finite(), None)
+        return pl.select(pl.coalesce(as_text(finite), finite.cast(pl.String))).to_series()
+    if column.dtype.is_decimal():
+        return column.cast(pl.String)
+    return each(column, spelled) if column.dtype == pl.Object else as_text(column)
+
+
+def as_lines(column: pl.Series) -> pl.Series:
+    """Texts as strings; of a list of texts each is a line."""
+    if isinstance(column.dtype, (pl.List, pl.Array)) or column.dtype == pl.Object:
+        return each(column, _lines)
+    return as_words(column)
+
+
+def _lines(value: Any) -> str | None:
+    if not isinstance(value, list):
+        return spelled(value)
+    lines = [spelled(line) for line in value if line not in (None, "")]
+    return None if None in lines else "\n".join(map(str, lines))
+
+
+def as_truth(column: pl.Series) -> pl.Series:
+    """Truths as booleans: those, numbers 1 and 0, and the words of `TRUTHS`, without case, spaces, `_` and `-`."""
+    if column.dtype == pl.Boolean:
+        return column
+    if column.dtype == pl.Object:
+        said = each(column, lambda value: str(value) if isinstance(value, bool) else spelled(value))
+    else:
+        said = as_words(column)
+    words = said.str.to_lowercase().str.replace_all(r"[\s_-]", "")
+    return words.replace_strict(list(TRUTHS), list(TRUTHS.values()), default=None, return_dtype=pl.Boolean)
+
+
 def nulls(column: pl.Series, dtype: pl.DataType) -> pl.Series:
     """Make as many nulls."""
     return pl.Series(column.name, [None], dtype).new_from_index(0, len(column))
 
 
-class Times:
-    """Times as int64 microseconds since 1970 UTC; the first batch settles if they are numbers, and of which unit."""
-
-    def __init__(self) -> None:
-        self._unit: str | None = None
-
-    def __call__(self, column: pl.Series) -> pl.Series:
-        """Convert the next batch."""
-        if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
-            zone = getattr(column.dtype, "time_zone", None)
-            return _scaled(column.cast(pl.Datetime("us", zone)).to_physical(), UNITS["us"])
-        if self._unit is None:
-            self._unit = _unit(as_number(column))
-        if self._unit == "iso":
-            return _scaled(_iso(as_text(column)), UNITS["us"])
-        parts = UNITS[self._unit]
-        whole = nulls(column, pl.Int64()) if column.dtype.is_float() else column.cast(pl.Int64, strict=False)
-        exact = _scaled(whole, parts)
-        if not whole.has_nulls():
-            return exact
-        return pl.select(pl.coalesce(exact, _scaled(as_number(column), parts))).to_series()
+def each(column: pl.Series, rule: Callable[[Any], str | None]) -> pl.Series:
+    """Make strings of values one by one; null for null, and for what is no Unicode: half a surrogate pair."""
+    texts = [None if value is None else rule(value) for value in column.to_list()]
+    known = [text if text is not None and is_unicode(text) else None for text in texts]
+    return pl.Series(column.name, known, pl.String)
 
 
-def _scaled(values: pl.Series, parts: int) -> pl.Series:
-    """Microseconds of times in parts of a second; null outside the years 1 to 9999."""
-    least, most = max(FIRST_SECOND * parts, -(2**63)), min((LAST_SECOND + 1) * parts - 1, 2**63 - 1)
-    if values.dtype.is_float():
-        return _scaled((values * (UNITS["us"] / parts)).round().cast(pl.Int64, strict=False), UNITS["us"])
-    fine = (values >= least) & (values <= most)
-    sound = values if fine.all() else values.set(~fine, None)
-    return sound * (UNITS["us"] // parts) if parts <= UNITS["us"] else sound // (parts // UNITS["us"])
+def spelled(value: Any) -> str | None:
+    """Spell a text or a number; None for all else."""
+    if isinstance(value, (float, Decimal)):
+        return (str(int(value)) if _is_whole(value) else str(value)) if math.isfinite(value) else None
+    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
 
 
-def _unit(values: pl.Series) -> str:
-    """Return the unit that puts the middle one of these numbers between 1973 and 5138; seconds if it is small."""
-    sizes = values.filter(values.is_finite() & (values != 0)).abs()
-    if values.count() * 2 < len(values):
-        return "iso"
-    middle = float(np.median(sizes)) if len(sizes) else 0.0
-    return "s" if middle < 1e11 else "ms" if middle < 1e14 else "us" if middle < 1e17 else "ns"
+def _id(value: Any) -> str | None:
+    return None if isinstance(value, (float, Decimal)) and not _is_whole(value) else spelled(value)
 
 
-def _iso(column: pl.Series) -> pl.Series:
-    text = column.str.replace(r"\s?(Z|z|UTC)$", "+00:00")
-    found = nulls(column, pl.Int64())
-    for shape in FORMATS:
-        if found.null_count():
-            parsed = text.str.to_datetime(shape, time_unit="us", strict=False).to_physical()
-            found = pl.select(pl.coalesce(found, parsed)).to_series()
-    left = found.is_null() & text.is_not_null()
-    if left.any():
-        found = found.scatter(left.arg_true(), [_microseconds(value) for value in text.filter(left)])
-    return found
+def _is_whole(value: float | Decimal) -> bool:
+    """Whether a number is whole for certain."""
+    exact = isinstance(value, Decimal) or abs(value) <= LARGEST_WHOLE
+    return math.isfinite(value) and value == int(value) and exact
 
 
-def _microseconds(text: str) -> int | None:
-    """Any other ISO 8601 form; no zone means UTC."""
+def has_strings(ids: pl.Series) -> bool:
+    """Whether typed ids are strings."""
+    if ids.dtype == pl.Object:
+        return any(isinstance(value, str) for value in ids.to_list())
+    return ids.count() > 0 and not ids.dtype.is_numeric()
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written: JSON can spell half a surrogate pair."""
     try:
-        return from_iso(text)
-    except ValueError:
-        return None
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from scipy.sparse import csr_array, hstack
 
 from palate.arrays import Floats, Ints, Longs
 from palate.data.catalogue import Catalogue
+from palate.data.columns import listed
 from palate.data.ragged import Ragged
 from palate.encoders.axes import Projection, unit
 from palate.encoders.encoder import Told, encode
-from palate.encoders.fields import TERMS, VECTORS, Field, chosen
+from palate.encoders.fields import TERMS, VECTORS, Field, chosen, unread
 from palate.encoders.pretrained import pretrained
 from palate.encoders.terms import Lexicon
 from palate.errors import DataError, DataWarning, ModelError
@@ -75,6 +78,9 @@ class Encoding:
         Raises `SettingError` for an unknown field, `DataError` for vectors that are none.
         """
         asked = chosen(fields, catalogue)
+        left = [] if fields else unread(catalogue)
+        if left:
+            warnings.warn(f"columns {listed(left)} hold bytes, which no encoder reads", DataWarning, stacklevel=4)
         readers: list[Lexicon | Projection] = []
         blocks = []
         weights = []
@@ -159,7 +165,12 @@ def _texts(catalogue: Catalogue, column: str) -> list[str | None]:
 
 def _held(catalogue: Catalogue, column: str, size: int | None) -> Floats:
     """Vectors that stand in the catalogue, all of one length."""
-    rows = _values(catalogue, column)
+    values = catalogue.frame[column]
+    inner = getattr(values.dtype, "inner", None)
+    if values.null_count() < len(values) and (inner is None or not inner.is_numeric()):
+        raise DataError(f"{column}: of type {values.dtype}; vectors are lists of numbers")
+    numbers = pl.element().cast(pl.Float32, strict=False).fill_null(math.nan)
+    rows = values.cast(pl.List(pl.Float64)).list.eval(numbers).to_list()
     sizes = {len(row) for row in rows if row is not None} | ({size} if size else set())
     if len(sizes) != 1:
         raise DataError(f"{column}: vectors of lengths {sorted(sizes)[:3]}; all must have one length")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from palate.data.catalogue import Catalogue
-from palate.data.columns import CATALOGUE, listed, plain
-from palate.errors import SettingError
+from palate.data.columns import listed
+from palate.errors import DataError, SettingError, check
 
 TERMS, VECTORS = "terms", "vectors"  # encoders that are no networks: see terms.py; a column that holds vectors
 USUAL = {"image": "efficientnet", "audio": "aisfx"}
@@ -25,32 +25,51 @@ class Field:
 
 
 def chosen(fields: Sequence[str], catalogue: Catalogue) -> list[Field]:
-    """Return the fields asked for, or all but pictures, sounds and availability. Raises `SettingError`."""
+    """Return the fields asked for, or all that are read unless asked for: not pictures, sounds and availability.
+
+    Raises `SettingError`, and `DataError` for a catalogue that has nothing to read.
+    """
     if fields:
         return [_field(asked, catalogue) for asked in fields]
-    return [_field(name, catalogue) for name in catalogue.fields if name not in UNTOLD]
+    found = [Field(each.name, _usual(each)) for each in _told(catalogue) if not _is_binary(each.dtype)]
+    if not found:
+        has = f"ids and {listed(catalogue.fields)}" if catalogue.fields else "ids alone"
+        rule = "there must be a title, a text or another column to read; fields= asks for pictures and sounds"
+        raise DataError(f"the catalogue has {has}; {rule}")
+    return found
+
+
+def unread(catalogue: Catalogue) -> list[str]:
+    """Columns that `chosen` leaves out because of their type."""
+    return [each.name for each in _told(catalogue) if _is_binary(each.dtype)]
+
+
+def _told(catalogue: Catalogue) -> list[pl.Series]:
+    """Columns that have values, and are read unless something else is asked for."""
+    columns = (catalogue.frame[name] for name in catalogue.fields if name not in UNTOLD)
+    return [each for each in columns if each.null_count() < len(each)]
 
 
 def _field(asked: str, catalogue: Catalogue) -> Field:
     if asked.endswith(".npy"):
         return Field("", asked)
     for cut in sorted({len(asked), *(n for n, sign in enumerate(asked) if sign == ":")}, reverse=True):
-        column = _column(asked[:cut], catalogue)
+        column = catalogue.column(asked[:cut])
         if column:
-            return Field(column, asked[cut + 1 :] or _usual(column, catalogue.frame.schema[column]))
+            values = catalogue.frame[column]
+            check(not _is_binary(values.dtype), "fields", asked, f"{column} holds bytes, which no encoder reads")
+            return Field(column, asked[cut + 1 :] or _usual(values))
     raise SettingError(f"fields: {asked!r} is none of the catalogue's, {listed(catalogue.fields)}")
 
 
-def _column(name: str, catalogue: Catalogue) -> str | None:
-    """Name of a column, which may be asked for by any usual name of its role: `genres` are `categories`."""
-    if name in catalogue.fields:
-        return name
-    for role, aliases in CATALOGUE.items():
-        if role in catalogue.fields and plain(name) in aliases:
-            return role
-    return None
+def _usual(values: pl.Series) -> str:
+    """Return the encoder of a column: lists of numbers, all of one length, are vectors."""
+    inner = getattr(values.dtype, "inner", None)
+    if inner is not None and inner.is_numeric():
+        lengths = values.cast(pl.List(inner)).list.len().unique().drop_nulls().to_list()
+        return VECTORS if len(lengths) == 1 and lengths[0] else TERMS
+    return USUAL.get(values.name, TERMS)
 
 
-def _usual(column: str, kind: pl.DataType) -> str:
-    inner = getattr(kind, "inner", None)
-    return VECTORS if inner is not None and inner.is_numeric() else USUAL.get(column, TERMS)
+def _is_binary(dtype: pl.DataType) -> bool:
+    return pl.Binary in (dtype, getattr(dtype, "inner", None))

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,6 +23,8 @@ from palate.arrays import Array, Floats, Ints, check_arrays
 from palate.data.vocabulary import Vocabulary
 from palate.encoders.axes import leading_axes, unit, unit_rows
 
+LARGEST = 1e300  # number that is read
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MOST = 1 << 14  # terms kept, those of the most items
 LEAST = 2  # items that a term must tell of: one alone links nothing
 UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # scripts that put no space between words
@@ -82,17 +86,39 @@ class Lexicon:
 
 def terms(field: str, value: Any) -> Iterator[str]:
     """Yield the terms of one value of a field."""
-    if value is None:
-        return
     if isinstance(value, str):
         yield from words(value)
     elif isinstance(value, bool):
         yield f"{field} {'yes' if value else 'no'}"
-    elif isinstance(value, int | float):
-        yield from ranges(field, value)
-    else:
-        parts = [part.split() for each in value if each for part in PARTED.split(str(each).lower())]
+    elif isinstance(value, timedelta):
+        yield from ranges(field, value.total_seconds())
+    elif isinstance(value, int | float | Decimal):
+        yield from ranges(field, float(value) if isinstance(value, Decimal) else value)
+    elif isinstance(value, date | time):
+        yield from moments(field, value)
+    elif isinstance(value, Mapping):
+        yield from (term for name, each in value.items() for term in terms(f"{field} {name}", each))
+    elif isinstance(value, list):
+        yield from (term for each in value for term in _listed(field, each))
+
+
+def _listed(field: str, value: Any) -> Iterator[str]:
+    """Yield the terms of a value of a list: texts and numbers are names."""
+    if value and isinstance(value, str | int | float):
+        parts = (part.split() for part in PARTED.split(str(value).lower()))
         yield from (" ".join(part) for part in parts if part)
+    else:
+        yield from terms(field, value)
+
+
+def moments(field: str, value: date | time) -> Iterator[str]:
+    """Yield what is said of a day and a time of day: its parts."""
+    if isinstance(value, date):
+        yield from ranges(f"{field} year", value.year)
+        yield f"{field} month {value.month}"
+        yield f"{field} {DAYS[value.weekday()]}"
+    if isinstance(value, datetime | time):
+        yield f"{field} hour {value.hour}"
 
 
 def words(text: str) -> Iterator[str]:
@@ -115,7 +141,7 @@ def words(text: str) -> Iterator[str]:
 
 def ranges(field: str, value: float) -> Iterator[str]:
     """Yield what is said of a number: a range a quarter wide; of a whole one also itself and its ten."""
-    if not math.isfinite(value):
+    if not abs(value) <= LARGEST:
         return
     if value == int(value):
         yield f"{field} {int(value)}"

@@ -16,9 +16,9 @@ from palate.data.catalogue import CATALOGUE_RULES, read_catalogue
 from palate.data.columns import CATALOGUE, plain, untyped
 from palate.data.faults import Faults
 from palate.data.sources import batches, place_of
-from palate.data.values import as_text
+from palate.data.values import as_text, as_truth
 from palate.errors import DataError
-from palate.store.exported import NoExport, as_truth
+from palate.store.exported import NoExport
 from palate.store.items import Item, encoded
 
 # Columns of an export. The last holds, as a JSON object, the attributes that their columns do not give back exactly.

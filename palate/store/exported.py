@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import polars as pl
-
-from palate.data.catalogue import WORDS
 from palate.data.columns import Aliases, find_columns
 from palate.data.interactions import Interactions
 from palate.data.sources import batches
@@ -15,12 +12,6 @@ from palate.data.values import as_text
 
 class NoExport(Exception):
     """The columns of a source are not those of a store's export: it is read as any other."""
-
-
-def as_truth(column: pl.Series) -> pl.Series:
-    """Truths as an export spells them, null for anything else."""
-    said = column.cast(pl.String).str.to_lowercase()
-    return said.replace_strict(list(WORDS), list(WORDS.values()), default=None, return_dtype=pl.Boolean)
 
 
 def places_of(source: object, role: str, aliases: Aliases, asked: str | None, value: str) -> Iterator[str]:

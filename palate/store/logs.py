@@ -18,9 +18,10 @@ from palate.data.faults import Faults
 from palate.data.interactions import Interactions
 from palate.data.readers import Grown, read_log
 from palate.data.sources import batches, place_of
-from palate.data.values import RULES, Times, as_number, as_text
+from palate.data.time_column import moments
+from palate.data.values import RULES, as_number, as_text, as_truth
 from palate.errors import DataError
-from palate.store.exported import NoExport, as_truth, places_of
+from palate.store.exported import NoExport, places_of
 from palate.store.recording import LARGEST_WEIGHT, MOST_CHARACTERS, MOST_TYPE_CHARACTERS, check_text
 
 # Columns of an export by role. Those of the first four are always there; one of the last two marks an export.
@@ -123,10 +124,9 @@ def _read_export(source: object, on_error: str) -> EventRows:
     coders = {role: Coder() for role in CODED}
     grown = {role: Grown(np.dtype(kind)) for role, kind in {**CODED, "time": np.int64, "weight": np.float64}.items()}
     ids = [pl.Series("event_id", [], pl.String)]
-    times = Times()
     faults = Faults(on_error, EXPORT_RULES, KEYS)
     for batch in batches(source, _export_columns):
-        values = faults.sift(batch, _converted(batch, times))
+        values = faults.sift(batch, _converted(batch))
         for role, coder in coders.items():
             grown[role].add(coder.codes(values[role]).astype(CODED[role]))
         grown["time"].add(values["time"].to_numpy())
@@ -150,11 +150,11 @@ def _export_columns(names: Sequence[str], _: str) -> dict[str, str]:
     return KEYS | {roles[name]: name for name in others}
 
 
-def _converted(batch: Batch, times: Times) -> pl.DataFrame:
+def _converted(batch: Batch) -> pl.DataFrame:
     """Convert a batch, null where a rule is broken."""
     texts = [role for role in ("user", "item", "event", "event_id") if role in batch.columns]
     values: dict[str, pl.Series] = {role: as_text(batch.frame[role]) for role in texts}
-    values["time"] = times(batch.frame["time"])
+    values["time"] = moments(batch.frame["time"])
     if "weight" in batch.columns:
         weight = as_number(batch.frame["weight"])
         values["weight"] = weight.set(~(weight.abs() <= LARGEST_WEIGHT), None)
