@@ -1,5 +1,8 @@
 """Every error a user can meet. A message gives the place, the value and the rule."""
 
+from math import isfinite
+from numbers import Integral, Real
+
 
 class PalateError(Exception):
     """Base of all errors raised on purpose; the command line prints it without a traceback."""
@@ -11,6 +14,10 @@ class DataError(PalateError, ValueError):
 
 class SettingError(PalateError, ValueError):
     """A recipe or a call was given a setting outside its range."""
+
+
+class ModelError(PalateError, ValueError):
+    """A model's arrays break what must hold of them, as where a fit diverged."""
 
 
 class UnknownId(PalateError, LookupError):
@@ -51,6 +58,20 @@ class MissingExtra(PalateError, ImportError):
     def __init__(self, package: str, extra: str = "") -> None:
         command = f"pip install 'palate[{extra}]'" if extra else f"pip install --no-deps {package}"
         super().__init__(f"{package} is not installed; run: {command}")
+
+
+def whole(setting: str, value: object, least: int = 1) -> int:
+    """Return a whole number, python's own or numpy's, as an int; raises `SettingError` for all else, as True."""
+    fine = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+    check(fine, setting, value, f"must be a whole number, {least} or more")
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def real(setting: str, value: object) -> float:
+    """Return a finite number, python's own or numpy's, as a float; raises `SettingError` for all else, as True."""
+    fine = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+    check(fine, setting, value, "must be a finite number")
+    return float(value)  # type: ignore[arg-type]
 
 
 def check(condition: bool, setting: str, value: object, rule: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,15 @@ import numpy as np
 import pytest
 from conftest import ITEMS, USERS, block_events, catalogue_of, log_of
 
+from palate.arrays import Floats
+from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, SettingError
+from palate.errors import BundleError, DataError, ModelError, PalateError, SettingError
 from palate.models import base
 from palate.models.autoencoder import Autoencoder
-from palate.models.base import Model, Recipe
+from palate.models.base import Model, Recipe, Watch
 from palate.models.blend import Blend
 from palate.models.content import Content
 from palate.models.ease import EASE
@@ -26,10 +30,11 @@ from palate.models.hybrid import Hybrid
 from palate.models.ials import IALS
 from palate.models.infinite_ae import InfiniteAE
 from palate.models.item_knn import SIMILARITIES, ItemKNN
-from palate.models.popularity import Popularity
+from palate.models.popularity import Popularity, PopularityModel
 from palate.models.saved import RECIPES, load
 from palate.models.slist import SLIST
 from palate.models.transformer import Transformer
+from palate.store import bundles
 
 SOFTMAXES = ("softmax", "sampled_softmax")
 # Settings that fit in a moment; a log this small and dense wants a strong l2.
@@ -448,3 +453,164 @@ def test_a_recipe_fits_many_logs(recipe: Recipe) -> None:
     again = fitted(recipe, small)
     assert list(again.items.ids) == list(small.items.ids)
     np.testing.assert_array_equal(again.scores(small.histories()), alone)
+
+
+# Numbers of every size
+
+
+def spread_out(events: list[tuple[Id, Id, float, int]]) -> dict[str, list[tuple[Id, Id, float, int]]]:
+    """Logs that fade or weigh what float32 hardly holds: a user, an item, or all of it."""
+    rng = np.random.default_rng(0)
+    return {
+        "twenty years": [(user, item, weight, 1000 * day) for user, item, weight, day in events],
+        "long gone": [(u, i, w, day - 15_000 * (u == "u3" or i == "i5")) for u, i, w, day in events],
+        "faint": [(user, item, 1e-30, 1000 * day) for user, item, _, day in events],
+        "weights from 1e-30 to 1e6": [(u, i, float(10 ** rng.uniform(-30, 6)), d) for u, i, _, d in events],
+    }
+
+
+@every_recipe
+@pytest.mark.parametrize("kind", spread_out([]))
+def test_scores_are_finite_and_lists_full_however_faint_events_are(recipe: Recipe, kind: str) -> None:
+    log = log_of(spread_out(block_events())[kind])
+    fades = "half_life_days" in recipe.settings()
+    for days in (1e-300, 0.01, 7.0, 1e300) if fades else (None,):
+        model = fitted(replace(recipe, half_life_days=days) if fades else recipe, log)  # type: ignore[type-var]
+        for asked in (log.histories(), model.histories([["i1", "i2"], ["i3"], ["i5", "i13"], []])):
+            assert np.isfinite(model.scores(asked.on(model.items))).all()
+            assert (model.recommend(asked, ITEMS, keep_seen=True).item >= 0).all()
+
+
+@every_recipe
+def test_an_event_of_the_year_9999_makes_nothing_old(recipe: Recipe) -> None:
+    """The order of the lists is that of the same log with the event at its end, up to the few that it moves."""
+    if "half_life_days" not in recipe.settings():
+        pytest.skip("no decay")
+    events = block_events()
+    fading = replace(recipe, half_life_days=2.0)  # type: ignore[type-var]
+    asked = [["i0", "i1", "i2"], ["i13", "i14"]]
+    scores = [
+        fading.fit(log_of([*events, ("clock", "i7", 1.0, day), ("clock", "i8", 1.0, day)])).recommend(asked, ITEMS)
+        for day in (8, 2_932_896)
+    ]
+    for one, other in zip(*(answer.lists() for answer in scores), strict=True):
+        assert len(set(one[:4]) & set(other[:4])) >= 3
+
+
+@every_recipe
+def test_no_model_has_numbers_that_are_not_finite(model: Model, tmp_path: Path) -> None:
+    """Not one that is built, nor one that is saved, nor one that is loaded."""
+    for name, array in list(numbers_of(model)):
+        spoilt = array.copy()
+        spoilt.flat[-1] = np.nan
+        with pytest.raises(ModelError, match=rf"{name}.* 1 of {array.size:,} numbers are not finite"):
+            replace(model, **{name: spoilt})  # type: ignore[type-var]
+    name, array = next(iter(numbers_of(model)), ("", np.zeros(0, np.float32)))
+    if not name:
+        pytest.skip("its arrays lie deeper")
+    model.save(tmp_path / "model")
+    spoil(tmp_path / "model" / f"{name}.npy")
+    with pytest.raises(BundleError, match=rf"{tmp_path}.*{name}.* 1 of {array.size:,} numbers are not finite"):
+        load(tmp_path / "model")
+    kept = array.flat[0]
+    try:
+        array.flat[0] = np.inf
+        with pytest.raises(ModelError, match="not finite"):
+            model.save(tmp_path / "other")
+    finally:
+        array.flat[0] = kept
+    assert not (tmp_path / "other").exists()
+
+
+def numbers_of(model: Model) -> Iterator[tuple[str, Floats]]:
+    for field in fields(model):  # type: ignore[arg-type]
+        value = getattr(model, field.name)
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size:
+            yield field.name, value
+
+
+def spoil(file: Path) -> None:
+    """Put a NaN at the end of an array of a bundle that goes on vouching for itself."""
+    array = np.load(file)
+    array.flat[-1] = np.nan
+    np.save(file, array)
+    manifest = file.parent / "manifest.json"
+    body = json.loads(manifest.read_text())
+    body.pop("crc32")
+    body["files"][file.name]["crc32"] = bundles._crc32(file)
+    manifest.write_text(json.dumps(body | {"crc32": bundles._body_crc32(body)}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diverging(Recipe):
+    """A recipe of somebody else's."""
+
+    scale: float = 1.0
+
+    def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> Model:
+        return PopularityModel(Popularity(), log.items, np.full(len(log.items), self.scale, np.float32) * 1e30)
+
+
+def test_a_fit_that_diverges_says_so() -> None:
+    log = log_of(block_events())
+    assert Diverging().fit(log).items is log.items
+    with pytest.raises(ModelError, match=r"Diverging: the fit diverged: .*item_scores: 20 of 20 .* lower learning"):
+        Diverging(scale=1e30).fit(log)
+    huge = log_of([(user, item, 3e38, day) for user, item, _, day in block_events()])
+    for recipe in (Popularity(), IALS(dim=4), EASE(binary=False), EASE(binary=False, neighbours=3), SLIST()):
+        try:
+            model = recipe.fit(huge)
+        except PalateError:
+            continue
+        assert np.isfinite(model.scores(huge.histories())).all()
+
+
+# Numbers of numpy, and what is none
+
+
+@every_recipe
+def test_settings_may_be_numbers_of_numpy(recipe: Recipe) -> None:
+    kinds: dict[type, Any] = {int: np.int64, float: np.float64, bool: np.bool_, str: np.str_}
+    given = {name: kinds.get(type(value), lambda each: each)(value) for name, value in recipe.settings().items()}
+    same = type(recipe)(**given)
+    assert same == recipe
+    assert repr(same) == repr(recipe)
+    assert json.dumps(same.settings()) == json.dumps(recipe.settings())
+
+
+@every_recipe
+def test_settings_of_another_type_are_refused(recipe: Recipe) -> None:
+    for field in fields(recipe):  # type: ignore[arg-type]
+        wrong: list[object] = []
+        if field.type.startswith(("int", "float")):
+            wrong += ["10", True, np.True_, [1], 1j]
+        if field.type.startswith("int"):
+            wrong += [2.5, np.float32(2)]
+        if field.type == "bool":
+            wrong += ["true", 1, np.int64(0), None]
+        for value in wrong:
+            with pytest.raises(SettingError, match=rf"{field.name}=.*: must be "):
+                replace(recipe, **{field.name: value})  # type: ignore[type-var]
+
+
+@every_recipe
+def test_k_may_be_a_number_of_numpy_and_nothing_else(model: Model, block_log: Interactions) -> None:
+    four: Any = np.int64(4)
+    assert model.recommend([["i0"]], four).lists() == model.recommend([["i0"]], 4).lists()
+    for wrong in (2.5, "10", True, np.True_, np.float64(3), None, [3]):
+        with pytest.raises(SettingError, match=r"k=.*must be a whole number, 1 or more"):
+            model.recommend(block_log, wrong)  # type: ignore[arg-type]
+
+
+@every_recipe
+def test_a_log_may_be_asked_with(model: Model, block_log: Interactions) -> None:
+    answer = model.recommend(block_log, 4)
+    assert answer.lists() == model.recommend(block_log.histories(), 4).lists()
+    assert answer.users.equals(block_log.users.ids)
+
+
+def test_a_history_that_is_none_is_named(models: dict[Recipe, Model]) -> None:
+    model = next(iter(models.values()))
+    for wrong in (["i0", "i1"], [["i0"], "i1"], [1, 2], [["i0"], None]):
+        with pytest.raises(DataError, match=r"history \d is .*: a history is a list of item ids"):
+            model.recommend(wrong)  # type: ignore[arg-type]

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from palate import EASE
+from palate import EASE, evaluate, split_ratio
 from palate.arrays import Doubles, Floats
 from palate.data.histories import Histories
-from palate.data.vocabulary import Id
+from palate.data.interactions import Interactions
+from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError
 from palate.kernels.inverse import sweep
 from palate.models import ease
@@ -130,11 +131,39 @@ def test_pruned_weights_are_the_best_on_their_neighbours() -> None:
         np.testing.assert_allclose(B[chosen, i], exact, atol=2e-5)
 
 
-def test_pairs_that_nobody_lists_leave_the_weights_finite(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ease, "KNOWN", 1)
-    B = pruned_weights(csr_array(random_events(200, 60)), 0.01, 5)
-    assert np.isfinite(B.data).all()
-    assert (np.diff(B.tocsc().indptr) <= 5).all()
+@pytest.mark.parametrize("room", [1, 36, 36 * 11, 1 << 26])
+def test_the_size_of_blocks_changes_no_weight(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    X = csr_array(random_events(80, 25))
+    whole = pruned_weights(X, 3.0, 6).toarray()
+    monkeypatch.setattr(ease, "SYSTEMS", room)
+    np.testing.assert_array_equal(pruned_weights(X, 3.0, 6).toarray(), whole)
+
+
+def test_a_pruned_penalty_lost_to_rounding_is_refused() -> None:
+    with pytest.raises(SettingError, match="l2=1e-06: too small"):
+        pruned_weights(csr_array(np.full((30, 8), 1e6, np.float32)), 1e-6, 4)
+
+
+def dense_log(users: int, items: int, events: int) -> Interactions:
+    """Popularity falls as 1 / rank^0.8, tastes have 8 factors; a user has an eighth of the items in the mean."""
+    rng = np.random.default_rng(0)
+    taste = rng.standard_normal((users, 8)) @ rng.standard_normal((8, items)) / 3
+    wanted = taste - 0.8 * np.log(rng.permutation(items) + 1) + rng.gumbel(size=(users, items))
+    best = np.argsort(-wanted, axis=1)
+    count = np.clip(rng.lognormal(0, 1, users) * events / users / 1.6, 8, items // 2).astype(int)
+    chosen = [(user, row[:n]) for user, (row, n) in enumerate(zip(best, count, strict=True))]
+    users_of, items_of = (Vocabulary.of(range(n)) for n in (users, items))
+    user = np.concatenate([np.full(len(row), user, np.int32) for user, row in chosen])
+    return Interactions.of(users_of, items_of, user, np.concatenate([row for _, row in chosen]).astype(np.int32))
+
+
+def test_few_neighbours_are_as_good_as_all_on_a_dense_log() -> None:
+    """Almost all pairs of items meet here: no product may be left out of a system."""
+    split = split_ratio(dense_log(800, 400, 40_000))
+    whole = evaluate(EASE(l2=10), split, 10)["NDCG@10"]
+    assert whole > 0.2
+    for few in (20, 40, 100):
+        assert evaluate(EASE(l2=10, neighbours=few), split, 10)["NDCG@10"] > 0.97 * whole
 
 
 # Events

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +104,9 @@ def test_protocol_as_read_slowly(case: str, k: int) -> None:
         assert report[name] == pytest.approx(np.mean(list(values.values())))
 
 
+PARTS: tuple[Part, ...] = ("valid", "test")
+
+
 def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     split = split_ratio(lopsided(), 0.3)
     whole = evaluate(Fixed(), split)
@@ -186,10 +190,29 @@ def test_names_without_k_mean_the_largest() -> None:
         report.interval("coverage@5")
 
 
-@pytest.mark.parametrize("k", [0, (), (5, 5), (3, -1)])
-def test_k_is_checked(k: int | tuple[int, ...]) -> None:
+@pytest.mark.parametrize("k", [0, (), (5, 5), (3, -1), 2.5, "10", True, None, (5, 10.0), (5, True), np.float64(5)])
+def test_k_is_checked(k: Any) -> None:
     with pytest.raises(SettingError, match="k="):
         evaluate(Popularity(), split_ratio(lopsided(), 0.3), k)
+
+
+@pytest.mark.parametrize("k", [np.int64(5), np.int8(5), [np.int64(5), 3], np.array([5, 3]), range(3, 6, 2)])
+def test_k_may_be_of_numpy(k: Any) -> None:
+    seed: Any = np.int64(1)
+    report = evaluate(Popularity(), split_ratio(lopsided(), np.float64(0.3), seed=seed), k)
+    plain = evaluate(Popularity(), split_ratio(lopsided(), 0.3, seed=1), [int(each) for each in np.atleast_1d(k)])
+    assert report.metrics == plain.metrics
+    assert all(type(each) is int for each in report.cuts)
+    without_times = [{k: v for k, v in r.to_dict().items() if "seconds" not in k} for r in (report, plain)]
+    assert json.dumps(without_times[0]) == json.dumps(without_times[1])
+
+
+def test_what_a_split_knows_is_asked_with() -> None:
+    split = split_ratio(lopsided(), 0.3, 0.3)
+    model = Popularity().fit(split.train)
+    for part in PARTS:
+        known = split.history(part)
+        assert model.recommend(known, 3).lists() == model.recommend(known.histories(), 3).lists()
 
 
 def test_a_report_prints_its_protocol_and_what_it_left_out() -> None:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
-from conftest import log_of
+from conftest import block_events, log_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
+from palate.data.splits import split_ratio
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError
 
@@ -43,6 +47,26 @@ def test_a_log_says_its_size() -> None:
     assert repr(small()) == "Interactions(5 events, 2 users, 3 items)"
     assert len(small()) == 5
     assert small().item_counts().tolist() == [2, 2, 1]
+
+
+def test_what_is_made_of_a_log_was_read_when_it_was() -> None:
+    log = replace(small(), read_at=5)
+    assert log.select(log.weight > 2).read_at == log.filter(min_weight=2).read_at == 5
+    assert log.merge(replace(small(), read_at=9)).read_at == 9
+    split = split_ratio(replace(log_of(block_events()), read_at=5), 0.3, 0.3)
+    assert {part.read_at for part in (*split.parts().values(), split.history())} == {5}
+    before = time.time_ns() // 1000
+    assert before <= small().read_at <= time.time_ns() // 1000
+
+
+def test_ages_are_measured_from_the_newest_event_that_has_been() -> None:
+    day = 86_400_000_000
+    assert (small().ages // day).tolist() == [2, 0, 0, 3, 2]
+    assert (replace(small(), read_at=2 * day).ages // day).tolist() == [0, 0, 0, 1, 0]
+    assert (replace(small(), read_at=-1).ages // day).tolist() == [0] * 5
+    assert log_of([]).ages.tolist() == []
+    with pytest.raises(DataError, match="has no times"):
+        len(replace(small(), timestamp=None).ages)
 
 
 def test_without_times_the_order_of_the_file_stays() -> None:

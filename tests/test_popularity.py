@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import log_of
 
 from palate.data.interactions import Interactions
-from palate.data.vocabulary import Vocabulary
+from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError
+from palate.models.base import LEAST, faded
 from palate.models.popularity import Popularity
 
 
@@ -22,6 +25,27 @@ def test_an_event_counts_half_after_a_half_life() -> None:
     model = Popularity(half_life_days=5).fit(log)
     by_item = dict(zip(model.items.ids, model.item_scores, strict=True))
     assert by_item == pytest.approx({"old": 3 / 4, "older": 8 / 16, "new": 1.5})
+
+
+@pytest.mark.parametrize("day", [2_932_896, 30_000])
+def test_an_event_that_is_ahead_of_the_clock_counts_as_new_and_makes_nothing_old(day: int) -> None:
+    events: list[tuple[Id, Id, float, int]] = [("ann", "old", 3, 0), ("cem", "new", 2, 10), ("bob", "old", 1, 5)]
+    log = log_of([*events, ("clock", "ahead", 1.0, day)])
+    model = Popularity(half_life_days=5).fit(log)
+    by_item = dict(zip(model.items.ids, model.item_scores, strict=True))
+    assert by_item == pytest.approx({"old": 3 / 4 + 1 / 2, "new": 2, "ahead": 1})
+    late = replace(log, read_at=(day + 1) * 86_400_000_000)  # read when that day has come
+    assert Popularity(half_life_days=5).fit(late).item_scores.argmax() == log.items.code("ahead")
+
+
+def test_a_log_all_ahead_of_the_clock_does_not_fade() -> None:
+    log = log_of([("ann", "x", 3, 2_000_000), ("bob", "y", 4, 2_932_896)])
+    assert Popularity(half_life_days=1e-3).fit(log).item_scores.tolist() == [3, 4]
+
+
+def test_an_event_never_fades_to_nothing() -> None:
+    log = log_of([("ann", "x", 3, 0), ("bob", "y", -4, 0), ("cem", "z", 1, 7300), ("cem", "w", 0, 0)])
+    assert faded(log, 1e-3).tolist() == [LEAST, -LEAST, 0, 1]
 
 
 def test_ties_go_to_the_item_seen_first_in_the_log() -> None:

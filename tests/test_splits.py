@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -250,8 +251,8 @@ def test_broken_promises_are_found() -> None:
         replace(items, train=items.train.merge(log_of([("u0", item, 10**13)]))).check()
 
 
-@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, float("nan")])
-def test_shares_are_checked(share: float) -> None:
+@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, float("nan"), "0.2", True])
+def test_shares_are_checked(share: Any) -> None:
     log = lopsided()
     for split in (split_by_time, split_ratio, split_users, split_items):
         with pytest.raises(SettingError, match="test="):

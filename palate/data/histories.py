@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import polars as pl
 
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id, Vocabulary
+from palate.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,9 @@ class Histories:
 
         times are microseconds since 1970 UTC. Raises `DataError` where lists and weights or times differ in length.
         """
+        for n, row in enumerate(lists):
+            if isinstance(row, str | bytes) or not isinstance(row, Collection):
+                raise DataError(f"history {n} is {row!r}: a history is a list of item ids, histories a list of those")
         names = range(len(lists)) if users is None else users
         start = np.cumsum([0, *(len(row) for row in lists)], dtype=np.int64)
         column = items.codes(value for row in lists for value in row)

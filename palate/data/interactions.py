@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
@@ -19,7 +19,7 @@ from palate.arrays import Bools, Floats, Ints, Longs
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, SettingError, check
+from palate.errors import DataError, SettingError, real, whole
 from palate.kernels.rows import gather, group_rows, sort_within_rows
 
 PARTS = 16  # of a log, sorted one by one: what they need besides is small
@@ -32,7 +32,8 @@ class Interactions:
     start (U + 1,) int64: events of user u are `[start[u], start[u + 1])`; item (N,) int32 rows of `items`;
     weight (N,) float32; timestamp (N,) int64 microseconds since 1970 UTC, or None when the log has no times;
     event (N,) int16 positions in `event_types`, or None when the log has no types;
-    skipped: rows that the reader left out, by reason; a log made from this one starts afresh.
+    skipped: rows that the reader left out, by reason; a log made from this one starts afresh;
+    read_at: microseconds since 1970 UTC when the log was made, or that from which this one was.
     """
 
     users: Vocabulary
@@ -44,6 +45,7 @@ class Interactions:
     event: NDArray[np.int16] | None = None
     event_types: tuple[str, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)
+    read_at: int = field(default_factory=lambda: time.time_ns() // 1000)
 
     @classmethod
     def of(
@@ -87,6 +89,18 @@ class Interactions:
         """The events as one row of (item, weight, time) a user."""
         return Ragged(self.start, self.item, self.weight, self.timestamp)
 
+    @cached_property
+    def ages(self) -> Longs:
+        """Microseconds from each event to the newest that is not ahead of `read_at`, 0 for those ahead, (N,).
+
+        So an event whose clock was wrong makes no other one old. Raises `DataError` for a log without times.
+        """
+        if self.timestamp is None:
+            raise DataError(f"{self!r}: has no times")
+        known = self.timestamp[self.timestamp <= self.read_at]
+        newest = known.max() if len(known) else self.read_at
+        return np.maximum(newest - self.timestamp, 0)
+
     def item_counts(self) -> Longs:
         """Events of each item, (I,)."""
         return np.bincount(self.item, minlength=len(self.items)).astype(np.int64)
@@ -129,7 +143,7 @@ class Interactions:
         renamed = np.array([types.index(name) for name in other.event_types], np.int16)
         both_times = self.timestamp is not None and other.timestamp is not None
         both_types = self.event is not None and other.event is not None
-        return Interactions.of(
+        merged = Interactions.of(
             users,
             items,
             np.concatenate([self.user, users.recode(other.users)[other.user]]),
@@ -139,6 +153,7 @@ class Interactions:
             np.concatenate([self.event, renamed[other.event]]) if both_types else None,
             types if both_types else (),
         )
+        return replace(merged, read_at=max(self.read_at, other.read_at))
 
     def filter(
         self, *, min_weight: float | None = None, min_events: int | None = None, since: date | str | None = None
@@ -151,15 +166,13 @@ class Interactions:
         """
         kept = np.ones(len(self), np.bool_)
         if min_weight is not None:
-            check(math.isfinite(min_weight), "min_weight", min_weight, "must be a finite number")
-            kept &= self.weight >= np.float32(min_weight)
+            kept &= self.weight >= np.float32(real("min_weight", min_weight))
         if since is not None:
             if self.timestamp is None:
                 raise SettingError(f"since={since!r}: the log has no times")
             kept &= self.timestamp >= _microseconds(since)
         if min_events is not None:
-            check(min_events >= 1, "min_events", min_events, "must be 1 or more")
-            kept = self._core(kept, min_events)
+            kept = self._core(kept, whole("min_events", min_events))
         return self.select(kept)
 
     def _core(self, kept: Bools, least: int) -> Bools:
@@ -186,6 +199,7 @@ class Interactions:
             None if self.timestamp is None else self.timestamp[kept],
             None if self.event is None else self.event[kept],
             self.event_types,
+            read_at=self.read_at,
         )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from palate.arrays import Bools, Ints, Longs
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
-from palate.errors import DataError, check
+from palate.errors import DataError, check, real, whole
 
 Part: TypeAlias = Literal["test", "valid"]
 Promise: TypeAlias = Literal["", "time", "cold users", "cold items"]
@@ -58,7 +58,7 @@ class Split:
         if valid is None:
             return cls(train, test, kind="as published")
         _check_share("valid", valid)
-        chosen = _share_of_each(train.user, valid, np.random.default_rng(seed))
+        chosen = _share_of_each(train.user, valid, np.random.default_rng(whole("seed", seed, 0)))
         part = np.where(chosen, VALID, TRAIN).astype(np.int8)
         carved, dropped = _usable(train, part, VALID)
         kind = f"as published; a random {valid:.0%} of each user's train events are the validation part (seed {seed})"
@@ -138,7 +138,7 @@ def split_ratio(log: Interactions, test: float = 0.2, valid: float | None = None
 
     At least one event of each user stays in train.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(whole("seed", seed, 0))
     part = _parts(len(log), test, valid, lambda left, share: _share_of_each(log.user[left], share, rng))
     kind = f"ratio per user: a random {test:.0%} of each user's events are the test"
     return _cut(log, part, kind + _also(valid, "{} of the rest") + f" (seed {seed})", valid=valid is not None)
@@ -153,15 +153,15 @@ def split_users(
     `test` and `valid` (of the rest) are shares of users; only those with 2 events or more are held out.
     """
     _check_share("held_out", held_out)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(whole("seed", seed, 0))
     able = np.diff(log.start) >= 2
     group = _parts(len(log.users), test, valid, lambda left, share: _some(able[left], share, rng))
     guessed = _share_of_each(log.user, held_out, rng, at_least=1)
     home = group[log.user]
     part = np.where((home != TRAIN) & ~guessed, FOLD_IN, home).astype(np.int8)
     kind = f"cold users: {test:.0%} of users are not in train, {held_out:.0%} of their events are the test"
-    whole = kind + _also(valid, "{} of the other users") + f" (seed {seed})"
-    return _cut(log, part, whole, valid=valid is not None, promise="cold users")
+    line = kind + _also(valid, "{} of the other users") + f" (seed {seed})"
+    return _cut(log, part, line, valid=valid is not None, promise="cold users")
 
 
 def split_items(log: Interactions, test: float = 0.2, valid: float | None = None, seed: int = 0) -> Split:
@@ -169,16 +169,16 @@ def split_items(log: Interactions, test: float = 0.2, valid: float | None = None
 
     `test` and `valid` (of the rest) are shares of items.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(whole("seed", seed, 0))
     able = np.ones(len(log.items), np.bool_)
     group = _parts(len(log.items), test, valid, lambda left, share: _some(able[left], share, rng))
     kind = f"cold items: all events of {test:.0%} of items are the test"
-    whole = kind + _also(valid, "those of {} of the other items") + f" (seed {seed})"
-    return _cut(log, group[log.item], whole, valid=valid is not None, promise="cold items")
+    line = kind + _also(valid, "those of {} of the other items") + f" (seed {seed})"
+    return _cut(log, group[log.item], line, valid=valid is not None, promise="cold items")
 
 
 def _check_share(setting: str, share: float) -> None:
-    check(0 < share < 1, setting, share, "is a share, above 0 and below 1")
+    check(0 < real(setting, share) < 1, setting, share, "is a share, above 0 and below 1")
 
 
 def _also(valid: float | None, share: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from palate.data.catalogue import Catalogue
 from palate.data.splits import Split
-from palate.errors import check
+from palate.errors import check, whole
 from palate.evaluation.metrics import METRICS
 from palate.evaluation.protocol import Exam
 from palate.models.base import Model, Progress, Recipe, Watch
@@ -30,7 +30,7 @@ def fit_until_best(
     name and `.best`: a killed search goes on to the same result. Raises `DataError` for a split without a validation
     part.
     """
-    check(patience >= 1, "patience", patience, "is a number of epochs, 1 or more")
+    whole("patience", patience)
     name, _, k = metric.partition("@")
     check(name in METRICS and k.isdigit(), "metric", metric, f"is one of {', '.join(METRICS)} with a k, as NDCG@10")
     checkpoint = getattr(recipe, "checkpoint", None)

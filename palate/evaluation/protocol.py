@@ -16,7 +16,7 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.splits import Part, Split
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, check
+from palate.errors import DataError, check, whole
 from palate.evaluation.intervals import RESAMPLES
 from palate.evaluation.metrics import coverage, gini, novelty, per_user
 from palate.evaluation.report import Report, Scores
@@ -107,13 +107,8 @@ class Exam:
         watch: Watch | None = None,
     ) -> Report:
         """Rank for everybody and measure; a recipe is fitted on the split's train part first."""
-        cuts = (k,) if isinstance(k, int) else tuple(k)
-        check(
-            bool(cuts) and min(cuts) >= 1 and len(set(cuts)) == len(cuts),
-            "k",
-            k,
-            "needs different numbers, 1 or more",
-        )
+        cuts = tuple(whole("k", each) for each in (k if isinstance(k, Iterable) and not isinstance(k, str) else (k,)))
+        check(0 < len(cuts) == len(set(cuts)), "k", k, "needs different numbers, 1 or more")
         began = perf_counter()
         model = subject.fit(self.split.train, catalogue, watch=watch) if isinstance(subject, Recipe) else subject
         fit_seconds = perf_counter() - began if isinstance(subject, Recipe) else None

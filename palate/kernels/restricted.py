@@ -1,83 +1,92 @@
-"""Ridge regression of each item on a few others, their products looked up in pruned rows of the Gram matrix."""
+"""Ridge regression of each item on a few others, with the products of all pairs of those."""
 
 import numpy as np
 
-from palate.arrays import Floats, Hashes, Ints, Longs
+from palate.arrays import Floats, Ints, Longs
 from palate.kernels.compile import compiled
-from palate.kernels.neighbours import HIGH, LOW_WORD, keep_largest
 
 
 @compiled
-def restricted_rows(
-    size: Longs,
-    item: Ints,
-    value: Floats,
-    norm: Floats,
-    squares: Floats,
-    l2: float,
-    count: Longs,
-    chosen: Ints,
+def fill_systems(
+    start: Longs,
+    column: Ints,
     weight: Floats,
+    back_start: Longs,
+    back_column: Ints,
+    back_weight: Floats,
+    first: Longs,
+    place: Longs,
+    item: Ints,
+    systems: Floats,
     low: int,
     high: int,
 ) -> None:
-    """Solve (G_SS + l2) b = G_Si for each item i of [low, high), S the best L of its neighbours by value.
+    """Write rows of the products A Aᵀ that items [low, high) have in the systems of T targets.
 
-    size (I,), item and value (I, M): the neighbours of each item; G_ij = value_ij norm_i norm_j, 0 for a pair that
-    neither item lists; squares (I,) is the diagonal of G. Written are count (I,), chosen and weight (I, L).
+    A (I, U) is given by its rows, `start` and so on, and by its columns, `back_start` and so on, each sorted. item
+    (T, L): the items of each target, in order; item j is number p of target t at the places t L + p =
+    place[first[j] : first[j + 1]]. Of systems (T, L, L) the lower triangles without the diagonal are written.
     """
-    I, L = chosen.shape
-    place = np.full(I, -1, np.int32)
-    A = np.zeros((L, L), np.float32)
-    b = np.zeros(L, np.float32)
-    keys = np.empty(item.shape[1], np.uint64)
-    for i in range(low, high):
-        n = min(size[i], L)
-        strongest(value, i, size[i], L, keys)
-        for p in range(n):
-            own = np.int64(LOW_WORD - (keys[p] & LOW_WORD))
-            chosen[i, p] = item[i, own]
-            place[item[i, own]] = p
-            b[p] = value[i, own] * norm[i] * norm[item[i, own]]
-        A[:n, :n] = 0
-        for p in range(n):
-            j = chosen[i, p]
-            A[p, p] = squares[j] + np.float32(l2)
-            for t in range(size[j]):
-                q = place[item[j, t]]
-                if q >= 0:
-                    A[max(p, q), min(p, q)] = value[j, t] * norm[j] * norm[item[j, t]]
-        solve(A, b, n, np.float32(l2))
-        count[i] = n
-        for p in range(n):
-            place[chosen[i, p]] = -1
-            weight[i, p] = b[p]
+    L = item.shape[1]
+    sums = np.zeros(len(first) - 1, np.float32)
+    for j in range(low, high):
+        if first[j] == first[j + 1]:
+            continue
+        products_before(j, start, column, weight, back_start, back_column, back_weight, sums)
+        for n in range(first[j], first[j + 1]):
+            t, p = place[n] // L, place[n] % L
+            for q in range(p):
+                systems[t, p, q] = sums[item[t, q]]
+        for n in range(start[j], start[j + 1]):
+            u = column[n]
+            sums[back_column[back_start[u] : back_start[u + 1]]] = 0
 
 
 @compiled
-def strongest(value: Floats, i: int, m: int, L: int, keys: Hashes) -> None:
-    """Write the positions of the largest L of the first m values of row i to the low words of keys[:L], reversed."""
-    number = np.zeros(1, np.float32)
-    bits = number.view(np.uint32)
-    for t in range(m):
-        number[0] = value[i, t]
-        keys[t] = (np.uint64(bits[0]) << HIGH) | (LOW_WORD - np.uint64(t))
-    if m > L:
-        keep_largest(keys, m, L)
+def products_before(
+    j: int,
+    start: Longs,
+    column: Ints,
+    weight: Floats,
+    back_start: Longs,
+    back_column: Ints,
+    back_weight: Floats,
+    sums: Floats,
+) -> None:
+    """Add row j of A Aᵀ to sums (I,), the columns before j alone."""
+    for n in range(start[j], start[j + 1]):
+        u = column[n]
+        w = weight[n]
+        for e in range(back_start[u], back_start[u + 1]):
+            if back_column[e] >= j:
+                break
+            sums[back_column[e]] += w * back_weight[e]
 
 
 @compiled
-def solve(A: Floats, b: Floats, n: int, least: np.float32) -> None:
+def solve_systems(systems: Floats, size: Longs, value: Floats, low: int, high: int) -> None:
+    """Solve each system t of [low, high) for its right side value[t, : size[t]], in place; all diagonals are 1."""
+    for t in range(low, high):
+        for p in range(size[t]):
+            systems[t, p, p] = 1
+        solve(systems[t], value[t], size[t])
+
+
+@compiled
+def solve(A: Floats, b: Floats, n: int) -> None:
     """Solve A x = b by a Cholesky factor, in place; the first n rows of the lower triangle of A are read.
 
-    No pivot of G + l2 is below l2: one that is comes of pairs that were pruned, and `least` stands in for it.
+    Where A is not positive definite in float32, x is NaN.
     """
     for i in range(n):
         for j in range(i + 1):
             total = A[i, j]
             for d in range(j):
                 total -= A[i, d] * A[j, d]
-            A[i, j] = total / A[j, j] if j < i else np.sqrt(max(total, least))
+            if j < i:
+                A[i, j] = total / A[j, j]
+            else:
+                A[i, i] = np.sqrt(total) if total > 0 else np.float32(np.nan)
     for i in range(n):
         total = b[i]
         for d in range(i):

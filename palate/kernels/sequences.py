@@ -155,7 +155,7 @@ def solve_targets(
     edge: Longs,
     column: Ints,
     value: Floats,
-    diagonal: Floats,
+    scale: Floats,
     size: Longs,
     source: Ints,
     weight: Floats,
@@ -164,8 +164,9 @@ def solve_targets(
 ) -> None:
     """Solve (P + λ)_SS b = C_Sj for each target j of [low, high) over its L best sources S.
 
-    P as `input_products` wrote it, but for its diagonal (I,), which holds P_ii + λ_i; C as in `target_products`. The
-    best sources explain most alone: C_ij² / (P_ii + λ_i). Written are size (I,), source and weight (I, L).
+    P as `input_products` wrote it; scale (I,) is (P_ii + λ_i)^-½, by which each system's diagonal becomes 1; C as in
+    `target_products`. The best sources explain most alone: C_ij² / (P_ii + λ_i). Written are size (I,), source and
+    weight (I, L).
     """
     I, L = source.shape
     sums = np.zeros(I, np.float32)
@@ -178,25 +179,25 @@ def solve_targets(
         count = target_products(start, item, row, first, place, importance, before, after, j, sums, touched)
         for t in range(count):
             i = touched[t]
-            gain[i] = sums[i] * sums[i] / diagonal[i]
+            gain[i] = (sums[i] * scale[i]) ** 2
         m = keep_best(gain, touched[:count], source[j], weight[j])
         for k in range(m):
             slot[source[j, k]] = k
-            b[k] = sums[source[j, k]]
+            b[k] = sums[source[j, k]] * scale[source[j, k]]
         for k in range(m):
             i = source[j, k]
             A[k, :m] = 0
             for n in range(edge[i], edge[i + 1]):
                 other = slot[column[n]]
                 if other >= 0:
-                    A[k, other] = value[n]
-            A[k, k] = diagonal[i]
-        solve(A, b, m, np.float32(0))
+                    A[k, other] = value[n] * scale[i] * scale[column[n]]
+            A[k, k] = 1
+        solve(A, b, m)
         for t in range(count):
             sums[touched[t]] = 0
         for k in range(m):
             slot[source[j, k]] = -1
-            weight[j, k] = b[k]
+            weight[j, k] = b[k] * scale[source[j, k]]
         size[j] = m
 
 

@@ -14,7 +14,7 @@ from palate.arrays import Bools, Floats, Ints
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
-from palate.errors import MissingExtra, check
+from palate.errors import MissingExtra, check, real, whole
 from palate.kernels.topk import nothing, select_top
 from palate.models.base import Model, Recipe
 from palate.models.factors import FactorModel
@@ -92,8 +92,8 @@ def approximate(model: FactorModel, *, recall: float = 0.95, k: int = 10, seed: 
     The number of lists looked at is doubled until that is so on 1,000 of the model's people. It is kept in memory
     only: build it again after loading. Raises `MissingExtra` without faiss.
     """
-    check(0 < recall <= 1, "recall", recall, "must be above 0 and at most 1")
-    check(k >= 1, "k", k, "must be 1 or more")
+    check(0 < real("recall", recall) <= 1, "recall", recall, "must be above 0 and at most 1")
+    whole("k", k)
     faiss = _faiss()
     I, D = model.item_vectors.shape
     lists = max(1, min(I // 40, int(LISTS * np.sqrt(I))))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,12 +18,17 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, SettingError, check
+from palate.errors import DataError, ModelError, SettingError, check, whole
 from palate.kernels.topk import nothing, select_top
+from palate.models.settings import settle
+from palate.models.shapes import check_model
 from palate.store.bundles import Part, write_bundle
 from palate.store.nesting import flat
 
+Asked: TypeAlias = Histories | Interactions | Sequence[Sequence[Id]]  # whose lists are wanted
+
 MICROSECONDS_A_DAY = 86_400_000_000
+LEAST = np.finfo(np.float32).tiny  # weight that no decay goes below
 BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
 
 
@@ -47,11 +53,26 @@ Watch: TypeAlias = Callable[[Progress], bool | None]
 
 
 class Recipe(ABC):
-    """How to fit: a frozen dataclass of settings, validated when built. Subclasses are keyword-only dataclasses."""
+    """How to fit: a frozen dataclass of settings, validated when built. Subclasses are keyword-only dataclasses.
+
+    Before a subclass looks at its settings they are brought into the types of its fields, and what its `fit` raises
+    where numbers are lost becomes a `ModelError`: see `settle` and `sound`.
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, around in (("__post_init__", settled), ("fit", sound)):
+            if name in cls.__dict__:
+                setattr(cls, name, around(cls.__dict__[name]))
+
+    def __post_init__(self) -> None:
+        settle(self)
 
     @abstractmethod
     def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> Model:
-        """Fit to the log; `watch` is called as the work goes on. Raises `DataError` for an empty log.
+        """Fit to the log; `watch` is called as the work goes on.
+
+        Raises `DataError` for an empty log, `ModelError` where the fit diverges.
 
         A recipe that knows what items are like reads the catalogue; the others leave it alone.
         """
@@ -67,10 +88,16 @@ class Recipe(ABC):
 
 
 class Model(ABC):
-    """Fitted arrays; safe to share between threads. Every subclass is a frozen dataclass with these two fields."""
+    """Fitted arrays; safe to share between threads. Every subclass is a frozen dataclass with these two fields.
+
+    Raises `ModelError` when built with numbers that are not finite.
+    """
 
     recipe: Recipe
     items: Vocabulary
+
+    def __post_init__(self) -> None:
+        check_model(self)
 
     @abstractmethod
     def scores(self, histories: Histories) -> Floats:
@@ -112,15 +139,17 @@ class Model(ABC):
         best = [(name, part) for name, part in zip(names, parts.tolist(), strict=True) if part > 0]
         return sorted(best, key=lambda pair: -pair[1])
 
-    def histories(self, histories: Histories | Sequence[Sequence[Id]]) -> Histories:
-        """Histories over this model's items, from a log's histories or plain lists of item ids."""
+    def histories(self, histories: Asked) -> Histories:
+        """Histories over this model's items, from those of a log, a log itself, or plain lists of item ids."""
+        if isinstance(histories, Interactions):
+            return histories.histories().on(self.items)
         if isinstance(histories, Histories):
             return histories.on(self.items)
         return Histories.of(self.items, histories)
 
     def recommend(
         self,
-        histories: Histories | Sequence[Sequence[Id]],
+        histories: Asked,
         k: int = 10,
         *,
         only: Iterable[Id] | None = None,
@@ -129,12 +158,12 @@ class Model(ABC):
     ) -> Rankings:
         """Best k items for each history, from the whole catalogue or `only` these ids, never the excluded ones.
 
-        Items of the history itself are left out unless `keep_seen`. A list is shorter than k only when no
-        more items are left. Unknown ids in `only`, `exclude` and the histories are ignored.
+        A log stands for the histories of its users. Items of the history itself are left out unless `keep_seen`. A
+        list is shorter than k only when no more items are left. Unknown ids in `only`, `exclude` and the histories
+        are ignored.
         """
-        check(k >= 1, "k", k, "at least one item must be asked for")
+        k = min(whole("k", k), len(self.items))
         asked = self.histories(histories)
-        k = min(k, len(self.items))
         allowed = self.allowed(only, exclude)
         item = np.empty((len(asked), k), np.int32)
         score = np.empty((len(asked), k), np.float32)
@@ -170,8 +199,10 @@ class Model(ABC):
         """Write the model to a folder, in place of the bundle that is there; `palate.load` reads it.
 
         With a `log` the histories of its people are kept too, so that they can be served by their id alone.
-        Raises `BundleError` for a folder that is not a bundle, or that cannot be written.
+        Raises `BundleError` for a folder that is not a bundle, or that cannot be written, `ModelError` for numbers
+        that are not finite.
         """
+        check_model(self)
         parts, about = self.written()
         data = {"items": len(self.items)}
         if log is not None:
@@ -199,6 +230,32 @@ class Model(ABC):
         return {"model": type(self).__name__, "recipe": recipe}
 
 
+def settled(check_settings: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return the `__post_init__` of a recipe that brings its settings into the types of its fields first."""
+
+    @wraps(check_settings)
+    def whole_check(recipe: Any) -> None:
+        settle(recipe)
+        check_settings(recipe)
+
+    return whole_check
+
+
+def sound(fit: Callable[..., Model]) -> Callable[..., Model]:
+    """Return the `fit` of a recipe that raises `ModelError` where numbers are lost on the way."""
+
+    @wraps(fit)
+    def whole_fit(recipe: Any, *given: Any, **named: Any) -> Model:
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # it shows in the model, which is checked
+                return fit(recipe, *given, **named)
+        except (ModelError, np.linalg.LinAlgError) as error:
+            way = "smaller weights, a lower learning rate or a larger l2 help"
+            raise ModelError(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
+
+    return whole_fit
+
+
 def refuse_empty(log: Interactions) -> None:
     """Raise `DataError` unless the log holds an event with weight above 0."""
     if not len(log) or not (log.weight > 0).any():
@@ -211,23 +268,29 @@ def check_half_life(days: float | None) -> None:
 
 
 def faded(log: Interactions, half_life_days: float | None) -> Floats:
-    """Weights of the events (N,), half as much for each half-life before the newest; None for no decay."""
+    """Weights of the events (N,), half as much for each half-life of their `ages`; None for no decay.
+
+    What fades below the numbers of float32 stays at the least of them: an event counts ever less, but never becomes
+    one of weight 0, which is no positive.
+    """
     if half_life_days is None:
         return log.weight
     check(log.timestamp is not None, "half_life_days", half_life_days, "the log has no times")
-    age = log.timestamp.max() - log.timestamp  # type: ignore[union-attr]
-    fading: Floats = (0.5 ** (age / (half_life_days * MICROSECONDS_A_DAY))).astype(np.float32)
-    return log.weight * fading
+    with np.errstate(over="ignore"):  # a half-life so short that the number of them is infinite
+        fading = 0.5 ** (log.ages / (half_life_days * MICROSECONDS_A_DAY))
+    size = np.abs(log.weight)
+    left = np.maximum(size * fading, np.minimum(size, LEAST))
+    return np.copysign(left, log.weight).astype(np.float32)
 
 
 def most_similar(
     vocabulary: Vocabulary, ids: Iterable[Id], k: int, likeness: Callable[[int], Floats], allowed: Bools
 ) -> Rankings:
     """Best k others allowed (I,) for each id, by the likeness of one row to all, (I,); raises `UnknownId`."""
-    check(k >= 1, "k", k, "at least one must be asked for")
+    whole("k", k)
     asked = Vocabulary.series(ids)
     codes = np.array([vocabulary.code(value) for value in asked.to_list()], np.int32)
-    item, score = nothing(len(codes), min(k, len(vocabulary)))
+    item, score = nothing(len(codes), min(int(k), len(vocabulary)))
     for n, code in enumerate(codes.tolist()):
         itself = np.array([0, 1]), codes[n : n + 1]
         item[n], score[n] = (row[0] for row in select_top(likeness(code)[None], allowed, item.shape[1], *itself))

@@ -148,7 +148,7 @@ def check_reading(recipe: Recipe) -> None:
     asked = given["fields"]
     wrong = isinstance(asked, str) or not all(isinstance(name, str) and name for name in asked)  # type: ignore[attr-defined]
     check(not wrong, "fields", asked, "must be a list of names")
-    object.__setattr__(recipe, "fields", tuple(asked))  # type: ignore[arg-type]
+    object.__setattr__(recipe, "fields", tuple(map(str, asked)))  # type: ignore[call-overload]
     check(given["dim"] is None or int(str(given["dim"])) >= 1, "dim", given["dim"], "must be 1 or more, or None")
     check(0 <= int(str(given["seed"])) < 2**63, "seed", given["seed"], "must be from 0 to 2^63 - 1")
 

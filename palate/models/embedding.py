@@ -181,15 +181,24 @@ class Embedding(Recipe):
 
 def balanced(log: Interactions, power: float) -> Floats:
     """Weights of the events (N,): w n_u^-power, n_u the person's sum of weights, scaled to a mean of 1."""
-    mean = log.weight.mean(dtype=np.float64)
+    mean = float(log.weight.mean(dtype=np.float64))
+    even = log.weight if mean == 1 else (log.weight / mean).astype(np.float32)
     if power == 0:
-        return log.weight if mean == 1 else log.weight / np.float32(mean)
-    sums = np.add.reduceat(np.append(log.weight, np.float32(0)), log.start[:-1])
+        return even
+    sums = np.add.reduceat(np.append(even, np.float32(0)), log.start[:-1], dtype=np.float64)
     sums[np.diff(log.start) == 0] = 0
-    factor = np.where(sums > 0, np.maximum(sums, 1e-30) ** -power, 0).astype(np.float32)
-    weight = log.weight * np.repeat(factor, np.diff(log.start))
-    weight /= weight.mean()
-    return weight
+    with np.errstate(divide="ignore"):
+        factor = np.where(sums > 0, sums**-power, 0)
+    weight = even * np.repeat(factor, np.diff(log.start))
+    return np.asarray(weight / weight.mean(), np.float32)
+
+
+def relative(rows: Ragged) -> Ragged:
+    """Return rows whose largest weight is 1, those below 0 being 0, which is all the same to a `Folding`."""
+    clipped = rows.clipped()
+    top = np.zeros(len(rows), np.float32)
+    np.maximum.at(top, np.repeat(np.arange(len(rows)), rows.lengths), clipped.weight)
+    return replace(clipped, weight=clipped.weight / np.repeat(np.where(top > 0, top, np.float32(1)), rows.lengths))
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,11 +250,11 @@ class EmbeddingModel(FactorModel):
         fresh = np.flatnonzero(~trained)
         for low in range(0, len(fresh), FOLD_PEOPLE):
             part = fresh[low : low + FOLD_PEOPLE]
-            vectors[part], _ = self.folding.vectors(asked.rows.rows(part).clipped())
+            vectors[part], _ = self.folding.vectors(relative(asked.rows.rows(part)))
         return vectors
 
     def parts(self, past: Ragged, items: Ints) -> Floats:
         """Parts of the scores (see `Folding`), (N, J)."""
-        _, pull = self.folding.vectors(past.clipped())
+        _, pull = self.folding.vectors(relative(past))
         parts: Floats = pull[:, None] * (self.item_vectors[past.column] @ self.item_vectors[items].T)
         return parts * np.float32(self.scale)

@@ -25,6 +25,7 @@ from palate.models.factors import FactorModel
 
 BLOCK = 2048  # rows of a matrix product
 UNSEEN = 16.0  # weight of all pairs, in weights of the events: what suits MovieLens and Gowalla
+FAR = 1e6  # times the mean weight of the training, or so little of it: as far as an event of a history counts
 EXACT = 32  # steps that solve a row to the precision of floats
 
 
@@ -136,7 +137,7 @@ class Alternation:
         recipe = asked.resolved(log)
         weight = faded(log, recipe.half_life_days)
         unit = float(np.abs(weight).mean(dtype=np.float64))  # events weigh 1 in the mean
-        rows = Ragged(log.start, log.item, weight if unit == 1 else weight / np.float32(unit))
+        rows = Ragged(log.start, log.item, weight if unit == 1 else (weight / unit).astype(np.float32))
         start, order = group_rows(log.item, len(log.items))
         columns = Ragged(start, gather(log.user, order), gather(rows.weight, order))
         rng = np.random.default_rng(recipe.seed)
@@ -249,8 +250,10 @@ class IALSModel(FactorModel):
         return vectors
 
     def scaled(self, rows: Ragged) -> Ragged:
-        """Return the rows with the weights that the training gave such events."""
-        return Ragged(rows.start, rows.column, rows.weight / np.float32(self.unit))
+        """Return the rows with the weights that the training gave such events, within what float32 solves."""
+        size = np.abs(rows.weight) / self.unit
+        inside = np.where(rows.weight == 0, 0, np.clip(size, 1 / FAR, FAR))
+        return Ragged(rows.start, rows.column, np.copysign(inside, rows.weight).astype(np.float32))
 
     def parts(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts of the scores, (N, J); Hu et al. 2008, sec. 5.

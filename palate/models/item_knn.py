@@ -81,14 +81,14 @@ class ItemKNN(ItemRecipe):
         user = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
         x, item = X.data.astype(np.float64), X.indices
         if self.similarity == "rp3beta":
-            shares = [x / total[where] for total, where in ((X.sum(axis=1), user), (X.sum(axis=0), item))]
+            shares = [x / np.bincount(of, x)[of] for of in (user, item)]
             to_item, to_user = (share**self.alpha for share in shares)
             popularity = np.maximum(people, 1) ** self.beta
             return filled(X, to_item / popularity[item]), filled(X, to_user)
         if self.similarity == "bm25":
             own = np.bincount(user, minlength=X.shape[0])
             idf = np.log1p((X.shape[1] - own + 0.5) / (own + 0.5))
-            length = X.sum(axis=0)
+            length = np.bincount(item, x, minlength=X.shape[1])
             damp = self.k1 * (1 - self.b + self.b * length / length.mean())
             both = filled(X, x * (self.k1 + 1) / (x + damp[item]) * idf[user])
             return both, both

@@ -20,6 +20,7 @@ from palate.data.vocabulary import Vocabulary
 from palate.kernels.positives import first_positives, newest_only
 from palate.models.base import Model, Recipe, faded
 
+MOST = np.float32(1e30)  # input: more would leave the numbers of float32 when many add up
 FAINT = np.float32(1e-9)  # score of the most popular item that no weight reaches: popularity orders them
 
 
@@ -51,7 +52,7 @@ def positive_inputs(rows: Ragged, binary: bool) -> Floats:
     """Return inputs (N,) that add up to the row that `positives` makes of the same events."""
     if binary:
         return first_positives(rows.start, rows.column, rows.weight)
-    return np.maximum(rows.weight, np.float32(0))
+    return np.clip(rows.weight, np.float32(0), MOST)
 
 
 @dataclass(frozen=True, eq=False)

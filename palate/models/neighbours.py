@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
-from palate.arrays import Floats, Ints, Longs
+from palate.arrays import Bools, Floats, Ints, Longs
 from palate.kernels.neighbours import nearest_rows
 from palate.models.crew import spread
 
@@ -38,10 +38,18 @@ class Neighbours:
         spread(lambda low, high: nearest_rows(*sides, low, high), I)
         return found
 
+    @property
+    def kept(self) -> Bools:
+        """Which places hold a neighbour, (I, k)."""
+        return np.asarray(np.arange(self.item.shape[1]) < self.size[:, None])
+
+    def block(self, low: int, high: int) -> Neighbours:
+        """Return those of items `[low, high)`, as views."""
+        return Neighbours(self.size[low:high], self.item[low:high], self.value[low:high])
+
     def weights(self) -> csr_array:
         """Return the values as weights from a neighbour (row) to the item it is one of (column), (I, I)."""
-        I, k = self.item.shape
-        kept = np.arange(k) < self.size[:, None]
+        I, kept = len(self.item), self.kept
         start = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.size)])
         return csc_array((self.value[kept], self.item[kept], start), shape=(I, I)).tocsr()
 

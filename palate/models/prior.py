@@ -67,7 +67,7 @@ class Prior:
 
     @cached_property
     def _factor(self) -> tuple[Doubles, bool]:
-        return cho_factor(self.gram + np.diag(self.noise / self.variance[self.block_of]))  # type: ignore[no-any-return]
+        return cho_factor(self.gram + np.diag(self.noise / self.variance[self.block_of]), check_finite=False)  # type: ignore[no-any-return]
 
     def weights(self, vectors: Floats) -> Floats:
         """W (E, D), the most likely under the variances, in closed form."""

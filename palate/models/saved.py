@@ -12,7 +12,7 @@ from palate.data.ragged import Ragged
 from palate.encoders.axes import Projection
 from palate.encoders.encoding import Encoding
 from palate.encoders.terms import Lexicon
-from palate.errors import BundleError, SettingError
+from palate.errors import BundleError, DataError, ModelError, SettingError
 from palate.models.autoencoder import Autoencoder, AutoencoderModel
 from palate.models.base import Model, Recipe
 from palate.models.blend import Blend, BlendModel
@@ -76,7 +76,7 @@ def load_with_log(folder: str | Path) -> tuple[Model, Interactions | None]:
     bundle = read_bundle(folder)
     try:
         model = _model(bundle.about, bundle.parts)
-    except (LookupError, TypeError, SettingError) as error:
+    except (LookupError, TypeError, SettingError, DataError, ModelError) as error:
         raise BundleError(f"{folder}: this version of palate cannot rebuild the model: {error}") from error
     if "log.users" not in bundle.parts:
         return model, None

@@ -5,7 +5,7 @@ Choi, Kim, Lee, Shim, Lee 2021, "Session-aware Linear Item-Item Models for Sessi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg.blas import strsm
@@ -163,7 +163,7 @@ class Sequences:
         begins = np.flatnonzero(rows.place % recipe.longest == 0)
         start = np.append(begins, len(item))
         row = np.repeat(np.arange(len(begins), dtype=np.int32), np.diff(start))
-        fading = faded(log, recipe.half_life_days)[kept] / log.weight[kept]
+        fading = faded(replace(log, weight=np.ones_like(log.weight)), recipe.half_life_days)[kept]
         importance = fading[start[1:] - 1]
         return cls(start, item, row, *group_rows(item, len(log.items)), importance)
 
@@ -202,7 +202,10 @@ class Sequences:
         found = Neighbours.empty(len(ridge), min(L, len(ridge)))
         sides = (*self.parts, self.importance, tables.before, tables.after, P.start, P.column, P.value)
         out = (found.size, found.item, found.value)
-        spread(lambda low, high: solve_targets(*sides, P.diagonal + ridge, *out, low, high), len(ridge))
+        scale = 1 / np.sqrt(P.diagonal + ridge)
+        spread(lambda low, high: solve_targets(*sides, scale, *out, low, high), len(ridge))
+        if not np.isfinite(found.value).all():
+            raise too_small()
         return found.weights()
 
 
@@ -235,9 +238,14 @@ def factorise(A: Floats) -> None:
         A[low:, K] -= A[low:, :low] @ A[K, :low].T
         R, failed = spotrf(A[K, K].T.copy(order="F"), lower=0, overwrite_a=1)
         if failed:
-            raise SettingError("l2: too small for these events, the factor is lost to rounding; raise it")
+            raise too_small()
         A[K, K] = R.T
         A[K.stop :, K] = strsm(1.0, R, A[K.stop :, K], side=1, lower=0)
+
+
+def too_small() -> SettingError:
+    """Return the error of a penalty that rounding hides."""
+    return SettingError("l2: too small for these events, the factor is lost to rounding; raise it")
 
 
 def walk(B: csr_array, step: float) -> csr_array:

@@ -199,7 +199,7 @@ def boundaries(weight: Floats) -> Floats:
     distinct = np.unique(weight[weight > 0])
     if len(distinct) > KINDS:
         distinct = np.unique(np.quantile(distinct, np.linspace(0, 1, KINDS), method="nearest"))
-    return np.asarray(np.sqrt(distinct[1:] * distinct[:-1]), np.float32)
+    return np.asarray(np.sqrt(distinct[1:]) * np.sqrt(distinct[:-1]), np.float32)
 
 
 def answering(weights: Arrays, told: Floats | None, popularity: Floats) -> Arrays:
