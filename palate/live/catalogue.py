@@ -109,8 +109,7 @@ class LiveCatalogue:
     @cached_property
     def frame(self) -> pl.DataFrame:
         """What is told, (P, ...): item_id, available, and the attributes by name, of the type of most values."""
-        columns = [self.attributes.column(name) for name in sorted(self.attributes.counts)]
-        return self.rows.select(FIELDS).hstack(columns)
+        return self.rows.select(FIELDS).hstack(self.attributes.frame())
 
     @cached_property
     def attributes(self) -> Attributes:
