@@ -29,7 +29,7 @@ peers: benchmarks/peers/venv/ready
 
 # Crashes, bad input, freshness, load, soak: about two hours on a quiet machine; root for the small disk.
 reliability: .venv/test
-	for each in durability freshness bad_input service_load soak; do $(BIN)/python benchmarks/$$each.py --publish; done
+	for each in durability freshness bad_input hostile service_load soak; do $(BIN)/python benchmarks/$$each.py --publish; done
 
 clean:
 	rm -rf .venv benchmarks/peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -178,31 +178,36 @@ RAW: dict[str, bytes] = {
     "half a line": b"GET /v1/reco",
     "HTTP/0.9": b"GET /\r\n\r\n",
     "no host": b"GET /v1/recommend HTTP/1.1\r\n\r\n",
-    "NUL in the path": b"GET /v1/recommend?user_id=\x00 HTTP/1.1\r\nhost: x\r\n\r\n",
-    "bad escapes": _head("GET /v1/users/%ff%fe%zz?limit=%00 HTTP/1.1", "host: x"),
-    "bytes in the path": "GET /v1/users/\u00e4\u00ff HTTP/1.1\r\nhost: x\r\n\r\n".encode("latin-1"),
-    "a long address": _head(f"GET /v1/recommend?user_id={'x' * 200_000} HTTP/1.1", "host: x"),
-    "huge headers": _head("GET /health/live HTTP/1.1", "host: x", *(f"x-{n}: {'y' * 1000}" for n in range(5000))),
-    "many headers": _head("GET /health/live HTTP/1.1", "host: x", *(f"x-{n}: y" for n in range(50_000))),
-    "content-length is text": _head("POST /v1/events HTTP/1.1", "host: x", "content-length: many"),
-    "content-length below 0": _head("POST /v1/events HTTP/1.1", "host: x", "content-length: -5"),
-    "content-length is huge": _head("POST /v1/events HTTP/1.1", "host: x", f"content-length: {1 << 62}"),
-    "two content-lengths": _head("POST /v1/events HTTP/1.1", "host: x", "content-length: 2", "content-length: 3")
+    "NUL in the path": b"GET /v1/recommend?user_id=\x00 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+    "bad escapes": _head("GET /v1/users/%ff%fe%zz?limit=%00 HTTP/1.1", "host: localhost"),
+    "bytes in the path": "GET /v1/users/\u00e4\u00ff HTTP/1.1\r\nhost: localhost\r\n\r\n".encode("latin-1"),
+    "a long address": _head(f"GET /v1/recommend?user_id={'x' * 200_000} HTTP/1.1", "host: localhost"),
+    "huge headers": _head(
+        "GET /health/live HTTP/1.1", "host: localhost", *(f"x-{n}: {'y' * 1000}" for n in range(5000))
+    ),
+    "many headers": _head("GET /health/live HTTP/1.1", "host: localhost", *(f"x-{n}: y" for n in range(50_000))),
+    "content-length is text": _head("POST /v1/events HTTP/1.1", "host: localhost", "content-length: many"),
+    "content-length below 0": _head("POST /v1/events HTTP/1.1", "host: localhost", "content-length: -5"),
+    "content-length is huge": _head("POST /v1/events HTTP/1.1", "host: localhost", f"content-length: {1 << 62}"),
+    "two content-lengths": _head(
+        "POST /v1/events HTTP/1.1", "host: localhost", "content-length: 2", "content-length: 3"
+    )
     + b"{}",
-    "body too short": _head("POST /v1/events HTTP/1.1", "host: x", "content-length: 100") + b"{}",
-    "body too long": _head("POST /v1/events HTTP/1.1", "host: x", "content-length: 2") + b"{}" + b"x" * 1000,
-    "bad chunks": _head("POST /v1/events HTTP/1.1", "host: x", "transfer-encoding: chunked") + b"zz\r\n{}\r\n",
+    "body too short": _head("POST /v1/events HTTP/1.1", "host: localhost", "content-length: 100") + b"{}",
+    "body too long": _head("POST /v1/events HTTP/1.1", "host: localhost", "content-length: 2") + b"{}" + b"x" * 1000,
+    "bad chunks": _head("POST /v1/events HTTP/1.1", "host: localhost", "transfer-encoding: chunked")
+    + b"zz\r\n{}\r\n",
     "length and chunks": _head(
-        "POST /v1/events HTTP/1.1", "host: x", "content-length: 2", "transfer-encoding: chunked"
+        "POST /v1/events HTTP/1.1", "host: localhost", "content-length: 2", "transfer-encoding: chunked"
     )
     + b"0\r\n\r\n",
-    "endless chunks": _head("POST /v1/events HTTP/1.1", "host: x", "transfer-encoding: chunked")
+    "endless chunks": _head("POST /v1/events HTTP/1.1", "host: localhost", "transfer-encoding: chunked")
     + (b"100000\r\n" + b" " * (1 << 20) + b"\r\n") * 40,
-    "not UTF-8": _head("POST /v1/events HTTP/1.1", "host: x", "content-length: 4") + b'"\xff\xfe"',
-    "deep JSON": _head("POST /v1/recommend HTTP/1.1", "host: x", "content-length: 200000") + b"[" * 200_000,
-    "an unknown method": _head("BREW /v1/recommend HTTP/1.1", "host: x"),
+    "not UTF-8": _head("POST /v1/events HTTP/1.1", "host: localhost", "content-length: 4") + b'"\xff\xfe"',
+    "deep JSON": _head("POST /v1/recommend HTTP/1.1", "host: localhost", "content-length: 200000") + b"[" * 200_000,
+    "an unknown method": _head("BREW /v1/recommend HTTP/1.1", "host: localhost"),
     "an upgrade": _head(
-        "GET / HTTP/1.1", "host: x", "connection: upgrade", "upgrade: websocket", "sec-websocket-key: x"
+        "GET / HTTP/1.1", "host: localhost", "connection: upgrade", "upgrade: websocket", "sec-websocket-key: x"
     ),
 }
 
@@ -232,7 +237,7 @@ def _slow(served: Served, many: int = 200) -> str:
     """Open requests whose bodies never end, and ask another beside them."""
     opened = [connected(served.port) for _ in range(many)]
     for each in opened:
-        each.sendall(_head("POST /v1/events HTTP/1.1", "host: x", "content-length: 100") + b"{")
+        each.sendall(_head("POST /v1/events HTTP/1.1", "host: localhost", "content-length: 100") + b"{")
     began = time.perf_counter()
     status = served.client(PATIENCE).get("/v1/recommend?user_id=1").status
     took = time.perf_counter() - began
@@ -247,7 +252,7 @@ def _slow(served: Served, many: int = 200) -> str:
 def counted(served: Served) -> Counter[str]:
     """Count all answers by their status, as the service itself has."""
     with connected(served.port) as opened:
-        opened.sendall(_head("GET /metrics HTTP/1.1", "host: x", "connection: close"))
+        opened.sendall(_head("GET /metrics HTTP/1.1", "host: localhost", "connection: close"))
         text = b"".join(iter(lambda: opened.recv(1 << 16), b"")).decode()
     found: Counter[str] = Counter()
     for status, count in re.findall(r'palate_request_seconds_count\{.*status="(\d+)".*\} (\S+)', text):

@@ -12,12 +12,20 @@ class DataError(PalateError, ValueError):
     """A log, catalogue or history breaks a rule."""
 
 
+class EventConflict(DataError):
+    """An event id names another event already."""
+
+
 class SettingError(PalateError, ValueError):
     """A recipe or a call was given a setting outside its range."""
 
 
 class ModelError(PalateError, ValueError):
     """A model's arrays break what must hold of them, as where a fit diverged."""
+
+
+class NotFinite(ModelError):
+    """A model has numbers that are not finite."""
 
 
 class UnknownId(PalateError, LookupError):
@@ -28,12 +36,23 @@ class DataWarning(UserWarning):
     """Rows were left out of a log or catalogue, as asked."""
 
 
+class JoinWarning(UserWarning):
+    """Two sources that are joined by their ids share none: histories and a model, a catalogue and a log, ..."""
+
+
 class BundleError(PalateError):
     """A saved model is missing, damaged, or from a newer version."""
 
 
 class StoreError(PalateError):
-    """The store of events cannot be opened, is damaged, or is from a newer version."""
+    """The store of events cannot be opened, is damaged, or is from a newer version.
+
+    `public` is what a client of the service may read of it: not where the store is.
+    """
+
+    def __init__(self, message: str, public: str | None = None) -> None:
+        super().__init__(message)
+        self.public = message if public is None else public
 
 
 class WriterError(PalateError):

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from processes import started
 
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
@@ -22,7 +23,8 @@ from palate.models.base import Model
 from palate.models.popularity import Popularity
 from palate.models.saved import load, load_with_log
 from palate.store import bundles
-from palate.store.bundles import MANIFEST, Part, read_bundle, write_bundle
+from palate.store.bundles import MANIFEST, Part, copy_bundle, read_bundle, write_bundle
+from palate.store.files import aside_of
 
 
 @pytest.fixture
@@ -233,7 +235,7 @@ def test_an_unwritable_place_is_named(model: Model, tmp_path: Path) -> None:
         model.save(tmp_path / "file" / "model")
 
 
-@pytest.mark.parametrize("step", ["_write_files", "_flush", "_replace"])
+@pytest.mark.parametrize("step", ["_write_files", "flush", "_replace"])
 def test_a_failure_on_the_way_leaves_the_old_bundle(
     model: Model, saved: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -265,16 +267,57 @@ for n in range(1, 1_000_000):
 """
 
 
+def test_what_a_kill_left_goes_with_the_next_save_beside_it(tmp_path: Path) -> None:
+    kill = (
+        "import os; bundles._replace = lambda *_: os.kill(os.getpid(), 9); bundles.write_bundle(sys.argv[1], {}, {})"
+    )
+    code = f"import sys; from palate.store import bundles; {kill}"
+    subprocess.run([sys.executable, "-c", code, tmp_path / "killed"], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    (tmp_path / ".notes.new").write_text("of somebody else")
+    with aside_of(tmp_path / "in the making", folder=True) as living:
+        write_bundle(tmp_path / "other", {}, {})
+        assert living.is_dir()
+    assert {path.name for path in tmp_path.iterdir()} == {"other", ".notes.new"}
+
+
+def test_a_bundle_is_its_owners_alone_unless_it_replaces_a_shared_one(tmp_path: Path) -> None:
+    def modes() -> set[int]:
+        return {path.stat().st_mode & 0o777 for path in (tmp_path / "b", *(tmp_path / "b").iterdir())}
+
+    write_bundle(tmp_path / "b", {"x": np.zeros(3)}, {})
+    assert modes() == {0o700, 0o600}
+    (tmp_path / "b").chmod(0o755)
+    write_bundle(tmp_path / "b", {"x": np.zeros(3)}, {})
+    assert modes() == {0o755, 0o644}
+
+
+def test_while_it_is_replaced_a_bundle_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", {"n": 0, "left": np.zeros(5000), "right": np.zeros(5000)}, {})
+    process = subprocess.Popen([sys.executable, "-c", SAVE_FOREVER, tmp_path / "b"], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        for _ in range(20):
+            process.stdout.readline()
+            for _ in range(10):
+                parts: Any = read_bundle(tmp_path / "b").parts
+                assert (parts["left"] == parts["n"]).all()
+                assert (parts["right"] == parts["n"]).all()
+            copy_bundle(tmp_path / "b", tmp_path / "copy")
+            read_bundle(tmp_path / "copy")
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_killed_at_any_moment_a_whole_bundle_is_there(tmp_path: Path) -> None:
     rng = random.Random(0)
     for _ in range(4):
-        process = subprocess.Popen([sys.executable, "-c", SAVE_FOREVER, tmp_path / "b"], stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(rng.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+        with started([sys.executable, "-c", SAVE_FOREVER, tmp_path / "b"], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(rng.uniform(0, 0.1))
+            process.send_signal(signal.SIGKILL)
         parts: Any = read_bundle(tmp_path / "b").parts
         assert (parts["left"] == parts["n"]).all()
         assert (parts["right"] == parts["n"]).all()

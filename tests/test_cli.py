@@ -4,13 +4,15 @@ import hashlib
 import inspect
 import io
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,19 +21,28 @@ import polars as pl
 import pytest
 import typer
 from conftest import block_events
+from processes import PALATE, started
 
 from palate.cli import app, example, export, main
 from palate.cli.export import export_all
 from palate.cli.settings import READ_NAMES, build_recipes, parse, read_settings
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
+from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError, SettingError
+from palate.live.training import train
 from palate.models.embedding import Embedding
+from palate.models.ials import IALS
+from palate.models.item_knn import ItemKNN
 from palate.models.popularity import Popularity
 from palate.models.saved import load, load_with_log
+from palate.store.events import Store
+from palate.store.transfer import import_events
+from palate.store.versions import Versions
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+TERMINAL = {"FORCE_COLOR": "1", "COLUMNS": "200"}  # in which the bar moves
 FAST = ("--set", "dim=8", "--set", "epochs=3")
 
 
@@ -195,6 +206,13 @@ def test_an_interrupted_export_goes_on(files: Path, tmp_path: Path, monkeypatch:
         export_all(model, files / "model", log, out, 3, watch=stop)
     export_all(model, files / "model", log, out, 2)
     same_lists(pl.read_parquet(out), model.recommend(log.histories(), 2).to_frame())
+    with pytest.raises(KeyboardInterrupt):
+        export_all(model, files / "model", log, out, 3, watch=stop)
+    others = pl.Series("id", [f"other {user}" for user in log.users.ids])
+    renamed = replace(log, users=Vocabulary(others))
+    export_all(model, files / "model", renamed, out, 3)
+    assert set(pl.read_parquet(out)["user_id"]) == set(others)
+    assert out.stat().st_mode & 0o777 == 0o600
 
 
 def test_recommend_to_a_stranger_says_so(palate: Run, files: Path) -> None:
@@ -235,6 +253,99 @@ def test_similar(palate: Run, files: Path) -> None:
     assert [row["item_id"] for row in done.json["items"]] == load(files / "model").similar_items(["i3"], 4).lists()[0]
     shown = palate("similar", files / "model", "--item", "i3", "--catalogue", files / "items.csv")
     assert "like [b]Title 3[/b] :smile:" in shown.out
+
+
+# Ids of files and models meet by what they spell
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A model whose ids are integers, and files with an id that is none."""
+    rows = [f"{user[1:]},{item[1:]},{weight}" for user, item, weight, _ in map(as_texts, block_events())]
+    (tmp_path / "log.csv").write_text("user,item,weight\n" + "\n".join(rows) + "\n")
+    (tmp_path / "new.csv").write_text("user,item\nann,0\nann,NEW-9\n007,13\n7,0\n7,1\n")
+    (tmp_path / "items.csv").write_text(
+        "item,title\n" + "".join(f"{n},Title {n}\n" for n in range(20)) + "007,Bond\n"
+    )
+    (tmp_path / "others.csv").write_text("user,item,title\nann,x,X\nann,y,Y\n")
+    log = read_log(tmp_path / "log.csv")
+    assert log.items.ids.dtype == pl.Int64
+    ItemKNN().fit(log).save(tmp_path / "model", log=log)
+    return tmp_path
+
+
+def as_texts(event: tuple[Any, Any, float, int]) -> tuple[str, str, float, int]:
+    return str(event[0]), str(event[1]), event[2], event[3]
+
+
+def test_a_user_is_named_by_what_the_id_spells(palate: Run, shop: Path) -> None:
+    model = load(shop / "model")
+    new = ("--history", shop / "new.csv", "-k", 3, "--json")
+    for user, history in {"7": [0, 1], "007": [13], "ann": [0]}.items():
+        done = palate("recommend", shop / "model", "--user", user, *new)
+        assert [row["item_id"] for row in done.json["items"]] == model.recommend([history], 3).lists()[0]
+        assert done.err == f"{shop / 'new.csv'}: 1 of 4 items are unknown to the model: 'NEW-9'\n"
+    kept = palate("recommend", shop / "model", "--user", "7", "-k", 3, "--json")
+    assert kept.json["known_events"] == 6
+    for stranger in ("007", "7.0", "+7", " 7"):
+        assert palate("recommend", shop / "model", "--user", stranger, "--json").json["known_events"] == 0
+
+
+def test_everybody_of_a_log_meets_the_model(palate: Run, shop: Path) -> None:
+    out = shop / "out.parquet"
+    done = palate("recommend", shop / "model", "--history", shop / "new.csv", "--all-users", "--out", out, "-k", 3)
+    assert "1 of 4 items are unknown to the model: 'NEW-9'" in done.err
+    lists = pl.read_parquet(out).group_by("user_id", maintain_order=True).agg("item_id")
+    expected = load(shop / "model").recommend([[0], [13], [0, 1]], 3).lists()
+    assert dict(lists.iter_rows()) == dict(zip(["ann", "007", "7"], expected, strict=True))
+
+
+def test_a_catalogue_tells_titles_whatever_its_other_ids_are(palate: Run, shop: Path) -> None:
+    told = f"{shop / 'items.csv'}: 1 of 21 items are unknown to the {{}}: '007'\n"
+    catalogue = ("--catalogue", shop / "items.csv", "--json")
+    done = palate("recommend", shop / "model", "--user", "7", *catalogue)
+    assert all(row["title"] == f"Title {row['item_id']}" for row in done.json["items"])
+    assert done.err == told.format("model")
+    similar = palate("similar", shop / "model", "--item", "3", *catalogue)
+    assert (similar.json["item_id"], similar.json["title"], similar.err) == (3, "Title 3", told.format("model"))
+    assert palate("similar", shop / "model", "--item", "03").code == 1
+    seen = palate("inspect", shop / "log.csv", *catalogue)
+    assert all(row["title"] == f"Title {row['item_id']}" for row in seen.json["most_chosen"])
+    assert seen.err == told.format("log")
+    fit = palate("fit", "content", shop / "log.csv", "--out", shop / "m", "--set", "dim=4", *catalogue)
+    assert told.format("log") in fit.err
+    assert len(load(shop / "m").items) == 21
+    assert (
+        told.format("log") in palate("evaluate", "popularity", shop / "log.csv", "--split", "ratio", *catalogue).err
+    )
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_file_that_shares_no_id_is_warned_of(palate: Run, shop: Path) -> None:
+    others = shop / "others.csv"
+    (shop / "h.txt").write_text("x\ny\n")
+    none = "none of 2 items is known to the model: 'x', 'y'; the model has "
+    for arguments, place in {
+        ("--user", "ann", "--history", others): "histories",
+        ("--history", shop / "h.txt"): str(shop / "h.txt"),
+        ("--user", "7", "--catalogue", others): str(others),
+        ("--history", others, "--all-users", "--out", shop / "out.parquet"): "histories",
+    }.items():
+        done = palate("recommend", shop / "model", *arguments)
+        assert done.code == 0
+        assert f"warning: {place}: {none}" in done.err
+    inspect = palate("inspect", shop / "log.csv", "--catalogue", others)
+    assert f"warning: {others}: none of 2 items is known to the log: 'x', 'y'; the log has " in inspect.err
+    fit = palate("fit", "content", shop / "log.csv", "--catalogue", others, "--out", shop / "m", "--set", "dim=4")
+    assert "warning: catalogue: none of 2 items is known to the log: 'x', 'y'; the log has " in fit.err
+
+
+def test_ids_are_kept_as_text_where_asked(palate: Run, shop: Path) -> None:
+    done = palate("fit", "popularity", shop / "log.csv", "--out", shop / "m", "--read", "ids=text")
+    assert done.code == 0
+    assert load(shop / "m").items.ids.dtype == pl.String
+    wrong = palate("inspect", shop / "log.csv", "--read", "ids=int")
+    assert (wrong.code, wrong.err) == (1, 'error: ids=\'int\': must be "auto" or "text"\n')
 
 
 # Errors
@@ -315,65 +426,119 @@ def test_version(palate: Run) -> None:
 
 
 def test_a_process_leaves_its_answer_on_stdout_alone(files: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from palate.cli import main; main()"]
     fit = ["fit", "embedding", files / "log.csv", "--out", tmp_path / "m", "--json", *FAST]
-    done = subprocess.run([*command, *map(str, fit)], capture_output=True, text=True, check=False)
+    done = subprocess.run([*PALATE, *map(str, fit)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["model"] == str(tmp_path / "m")
-    failed = subprocess.run([*command, "inspect", "nowhere.csv"], capture_output=True, text=True, check=False)
+    failed = subprocess.run([*PALATE, "inspect", "nowhere.csv"], capture_output=True, text=True, check=False)
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: ")
     assert failed.stderr.count("\n") == 1
 
 
-def test_ctrl_c_keeps_the_last_full_epoch(files: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from palate.cli import main; main()"]
-    arguments = [
-        "fit",
-        "embedding",
-        files / "log.csv",
-        "--out",
-        tmp_path / "m",
-        "--set",
-        "dim=8",
-        "--set",
-        "epochs=10000000",
-    ]
-    process = subprocess.Popen([*command, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    assert "156 events" in process.stderr.readline()
-    time.sleep(4)  # kernels may have to be compiled
+ENDLESS = ["--set", "dim=8", "--set", "epochs=10000000"]
+
+
+def ended(process: subprocess.Popen[Any], seconds: float = 5.0) -> tuple[str, str]:
+    """Press Ctrl-C and read what is left; it ends in time."""
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=seconds + 1)  # the machine may be busy
+    return out, err
+
+
+def test_ctrl_c_keeps_the_last_full_epoch(files: Path, tmp_path: Path) -> None:
+    """It is seen to have one by what the progress bar says."""
+    fit = [*PALATE, "fit", "embedding", files / "log.csv", "--out", tmp_path / "m", *ENDLESS]
+    with started(fit, stderr=subprocess.PIPE, text=True, env=os.environ | TERMINAL) as process:
+        assert process.stderr is not None
+        seen = ""
+        while not re.search(r"epoch ([2-9]|\d\d+)/", seen):
+            seen += process.stderr.read(50)
+        _, err = ended(process)
     assert process.returncode == 0, err
-    assert "of 10000000: the last full epoch is kept" in err
+    assert "of 10000000: the last full epoch is kept" in " ".join(err.split())
     assert len(load(tmp_path / "m").items) == 20
 
 
 def test_ctrl_c_ends_an_evaluation(files: Path) -> None:
-    command = [sys.executable, "-c", "from palate.cli import main; main()"]
-    arguments = [
-        "evaluate",
-        "embedding",
-        files / "log.csv",
-        "--set",
-        "dim=8",
-        "--set",
-        "epochs=10000000",
-        "--split",
-        "last",
-    ]
-    process = subprocess.Popen(
-        [*command, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    assert "156 events" in process.stderr.readline()
-    time.sleep(4)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    evaluate = [*PALATE, "evaluate", "embedding", files / "log.csv", *ENDLESS, "--split", "last"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with started(evaluate, **pipes, env=os.environ | TERMINAL) as process:
+        assert process.stderr is not None
+        seen = ""
+        while not re.search(r"epoch ([2-9]|\d\d+)/", seen):
+            seen += process.stderr.read(50)
+        out, err = ended(process)
     assert (process.returncode, out) == (130, "")
     assert "interrupted" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["fit", "ials", "{log}", "--out", "{folder}/m"],
+        ["evaluate", "ials", "{log}", "--split", "last"],
+        ["demo", "--log", "{log}"],
+        ["serve", "--log", "{log}", "--store", "{folder}/a.db", "--port", "0"],
+        ["serve", "--store", "{folder}/b.db", "--port", "0"],
+        ["serve", "--store", "{folder}/b.db", "--port", "0", "--workers", "2"],
+        ["train", "--store", "{folder}/b.db"],
+        ["recommend", "{folder}/model", "--user", "u1"],
+    ],
+    ids=lambda command: " ".join(command[:2] + command[6:]),
+)
+def test_ctrl_c_ends_it_while_kernels_are_compiled(files: Path, tmp_path: Path, command: list[str]) -> None:
+    """No kernel is there yet, so that the first one in its cache shows that the second is at work."""
+    log = files / "log.csv"
+    with Store.open(tmp_path / "b.db") as store:
+        import_events(store, log)
+        if command[0] == "serve":
+            train(store, Versions(store), IALS(dim=8, epochs=1))
+    if command[0] == "recommend":
+        IALS(dim=8, epochs=1).fit(read_log(log)).save(tmp_path / "model", log=read_log(log))
+    kernels = tmp_path / "kernels"
+    asked = [*PALATE, *(part.format(log=log, folder=tmp_path) for part in command)]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with started(asked, **pipes, env=os.environ | {"NUMBA_CACHE_DIR": str(kernels)}) as process:
+        while not any(kernels.rglob("*.nbc")):
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            time.sleep(0.02)
+        _, err = ended(process)
+    assert process.returncode in (0, 130, -signal.SIGINT)
+    assert "Traceback" not in err
+    assert not (tmp_path / "m").exists()
+
+
+HELD = """
+import hashlib, signal
+from palate.ending import Deadline
+signal.signal(signal.SIGINT, lambda *_: None)
+with Deadline():
+    print("held", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", (1 << 31) - 1)  # as a compiler holds it: no step of Python for minutes
+"""
+
+
+def test_ctrl_c_ends_what_never_comes_back_to_python() -> None:
+    with started([sys.executable, "-c", HELD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        _, err = ended(process)
+    assert (process.returncode, err) == (130, "interrupted\n")
+
+
+def test_ctrl_c_is_not_for_a_process_in_the_background(files: Path) -> None:
+    """A script starts such a process with the signal ignored."""
+    fit = ["evaluate", "embedding", files / "log.csv", "--set", "dim=8", "--set", "epochs=200", "--split", "last"]
+    ignoring = [sys.executable, "-c", f"import signal; signal.signal(2, signal.SIG_IGN); {PALATE[2]}", *fit]
+    with started(ignoring, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "156 events" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "NDCG@10" in out
 
 
 # Settings

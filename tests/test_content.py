@@ -13,7 +13,7 @@ from palate import Content, evaluate, load, read_catalogue, split_items
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.errors import DataError, SettingError
+from palate.errors import DataError, JoinWarning, SettingError
 from palate.models.content import ContentModel, said
 
 
@@ -110,8 +110,8 @@ def test_what_is_missing_is_named(block_log: Interactions) -> None:
     with pytest.raises(SettingError, match="fields: 'genre' is none of the catalogue's, 'title'"):
         Content(fields=["genre"]).fit(block_log, catalogue_of(block_log))  # type: ignore[arg-type]
     numbers = log_of([(1, 5, 1, 0), (1, 6, 1, 0)])
-    with pytest.raises(DataError, match="ids of types"):
-        Content().fit(numbers, catalogue_of(block_log))
+    with pytest.warns(JoinWarning, match=r"catalogue: none of 20 items is known to the log: .*; the log has 5, 6"):
+        Content(dim=2).fit(numbers, catalogue_of(block_log))
 
 
 def test_new_items_have_a_report_of_their_own() -> None:

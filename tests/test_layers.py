@@ -15,6 +15,7 @@ import pytest
 ROOMS = [
     "errors",
     "arrays",
+    "ending",
     "kernels",
     "data",
     "store",
@@ -32,8 +33,8 @@ ROOMS = [
 ]
 # Within data/, a file imports from the files above it.
 DATA = [
-    *("vocabulary", "ragged", "histories", "interactions"),
-    *("batch", "columns", "coder", "delimited", "jsonlines", "sources", "values", "faults", "catalogue", "readers"),
+    *("times", "columns", "values", "ids", "vocabulary", "joins", "ragged", "histories", "interactions"),
+    *("batch", "coder", "delimited", "jsonlines", "sources", "faults", "catalogue", "readers"),
     *("splits", "rankings"),
 ]
 # Optional packages, and the only files that may import them.

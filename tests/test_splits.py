@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from palate.data.interactions import Interactions
 from palate.data.splits import Split, split_by_time, split_items, split_last, split_ratio, split_users
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, SettingError
+from palate.errors import DataError, JoinWarning, SettingError
 
 Event = tuple[Id, Id, int | None]
 
@@ -271,8 +271,6 @@ def test_bad_parts_are_named() -> None:
         split_ratio(log).history("valid")
     with pytest.raises(SettingError, match="part='tset'"):
         split_ratio(log).part("tset")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="ids are String in train and Int64 in test"):
-        Split.of(log, log_of([(1, 1, 1)]))
     with pytest.raises(DataError, match="train part is empty"):
         split_ratio(log.select(np.zeros(len(log), np.bool_)))
 
@@ -298,7 +296,7 @@ def test_merge_is_both_logs(left: list[tuple[int, int, int]], right: list[tuple[
         assert both.items.names(both.item[both.start[row] : both.start[row + 1]]).to_list() == [e[1] for e in mine]
 
 
-def test_merge_keeps_event_types_and_refuses_other_ids() -> None:
+def test_merge_keeps_event_types() -> None:
     def typed(item: int, kinds: tuple[str, ...], kind: int) -> Interactions:
         one = log_of([("a", item, None)])
         return replace(one, event=np.array([kind], np.int16), event_types=kinds)
@@ -307,5 +305,24 @@ def test_merge_keeps_event_types_and_refuses_other_ids() -> None:
     assert both.to_frame()["event_type"].to_list() == ["buy", "cart"]
     assert both.event_types == ("view", "buy", "cart")
     assert typed(1, ("view",), 0).merge(log_of([("b", 2, None)])).event is None
-    with pytest.raises(DataError, match="String and Int64"):
-        log_of([("a", 1, 1)]).merge(log_of([(1, 1, 1)]))
+
+
+def test_ids_of_two_logs_meet_by_what_they_spell() -> None:
+    numbers, texts = log_of([(1, 1, 1), (2, 2, 2)]), log_of([("2", "3", 4), ("007", "1", 5)])
+    both = numbers.merge(texts)
+    assert both.users.ids.to_list() == ["1", "2", "007"]
+    assert both.items.ids.to_list() == [1, 2, 3]
+    assert events_of(both) == Counter([("1", 1, 1), ("2", 2, 2), ("2", 3, 4), ("007", 1, 5)])
+    split = Split.of(numbers, log_of([("1", "2", 9)]))
+    split.check()
+    assert split.history().users.ids.to_list() == [1, 2]
+    with pytest.raises(DataError, match=r"leak: user '2' with item '2' at .* is in train and test"):
+        Split.of(numbers, log_of([("2", "2", 2)])).check()
+
+
+def test_a_test_that_shares_no_id_with_train_is_told_of() -> None:
+    log = lopsided()
+    with pytest.warns(JoinWarning, match=r"test: none of 1 users is known to train: 1; train has 'u"):
+        Split.of(log, log_of([(1, 1, 1)]))
+    with pytest.warns(JoinWarning, match=r"test: none of 2 items is known to train: 'x', 'y'; train has"):
+        Split.of(log, log_of([("u0", "x", 1), ("u1", "y", 1)]))

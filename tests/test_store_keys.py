@@ -9,7 +9,7 @@ import pytest
 from databases import new_database, url
 
 from palate.errors import BundleError, DataError, SettingError, UnknownId
-from palate.store.bundles import write_bundle
+from palate.store.bundles import read_bundle, write_bundle
 from palate.store.events import Store
 from palate.store.keys import Keys
 from palate.store.versions import Versions
@@ -125,6 +125,40 @@ def test_a_version_that_failed_to_be_written_is_none(versions: Versions) -> None
     assert versions.list() == []
     assert list(versions.folder.iterdir()) == []
     assert versions.add(bundle(1), {}).number == 3, "a number is never given twice"
+
+
+def test_what_a_kill_left_goes_when_the_next_version_is_added(versions: Versions) -> None:
+    versions.add(bundle(1), {})
+    for name in ("000002", ".000003.0123456789abcdef0123456789abcdef.new", "000009"):
+        bundle(2)(versions.folder / name)
+    (versions.folder / "start").mkdir()
+    versions.add(bundle(3), {})
+    assert sorted(path.name for path in versions.folder.iterdir()) == ["000001", "000002", "start"]
+    assert read_bundle(versions.path(2)).parts["n"] == 3
+
+    def slow(path: Path) -> None:
+        bundle(4)(path)
+        versions.add(bundle(5), {})  # by another process, meanwhile
+
+    assert versions.add(slow, {}).number == 3
+    assert [version.number for version in versions.list()] == [1, 2, 3, 4]
+    assert read_bundle(versions.path(3)).parts["n"] == 4
+
+
+def test_a_version_that_is_deleted_meanwhile_is_not_activated(
+    versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3):
+        versions.add(bundle(n), {})
+    versions.activate(3)
+
+    def read(_: Path) -> None:
+        versions.keep(1)  # by another process, just when the bundle was found to be whole
+
+    monkeypatch.setattr("palate.store.versions.read_bundle", read)
+    with pytest.raises(UnknownId, match="model version 1 was deleted meanwhile"):
+        versions.activate(1)
+    assert versions.active() == 3
 
 
 def test_retention_keeps_what_is_needed(versions: Versions) -> None:

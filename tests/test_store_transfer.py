@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from conftest import block_events, log_of
@@ -17,13 +21,14 @@ from palate.data.catalogue import read_catalogue
 from palate.data.readers import read_log
 from palate.errors import DataError, SettingError, StoreError
 from palate.store import backup as backups
-from palate.store import transfer
+from palate.store import exports, transfer
 from palate.store.backup import backup, check, facts, restore
+from palate.store.dialects import SQLite, open_database
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
-from palate.store.schema import events, sa
-from palate.store.transfer import export_events, export_items, import_events, import_items
+from palate.store.schema import events, sa, version_of
+from palate.store.transfer import export_events, export_items, import_events, import_items, import_log
 
 __all__ = ["url"]
 ROOT = Path(__file__).parents[1]
@@ -85,7 +90,104 @@ def test_an_import_is_done_once_and_goes_on_where_it_stopped(store: Store, monke
     assert import_events(store, log.to_frame()) == 0
     assert [row[1:] for row in rows(store.log())] == rows(log)
     other = log_of(block_events(seed=1))
-    assert import_events(store, other.to_frame()) == len(other)
+    assert import_events(store, other.to_frame()) == len(set(rows(other)) - set(rows(log)))
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_each_event_of_a_log_is_stored_once(store: Store, timed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the log comes: the same, grown, in another order, in parts; n equal rows are n events."""
+    monkeypatch.setattr(transfer, "EVENTS", 7)
+    rng = np.random.default_rng(0)
+    n = 60
+    log = pl.DataFrame(
+        {
+            "user": [f"u{each}" for each in rng.integers(0, 5, n)],
+            "item": [f"i{each}" for each in rng.integers(0, 3, n)],
+            "rating": rng.integers(1, 3, n) / 10,
+            "timestamp": 10**9 + rng.integers(0, 4, n),
+        }
+    )
+    given = log if timed else log.drop("timestamp")
+    assert import_events(store, given[:20]) == 20
+    assert import_events(store, given[:45]) == 25
+    assert import_events(store, given.sample(fraction=1, shuffle=True, seed=1)) == 15
+    assert import_events(store, given[30:]) == 0
+    assert import_events(store, given) == 0
+    stored = store.log().to_frame().select("user_id", "item_id", pl.col("weight").cast(pl.String))
+    assert sorted(stored.rows()) == sorted(log.select("user", "item", pl.col("rating").cast(pl.String)).rows())
+    assert import_events(store, pl.concat([given, given[:3]])) == 3
+
+
+def test_a_log_whose_weights_begin_to_differ_is_the_same_log(store: Store) -> None:
+    log = pl.DataFrame({"user": ["ann", "bob"], "item": ["a", "a"], "rating": [1, 1], "timestamp": [10**9, 10**9]})
+    assert import_events(store, log) == 2
+    grown = pl.concat([log, log[:1].with_columns(rating=pl.lit(5, pl.Int64))])
+    assert import_events(store, grown) == 1
+
+
+def test_an_event_sent_to_the_store_is_the_event_of_the_log(store: Store) -> None:
+    store.append([Event("ann", "a", "event", 10**15, None, "web-1"), Event("ann", "b", "event", 10**15)])
+    log = pl.DataFrame({"user": ["ann"] * 3, "item": ["a", "a", "b"], "timestamp": [10**9] * 3})
+    assert import_events(store, log) == 1, "two of a are in the log, one was sent"
+    without_times = log.drop("timestamp")
+    assert import_events(store, without_times) == 3, "nobody knows that they are the same"
+    assert import_events(store, without_times) == 0
+
+
+def test_the_forgotten_stay_forgotten(store: Store) -> None:
+    log = pl.DataFrame({"user": ["ann", "bob", "ann"], "item": ["a", "b", "c"], "timestamp": [10**9, 10**9, 10**9]})
+    import_events(store, log)
+    store.forget("ann")
+    store.forget("eve")
+    assert import_log(store, log) == (0, 2)
+    grown = pl.concat([log, pl.DataFrame({"user": ["eve", "dan"], "item": ["a", "b"], "timestamp": [10**9, 10**9]})])
+    assert import_log(store, grown) == (1, 3)
+    assert store.users() == ["bob", "dan"]
+    with store.database.reading() as connection:
+        kept = str(connection.execute(sa.text("SELECT * FROM state")).all())
+    assert "ann" not in kept.replace("channel", "")
+    store.append([Event("ann", "z", "event", 2 * 10**15)])
+    assert import_log(store, log) == (0, 2), "what is sent since is theirs; what was forgotten stays away"
+    assert [event.item_id for event in store.events("ann")] == ["z"]
+    assert import_log(store, log, bring_back=True) == (2, 0)
+    assert import_log(store, log) == (0, 0)
+    assert len(store.history("ann")) == 3
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_what_was_taken_back_or_replaced_stays_so(store: Store, timed: bool) -> None:
+    times = [10**9, 10**9, 10**9, 10**9 + 1]
+    log = pl.DataFrame(
+        {"user": ["ann"] * 4, "item": ["a", "a", "b", "c"], "rating": [1, 1, 2, 3], "timestamp": times}
+    )
+    given = log if timed else log.drop("timestamp")
+    import_events(store, given)
+    assert store.feedback.withdraw("ann", "a") == 2
+    store.append([Event("ann", "b", "event", 2 * 10**15, 5.0)], keep="last")
+    assert import_events(store, given) == 0
+    assert import_events(store, pl.concat([given, given[:1]])) == 1, "a third of a is new"
+    assert sorted(event.item_id for event in store.events("ann")) == ["a", "b", "c"]
+    assert import_events(store, given, bring_back=True) == 2
+
+
+def test_an_event_id_stands_for_one_event(store: Store, tmp_path: Path) -> None:
+    store.append([Event("ann", "a", "view", 10**15, 2.5, "e1"), Event("ann", "b", "view", 10**15, None, "e2")])
+    export_events(store, tmp_path / "log.csv")
+    text = (tmp_path / "log.csv").read_text()
+    (tmp_path / "log.csv").write_text(text.replace(",b,", ",c,"))
+    with pytest.raises(
+        DataError, match=r"row 2 of log\.csv and .*\(user 'ann', item 'b', 'view'\): event_id 'e2' with"
+    ):
+        import_events(store, tmp_path / "log.csv")
+    (tmp_path / "log.csv").write_text(text.replace("e2", "e1"))
+    with Store.open(tmp_path / "new.db") as other:
+        with pytest.raises(DataError, match=r"row 1 of log\.csv and row 2 of log\.csv: event_id 'e1' with"):
+            import_events(other, tmp_path / "log.csv")
+        assert other.counts() == (0, 0, 0)
+    lines = text.splitlines(keepends=True)
+    (tmp_path / "log.csv").write_text("".join([*lines, lines[1], lines[2].replace("e2", "e3")]))
+    assert import_events(store, tmp_path / "log.csv") == 1
+    assert store.counts().events == 3
 
 
 def test_two_imports_of_one_log_at_once_store_it_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +212,7 @@ def test_a_bad_log_is_named_by_row_and_changes_nothing(store: Store, tmp_path: P
     with pytest.raises(DataError, match=r"row 2 of log\.csv: rating is 'much'"):
         import_events(store, tmp_path / "log.csv")
     frame = pl.DataFrame({"user": ["ann", "x" * 1001], "item": ["a", "b"]})
-    with pytest.raises(DataError, match=r"import: user_id is 'xxx.*1 to 1,000 characters"):
+    with pytest.raises(DataError, match=r"row 2 of the frame: user_id is 'xxx.*1 to 1,000 characters"):
         import_events(store, frame)
     assert store.counts() == (0, 0, 0)
     assert import_events(store, tmp_path / "log.csv", weight="") == 2
@@ -145,24 +247,44 @@ def test_attributes_of_every_kind_are_told(store: Store, tmp_path: Path) -> None
     export_items(store, tmp_path / "out.parquet")
     frame = pl.read_parquet(tmp_path / "out.parquet")
     assert frame.row(0, named=True) == {
-        **told, "item_id": "a", "available": False, "mixed": "1", "deep": '{"x": [1]}'
+        **told, "item_id": "a", "available": False, "mixed": "1", "deep": '{"x": [1]}',
+        "attributes": '{"mixed":1,"deep":{"x":[1]}}',
     }  # fmt: skip
     assert frame.schema["price"] == pl.Float64
     assert frame.schema["tags"] == pl.List(pl.String)
     export_items(store, tmp_path / "out.csv")
     with Store.open(tmp_path / "other.db") as other:
+        import_items(other, tmp_path / "out.csv")
+        found = other.items.get("a")
+        assert found is not None
+        assert (found.available, found.attributes) == (False, told)
         import_items(other, tmp_path / "out.csv", categories="tags")
         found = other.items.get("a")
         assert found is not None
-        assert (found.available, found.attributes["price"]) == (False, 9.99)
         assert found.attributes["categories"] == ["a|b", "c"]
+
+
+def test_all_items_of_a_catalogue_are_stored_or_none(store: Store, tmp_path: Path) -> None:
+    lines = [f'{{"item_id": "i{n}", "title": "t"}}' for n in range(20)]
+    lines[15] = json.dumps({"item_id": "i15", "title": "t" * 300_000})
+    (tmp_path / "items.jsonl").write_text("\n".join(["", *lines]))
+    with pytest.raises(DataError, match=r"row 17 of items\.jsonl: its attributes have 300,012 bytes"):
+        import_items(store, tmp_path / "items.jsonl")
+    assert store.counts().items == 0
+
+    def stop(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_items(store, MOVIES, watch=stop)
+    assert store.counts().items == 0
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.csv", "out.jsonl"])
 def test_exported_events_are_read_as_the_log(
     store: Store, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "PART", 16)
+    monkeypatch.setattr(exports, "PART", 16)
     many = [Event(f"u{n % 7}", f'i{n % 5}, "x"', "view", 10**15 + n, n / 8, f"e{n}") for n in range(40)]
     store.append(many)
     store.append([Event("ann", "a", "cart", 10**15)])
@@ -255,9 +377,12 @@ def test_a_backup_replaces_nothing_and_leaves_nothing(store: Store, tmp_path: Pa
         raise OSError("disk full")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backups, "_sha256", fail)
+        patch.setattr(backups, "sha256_of", fail)
         with pytest.raises(StoreError, match="copy: cannot be written: disk full"):
             backup(store, tmp_path / "copy")
+        if store.in_process:
+            with pytest.raises(StoreError, match=r"copy\.db: cannot be written: disk full"):
+                backup(store, tmp_path / "new" / "folder" / "copy.db")
     assert [path for path in sorted(tmp_path.iterdir()) if path not in before] == []
 
 
@@ -270,17 +395,25 @@ def test_a_damaged_backup_is_refused_before_anything_is_written(url: str, tmp_pa
         (lambda path: (path / "events.parquet").unlink(), "is damaged"),
         (lambda path: (path / "manifest.json").write_text("{"), "is no backup"),
         (lambda path: (path / "manifest.json").unlink(), "is no backup"),
-        (_newer, "schema 99, written by palate .*; this version restores 1 and 1"),
+        (_newer, "schema 99, written by palate .*; this version restores 1 and 2"),
     ):
         shutil.copytree(tmp_path / "copy", tmp_path / "bad")
         damage(tmp_path / "bad")
         with pytest.raises(StoreError, match=fault):
             restore(tmp_path / "bad", url)
         shutil.rmtree(tmp_path / "bad")
-    with Store.open(url) as store:
-        assert store.counts() == (0, 0, 0)
     with pytest.raises(StoreError, match="no such file or folder"):
         restore(tmp_path / "nothing.db", url)
+    assert untouched(url)
+
+
+def untouched(url: str) -> bool:
+    """Whether a database has neither a file nor tables."""
+    with closing(open_database(url)) as database:
+        if isinstance(database, SQLite):
+            return not list(database.file.parent.glob(f"*{database.file.name}*"))
+        with database.reading() as connection:
+            return version_of(connection) == 0
 
 
 def _newer(folder: Path) -> None:
@@ -297,11 +430,71 @@ def test_a_restore_needs_a_new_store_and_is_all_or_nothing(url: str, tmp_path: P
 
     with pytest.raises(KeyboardInterrupt):
         restore(tmp_path / "copy", url, watch=stop)
+    assert untouched(url)
     with Store.open(url) as store:
         assert store.counts() == (0, 0, 0)
-        store.append([Event("ann", "a", "view", 0)])
+    with restore(tmp_path / "copy", url) as store:
+        assert store.counts().events > 0
     with pytest.raises(StoreError, match="has users already; a backup is restored to a new store"):
         restore(tmp_path / "copy", url)
+
+
+def test_a_file_is_restored_whole_while_it_is_in_use(url: str, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        store.append([Event("ann", f"i{n}", "view", n) for n in range(100)])
+        with restore(tmp_path / "shop.db", url) as copy:
+            assert copy.counts().events == 100
+        assert store.append([Event("ann", "a", "view", 0)]).new == 1
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path, url: str) -> None:
+    with Store.open(tmp_path / "s.db") as store:
+        store.append([Event(f"user {n}", f"i{n}", "view", n) for n in range(3000)])
+        backup(store, tmp_path / "copy.db")
+    whole = (tmp_path / "copy.db").read_bytes()
+    (tmp_path / "copy.db").write_bytes(whole.replace(b"user 77", b"user 78", 1))
+    with pytest.raises(StoreError, match=r"its sha256 is not the one that copy.db.sha256 states"):
+        restore(tmp_path / "copy.db", url)
+    (tmp_path / "copy.db.sha256").unlink()
+    middle = len(whole) // 2 & ~4095
+    for damaged in (whole[:middle], whole[:middle] + bytes(4096) + whole[middle + 4096 :], b"", b"palate" * 999):
+        (tmp_path / "copy.db").write_bytes(damaged)
+        with pytest.raises(StoreError, match=r"copy.db: is (no backup|damaged)"):
+            restore(tmp_path / "copy.db", url)
+    assert untouched(url)
+
+
+def test_what_a_store_writes_is_its_owners_alone(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s.db") as store:
+        filled(store)
+        for name in ("e.csv", "e.jsonl", "e.parquet"):
+            export_events(store, tmp_path / name)
+            export_items(store, tmp_path / f"items-{name}")
+        backup(store, tmp_path / "copy.db")
+        backup(store, tmp_path / "copy")
+        restore(tmp_path / "copy", tmp_path / "again.db").close()
+        loose = [path.name for path in tmp_path.rglob("*") if path.stat().st_mode & 0o077]
+    assert set(loose) <= {"s.db-turn", "manifest.json"}, "which hold nothing of anybody"
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s.db") as store:
+        store.append([Event(f"u{n * 7919 % 3001}", f"i{n}", "view", n * 997, n / 7, f"e{n}") for n in range(15_000)])
+        before = sorted(tmp_path.iterdir())
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        try:
+            for name in ("e.csv", "e.jsonl", "e.parquet"):
+                with pytest.raises(StoreError, match=f"{name}: cannot be written"):
+                    export_events(store, tmp_path / name)
+            for name in ("copy.db", "copy"):
+                with pytest.raises(StoreError, match="cannot be written"):
+                    backup(store, tmp_path / "new" / name)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, ignored)
+        assert sorted(tmp_path.iterdir()) == before
 
 
 # Checking
@@ -343,7 +536,7 @@ def test_facts(store: Store) -> None:
     store.append([Event("ann", "a", "cart", 1_000_000), Event("ann", "b", "view", 0)])
     found = facts(store)
     assert {name: found[name] for name in ("schema", "events", "users", "items", "event_types", "first", "last")} == {
-        "schema": 1,
+        "schema": 2,
         "events": 2,
         "users": 1,
         "items": 2,

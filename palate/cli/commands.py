@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -19,18 +20,19 @@ from palate.cli.demo import run_demo
 from palate.cli.demo_content import run_content_demo
 from palate.cli.describe import describe
 from palate.cli.export import export_all
+from palate.cli.joined import content_of, history_in, newer_log, titles_of
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
-from palate.cli.serve import serve, train
+from palate.cli.serve import activate, serve, train
 from palate.cli.settings import build_recipe, build_recipes, read_settings
 from palate.cli.store import key_app, store_app
 from palate.cli.terminal import FitBar, WorkBar, note, print_json, stdout
-from palate.data.catalogue import Catalogue, read_catalogue
+from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
 from palate.data.splits import Split, split_by_time, split_items, split_last, split_ratio, split_users
-from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, PalateError, UnknownId
+from palate.ending import Deadline, lift
+from palate.errors import DataError, PalateError
 from palate.evaluation.compare import compare
 from palate.evaluation.early import fit_until_best
 from palate.models.base import Model, Recipe, Watch
@@ -41,6 +43,7 @@ app.add_typer(store_app, name="store")
 app.add_typer(key_app, name="key")
 app.command()(serve)
 app.command()(train)
+app.command()(activate)
 app.command()(describe)
 
 SPLITS: dict[str, Callable[[Interactions], Split]] = {
@@ -81,14 +84,28 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def main() -> None:
     """Run the command line; an error is one line on stderr, with exit code 1, or 2 for wrong usage."""
     warnings.showwarning = lambda message, *_: note(f"warning: {message}")
+    with Deadline() as deadline:
+        code = _run()
+        if deadline.interrupted:  # no thread is waited for, which may have a kernel to finish
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command; returns the exit code."""
     try:
         app()
     except (PalateError, OSError) as error:
         note(f"error: {error}")
-        sys.exit(1)
+        return 1
     except KeyboardInterrupt:
         note("interrupted")
-        sys.exit(130)
+        return 130
+    except SystemExit as end:  # the usual end, too
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 def _show_version(asked: bool) -> None:
@@ -110,7 +127,7 @@ def palate(
 def inspect(log: LogFile, *, read: Reading, catalogue: CatalogueFile = None, json: Json = False) -> None:
     """Read a log and tell what is in it."""
     events = read_log(log, **read_settings(read))
-    titles = _titles(catalogue)
+    titles = titles_of(catalogue, events.items, "the log")
     counts = events.item_counts()
     best = np.argsort(-counts, kind="stable")[:5]
     top: list[Row] = [{**named(events.items.ids[int(i)], titles), "events": int(counts[i])} for i in best]
@@ -144,13 +161,15 @@ def fit(
     chosen = build_recipe(recipe, settings)
     events = read_log(log, **read_settings(read))
     note(sentence(events))
+    told = content_of(catalogue, events)
     began = perf_counter()
     with FitBar(f"fitting {recipe}", keep=True) as bar:
-        model = _fit(chosen, events, _titles(catalogue), early_stop, bar)
+        model = _fit(chosen, events, told, early_stop, bar)
     seconds = perf_counter() - began
     if bar.stopped:
         kept = "the best epoch" if early_stop else "the last full epoch"
         note(f"stopped after epoch {len(bar.losses)} of {bar.epochs}: {kept} is kept")
+        lift()  # what is kept shall be written, however long it takes
     model.save(out, log=None if no_log else events)
     if json:
         print_json({"model": str(out), "settings": chosen.settings(), "seconds": seconds, "losses": bar.losses})
@@ -201,8 +220,9 @@ def evaluate(
     chosen = build_recipes(recipes, settings)
     events = read_log(log, **read_settings(read))
     note(sentence(events))
+    told = content_of(catalogue, events)
     with FitBar("fitting") as bar:
-        result = compare(chosen, SPLITS[split](events), k, catalogue=_titles(catalogue), watch=bar)
+        result = compare(chosen, SPLITS[split](events), k, catalogue=told, watch=bar)
     if plot is not None:
         result.plot(plot)
     if json:
@@ -228,10 +248,10 @@ def recommend(
     """Recommend items to a person, whose history is kept with the model or given, or to everybody."""
     fitted, log = load_with_log(model)
     if all_users:
-        everybody = log if history is None else read_log(history, **read_settings(read))
+        everybody = log if history is None else newer_log(history, read, fitted)
         _export(fitted, model, everybody, out, k, keep_seen, json)
         return
-    titles = _titles(catalogue)
+    titles = titles_of(catalogue, fitted.items, "the model")
     whole = fitted if titles is None else fitted.with_items(titles.without(fitted.items))
     past = _past(whole, log, user, history, read)
     rows = recommended(whole, past, k, titles, keep_seen)
@@ -265,33 +285,13 @@ def _export(
 def _past(model: Model, log: Interactions | None, user: str | None, file: Path | None, read: list[str]) -> Histories:
     """One history over the model's items: from a file, or from the log kept with the model."""
     if file is not None and file.suffix == ".txt":
-        return _listed(model, file)
+        return history_in(file, model)
     if user is None:
         raise typer.BadParameter("whose list? Give --user ID, or --history FILE.txt")
-    known = log if file is None else read_log(file, **read_settings(read))
+    known = log if file is None else newer_log(file, read, model)
     if known is None:
         raise DataError(f"user {user!r}: the model was saved without histories; give one with --history FILE")
-    return model.histories(known.histories([_id(known.users, user)]))
-
-
-def _listed(model: Model, file: Path) -> Histories:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: {error}; item ids are written in UTF-8, one a line") from None
-    ids = [_id(model.items, line) for line in lines if line]
-    past = model.histories([ids])
-    unknown = len(ids) - len(past.rows.column)
-    if unknown:
-        note(f"{file}: {unknown} of {len(ids)} items are unknown to the model, and ignored")
-    return past
-
-
-def _id(known: Vocabulary, text: str) -> Id:
-    try:
-        return known.parse(text)
-    except UnknownId:  # a word where ids are numbers: as unknown as any other
-        return text
+    return model.histories(known.histories([user]))
 
 
 @app.command()
@@ -304,7 +304,8 @@ def similar(
     json: Json = False,
 ) -> None:
     """Show the items most like one item."""
-    fitted, titles = load(model), _titles(catalogue)
+    fitted = load(model)
+    titles = titles_of(catalogue, fitted.items, "the model")
     asked = fitted.items.parse(item)
     rows = ranked(fitted.similar_items([asked], k), titles)
     if json:
@@ -327,7 +328,3 @@ def demo(
         run_content_demo(json)
         return
     run_demo(log, catalogue, json)
-
-
-def _titles(catalogue: Path | None) -> Catalogue | None:
-    return None if catalogue is None else read_catalogue(catalogue)

@@ -16,6 +16,7 @@ from palate.cli.example import movielens
 from palate.cli.lists import Row, facts, listing, named, recommended, sentence, title
 from palate.cli.terminal import FitBar, print_json, stderr, stdout
 from palate.data.catalogue import Catalogue, read_catalogue
+from palate.data.joins import check_join
 from palate.data.readers import read_log
 from palate.data.splits import Split, split_by_time
 from palate.data.vocabulary import Id
@@ -35,6 +36,8 @@ def run_demo(log: Path | None, catalogue: Path | None, json: bool, console: Cons
     began = perf_counter()
     events = read_log(files[0])
     titles = None if files[1] is None else read_catalogue(files[1])
+    if titles is not None:
+        check_join(events.items.recode(titles.items), titles.items.ids, events.items, str(files[1]), "the log")
     head(out, "1  The log", f"{sentence(events)}\nread in {perf_counter() - began:.2f} s from {files[0].name}")
 
     split = split_by_time(events)

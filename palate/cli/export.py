@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from palate.data.interactions import Interactions
-from palate.errors import DataError
+from palate.errors import DataError, StoreError
 from palate.models.base import Model
-from palate.store.bundles import MANIFEST
+from palate.store.bundles import manifest_checksum
+from palate.store.files import written
 
 PART = 20_000  # people whose lists are held at once
 
@@ -51,36 +54,34 @@ def export_all(
         _write(whole, out)
         shutil.rmtree(parts)
         return int(pl.scan_parquet(out).select(pl.len()).collect().item())
-    except OSError as error:
+    except (OSError, StoreError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{out}: cannot be written: {error}") from error
 
 
 def _question(folder: Path, log: Interactions, k: int, keep_seen: bool) -> dict[str, Any]:
     """Say what the parts answer; they are worth nothing for another question."""
-    fingerprint = int(log.rows.fingerprints().sum())
-    manifest = (folder / MANIFEST).read_text(encoding="utf-8")
-    return {
-        "model": json.loads(manifest),
-        "k": k,
-        "keep_seen": keep_seen,
-        "users": len(log.users),
-        "log": fingerprint,
-        "part": PART,
-    }
+    known = hashlib.sha256()
+    for ids in (log.users.ids, log.items.ids):
+        known.update(json.dumps(ids.to_list()).encode())
+    for column in (log.start, log.item, log.weight, log.timestamp):
+        if column is not None:
+            known.update(np.ascontiguousarray(column).data)
+    about = {"model": manifest_checksum(folder), "log": known.hexdigest()}
+    return about | {"k": k, "keep_seen": keep_seen, "part": PART}
 
 
 def _open(parts: Path, question: dict[str, Any]) -> None:
     """Make the folder of parts, or keep the one that is there if it answers the same question."""
     asked = parts / "question.json"
-    if asked.is_file() and json.loads(asked.read_text(encoding="utf-8")) == question:
+    text = json.dumps(question)
+    if asked.is_file() and asked.read_bytes() == text.encode():
         return
     shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir()
-    asked.write_text(json.dumps(question), encoding="utf-8")
+    parts.mkdir(mode=0o700)
+    asked.write_text(text, encoding="utf-8")
 
 
 def _write(frame: pl.LazyFrame, path: Path) -> None:
     """Write aside, then rename."""
-    aside = path.with_name(f".{path.name}.new")
-    frame.sink_parquet(aside)
-    aside.replace(path)
+    with written(path) as aside:
+        frame.sink_parquet(aside)

@@ -35,13 +35,29 @@ Reading: TypeAlias = Annotated[
     ),
 ]
 WeightsOption: TypeAlias = Annotated[
-    str | None, typer.Option("--weights", metavar="TYPE:WEIGHT,...", help="Weights of event types: view:1,like:3.")
+    str | None, typer.Option("--weights", metavar="TYPE:N,...", help="Weights of event types: view:1,like:3.")
 ]
+
+
+def _port(port: int) -> int:
+    """Check a port; a range that the type states would take half of the screen of the help."""
+    if not 0 <= port <= 65535:
+        raise typer.BadParameter(f"{port} is not in the range 0 to 65535")
+    return port
 
 
 def train(
     *,
-    store: Annotated[str, typer.Option("--store", metavar="URL", help="SQLite file, or postgresql://USER@HOST/DB.")],
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            envvar="PALATE_STORE",
+            show_envvar=False,
+            help="SQLite file, or postgresql://USER@HOST/DB.",
+        ),
+    ],
     models: ModelsFolder = None,
     recipe: RecipeOption = "ials",
     settings: Settings,
@@ -50,18 +66,41 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fit a recipe to all events of a store; the model answers unless it is worse than the one that does."""
+    from palate.models.saved import load
     from palate.store.events import Store
     from palate.store.versions import Versions
 
     chosen = build_recipe(recipe, settings)
     with Store.open(store) as opened:
-        trained = _train(opened, Versions(opened, models), chosen, _weights(weights), keep)
+        trained = _train(opened, Versions(opened, models, load), chosen, _weights(weights), keep)
     if json:
         about = trained.version.about
         print_json({"version": trained.version.number, "activated": trained.activated, "why": trained.why, **about})
     else:
         state = "answers now" if trained.activated else "is not activated"
         typer.echo(f"version {trained.version.number} {state}: {trained.why}")
+
+
+def activate(
+    version: Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of the version.")],
+    *,
+    store: Annotated[str, typer.Option("--store", metavar="URL", help="SQLite file, or postgresql://USER@HOST/DB.")],
+    models: ModelsFolder = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Have a version of the model answer, in all processes, whatever was measured of it."""
+    from palate.live.snapshot import Active
+    from palate.store.events import Store
+    from palate.store.versions import Versions
+
+    with Store.open(store) as opened:
+        versions = Versions(opened, models)
+        Active.load(versions, version)  # which is more than to find its files sound
+        chosen = versions.activate(version)
+    if json:
+        print_json({**chosen.about, "version": chosen.number, "activated": True})
+    else:
+        typer.echo(f"version {chosen.number} answers now")
 
 
 def serve(
@@ -91,32 +130,56 @@ def serve(
         str | None, typer.Option(metavar="WHEN", help="Train again: every=1h, or events=10000.")
     ] = None,
     host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(metavar="PORT", callback=_port, help="Port to listen on.")] = 8000,
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that answer.")] = 1,
     keys: Annotated[
         bool | None,
         typer.Option("--keys/--no-keys", help="Ask for API keys.", show_default="beyond this machine"),
     ] = None,
     rate: Annotated[float, typer.Option(metavar="N", min=0, help="Requests a second of a client; 0: any.")] = 0,
+    allowed_hosts: Annotated[
+        list[str],
+        typer.Option(
+            "--allowed-hosts",
+            metavar="HOST,...",
+            default_factory=list,
+            show_default=False,
+            help="Other names of the service.",
+        ),
+    ],
     origin: Annotated[
         list[str],
         typer.Option(
             "--origin", metavar="URL", default_factory=list, show_default=False, help="A site whose pages may call."
         ),
     ],
+    trusted_proxies: Annotated[
+        list[str],
+        typer.Option(
+            "--trusted-proxies",
+            metavar="ADDRESS,...",
+            default_factory=list,
+            show_default=False,
+            help="Whose X-Forwarded-For counts.",
+        ),
+    ],
 ) -> None:
     """Serve recommendations over HTTP that every event changes at once; a page to look at is at /."""
+    from palate.models.saved import load
+    from palate.serve.browser import hosts_of, networks_of, origins_of
     from palate.serve.run import Retrain, run
     from palate.serve.settings import Settings as Serving
+    from palate.store.dialects import shown_place
     from palate.store.events import Store
     from palate.store.versions import Versions
 
     chosen, types = build_recipe(recipe, settings), _weights(weights)
     when = None if retrain is None else Retrain.parse(retrain)
     url = store or (f"{log.name.split('.')[0]}.db" if log else "palate.db")
+    hosts, origins, proxies = hosts_of(host, allowed_hosts), origins_of(origin), networks_of(trusted_proxies)
     guarded = not _is_loopback(host) if keys is None else keys
     with Store.open(url) as opened:
-        versions = Versions(opened, models)
+        versions = Versions(opened, models, load)
         new = _fill(opened, log, catalogue, read_settings(read))
         if model is not None:
             _adopt(opened, versions, model)
@@ -125,19 +188,20 @@ def serve(
             note(f"model version {trained.version.number}: {trained.why}")
         if guarded:
             _first_key(opened)
-    training = ["--store", url, "--recipe", recipe, *(part for each in settings for part in ("--set", each))]
+    training = ["--recipe", recipe, *(part for each in settings for part in ("--set", each))]
     training += ["--weights", weights] if weights else []
     training += ["--models", str(models)] if models else []
-    note(f"serving {url} at http://{host}:{port}")
+    note(f"serving {shown_place(url)} at http://{host}:{port}")
     serving = Serving(
         store=url,
         models=None if models is None else str(models),
         weights=types,
         keys=guarded,
         rate=rate,
-        origins=tuple(origin),
+        allowed_hosts=hosts,
+        origins=origins,
     )
-    run(serving, host=host, port=port, workers=workers, retrain=when, training=training)
+    run(serving, host=host, port=port, workers=workers, trusted_proxies=proxies, retrain=when, training=training)
 
 
 def _train(store: Store, versions: Versions, recipe: Recipe, weights: Mapping[str, float], keep: int = 5) -> Trained:
@@ -149,7 +213,7 @@ def _train(store: Store, versions: Versions, recipe: Recipe, weights: Mapping[st
 
 def _fill(store: Store, log: Path | None, catalogue: Path | None, reading: Mapping[str, Any]) -> int:
     """Import what is new of the files; returns the number of new events."""
-    from palate.store.transfer import import_events, import_items
+    from palate.store.transfer import import_items, import_log
 
     if catalogue is not None:
         with WorkBar("items") as bar:
@@ -157,7 +221,10 @@ def _fill(store: Store, log: Path | None, catalogue: Path | None, reading: Mappi
     if log is None:
         return 0
     with WorkBar("events") as bar:
-        return import_events(store, log, watch=bar, **reading)
+        new, forgotten = import_log(store, log, watch=bar, **reading)
+    if forgotten:
+        note(f"left out: {forgotten:,} events of users that were forgotten")
+    return new
 
 
 def _adopt(store: Store, versions: Versions, folder: Path) -> None:

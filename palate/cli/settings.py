@@ -13,7 +13,7 @@ from palate.errors import SettingError
 from palate.models.base import Recipe
 from palate.models.saved import RECIPES
 
-READ_NAMES = ("user", "item", "time", "weight", "event", "weights", "min_weight", "on_error")
+READ_NAMES = ("user", "item", "time", "weight", "event", "weights", "min_weight", "ids", "on_error")
 
 
 def recipe_of(name: str) -> type[Recipe]:

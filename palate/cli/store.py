@@ -54,15 +54,19 @@ def import_(
         str, typer.Option("--event-type", metavar="NAME", help="Type of events of a log without types.")
     ] = "event",
     read: Reading,
+    bring_back: Annotated[
+        bool, typer.Option("--bring-back", help="Store events of users that were forgotten, too.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Store a log's events and a catalogue's items. Done again it adds nothing; interrupted, the rest."""
-    from palate.store.transfer import import_events, import_items
+    """Store a log's events and a catalogue's items, each event once, however often it comes."""
+    from palate.store.transfer import import_items, import_log
 
     if log is None and catalogue is None:
         raise typer.BadParameter("nothing to import: give --log FILE, --catalogue FILE or both")
     settings = read_settings(read)
-    answer = {"store": store, "events": 0, "items": 0}
+    answer: dict[str, str | int] = {"store": store, "events": 0, "items": 0}
+    forgotten = 0
     began = perf_counter()
     with _open(store, new=True) as opened:
         if catalogue is not None:
@@ -70,7 +74,11 @@ def import_(
                 answer["items"] = import_items(opened, catalogue, watch=bar)
         if log is not None:
             with WorkBar("events") as bar:
-                answer["events"] = import_events(opened, log, event_type=event_type, watch=bar, **settings)
+                given = {"event_type": event_type, "bring_back": bring_back, **settings}
+                answer["events"], forgotten = import_log(opened, log, watch=bar, **given)
+    if forgotten:
+        answer["forgotten"] = forgotten
+        note(f"left out: {forgotten:,} events of users that were forgotten; --bring-back stores them")
     if json:
         print_json(answer)
         return

@@ -15,6 +15,7 @@ from palate.data.batch import Batch
 from palate.data.coder import vocabulary_of
 from palate.data.columns import CATALOGUE, find_columns
 from palate.data.faults import Faults
+from palate.data.ids import as_id, check_ids, column_of, listed
 from palate.data.sources import batches, place_of
 from palate.data.values import RULES, as_spelled, as_text, as_weight
 from palate.data.vocabulary import Id, Vocabulary
@@ -59,7 +60,7 @@ class Catalogue:
 
     def row(self, item: Id) -> dict[str, Any]:
         """Return all that is told of an item; raises `UnknownId`."""
-        return self.frame.row(self.items.code(item), named=True)
+        return self.frame.row(self.items.code(item, "item"), named=True)
 
     def without(self, items: Vocabulary) -> Catalogue:
         """Return the catalogue without these items."""
@@ -79,12 +80,13 @@ class Catalogue:
 
     def titles(self, items: Iterable[Id]) -> list[str]:
         """Titles of items, in this order."""
-        asked = list(items)
+        asked = listed(items, "items")
+        names = column_of(asked, "items").cast(pl.String).to_list()
         if "title" not in self.fields:
-            return [str(item) for item in asked]
+            return names
         codes: Ints = self.items.codes(asked)
         found = self.frame["title"].gather(pl.Series(codes).cast(pl.Int64).set(pl.Series(codes) < 0, None))
-        return [title or str(item) for title, item in zip(found, asked, strict=True)]
+        return [title or name for title, name in zip(found, names, strict=True)]
 
 
 def read_catalogue(
@@ -98,11 +100,13 @@ def read_catalogue(
     image: str | None = None,
     audio: str | None = None,
     available: str | None = None,
+    ids: str = "auto",
     on_error: str = "raise",
 ) -> Catalogue:
     """Read what is known of items from the files and frames that `read_log` reads.
 
     item, title, ...  names of columns that are not known by their usual names; "" reads none
+    ids               "text" keeps all ids as strings; "auto" as `read_log` does
     on_error          "raise" stops at the first bad row; "skip" leaves bad rows out and warns
 
     An item has one row. Of delimited text, other columns are numbers, or true and false, where every value is spelled
@@ -119,8 +123,9 @@ def read_catalogue(
             raise DataError(f"{place}: column {min(taken)!r} has the name of another role; rename it")
         return found | {name: name for name in others}
 
+    check_ids(ids)
     faults = Faults(on_error, CATALOGUE_RULES, ["item"])
-    strings = False
+    strings = ids == "text"
     seen: set[str] = set()
     names: dict[str, str] = {}
     typed = set(CATALOGUE_RULES)
@@ -128,8 +133,8 @@ def read_catalogue(
     for batch in batches(source, choose):
         values = faults.sift(batch, _converted(batch, seen))
         seen.update(values["item"])
-        ids = batch.frame["item"]
-        strings |= batch.typed and ids.count() > 0 and not ids.dtype.is_numeric()
+        given = batch.frame["item"]
+        strings |= batch.typed and given.count() > 0 and not given.dtype.is_numeric()
         names |= batch.columns
         typed |= {role for role, name in batch.columns.items() if batch.typed or ":token" in name}
         parts.append(values)
@@ -146,7 +151,7 @@ def read_catalogue(
 
 def _converted(batch: Batch, seen: set[str]) -> pl.DataFrame:
     """Convert the columns of a batch, null where a rule is broken or nothing is told."""
-    item = as_text(batch.frame["item"])
+    item = as_id(batch.frame["item"])
     again = ~item.is_first_distinct() | pl.Series([value in seen for value in item], dtype=pl.Boolean)
     values = [item.set(again, None)]
     for role in batch.columns:

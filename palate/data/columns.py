@@ -11,6 +11,7 @@ from palate.errors import DataError
 
 Aliases: TypeAlias = Mapping[str, tuple[str, ...]]
 
+SIGNED_WEIGHT = "signedweight"  # may hold weights below 0: stores export dislikes under this name
 # Compared without case, `_`, `-`, spaces and RecBole's `:token`; an earlier alias wins over a later one.
 LOG: Aliases = {
     "user": ("userid", "user", "uid", "visitorid", "customerid", "reviewerid", "accountid", "sessionid", "session"),
@@ -47,7 +48,19 @@ LOG: Aliases = {
         "unixtime",
         "tdat",
     ),
-    "weight": ("weight", "rating", "eventvalue", "value", "score", "stars", "overall", "playcount", "plays", "count"),
+    "weight": (
+        "weight",
+        SIGNED_WEIGHT,
+        "rating",
+        "eventvalue",
+        "value",
+        "score",
+        "stars",
+        "overall",
+        "playcount",
+        "plays",
+        "count",
+    ),
     "event": ("eventtype", "event", "feedbacktype", "action", "actiontype", "behavior", "interactiontype", "type"),
 }
 CATALOGUE: Aliases = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from palate.data.ids import listed
+from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError
@@ -17,12 +19,17 @@ from palate.errors import DataError
 class Histories:
     """B histories over the items of a vocabulary: one row of (item, weight, time) a person, oldest first.
 
-    users (B,) names the rows of the answer: user ids, or row numbers for people without one.
+    users (B,) names the rows of the answer: user ids, row numbers for users without one, or null.
     """
 
     users: pl.Series
     items: Vocabulary
     rows: Ragged
+
+    def __post_init__(self) -> None:
+        wrong = self.rows.fault(len(self.users), len(self.items))
+        if wrong:
+            raise DataError(f"histories of {len(self.users):,} users over {len(self.items):,} items: {wrong}")
 
     @classmethod
     def of(
@@ -35,30 +42,40 @@ class Histories:
     ) -> Histories:
         """Build from plain lists of item ids, oldest first; unknown ids are dropped, weights are 1 unless given.
 
-        times are microseconds since 1970 UTC. Raises `DataError` where lists and weights or times differ in length.
+        times are microseconds since 1970 UTC. Raises `DataError` where lists and weights or times differ in length,
+        and for what cannot be an id.
         """
-        for n, row in enumerate(lists):
-            if isinstance(row, str | bytes) or not isinstance(row, Collection):
-                raise DataError(f"history {n} is {row!r}: a history is a list of item ids, histories a list of those")
         names = range(len(lists)) if users is None else users
-        start = np.cumsum([0, *(len(row) for row in lists)], dtype=np.int64)
-        column = items.codes(value for row in lists for value in row)
+        rows = [listed(row, f"history {n}") for n, row in enumerate(lists)]
+        start = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+        try:
+            column = items.codes([value for row in rows for value in row])
+        except DataError:
+            for n, row in enumerate(rows):  # which of them it was
+                items.codes(row, f"history {n}")
+            raise
         weight = np.ones(len(column), np.float32)
         if weights is not None:
             weight = np.fromiter((value for row in weights for value in row), np.float32)
         time = None if times is None else np.fromiter((value for row in times for value in row), np.int64)
         identity = np.arange(len(items), dtype=np.int32)
         known = Ragged(start, np.where(column < 0, len(items), column).astype(np.int32), weight, time)
-        return cls(Vocabulary.series(names), items, known.recoded(np.append(identity, np.int32(-1))))
+        return cls(Vocabulary.series(names, "users"), items, known.recoded(np.append(identity, np.int32(-1))))
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def on(self, items: Vocabulary) -> Histories:
-        """Return the same histories over another vocabulary; items it does not hold are dropped."""
+    def on(self, items: Vocabulary, *, whose: str = "") -> Histories:
+        """Return the same histories over another vocabulary; items it does not hold are dropped.
+
+        With `whose` vocabulary it is, warn (`JoinWarning`) where it holds none of the items.
+        """
         if items is self.items:
             return self
-        return Histories(self.users, items, self.rows.recoded(items.recode(self.items)))
+        row = items.recode(self.items)
+        if whose:
+            check_join(row, self.items.ids, items, "histories", whose)
+        return Histories(self.users, items, self.rows.recoded(row))
 
     def block(self, low: int, high: int) -> Histories:
         """Return rows `[low, high)`."""

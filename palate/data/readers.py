@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from palate.data.batch import Batch, Fields
 from palate.data.coder import Coder
-from palate.data.columns import LOG, find_columns, listed
+from palate.data.columns import LOG, SIGNED_WEIGHT, find_columns, listed, plain
 from palate.data.faults import Faults
+from palate.data.ids import as_id, check_ids
 from palate.data.interactions import Interactions
 from palate.data.sources import ahead, batches, place_of
 from palate.data.values import RULES, Times, as_text, as_weight
@@ -23,8 +25,8 @@ from palate.errors import DataError, check
 
 MOST_EVENT_TYPES = 1 << 15
 CONVERT: dict[str, Callable[[pl.Series], pl.Series]] = {
-    "user": as_text,
-    "item": as_text,
+    "user": as_id,
+    "item": as_id,
     "event": as_text,
     "weight": as_weight,
 }
@@ -40,6 +42,7 @@ def read_log(
     event: str | None = None,
     weights: Mapping[str, float] | None = None,
     min_weight: float | None = None,
+    ids: str = "auto",
     on_error: str = "raise",
 ) -> Interactions:
     """Read who did what, when, from a path (file, or folder of parts) or a frame (polars, pandas, Arrow).
@@ -51,16 +54,18 @@ def read_log(
     weights     turns event types into weights, {"view": 1, "cart": 3, "dislike": -1}; a column of weights
                 multiplies them. What an event of weight below 0 does is each model's own: docs/models.md
     min_weight  events below it are dropped
+    ids         "text" keeps all ids as strings; "auto" keeps them as given, those of delimited text as integers
+                where every one is spelled as a 64-bit integer is. Either way ids compare by what they spell
     on_error    "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in `log.skipped` and warns
 
-    Times are stored as microseconds since 1970 UTC. Ids are kept as given; those of delimited text become
-    integers if every one is spelled as an integer is. Raises `DataError` with the place, value and rule.
+    Times are stored as microseconds since 1970 UTC. Raises `DataError` with the place, value and rule.
     """
     asked = {"user": user, "item": item, "time": time, "weight": weight, "event": event}
     _check(asked, weights, min_weight)
+    check_ids(ids)
     rules = RULES if weights is None else RULES | {"event": f"weights= knows {listed(weights)}"}
     faults = Faults(on_error, rules, LOG)
-    columns = _Columns(asked, weights, min_weight)
+    columns = _Columns(asked, weights, min_weight, text=ids == "text")
     times = Times()
     for batch in ahead(batches(source, columns.choose, ids=("user", "item"))):
         columns.add(batch, faults.sift(batch, _converted(batch, times, weights)))
@@ -85,6 +90,8 @@ def _converted(batch: Batch, times: Times, factors: Mapping[str, float] | None) 
     A column "row" numbers the rows from 0, to tell which are left in the end.
     """
     convert = CONVERT | {"time": times}
+    if plain(batch.columns.get("weight", "")) == SIGNED_WEIGHT:
+        convert["weight"] = partial(as_weight, signed=True)
     values = {role: convert[role](batch.frame[role]) for role in convert if role in batch.frame.columns}
     values["row"] = pl.Series(np.arange(len(batch.row)))
     if factors is not None:
@@ -99,14 +106,19 @@ class _Columns:
     """The columns of a log, coded and grown batch by batch."""
 
     def __init__(
-        self, asked: Mapping[str, str | None], factors: Mapping[str, float] | None, min_weight: float | None
+        self,
+        asked: Mapping[str, str | None],
+        factors: Mapping[str, float] | None,
+        min_weight: float | None,
+        *,
+        text: bool,
     ) -> None:
         self._asked = asked
         self._factors = factors
         self._min_weight = min_weight
         self._roles: dict[str, str] = {}
         self._coders = {"user": Coder(), "item": Coder(), "event": Coder()}
-        self._strings: set[str] = set()
+        self._strings = {"user", "item"} if text else set()
         self._grown: dict[str, Grown] = {}
         self._pool = ThreadPoolExecutor(2)  # users and items are coded side by side
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from palate.arrays import Bools, Ints, Longs
 from palate.data.interactions import Interactions
+from palate.data.joins import check_join
 from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError, check, real, whole
 
@@ -43,14 +44,20 @@ class Split:
     dropped: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Raise `DataError` for an empty part; warn (`JoinWarning`) of one whose users or items train lacks."""
         for name, log in self.parts().items():
             if not len(log):
                 raise DataError(
                     f"split ({self.kind}): the {name} part is empty; dropped: {self.dropped or 'nothing'}"
                 )
-            for ids, known in ((log.users.ids, self.train.users.ids), (log.items.ids, self.train.items.ids)):
-                if ids.dtype != known.dtype:
-                    raise DataError(f"split: ids are {known.dtype} in train and {ids.dtype} in {name}; use one type")
+
+        items, users = self.train.items, self.train.users
+        known = users if self.fold_in is None else users.union(self.fold_in.users)
+        for name, guessed in (("validation", self.valid), ("test", self.test)):
+            if guessed is not None and self.promise != "cold items":
+                check_join(items.recode(guessed.items), guessed.items.ids, items, name, "train")
+            if guessed is not None:
+                check_join(known.recode(guessed.users), guessed.users.ids, known, name, "train", "users")
 
     @classmethod
     def of(cls, train: Interactions, test: Interactions, valid: float | None = None, seed: int = 0) -> Split:
@@ -275,7 +282,11 @@ def _check_events(parts: dict[str, Interactions]) -> None:
     if all(log.timestamp is not None for log in parts.values()):
         keys.append("timestamp")
     frames = [log.to_frame().select(*keys, part=pl.lit(name)) for name, log in parts.items()]
-    events = pl.concat(frames).group_by(keys, maintain_order=True).agg(pl.col("part").unique(maintain_order=True))
+    events = (
+        pl.concat(frames, how="vertical_relaxed")
+        .group_by(keys, maintain_order=True)
+        .agg(pl.col("part").unique(maintain_order=True))
+    )
     for row in events.filter(pl.col("part").list.len() > 1).head(1).iter_rows(named=True):
         when = f" at {row['timestamp']}" if "timestamp" in row else ""
         raise DataError(

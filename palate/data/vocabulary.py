@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from palate.arrays import Ints
+from palate.data.ids import WHOLE, Id, column_of, listed, retyped, shown, spelled, spelling
+from palate.data.values import IDS
 from palate.errors import DataError, UnknownId
 
-Id: TypeAlias = str | int
 FEW = 100  # a hundredth of the ids is looked up faster without a table of all
+
+__all__ = ["Id", "Vocabulary"]
 
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """Distinct ids in row order: strings or 64-bit integers, kept as the log gave them."""
+    """Distinct ids in row order: strings or 64-bit integers, kept as the log gave them.
+
+    An id is looked up by what it spells (see `ids`): in whatever type it is asked for, and whatever type is kept.
+    """
 
     ids: pl.Series
 
@@ -27,40 +33,71 @@ class Vocabulary:
         if self.ids.dtype not in (pl.String, pl.Int64):
             raise DataError(f"ids of type {self.ids.dtype}: ids must be strings or 64-bit integers")
 
+    def checked(self) -> Vocabulary:
+        """Return the vocabulary; raises `DataError` where an id is null or stands twice."""
+        if self.ids.null_count() or self.ids.n_unique() != len(self.ids):
+            raise DataError(
+                f"{len(self.ids):,} ids, {self.ids.n_unique():,} of them distinct, all must be, and not null"
+            )
+        return self
+
     @classmethod
-    def of(cls, ids: Iterable[Id] | pl.Series) -> Vocabulary:
+    def of(cls, ids: Iterable[object]) -> Vocabulary:
         """Collect the distinct ids in order of first appearance; a mixture becomes strings."""
-        return cls(cls.series(ids).unique(maintain_order=True))
+        return cls(column_of(ids).unique(maintain_order=True))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __contains__(self, value: object) -> bool:
-        return value in self._rows
+        return spelling(value) is not None and self._own(value, "id") in self._rows
 
     @cached_property
     def _rows(self) -> dict[Id, int]:
         return {value: row for row, value in enumerate(self.ids.to_list())}
 
-    def code(self, value: Id) -> int:
-        """Row number of one id; raises `UnknownId`."""
-        try:
-            return self._rows[value]
-        except KeyError:
-            known = ", ".join(repr(i) for i in self.ids.head(3).to_list())
-            raise UnknownId(f"id {value!r} is unknown; known ids look like {known}") from None
+    @property
+    def _kind(self) -> type[Id]:
+        return str if self.ids.dtype == pl.String else int
 
-    def codes(self, values: Iterable[Id] | pl.Series) -> Ints:
-        """Row numbers of many ids, -1 where unknown, (N,)."""
-        if not isinstance(values, pl.Series):
-            return np.fromiter((self._rows.get(value, -1) for value in values), np.int32)
-        if values.dtype != self.ids.dtype:
-            return np.full(len(values), -1, np.int32)
+    def _own(self, value: object, place: str) -> Id:
+        """Return an id in the type kept here, as a string where that cannot spell it."""
+        text = spelling(value)
+        if text is None:
+            raise DataError(f"{place} is {shown(value)}; {IDS}")
+        return int(text) if self._kind is int and WHOLE.fullmatch(text) else text
+
+    def code(self, value: object, place: str = "id") -> int:
+        """Row number of one id; raises `UnknownId`, and `DataError` for what cannot be an id."""
+        row = self._rows.get(self._own(value, place))
+        if row is None:
+            known = ", ".join(repr(i) for i in self.ids.head(3).to_list())
+            raise UnknownId(f"id {value!r} is unknown; known ids look like {known}")
+        return row
+
+    def codes(self, values: Iterable[object], place: str = "ids") -> Ints:
+        """Row numbers of many ids, -1 where unknown, (N,); raises `DataError` for what cannot be an id."""
+        given = listed(values, place)
+        if isinstance(given, list):
+            if set(map(type, given)) <= {self._kind}:
+                return self._rows_of(given)
+            if len(given) < len(self) / FEW:
+                return self._rows_of([self._own(value, f"{place}[{n}]") for n, value in enumerate(given)])
+        return self.find(column_of(given, place))
+
+    def find(self, ids: pl.Series) -> Ints:
+        """Row numbers of a column of ids, -1 where it is unknown, null or no id, (N,)."""
+        if ids.null_count() == len(ids):
+            return np.full(len(ids), -1, np.int32)
+        asked = retyped(spelled(ids), self.ids.dtype)
         here = pl.DataFrame({"id": self.ids, "row": np.arange(len(self), dtype=np.int32)})
-        if len(values) < len(self) / FEW:
-            here = here.filter(pl.col("id").is_in(values.implode()))
-        found = pl.DataFrame({"id": values}).join(here, on="id", how="left", maintain_order="left")
+        if len(asked) < len(self) / FEW:
+            here = here.filter(pl.col("id").is_in(asked.implode()))
+        found = pl.DataFrame({"id": asked}).join(here, on="id", how="left", maintain_order="left")
         return found["row"].fill_null(-1).to_numpy()
+
+    def _rows_of(self, own: list[Any]) -> Ints:
+        return np.fromiter((self._rows.get(value, -1) for value in own), np.int32, len(own))
 
     def names(self, codes: Ints | Sequence[int]) -> pl.Series:
         """Ids of rows; -1 gives null."""
@@ -71,37 +108,32 @@ class Vocabulary:
         """For each row of `other`, the row of the same id here, or -1. (len(other),)."""
         if other is self:
             return np.arange(len(self), dtype=np.int32)
-        return self.codes(other.ids)
+        return self.find(other.ids)
 
     def union(self, other: Vocabulary) -> Vocabulary:
-        """Return the ids of both, these first, so that row numbers stay; raises `DataError` if the types differ."""
-        if other.ids.dtype != self.ids.dtype:
-            raise DataError(f"ids of types {self.ids.dtype} and {other.ids.dtype}: both must be of one type")
-        return Vocabulary.of(pl.concat([self.ids, other.ids.alias(self.ids.name)]))
+        """Return the ids of both, these first, so that row numbers stay.
+
+        Where one has integers and the other strings, they become integers if all are spelled so, else strings.
+        """
+        columns = [self.ids, other.ids.alias(self.ids.name)]
+        if self.ids.dtype != other.ids.dtype:
+            whole = [retyped(ids, pl.Int64()) for ids in columns]
+            fits = not any(ids.has_nulls() for ids in whole)
+            columns = whole if fits else [retyped(ids, pl.String()) for ids in columns]
+        return Vocabulary.of(pl.concat(columns))
 
     def parse(self, text: str) -> Id:
-        """Read an id typed by a person: an integer where the ids are integers, else the text itself."""
-        if self.ids.dtype == pl.Int64:
-            try:
-                return int(text)
-            except ValueError:
-                raise UnknownId(f"id {text!r} is unknown; ids here are integers") from None
-        return text
+        """Return an id typed by a user in the type kept here; raises `UnknownId` where that cannot spell it."""
+        own = self._own(text, "id")
+        if not isinstance(own, self._kind):
+            raise UnknownId(f"id {text!r} is unknown; ids here are integers")
+        return own
 
     def select(self, codes: Ints) -> Vocabulary:
         """Return the vocabulary of these rows alone, in this order."""
         return Vocabulary(self.ids.gather(codes.astype(np.int64)))
 
     @staticmethod
-    def series(ids: Iterable[Id] | pl.Series) -> pl.Series:
-        """Ids as a series of strings or 64-bit integers; a mixture becomes strings."""
-        series = ids if isinstance(ids, pl.Series) else _series_of(list(ids))
-        if series.dtype in (pl.String, pl.Int64):
-            return series
-        return series.cast(pl.Int64 if series.dtype.is_integer() else pl.String)
-
-
-def _series_of(values: list[Id]) -> pl.Series:
-    if all(isinstance(value, (int, np.integer)) for value in values):
-        return pl.Series("id", values, pl.Int64)
-    return pl.Series("id", [str(value) for value in values], pl.String)
+    def series(ids: Iterable[object], place: str = "ids") -> pl.Series:
+        """Ids as a series of strings or 64-bit integers; a mixture becomes strings. Raises `DataError` as `codes`."""
+        return column_of(ids, place)

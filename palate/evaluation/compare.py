@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 
 from palate.data.catalogue import Catalogue
 from palate.data.splits import Part, Split
-from palate.data.vocabulary import Id
+from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.evaluation.intervals import Difference
 from palate.evaluation.picture import Point, draw
@@ -39,7 +39,7 @@ def compare(
     check(len(subjects) > 0, "subjects", subjects, "at least one recipe or model must be given")
     named = dict(subjects) if isinstance(subjects, Mapping) else _named(list(subjects))
     exam = Exam.of(split, part)
-    ranked = None if only is None else list(only)
+    ranked = None if only is None else Vocabulary.series(only, "only")
     return Comparison(
         {
             name: exam.grade(subject, k, catalogue=catalogue, only=ranked, watch=watch)

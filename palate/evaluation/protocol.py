@@ -112,7 +112,7 @@ class Exam:
         began = perf_counter()
         model = subject.fit(self.split.train, catalogue, watch=watch) if isinstance(subject, Recipe) else subject
         fit_seconds = perf_counter() - began if isinstance(subject, Recipe) else None
-        ranked = None if only is None else Vocabulary.series(only)
+        ranked = None if only is None else Vocabulary.series(only, "only")
         item, recommend_seconds = self._rank(model, max(cuts), ranked)
         here = np.append(self.items.recode(model.items), np.int32(-1))[item]
         hits = find_hits(here, self.relevant.start, self.relevant.column, len(self.items))

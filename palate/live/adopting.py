@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 
 import polars as pl
 
+from palate.errors import BundleError
 from palate.models.saved import load_with_log
-from palate.store.bundles import MANIFEST
+from palate.store.bundles import copy_bundle, manifest_checksum
 from palate.store.events import Store
 from palate.store.items import Item
 from palate.store.transfer import import_events
@@ -24,17 +23,22 @@ def adopt(store: Store, versions: Versions, folder: str | Path) -> Version:
     """
     source = Path(folder)
     model, log = load_with_log(source)
-    mark = json.loads((source / MANIFEST).read_bytes())["crc32"]
+    mark = manifest_checksum(source)
     ids = model.items.ids.cast(pl.String).to_list()
     known = set(store.items.changed()[0]["item_id"])
     store.items.put(Item(name) for name in ids if name not in known)
     if log is not None and not store.newest():
-        import_events(store, log.to_frame())
+        import_events(store, log)
     for version in versions.list():
         if version.about.get("adopted") == mark:
             return versions.activate(version.number)
     recipe = model.recipe
     about = {"recipe": type(recipe).__name__, "settings": recipe.settings(), "adopted": mark, "items": len(ids)}
     about["verdict"] = f"fitted elsewhere: {source.name}"
-    version = versions.add(lambda path: shutil.copytree(source, path), about)
+
+    def copied(path: Path) -> None:
+        if copy_bundle(source, path) != mark:
+            raise BundleError(f"{source}: was replaced meanwhile; adopt it again")
+
+    version = versions.add(copied, about)
     return versions.activate(version.number)

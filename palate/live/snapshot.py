@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -13,7 +12,7 @@ import polars as pl
 
 from palate.arrays import Bools, Floats, Ints, Longs
 from palate.data.catalogue import Catalogue
-from palate.data.vocabulary import Vocabulary
+from palate.data.times import EPOCH, MICROSECOND
 from palate.live.catalogue import LiveCatalogue
 from palate.live.weights import Popular
 from palate.models.base import Model
@@ -32,30 +31,26 @@ ALL = ""  # the filter that every item passes
 class Active:
     """The model in use: its version, and what answers tell of it.
 
-    trained  when, microseconds since 1970 UTC; names: ids of the model's items as text, by row
+    trained  when, microseconds since 1970 UTC
     """
 
     model: Model
     version: int
     about: Mapping[str, Any]
     trained: int
-    names: Vocabulary = field(repr=False)
 
     @classmethod
     def load(cls, versions: Versions, number: int) -> Active:
         """Load a version. Raises `BundleError`, `UnknownId`."""
         version = versions.get(number)
         model = load(versions.path(number))
-        created = datetime.fromtimestamp(version.created / 1_000_000, UTC).isoformat(timespec="seconds")
+        created = (EPOCH + version.created * MICROSECOND).isoformat(timespec="seconds")
         about = {"version": number, "recipe": type(model.recipe).__name__, "created": created}
-        return cls(model, number, about, version.created, _names(model))
+        return cls(model, number, about, version.created)
 
     def reading(self, told: Catalogue) -> Active:
         """Return it with items that its model learns of from what is told; itself where it learns of none."""
-        ids = told.items.ids.cast(self.model.items.ids.dtype, strict=False)
-        known = ids.is_not_null()
-        wider = self.model.with_items(Catalogue(Vocabulary(ids.filter(known)), told.frame.filter(known)))
-        return replace(self, model=wider, names=_names(wider))
+        return replace(self, model=self.model.with_items(told))
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,9 +180,5 @@ class Snapshot:
         return model.unmet if isinstance(model, ContentBased) and model.unmet.any() else None
 
 
-def _names(model: Model) -> Vocabulary:
-    return Vocabulary(model.items.ids.cast(pl.String))
-
-
 def _rows(active: Active | None, ids: pl.Series) -> Ints:
-    return np.full(len(ids), -1, np.int32) if active is None else active.names.codes(ids)
+    return np.full(len(ids), -1, np.int32) if active is None else active.model.items.codes(ids)

@@ -15,20 +15,20 @@ from palate.arrays import Bools, Floats, Ints
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
+from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, ModelError, SettingError, check, whole
+from palate.errors import DataError, NotFinite, SettingError, whole
 from palate.kernels.topk import nothing, select_top
 from palate.models.settings import settle
 from palate.models.shapes import check_model
+from palate.models.weights import within
 from palate.store.bundles import Part, write_bundle
 from palate.store.nesting import flat
 
 Asked: TypeAlias = Histories | Interactions | Sequence[Sequence[Id]]  # whose lists are wanted
 
-MICROSECONDS_A_DAY = 86_400_000_000
-LEAST = np.finfo(np.float32).tiny  # weight that no decay goes below
 BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
 
 
@@ -55,8 +55,8 @@ Watch: TypeAlias = Callable[[Progress], bool | None]
 class Recipe(ABC):
     """How to fit: a frozen dataclass of settings, validated when built. Subclasses are keyword-only dataclasses.
 
-    Before a subclass looks at its settings they are brought into the types of its fields, and what its `fit` raises
-    where numbers are lost becomes a `ModelError`: see `settle` and `sound`.
+    Before a subclass looks at its settings they are brought into the types of its fields (`settle`). Its `fit` gets a
+    log without weights far beyond what is usual, and raises `ModelError` where numbers are lost (`sound`).
     """
 
     def __init_subclass__(cls) -> None:
@@ -90,7 +90,8 @@ class Recipe(ABC):
 class Model(ABC):
     """Fitted arrays; safe to share between threads. Every subclass is a frozen dataclass with these two fields.
 
-    Raises `ModelError` when built with numbers that are not finite.
+    Fields say what must hold of their arrays, see `palate.arrays.Array`. Raises `ModelError` when built of arrays of
+    which that is not true, or with numbers that are not finite.
     """
 
     recipe: Recipe
@@ -98,6 +99,15 @@ class Model(ABC):
 
     def __post_init__(self) -> None:
         check_model(self)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers that the words of its `Array` fields stand for."""
+        return {"items": len(self.items)}
+
+    def fault(self) -> str:
+        """Say what is wrong with the model beside what its fields say of their arrays, "" for nothing."""
+        return ""
 
     @abstractmethod
     def scores(self, histories: Histories) -> Floats:
@@ -127,24 +137,30 @@ class Model(ABC):
         only: Iterable[Id] | None = None,
         exclude: Iterable[Id] | None = None,
     ) -> Rankings:
-        """Best k items like each of these, itself left out; raises `UnknownId` for an unknown one."""
+        """Best k items like each of these, itself left out.
+
+        Raises `UnknownId` for an unknown one, and `DataError` for what cannot be an id.
+        """
         allowed = self.allowed(only, exclude)
         return most_similar(self.items, items, k, self.likeness, allowed)
 
     def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
         """Past items that speak for `item`, with their parts of its score, largest first; [] if none does."""
         past = Histories.of(self.items, [history]).rows
-        parts = self.parts(past, np.array([self.items.code(item)], np.int32))[:, 0]
+        parts = self.parts(past, np.array([self.items.code(item, "item")], np.int32))[:, 0]
         names = self.items.names(past.column).to_list()
         best = [(name, part) for name, part in zip(names, parts.tolist(), strict=True) if part > 0]
         return sorted(best, key=lambda pair: -pair[1])
 
     def histories(self, histories: Asked) -> Histories:
-        """Histories over this model's items, from those of a log, a log itself, or plain lists of item ids."""
+        """Histories over this model's items, from those of a log, a log itself, or plain lists of item ids.
+
+        Warns (`JoinWarning`) where the model knows no item of the log; a list may well be of items unknown to it.
+        """
         if isinstance(histories, Interactions):
-            return histories.histories().on(self.items)
+            return self.histories(histories.histories())
         if isinstance(histories, Histories):
-            return histories.on(self.items)
+            return histories.on(self.items, whose="the model")
         return Histories.of(self.items, histories)
 
     def recommend(
@@ -160,7 +176,8 @@ class Model(ABC):
 
         A log stands for the histories of its users. Items of the history itself are left out unless `keep_seen`. A
         list is shorter than k only when no more items are left. Unknown ids in `only`, `exclude` and the histories
-        are ignored.
+        are ignored, with a `JoinWarning` if all of `only`, of `exclude` or of a log's items are unknown. Raises
+        `DataError` for what cannot be an id.
         """
         k = min(whole("k", k), len(self.items))
         asked = self.histories(histories)
@@ -187,12 +204,12 @@ class Model(ABC):
     def allowed(self, only: Iterable[Id] | None, exclude: Iterable[Id] | None) -> Bools:
         """Mask of the items that may be recommended, (I,)."""
         mask = np.full(len(self.items), only is None)
-        if only is not None:
-            codes = self.items.codes(only)
-            mask[codes[codes >= 0]] = True
-        if exclude is not None:
-            codes = self.items.codes(exclude)
-            mask[codes[codes >= 0]] = False
+        for place, ids, value in (("only", only, True), ("exclude", exclude, False)):
+            if ids is not None:
+                asked = Vocabulary.series(ids, place)
+                codes = self.items.codes(asked)
+                check_join(codes, asked, self.items, place, "the model")
+                mask[codes[codes >= 0]] = value
         return mask
 
     def save(self, folder: str | Path, *, log: Interactions | None = None) -> None:
@@ -206,7 +223,7 @@ class Model(ABC):
         parts, about = self.written()
         data = {"items": len(self.items)}
         if log is not None:
-            past = log.histories().on(self.items)
+            past = self.histories(log.histories())
             rows = past.rows
             parts |= {
                 "log.users": log.users,
@@ -242,16 +259,19 @@ def settled(check_settings: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def sound(fit: Callable[..., Model]) -> Callable[..., Model]:
-    """Return the `fit` of a recipe that raises `ModelError` where numbers are lost on the way."""
+    """Return the `fit` of a recipe to a log whose weights are `within` what is usual.
+
+    It raises `NotFinite` where numbers are lost on the way.
+    """
 
     @wraps(fit)
-    def whole_fit(recipe: Any, *given: Any, **named: Any) -> Model:
+    def whole_fit(recipe: Any, log: Interactions, *given: Any, **named: Any) -> Model:
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # it shows in the model, which is checked
-                return fit(recipe, *given, **named)
-        except (ModelError, np.linalg.LinAlgError) as error:
+                return fit(recipe, within(log), *given, **named)
+        except (NotFinite, np.linalg.LinAlgError) as error:
             way = "smaller weights, a lower learning rate or a larger l2 help"
-            raise ModelError(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
+            raise NotFinite(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
 
     return whole_fit
 
@@ -260,27 +280,6 @@ def refuse_empty(log: Interactions) -> None:
     """Raise `DataError` unless the log holds an event with weight above 0."""
     if not len(log) or not (log.weight > 0).any():
         raise DataError(f"{log!r}: nothing to learn from; a log needs an event with weight above 0")
-
-
-def check_half_life(days: float | None) -> None:
-    """Raise `SettingError` unless the setting half_life_days means something."""
-    check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
-
-
-def faded(log: Interactions, half_life_days: float | None) -> Floats:
-    """Weights of the events (N,), half as much for each half-life of their `ages`; None for no decay.
-
-    What fades below the numbers of float32 stays at the least of them: an event counts ever less, but never becomes
-    one of weight 0, which is no positive.
-    """
-    if half_life_days is None:
-        return log.weight
-    check(log.timestamp is not None, "half_life_days", half_life_days, "the log has no times")
-    with np.errstate(over="ignore"):  # a half-life so short that the number of them is infinite
-        fading = 0.5 ** (log.ages / (half_life_days * MICROSECONDS_A_DAY))
-    size = np.abs(log.weight)
-    left = np.maximum(size * fading, np.minimum(size, LEAST))
-    return np.copysign(left, log.weight).astype(np.float32)
 
 
 def most_similar(

@@ -9,15 +9,17 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array, diags_array
 
-from palate.arrays import Bools, Doubles, Floats, Ints
+from palate.arrays import Array, Bools, Doubles, Floats, Ints, ItemFloats
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
+from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id, Vocabulary
 from palate.encoders.encoding import Encoded, Encoding
@@ -41,7 +43,7 @@ def read_items(
 ) -> tuple[Vocabulary, Encoding, Encoded]:
     """Return the items of the log, then those of the catalogue alone, and what is told of each.
 
-    Raises `DataError` where there is no catalogue, or where ids differ in type.
+    Raises `DataError` where there is no catalogue; warns (`JoinWarning`) where it tells of no item of the log.
     """
     refuse_empty(log)
     if catalogue is None:
@@ -51,6 +53,7 @@ def read_items(
         if watch is not None:
             watch(Progress(0, 0, done / of_all, 0.0))
 
+    check_join(log.items.recode(catalogue.items), catalogue.items.ids, log.items, "catalogue", "the log")
     if dim is None:
         dim = fitting(len(log.items), len(chosen(fields, catalogue)))
     encoding, encoded = Encoding.of(fields, catalogue, dim, seed, told)
@@ -68,6 +71,15 @@ class ContentBased(Model):
 
     encoding: Encoding
     terms: Ragged
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers that the words of its `Array` fields stand for."""
+        return {**super().sizes, "content": int(self.encoding.blocks[-1])}
+
+    def fault(self) -> str:
+        """Say what is wrong with `terms`."""
+        return self.terms.fault(len(self.items), self.encoding.terms)
 
     @property
     @abstractmethod
@@ -126,7 +138,7 @@ class Content(Recipe):
         """Fit to the log and the catalogue. Raises `DataError` without one."""
         items, encoding, encoded = read_items(log, catalogue, self.fields, self.dim, self.seed, watch)
         X = positives(log, binary=True)
-        W = self.taste(X, encoded.vectors[: len(log.items)]).astype(np.float32)
+        W = np.ascontiguousarray(self.taste(X, encoded.vectors[: len(log.items)]), np.float32)
         popularity = np.zeros(len(items), np.float32)
         popularity[: len(log.items)] = X.sum(axis=0)
         return ContentModel(self, items, encoding, encoded.vectors, encoded.terms, W, popularity)
@@ -160,10 +172,10 @@ class ContentModel(ContentBased):
     recipe: Content
     items: Vocabulary
     encoding: Encoding
-    vectors: Floats
+    vectors: Annotated[Floats, Array("items", "content")]
     terms: Ragged
-    weights: Floats
-    popularity: Floats
+    weights: Annotated[Floats, Array("content", "content")]
+    popularity: ItemFloats
 
     def toward(self, histories: Histories) -> Floats:
         """Return what the histories look for in the row of an item, (B, E)."""

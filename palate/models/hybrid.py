@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
 
-from palate.arrays import Bools, Floats, Ints, Longs, aligned, aligned_copy
+from palate.arrays import Array, Bools, Floats, Ints, Longs, aligned, aligned_copy
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -76,7 +77,7 @@ class Hybrid(Recipe):
         def whole(base: IALSModel | EmbeddingModel, prior: Prior | None) -> HybridModel:
             known = prior or Prior.of(content, encoding.blocks, base.item_vectors)
             weights = known.weights(base.item_vectors)
-            bare = HybridModel(self, base.items, (base,), encoding, encoded.terms, weights)
+            bare = HybridModel(self, base.items, (base,), encoding, encoded.terms.block(0, len(base.items)), weights)
             return bare.over(items, np.arange(len(items), dtype=np.int32), encoded.vectors, encoded.terms)
 
         recipe = self.of_vectors()
@@ -147,7 +148,18 @@ class HybridModel(ContentBased):
     models: tuple[IALSModel | EmbeddingModel, ...]
     encoding: Encoding
     terms: Ragged
-    weights: Floats
+    weights: Annotated[Floats, Array("content", "dim")]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers that the words of its `Array` fields stand for."""
+        return {**super().sizes, "dim": self.base.item_vectors.shape[1]}
+
+    def fault(self) -> str:
+        """Say what is wrong with `models` or `terms`."""
+        if len(self.models) != 1 or not self.base.items.ids.equals(self.items.ids):
+            return "models must be one, over the same items"
+        return super().fault()
 
     @property
     def base(self) -> IALSModel | EmbeddingModel:

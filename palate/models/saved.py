@@ -12,7 +12,7 @@ from palate.data.ragged import Ragged
 from palate.encoders.axes import Projection
 from palate.encoders.encoding import Encoding
 from palate.encoders.terms import Lexicon
-from palate.errors import BundleError, DataError, ModelError, SettingError
+from palate.errors import BundleError, MissingExtra
 from palate.models.autoencoder import Autoencoder, AutoencoderModel
 from palate.models.base import Model, Recipe
 from palate.models.blend import Blend, BlendModel
@@ -76,25 +76,35 @@ def load_with_log(folder: str | Path) -> tuple[Model, Interactions | None]:
     bundle = read_bundle(folder)
     try:
         model = _model(bundle.about, bundle.parts)
-    except (LookupError, TypeError, SettingError, DataError, ModelError) as error:
+        return model, _log(model, bundle.parts)
+    except MissingExtra:
+        raise
+    except Exception as error:  # whatever a damaged bundle leads to
         raise BundleError(f"{folder}: this version of palate cannot rebuild the model: {error}") from error
-    if "log.users" not in bundle.parts:
-        return model, None
-    users, start, item, weight = (
-        cast(Any, bundle.parts[f"log.{name}"]) for name in ("users", "start", "item", "weight")
-    )
-    return model, Interactions(users, model.items, start, item, weight, cast(Any, bundle.parts.get("log.time")))
+
+
+def _log(model: Model, parts: Mapping[str, Any]) -> Interactions | None:
+    if "log.users" not in parts:
+        return None
+    users, start, item, weight = (parts[f"log.{name}"] for name in ("users", "start", "item", "weight"))
+    return Interactions(users, model.items, start, item, weight, parts.get("log.time"))
+
+
+def rebuilt(told: Mapping[str, Any]) -> Recipe:
+    """Build a recipe by the name and settings that JSON keeps. Raises `LookupError`, `TypeError`, `SettingError`."""
+    recipe_class = _named(RECIPES, told["name"], "recipe")
+    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in told["settings"].items()}
+    return cast(Recipe, recipe_class(**settings))
 
 
 def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:
-    recipe_class = _named(RECIPES, about["recipe"]["name"], "recipe")
+    recipe = rebuilt(about["recipe"])
     model_class = _named(MODELS, about["model"], "model")
-    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in about["recipe"]["settings"].items()}
     if "models" in about:  # of which this one is made
         parts = {**parts, "models": tuple(_model(each, _own(parts, n)) for n, each in enumerate(about["models"]))}
     own = [part.name for part in fields(cast(Any, model_class)) if part.name != "recipe"]
     kept = {name: whole(name, parts, NESTED) for name in own}
-    return cast(Model, model_class(recipe=recipe_class(**settings), **kept))
+    return cast(Model, model_class(recipe=recipe, **kept))
 
 
 def _own(parts: Mapping[str, Any], n: int) -> Mapping[str, Any]:

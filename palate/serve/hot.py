@@ -14,15 +14,19 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
+from palate.data.times import to_iso
 from palate.live.asking import Answer
+from palate.serve.bodies import NDJSON, kind_of
+from palate.serve.bounds import MOST_AHEAD
 from palate.serve.problems import Problem
 from palate.serve.service import Service
-from palate.serve.wire import MOST_EVENTS, EventIn, RecommendIn, RecommendQuery, SessionIn
+from palate.serve.wire import Batch, EventIn, RecommendIn, RecommendQuery, SessionIn
+from palate.store.recording import now
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+HOUR = 3_600_000_000  # microseconds
 LISTS = ("exclude", "near", "attributes")
-EVENTS = TypeAdapter(list[EventIn])
-NDJSON = ("application/x-ndjson", "application/jsonlines", "application/jsonl")
+EVENTS = TypeAdapter(Batch[EventIn])
 
 
 class AnyId(Convertor[str]):
@@ -64,8 +68,8 @@ def json(body: object, status: int = 200) -> Response:
 async def many_of(request: Request) -> bytes:
     """Read a body of one thing or a list of them; lines of JSON become a list."""
     body = (await request.body()).strip()
-    if request.headers.get("content-type", "").split(";")[0].strip() in NDJSON:
-        return b"[%s]" % b",".join(line for line in body.splitlines() if line.strip())
+    if kind_of(request.headers.get("content-type", "").encode("latin-1")) in NDJSON:
+        return b"[%s]" % b",".join(line for line in body.split(b"\n") if line.strip())
     return body
 
 
@@ -102,8 +106,12 @@ class Hot:
         """Store one event or many."""
         body = await many_of(request)
         many = EVENTS.validate_json(body) if body[:1] == b"[" else [EventIn.model_validate_json(body)]
-        if len(many) > MOST_EVENTS:
-            raise Problem(413, f"{len(many):,} events; one request may hold {MOST_EVENTS:,}")
+        latest = now() + MOST_AHEAD * HOUR
+        for n, each in enumerate(many):
+            if each.timestamp is not None and each.timestamp > latest:
+                place = f"{n}.timestamp" if body[:1] == b"[" else "timestamp"
+                rule = f"may be at most {MOST_AHEAD} hours ahead of the clock here, which says {to_iso(now())}"
+                raise Problem(400, f"{place}: {to_iso(each.timestamp)!r}: {rule}")
         appended = await self.service.append([each.event() for each in many])
         return json({"accepted": appended.new, "repeated": appended.repeated})
 

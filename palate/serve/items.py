@@ -8,15 +8,15 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter
 
+from palate.data.times import to_iso
 from palate.errors import UnknownId
 from palate.serve.hot import json, many_of, plain
-from palate.serve.problems import Problem
 from palate.serve.security import may
 from palate.serve.service import Service
-from palate.serve.wire import MOST_ITEMS, ItemBody, ItemIn, ItemOut, Stored, iso
+from palate.serve.wire import Batch, ItemBody, ItemIn, ItemOut, Stored
 from palate.store.items import Item
 
-MANY = TypeAdapter(list[ItemIn])
+MANY = TypeAdapter(Batch[ItemIn])
 
 
 def told(item: Item) -> ItemOut:
@@ -25,8 +25,8 @@ def told(item: Item) -> ItemOut:
         item_id=item.item_id,
         available=item.available,
         attributes=dict(item.attributes),
-        created=iso(item.created),
-        updated=iso(item.updated),
+        created=to_iso(item.created),
+        updated=to_iso(item.updated),
     )
 
 
@@ -56,8 +56,6 @@ def items_router(service: Service) -> APIRouter:
     async def put_all(request: Request) -> Response:
         body = await many_of(request)
         many = MANY.validate_json(body) if body[:1] == b"[" else [ItemIn.model_validate_json(body)]
-        if len(many) > MOST_ITEMS:
-            raise Problem(413, f"{len(many):,} items; one request may hold {MOST_ITEMS:,}")
         return json({"stored": await run_in_threadpool(items.put, [stored(item) for item in many])})
 
     router.add_api_route("/v1/items", put_many, methods=["POST"], route_class_override=plain(put_all))

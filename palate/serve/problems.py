@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from reprlib import Repr
 from typing import Any
 
 import orjson
@@ -13,17 +14,29 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from palate.errors import BundleError, ConditionError, DataError, PalateError, SettingError, StoreError, UnknownId
+from palate.errors import (
+    BundleError,
+    ConditionError,
+    DataError,
+    EventConflict,
+    PalateError,
+    SettingError,
+    StoreError,
+    UnknownId,
+)
 
 LOG = logging.getLogger("palate.serve")
+SHORT = Repr()  # which writes no more of a value than is shown
+SHORT.maxstring = SHORT.maxother = 120
+SHORT.maxlist = SHORT.maxdict = 20
 MEDIA = "application/problem+json"
 STATUS: dict[type[PalateError], int] = {
     ConditionError: 400,
+    EventConflict: 409,
     DataError: 422,
     SettingError: 422,
     UnknownId: 404,
     BundleError: 409,
-    StoreError: 503,
 }
 
 
@@ -53,11 +66,12 @@ async def answered(_: Request, error: Exception) -> Response:
         return response(400, "the body ended before its end")  # nobody reads it, but it is counted
     if isinstance(error, HTTPException):
         return response(error.status_code, error.detail, dict(error.headers or {}))
+    if isinstance(error, StoreError):
+        LOG.error("%s", error)
+        return response(503, error.public, {"Retry-After": "1"})
     for kind, status in STATUS.items():
         if isinstance(error, kind):
-            if status == 503:
-                LOG.error("%s", error)
-            return response(status, str(error), {"Retry-After": "1"} if status == 503 else None)
+            return response(status, str(error))
     LOG.error("unexpected error", exc_info=error)
     return response(500, "an unexpected error; the log of the server tells more")
 
@@ -74,7 +88,7 @@ HANDLED: tuple[type[Exception], ...] = (
 
 
 def _invalid(error: RequestValidationError | ValidationError) -> Response:
-    found = error.errors()
+    found = error.errors() if isinstance(error, RequestValidationError) else error.errors(include_url=False)
     if any(fault["type"] == "json_invalid" for fault in found):
         return response(400, f"the body is not JSON: {found[0].get('ctx', {}).get('error', found[0]['msg'])}")
     faults = [{"place": _place(fault["loc"]), "rule": fault["msg"], "value": _shown(fault)} for fault in found[:20]]
@@ -89,6 +103,9 @@ def _place(location: Any) -> str:
 
 
 def _shown(fault: Any) -> str:
-    text = repr(fault.get("input"))
+    try:
+        text = SHORT.repr(fault.get("input"))
+    except ValueError:  # a number of more digits than Python writes
+        text = "a number of thousands of digits"
     text = text if len(text) <= 80 else f"{text[:80]}..."
     return text.encode("utf-8", "replace").decode()

@@ -8,22 +8,25 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from time import monotonic
 
 import uvicorn
 
 from palate.errors import PalateError, SettingError
-from palate.serve.settings import Settings
+from palate.serve.bounds import BACKLOG
+from palate.serve.figures import COLLECTED, figures
+from palate.serve.orphans import STOP
+from palate.serve.security import Rates
+from palate.serve.settings import STORE, Settings
 from palate.store.events import Store
 
 LOG = logging.getLogger("palate.serve")
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LOOK = 1.0  # seconds between two looks whether it is time to train
-STOP = 10  # seconds that requests get to end
 SIGN = 120  # seconds without a sign of life after which a worker is replaced: it reads a whole catalogue first
 
 
@@ -54,19 +57,21 @@ def run(
     host: str = "127.0.0.1",
     port: int = 8000,
     workers: int = 1,
+    trusted_proxies: Sequence[str] = (),
     retrain: Retrain | None = None,
     training: Sequence[str] = (),
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; requests under way are answered, and what was acknowledged stays.
 
-    training  arguments of `palate train`, which runs as a process of its own when `retrain` says so
+    trusted_proxies  addresses and networks whose X-Forwarded-For and X-Forwarded-Proto count
+    training         arguments of `palate train`, which runs as a process of its own when `retrain` says so
     """
-    settings.to_environment()
     signal.signal(signal.SIGTERM, _end)
     trainer = Trainer(settings.store, retrain, training) if retrain else None
-    with tempfile.TemporaryDirectory(prefix="palate-figures-") as figures:
+    with figures() as folder:
         if workers > 1:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = figures  # before the workers load the library
+            os.environ[COLLECTED] = str(folder)  # before the workers load the library
+        _sharing(settings, folder, workers).to_environment()
         if trainer:
             trainer.start()
         try:
@@ -76,8 +81,11 @@ def run(
                 host=host,
                 port=port,
                 workers=workers,
-                loop="palate.serve.loop:Loop" if workers > 1 and sys.platform == "linux" else "uvloop",
-                http="httptools",
+                loop="palate.serve.loop:Loop" if workers == 1 or sys.platform == "linux" else "uvloop",
+                http="palate.serve.connection:Connection",
+                backlog=BACKLOG,
+                proxy_headers=bool(trusted_proxies),
+                forwarded_allow_ips=list(trusted_proxies),
                 ws="none",
                 access_log=False,
                 server_header=False,
@@ -88,6 +96,15 @@ def run(
         finally:
             if trainer:
                 trainer.stop()
+
+
+def _sharing(settings: Settings, folder: Path, workers: int) -> Settings:
+    """Have workers count the requests of a client together."""
+    if workers == 1 or not settings.rate:
+        return settings
+    table = folder / "rates"
+    Rates.create(table)
+    return replace(settings, rates=str(table))
 
 
 def _end(*_: object) -> None:
@@ -127,7 +144,9 @@ class Trainer(threading.Thread):
         command = [sys.executable, "-c", "from palate.cli import main; main()", "train", *self._arguments]
         LOG.info("retraining: palate train %s", shlex.join(self._arguments))
         # As nice as can be: whoever waits for an answer comes first.
-        self._process = subprocess.Popen(command, preexec_fn=lambda: os.nice(10) and None)
+        # The URL may hold a password, which would stand in the list of processes.
+        environment = os.environ | {STORE: self._url}
+        self._process = subprocess.Popen(command, env=environment, preexec_fn=lambda: os.nice(10) and None)
         code = self._process.wait()
         if code and not self._ended.is_set():
             LOG.error("retraining: palate train ended with code %d; the model before stays", code)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
-from http.cookies import CookieError, SimpleCookie
+from array import array
+from collections import Counter
+from collections.abc import MutableSequence
+from functools import lru_cache
+from hashlib import blake2b
+from ipaddress import IPv6Address, IPv6Network
+from mmap import mmap
+from pathlib import Path
+from secrets import token_bytes
 from time import monotonic
-from typing import Any
+from typing import cast
 from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
-from starlette.responses import RedirectResponse
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from palate.serve.problems import Problem, response
+from palate.serve.bodies import read
+from palate.serve.browser import Browsers, Fields
+from palate.serve.exact import check_address
+from palate.serve.problems import Problem, answered
 from palate.serve.settings import Settings
 from palate.store.keys import PREFIX, Keys
 
@@ -23,12 +32,18 @@ COOKIE = "palate_key"
 PAGE = b"x-palate-page"  # which a page's own script sends; a form of another site cannot
 OPEN = ("/health/", "/api/health/", "/static/", "/login", "/logout")
 FOR_PROGRAMS = ("/v1/", "/api/", "/metrics", "/openapi.json", "/page/")  # the others are pages
-CLIENTS = 10_000  # whose rates are remembered
+CHANGING = ("POST", "PUT", "PATCH", "DELETE")  # methods whose bodies are read
+DECIDING = (b"host", b"origin", b"authorization", b"x-api-key", b"content-type", b"content-length", b"sec-fetch-site")
+DIGITS = 15  # of the length of a body
+AT_ONCE = 2.0  # seconds' worth of requests that a client may send at once
+CLIENTS = 10_000  # whose networks are remembered
+PLACES = 1 << 17  # of the table of rates
+HASHED = 8  # bytes of a hash, and of its key
 
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
+    (b"referrer-policy", b"same-origin"),  # without a referrer the form of a page would have the Origin "null"
     (b"cross-origin-opener-policy", b"same-origin"),
     (
         b"content-security-policy",
@@ -54,18 +69,25 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings, keys: Keys, *, in_process: bool) -> None:
         self.app, self.settings, self.keys, self.in_process = app, settings, keys, in_process
-        self.rates = Rates(settings.rate)
+        self.browsers = Browsers(settings.allowed_hosts, settings.origins)
+        self.rates = Rates(settings.rate, settings.rates)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer that it may not pass."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
         needed = scope_needed(scope["method"], scope["path"])
-        refusal, who = await self._refusal(scope, headers, needed)
-        if refusal is not None:
-            await refusal(scope, receive, _with_headers(send))
+        secured = _with_headers(send)
+        try:
+            check_address(scope)
+            headers = _fields(scope)
+            name = await self._admitted(scope, headers, needed)
+            changes = scope["method"] in CHANGING
+            given = await read(scope, receive, headers, self.settings.most_bytes) if changes else receive
+        except Exception as error:
+            refusal = await answered(Request(scope), error)
+            await refusal(scope, receive, secured)
             return
         status = 0
 
@@ -74,37 +96,45 @@ class Guard:
             status = message.get("status", status)
             await secured(message)
 
-        secured = _with_headers(send)
-        await self.app(scope, _limited(receive, self.settings.most_bytes), sending if needed == "admin" else secured)
+        await self.app(scope, given, sending if needed == "admin" else secured)
         if needed == "admin":
             path = scope["raw_path"].decode("ascii", "replace")  # as it was sent: no line breaks
-            AUDIT.info("%s %s %s by %r from %s", scope["method"], path, status, who, _peer(scope))
+            AUDIT.info("%s %s %s by %r from %s", scope["method"], path, status, name, _peer(scope))
 
-    async def _refusal(self, scope: Scope, headers: Headers, needed: str | None) -> tuple[Any, str]:
-        size = headers.get("content-length", "0")
-        if not size.isdecimal() or int(size) > self.settings.most_bytes:
-            return response(413, f"the body has {size} bytes; there can be {self.settings.most_bytes:,}"), ""
-        secret = _secret(scope["method"], headers)
-        who = secret[:PREFIX] if secret else _peer(scope)
-        wait = self.rates.wait(who)
-        if wait:
-            told = {"Retry-After": str(int(wait) + 1)}
-            return response(429, f"more than {self.settings.rate:g} requests a second", told), who
-        if not self.settings.keys or needed is None:
-            return None, who
+    async def _admitted(self, scope: Scope, headers: Fields, needed: str | None) -> str:
+        """Return the client of a request: the beginning of its key, or its address. Raises `Problem`."""
+        self.browsers.check_host(headers)
+        size = headers.get(b"content-length", b"0")
+        if not size.isdigit() or len(size) > DIGITS or int(size) > self.settings.most_bytes:
+            most = f"{self.settings.most_bytes:,}"
+            raise Problem(413, f"the body has {size[:20].decode()} bytes; there can be {most}")
+        secret, by_header = _secret(scope["method"], headers)
         granted = await self._granted(secret)
-        if not granted and scope["method"] == "GET" and not scope["path"].startswith(FOR_PROGRAMS):
-            return RedirectResponse(f"/login?{urlencode({'next': _asked(scope)})}", 303), who
+        name = secret[:PREFIX] if secret and granted else _peer(scope)
+        if not (granted and by_header):
+            self.browsers.check_page(headers, page=_is_page(scope))
+            scope["palate.foreign"] = self.browsers.is_foreign(headers)
+        wait = self.rates.wait(name if granted else counted_as(name))
+        if wait:
+            rule = f"more than {self.settings.rate:g} requests a second"
+            raise Problem(429, rule, {"Retry-After": str(int(wait) + 1)})
+        if self.settings.keys and needed is not None:
+            self._permit(scope, granted, needed)
+        return name
+
+    def _permit(self, scope: Scope, granted: frozenset[str], needed: str) -> None:
+        if not granted and _is_page(scope):
+            raise Problem(303, "sign in first", {"Location": f"/login?{urlencode({'next': _asked(scope)})}"})
         if not granted:
-            told = {"WWW-Authenticate": "Bearer"}
-            return response(401, "this needs an API key: Authorization: Bearer KEY, or X-API-Key", told), who
+            scheme = {"WWW-Authenticate": "Bearer"}
+            raise Problem(401, "this needs an API key: Authorization: Bearer KEY, or X-API-Key", scheme)
         if needed not in granted and "admin" not in granted:
-            return response(403, f"this key may {', '.join(sorted(granted))}; this needs {needed}"), who
+            raise Problem(403, f"this key may {', '.join(sorted(granted))}; this needs {needed}")
         scope["palate.scopes"] = granted
-        return None, who
 
     async def _granted(self, secret: str | None) -> frozenset[str]:
-        if not secret:
+        """Scopes of a secret; none where keys are not asked for, and so are not checked."""
+        if not secret or not self.settings.keys:
             return frozenset()
         if self.in_process:
             return self.keys.verify(secret)
@@ -117,19 +147,40 @@ def may(scope: Scope, needed: str) -> bool:
     return granted is None or needed in granted or "admin" in granted
 
 
-def _secret(method: str, headers: Headers) -> str | None:
-    bearer = headers.get("authorization", "")
-    if bearer[:7].lower() == "bearer ":
-        return bearer[7:].strip()
-    if "x-api-key" in headers:
-        return headers["x-api-key"]
-    if method in ("GET", "HEAD") or PAGE.decode() in headers:
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return None
-        return cookie.value if cookie else None
-    return None
+def is_foreign(scope: Scope) -> bool:
+    """Whether a request without a key that passed may come from another page: such a one stores nothing by GET."""
+    return bool(scope.get("palate.foreign", False))
+
+
+def _fields(scope: Scope) -> Fields:
+    """Headers by name. Raises `Problem` where one that decides is there twice."""
+    headers = dict(scope["headers"])
+    if len(headers) < len(scope["headers"]):
+        names = Counter(name for name, _ in scope["headers"])
+        twice = [name.decode() for name in DECIDING if names[name] > 1]
+        if twice:
+            raise Problem(400, f"{twice[0]}: is there twice")
+    return headers
+
+
+def _secret(method: str, headers: Fields) -> tuple[str | None, bool]:
+    """Secret of a request, and whether it stands in a header, where no page of another site can put it."""
+    bearer = headers.get(b"authorization", b"")
+    if bearer[:7].lower() == b"bearer ":
+        return bearer[7:].strip().decode("latin-1"), True
+    if b"x-api-key" in headers:
+        return headers[b"x-api-key"].decode("latin-1"), True
+    if method in ("GET", "HEAD") or PAGE in headers:
+        for part in headers.get(b"cookie", b"").split(b";"):
+            name, _, value = part.strip().partition(b"=")
+            if name == COOKIE.encode():
+                return value.decode("latin-1"), False
+    return None, False
+
+
+def _is_page(scope: Scope) -> bool:
+    """Whether a request asks for a page, and not as a program."""
+    return scope["method"] == "GET" and not scope["path"].startswith(FOR_PROGRAMS)
 
 
 def _asked(scope: Scope) -> str:
@@ -150,37 +201,54 @@ def _with_headers(send: Send) -> Send:
     return sending
 
 
-def _limited(receive: Receive, most: int) -> Receive:
-    """Count a body that does not state its size."""
-    taken = 0
-
-    async def receiving() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > most:
-            raise Problem(413, f"the body has more than {most:,} bytes")
-        return message
-
-    return receiving
+@lru_cache(CLIENTS)
+def counted_as(address: str) -> str:
+    """Return by what an address is counted: one of version 6 by its network, which a client has as a whole."""
+    try:
+        found = IPv6Address(address)
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or IPv6Network((int(found), 64), strict=False))
 
 
 class Rates:
-    """A bucket of tokens for each client: `rate` a second, two seconds' worth at once."""
+    """How often each client comes: `rate` times a second, two seconds' worth at once.
 
-    def __init__(self, rate: float) -> None:
+    A client is a number: the moment at which it will have as much left as one that never came. The numbers of all
+    stand in a table, two places each, found by a hash with a key of its own; the lower one counts, so that a client
+    is held up by others only where both its places are shared. Workers share the table through a file, so that
+    the rate is one for all; two that write in the same microsecond may let one request more pass.
+    """
+
+    def __init__(self, rate: float, shared: str | None = None) -> None:
         self.rate = rate
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._key, self._moments = opened(shared) if rate else (b"", array("d"))
+
+    @staticmethod
+    def create(path: Path) -> None:
+        """Make the table that workers share."""
+        path.write_bytes(token_bytes(HASHED) + bytes(8 * PLACES))
 
     def wait(self, client: str) -> float:
         """Seconds until the client may come again, 0 if it may now."""
         if not self.rate:
             return 0.0
-        moment, most = monotonic(), max(1.0, 2 * self.rate)
-        tokens, before = self._buckets.pop(client, (most, moment))
-        tokens = min(most, tokens + (moment - before) * self.rate)
-        allowed = tokens >= 1
-        self._buckets[client] = (tokens - allowed, moment)
-        if len(self._buckets) > CLIENTS:
-            self._buckets.popitem(last=False)
-        return 0.0 if allowed else (1 - tokens) / self.rate
+        digest = blake2b(client.encode("utf-8", "replace"), digest_size=HASHED, key=self._key).digest()
+        places = [int.from_bytes(half) % PLACES for half in (digest[:4], digest[4:])]
+        now, step = monotonic(), 1 / self.rate
+        after = max(now, min(self._moments[place] for place in places)) + step
+        wait = after - now - max(step, AT_ONCE)
+        if wait > 1e-9:
+            return wait
+        for place in places:
+            self._moments[place] = max(self._moments[place], after)
+        return 0.0
+
+
+def opened(shared: str | None) -> tuple[bytes, MutableSequence[float]]:
+    """Open the table that workers share, or make one of this process: the key of its hash, its moments."""
+    if shared is None:
+        return token_bytes(HASHED), array("d", bytes(8 * PLACES))
+    with Path(shared).open("r+b") as file:
+        table = memoryview(mmap(file.fileno(), 0))
+    return bytes(table[:HASHED]), cast(MutableSequence[float], table[HASHED:].cast("d"))

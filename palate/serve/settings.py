@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 from palate.live.weights import EVENT_WEIGHTS
 
+STORE = "PALATE_STORE"  # of the environment, through which `palate train` may get the URL
 VARIABLE = "PALATE_SERVE"  # of the environment, through which worker processes get their settings
 
 
@@ -16,13 +17,15 @@ VARIABLE = "PALATE_SERVE"  # of the environment, through which worker processes 
 class Settings:
     """What a service needs to know.
 
-    store       path or URL
-    models      folder of the versions of the model, None for the one beside an SQLite store
-    weights     of event types
-    keys        whether requests need an API key
-    rate        requests a second of one client, 0 for no limit
-    most_bytes  of a request's body
-    origins     sites whose pages may call (CORS)
+    store          path or URL
+    models         folder of the versions of the model, None for the one beside an SQLite store
+    weights        of event types
+    keys           whether requests need an API key
+    rate           requests a second of one client, 0 for no limit
+    rates          file through which workers count them together
+    most_bytes     of a request's body
+    allowed_hosts  that a Host header may name; `palate serve` says which, `*` is any
+    origins        sites whose pages may call (CORS)
     """
 
     store: str
@@ -30,7 +33,9 @@ class Settings:
     weights: Mapping[str, float] = field(default_factory=lambda: dict(EVENT_WEIGHTS))
     keys: bool = False
     rate: float = 0.0
+    rates: str | None = None
     most_bytes: int = 16 << 20
+    allowed_hosts: tuple[str, ...] = ("*",)
     origins: tuple[str, ...] = ()
 
     def to_environment(self) -> None:
@@ -41,4 +46,4 @@ class Settings:
     def from_environment(cls) -> Settings:
         """Read what `to_environment` left."""
         told = json.loads(os.environ[VARIABLE])
-        return cls(**{**told, "origins": tuple(told["origins"])})
+        return cls(**{**told, **{name: tuple(told[name]) for name in ("allowed_hosts", "origins")}})

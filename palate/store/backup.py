@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
-import sqlite3
 import tempfile
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -19,13 +14,23 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from palate.data.values import EPOCH, MICROSECOND
+from palate.data.times import EPOCH, MICROSECOND
 from palate.errors import SettingError, StoreError
 from palate.store.database import Database
-from palate.store.dialects import SQLite
+from palate.store.dialects import SQLite, open_database
 from palate.store.events import Counts, Store
+from palate.store.exports import Watch, event_parts, text_column, write_frames
+from palate.store.files import (
+    aside_of,
+    checksum_of,
+    copy_checked,
+    copy_database,
+    flush,
+    parent_of,
+    sha256_of,
+    written,
+)
 from palate.store.schema import event_types, events, items, metadata, newest_version, sa, users, version_of
-from palate.store.transfer import Watch, event_parts, text_column, write_frames
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -38,7 +43,7 @@ KINDS: dict[type[sa.types.TypeEngine[Any]], pl.DataType] = {
     sa.Double: pl.Float64(),
     sa.Text: pl.String(),
 }
-NUMBERS = ("seq", "user_no", "item_no", "type_no", "time")
+NUMBERS = ("seq", "user_no", "item_no", "type_no", "time", "moment")
 
 Frames: TypeAlias = Callable[[sa.Table], Iterable[pl.DataFrame]]
 
@@ -63,30 +68,21 @@ def backup(store: Store, out: str | Path, *, watch: Watch | None = None) -> None
     target = Path(out)
     if target.exists():
         raise StoreError(f"{target}: exists; a backup never replaces anything")
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        if target.suffix in FILES:
+    file = target.suffix in FILES
+    with parent_of(target), written(target, folder=not file) as aside:
+        if file:
             _copy_file(store, aside)
+            line = f"{sha256_of(aside)}  {target.name}\n"
+            with written(checksum_of(target)) as checksum:
+                checksum.write_text(line, encoding="utf-8")
         else:
-            aside.mkdir(parents=True)
             _write_folder(store, aside, watch)
-        _flush(aside)
-        aside.rename(target)
-        _flush(target.parent)
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"{target}: cannot be written: {error}") from error
-    finally:
-        if aside.is_dir():
-            shutil.rmtree(aside)
-        aside.unlink(missing_ok=True)
 
 
 def _copy_file(store: Store, target: Path) -> None:
     if not isinstance(store.database, SQLite):
         raise SettingError(f"{target}: only a store in SQLite is backed up to an SQLite file; name a folder")
-    with closing(sqlite3.connect(store.database.file)) as source, closing(sqlite3.connect(target)) as copy:
-        source.backup(copy)
-        copy.execute("PRAGMA journal_mode=DELETE")  # one file, with no log beside it
+    copy_database(store.database.file, target)
 
 
 def _write_folder(store: Store, folder: Path, watch: Watch | None) -> None:
@@ -96,7 +92,7 @@ def _write_folder(store: Store, folder: Path, watch: Watch | None) -> None:
         for table in metadata.sorted_tables:
             path = folder / f"{table.name}.parquet"
             rows = write_frames(_frames(store.database, connection, table, watch), _schema(table), path)
-            files[path.name] = {"rows": rows, "bytes": path.stat().st_size, "sha256": _sha256(path)}
+            files[path.name] = {"rows": rows, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
     body = {
         "format": FORMAT,
         "palate": version("palate"),
@@ -105,7 +101,7 @@ def _write_folder(store: Store, folder: Path, watch: Watch | None) -> None:
         "files": files,
     }
     (folder / MANIFEST).write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
-    _flush(folder / MANIFEST)
+    flush(folder / MANIFEST)
 
 
 def _schema(table: sa.Table) -> pl.Schema:
@@ -130,54 +126,75 @@ def _frames(
 def restore(source: str | Path, url: str | Path, *, watch: Watch | None = None) -> Store:
     """Make a store of a backup, in the same kind of database or another; returns it, open.
 
+    An SQLite file that is no backup, be it in use, is copied as it is at one moment.
     Raises `StoreError` for a backup that is damaged or from a newer version, before anything is written, and for a
-    store that already holds something. A restore that is interrupted leaves an empty store.
+    store that already holds something. A restore that fails or is interrupted leaves nothing behind.
     """
-    path = Path(source)
-    store = Store.open(url)
-    try:
-        if path.is_dir():
-            manifest = _verified(path)
-            _fill(store, lambda table: _read(path, table, manifest), watch)
+    with _frames_of(Path(source)) as frames:
+        database = open_database(url)
+        if isinstance(database, SQLite) and not database.file.exists():
+            _make_file(database.file, frames, watch)
         else:
-            with _copied(path) as original, original.database.reading() as connection:
-                _fill(store, lambda table: _frames(original.database, connection, table), watch)
-    except BaseException:
-        store.close()
-        raise
-    return store
+            _fill(database, frames, watch)
+    return Store.open(url)
+
+
+def _make_file(target: Path, frames: Frames, watch: Watch | None) -> None:
+    """Make a store in an SQLite file, aside, then rename."""
+    with parent_of(target), written(target) as aside:
+        _fill(open_database(aside), frames, watch)
+        if target.exists():
+            raise StoreError(f"{target}: was made meanwhile; a backup is restored to a new store")
+
+
+@contextmanager
+def _frames_of(path: Path) -> Iterator[Frames]:
+    """Check a backup, then read it."""
+    if path.is_dir():
+        manifest = _verified(path)
+        yield lambda table: _read(path, table, manifest)
+    else:
+        with _copied(path) as original, original.database.reading() as connection:
+            yield lambda table: _frames(original.database, connection, table)
 
 
 @contextmanager
 def _copied(path: Path) -> Iterator[Store]:
-    """Open a copy of a file: to open a store may change it."""
+    """Open a checked copy of a file: to open a store may change it."""
     if not path.is_file():
         raise StoreError(f"{path}: no such file or folder")
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copyfile(path, copy := Path(folder) / path.name)
-        with Store.open(copy) as store:
-            yield store
+    with aside_of(Path(tempfile.gettempdir()) / "palate-restore", folder=True) as folder:
+        copy = folder / path.name
+        copy_checked(path, copy)
+        yield from _opened(path, copy)
 
 
-def _fill(store: Store, frames: Frames, watch: Watch | None) -> None:
-    """Insert the rows of all tables in one transaction."""
-    with store.database.writing() as connection:
+def _opened(path: Path, copy: Path) -> Iterator[Store]:
+    with closing(open_database(copy)) as database, database.reading() as connection:
+        if version_of(connection) == 0:
+            raise StoreError(f"{path}: is no backup: it holds no store")
+    with Store.open(copy) as store:
+        yield store
+
+
+def _fill(database: Database, frames: Frames, watch: Watch | None) -> None:
+    """Make the tables, where there are none, and insert the rows of all, in one transaction; closes the database."""
+    with closing(database), database.writing() as connection:
+        database.upgrade(connection)
         for table in (users, items, events):
             if connection.execute(sa.select(table).limit(1)).first() is not None:
-                raise StoreError(
-                    f"{store.database.place}: has {table.name} already; a backup is restored to a new store"
-                )
+                raise StoreError(f"{database.place}: has {table.name} already; a backup is restored to a new store")
         cursor = connection.connection.cursor()
         done = 0
         for table in metadata.sorted_tables:
             connection.execute(sa.delete(table))
             for frame in frames(table):
-                store.database.insert_frame(cursor, table, frame)
+                database.insert_frame(cursor, table, frame)
                 done += len(frame)
                 if watch is not None:
                     watch(done, done)
         for table in (users, items, event_types, events):
-            store.database.number_on(connection, table)
+            database.number_on(connection, table)
 
 
 def _verified(folder: Path) -> Mapping[str, Any]:
@@ -192,7 +209,7 @@ def _verified(folder: Path) -> Mapping[str, Any]:
             )
         files: dict[str, Any] = body["files"]
         for name, facts in files.items():
-            if _sha256(folder / name) != facts["sha256"]:
+            if sha256_of(folder / name) != facts["sha256"]:
                 raise StoreError(
                     f"{folder / name}: its sha256 is not the one that the manifest states: it was changed"
                 )
@@ -248,16 +265,3 @@ def _is_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except ValueError:
         return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,14 +11,15 @@ import json
 import mmap
 import os
 import shutil
-import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeAlias
+from time import monotonic
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import polars as pl
@@ -26,10 +27,13 @@ from numpy.typing import NDArray
 
 from palate.data.vocabulary import Vocabulary
 from palate.errors import BundleError, MissingExtra
+from palate.store.files import aside_of, flush
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+PATIENCE = 10.0  # seconds for a bundle that is replaced all the time
 
+T = TypeVar("T")
 Part: TypeAlias = (
     "NDArray[Any] | Mapping[str, NDArray[Any]] | Vocabulary | pl.DataFrame | str | int | float | bool"
     " | tuple[Part, ...] | None"
@@ -47,39 +51,105 @@ class Bundle:
 def write_bundle(folder: str | Path, parts: Mapping[str, Part], about: Mapping[str, Any]) -> None:
     """Write the parts to a new folder, or in place of the bundle that is there.
 
-    Everything is written aside, flushed to disk and renamed, so a crash leaves the old bundle or the new one.
+    Everything is written aside, flushed to disk and renamed, so a crash leaves the old bundle or the new one. A new
+    bundle is its owner's alone, since it may hold histories; one that replaces another may be read by the same.
     Raises `BundleError` for a target that is something else, or that cannot be written.
     """
     target = Path(folder).resolve()
     if not (target / MANIFEST).is_file() and _holds_something(target):
         raise BundleError(f"{target}: exists and has no {MANIFEST}; only a bundle or an empty folder is replaced")
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        aside.mkdir(parents=True)
-        _write_files(aside, parts, about)
-        _replace(target, aside)
-    except OSError as error:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with aside_of(target, folder=True) as aside:
+            _write_files(aside, parts, about)
+            _replace(target, aside)
+    except (OSError, pl.exceptions.PolarsError) as error:
         raise BundleError(f"{target}: cannot be written: {error}") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_bundle(folder: str | Path) -> Bundle:
     """Map the parts of a bundle into memory, every file checked against the manifest.
 
     Raises `BundleError` for what is missing, damaged or from a newer version. Arrays are copy-on-write: changing
-    one never reaches the file.
+    one never reaches the file. While the bundle is replaced, it is the old one or the new one.
     """
+    return _steadily(folder, _read)
+
+
+def copy_bundle(folder: str | Path, target: Path) -> str:
+    """Copy a bundle as it is to a new folder; returns the checksum of its manifest. Raises as `read_bundle`."""
+
+    def copied(home: Path) -> str:
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            shutil.copytree(home, target)
+        except OSError as error:
+            raise BundleError(f"{target}: cannot be written: {error}") from error
+        return manifest_checksum(target)
+
+    return _steadily(folder, copied)
+
+
+def manifest_checksum(folder: str | Path) -> str:
+    """Checksum of a bundle's manifest, another for any other bundle. Raises as `read_bundle`."""
+    return _steadily(folder, lambda home: _body_crc32(_read_manifest(home / MANIFEST)))
+
+
+def _steadily(folder: str | Path, work: Callable[[Path], T]) -> T:
+    """Work on a bundle's folder, again if it was replaced meanwhile: then the manifest is another file."""
     given = Path(folder).resolve()
-    home = given if given.exists() else _previous(given)
+    end = monotonic() + PATIENCE
+    while True:
+        home = _home(given)
+        answer: T | BundleError
+        with _held(home / MANIFEST) as held:
+            try:
+                answer = work(home)
+            except BundleError as error:
+                answer = error
+            steady = home == _home(given) and held == _file_of(home / MANIFEST)
+        if steady and not isinstance(answer, BundleError):
+            return answer
+        if steady or monotonic() > end:
+            raise answer if isinstance(answer, BundleError) else BundleError(f"{given}: replaced without a pause")
+
+
+def _home(given: Path) -> Path:
+    """Where a bundle is: between the two renames of a save, or after a crash there, it is the one before."""
+    return given if given.exists() or not _previous(given).exists() else _previous(given)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[tuple[int, int] | None]:
+    """Hold a file open, so that no other gets its number; gives device and number, None where there is none."""
+    try:
+        file = path.open("rb")
+    except OSError:
+        yield None
+        return
+    with file:
+        found = os.fstat(file.fileno())
+        yield found.st_dev, found.st_ino
+
+
+def _file_of(path: Path) -> tuple[int, int] | None:
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _read(home: Path) -> Bundle:
     if not home.is_dir():
-        raise BundleError(f"{given}: no such folder; a bundle is a folder with a {MANIFEST}")
+        raise BundleError(f"{home}: no such folder; a bundle is a folder with a {MANIFEST}")
     manifest = _read_manifest(home / MANIFEST)
     try:
         for name, facts in manifest["files"].items():
             _verify(home / Path(name).name, facts["bytes"], facts["crc32"])
         return Bundle(manifest["about"], {name: _load(home, code) for name, code in manifest["parts"].items()})
-    except (KeyError, TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
+    except (BundleError, MissingExtra):
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:  # whatever a library says of a file
         raise BundleError(f"{home / MANIFEST}: does not describe a bundle: {error!r}") from error
 
 
@@ -103,8 +173,11 @@ def _write_files(folder: Path, parts: Mapping[str, Part], about: Mapping[str, An
     }
     text = json.dumps(body | {"crc32": _body_crc32(body)}, indent=2, default=np.generic.item)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    shared = folder.stat().st_mode & 0o044
     for path in (*folder.iterdir(), folder):
-        _flush(path)
+        if path != folder:
+            path.chmod(0o600 | shared)
+        flush(path)
 
 
 def _save(folder: Path, name: str, part: Part) -> object:
@@ -132,20 +205,12 @@ def _replace(target: Path, aside: Path) -> None:
         shutil.rmtree(previous, ignore_errors=True)
         target.rename(previous)
     aside.rename(target)
-    _flush(target.parent)
+    flush(target.parent)
     shutil.rmtree(previous, ignore_errors=True)
 
 
 def _previous(target: Path) -> Path:
     return target.with_name(f".{target.name}.previous")
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 # Reading
@@ -189,15 +254,24 @@ def _load(folder: Path, code: object) -> Part:
         return tuple(_load(folder, each) for each in code)
     if not isinstance(code, dict):
         return code  # type: ignore[return-value]
-    if "table" in code:
-        return pl.scan_ipc(folder / Path(code["table"]).name).collect()
-    path = folder / Path(code["file"]).name
+    path = folder / Path(code["table" if "table" in code else "file"]).name
+    try:
+        return _read_part(path, "table" in code)
+    except MissingExtra:
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:  # of any of the libraries
+        raise BundleError(f"{path}: cannot be read: {error}") from None
+
+
+def _read_part(path: Path, table: bool) -> Part:
+    if table:
+        return pl.scan_ipc(path).collect()
     if path.suffix == ".arrow":
-        return Vocabulary(pl.scan_ipc(path).collect()["id"])
+        return Vocabulary(pl.scan_ipc(path).collect()["id"]).checked()
     if path.suffix == ".safetensors":
         return dict(_safetensors().load_file(path))
-    # Copy-on-write, since numba would compile every kernel again for read-only arrays.
-    return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
+    # Copy-on-write, since numba would compile every kernel again for read-only arrays; kernels go row by row.
+    return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False), order="C")
 
 
 def _safetensors() -> Any:

@@ -25,7 +25,7 @@ class Database(ABC):
     in_order: bool  # rows come in the order of the table's key though nobody asks for it
 
     def __init__(self, url: sa.URL, **settings: Any) -> None:
-        self.place = url.render_as_string(hide_password=True)
+        self.place = shown(url)
         try:
             self.engine = sa.create_engine(url, max_overflow=-1, **settings)
         except ModuleNotFoundError as error:
@@ -46,6 +46,10 @@ class Database(ABC):
     @abstractmethod
     def writing(self) -> Any:
         """Open a write transaction, as a context that gives its connection; an error undoes it."""
+
+    @abstractmethod
+    def erase(self) -> None:
+        """Leave nothing of what was deleted in files of this store."""
 
     @abstractmethod
     def reading(self) -> Any:
@@ -135,7 +139,7 @@ class Database(ABC):
     def explained(self) -> Iterator[None]:
         """Turn what the driver raises into a `StoreError` with the place; a closed database raises it, too."""
         if self._closed:
-            raise StoreError(f"{self.place}: the store is closed")
+            raise StoreError(f"{self.place}: the store is closed", "the store is closed")
         try:
             yield
         except (sa.exc.SQLAlchemyError, self.fault) as error:
@@ -144,7 +148,8 @@ class Database(ABC):
     def explain(self, error: Exception) -> StoreError:
         """Say where it happened, and what the driver said."""
         original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        return StoreError(f"{self.place}: {str(original).strip().splitlines()[0]}")
+        line = str(original).strip().splitlines()[0]
+        return StoreError(f"{self.place}: {line}", "the database is out of reach" if self.lost(error) else line)
 
     def migrate(self) -> None:
         """Make the tables or bring them up to date; raises `StoreError` for those of a newer version."""
@@ -152,10 +157,14 @@ class Database(ABC):
             if version_of(connection) == newest_version():
                 return
         with self.writing() as connection:
-            try:
-                migrate(connection)
-            except StoreError as error:
-                raise StoreError(f"{self.place}: {error}") from None
+            self.upgrade(connection)
+
+    def upgrade(self, connection: sa.Connection) -> None:
+        """Make the tables or bring them up to date within a transaction."""
+        try:
+            migrate(connection)
+        except StoreError as error:
+            raise StoreError(f"{self.place}: {error}", error.public) from None
 
     def drop(self) -> None:
         """Close the cursors that wait to be taken."""
@@ -168,6 +177,12 @@ class Database(ABC):
         self._closed = True
         self.drop()
         self.engine.dispose()
+
+
+def shown(url: sa.URL) -> str:
+    """Return a URL as it may be shown: without the passwords in it."""
+    secret = [name for name in url.query if "password" in name.lower()]
+    return url.difference_update_query(secret).render_as_string(hide_password=True)
 
 
 class Query:

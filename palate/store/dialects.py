@@ -16,11 +16,14 @@ import polars as pl
 from palate.arrays import Doubles, Longs
 from palate.errors import StoreError
 from palate.kernels.decimals import read_decimals
-from palate.store.database import Database
+from palate.store.database import Database, shown
 from palate.store.schema import metadata, sa
 
 WAIT = 60.0  # seconds for another process to end its transaction
 LOOK = 0.001  # seconds between two looks whether it has
+LONG = 64 << 20  # bytes of a write-ahead log that is emptied
+EMPTYING = 0.05  # seconds that readers may keep it from being emptied
+REST = 20  # it is tried again after a rest of so many times what the last try took
 LOCK = 0x70616C617465  # of PostgreSQL's advisory locks, the one that writers of a store hold
 KNOWN = "give the path of an SQLite file, sqlite:///PATH, or postgresql://USER@HOST/NAME"
 
@@ -35,10 +38,16 @@ class SQLite(Database):
         arguments = {"timeout": WAIT, "check_same_thread": False, "isolation_level": None}
         super().__init__(url, paramstyle="named", connect_args=arguments)
         self.file = Path(str(url.database))
+        self._to_empty, self._again = False, 0.0
         sa.event.listen(self.engine, "begin", _begin)
 
     def prepare(self, connection: Any) -> None:
-        """Readers beside one writer (WAL); a commit is on the disk (FULL); what is deleted is overwritten."""
+        """Readers beside one writer (WAL); a commit is on the disk (FULL); what is deleted is overwritten.
+
+        A new file is its owner's alone; what SQLite keeps beside it follows its mode.
+        """
+        if not self.file.stat().st_size:
+            self.file.chmod(0o600)
         connection.executescript(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA fullfsync=ON; PRAGMA secure_delete=ON;"
             "PRAGMA cache_size=-8192; PRAGMA mmap_size=2147418112"
@@ -63,6 +72,31 @@ class SQLite(Database):
             connection.execution_options(begin="BEGIN IMMEDIATE")
             with connection.begin():
                 yield connection
+            began = monotonic()
+            if began >= self._again and (self._to_empty or self._written() > LONG):
+                self._to_empty = not self._empty(connection)
+                self._again = monotonic() + REST * (monotonic() - began) if self._to_empty else 0.0
+
+    def erase(self) -> None:
+        """Empty the write-ahead log; where readers are at work, with a later transaction."""
+        self._to_empty, self._again = True, 0.0
+        with self.writing():
+            """Its end does it."""
+
+    def _written(self) -> int:
+        log = Path(f"{self.file}-wal")
+        return log.stat().st_size if log.exists() else 0
+
+    def _empty(self, connection: sa.Connection) -> bool:
+        driver: Any = connection.connection.driver_connection
+        driver.execute(f"PRAGMA busy_timeout={EMPTYING * 1000:.0f}")
+        try:
+            busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except self.fault:  # it is the same log as before
+            return False
+        finally:
+            driver.execute(f"PRAGMA busy_timeout={WAIT * 1000:.0f}")
+        return not busy
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -182,6 +216,9 @@ class PostgreSQL(Database):
             with connection.begin():
                 yield connection
 
+    def erase(self) -> None:
+        """PostgreSQL's log is the server's own."""
+
     def rows(self, name: str, kind: sa.types.TypeEngine[Any]) -> sa.Select[Any]:
         """From an array."""
         return sa.select(sa.func.unnest(sa.bindparam(name, type_=sa.ARRAY(kind))))
@@ -245,19 +282,26 @@ class PostgreSQL(Database):
 def open_database(url: str | Path) -> Database:
     """Open a database by its URL, or the path of an SQLite file; raises `StoreError` for another kind of URL."""
     text = str(url)
-    if "://" not in text:
-        parsed = sa.URL.create("sqlite", database=str(Path(text).absolute()))
-    else:
-        try:
-            parsed = sa.make_url(text)
-        except (sa.exc.ArgumentError, ValueError):
-            raise StoreError(f"{text!r}: no URL of a database; {KNOWN}") from None
+    parsed = sa.URL.create("sqlite", database=str(Path(text).absolute())) if "://" not in text else _parsed(text)
     kind = parsed.get_backend_name() if parsed.drivername != "postgres" else "postgresql"
     if kind == "postgresql":
         return PostgreSQL(parsed)
     if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
         return SQLite(parsed)
-    raise StoreError(f"{parsed.render_as_string(hide_password=True)!r}: a store cannot be kept there; {KNOWN}")
+    raise StoreError(f"{shown(parsed)!r}: a store cannot be kept there; {KNOWN}")
+
+
+def shown_place(url: str | Path) -> str:
+    """Return a path or URL as it may be shown, in a log or to a client: without passwords."""
+    return shown(_parsed(str(url))) if "://" in str(url) else str(url)
+
+
+def _parsed(text: str) -> sa.URL:
+    try:
+        return sa.make_url(text)
+    except (sa.exc.ArgumentError, ValueError):
+        kind = text.partition("://")[0]  # what follows may hold a password
+        raise StoreError(f"'{kind}://...': no URL of a database; {KNOWN}") from None
 
 
 def _joined(left: sa.ColumnElement[Any], right: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

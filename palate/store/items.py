@@ -60,7 +60,7 @@ class Items:
 
         Raises `DataError` for an id or attributes that cannot be stored, before anything is written.
         """
-        checked = {item.item_id: item for item in (_checked(n, item) for n, item in enumerate(many))}
+        checked = {item.item_id: item for item in (check_item(f"item {n}", item) for n, item in enumerate(many))}
         if not checked:
             return 0
         with self._database.writing() as connection:
@@ -73,7 +73,7 @@ class Items:
         asked = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.c.removed).where(chosen)
         there = {row[0]: tuple(row[1:]) for row in connection.execute(asked, {"ids": listed})}
         told = {item.item_id: (encoded(item.attributes), item.available, False) for item in many}
-        changed = {item_id: values for item_id, values in told.items() if there.get(item_id) != values}
+        changed = {item_id: values for item_id, values in told.items() if not _equal(there.get(item_id), values)}
         if not changed:
             return 0
         self._use_names(
@@ -130,7 +130,7 @@ class Items:
             row = connection.execute(_told.where(items.c.item_id == item_id, ~items.c.removed)).first()
             if row is None:
                 raise UnknownId(f"item {item_id!r} is unknown")
-            item = _checked(0, changed(_item(row)))
+            item = check_item("item 0", changed(_item(row)))
             self.write(connection, [item])
             return _item(connection.execute(_told.where(items.c.item_id == item_id)).one())
 
@@ -152,6 +152,12 @@ class Items:
     def page(self, limit: int = 100, after: str = "") -> list[Item]:
         """Items by id, those after `after`; removed ones left out."""
         asked = _told.where(items.c.item_id > after, ~items.c.removed).order_by(items.c.item_id).limit(limit)
+        with self._database.reading() as connection:
+            return [_item(row) for row in connection.execute(asked)]
+
+    def every(self) -> list[Item]:
+        """All items by id, of one moment; removed ones left out."""
+        asked = _told.where(~items.c.removed).order_by(items.c.item_id)
         with self._database.reading() as connection:
             return [_item(row) for row in connection.execute(asked)]
 
@@ -218,6 +224,17 @@ def _item(row: Any) -> Item:
     return Item(item_id, decoded(attributes), available, created, updated)
 
 
+def _equal(old: tuple[Any, ...] | None, new: tuple[Any, ...]) -> bool:
+    """Whether an item is told of as it was; the order of its attributes means nothing."""
+    if old is None or old == new:
+        return old == new
+    return old[1:] == new[1:] and _ordered(old[0]) == _ordered(new[0])
+
+
+def _ordered(attributes: str) -> str:
+    return json.dumps(decoded(attributes), sort_keys=True)
+
+
 def encoded(attributes: Mapping[str, Any]) -> str:
     """Attributes as they are stored."""
     return json.dumps(attributes, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -262,9 +279,8 @@ def too_deep(value: object) -> bool:
     return True
 
 
-def _checked(n: int, item: Item) -> Item:
+def check_item(place: str, item: Item) -> Item:
     """Raise `DataError` with the place, the value and the rule it breaks."""
-    place = f"item {n}"
     check_text(place, "item_id", item.item_id)
     if not isinstance(item.available, bool):
         raise DataError(f"{place}: available is {item.available!r}; it must be true or false")

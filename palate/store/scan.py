@@ -17,32 +17,53 @@ from palate.data.interactions import Interactions
 from palate.data.readers import Grown
 from palate.data.vocabulary import Vocabulary
 from palate.store.database import Database
+from palate.store.recording import driver_cursor
 from palate.store.schema import event_types, events, items, sa, users
 
 PART = 1 << 16  # numbers of seq read at once
 NUMBERS = ("user_no", "item_no", "type_no", "time")
-KINDS = {"user_no": np.int32, "item_no": np.int32, "type_no": np.int16, "time": np.int64, "weight": np.float32}
+LEARNED = ("user_no", "item_no", "type_no", "moment")  # a time later than an event's arrival counts at its arrival
+KINDS = {"user_no": np.int32, "item_no": np.int32, "type_no": np.int16, "moment": np.int64, "weight": np.float32}
 NAMED = {"user_no": users.c.user_id, "item_no": items.c.item_id, "type_no": event_types.c.name}
 
 
 class Gathering:
-    """A select of the events with :low < seq <= :high, in their order, those at or after the time `since`.
+    """A select of the events with :low < seq <= :high, in their order, those of a moment at or after `since`.
 
-    It gives one row, which `columns` unpacks: of whole numbers those named, then weights, and event ids if `ids`.
+    Given `chosen`, it takes the events of that condition instead. It gives one row, which `columns` unpacks: of whole
+    numbers those named, then weights. If `whole`, event ids too, and `read` gives weights to the last digit.
     """
 
-    def __init__(self, database: Database, numbers: Sequence[str], *, ids: bool, since: int | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        numbers: Sequence[str],
+        *,
+        whole: bool,
+        since: int | None = None,
+        chosen: sa.ColumnElement[bool] | None = None,
+    ) -> None:
         self._database = database
         self._numbers = numbers
         low, high = (sa.bindparam(name, type_=sa.BigInteger) for name in ("low", "high"))
-        chosen = sa.select(events).where(events.c.seq > low, events.c.seq <= high)
-        if not database.in_order:
-            chosen = chosen.order_by(events.c.seq)
+        asked = sa.select(events).where((events.c.seq > low) & (events.c.seq <= high) if chosen is None else chosen)
+        if whole or not database.in_order:
+            asked = asked.order_by(events.c.seq)
         if since is not None:
-            chosen = chosen.where(events.c.time >= since)
-        rows = chosen.subquery().c
+            asked = asked.where(events.c.moment >= since)
+        rows = asked.subquery().c
         packed = database.packed(*(rows[name] for name in numbers)), database.packed_weights(rows.weight)
-        self.select = sa.select(*packed, *([database.packed_texts(rows.event_id)] if ids else []))
+        self.select = sa.select(*packed, *([database.packed_texts(rows.event_id)] if whole else []))
+        self._weights = database.text(asked.with_only_columns(events.c.weight))
+
+    def read(self, connection: sa.Connection, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Read the columns of whole events within a transaction."""
+        found = self.columns(connection.execute(self.select, asked).one())
+        if not np.isnan(found["weight"]).all():  # SQLite packs 15 digits of them, and a double needs up to 17
+            text, brought = self._weights
+            rows = driver_cursor(connection).execute(text, {**brought, **asked}).fetchall()
+            found["weight"] = np.array([row[0] for row in rows], np.float64)
+        return found
 
     def columns(self, row: Sequence[Any]) -> dict[str, Any]:
         """Arrays (N,) by name; weights are nan where none was given. Event ids are a list, None where all are."""
@@ -113,12 +134,12 @@ def read_all(database: Database, weights: Mapping[str, float], since: int | None
     weight = np.nan_to_num(columns.pop("weight"), copy=False, nan=1)
     weight *= np.array([weights.get(name, 1) for name in types.ids], np.float32)[kind]
     event = kind.astype(np.int16)
-    return Interactions.of(users, items, user, item, weight, columns.pop("time"), event, tuple(types.ids))
+    return Interactions.of(users, items, user, item, weight, columns.pop("moment"), event, tuple(types.ids))
 
 
 def _columns(database: Database, last: int, since: int | None) -> dict[str, NDArray[Any]]:
     """Read the events up to a seq by two threads."""
-    gathering = Gathering(database, NUMBERS, ids=False, since=since)
+    gathering = Gathering(database, LEARNED, whole=False, since=since)
     query = database.query(gathering.select)
 
     def read(low: int) -> dict[str, NDArray[Any]]:

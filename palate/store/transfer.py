@@ -1,300 +1,256 @@
-"""Whole logs and catalogues in and out of a store."""
+"""Whole logs and catalogues into a store; how they come out again is in `exports`."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-import os
-from collections.abc import Callable, Iterator, Sequence
-from datetime import date, datetime, time
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from polars.io.plugins import register_io_source
 
-from palate.data.catalogue import read_catalogue
-from palate.data.columns import untyped
-from palate.data.interactions import Interactions
-from palate.data.readers import read_log
-from palate.errors import DataError, StoreError, check
+from palate.arrays import Bools, Longs
+from palate.data.columns import CATALOGUE
+from palate.errors import DataError
+from palate.store.catalogues import read_items
 from palate.store.database import Database
 from palate.store.events import MOST_EVENT_TYPES, Store
-from palate.store.items import Item
+from palate.store.exported import places_of
+from palate.store.exports import Watch, export_events, export_items, text_column
+from palate.store.feedback import Recorded, named_events
+from palate.store.forgotten import MOMENTS, forgotten_of, moments, taken_back
+from palate.store.forgotten import bring_back as drop_forgotten
+from palate.store.items import check_item
+from palate.store.logs import EVENT_IDS, EventRows, id_conflict, read_events
 from palate.store.recording import MOST_TYPE_CHARACTERS, Recorder, check_text, driver_cursor, now
-from palate.store.scan import NAMED, NUMBERS, PART, Gathering, Names, newest
-from palate.store.schema import event_types, events, get_state, items, sa, set_state, users
+from palate.store.scan import Gathering
+from palate.store.schema import event_types, events, items, sa, set_state, users
 
-Watch: TypeAlias = Callable[[int, int], None]
+__all__ = ["Imported", "Watch", "export_events", "export_items", "import_events", "import_items", "import_log"]
 
 EVENTS = 200_000  # of an import in one transaction: about a second, in which other writers wait
-ITEMS = 10_000
-FIXED = ("item", "available")  # of a catalogue, which become no attributes
-SINKS: dict[str, Callable[[pl.LazyFrame, Path], object]] = {
-    ".parquet": pl.LazyFrame.sink_parquet,
-    ".csv": pl.LazyFrame.sink_csv,
-    ".jsonl": pl.LazyFrame.sink_ndjson,
-}
-TABLES = {"user_no": users, "item_no": items, "type_no": event_types}
+ITEMS = 10_000  # looked up at once
+USERS = 1000  # whose events are compared at once
+TABLES = {"user": users, "item": items, "event": event_types}
+NUMBERS = {"user": "user_no", "item": "item_no", "event": "type_no"}
+SAME = (*NUMBERS.values(), "time")  # events that agree in these and in their weights are equal
+
+
+class Imported(NamedTuple):
+    """How many events were new, and how many were left out since their users were forgotten."""
+
+    new: int
+    forgotten: int
 
 
 def import_events(
-    store: Store, source: object, *, event_type: str = "event", watch: Watch | None = None, **reading: Any
+    store: Store,
+    source: object,
+    *,
+    event_type: str = "event",
+    bring_back: bool = False,
+    watch: Watch | None = None,
+    **reading: Any,
 ) -> int:
-    """Store the events of a log that `read_log` reads, with its arguments; returns how many were new.
+    """Store the events of a log as `import_log` does; returns how many were new."""
+    return import_log(store, source, event_type=event_type, bring_back=bring_back, watch=watch, **reading).new
+
+
+def import_log(
+    store: Store,
+    source: object,
+    *,
+    event_type: str = "event",
+    bring_back: bool = False,
+    watch: Watch | None = None,
+    **reading: Any,
+) -> Imported:
+    """Store the events of a log that `read_log` reads, with its arguments, or of what `export_events` wrote.
 
     event_type  type of the events of a log without types
+    bring_back  stores the events of forgotten users, too, who are forgotten no more, and events that were taken back;
+                else they are left out
     watch       is told (events done, of all)
 
-    A log is imported once: doing it again adds nothing, and after an interruption the rest. Events without times get
-    the time of the import; weights are kept unless all are 1. Raises `DataError` before anything is written.
+    Each event of a log is stored once, however often it comes: where n events of a log agree in user, item, type,
+    time and weight, the store has n of them in the end, those counted that were there before. Events without times
+    get the time of the import, and agree with those of such imports whatever their times; weights are kept unless all
+    are 1. After an interruption the rest is stored. Raises `DataError` before anything is written.
     """
     check_text("import", "event_type", event_type, MOST_TYPE_CHARACTERS)
-    log = read_log(source, **reading)
-    for name, ids in (("user_id", log.users.ids), ("item_id", log.items.ids)):
-        _check_ids(name, ids)
-    for name in log.event_types:
-        check_text("import", "event_type", name, MOST_TYPE_CHARACTERS)
-    if len(log.event_types) > MOST_EVENT_TYPES:
-        raise DataError(f"import: {len(log.event_types):,} event types; there can be {MOST_EVENT_TYPES:,}")
-    work = _Import(store, log, event_type)
-    before = done = work.done()
-    while done < len(log):
-        done = work.go_on()
+    rows = read_events(source, event_type, reading)
+    if len(rows.names["event"]) > MOST_EVENT_TYPES:
+        raise DataError(f"import: {len(rows.names['event']):,} event types; there can be {MOST_EVENT_TYPES:,}")
+    work = _Import(store, rows, bring_back)
+    work.check_ids(source)
+    new = left = done = 0
+    for part in rows.parts(EVENTS):
+        told = work.store(part)
+        new, left, done = new + told.new, left + told.forgotten, part.stop
         if watch is not None:
-            watch(done, len(log))
-    return done - before
+            watch(done, len(rows))
+    return Imported(new, left)
 
 
 class _Import:
-    """A log on its way into a store, part by part; the store keeps how far it has come, in the same transactions."""
+    """Events on their way into a store, part by part."""
 
-    def __init__(self, store: Store, log: Interactions, event_type: str) -> None:
-        self._store = store
-        self._log = log
-        self._types = log.event_types if log.event is not None else (event_type,)
-        self._name = f"imported {_fingerprint(log, self._types)}"
+    def __init__(self, store: Store, rows: EventRows, bring_back: bool) -> None:
+        self._database = store.database
+        self._rows = rows
+        self._bring_back = bring_back
         self._recorder = Recorder(store.database)
         self._moment = now()
-        self._weighted = bool((log.weight != 1).any())
 
-    def done(self) -> int:
-        """Events that are in."""
-        return int(self._store.state(self._name) or 0)
+    def store(self, part: slice) -> Imported:
+        """Store a part, in one transaction."""
+        with self._database.writing() as connection:
+            kept = self._remembered(connection, part)
+            last = connection.scalar(sa.select(sa.func.max(users.c.user_no))) or 0
+            frame = self._frame(connection, np.flatnonzero(kept) + part.start)
+            new = self._new(connection, frame, last)
+            if len(new):
+                self._database.insert_frame(driver_cursor(connection), events, new)
+                if self._rows.time is None:
+                    times = {*moments(connection), self._moment}
+                    set_state(connection, MOMENTS, json.dumps(sorted(times)))
+        return Imported(len(new), len(kept) - int(kept.sum()))
 
-    def go_on(self) -> int:
-        """Store the next part; returns how many events are in now."""
-        database = self._store.database
-        with database.writing() as connection:
-            low = int(get_state(connection, self._name) or 0)
-            high = min(low + EVENTS, len(self._log))
-            frame = self._part(connection, slice(low, high))
-            database.insert_frame(driver_cursor(connection), events, frame)
-            set_state(connection, self._name, str(high))
-        return high
+    def _remembered(self, connection: sa.Connection, part: slice) -> Bools:
+        """Which events of a part are those of users that were not forgotten, (N,)."""
+        user = self._rows.code["user"][part]
+        used = np.unique(user)
+        names = self._rows.names["user"].gather(used).to_list()
+        if self._bring_back:
+            drop_forgotten(self._database, connection, names)
+            return np.ones(len(user), np.bool_)
+        gone = forgotten_of(self._database, connection, names)
+        return ~np.isin(user, used[[name in gone for name in names]])
 
-    def _part(self, connection: sa.Connection, part: slice) -> pl.DataFrame:
-        log = self._log
-        kind = np.zeros(part.stop - part.start, np.int16) if log.event is None else log.event[part]
-        coded = {
-            "user_no": (log.users.ids, log.user[part]),
-            "item_no": (log.items.ids, log.item[part]),
-            "type_no": (pl.Series(self._types, dtype=pl.String), kind),
-        }
-        columns = {name: self._numbers(connection, TABLES[name], *each) for name, each in coded.items()}
-        columns["time"] = np.full(len(kind), self._moment) if log.timestamp is None else log.timestamp[part]
+    def _frame(self, connection: sa.Connection, rows: Longs, *, add: bool = True) -> pl.DataFrame:
+        """Rows of the table of events; names that have no number get one if `add`, else -1."""
+        log = self._rows
+        columns = {NUMBERS[role]: self._numbers(connection, role, code[rows], add) for role, code in log.code.items()}
+        columns["time"] = np.full(len(rows), self._moment) if log.time is None else log.time[rows]
+        columns["moment"] = np.minimum(columns["time"], self._moment)
         frame = pl.DataFrame(columns)
-        if self._weighted:  # as short as it can be: 0.1, not 0.10000000149
-            frame = frame.with_columns(weight=pl.Series(log.weight[part]).cast(pl.String).cast(pl.Float64))
-        return frame
+        if log.weight is not None:
+            weight = pl.Series(log.weight[rows])
+            if weight.dtype == pl.Float32:  # as short as it can be: 0.1, not 0.10000000149
+                weight = weight.cast(pl.String).cast(pl.Float64)
+            frame = frame.with_columns(weight=weight.fill_nan(None))
+        return frame if log.event_id is None else frame.with_columns(event_id=log.event_id.gather(rows))
 
-    def _numbers(self, connection: sa.Connection, table: sa.Table, ids: pl.Series, codes: Any) -> Any:
+    def _numbers(self, connection: sa.Connection, role: str, codes: Any, add: bool) -> Longs:
         """Numbers in the store of coded ids, (N,)."""
         used, place = np.unique(codes, return_inverse=True)
-        names = ids.gather(used).cast(pl.String).to_list()
-        numbers = self._recorder.numbers(connection, table, names)
-        return np.array([numbers[name] for name in names], np.int64)[place]
+        names = self._rows.names[role].gather(used).to_list()
+        numbers = self._recorder.numbers(connection, TABLES[role], names, add=add)
+        return np.array([numbers.get(name, -1) for name in names], np.int64)[place]
+
+    def _new(self, connection: sa.Connection, frame: pl.DataFrame, last: int) -> pl.DataFrame:
+        """Events of a part that the store does not have; users with a number above `last` have none.
+
+        One with an event id is there if its id is. The others are there as far as the store has as many that are
+        equal, those besides that were found by their ids. What was taken back counts as if it were there.
+        """
+        old = frame["user_no"] <= last
+        if not old.any() and "event_id" not in frame.columns:
+            return frame
+        kind = pl.Float32 if self._rows.weight is None else pl.Series(self._rows.weight[:0]).dtype
+        key = [name for name in (*SAME, "compared") if name != "time" or self._rows.time is not None]
+        compared = pl.col("weight").fill_null(1).cast(kind)
+        asked = frame if "weight" in frame.columns else frame.with_columns(weight=pl.lit(None, pl.Float64))
+        asked = asked.with_columns(compared=compared, named=False, known=False)
+        if "event_id" in frame.columns:
+            stored = self._stored(connection, frame["event_id"])["event_id"].implode()
+            id_ = pl.col("event_id")
+            asked = asked.with_columns(named=id_.is_not_null(), known=id_.is_in(stored).fill_null(value=False))
+        held = self._held(connection, frame.filter(old)).with_columns(compared=compared).group_by(key).len("held")
+        nth = (~pl.col("named")).cum_sum().over(key)
+        asked = asked.with_columns(taken=pl.Series(self._taken_back(connection, asked), dtype=pl.Int64))
+        there = pl.col("held").fill_null(0).cast(pl.Int64) + pl.col("taken") - pl.col("known").sum().over(key)
+        new = pl.when("named").then(~pl.col("known") & (pl.col("taken") == 0)).otherwise(nth > there)
+        return frame.filter(asked.join(held, on=key, how="left", maintain_order="left").select(new).to_series())
+
+    def _taken_back(self, connection: sa.Connection, asked: pl.DataFrame) -> list[int]:
+        """How often each of these events was taken back."""
+        if self._bring_back:
+            return [0] * len(asked)
+        time = pl.col("time") if self._rows.time is not None else pl.lit(None)
+        rows = asked.select(*NUMBERS.values(), time, "weight").iter_rows()
+        return taken_back(self._database, connection, rows) or [0] * len(asked)
+
+    def _held(self, connection: sa.Connection, asked: pl.DataFrame) -> pl.DataFrame:
+        """Events of these users that the store has, as far as they may be equal to these."""
+        time = asked["time"] if self._rows.time is not None else pl.Series(moments(connection), dtype=pl.Int64)
+        theirs = events.c.user_no.in_(self._database.rows("users", sa.Integer()))
+        chosen = theirs & events.c.time.between(time.min() or 0, time.max() or 0)
+        numbers = asked["user_no"].unique().to_list()
+        parts = [numbers[low : low + USERS] for low in range(0, max(1, len(numbers)), USERS)]
+        found = [self._gathered(connection, chosen, {"users": self._database.listed(part)}) for part in parts]
+        held = pl.concat([frame.drop("event_id") for frame in found])
+        return held if self._rows.time is not None else held.filter(pl.col("time").is_in(time.implode()))
+
+    def _stored(self, connection: sa.Connection, ids: pl.Series) -> pl.DataFrame:
+        """Events that the store has under these ids."""
+        chosen = events.c.event_id.in_(self._database.rows("ids", sa.Text()))
+        return self._gathered(connection, chosen, {"ids": self._database.listed(ids.drop_nulls().to_list())})
+
+    def _gathered(
+        self, connection: sa.Connection, chosen: sa.ColumnElement[bool], asked: Mapping[str, Any]
+    ) -> pl.DataFrame:
+        gathering = Gathering(self._database, [*SAME], whole=True, chosen=chosen)
+        columns = gathering.read(connection, asked)
+        weight = pl.Series(columns["weight"], dtype=pl.Float64).fill_nan(None)
+        ids = text_column(columns["event_id"], len(weight))
+        return pl.DataFrame({name: columns[name] for name in SAME} | {"weight": weight, "event_id": ids})
+
+    def check_ids(self, source: object) -> None:
+        """Raise `DataError` for an event id that the store has for another event."""
+        if self._rows.event_id is None:
+            return
+        for low in range(0, len(self._rows), EVENTS):
+            with self._database.reading() as connection:
+                frame = self._frame(connection, np.arange(low, min(low + EVENTS, len(self._rows))), add=False)
+                stored = self._stored(connection, frame["event_id"])
+                both = frame.with_columns(there=True).join(
+                    stored, on=[*SAME, "event_id"], how="right", nulls_equal=True
+                )
+                other = both.filter(pl.col("there").is_null())["event_id"]
+            if len(other):
+                raise _conflict(self._database, source, other[0])
+
+
+def _conflict(database: Database, source: object, event_id: str) -> DataError:
+    with database.reading() as connection:
+        there = Recorded(*connection.execute(named_events.where(events.c.event_id == event_id)).one())
+    place = f"{database.place} (user {there.user_id!r}, item {there.item_id!r}, {there.event_type!r})"
+    return id_conflict(event_id, [*places_of(source, "event_id", EVENT_IDS, None, event_id), place])
 
 
 def import_items(store: Store, source: object, *, watch: Watch | None = None, **reading: Any) -> int:
-    """Put the items of a catalogue that `read_catalogue` reads, with its arguments; returns how many it changed.
+    """Put the items of a catalogue that `read_catalogue` reads, with its arguments, or of what `export_items` wrote.
 
-    What is told of an item replaces what was told of it; what is missing is left out. Raises `DataError`.
+    Returns how many it changed. What is told of an item replaces what was told of it; what is missing is left out.
+    All are stored or none: raises `DataError` with the row before anything is written.
     """
-    read = read_catalogue(source, **reading)
-    frame = read.frame.with_columns(pl.col("item_id").cast(pl.String))
-    _check_ids("item_id", frame["item_id"])
-    # As short as they can be: 9.99, not 9.989999771118164.
-    frame = frame.with_columns(pl.col(pl.Float32).cast(pl.String).cast(pl.Float64))
-    changed = 0
-    for low in range(0, len(frame), ITEMS):
-        part = frame[low : low + ITEMS]
-        changed += store.items.put(_item(row) for row in part.iter_rows(named=True))
-        if watch is not None:
-            watch(low + len(part), len(frame))
-    own = {role: name for role, name in read.named.items() if role not in FIXED}
-    store.items.name_columns({name: role for role, full in own.items() for name in (full, untyped(full))})
+    given, names = read_items(source, reading)
+    count = 0
+    for item in given():
+        count += 1
+        try:
+            check_item("import", item)
+        except DataError:
+            check_item(next(places_of(source, "item", CATALOGUE, reading.get("item"), item.item_id), "import"), item)
+    changed = done = 0
+    rest = given()
+    with store.database.writing() as connection:
+        while part := list(islice(rest, ITEMS)):
+            changed += store.items.write(connection, part)
+            done += len(part)
+            if watch is not None:
+                watch(done, count)
+    store.items.name_columns(names)
     return changed
-
-
-def _item(row: dict[str, Any]) -> Item:
-    available = row.pop("available", None)
-    item_id = row.pop("item_id")
-    told = {name: _plain(value) for name, value in row.items()}
-    attributes = {name: value for name, value in told.items() if value is not None}
-    return Item(item_id, attributes, available is not False)
-
-
-def _plain(value: Any) -> Any:
-    """Turn a value into what JSON has: dates and the like are text, nan and infinity are None."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, (date, datetime, time)):
-        return value.isoformat()
-    return value if value is None or isinstance(value, (str, int)) else str(value)
-
-
-def _check_ids(name: str, ids: pl.Series) -> None:
-    """Raise `DataError` for the first id that a store refuses."""
-    if ids.dtype == pl.String:
-        for value in ids.filter((ids.str.len_chars() > 900) | ids.str.contains("\0", literal=True)):
-            check_text("import", name, value)
-
-
-def _fingerprint(log: Interactions, types: tuple[str, ...]) -> str:
-    """Return a name for exactly these events in this order."""
-    known = hashlib.sha256(repr(types).encode())
-    for ids in (log.users.ids, log.items.ids):
-        known.update("\0".join(ids.cast(pl.String)).encode())
-    for column in (log.start, log.item, log.weight, log.timestamp, log.event):
-        if column is not None:
-            known.update(np.ascontiguousarray(column).data)
-    return known.hexdigest()
-
-
-def export_events(store: Store, out: str | Path, *, watch: Watch | None = None) -> int:
-    """Write all events to a .parquet, .csv or .jsonl file that `read_log` reads; returns how many there are.
-
-    Columns user_id, item_id, event_type, timestamp, and weight and event_id where any event has one; an event without
-    a weight counts 1 there. They are of one moment, whoever writes meanwhile.
-    """
-    with store.database.reading() as connection:
-        kinds = {"weight": pl.Float64(), "event_id": pl.String()}
-        schema = pl.Schema(
-            dict.fromkeys(("user_id", "item_id", "event_type"), pl.String())
-            | {"timestamp": pl.Datetime("us", "UTC")}
-            | {name: kind for name, kind in kinds.items() if _occurs(connection, name)}
-        )
-        return write_frames(_named(store.database, connection, watch), schema, Path(out))
-
-
-def _occurs(connection: sa.Connection, name: str) -> bool:
-    return connection.execute(sa.select(events.c.seq).where(events.c[name].is_not(None)).limit(1)).first() is not None
-
-
-def _named(database: Database, connection: sa.Connection, watch: Watch | None) -> Iterator[pl.DataFrame]:
-    """All events with their ids, part by part."""
-    names = {number: Names.read(database, connection, number) for number in NAMED}
-    for columns in event_parts(database, connection, NUMBERS, watch):
-        texts = {NAMED[n].name: names[n].ids.gather(names[n].rows(columns[n])) for n in NAMED}
-        texts["event_type"] = texts.pop("name")
-        times = pl.Series(columns["time"]).cast(pl.Datetime("us", "UTC"))
-        weight = pl.Series(columns["weight"]).fill_nan(1)
-        yield pl.DataFrame(
-            {**texts, "timestamp": times, "weight": weight, "event_id": text_column(columns["event_id"], len(weight))}
-        )
-
-
-def export_items(store: Store, out: str | Path) -> int:
-    """Write all items to a .parquet, .csv or .jsonl file that `read_catalogue` reads; returns how many there are.
-
-    Columns item_id, available, and one for each attribute: lists of texts are JSON in CSV; values of several kinds,
-    and objects, are text everywhere.
-    """
-    found = list(_every(store))
-    names = dict.fromkeys(name for item in found for name in item.attributes)
-    columns = {
-        "item_id": pl.Series([item.item_id for item in found], dtype=pl.String),
-        "available": pl.Series([item.available for item in found], dtype=pl.Boolean),
-    } | {name: _column([item.attributes.get(name) for item in found]) for name in names}
-    frame = pl.DataFrame(columns)
-    if Path(out).suffix == ".csv":
-        lists = [name for name, kind in frame.schema.items() if isinstance(kind, pl.List)]
-        texts = [pl.Series(name, [_json(value) for value in frame[name]], pl.String) for name in lists]
-        frame = frame.with_columns(*texts)
-    return write_frames(iter([frame]), frame.schema, Path(out))
-
-
-def _every(store: Store) -> Iterator[Item]:
-    after = ""
-    while page := store.items.page(ITEMS, after):
-        yield from page
-        after = page[-1].item_id
-
-
-def _column(values: list[Any]) -> pl.Series:
-    """Values of an attribute, as text unless all are of one kind."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {list} and all(isinstance(each, str) for value in values if value for each in value):
-        return pl.Series(values, dtype=pl.List(pl.String))
-    for allowed, dtype in (({bool}, pl.Boolean), ({int}, pl.Int64), ({int, float}, pl.Float64)):
-        if kinds <= allowed and all(abs(value or 0) < 1 << 63 for value in values):
-            return pl.Series(values, dtype=dtype, strict=False)
-    return pl.Series([_json(value) for value in values], dtype=pl.String)
-
-
-def _json(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value.to_list() if isinstance(value, pl.Series) else value, ensure_ascii=False)
-
-
-def event_parts(
-    database: Database, connection: sa.Connection, numbers: Sequence[str], watch: Watch | None = None
-) -> Iterator[dict[str, Any]]:
-    """Columns of all events, part by part, as a `Gathering` of these numbers gives them with event ids."""
-    gathering = Gathering(database, numbers, ids=True)
-    last = newest(connection)
-    for low in range(0, last, PART):
-        high = min(low + PART, last)
-        yield gathering.columns(connection.execute(gathering.select, {"low": low, "high": high}).one())
-        if watch is not None:
-            watch(high, last)
-
-
-def text_column(values: list[str | None] | None, n: int) -> pl.Series:
-    """Event ids as a `Gathering` gives them, (n,)."""
-    return pl.Series([None] * n if values is None else values, dtype=pl.String)
-
-
-def write_frames(frames: Iterator[pl.DataFrame], schema: pl.Schema, out: Path) -> int:
-    """Write frames to a file as they come, aside, then rename; returns the number of rows.
-
-    Raises `SettingError` for a suffix it does not know, `StoreError` if the file cannot be written.
-    """
-    check(out.suffix in SINKS, "out", str(out), f"must end with one of {' '.join(SINKS)}")
-    rows = 0
-
-    def source(columns: list[str] | None, *_: object) -> Iterator[pl.DataFrame]:
-        nonlocal rows
-        for frame in frames:
-            rows += len(frame)
-            yield frame.select(columns or schema.names())
-
-    aside = out.with_name(f".{out.name}.new")
-    try:
-        SINKS[out.suffix](register_io_source(source, schema=schema), aside)
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(out)
-    except OSError as error:
-        raise StoreError(f"{out}: cannot be written: {error}") from error
-    finally:
-        aside.unlink(missing_ok=True)
-    return rows

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +15,11 @@ from palate.errors import SettingError, UnknownId, check
 from palate.store.bundles import read_bundle
 from palate.store.dialects import SQLite
 from palate.store.events import Store
+from palate.store.files import lock, remove, share
 from palate.store.recording import now
 from palate.store.schema import get_state, models, sa, set_state
 
+FOLDER = re.compile(r"\.?\d{6,}(\..+)?")  # of a version, and of what is written aside
 ACTIVE, PREVIOUS, LAST = "active model", "previous model", "last model"
 
 
@@ -30,11 +35,14 @@ class Versions:
     """The models of a store, each a bundle in a folder of its own.
 
     The database says which versions there are and which is active; a folder that it does not name is what a crash
-    left, and is no version.
+    left, is no version, and goes when the next one is added.
     """
 
-    def __init__(self, store: Store, folder: str | Path | None = None) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, folder: str | Path | None = None, read: Callable[[Path], object] = read_bundle
+    ) -> None:
+        """Take a store and the folder of its models; `read` raises `BundleError` for one that cannot answer."""
+        self._store, self._read = store, read
         self.folder = _beside(store) if folder is None else Path(folder)
 
     def path(self, number: int) -> Path:
@@ -46,21 +54,37 @@ class Versions:
 
         Raises what `write` raises, and `BundleError` if it left no sound bundle; then there is no version.
         """
-        number = self._next()
-        path = self.path(number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(path)
-            read_bundle(path)
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            raise
-        version = Version(number, now(), dict(about))
-        with self._store.database.writing() as connection:
-            connection.execute(
-                sa.insert(models).values(version=number, created=version.created, about=json.dumps(version.about))
-            )
+        with self._adding():
+            number = self._next()
+            path = self.path(number)
+            try:
+                write(path)
+                self._read(path)
+            except BaseException:
+                shutil.rmtree(path, ignore_errors=True)
+                raise
+            version = Version(number, now(), dict(about))
+            with self._store.database.writing() as connection:
+                connection.execute(
+                    sa.insert(models).values(version=number, created=version.created, about=json.dumps(version.about))
+                )
         return version
+
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
+        """Share a lock with all that add versions; who has it alone first removes the folders that are no version."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            if lock(handle):
+                named = {self.path(version.number).name for version in self.list()}
+                for path in self.folder.iterdir():
+                    if FOLDER.fullmatch(path.name) and path.name not in named:
+                        remove(path)
+            share(handle)
+            yield
+        finally:
+            os.close(handle)
 
     def _next(self) -> int:
         """Take a number that nobody ever had: two trainings at once must not write to one folder."""
@@ -87,8 +111,10 @@ class Versions:
         the one that was active stays so.
         """
         version = self.get(number)
-        read_bundle(self.path(number))
+        self._read(self.path(number))
         with self._store.database.writing() as connection:
+            if connection.scalar(sa.select(models.c.version).where(models.c.version == number)) is None:
+                raise UnknownId(f"model version {number} was deleted meanwhile")
             before = get_state(connection, ACTIVE)
             if before != str(number):
                 set_state(connection, PREVIOUS, before or "")

@@ -8,7 +8,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
+from palate.serve.bounds import MOST_FIELDS
 from palate.serve.dashboard.pages import Pages
+from palate.serve.problems import Problem
 from palate.serve.security import COOKIE
 from palate.serve.service import Service
 
@@ -25,7 +27,7 @@ def login_router(service: Service) -> APIRouter:
 
     @router.post("/login")
     async def login(request: Request) -> Response:
-        sent = parse_qs((await request.body()).decode("utf-8", "replace"))
+        sent = _fields(await request.body())
         key, where = sent.get("key", [""])[0].strip(), sent.get("next", ["/"])[0]
         scopes = await run_in_threadpool(service.keys.verify, key)
         if not scopes & {"read", "admin"}:
@@ -43,6 +45,13 @@ def login_router(service: Service) -> APIRouter:
         return answer
 
     return router
+
+
+def _fields(body: bytes) -> dict[str, list[str]]:
+    try:
+        return parse_qs(body.decode("utf-8", "replace"), max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise Problem(400, f"the form can have {MOST_FIELDS} fields") from None
 
 
 def here(where: str) -> str:

@@ -20,7 +20,7 @@ def gorse_router(service: Service) -> APIRouter:
         health_router,
         people.users_router,
         *(goods.goods_router, goods.categories_router),
-        *(feedback.writing_router, feedback.reading_router, feedback.choosing_router),
+        *(feedback.writing_router, feedback.reading_router, feedback.choosing_router, feedback.listing_router),
     ):
         router.include_router(make(service))
     return router
@@ -36,7 +36,7 @@ def health_router(service: Service) -> APIRouter:
         try:
             service.store.newest()
         except StoreError as error:
-            return _health(str(error))
+            return _health(error.public)
         return _health(None)
 
     @router.get("/health/ready")

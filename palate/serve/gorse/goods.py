@@ -23,8 +23,12 @@ from palate.serve.gorse.wire import (
     item_out,
 )
 from palate.serve.hot import json
+from palate.serve.problems import Problem
 from palate.serve.service import Service
+from palate.serve.wire import Batch
 from palate.store.items import Item
+
+MOST_WORDS = 20  # of a search: each is looked for in all texts
 
 
 def goods_router(service: Service) -> APIRouter:
@@ -38,7 +42,7 @@ def goods_router(service: Service) -> APIRouter:
         return Success(RowAffected=1)
 
     @router.post("/items")
-    def insert_items(many: list[ItemIn]) -> Success:
+    def insert_items(many: Batch[ItemIn]) -> Success:
         """Put items."""
         items.put(item.item() for item in many)
         return Success(RowAffected=len(many))
@@ -46,8 +50,11 @@ def goods_router(service: Service) -> APIRouter:
     @router.get("/items", response_model=ItemPage)
     def page_of_items(request: Request, n: N = 10, cursor: Word = "", q: Word = "") -> Response:
         """Return items by id; with q, those whose text has all its words, the most popular first."""
-        if q.split():
-            named = (items.get(name) for name in lists.found(q.split()))
+        words = list(dict.fromkeys(q.lower().split()))
+        if len(words) > MOST_WORDS:
+            raise Problem(400, f"q: has {len(words):,} words; there can be {MOST_WORDS}")
+        if words:
+            named = (items.get(name) for name in lists.found(words))
             found = islice(filter(None, named), min(n, MOST_ROWS))
             return json({"Cursor": "", "Items": [item_out(item) for item in found]})
         after = cursor_of(request, cursor)

@@ -9,6 +9,7 @@ from palate.serve.gorse.routes import cursor_of, new_router, page
 from palate.serve.gorse.wire import N, Segment, Success, User, UserPage, UserPatch, Word, user_out
 from palate.serve.hot import json
 from palate.serve.service import Service
+from palate.serve.wire import Batch
 
 
 def users_router(service: Service) -> APIRouter:
@@ -22,7 +23,7 @@ def users_router(service: Service) -> APIRouter:
         return Success(RowAffected=1)
 
     @router.post("/users")
-    def insert_users(users: list[User]) -> Success:
+    def insert_users(users: Batch[User]) -> Success:
         """Put people."""
         store.people.put(user.person() for user in users)
         return Success(RowAffected=len(users))

@@ -12,8 +12,10 @@ from palate.serve.gorse.routes import new_router
 from palate.serve.gorse.wire import Delay, FeedbackIn, N, Offset, Score, Segment, Word
 from palate.serve.hot import json
 from palate.serve.problems import Problem
-from palate.serve.security import may
+from palate.serve.security import is_foreign, may
 from palate.serve.service import Service
+from palate.serve.wire import Batch
+from palate.store.recording import now
 
 Pairs = list[tuple[str, float]]
 Kind = Annotated[str, Query(alias="write-back-type", max_length=100)]
@@ -28,6 +30,8 @@ def personal_router(service: Service) -> APIRouter:
     async def personal(request: Request, user_id: str, part: Part, kind: str, delay: int, version: str) -> Response:
         if kind and not may(request.scope, "write"):
             raise Problem(403, "write-back-type: this key may not write")
+        if kind and is_foreign(request.scope):
+            raise Problem(403, "write-back-type: the page of another site may not write")
         pairs = await lists.personal(user_id, part)
         if kind and pairs:
             await lists.write_back(user_id, [name for name, _ in pairs], kind, delay)
@@ -69,16 +73,17 @@ def session_router(service: Service) -> APIRouter:
     router, lists = new_router(), Lists(service)
 
     async def of_session(steps: list[FeedbackIn], part: Part) -> Response:
-        past = sorted((feedback.event().time, n) for n, feedback in enumerate(steps))
-        return json(scores(await lists.session([steps[n].step() for _, n in past], part)))
+        moment = now()  # of those without a time, and of those to come
+        past = sorted((feedback.step() for feedback in steps), key=lambda step: min(step.time or moment, moment))
+        return json(scores(await lists.session(past, part)))
 
     @router.post("/session/recommend", response_model=list[Score])
-    async def session(steps: list[FeedbackIn], n: N = 10, offset: Offset = 0) -> Response:
+    async def session(steps: Batch[FeedbackIn], n: N = 10, offset: Offset = 0) -> Response:
         """Recommend items from feedback that is not stored."""
         return await of_session(steps, Part(n, offset))
 
     @router.post("/session/recommend/{category}", response_model=list[Score])
-    async def session_of(steps: list[FeedbackIn], category: Segment, n: N = 10, offset: Offset = 0) -> Response:
+    async def session_of(steps: Batch[FeedbackIn], category: Segment, n: N = 10, offset: Offset = 0) -> Response:
         """Recommend items of a category from feedback that is not stored."""
         return await of_session(steps, Part(n, offset, [category]))
 

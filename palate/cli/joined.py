@@ -1,0 +1,65 @@
+"""Files that a command joins with a log or a model by their ids; how many ids have no partner is told of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from palate.cli.settings import read_settings
+from palate.cli.terminal import note
+from palate.data.catalogue import Catalogue, read_catalogue
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.joins import check_join, unmatched
+from palate.data.readers import read_log
+from palate.data.vocabulary import Vocabulary
+from palate.errors import DataError
+from palate.models.base import Model
+
+
+def newer_log(file: Path, read: list[str], model: Model) -> Interactions:
+    """Read a log for a model, which warns if it knows none of the items."""
+    log = read_log(file, **read_settings(read))
+    _note_part(log.items.ids, model.items, file, "the model")
+    return log
+
+
+def history_in(file: Path, model: Model) -> Histories:
+    """Read one history, an item id a line."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: {error}; item ids are written in UTF-8, one a line") from None
+    ids = Vocabulary.series([line for line in lines if line])
+    _check_all(ids, model.items, file, "the model")
+    return model.histories([ids.to_list()])
+
+
+def content_of(file: Path | None, log: Interactions) -> Catalogue | None:
+    """Read what the items of a log are like; a recipe that needs it warns if it tells of none."""
+    catalogue = None if file is None else read_catalogue(file)
+    if file is not None and catalogue is not None:
+        _note_part(catalogue.items.ids, log.items, file, "the log")
+    return catalogue
+
+
+def titles_of(file: Path | None, known: Vocabulary, whose: str) -> Catalogue | None:
+    """Read the titles of known items."""
+    catalogue = None if file is None else read_catalogue(file)
+    if file is not None and catalogue is not None:
+        _check_all(catalogue.items.ids, known, file, whose)
+    return catalogue
+
+
+def _check_all(ids: pl.Series, known: Vocabulary, file: Path, whose: str) -> None:
+    """Warn where no id is known; say so where some are not."""
+    check_join(known.codes(ids), ids, known, str(file), whose)
+    _note_part(ids, known, file, whose)
+
+
+def _note_part(ids: pl.Series, known: Vocabulary, file: Path, whose: str) -> None:
+    """Say how many ids are unknown where some are known."""
+    row = known.codes(ids)
+    if (row >= 0).any() and (row < 0).any():
+        note(unmatched(row, ids, known, str(file), whose))

@@ -1,0 +1,35 @@
+"""What readers of logs and of catalogues for a store share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from palate.data.catalogue import WORDS
+from palate.data.columns import Aliases, find_columns
+from palate.data.interactions import Interactions
+from palate.data.sources import batches
+from palate.data.values import as_text
+
+
+class NoExport(Exception):
+    """The columns of a source are not those of a store's export: it is read as any other."""
+
+
+def as_truth(column: pl.Series) -> pl.Series:
+    """Truths as an export spells them, null for anything else."""
+    said = column.cast(pl.String).str.to_lowercase()
+    return said.replace_strict(list(WORDS), list(WORDS.values()), default=None, return_dtype=pl.Boolean)
+
+
+def places_of(source: object, role: str, aliases: Aliases, asked: str | None, value: str) -> Iterator[str]:
+    """Where an id stands in a source: its rows, as errors name them."""
+
+    def choose(names: Sequence[str], place: str) -> dict[str, str]:
+        return find_columns(names, {role: asked}, {role: aliases[role]}, [role], place)
+
+    if not isinstance(source, Interactions):
+        for batch in batches(source, choose):
+            same = (as_text(batch.frame[role]) == value).fill_null(value=False)
+            yield from (f"row {row} of {batch.place}" for row in batch.row[same.to_numpy()])

@@ -1,0 +1,161 @@
+"""Files written aside, flushed and renamed: what a kill leaves is swept by the next write beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import polars as pl
+
+from palate.errors import StoreError
+
+ASIDE = re.compile(r"\..+\.[0-9a-f]{32}\.new")
+SIDECARS = ("-wal", "-shm", "-journal", "-turn")  # what SQLite and its writers keep beside a file
+FAULTS = (OSError, sqlite3.Error, pl.exceptions.PolarsError)  # of what writes files
+
+
+@contextmanager
+def aside_of(target: Path, *, folder: bool = False) -> Iterator[Path]:
+    """Make an empty file, or a folder, beside a target, to be written and renamed; what is not renamed is removed.
+
+    Its owner alone may read it, or whoever may read the target that it replaces. It is locked as long as its process
+    lives, so that what no process holds any more can be swept.
+    """
+    _sweep(target.parent)
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o700 if folder else 0o600
+    handle, path = _locked(target, folder, mode)
+    try:
+        yield path
+    finally:
+        remove(path)
+        os.close(handle)
+
+
+def _locked(target: Path, folder: bool, mode: int) -> tuple[int, Path]:
+    """Make a path aside and lock it; made again if a sweep took it in between."""
+    while True:
+        path = target.with_name(f".{target.name}.{uuid.uuid4().hex}.new")
+        if folder:
+            path.mkdir(mode)
+            handle = os.open(path, os.O_RDONLY)
+        else:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+        if lock(handle) and path.exists():
+            path.chmod(mode)
+            return handle, path
+        os.close(handle)
+
+
+def lock(handle: int) -> bool:
+    """Lock an open file or folder until it is closed; False if another process has it. Without locks, True."""
+    with suppress(BlockingIOError):
+        with suppress(ImportError):
+            from fcntl import LOCK_EX, LOCK_NB, flock
+
+            flock(handle, LOCK_EX | LOCK_NB)
+        return True
+    return False
+
+
+def share(handle: int) -> None:
+    """Lock an open file together with others, in place of a lock alone; waits for who has it alone."""
+    with suppress(ImportError):
+        from fcntl import LOCK_SH, flock
+
+        flock(handle, LOCK_SH)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left aside."""
+    for path in folder.iterdir() if os.name == "posix" else ():
+        if ASIDE.fullmatch(path.name):
+            with suppress(OSError):
+                handle = os.open(path, os.O_RDONLY)
+                if lock(handle):
+                    remove(path)
+                os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, if it is there, and what SQLite keeps beside it."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        for ending in ("", *SIDECARS):
+            Path(f"{path}{ending}").unlink(missing_ok=True)
+
+
+@contextmanager
+def parent_of(target: Path) -> Iterator[None]:
+    """Make the folders above a path; those that were missing go again if what follows fails."""
+    missing = [folder for folder in target.parents if not folder.exists()]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+@contextmanager
+def written(target: Path, *, folder: bool = False) -> Iterator[Path]:
+    """Write a file or folder aside, then flush and rename it; raises `StoreError` where it cannot be written."""
+    try:
+        with aside_of(target, folder=folder) as path:
+            yield path
+            flush(path)
+            path.rename(target)
+            flush(target.parent)
+    except FAULTS as error:
+        raise StoreError(f"{target}: cannot be written: {error}") from error
+
+
+def checksum_of(path: Path) -> Path:
+    """File beside a backup that is one file, in the form of `sha256sum`."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy an SQLite file as it is at one moment, what is in its write-ahead log too."""
+    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
+        original.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")  # one file, with no log beside it
+
+
+def copy_checked(source: Path, target: Path) -> None:
+    """Copy an SQLite file. Raises `StoreError` where it is not what its checksum says, or is damaged within."""
+    stated = checksum_of(source)
+    try:
+        if stated.exists() and stated.read_text(encoding="utf-8").split()[:1] != [sha256_of(source)]:
+            raise StoreError(f"{source}: its sha256 is not the one that {stated.name} states: it was changed")
+        copy_database(source, target)
+        with closing(sqlite3.connect(target)) as connection:
+            faults = [line for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok"]
+    except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
+        raise StoreError(f"{source}: is no backup, or is damaged: {error}") from error
+    if faults:
+        raise StoreError(f"{source}: is damaged: {faults[0]}")
+
+
+def sha256_of(path: Path) -> str:
+    """Checksum of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

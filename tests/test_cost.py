@@ -1,0 +1,68 @@
+"""No request costs more than its size: requests of up to 64 KB at random, valid and not, on every route."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from durability import two_models
+from hostile import Cost, attack
+from service import fork
+from starlette.testclient import TestClient
+from wild import MOST, Maker, Request
+
+from palate.serve.app import create_app
+from palate.serve.settings import Settings
+
+REQUESTS = 300
+
+
+def test_no_request_costs_more_than_its_size(tmp_path: Path) -> None:
+    served = fork(two_models(tmp_path))
+    try:
+        served.wait()
+        costs, faults = attack(served, REQUESTS)
+        assert [cost.described() for cost in faults] == []
+        assert len(costs) == REQUESTS
+        assert served.client().get("/health/ready").status == 200
+        assert "Traceback" not in served.log.read_text()
+    finally:
+        served.kill()
+
+
+def test_every_route_is_asked_in_every_way(tmp_path: Path) -> None:
+    with TestClient(create_app(Settings(store=str(tmp_path / "shop.db")))) as client:
+        maker = Maker(client.get("/openapi.json").json(), seed=1)
+    sound = list(maker.sound())
+    assert {method for method, _, _ in maker.routes} == {"GET", "POST", "PUT", "PATCH", "DELETE"}
+    assert len(sound) == len(maker.routes) > 50
+    wild = list(islice(maker.wild(), 1000))
+    assert max(len(request.content()) for request in wild) in range(MOST // 2, MOST + 1)
+    bodies = [request.body for request in wild if request.body]
+    assert 0.2 < sum(map(_is_json, bodies)) / len(bodies) < 0.98
+    assert any(b"[[[[[[[[" in body or b'{"a": {"a": {"a":' in body for body in bodies)
+    assert any(len(body) > 30_000 for body in bodies)
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("status", "cpu", "memory", "fault"),
+    [
+        (200, 0.1, 0, None),
+        (500, 0.1, 0, "status 500"),
+        (200, 0.6, 0, "0.60 s of CPU"),
+        (200, 0.1, 20 << 20, "21 MB of memory, 17 allowed"),
+        (200, 0.1, 16 << 20, None),
+    ],
+)
+def test_a_fault_is_told(status: int, cpu: float, memory: int, fault: str | None) -> None:
+    assert Cost(Request("GET", "/"), status, 100, cpu, memory).fault == fault
