@@ -250,6 +250,10 @@ def test_every_character_of_a_pattern_but_two_stands_for_itself() -> None:
         ("price IN ()", 0, "IN takes 1 to 1,000 values, not 0"),
         ("price IN (" + ",".join("1" * 1001) + ")", 0, "IN takes 1 to 1,000 values, not 1,001"),
         ("1" + "+1" * 40 + " = 1", 0, "25 deep"),
+        ("year IN (" + ",".join(["year/1"] * 101) + ")", 702, "there can be 100 comparisons and computations"),
+        (" OR ".join(["year = 1"] * 101), 1200, "there can be 100 comparisons and computations"),
+        ("category LIKE '" + "%_" * 1900 + "'", 14, "a pattern of LIKE has up to 20 % and 50 _"),
+        ("category LIKE '" + "a%" * 21 + "'", 14, "a pattern of LIKE has up to 20 % and 50 _"),
     ],
 )
 def test_faults_are_found_without_running_and_name_their_place(text: str, position: int, rule: str) -> None:

@@ -283,6 +283,13 @@ def test_caps_hold_for_words_and_lists(live: Live) -> None:
     assert sum(int(name[1:]) % 2 == 0 for name in ids(tags)) == 3
 
 
+def test_the_conditions_of_a_request_are_bounded_together() -> None:
+    boosts = tuple(Boost("price < 5 OR " * 100 + f"price > {n}", 2) for n in range(7))
+    Asked(boost=boosts[:5], filter="price > 1")
+    with pytest.raises(ConditionError, match="filter and boosts have 9,163 characters together; there can be 8,000"):
+        Asked(boost=boosts)
+
+
 def test_what_no_item_has_is_unknown_and_warned_of(live: Live) -> None:
     plain = live.recommend(Asked(user_id="u1", k=6))
     assert plain.warnings == ()

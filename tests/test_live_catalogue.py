@@ -202,6 +202,23 @@ def test_what_no_item_has_is_unknown_and_noted(store: Store) -> None:
     assert live.attributes.said([1], ["pric", "title"]) == [{"pric": None, "title": "Brazil"}]
 
 
+def test_what_a_condition_costs_is_counted_before_it_is_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.items.put([*MOVIES, Item("long", {"text": "ab" * 5000})])
+    live = LiveCatalogue.load(store)
+    assert live.mask("text LIKE '%b_b%' AND price IS NULL").tolist() == [False] * 4 + [True]
+    monkeypatch.setattr(catalogue, "MOST_STEPS", 20_000)
+    assert live.mask("title LIKE '%l__n' AND price + 1 > 2").tolist() == [True] + [False] * 4
+    for condition in (
+        "text LIKE '%a_b%'",
+        "LOWER(UPPER(text)) = 'x'",
+        "UPPER(CATEGORY) = 'x' AND UPPER(TEXT) < text",
+    ):
+        with pytest.raises(
+            ConditionError, match=r"over 5 items and their texts this takes .* steps; there can be 20,000"
+        ):
+            live.mask(condition)
+
+
 def test_names_of_columns_of_imported_files_stand_for_the_attributes_they_became(store: Store) -> None:
     store.items.put(MOVIES)
     live = LiveCatalogue.load(store)

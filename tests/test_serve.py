@@ -537,6 +537,23 @@ def test_keys_open_what_their_scopes_say(guarded: tuple[Client, dict[str, str]])
     problem(client.get("/openapi.json"), 401)
 
 
+def test_a_key_that_may_only_write_reads_no_item(guarded: tuple[Client, dict[str, str]]) -> None:
+    client, secrets = guarded
+    write, admin = {"X-API-Key": secrets["write"]}, {"X-API-Key": secrets["admin"]}
+    client.put("/v1/items/x", json={"secret": "margin 40%"}, headers=admin)
+    for method, body in (
+        ("PATCH", {}),
+        ("PATCH", {"price": 5}),
+        ("PATCH", {"secret2": None}),
+        ("PATCH", {"price": None}),
+    ):
+        answer = client.request(method, "/v1/items/x", json=body, headers=write)
+        assert answer.status_code == 200
+        assert answer.json()["attributes"] == {name: value for name, value in body.items() if value is not None}
+    assert client.patch("/v1/items/x", json={}, headers=admin).json()["attributes"] == {"secret": "margin 40%"}
+    assert client.put("/v1/items/x", json={"price": 6}, headers=write).json()["attributes"] == {"price": 6}
+
+
 def test_a_revoked_key_opens_nothing_more(tmp_path: Path, guarded: tuple[Client, dict[str, str]]) -> None:
     client, secrets = guarded
     headers = {"X-API-Key": secrets["read"]}
@@ -726,6 +743,54 @@ def test_the_page_shows_titles_and_categories_of_every_kind(tmp_path: Path) -> N
         assert client.get("/page/search?q=2001").json()[0]["categories"] == ["5"]
         for path in ("/items", "/items?item=a", "/items?item=b", "/items?q=200", "/map", "/page/map"):
             assert client.get(path).status_code == 200
+
+
+def test_numbers_beyond_64_bits_break_no_answer(tmp_path: Path) -> None:
+    large = {"a": 2**70, "b": -(2**65), "c": [2**64], "d": {"x": 10**400}}
+    with TestClient(create_app(Settings(store=str(tmp_path / "s.db")))) as client:
+        assert client.put("/v1/items/x", json=large).json()["attributes"] == large
+        assert client.patch("/v1/items/x", json={"e": 1}).json()["attributes"] == large | {"e": 1}
+        assert client.get("/v1/items").json()["items"][0]["attributes"] == large | {"e": 1}
+        assert client.post("/api/item", json={"ItemId": "y", "Labels": large}).status_code == 200
+        assert client.get("/api/item/y").json()["Labels"] == large
+        assert client.get("/api/items").json()["Items"][1]["Labels"] == large
+        client.post("/api/user", json={"UserId": "u", "Labels": large})
+        assert (
+            client.get("/api/user/u").json()["Labels"]
+            == client.get("/api/users").json()["Users"][0]["Labels"]
+            == large
+        )
+        told = client.get("/v1/recommend?filter=a > 5&attributes=a&attributes=c&attributes=d").json()["items"]
+        assert told[0]["attributes"] == {"a": 2.0**70, "c": [str(2**64)], "d": f'{{"x":{10**400}}}'}
+        assert client.get("/items?item=x").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        '{"a": ' + "[" * 17 + "]" * 17 + "}",
+        '{"a": ' + "[" * 300 + "]" * 300 + "}",
+        '{"a": ' + "[" * 9000 + "]" * 9000 + "}",
+        '{"a": ' + '{"b":' * 20 + "1" + "}" * 21,
+        '{"a": ' + "1" * 5000 + "}",
+        "{" + ",".join(f'"n{n}": 1' for n in range(200)) + "}",
+    ],
+)
+def test_attributes_beyond_the_bounds_are_refused_and_break_nothing(tmp_path: Path, attributes: str) -> None:
+    calls = [
+        ("PUT", "/v1/items/x", attributes),
+        ("PATCH", "/v1/items/y", attributes),
+        ("POST", "/v1/items", f'[{{"item_id": "x", "attributes": {attributes}}}]'),
+        ("POST", "/api/item", f'{{"ItemId": "x", "Labels": {attributes}}}'),
+    ]
+    with TestClient(create_app(Settings(store=str(tmp_path / "s.db")))) as client:
+        client.put("/v1/items/y", json={"b": 1})
+        for method, path, body in calls:
+            answer = client.request(method, path, content=body, headers={"Content-Type": "application/json"})
+            fine = "n199" in body and path == "/api/item"  # Labels are one attribute
+            assert answer.status_code in ((200,) if fine else (400, 422)), answer.text
+        assert client.get("/v1/items/y").json()["attributes"] == {"b": 1}
+        assert client.get("/v1/recommend").status_code == client.get("/api/items").status_code == 200
 
 
 def test_workers_see_each_others_events_in_the_next_answer(served: Served) -> None:

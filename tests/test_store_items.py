@@ -8,8 +8,10 @@ import pytest
 from databases import url
 
 from palate.errors import DataError, UnknownId
+from palate.live.catalogue import LiveCatalogue
 from palate.store.events import Event, Store
-from palate.store.items import SCHEMA, Item
+from palate.store.items import SCHEMA, Item, Items
+from palate.store.schema import items, sa
 
 __all__ = ["url"]
 
@@ -114,6 +116,48 @@ def test_changes_since_a_counter(store: Store) -> None:
     assert store.items.changed(later)[1] == later, "an event on a known item changes no item"
 
 
+def nested(levels: int) -> Any:
+    value: Any = []
+    for n in range(levels - 1):
+        value = [value] if n % 2 else {"a": value}
+    return value
+
+
+def test_names_of_attributes_are_bounded_and_those_out_of_use_are_free(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wide(n: int, value: Any = 1) -> Item:
+        return Item(f"wide{n}", {f"n{n}-{m}": value for m in range(100)})
+
+    assert store.items.put(wide(n) for n in range(10)) == 10
+    monkeypatch.setattr("palate.store.items.REST", 1e9)
+    with pytest.raises(DataError, match="attribute 'n10-0': the items have 1,100 different attributes; there can be"):
+        store.items.put([wide(10)])
+    with pytest.raises(DataError, match="attribute 'n0-0'"):
+        store.items.put([wide(0, "another kind")])
+    assert store.items.put([wide(0, 2), Item("x", {"n1-5": 3, "gone": None})]) == 2
+    store.items.remove(["wide1"])
+    with pytest.raises(DataError, match="those out of use are free after"):
+        store.items.put([wide(10)])
+    again = Items(store.database)  # another process looks at once
+    with pytest.raises(DataError, match="1,001 different"):
+        again.put([wide(10)])
+    again = Items(store.database)
+    store.items.put([Item("x")])
+    assert again.put([wide(10)]) == 1
+
+
+def test_what_an_older_version_stored_too_deep_is_read_as_text(store: Store) -> None:
+    deep = json.dumps({"a": nested(300), "b": nested(16), "c": 2**70})
+    store.items.put([Item("x")])
+    with store.database.writing() as connection:
+        connection.execute(sa.update(items).values(attributes=deep))
+    found = store.items.get("x")
+    assert found is not None
+    assert found.attributes == {"a": json.dumps(nested(300)), "b": nested(16), "c": 2**70}
+    assert LiveCatalogue.load(store).mask("c > 5 AND a LIKE '{%' AND b IS NOT NULL").tolist() == [True]
+
+
 @pytest.mark.parametrize(
     ("item", "fault"),
     [
@@ -129,6 +173,10 @@ def test_changes_since_a_counter(store: Store) -> None:
             Item("x", {"n": "y" * (1 << 18)}),
             "item 1: its attributes have 262,152 bytes as JSON; there can be 262,144",
         ),
+        (Item("x", {"n": nested(17)}), "attribute 'n' is nested too deeply; lists and objects may stand 16 deep"),
+        (Item("x", {"n": nested(100_000)}), "nested too deeply"),
+        (Item("x", {"n": 10**5000}), "cannot be stored as JSON"),
+        (Item("x", {f"n{n}": n for n in range(129)}), "item 1: 129 attributes; an item can have 128"),
         (Item("x", [1]), r"item 1: attributes are \[1\]; they must be an object"),  # type: ignore[arg-type]
         (Item("x", {}, available=1), "item 1: available is 1; it must be true or false"),  # type: ignore[arg-type]
     ],

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from palate.errors import SettingError, check
+from palate.errors import ConditionError, SettingError, check
 
 MOST_PLACES = 1000  # of a list
 MOST_NAMED = 10_000  # items that one request may name
+MOST_CHARACTERS = 8000  # of the conditions of one request
 MOST_RULES = 20  # boosts, pins or caps of one request
 
 # Where an item of a list comes from, in the order in which they are asked.
@@ -94,6 +95,11 @@ class Asked:
     def __post_init__(self) -> None:
         check(1 <= self.k <= MOST_PLACES, "k", self.k, f"must be 1 to {MOST_PLACES}")
         check(0 <= self.explore <= 1, "explore", self.explore, "must be 0 to 1")
+        conditions = [self.filter or "", *(boost.condition for boost in self.boost)]
+        size = sum(map(len, conditions))
+        if size > MOST_CHARACTERS:
+            rule = f"filter and boosts have {size:,} characters together; there can be {MOST_CHARACTERS:,}"
+            raise ConditionError(conditions[-1], 0, rule)
         for name in ("session", "near", "exclude"):
             count = len(getattr(self, name))
             check(count <= MOST_NAMED, name, f"{count} items", f"there may be {MOST_NAMED:,}")

@@ -13,6 +13,8 @@ from typing import Any
 
 import polars as pl
 
+from palate.store.items import decoded, kind_of
+
 KINDS: dict[str, pl.DataType] = {
     "whole": pl.Int64(),
     "real": pl.Float64(),
@@ -21,7 +23,6 @@ KINDS: dict[str, pl.DataType] = {
     "list": pl.List(pl.String()),
     "object": pl.String(),  # as JSON; also numbers beyond all floats
 }
-LARGEST = 1 << 1023  # that a float surely holds
 CHUNK = 1 << 16  # rows decoded at once
 
 
@@ -42,15 +43,15 @@ def parts_of(rows: pl.DataFrame) -> list[str]:
 def _decoded(rows: pl.DataFrame, known: Collection[str] | None) -> pl.DataFrame:
     found: dict[tuple[str, str], list[Any]] = {}
     for row, text in enumerate(rows["attributes"]):
-        for name, value in json.loads(text).items():
+        for name, value in decoded(text).items():
             if value is None:
                 continue
-            kind, plain = _plain(value)
+            kind = kind_of(value)
             if known is None or f"{kind}:{name}" in known:
                 column = found.get((kind, name))
                 if column is None:
                     column = found[kind, name] = [None] * len(rows)
-                column[row] = plain
+                column[row] = _plain(kind, value)
     parts = [_part(kind, column).alias(f"{kind}:{name}") for (kind, name), column in found.items()]
     return rows.drop("attributes").hstack(parts)
 
@@ -61,19 +62,13 @@ def _part(kind: str, column: list[Any]) -> pl.Series:
     return pl.Series(column, dtype=KINDS[kind])
 
 
-def _plain(value: Any) -> tuple[str, Any]:
-    """Kind of a value, and the value as it is kept."""
-    if isinstance(value, bool):
-        return "truth", value
-    if isinstance(value, str):
-        return "text", value
-    if isinstance(value, int) and abs(value) < 1 << 63:
-        return "whole", value
-    if isinstance(value, int | float) and abs(value) < LARGEST:
-        return "real", float(value)
-    if isinstance(value, list):
-        return "list", _json([each if isinstance(each, str) else _json(each) for each in value if each is not None])
-    return "object", _json(value)
+def _plain(kind: str, value: Any) -> Any:
+    """Return a value of a kind as it is kept."""
+    if kind == "real":
+        return float(value)
+    if kind == "list":
+        return _json([each if isinstance(each, str) else _json(each) for each in value if each is not None])
+    return _json(value) if kind == "object" else value
 
 
 def _json(value: Any) -> str:

@@ -15,13 +15,15 @@ from palate.data.catalogue import Catalogue
 from palate.data.columns import CATALOGUE, plain
 from palate.data.vocabulary import Vocabulary
 from palate.live.attributes import decode, parts_of, trim
-from palate.live.conditions import compile_over
+from palate.live.conditions import Cost, compile_over
 from palate.live.kept import Kept
 from palate.live.readings import Attributes
 from palate.store.events import Store
 from palate.store.items import FIELDS, SCHEMA
 
 MOST_RUNS = 256  # copied as they are, which is faster than row by row while they are few
+MOST_STEPS = 1_000_000_000  # operations by items, and by bytes of their texts
+BLANK = 10  # steps a byte that a letter left open in a pattern takes
 MASKS = 256  # kept at most
 MASK_BYTES = 1 << 27  # of masks kept, all together
 
@@ -109,8 +111,7 @@ class LiveCatalogue:
     @cached_property
     def frame(self) -> pl.DataFrame:
         """What is told, (P, ...): item_id, available, and the attributes by name, of the type of most values."""
-        columns = [self.attributes.column(name) for name in sorted(self.attributes.counts)]
-        return self.rows.select(FIELDS).hstack(columns)
+        return self.rows.select(FIELDS).hstack(self.attributes.frame())
 
     @cached_property
     def attributes(self) -> Attributes:
@@ -186,7 +187,14 @@ def _merged(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
 
 def _masked(told: Attributes, condition: str) -> Met:
     notes: list[str] = []
-    expr = compile_over(condition, told.namer(notes))
+    named: set[str] = set()
+
+    def check(cost: Cost) -> str | None:
+        work = cost.operations * len(told.rows) + (cost.operations + BLANK * cost.blanks) * told.text(named)
+        rule = f"over {len(told.rows):,} items and their texts this takes {work:,} steps; there can be {MOST_STEPS:,}"
+        return rule if work > MOST_STEPS else None
+
+    expr = compile_over(condition, told.namer(notes, named), check)
     # Beside a column, since an expression of literals alone gives one row.
     mask = told.rows.select("item_id", mask=expr.fill_null(False))["mask"]
     return Met(_fixed(mask), tuple(dict.fromkeys(notes)))

@@ -6,6 +6,7 @@ What has no type of its own is read as what it is compared with.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ COMPARE: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+MOST_GAPS, MOST_BLANKS = 20, 50  # of a pattern
 FORMS = {"%": ".*", "_": "."}
 
 
@@ -182,6 +184,10 @@ def like(value: Value, pattern: Value, escape: str = "", *, folded: bool = False
         return null(value.place, TRUTH)
     if not isinstance(pattern.constant, str):
         raise Fault(pattern.place, f"{pattern.told}: the pattern of LIKE must stand in quotes")
+    gaps = len(re.findall("%[%_]*", str(pattern.constant)))
+    blanks = str(pattern.constant).count("_")
+    if gaps > MOST_GAPS or blanks > MOST_BLANKS:
+        raise Fault(pattern.place, f"a pattern of LIKE has up to {MOST_GAPS} % and {MOST_BLANKS} _")
     form = _expression(pattern, escape)
     return Value(text.expr.str.contains(("(?is)" if folded else "(?s)") + form), TRUTH, value.place)
 
@@ -197,5 +203,6 @@ def _expression(pattern: Value, escape: str) -> str:
         plain = False
     if plain:
         raise Fault(pattern.place, f"{pattern.name} ends with the character that ESCAPE names")
+    found = re.sub(r"(\.\*)+", ".*", found)
     # Searching from anywhere is faster than matching .* first.
     return f"\\A{found}\\z".removeprefix("\\A.*").removesuffix(".*\\z")

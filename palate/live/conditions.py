@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -33,6 +33,15 @@ FUNCTIONS: dict[type[Any], Callable[[Value], Value]] = {
     exp.Neg: functions.negative,
 }
 MOST_CHOICES = 1000
+MOST_OPERATIONS = 100  # of a condition
+COSTING = (*FUNCTIONS, *ARITHMETIC, *COMPARISONS, exp.In, exp.Between, exp.Like, exp.ILike, exp.Contains, exp.Round)
+
+
+class Cost(NamedTuple):
+    """What running a condition takes: operations over all rows, and letters that are left open in patterns."""
+
+    operations: int
+    blanks: int
 
 
 def compile_condition(text: str, schema: Mapping[str, pl.DataType]) -> pl.Expr:
@@ -44,10 +53,18 @@ def compile_condition(text: str, schema: Mapping[str, pl.DataType]) -> pl.Expr:
     return compile_over(text, _Columns(schema).column)
 
 
-def compile_over(text: str, column: Column) -> pl.Expr:
-    """Make such an expression of what `column` returns for the columns that the condition names."""
+def compile_over(text: str, column: Column, check: Callable[[Cost], str | None] = lambda _: None) -> pl.Expr:
+    """Make such an expression of what `column` returns for the columns that the condition names.
+
+    check  returns the rule that is broken by what running it costs, None for none
+    """
+    reader = _Reader(column)
     try:
-        return values.truth(_Reader(column).value(parsed(text))).expr
+        expr = values.truth(reader.value(parsed(text))).expr
+        rule = check(Cost(reader.operations, reader.blanks))
+        if rule is not None:
+            raise Fault(0, rule)
+        return expr
     except Fault as fault:
         raise ConditionError(text, fault.place, fault.rule) from None
 
@@ -81,12 +98,18 @@ class _Reader:
     def __init__(self, column: Column) -> None:
         self._named = column
         self._depth = 0
+        self.operations = self.blanks = 0
 
     def value(self, node: exp.Expr) -> Value:
         """Value of a node of any allowed kind; a chain of AND or OR counts as one level."""
         refuse_others(node)
         if self._depth > MOST_DEPTH:
             raise Fault(place(node), TOO_DEEP)
+        self.operations += isinstance(node, COSTING)
+        if self.operations > MOST_OPERATIONS:
+            raise Fault(
+                place(node), f"there can be {MOST_OPERATIONS} comparisons and computations, and this is one more"
+            )
         self._depth += 1
         try:
             return self._read(node)
@@ -169,6 +192,7 @@ class _Reader:
 
     def _like(self, node: exp.Expr, escape: str = "") -> Value:
         value, pattern = self._operand(node.this), self._operand(node.expression)
+        self.blanks += str(pattern.constant).count("_")
         found = comparisons.like(value, pattern, escape, folded=isinstance(node, exp.ILike))
         return _negated(found) if node.args.get("negate") else found
 

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 import polars as pl
-import polars.selectors as cs
 
 from palate.live.attributes import parts_of
 from palate.live.values import ANY, LISTS, NOTHING, REAL, TEXT, TRUTH, WHOLE, Column, Value, column, whole
@@ -20,6 +19,7 @@ from palate.store.items import FIELDS
 TYPE_OF = {"list": LISTS, "whole": REAL, "real": REAL, "truth": TRUTH, "text": TEXT, "object": TEXT}
 CALLED = {LISTS: "a list", REAL: "a number", WHOLE: "a number", TRUTH: "true or false", TEXT: "text"}
 TRUTHS = {"true": True, "false": False}
+WRITTEN = ("text", "list", "object")  # kinds whose values have a length
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +61,10 @@ class Attributes:
         counts: Counter[str] = Counter()
         for name in dict.fromkeys(names):
             for kind, count in self.counts.get(name, {}).items():
-                parts.setdefault(kind, []).append(_column(f"{kind}:{name}"))
+                parts.setdefault(kind, []).append(pl.col(f"{kind}:{name}"))
                 counts[kind] += count
         joined = {kind: _first(each) for kind, each in parts.items()}
-        return Attribute(names[0], self.rows, joined, counts, [] if notes is None else notes) if joined else None
+        return Attribute(tuple(names), self.rows, joined, counts, [] if notes is None else notes) if joined else None
 
     def unknown(self, asked: str) -> str | None:
         """Say that no item has an attribute, and which one was perhaps meant; None where one has it."""
@@ -73,8 +73,13 @@ class Attributes:
         near = get_close_matches(asked, [*self.counts, *self.names], 1)
         return f"no item has an attribute {asked!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
-    def namer(self, notes: list[str]) -> Column:
-        """Make what finds the columns of a condition; it notes what no item has."""
+    def text(self, names: Iterable[str]) -> int:
+        """Bytes of the texts of some attributes."""
+        kinds = [(kind, name) for name in names for kind in self.counts.get(name, {}) if kind in WRITTEN]
+        return sum(int(self.rows[f"{kind}:{name}"].estimated_size()) for kind, name in kinds)
+
+    def namer(self, notes: list[str], used: set[str]) -> Column:
+        """Make what finds the columns of a condition; it notes what no item has, and which attributes are used."""
 
         def named(asked: str, place: int) -> Value:
             own = next((each for each in FIELDS if each == asked.lower()), None)
@@ -84,6 +89,7 @@ class Attributes:
             if found is None:
                 notes.append(self.unknown(asked) or "")
                 return Value(pl.lit(None), NOTHING, place, asked)
+            used.update(found.names)
             return Value(found.present, ANY, place, asked, readings=found)
 
         return named
@@ -97,6 +103,11 @@ class Attributes:
             return pl.Series(asked, [None], dtype or TEXT).new_from_index(0, len(self.rows))
         read, _ = found.read(dtype or found.main)
         return self.rows.select(read.alias(asked)).to_series()
+
+    def frame(self) -> pl.DataFrame:
+        """All attributes by name, each of the type of most of its values, (P, ...)."""
+        found = [self._under([name], None) for name in sorted(self.counts)]
+        return self.rows.select(each.read(each.main)[0].alias(each.names[0]) for each in found if each is not None)
 
     def said(self, positions: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
         """Return what is told of some items under these names as it was put, objects as JSON; None for nothing."""
@@ -128,7 +139,7 @@ class Attribute:
     notes  what it was read as though no item has such a value
     """
 
-    name: str
+    names: tuple[str, ...]
     rows: pl.DataFrame = field(repr=False)
     parts: Mapping[str, pl.Expr] = field(repr=False)
     counts: Mapping[str, int]
@@ -166,12 +177,11 @@ class Attribute:
         """
         wanted = dtype if dtype in CALLED else TEXT
         if not any(TYPE_OF[kind] == (REAL if wanted == WHOLE else wanted) for kind in self.parts):
-            self.notes.append(f"{self.name!r} is {CALLED[wanted]} of no item")
+            self.notes.append(f"{self.names[0]!r} is {CALLED[wanted]} of no item")
         if wanted in (REAL, WHOLE):
-            numbers = list(self._numbers())
             if wanted == REAL and not self._whole:
-                return _first([part.cast(REAL) for part in numbers], REAL), REAL
-            return _first(map(whole, numbers), WHOLE), WHOLE
+                return _first([part.cast(REAL) for _, part in self._numbers()], REAL), REAL
+            return _first([part if kind == "whole" else whole(part) for kind, part in self._numbers()], WHOLE), WHOLE
         if wanted == TRUTH:
             return _first(self._truths(), TRUTH), TRUTH
         if wanted == LISTS:
@@ -185,20 +195,16 @@ class Attribute:
             return "real" not in self.parts
         return bool(self.rows.select((_as_number(self.parts["text"]) % 1 == 0).all()).item())
 
-    def _numbers(self) -> Iterator[pl.Expr]:
-        yield from (self.parts[kind] for kind in ("whole", "real") if kind in self.parts)
+    def _numbers(self) -> Iterator[tuple[str, pl.Expr]]:
+        yield from ((kind, self.parts[kind]) for kind in ("whole", "real") if kind in self.parts)
         if "text" in self.parts:
-            yield _as_number(self.parts["text"])
+            yield "text", _as_number(self.parts["text"])
 
     def _truths(self) -> Iterator[pl.Expr]:
         if "truth" in self.parts:
             yield self.parts["truth"]
         if "text" in self.parts:
             yield self.parts["text"].replace_strict(TRUTHS, default=None, return_dtype=TRUTH)
-
-
-def _column(name: str) -> pl.Expr:
-    return cs.by_name(name).as_expr()  # pl.col would take a name like * or ^a.*$ for many columns
 
 
 def _first(parts: Iterable[pl.Expr], dtype: pl.DataType = TEXT) -> pl.Expr:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
+from json import dumps
 from typing import Any, TypeAlias
 
 import orjson
@@ -56,8 +57,12 @@ def plain(handler: Handler) -> type[APIRoute]:
 
 
 def json(body: object, status: int = 200) -> Response:
-    """Answer with JSON."""
-    return Response(orjson.dumps(body), status, media_type="application/json")
+    """Answer with JSON; orjson knows no numbers beyond 64 bits, which attributes may hold."""
+    try:
+        text = orjson.dumps(body)
+    except TypeError:
+        text = dumps(body, ensure_ascii=False, separators=(",", ":"), default=asdict).encode()
+    return Response(text, status, media_type="application/json")
 
 
 async def many_of(request: Request) -> bytes:

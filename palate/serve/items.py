@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from palate.data.times import to_iso
 from palate.errors import UnknownId
 from palate.serve.hot import json, many_of, plain
+from palate.serve.security import may
 from palate.serve.service import Service
 from palate.serve.wire import Batch, ItemBody, ItemIn, ItemOut, Stored
 from palate.store.items import Item
@@ -32,6 +33,12 @@ def told(item: Item) -> ItemOut:
 def stored(item: ItemIn) -> Item:
     """Return an item as the store takes it; one that is put is available unless it says otherwise."""
     return Item(item.item_id, item.told(), item.available is not False)
+
+
+def _written(changed: Item, body: ItemIn) -> Item:
+    """Return an item with the attributes alone that a body told."""
+    told = body.told()
+    return changed._replace(attributes={name: value for name, value in changed.attributes.items() if name in told})
 
 
 def items_router(service: Service) -> APIRouter:
@@ -68,10 +75,11 @@ def items_router(service: Service) -> APIRouter:
         return get(item_id)
 
     @router.patch("/v1/items/{item_id:id}")
-    def patch(item_id: str, body: ItemBody) -> ItemOut:
-        """Change some attributes; null takes one away."""
+    def patch(request: Request, item_id: str, body: ItemBody) -> ItemOut:
+        """Change some attributes; null takes one away. A key that may not read is answered what it wrote alone."""
         item = body.of(item_id)
-        return told(items.patch(item_id, item.told(), item.available))
+        changed = items.patch(item_id, item.told(), item.available)
+        return told(changed if may(request.scope, "read") else _written(changed, item))
 
     @router.delete("/v1/items/{item_id:id}")
     def remove(item_id: str) -> dict[str, int]:

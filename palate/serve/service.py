@@ -64,6 +64,8 @@ class Service:
 
     async def recommend(self, asked: Asked) -> Answer:
         """Return a list, and note it."""
-        answer = await self.run(self.live.recommend, asked)
+        # A condition may take its time: off the event loop, so that others are answered meanwhile.
+        slow = asked.filter is not None or asked.boost
+        answer = await (run_in_threadpool if slow else self.run)(self.live.recommend, asked)
         self.metrics.answered(asked.user_id, answer)
         return answer

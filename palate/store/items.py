@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from time import monotonic
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -15,6 +16,11 @@ from palate.store.recording import check_text, driver_cursor, now
 from palate.store.schema import get_state, items, next_change, sa, set_state, state
 
 MOST_BYTES = 1 << 18  # of an item's attributes as JSON
+MOST_ATTRIBUTES = 128  # of an item
+MOST_NAMES = 1000  # of attributes of all items, counted once for each kind of value that they have
+MOST_DEPTH = 16  # levels of lists and objects in an attribute
+LARGEST = 1 << 1023  # that a float surely holds
+REST = 60  # seconds at least between two looks at which names are in use
 TOLD = ("attributes", "available", "removed")
 FIELDS = ("item_id", "available")  # which are no attributes
 SCHEMA = pl.Schema(
@@ -47,6 +53,7 @@ class Items:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._rested = 0.0  # when it may be looked again which names are in use
 
     def put(self, many: Iterable[Item]) -> int:
         """Insert items, or replace all that is told of them; returns how many are new or changed by it.
@@ -69,6 +76,9 @@ class Items:
         changed = {item_id: values for item_id, values in told.items() if not _equal(there.get(item_id), values)}
         if not changed:
             return 0
+        self._use_names(
+            connection, {part for item in many if item.item_id in changed for part in _parts(item.attributes)}
+        )
         moment = now()
         common = {"updated": moment, "change": next_change(connection)}
         rows = [
@@ -83,6 +93,26 @@ class Items:
             names |= {"item_id": sa.bindparam("id"), "created": sa.bindparam("created")}
             connection.execute(sa.insert(items).values(names), new)
         return len(changed)
+
+    def _use_names(self, connection: sa.Connection, names: set[str]) -> None:
+        """Keep which names of attributes are in use; raises `DataError` for more than `MOST_NAMES`.
+
+        Names that no item has any more are found when there are too many: all items are read then, now and then.
+        """
+        known = set(json.loads(get_state(connection, IN_USE) or "[]"))
+        if names <= known:
+            return
+        if len(known | names) > MOST_NAMES and monotonic() >= self._rested:
+            there = sa.select(items.c.attributes).where(~items.c.removed)
+            known = {part for told in connection.scalars(there) for part in _parts(decoded(told))}
+            self._rested = monotonic() + REST
+        if len(known | names) > MOST_NAMES:
+            name = min(names - known).partition(":")[2]
+            rule = (
+                f"there can be {MOST_NAMES:,}, each kind of value counted; those out of use are free after {REST} s"
+            )
+            raise DataError(f"attribute {name!r}: the items have {len(known | names):,} different attributes; {rule}")
+        set_state(connection, IN_USE, json.dumps(sorted(known | names), ensure_ascii=False))
 
     def patch(self, item_id: str, attributes: Mapping[str, Any], available: bool | None = None) -> Item:
         """Change some attributes, None takes one away; returns the item. Raises `UnknownId`, `DataError`."""
@@ -176,6 +206,7 @@ _told = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.
 _counter = sa.select(state.c.value).where(state.c.name == sa.literal_column("'items'"))
 
 
+IN_USE = "names of attributes"
 NAMES = "names of columns"  # of imported catalogues, in the state of the store: the attributes that they became
 
 
@@ -190,7 +221,7 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 def _item(row: Any) -> Item:
     item_id, attributes, available, created, updated = row
-    return Item(item_id, json.loads(attributes), available, created, updated)
+    return Item(item_id, decoded(attributes), available, created, updated)
 
 
 def _equal(old: tuple[Any, ...] | None, new: tuple[Any, ...]) -> bool:
@@ -201,12 +232,51 @@ def _equal(old: tuple[Any, ...] | None, new: tuple[Any, ...]) -> bool:
 
 
 def _ordered(attributes: str) -> str:
-    return json.dumps(json.loads(attributes), sort_keys=True)
+    return json.dumps(decoded(attributes), sort_keys=True)
 
 
 def encoded(attributes: Mapping[str, Any]) -> str:
     """Attributes as they are stored."""
     return json.dumps(attributes, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def kind_of(value: object) -> str:
+    """Kind of a value: whole, real, truth, text, list, or object, which numbers beyond all floats are too."""
+    if isinstance(value, bool):
+        return "truth"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, int) and abs(value) < 1 << 63:
+        return "whole"
+    if isinstance(value, int | float) and abs(value) < LARGEST:
+        return "real"
+    return "list" if isinstance(value, list) else "object"
+
+
+def _parts(attributes: Mapping[str, Any]) -> Iterator[str]:
+    return (f"{kind_of(value)}:{name}" for name, value in attributes.items() if value is not None)
+
+
+def decoded(attributes: str) -> dict[str, Any]:
+    """Attributes that are stored; what an older version stored deeper than `MOST_DEPTH` is its JSON, as text."""
+    try:
+        told: dict[str, Any] = json.loads(attributes)
+    except RecursionError:
+        return {}
+    if attributes.count("[") + attributes.count("{") <= MOST_DEPTH:  # which most have
+        return told
+    return {name: json.dumps(value) if too_deep(value) else value for name, value in told.items()}
+
+
+def too_deep(value: object) -> bool:
+    """Whether lists and objects stand more than `MOST_DEPTH` deep in one another."""
+    level = [value]
+    for _ in range(MOST_DEPTH + 1):
+        nested = [each for each in level if isinstance(each, (list, tuple, Mapping))]
+        level = [part for each in nested for part in (each.values() if isinstance(each, Mapping) else each)]
+        if not nested:
+            return False
+    return True
 
 
 def check_item(place: str, item: Item) -> Item:
@@ -225,8 +295,13 @@ def check_attributes(place: str, attributes: Mapping[str, Any]) -> None:
     """Raise `DataError` unless the attributes can be stored."""
     if not isinstance(attributes, Mapping):
         raise DataError(f"{place}: attributes are {attributes!r:.80}; they must be an object of names and values")
-    for name in attributes:
+    if len(attributes) > MOST_ATTRIBUTES:
+        raise DataError(f"{place}: {len(attributes):,} attributes; an item can have {MOST_ATTRIBUTES:,}")
+    for name, value in attributes.items():
         check_text(place, "the name of an attribute", name)
+        if too_deep(value):
+            rule = f"lists and objects may stand {MOST_DEPTH} deep in one another"
+            raise DataError(f"{place}: attribute {name!r} is nested too deeply; {rule}")
     try:
         size = len(encoded(attributes).encode())
     except (TypeError, ValueError, RecursionError) as error:

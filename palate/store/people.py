@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from palate.errors import UnknownId
 from palate.store.database import Database
-from palate.store.items import check_attributes, encoded, merged
+from palate.store.items import check_attributes, decoded, encoded, merged
 from palate.store.recording import check_text, now
 from palate.store.schema import sa, users
 
@@ -84,4 +83,4 @@ _told = sa.select(users.c.user_id, users.c.attributes)
 
 
 def _person(row: Any) -> Person:
-    return Person(row[0], json.loads(row[1] or "{}"))
+    return Person(row[0], decoded(row[1] or "{}"))
