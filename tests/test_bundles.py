@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,11 +21,14 @@ from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
 from palate.errors import BundleError
 from palate.models.base import Model
+from palate.models.ease import EASE
 from palate.models.popularity import Popularity
 from palate.models.saved import load, load_with_log
 from palate.store import bundles
 from palate.store.bundles import MANIFEST, Part, copy_bundle, read_bundle, write_bundle
+from palate.store.events import Store
 from palate.store.files import aside_of
+from palate.store.versions import Versions
 
 
 @pytest.fixture
@@ -321,3 +325,24 @@ def test_killed_at_any_moment_a_whole_bundle_is_there(tmp_path: Path) -> None:
         parts: Any = read_bundle(tmp_path / "b").parts
         assert (parts["left"] == parts["n"]).all()
         assert (parts["right"] == parts["n"]).all()
+
+
+def test_a_version_whose_arrays_do_not_fit_is_not_activated(block_log: Interactions, tmp_path: Path) -> None:
+    model = EASE(neighbours=3).fit(block_log)
+    with Store.open(f"{tmp_path / 'shop.db'}") as store:
+        versions = Versions(store, read=load)
+        for _ in range(2):
+            versions.add(model.save, {})
+        versions.activate(1)
+        column = versions.path(2) / "column.npy"
+        np.save(column, np.load(column)[:-5])
+        files = json.loads((versions.path(2) / MANIFEST).read_text())["files"]
+        files[column.name] = {"bytes": column.stat().st_size, "crc32": bundles._crc32(column)}
+        edit_manifest(versions.path(2), {"files": files})
+        with pytest.raises(BundleError, match="column"):
+            versions.activate(2)
+        assert versions.active() == 1
+        count = len(versions.list())
+        with pytest.raises(BundleError, match="cannot rebuild the model"):
+            versions.add(lambda path: shutil.copytree(versions.path(2), path), {})
+        assert len(versions.list()) == count
