@@ -20,6 +20,10 @@ class ModelError(PalateError, ValueError):
     """A model's arrays break what must hold of them, as where a fit diverged."""
 
 
+class NotFinite(ModelError):
+    """A model has numbers that are not finite."""
+
+
 class UnknownId(PalateError, LookupError):
     """An id that the model or log has never seen, where an answer needs it to be known."""
 

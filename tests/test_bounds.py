@@ -9,14 +9,16 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from databases import Server, server
 from hypothesis import given
 from hypothesis import strategies as st
+from serving import serving
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
@@ -29,7 +31,7 @@ from palate.serve.bodies import measure
 from palate.serve.bounds import MOST_DEPTH, MOST_ENTRIES, MOST_FORM, MOST_HEAD, MOST_NAMES, MOST_VALUES
 from palate.serve.connection import Connection
 from palate.serve.problems import Problem
-from palate.serve.security import Rates
+from palate.serve.security import Rates, counted_as
 from palate.serve.settings import Settings
 from palate.store.dialects import open_database, shown_place
 from palate.store.events import Store
@@ -189,15 +191,16 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
             return
         size, more = size + len(message["body"]), message["more_body"]
     if scope["path"] == "/slow":
-        await asyncio.sleep(1)
-    await PlainTextResponse("x" * 50_000_000 if scope["path"] == "/long" else str(size))(scope, receive, send)
+        await asyncio.sleep(2)
+    answers = {"/long": "x" * 50_000_000, "/headers": b" ".join(name for name, _ in scope["headers"])}
+    await PlainTextResponse(answers.get(scope["path"], str(size)))(scope, receive, send)
 
 
 @pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A server of 40 connections whose clients have moments only."""
+def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[uvicorn.Server]:
+    """A server of 40 connections whose clients have a second only."""
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "ANSWER_SECONDS"):
-        monkeypatch.setattr(connection, name, 0.4)
+        monkeypatch.setattr(connection, name, 1.0)
     monkeypatch.setattr(connection, "BODY_RATE", 1000)
     monkeypatch.setattr(connection, "most_connections", lambda: 40)
     config = uvicorn.Config(
@@ -208,9 +211,14 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
+    yield server
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture
+def port(running: uvicorn.Server) -> int:
+    return int(running.servers[0].sockets[0].getsockname()[1])
 
 
 def opened(port: int, content: bytes = b"") -> socket.socket:
@@ -262,17 +270,22 @@ def test_an_endless_head_is_ended(port: int, begin: bytes) -> None:
     assert asked(port) == "HTTP/1.1 200 OK"
 
 
+def test_what_follows_a_body_is_no_header(port: int) -> None:
+    head = b"POST /headers HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with opened(port, head + b"1\r\nx\r\n0\r\nX-API-Key: y\r\n\r\n") as made:
+        told = b"".join(iter(lambda: made.recv(1 << 16), b""))
+    assert told.endswith(b"\r\n\r\nhost connection transfer-encoding")
+
+
 def test_half_a_request_is_waited_for_and_then_ended(port: int) -> None:
-    assert answer(opened(port, HALF)) == ""
-    assert answer(opened(port)) == ""
-    assert answer(opened(port, b"\r\n")) == ""
-    assert answer(opened(port, HALF_BODY)) == "HTTP/1.1 408 Request Timeout"
+    begun = [opened(port, begin) for begin in (HALF, b"", b"\r\n", HALF_BODY)]
+    assert [answer(made) for made in begun] == ["", "", "", "HTTP/1.1 408 Request Timeout"]
 
 
 def test_a_body_that_keeps_coming_has_more_time(port: int) -> None:
     made = opened(port, b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2000\r\n\r\n")
-    for _ in range(10):
-        made.sendall(b"x" * 200)
+    for _ in range(20):
+        made.sendall(b"x" * 100)
         time.sleep(0.1)
     assert answer(made) == "HTTP/1.1 200 OK"
 
@@ -281,9 +294,11 @@ def test_an_answer_may_take_longer(port: int) -> None:
     assert asked(port, "/slow") == "HTTP/1.1 200 OK"
 
 
-def test_a_client_that_takes_no_answer_is_ended(port: int) -> None:
+def test_a_client_that_takes_no_answer_is_ended(running: uvicorn.Server, port: int) -> None:
     made = opened(port, b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    time.sleep(1.5)
+    made.recv(1)
+    while running.server_state.connections:
+        time.sleep(0.01)
     with closing(made):
         assert sum(map(len, iter(lambda: made.recv(1 << 20), b""))) < 50_000_000
 
@@ -327,6 +342,21 @@ def test_workers_count_together(tmp_path: Path) -> None:
     workers = [Rates(0.001, str(tmp_path / "rates")) for _ in range(3)]
     assert [rates.wait("a") > 0 for rates in workers] == [False, True, True]
     assert [rates.wait("b") > 0 for rates in workers] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("10.0.0.7", "10.0.0.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:10.0.0.7", "10.0.0.7"),
+        ("?", "?"),
+        ("a:b", "a:b"),
+    ],
+)
+def test_a_client_has_a_whole_network_of_version_6(address: str, counted: str) -> None:
+    assert counted_as(address) == counted
 
 
 def test_clients_are_told_apart() -> None:
@@ -375,3 +405,24 @@ def test_a_store_that_is_away_is_503_and_tells_no_address(tmp_path: Path, keys: 
         assert [answer.status_code for answer in answers] == [503, 503, 200, 503]
         assert not [answer.text for answer in answers if str(tmp_path) in answer.text or "shop.db" in answer.text]
         assert answers[3].headers["retry-after"] == "1"
+
+
+def test_a_password_stands_in_no_log_and_no_list_of_processes(tmp_path: Path) -> None:
+    running = server()
+    if not isinstance(running, Server):
+        pytest.skip(running)
+    url = running.create().replace("palate@", "palate:s3cret@")
+    with serving(tmp_path, "--store", url, "--models", "models", "--retrain", "events=1") as served:
+        events = [{"user_id": f"u{n % 9}", "item_id": f"i{n % 7}", "event_type": "like"} for n in range(40)]
+        assert served.client.post("/v1/events", json=events).status_code == 200
+        end, shown = time.monotonic() + 60, set[str]()
+        while time.monotonic() < end and not served.client.get("/v1/models").json()["models"]:
+            for thread in Path(f"/proc/{served.process.pid}/task").iterdir():
+                with suppress(OSError):  # it ended meanwhile
+                    for child in (thread / "children").read_text().split():
+                        shown.add(Path(f"/proc/{child}/cmdline").read_text())
+            time.sleep(0.02)
+        assert served.client.get("/v1/models").json()["models"]
+        assert any("train" in each for each in shown)
+        assert not [each for each in [served.said, *shown] if "s3cret" in each]
+        assert "serving postgresql://palate:***@" in served.said

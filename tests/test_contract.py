@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy as safetensors
 from conftest import ITEMS, USERS, block_events, catalogue_of, log_of
 
 from palate.arrays import Floats
@@ -31,7 +33,7 @@ from palate.models.ials import IALS
 from palate.models.infinite_ae import InfiniteAE
 from palate.models.item_knn import SIMILARITIES, ItemKNN
 from palate.models.popularity import Popularity, PopularityModel
-from palate.models.saved import RECIPES, load
+from palate.models.saved import RECIPES, load, load_with_log
 from palate.models.slist import SLIST
 from palate.models.transformer import Transformer
 from palate.store import bundles
@@ -534,11 +536,7 @@ def spoil(file: Path) -> None:
     array = np.load(file)
     array.flat[-1] = np.nan
     np.save(file, array)
-    manifest = file.parent / "manifest.json"
-    body = json.loads(manifest.read_text())
-    body.pop("crc32")
-    body["files"][file.name]["crc32"] = bundles._crc32(file)
-    manifest.write_text(json.dumps(body | {"crc32": bundles._body_crc32(body)}))
+    reseal(file.parent)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -614,3 +612,132 @@ def test_a_history_that_is_none_is_named(models: dict[Recipe, Model]) -> None:
     for wrong in (["i0", "i1"], [["i0"], "i1"], [1, 2], [["i0"], None]):
         with pytest.raises(DataError, match=r"history \d is .*; it must be a list or column of ids"):
             model.recommend(wrong)  # type: ignore[arg-type]
+
+
+# What stands in a bundle
+
+
+def arrays_of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix in (".npy", ".safetensors"))
+
+
+def mutated(array: Any, rng: np.random.Generator) -> Any:
+    """One of the ways in which an array can be another than it was."""
+    row = int(rng.integers(max(1, len(array)))) if array.ndim else 0
+    ways: list[Callable[[], Any]] = [
+        lambda: array[: len(array) // 2],
+        lambda: np.concatenate([array, array]),
+        lambda: array[:0],
+        lambda: array[None],
+        lambda: array.reshape(-1)[:-1],
+        lambda: np.asfortranarray(array).T if array.ndim == 2 else array[::-1],
+        lambda: array.astype(np.float64 if array.dtype != np.float64 else np.float32),
+        lambda: array.astype(array.dtype.newbyteorder()),
+        lambda: array.astype(np.int16),
+        lambda: np.full_like(array, 10**8),
+        lambda: np.full_like(array, -1) if array.dtype.kind != "u" else array * 0,
+        lambda: placed(array, row, np.nan if array.dtype.kind == "f" else 2**31 - 1),
+        lambda: placed(array, row, -np.inf if array.dtype.kind == "f" else len(array)),
+        lambda: np.array("text"),
+    ]
+    return ways[rng.integers(len(ways))]()
+
+
+def placed(array: Any, row: int, value: float) -> Any:
+    copy = array.copy()
+    copy.reshape(-1)[row : row + 1] = value
+    return copy
+
+
+def reseal(folder: Path) -> None:
+    """Have a bundle vouch for its files as they are."""
+    manifest = folder / "manifest.json"
+    body = json.loads(manifest.read_text())
+    body.pop("crc32", None)
+    body["files"] = {
+        name: {"bytes": (folder / name).stat().st_size, "crc32": bundles._crc32(folder / name)}
+        for name in body["files"]
+    }
+    manifest.write_text(json.dumps(body | {"crc32": bundles._body_crc32(body)}))
+
+
+@every_recipe
+def test_wrong_arrays_in_a_sealed_bundle_are_clear_errors(
+    model: Model, block_log: Interactions, tmp_path: Path
+) -> None:
+    """What cannot be told from a model's own arrays is ranked by, and nothing worse happens."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "model"
+    model.save(folder, log=block_log)
+    refused, tried = 0, 0
+    for path in arrays_of(folder):
+        sound = path.read_bytes()
+        for _ in range(6):
+            tried += 1
+            if path.suffix == ".npy":
+                np.save(path, mutated(np.load(path), rng))
+            else:
+                named = safetensors.load(sound)
+                name = list(named)[rng.integers(len(named))]
+                changed = mutated(named[name], rng)
+                if changed.dtype.kind == "U" or changed.dtype.byteorder == ">":
+                    changed = named[name][:0]
+                safetensors.save_file(named | {name: np.ascontiguousarray(changed)}, path)
+            reseal(folder)
+            try:
+                loaded, _ = load_with_log(folder)
+                answer = loaded.recommend([["i1", "i2"], [], ["i3"]], 4)
+                assert ((answer.item >= 0) & (answer.item < ITEMS)).all()
+                assert np.isfinite(answer.score).all()
+            except PalateError:
+                refused += 1
+            path.write_bytes(sound)
+    reseal(folder)
+    load(folder)
+    assert refused >= tried * 0.6
+
+
+@every_recipe
+def test_broken_bytes_in_a_sealed_bundle_are_clear_errors(model: Model, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    folder = tmp_path / "model"
+    model.save(folder, log=log_of(block_events()))
+    for path in sorted(each for each in folder.iterdir() if each.name != "manifest.json"):
+        sound = path.read_bytes()
+        for n in range(4):
+            broken = bytearray(sound)
+            for _ in range(3):
+                broken[rng.integers(min(len(broken), 200 if n % 2 else len(broken)))] = rng.integers(256)
+            path.write_bytes(broken if n < 3 else sound[: rng.integers(len(sound))])
+            reseal(folder)
+            with suppress(PalateError):
+                load(folder).recommend([["i1", "i2"], [], ["i3"]], 4)
+        path.write_bytes(sound)
+
+
+def test_a_model_is_checked_where_it_is_replaced(models: dict[Recipe, Model]) -> None:
+    log = log_of(block_events())
+    model: Any = next(model for recipe, model in models.items() if isinstance(recipe, IALS))
+    for change, told in (
+        (
+            {"item_vectors": model.item_vectors[:5].copy()},
+            r"item_vectors: has the shape \(5, 4\); it must be \(items",
+        ),
+        ({"user_vectors": model.user_vectors[:, :3].copy()}, "item_vectors: has the shape"),
+        ({"popularity": model.popularity.astype(np.float64)}, "popularity: holds float64; it must hold float32"),
+        ({"popularity": None}, "popularity"),
+        ({"unit": 0.0}, "unit is 0"),
+        ({"spectrum": -model.spectrum}, "spectrum: has the number -.*; it must be 0 or more"),
+    ):
+        with pytest.raises(ModelError, match=told):
+            replace(model, **change)
+    sparse: Any = EASE(neighbours=3).fit(log)
+    far = sparse.column.copy()
+    far[-1] = ITEMS
+    for change, told in (
+        ({"column": far}, r"column: has numbers \d+ to 20; they must be from 0, below 20"),
+        ({"start": sparse.start[::-1].copy()}, "start: must rise from 0"),
+        ({"weight": sparse.weight[:-1]}, "weight: has the shape"),
+    ):
+        with pytest.raises(ModelError, match=told):
+            replace(sparse, **change)

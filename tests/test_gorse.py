@@ -84,6 +84,25 @@ def client(shop: Path) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.mark.parametrize("cursor", ["9" * 4301, "9" * 19, "٣", "-1", "1.0", "+1", "x"])
+def test_a_cursor_that_no_answer_gave_is_refused(client: TestClient, cursor: str) -> None:
+    for path in ("/api/feedback", "/api/feedback/like"):
+        for name in ("cursor", "Cursor"):
+            answer = client.get(path, params={name: cursor})
+            assert (answer.status_code, "is not one that an answer gave" in answer.text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "body", [{"Value": "5"}, {"Value": True}, {"UserId": True}, {"Timestamp": True}, {"FeedbackType": 5}], ids=str
+)
+def test_feedback_of_another_type_is_refused(client: TestClient, body: dict[str, Any]) -> None:
+    good = {"FeedbackType": "like", "UserId": "exact", "ItemId": "red/1"}
+    answer = client.post("/api/feedback", json=[good, good | body])
+    assert answer.status_code == 400
+    assert client.get("/api/user/exact/feedback").json() == []
+    assert client.patch("/api/item/red%2F1", json={"IsHidden": "yes"}).status_code == 400
+
+
 class Noting:
     """A client that notes which of its methods were called."""
 
@@ -348,6 +367,69 @@ def test_a_delayed_write_back_counts_when_its_time_has_come(client: TestClient) 
     past = [like("u1", name, FeedbackType="read") for name in shown]
     client.put("/api/feedback", json=past)
     assert not set(shown) & set(client.get("/api/recommend/u1?n=2").json())
+
+
+def test_what_is_read_without_a_value_is_seen_and_no_more(client: TestClient) -> None:
+    client.post("/api/feedback", json=[like("fan", "red/1"), like("fan", "red/2")])
+    seen = ["red/3", "red/4", "blue/1"]
+    before = client.get("/api/recommend/fan?n=50", headers={"X-API-Version": "2"}).json()
+    client.post("/api/feedback", json=[like("fan", name, FeedbackType="read") for name in seen])
+    after = client.get("/api/recommend/fan?n=50", headers={"X-API-Version": "2"}).json()
+    assert after == [each for each in before if each["Id"] not in seen]
+    client.put("/api/feedback", json=[like("fan", "red/3", FeedbackType="read", Value=0.5)])
+    assert {e["item_id"]: e["weight"] for e in client.get("/v1/users/fan").json()["events"]} == {
+        "red/1": None,
+        "red/2": None,
+        "red/3": 0.5,
+        "red/4": 0,
+        "blue/1": 0,
+    }
+
+
+def test_lists_leave_out_what_was_seen_however_long_ago(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palate.live.history.WHOLE", 20)
+    monkeypatch.setattr("palate.live.history.EVENTS", 10)
+    monkeypatch.setattr("palate.live.asking.MOST_NAMED", 5)
+    everything = {f"red/{n}" for n in range(11)} | {f"blue/{n}" for n in range(7)}
+    seen = {f"red/{n}" for n in range(2, 9)}
+    client.post("/v1/events", json=[{"user_id": "old", "item_id": n, "event_type": "view"} for n in sorted(seen)])
+    repeated = {"user_id": "old", "item_id": "blue/1", "event_type": "view"}
+    client.post("/v1/events", json=[repeated] * 30)
+    left = everything - seen - {"blue/1"}
+    assert set(client.get("/api/recommend/old?n=50").json()) == left
+    for path in ("popular", "latest"):
+        assert {each["Id"] for each in client.get(f"/api/{path}?n=50&user-id=old").json()} == left
+    near = {each["Id"] for each in client.get("/api/item/red%2F2/neighbors?n=50&user-id=old").json()}
+    assert near
+    assert near <= left
+
+
+def test_the_newest_feedback_is_that_of_the_newest_time(client: TestClient) -> None:
+    rated = [("2024-06-01T00:00:00Z", 5), ("2020-01-01T00:00:00Z", 1), ("2024-06-01T00:00:00Z", 4)]
+    for time_of, weight in rated[:2]:
+        event = {"user_id": "u", "item_id": "red/1", "event_type": "rate", "timestamp": time_of, "weight": weight}
+        client.post("/v1/events", json=event)
+    assert client.get("/api/feedback/rate/u/red%2F1").json()["Value"] == 5
+    client.post("/v1/events", json=event | {"timestamp": rated[2][0], "weight": rated[2][1]})
+    assert client.get("/api/feedback/rate/u/red%2F1").json()["Value"] == 4, "at one time the last to arrive"
+
+
+def test_a_dislike_of_a_clock_that_is_ahead_can_be_taken_back(client: TestClient) -> None:
+    ahead = (datetime.now(UTC) + timedelta(hours=40)).isoformat()
+    dislike = {"user_id": "d", "item_id": "red/1", "event_type": "dislike", "timestamp": ahead}
+    liked = {"user_id": "d", "item_id": "red/1", "event_type": "like"}
+
+    def shown() -> bool:
+        found = client.post("/v1/recommend", json={"user_id": "d", "keep_seen": True, "k": 50}).json()["items"]
+        return "red/1" in {item["item_id"] for item in found}
+
+    client.post("/v1/events", json=[dislike, liked])
+    assert shown()
+    client.post("/v1/events", json=dislike)
+    assert not shown()
+    client.post("/v1/events", json=liked)
+    assert shown()
+    assert [e["timestamp"] for e in client.get("/v1/users/d").json()["events"]][1] == ahead.replace("+00:00", "Z")
 
 
 def test_writing_back_needs_a_key_that_may_write(shop: Path) -> None:
@@ -641,7 +723,9 @@ def test_what_is_kept_of_events_that_mean_the_same(url: str) -> None:
         ]
         assert store.counts().events == 3
         assert store.append([second]) == (1, 0)
-        assert [e.time for e in store.feedback.get(user_id="ann", item_id="a")] == [1], "the newest counts"
+        assert [e.time for e in store.feedback.get(user_id="ann", item_id="a")] == [2], "the newest by its time"
+        assert store.append([first], keep="last") == (0, 1)
+        assert [e.time for e in store.events("ann") if e.item_id == "a"] == [1, 0], "it takes the place of the newest"
         assert store.append([third._replace(event_id="1")], keep="first") == (0, 1)
         assert store.append([Event("cat", "a", "like", 5, event_id="1")], keep="last") == (1, 0)
         assert store.append([Event("cat", "a", "like", 6, event_id="1")], keep="last") == (0, 1)

@@ -17,9 +17,10 @@ from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id
 from palate.errors import DataError
 from palate.kernels.least_squares import row_solver
-from palate.models.base import Progress, faded
+from palate.models.base import Progress
 from palate.models.crew import Crew
 from palate.models.ials import IALS, Alternation, IALSModel
+from palate.models.weights import faded
 
 
 def reference_row(

@@ -32,7 +32,7 @@ ROOMS = [
 ]
 # Within data/, a file imports from the files above it.
 DATA = [
-    *("columns", "values", "ids", "vocabulary", "joins", "ragged", "histories", "interactions"),
+    *("times", "columns", "values", "ids", "vocabulary", "joins", "ragged", "histories", "interactions"),
     *("batch", "coder", "delimited", "jsonlines", "sources", "faults", "catalogue", "readers"),
     *("splits", "rankings"),
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from palate import IALS, Popularity, read_log
@@ -17,8 +17,10 @@ from palate.errors import ConditionError, DataError, SettingError
 from palate.live.adopting import adopt
 from palate.live.asking import Answer, Asked, Boost, Cap, Pin, Step
 from palate.live.catalogue import all_told
+from palate.live.history import EVENTS, WHOLE, read_history
 from palate.live.service import Live
 from palate.live.training import train
+from palate.live.weights import Weights
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.transfer import export_events
@@ -131,6 +133,63 @@ def test_a_dislike_hides_and_pulls_down(live: Live) -> None:
     only = live.recommend(Asked(session=(Step("i4", "dislike"),), k=3))
     assert sources(only) == ["popular"] * 3
     assert "i4" not in ids(only)
+
+
+def test_many_events_on_one_item_hide_none_of_the_others(live: Live) -> None:
+    live.store.append([Event("many", "i1", "like"), Event("many", "i4", "dislike"), Event("many", "i7", "purchase")])
+    before = live.recommend(Asked(user_id="many", k=ITEMS))
+    live.store.append([Event("many", "i10", "view")] * (WHOLE + EVENTS))
+    after = live.recommend(Asked(user_id="many", k=ITEMS))
+    assert not {"i1", "i4", "i7", "i10"} & set(ids(after))
+    assert set(ids(after)) == set(ids(before)) - {"i10"}
+    assert "i4" not in ids(live.recommend(Asked(user_id="many", k=ITEMS, keep_seen=True)))
+    live.store.append([Event("many", "i4", "like")])
+    assert "i4" in ids(live.recommend(Asked(user_id="many", k=ITEMS, keep_seen=True)))
+
+
+def test_what_is_only_seen_leaves_the_taste_as_it_is(live: Live) -> None:
+    live.store.append([Event("fan", "i4", "like"), Event("fan", "i7", "dislike")])
+    fan = live.history("fan")
+    live.store.append([Event("fan", f"i{n % 7}", "read", weight=0.0) for n in range(WHOLE + 10)])
+    now = live.history("fan")
+    assert (now.item.tolist(), now.weight.tolist()) == (fan.item.tolist(), fan.weight.tolist()) == ([5, 8], [3, -1])
+    assert set(now.seen) == {1, 2, 3, 4, 5, 6, 7, 8}
+    assert now.disliked.tolist() == [8], "to see something again is no second opinion"
+    assert sources(live.recommend(Asked(user_id="fan", k=3, explore=0))) == ["personal"] * 3
+    only = live.recommend(Asked(session=(Step("i4", "dislike"), Step("i4", weight=0.0)), k=20, keep_seen=True))
+    assert "i4" not in ids(only)
+
+
+def test_the_items_that_another_user_has_seen_can_be_left_out(live: Live) -> None:
+    live.store.append([Event("other", f"i{n}", "view") for n in range(9)])
+    answer = live.recommend(Asked(near=("i9",), unseen_by="other", k=ITEMS))
+    assert {"similar"} <= set(sources(answer)) <= {"similar", "popular", "newest"}
+    assert not {f"i{n}" for n in range(9)} & set(ids(answer))
+
+
+@given(
+    sent=st.lists(
+        st.tuples(
+            *(st.sampled_from("abcd"), st.sampled_from(["view", "dislike", "skip"])),
+            *(st.sampled_from([1, 2, 10**16, None]), st.sampled_from([None, 0.0, 2.0, -1.0])),
+        ),
+        max_size=12,
+    ),
+    until=st.sampled_from([None, 1, DAY]),
+)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_long_history_says_the_same_as_a_short_one(store: Store, sent: list[Any], until: int | None) -> None:
+    user, weights = f"long{store.newest()}", Weights(store, {"dislike": -1, "skip": 0})
+    store.append([Event(user, *each) for each in sent])
+    whole = read_history(store, weights, user, until)
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in (("WHOLE", 3), ("EVENTS", 2)):
+            patched.setattr(f"palate.live.history.{name}", value)
+        parts = read_history(store, weights, user, until)
+    assert set(parts.seen) == set(whole.seen)
+    assert set(parts.disliked) == set(whole.disliked)
+    for name in ("item", "weight", "time"):
+        assert getattr(parts, name).tolist() == getattr(whole, name)[-2:].tolist()
 
 
 def test_what_is_on_the_page_counts_where_nothing_else_is_known(live: Live) -> None:
@@ -347,6 +406,14 @@ def test_new_items_are_shown_until_a_model_knows_them(live: Live) -> None:
 
 
 # Models that come and go
+
+
+def test_every_new_item_is_shown_to_somebody_where_a_cap_leaves_out_most(live: Live) -> None:
+    many = [Item(f"same {n}", {"kind": "same"}) for n in range(5000)]
+    live.store.items.put([Item("other", {"kind": "other"}), *many])
+    cap = (Cap("kind", 1),)
+    answer = live.recommend(Asked(user_id="u1", k=4, explore=1, cap=cap))
+    assert "other" in ids(answer), "it is the oldest of the new ones"
 
 
 def test_events_of_another_process_count_in_the_next_answer(live: Live, tmp_path: Path) -> None:

@@ -9,11 +9,15 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from httpx2 import Client, Response
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from serving import EXAMPLE, Served, serving
 from starlette.testclient import TestClient
 
@@ -24,6 +28,8 @@ from palate.serve.app import create_app
 from palate.serve.run import Retrain
 from palate.serve.security import Rates
 from palate.serve.settings import Settings
+from palate.serve.wire import StepIn
+from palate.store.backup import backup
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
@@ -147,6 +153,44 @@ def test_times_of_every_kind(client: Client, given: object, told: str) -> None:
     event = {"user_id": f"at {given}", "item_id": "i1", "event_type": "view", "timestamp": given}
     assert client.post("/v1/events", json=event).status_code == 200
     assert client.get(f"/v1/users/at {given}").json()["events"][0]["timestamp"] == told
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # microseconds of the years 1 to 9999
+MOMENTS = st.integers(FIRST, LAST) | st.integers(-(10**13), 10**13) | st.sampled_from([FIRST, LAST, -1, 0, 1])
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(moments=st.lists(MOMENTS, min_size=1, max_size=40), hours=st.integers(-14, 14))
+def test_a_time_comes_back_to_the_microsecond(client: Client, moments: list[int], hours: int) -> None:
+    times = [EPOCH + timedelta(microseconds=moment) for moment in moments]
+    told = [each.isoformat().replace("+00:00", "Z") for each in times]
+    zone, day = timezone(timedelta(hours=hours)), timedelta(days=1)
+    inside = [EPOCH.replace(year=1) + day < each < EPOCH.replace(year=9999) for each in times]
+    texts = [(each.astimezone(zone) if near else each).isoformat() for each, near in zip(times, inside, strict=True)]
+    name = f"user of {uuid4()}"
+    feedback = [
+        {"FeedbackType": "like", "UserId": name, "ItemId": f"t{n}", "Timestamp": text} for n, text in enumerate(texts)
+    ]
+    assert client.post("/api/feedback", json=feedback).json() == {"RowAffected": len(moments)}
+    found = {each["ItemId"]: each["Timestamp"] for each in client.get("/api/feedback?n=10000").json()["Feedback"]}
+    past = {f"t{n}": told[n] for n, each in enumerate(times) if each <= datetime.now(UTC)}
+    assert {n: found.get(n) for n in past} == past
+    events = client.get(f"/v1/users/{name}?limit=10000").json()["events"]
+    assert {each["item_id"]: each["timestamp"] for each in events} == {f"t{n}": text for n, text in enumerate(told)}
+    client.delete(f"/v1/users/{name}")
+
+
+@settings(max_examples=200)
+@given(moment=st.integers(0, 4 * 10**15))
+def test_a_number_is_the_time_that_it_spells(moment: int) -> None:
+    def read(spelt: str) -> int | None:
+        return StepIn.model_validate_json(f'{{"item_id": "i", "timestamp": {spelt}}}').timestamp
+
+    seconds, rest = divmod(moment, 10**6)
+    assert read(f"{seconds}.{rest:06}") == moment
+    assert read(str(10**14 + moment)) == 10**14 + moment
+    assert read(str(10**11 + seconds)) == (10**11 + seconds) * 1000
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -276,6 +320,151 @@ def test_a_bad_event_is_refused_whole(client: Client, body: str, status: int, wo
     if body.startswith('{"'):
         problem(client.post("/v1/events", content=f"[{good}, {body}]"), status)
     assert client.get("/v1/users?limit=10000").json() == before
+
+
+ROUTES: list[tuple[str, str, dict[str, Any]]] = [
+    ("POST", "/v1/events", {"user_id": "exact", "item_id": "i1", "event_type": "view"}),
+    ("POST", "/v1/items", {"item_id": "exact", "title": "x"}),
+    ("PUT", "/v1/items/exact", {"title": "x"}),
+    ("PATCH", "/v1/items/i1", {"title": "Item 1"}),
+    ("POST", "/v1/recommend", {"user_id": "u1", "boost": [{"condition": "price < 3", "factor": 2}]}),
+    ("POST", "/v1/recommend/session", {"history": ["i1"]}),
+    ("POST", "/api/feedback", {"FeedbackType": "view", "UserId": "exact", "ItemId": "i1"}),
+    ("POST", "/api/item", {"ItemId": "exact"}),
+    ("POST", "/api/user", {"UserId": "exact"}),
+    ("PATCH", "/api/item/i1", {"IsHidden": False}),
+]
+
+
+@pytest.fixture
+def own(shop: Path, tmp_path: Path) -> Iterator[TestClient]:
+    """A service over a store of the test's own."""
+    with Store.open(shop) as store:
+        backup(store, tmp_path / "own.db")
+    with TestClient(create_app(Settings(store=str(tmp_path / "own.db")))) as client:
+        yield client
+
+
+@pytest.mark.parametrize(("method", "path", "body"), ROUTES, ids=lambda value: str(value)[:24])
+def test_a_name_that_is_there_twice_is_refused(own: Client, method: str, path: str, body: dict[str, Any]) -> None:
+    good = json.dumps(body)
+    many = "[%s]" if path in ("/api/feedback",) else "%s"
+    name = next(iter(body))
+    told = own.get("/v1/items").json(), own.get("/v1/users").json()
+    twice = [f'{good[:-1]}, "{name}": "other"}}', f'{{"\\u{ord(name[0]):04x}{name[1:]}": "other", {good[1:]}']
+    for bad in [*twice, f'{good[:-1]}, "more": {{"a": 1, "b": {{"c": 1, "c": 1}}}}}}']:
+        answer = own.request(method, path, content=many % bad, headers={"content-type": "application/json"})
+        assert answer.status_code == 400
+        assert "twice in one object; a name must be there once" in answer.text
+    assert told == (own.get("/v1/items").json(), own.get("/v1/users").json())
+    assert own.request(method, path, content=many % good, headers={"content-type": "application/json"}).is_success
+
+
+def test_lines_of_json_are_one_thing_each(own: Client) -> None:
+    good = '{"user_id": "lines", "item_id": "i1", "event_type": "view"}'
+    for bad, words in (
+        (f"{good}, {good}", "line 2"),
+        (good[:-1], "line 2"),
+        (f'{good[:-1]}, "user_id": "x"}}', "'user_id' twice"),
+    ):
+        sent: dict[str, Any] = {"content": f"{good}\n{bad}\n", "headers": {"content-type": "application/x-ndjson"}}
+        assert words in problem(own.post("/v1/events", **sent), 400)["detail"]
+    assert own.get("/v1/users/lines").json()["events"] == []
+
+
+@pytest.mark.parametrize("bad", ["%FF", "%FE", "a%C3", "%ED%A0%80", "%C0%AF", "%f8%88%80%80%80"])
+def test_an_address_that_is_no_text_is_refused(own: Client, bad: str) -> None:
+    before = own.get("/v1/items").json()
+    for method, path, body in (
+        ("PUT", f"/v1/items/{bad}", {"title": "one"}),
+        ("PATCH", f"/v1/items/{bad}", {"title": "one"}),
+        ("GET", f"/v1/items/{bad}", None),
+        ("DELETE", f"/v1/items/{bad}", None),
+        ("GET", f"/v1/users/{bad}", None),
+        ("DELETE", f"/v1/users/{bad}", None),
+        ("GET", f"/v1/similar/{bad}", None),
+        ("GET", f"/v1/recommend?user_id={bad}", None),
+        ("GET", f"/v1/items?after={bad}", None),
+    ):
+        assert "must be UTF-8" in problem(own.request(method, path, json=body), 400)["detail"]
+    for method, path in (
+        ("PUT", f"/api/item/i1/category/{bad}"),
+        ("GET", f"/api/item/{bad}"),
+        ("DELETE", f"/api/user/{bad}"),
+        ("GET", f"/api/popular?user-id={bad}"),
+    ):
+        assert "must be UTF-8" in problem(own.request(method, path), 400)["detail"]
+    assert own.get("/v1/items").json() == before
+    assert own.put("/v1/items/%EF%BF%BD", json={}).json()["item_id"] == "\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        *(("POST", "/v1/events", {**ROUTES[0][2], "weight": weight}) for weight in ("5", True, [1])),
+        ("POST", "/v1/events", {**ROUTES[0][2], "timestamp": True}),
+        ("POST", "/v1/items", {"item_id": "exact", "available": "no"}),
+        ("POST", "/v1/items", {"item_id": "exact", "available": 0}),
+        ("PUT", "/v1/items/exact", {"available": "false"}),
+        ("PATCH", "/v1/items/i1", {"available": 0}),
+        ("PUT", "/v1/items/exact", {"item_id": "another"}),
+        ("PATCH", "/v1/items/i1", {"item_id": "i2", "title": "x"}),
+        ("PUT", "/v1/items/exact", {"item_id": True}),
+        ("PUT", "/v1/items/exact", {"title": "x", "attributes": {"title": "y"}}),
+        ("POST", "/v1/items", {"item_id": "exact", "title": "x", "attributes": {"title": "x"}}),
+        ("POST", "/v1/recommend", {"k": "5"}),
+        ("POST", "/v1/recommend", {"k": True}),
+        ("POST", "/v1/recommend", {"keep_seen": "yes"}),
+        ("POST", "/v1/recommend", {"explore": "0.5"}),
+        ("POST", "/v1/recommend", {"pin": [{"item_id": "i1", "position": "1"}]}),
+        ("POST", "/v1/recommend", {"boost": [{"condition": "price < 3", "factor": True}]}),
+        ("POST", "/v1/recommend", {"cap": [{"attribute": "kind", "most": "1"}]}),
+        ("POST", "/v1/recommend/session", {"history": [{"item_id": "i1", "weight": "2"}]}),
+    ],
+    ids=str,
+)
+def test_a_value_of_another_type_is_refused(own: Client, method: str, path: str, body: dict[str, Any]) -> None:
+    before = own.get("/v1/items").json(), own.get("/v1/users").json()
+    problem(own.request(method, path, json=body), 422)
+    assert before == (own.get("/v1/items").json(), own.get("/v1/users").json())
+
+
+def test_what_a_body_says_of_its_id_may_agree_with_the_address(own: Client) -> None:
+    own.put("/v1/items/77", json={"item_id": 77, "title": "x"})
+    assert own.get("/v1/items/77").json()["attributes"] == {"title": "x"}
+    detail = problem(own.put("/v1/items/77", json={"item_id": "78"}), 422)["detail"]
+    assert detail == "item_id: '78': the address names '77'; both must be one"
+
+
+def test_scores_are_numbers_whatever_is_asked(own: Client) -> None:
+    huge = [{"item_id": f"i{n}", "weight": 1e6, "event_type": "purchase"} for n in (1, 2, 3)]
+    for factor in (1e6, 1e-6):
+        rules = {"boost": [{"condition": "price >= 0", "factor": factor}] * 20, "k": 9, "explore": 0}
+        for path, body in (
+            ("/v1/recommend", {**rules, "user_id": "u1"}),
+            ("/v1/recommend", rules),
+            ("/v1/recommend", {**rules, "near": ["i1"]}),
+            ("/v1/recommend/session", {**rules, "history": huge * 100}),
+        ):
+            items = own.post(path, json=body).json()["items"]
+            assert items
+            assert all(isinstance(item["score"], float) for item in items)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_an_event_of_a_clock_far_ahead_is_refused(client: Client, many: bool) -> None:
+    def send(hours: float) -> Response:
+        moment = (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
+        event = {"user_id": "ahead", "item_id": "i1", "event_type": "view", "timestamp": moment}
+        return client.post("/v1/events", json=[event | {"timestamp": 0}, event] if many else event)
+
+    detail = problem(send(48.1), 400)["detail"]
+    assert detail.startswith("1.timestamp: '" if many else "timestamp: '")
+    assert "at most 48 hours ahead of the clock here" in detail
+    problem(send(24 * 365 * 1000), 400)
+    assert client.get("/v1/users/ahead").json()["events"] == []
+    assert send(47.9).status_code == 200
+    client.delete("/v1/users/ahead")
 
 
 def test_what_is_not_there_and_what_cannot_be_done(client: Client) -> None:

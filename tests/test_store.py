@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from hypothesis import strategies as st
 
 from palate.errors import DataError, StoreError
 from palate.store import scan, schema
+from palate.store.activity import newest_events
 from palate.store.backup import check
 from palate.store.events import Appended, Event, Store
-from palate.store.recording import Recorder
+from palate.store.recording import Recorder, now
 from palate.store.schema import sa
 
 __all__ = ["url"]
@@ -71,6 +73,104 @@ def test_an_event_sent_late_takes_its_place_by_time(store: Store) -> None:
     assert past.weight.tolist()[::2] == [1, 3]
     assert math.isnan(past.weight[1])
     assert past.last == 3
+
+
+NOW = now()
+TIMES = st.sampled_from([0, 1, 2, NOW - 5, NOW + 10**12, NOW + 10**13, None])
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), TIMES), max_size=12), st.integers(1, 5))
+def test_there_is_one_order_of_the_events_of_a_user(
+    tmp_path_factory: pytest.TempPathFactory, sent: list[tuple[str, str, int | None]], limit: int
+) -> None:
+    with Store.open(tmp_path_factory.mktemp("s") / "s.db") as store:
+        for n, (item, kind, time) in enumerate(sent):
+            store.append([Event("ann", item, kind, time, float(n))])
+        # A time that is still to come, or none, is that of the arrival, and those come one after another.
+        moments = [NOW + n if time is None else min(time, NOW + n) for n, (_, _, time) in enumerate(sent)]
+        order = sorted(range(len(sent)), key=lambda n: (moments[n], n))
+        assert store.history("ann").weight.tolist() == order
+        assert store.log().weight.tolist() == order
+        assert [event.weight for event in newest_events(store, 99)] == order[::-1]
+        pages, before = [], None
+        while page := store.events("ann", limit, before):
+            pages += [event.weight for event in page]
+            before = page[-1].seq
+        assert pages == order[::-1]
+        newest = {sent[n][:2]: n for n in order}
+        assert {(e.item_id, e.event_type): e.weight for e in store.feedback.get(user_id="ann")} == newest
+        if sent:
+            store.append([Event("ann", *sent[0])], keep="last")
+            changed = [event for event in store.events("ann", 99) if event.weight is None]
+            assert [event.seq - 1 for event in changed] == [newest[sent[0][:2]]]
+
+
+def test_a_time_that_is_still_to_come_is_kept_as_it_is_and_counts_as_its_arrival(store: Store) -> None:
+    later = 4_000_000_000_000_000
+    store.append([view("ann", "a", later), Event("ann", "b", "view"), view("ann", "c", later - 1)])
+    assert store.history("ann").item.tolist() == [1, 2, 3]
+    assert abs(store.history("ann").time - now()).max() < 60_000_000
+    assert max(store.log().to_frame()["timestamp"]) <= datetime.now(UTC)
+    assert [event.time for event in store.events("ann")][::2] == [later - 1, later]
+    assert store.history("ann", until=now()).item.tolist() == [2]
+
+
+def test_pages_of_events_go_on_where_the_last_one_of_a_page_is_gone(store: Store) -> None:
+    store.append([view("ann", f"i{n}", n) for n in range(9)])
+    page = store.events("ann", 3)
+    assert [event.item_id for event in page] == ["i8", "i7", "i6"]
+    store.feedback.withdraw("ann", "i6")
+    assert [event.item_id for event in store.events("ann", 3, page[-1].seq)] == ["i5", "i4", "i3"]
+    store.append([view("ann", "late", 4)])
+    assert [event.item_id for event in store.events("ann", 3, page[-1].seq)] == ["i5", "late", "i4"]
+    assert store.events("ann", before=1) == store.events("nobody", before=5) == []
+
+
+EVENTS = st.tuples(
+    st.sampled_from("abcde"),
+    st.sampled_from("vlds"),
+    st.sampled_from([0, 3, 10**16]),
+    st.sampled_from([None, 0, 2, -1]),
+)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sent=st.lists(EVENTS, max_size=15))
+def test_the_items_of_a_user_are_read_as_a_loop_over_all_events_would(store: Store, sent: list[Any]) -> None:
+    user = f"u{store.newest()}"
+    store.append([Event("zoe", "a", "d", 1), *(Event(user, *each) for each in sent)])
+    types, ids = store.event_types(), store.items.changed(0)[0]
+    number = {name: n for n, name in types.items()}
+    silent, negative = ([number[name]] if name in number else [] for name in "sd")
+    name_of = dict(zip(ids["item_no"], ids["item_id"], strict=True))
+    for until in (None, 5):
+        happened = [each for each in sent if until is None or each[2] <= until]
+        wanted: dict[str, bool] = {item: False for item, *_ in happened}
+        for item, kind, _, weight in sorted(happened, key=lambda each: each[2]):
+            if kind != "s" and weight != 0:
+                wanted[item] = ((weight or 1) < 0) != (kind == "d")
+        item, disliked = store.histories.items(user, silent, negative, until)
+        assert {name_of[n]: bad for n, bad in zip(item.tolist(), disliked.tolist(), strict=True)} == wanted
+        counted = store.histories.weighted(user, 3, silent, until)
+        assert len(counted) == min(3, sum(kind != "s" and weight != 0 for _, kind, _, weight in happened))
+
+
+def test_reading_a_history_touches_an_index_alone(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s.db") as store:
+        store.append([view("ann", "a")])
+        read = store.histories
+        given = {"user": "ann", "most": 9, "until": 9, "silent": "[]", "negative": "[]"}
+        for query, index in ((read._every, "user"), (read._weighted, "user"), (read._items, "pair")):
+            values = query._brought | {name: value for name, value in given.items() if f":{name}" in query._text}
+            with store.database.reading() as connection:
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query._text}", values).fetchall()
+            used = {line[3] for line in plan if " events" in line[3]}
+            assert used, plan
+            assert all(
+                line.startswith(f"SEARCH events USING COVERING INDEX events_of_{index} (user_no=?") for line in used
+            )
+            assert not any("TEMP B-TREE" in line[3] for line in plan), "it is in order"
 
 
 def test_an_event_id_counts_once(store: Store) -> None:
@@ -128,7 +228,7 @@ def test_extreme_values_come_back(store: Store) -> None:
     odd = Event("u" * 1000, "ключ 🗝 'x';--", 'a"b', -62_135_596_800_000_000, -1e38, "é" * 1000)
     store.append([odd, Event(",", "\n\\", "{}", 253_402_300_799_000_000, 0.1), view("big", "a", weight=10**38)])
     assert store.events("u" * 1000)[0][1:] == odd
-    assert store.history("u" * 1000).time.tolist() == [odd.time]
+    assert store.history("u" * 1000).time.tolist() == [-62_135_596_800_000_000]
     assert store.history(",").weight.tolist() == [np.float32(0.1)]
     assert store.log().items.ids.to_list() == ["ключ 🗝 'x';--", "\n\\", "a"]
 
@@ -139,6 +239,32 @@ def test_there_can_be_only_so_many_event_types(store: Store, monkeypatch: pytest
     with pytest.raises(DataError, match="event 1: event_type is 'w'; there are 3 other types"):
         store.append([Event("ann", "a", "x", 0), Event("ann", "a", "w", 0)])
     assert store.append([Event("ann", "a", "z", 0)]).new == 1
+
+
+def test_event_types_that_were_refused_count_for_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palate.store.events.MOST_EVENT_TYPES", 3)
+    with pytest.raises(DataError, match="event 3: user_id"):
+        store.append([*(Event("ann", "a", kind, 0) for kind in "xyz"), Event("", "a", "x", 0)])
+    with pytest.raises(DataError, match="event 3: event_type is 'd'; there are 3 other types"):
+        store.append([Event("ann", "a", kind, 0) for kind in "abcd"])
+    assert store.append([Event("ann", "a", "e", 0, event_id="1")]).new == 1
+    assert store.append([Event("ann", "a", "e", 0, event_id="1"), *(Event("ann", "a", n, 0) for n in "fg")]).new == 2
+    futures = [store.submit([Event("ann", "a", "e", 0)]) for _ in range(3)]
+    assert sum(future.result().new for future in futures) == 3
+    assert list(store.event_types().values()) == ["e", "f", "g"]
+
+
+def test_events_on_their_way_share_the_number_of_types(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palate.store.events.MOST_EVENT_TYPES", 5)
+
+    def work(n: int) -> int:
+        try:
+            return store.append([Event("ann", "a", f"t{n}", 0)]).new
+        except DataError:
+            return 0
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(work, range(20))) == len(store.event_types()) == 5
 
 
 def test_pages_of_events_and_users(store: Store) -> None:
@@ -451,7 +577,7 @@ def test_a_newer_schema_is_refused(url: str) -> None:
     with Store.open(url) as store:
         store.set_state("schema", "99")
     with pytest.raises(
-        StoreError, match="its schema is version 99; this version of palate reads up to 1: upgrade it"
+        StoreError, match="its schema is version 99; this version of palate reads up to 2: upgrade it"
     ):
         Store.open(url)
 
@@ -459,31 +585,74 @@ def test_a_newer_schema_is_refused(url: str) -> None:
 def test_an_older_store_is_migrated_in_order(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(url) as store:
         store.append([view("ann", "a")])
+    today = len(schema.MIGRATIONS)
     steps = [
+        *schema.MIGRATIONS,
         lambda connection: connection.execute(sa.text("ALTER TABLE events ADD COLUMN place TEXT")),
         lambda connection: connection.execute(sa.text("UPDATE events SET place = 'moved'")),
     ]
-    monkeypatch.setattr(schema, "MIGRATIONS", steps[:1])
+    monkeypatch.setattr(schema, "MIGRATIONS", steps[:-1])
     with Store.open(url) as store:
-        assert store.state("schema") == "2"
+        assert store.state("schema") == str(today + 2)
     monkeypatch.setattr(schema, "MIGRATIONS", steps)
     with Store.open(url) as store:
-        assert store.state("schema") == "3"
+        assert store.state("schema") == str(today + 3)
         with store.database.reading() as connection:
             assert connection.scalar(sa.text("SELECT place FROM events")) == "moved"
         assert store.append([view("ann", "b")]).new == 1
 
 
+def as_version_1(url: str) -> None:
+    """Make a store what version 1 of the schema was."""
+    with Store.open(url) as store, store.database.writing() as connection:
+        for statement in (
+            "DROP INDEX events_of_pair",
+            "DROP INDEX events_of_user",
+            "ALTER TABLE events DROP COLUMN moment",
+            "CREATE INDEX events_of_user ON events (user_no, seq, item_no, type_no, time, weight)",
+            "UPDATE state SET value = '1' WHERE name = 'schema'",
+        ):
+            connection.execute(sa.text(statement))
+
+
+def layout(store: Store) -> Any:
+    with store.database.reading() as connection:
+        looked = sa.inspect(connection)
+        indexes = {each["name"]: each["column_names"] for each in looked.get_indexes("events")}
+        return [column["name"] for column in looked.get_columns("events")], indexes
+
+
+def test_a_store_of_version_1_gets_the_order_of_its_events(url: str) -> None:
+    later = 4_000_000_000_000_000
+    with Store.open(url) as store:
+        store.append([view("ann", "a", later, weight=1.0), view("ann", "b", 20), view("ann", "c", 10)])
+        new = layout(store)
+        exported = store.events("ann")
+    as_version_1(url)
+    before = now()
+    with Store.open(url) as store:
+        assert layout(store) == new
+        assert store.state("schema") == "2"
+        assert store.history("ann").item.tolist() == [3, 2, 1]
+        assert before <= store.history("ann").time[-1] <= now()
+        assert {event.item_id: event for event in store.events("ann")} == {event.item_id: event for event in exported}
+        store.append([Event("ann", "d", "view")])
+        assert store.history("ann").item.tolist() == [3, 2, 1, 4], "it came after the migration"
+        assert check(store).faults == ()
+
+
 def test_a_migration_that_fails_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Store.open(url).close()
+    today = schema.MIGRATIONS
     steps = [
+        *today,
         lambda connection: connection.execute(sa.text("CREATE TABLE half (x INTEGER)")),
         lambda connection: connection.execute(sa.text("INSERT INTO nowhere VALUES (1)")),
     ]
     monkeypatch.setattr(schema, "MIGRATIONS", steps)
     with pytest.raises(StoreError, match="nowhere"):
         Store.open(url)
-    monkeypatch.setattr(schema, "MIGRATIONS", [])
+    monkeypatch.setattr(schema, "MIGRATIONS", today)
     with Store.open(url) as store, store.database.reading() as connection:
         assert not sa.inspect(connection).has_table("half")
 

@@ -395,7 +395,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_written(url: str, tmp_pa
         (lambda path: (path / "events.parquet").unlink(), "is damaged"),
         (lambda path: (path / "manifest.json").write_text("{"), "is no backup"),
         (lambda path: (path / "manifest.json").unlink(), "is no backup"),
-        (_newer, "schema 99, written by palate .*; this version restores 1 and 1"),
+        (_newer, "schema 99, written by palate .*; this version restores 1 and 2"),
     ):
         shutil.copytree(tmp_path / "copy", tmp_path / "bad")
         damage(tmp_path / "bad")

@@ -66,12 +66,13 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fit a recipe to all events of a store; the model answers unless it is worse than the one that does."""
+    from palate.models.saved import load
     from palate.store.events import Store
     from palate.store.versions import Versions
 
     chosen = build_recipe(recipe, settings)
     with Store.open(store) as opened:
-        trained = _train(opened, Versions(opened, models), chosen, _weights(weights), keep)
+        trained = _train(opened, Versions(opened, models, load), chosen, _weights(weights), keep)
     if json:
         about = trained.version.about
         print_json({"version": trained.version.number, "activated": trained.activated, "why": trained.why, **about})
@@ -142,6 +143,7 @@ def serve(
     ],
 ) -> None:
     """Serve recommendations over HTTP that every event changes at once; a page to look at is at /."""
+    from palate.models.saved import load
     from palate.serve.browser import hosts_of, networks_of, origins_of
     from palate.serve.run import Retrain, run
     from palate.serve.settings import Settings as Serving
@@ -155,7 +157,7 @@ def serve(
     hosts, origins, proxies = hosts_of(host, allowed_hosts), origins_of(origin), networks_of(trusted_proxies)
     guarded = not _is_loopback(host) if keys is None else keys
     with Store.open(url) as opened:
-        versions = Versions(opened, models)
+        versions = Versions(opened, models, load)
         new = _fill(opened, log, catalogue, read_settings(read))
         if model is not None:
             _adopt(opened, versions, model)

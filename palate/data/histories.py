@@ -26,6 +26,11 @@ class Histories:
     items: Vocabulary
     rows: Ragged
 
+    def __post_init__(self) -> None:
+        wrong = self.rows.fault(len(self.users), len(self.items))
+        if wrong:
+            raise DataError(f"histories of {len(self.users):,} users over {len(self.items):,} items: {wrong}")
+
     @classmethod
     def of(
         cls,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from palate.arrays import Bools, Floats, Hashes, Ints, Longs
+from palate.arrays import Bools, Floats, Hashes, Ints, Longs, all_finite
 from palate.errors import DataError
 from palate.kernels.rows import fingerprint_rows, slice_rows
 
@@ -27,6 +27,8 @@ class Ragged:
     time: Longs | None = None
 
     def __post_init__(self) -> None:
+        if not len(self.start) or self.start[0] != 0 or (self.start[1:] < self.start[:-1]).any():
+            raise DataError("ragged rows: the starts must rise from 0")
         if len(self.column) != len(self.weight) or self.start[-1] != len(self.column):
             raise DataError(
                 f"ragged rows: {len(self.column)} columns, {len(self.weight)} weights and an end at "
@@ -34,6 +36,16 @@ class Ragged:
             )
         if self.time is not None and len(self.time) != len(self.column):
             raise DataError(f"ragged rows: {len(self.column)} columns and {len(self.time)} times; the two must agree")
+
+    def fault(self, rows: int, columns: int) -> str:
+        """Say what is wrong with so many rows over so many columns, "" for nothing."""
+        if len(self) != rows:
+            return f"there are {len(self):,} rows; there must be {rows:,}"
+        if len(self.column) and not 0 <= self.column.min() <= self.column.max() < columns:
+            return f"columns are {self.column.min()} to {self.column.max()}; they must be from 0, below {columns:,}"
+        if not all_finite(self.weight):
+            return f"{np.count_nonzero(~np.isfinite(self.weight)):,} weights are not finite"
+        return ""
 
     def __len__(self) -> int:
         return len(self.start) - 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
+
+from palate.data.times import from_iso
 
 IDS = "ids must be strings or whole numbers"
 # The rule of each role, as errors state it.
@@ -25,8 +26,6 @@ NUMBER = r"\A-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?\z"
 TRUTH = r"\A(?i:true|false)\z"
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}  # parts of a second
 FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 
 
 def as_text(column: pl.Series) -> pl.Series:
@@ -105,11 +104,11 @@ class Times:
 
 def _scaled(values: pl.Series, parts: int) -> pl.Series:
     """Microseconds of times in parts of a second; null outside the years 1 to 9999."""
-    least, most = max(FIRST_SECOND * parts, -(2**63)), min(LAST_SECOND * parts, 2**63 - 1)
+    least, most = max(FIRST_SECOND * parts, -(2**63)), min((LAST_SECOND + 1) * parts - 1, 2**63 - 1)
+    if values.dtype.is_float():
+        return _scaled((values * (UNITS["us"] / parts)).round().cast(pl.Int64, strict=False), UNITS["us"])
     fine = (values >= least) & (values <= most)
     sound = values if fine.all() else values.set(~fine, None)
-    if sound.dtype.is_float():
-        return (sound * (UNITS["us"] / parts)).round().cast(pl.Int64)
     return sound * (UNITS["us"] // parts) if parts <= UNITS["us"] else sound // (parts // UNITS["us"])
 
 
@@ -138,7 +137,6 @@ def _iso(column: pl.Series) -> pl.Series:
 def _microseconds(text: str) -> int | None:
     """Any other ISO 8601 form; no zone means UTC."""
     try:
-        moment = datetime.fromisoformat(text)
+        return from_iso(text)
     except ValueError:
         return None
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND

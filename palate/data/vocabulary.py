@@ -33,6 +33,14 @@ class Vocabulary:
         if self.ids.dtype not in (pl.String, pl.Int64):
             raise DataError(f"ids of type {self.ids.dtype}: ids must be strings or 64-bit integers")
 
+    def checked(self) -> Vocabulary:
+        """Return the vocabulary; raises `DataError` where an id is null or stands twice."""
+        if self.ids.null_count() or self.ids.n_unique() != len(self.ids):
+            raise DataError(
+                f"{len(self.ids):,} ids, {self.ids.n_unique():,} of them distinct, all must be, and not null"
+            )
+        return self
+
     @classmethod
     def of(cls, ids: Iterable[object]) -> Vocabulary:
         """Collect the distinct ids in order of first appearance; a mixture becomes strings."""

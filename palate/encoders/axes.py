@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from palate.arrays import Doubles, Floats
+from palate.arrays import Array, Doubles, Floats, check_arrays
 
 SPARE = 16  # axes sought beyond those wanted
 SWEEPS = 4  # of the power iteration
@@ -18,8 +19,11 @@ SWEEPS = 4  # of the power iteration
 class Projection:
     """Vectors of a pretrained encoder on the axes where a catalogue's items differ: mean (R,), axes (R, D)."""
 
-    mean: Floats
-    axes: Floats
+    mean: Annotated[Floats, Array("raw")]
+    axes: Annotated[Floats, Array("raw", "dim")]
+
+    def __post_init__(self) -> None:
+        check_arrays(self, {})
 
     @classmethod
     def of(cls, vectors: Floats, dim: int) -> Projection:

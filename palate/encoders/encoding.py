@@ -20,7 +20,7 @@ from palate.encoders.encoder import Told, encode
 from palate.encoders.fields import TERMS, VECTORS, Field, chosen
 from palate.encoders.pretrained import pretrained
 from palate.encoders.terms import Lexicon
-from palate.errors import DataError, DataWarning
+from palate.errors import DataError, DataWarning, ModelError
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,16 @@ class Encoding:
     columns: tuple[str, ...]
     encoders: tuple[str, ...]
     readers: tuple[Lexicon | Projection, ...]
+
+    def __post_init__(self) -> None:
+        counts = {len(self.columns), len(self.encoders), len(self.readers)}
+        if len(counts) > 1 or not all(isinstance(each, Lexicon | Projection) for each in self.readers):
+            raise ModelError("Encoding: columns, encoders and readers must be as many")
+
+    @property
+    def terms(self) -> int:
+        """Terms of all fields that are read as terms."""
+        return sum(len(reader.names) for reader in self.readers if isinstance(reader, Lexicon))
 
     @classmethod
     def of(

@@ -11,13 +11,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from palate.arrays import Floats, Ints
+from palate.arrays import Array, Floats, Ints, check_arrays
 from palate.data.vocabulary import Vocabulary
 from palate.encoders.axes import leading_axes, unit, unit_rows
 
@@ -40,8 +40,11 @@ class Lexicon:
 
     field: str
     names: Vocabulary
-    rarity: Floats
-    axes: Floats
+    rarity: Annotated[Floats, Array("terms")]
+    axes: Annotated[Floats, Array("terms", "dim")]
+
+    def __post_init__(self) -> None:
+        check_arrays(self, {"terms": len(self.names)})
 
     @classmethod
     def of(cls, field: str, values: Sequence[Any], dim: int, seed: int = 0) -> Lexicon:

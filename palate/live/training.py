@@ -18,6 +18,7 @@ from palate.live.catalogue import all_told
 from palate.live.weights import EVENT_WEIGHTS
 from palate.models.base import Model, Recipe, Watch
 from palate.models.saved import load
+from palate.models.weights import heaviest
 from palate.store.events import Store
 from palate.store.versions import Version, Versions
 
@@ -64,6 +65,7 @@ def train(
         "events": len(log),
         "users": len(log.users),
         "items": len(log.items),
+        "cut_weights": heaviest(log)[1],
         "until": 0 if log.timestamp is None else int(log.timestamp.max()),
         **verdict.told(),
     }

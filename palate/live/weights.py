@@ -48,6 +48,11 @@ class Weights:
         factor = 1.0 if step.event_type is None else self.by_type.get(step.event_type, 1.0)
         return factor * (1.0 if step.weight is None else step.weight)
 
+    def silent_and_negative(self) -> tuple[list[int], list[int]]:
+        """Return the numbers of the types whose events weigh nothing, and of those that turn the sign of a weight."""
+        factor = {number: np.float32(self.by_type.get(name, 1)) for number, name in self._store.event_types().items()}
+        return [n for n, each in factor.items() if each == 0], [n for n, each in factor.items() if each < 0]
+
     def factors(self, kind: Longs) -> Floats:
         """Weights of event types by their numbers, (N,)."""
         if len(kind) and kind.max() >= len(self._factors):
@@ -132,4 +137,4 @@ class Popularity:
         weight = np.maximum(self._weights.factors(kind), 0) * count
         total = np.bincount(item, weight, minlength=len(old))
         total[: len(old)] += old.astype(np.float64)
-        return Popular.of(total.astype(np.float32)), newest
+        return Popular.of(np.minimum(total, np.finfo(np.float32).max).astype(np.float32)), newest

@@ -122,6 +122,12 @@ class Autoencoder(NetworkRecipe):
         """Return each item of weight above 0 once."""
         return rows.where(first_positives(rows.start, rows.column, rows.weight) > 0)
 
+    def shapes(self, weights: Arrays, items: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes that weights must have over so many items."""
+        I, D, H = items, self.dim, self.hidden
+        encoder = {"items": (I, D), "in": (D, 2 * H), "out": (H, D), "spread": (D, D), "certain": (D,)}
+        return {"items": (I, D), "bias": (I,)} | {f"encoder.{name}": shape for name, shape in encoder.items()}
+
     def forward(self, w: Weights, inputs: Inputs) -> Tensor:
         """Score every item by the mean of the history's distribution, (B, I)."""
         item, length = inputs.item, inputs.length

@@ -19,17 +19,16 @@ from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, ModelError, SettingError, check, whole
+from palate.errors import DataError, NotFinite, SettingError, whole
 from palate.kernels.topk import nothing, select_top
 from palate.models.settings import settle
 from palate.models.shapes import check_model
+from palate.models.weights import within
 from palate.store.bundles import Part, write_bundle
 from palate.store.nesting import flat
 
 Asked: TypeAlias = Histories | Interactions | Sequence[Sequence[Id]]  # whose lists are wanted
 
-MICROSECONDS_A_DAY = 86_400_000_000
-LEAST = np.finfo(np.float32).tiny  # weight that no decay goes below
 BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
 
 
@@ -56,8 +55,8 @@ Watch: TypeAlias = Callable[[Progress], bool | None]
 class Recipe(ABC):
     """How to fit: a frozen dataclass of settings, validated when built. Subclasses are keyword-only dataclasses.
 
-    Before a subclass looks at its settings they are brought into the types of its fields, and what its `fit` raises
-    where numbers are lost becomes a `ModelError`: see `settle` and `sound`.
+    Before a subclass looks at its settings they are brought into the types of its fields (`settle`). Its `fit` gets a
+    log without weights far beyond what is usual, and raises `ModelError` where numbers are lost (`sound`).
     """
 
     def __init_subclass__(cls) -> None:
@@ -91,7 +90,8 @@ class Recipe(ABC):
 class Model(ABC):
     """Fitted arrays; safe to share between threads. Every subclass is a frozen dataclass with these two fields.
 
-    Raises `ModelError` when built with numbers that are not finite.
+    Fields say what must hold of their arrays, see `palate.arrays.Array`. Raises `ModelError` when built of arrays of
+    which that is not true, or with numbers that are not finite.
     """
 
     recipe: Recipe
@@ -99,6 +99,15 @@ class Model(ABC):
 
     def __post_init__(self) -> None:
         check_model(self)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers that the words of its `Array` fields stand for."""
+        return {"items": len(self.items)}
+
+    def fault(self) -> str:
+        """Say what is wrong with the model beside what its fields say of their arrays, "" for nothing."""
+        return ""
 
     @abstractmethod
     def scores(self, histories: Histories) -> Floats:
@@ -250,16 +259,19 @@ def settled(check_settings: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def sound(fit: Callable[..., Model]) -> Callable[..., Model]:
-    """Return the `fit` of a recipe that raises `ModelError` where numbers are lost on the way."""
+    """Return the `fit` of a recipe to a log whose weights are `within` what is usual.
+
+    It raises `NotFinite` where numbers are lost on the way.
+    """
 
     @wraps(fit)
-    def whole_fit(recipe: Any, *given: Any, **named: Any) -> Model:
+    def whole_fit(recipe: Any, log: Interactions, *given: Any, **named: Any) -> Model:
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # it shows in the model, which is checked
-                return fit(recipe, *given, **named)
-        except (ModelError, np.linalg.LinAlgError) as error:
+                return fit(recipe, within(log), *given, **named)
+        except (NotFinite, np.linalg.LinAlgError) as error:
             way = "smaller weights, a lower learning rate or a larger l2 help"
-            raise ModelError(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
+            raise NotFinite(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
 
     return whole_fit
 
@@ -268,27 +280,6 @@ def refuse_empty(log: Interactions) -> None:
     """Raise `DataError` unless the log holds an event with weight above 0."""
     if not len(log) or not (log.weight > 0).any():
         raise DataError(f"{log!r}: nothing to learn from; a log needs an event with weight above 0")
-
-
-def check_half_life(days: float | None) -> None:
-    """Raise `SettingError` unless the setting half_life_days means something."""
-    check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
-
-
-def faded(log: Interactions, half_life_days: float | None) -> Floats:
-    """Weights of the events (N,), half as much for each half-life of their `ages`; None for no decay.
-
-    What fades below the numbers of float32 stays at the least of them: an event counts ever less, but never becomes
-    one of weight 0, which is no positive.
-    """
-    if half_life_days is None:
-        return log.weight
-    check(log.timestamp is not None, "half_life_days", half_life_days, "the log has no times")
-    with np.errstate(over="ignore"):  # a half-life so short that the number of them is infinite
-        fading = 0.5 ** (log.ages / (half_life_days * MICROSECONDS_A_DAY))
-    size = np.abs(log.weight)
-    left = np.maximum(size * fading, np.minimum(size, LEAST))
-    return np.copysign(left, log.weight).astype(np.float32)
 
 
 def most_similar(

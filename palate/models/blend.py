@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from palate.arrays import Bools, Doubles, Floats
+from palate.arrays import Array, Bools, Doubles, Floats
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -152,7 +152,17 @@ class BlendModel(Model):
     recipe: Blend
     items: Vocabulary
     models: tuple[Model, ...]
-    weights: Floats
+    weights: Annotated[Floats, Array("models")]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers that the words of its `Array` fields stand for."""
+        return {**super().sizes, "models": len(self.models)}
+
+    def fault(self) -> str:
+        """Say what is wrong with `models`."""
+        same = all(each.items.ids.equals(self.items.ids) for each in self.models)
+        return "" if self.models and same else "models must be over the same items, one at least"
 
     def scores(self, histories: Histories) -> Floats:
         """Return Σ_m weight_m level_m, (B, I)."""

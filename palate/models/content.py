@@ -9,12 +9,13 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array, diags_array
 
-from palate.arrays import Bools, Doubles, Floats, Ints
+from palate.arrays import Array, Bools, Doubles, Floats, Ints, ItemFloats
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -70,6 +71,15 @@ class ContentBased(Model):
 
     encoding: Encoding
     terms: Ragged
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers that the words of its `Array` fields stand for."""
+        return {**super().sizes, "content": int(self.encoding.blocks[-1])}
+
+    def fault(self) -> str:
+        """Say what is wrong with `terms`."""
+        return self.terms.fault(len(self.items), self.encoding.terms)
 
     @property
     @abstractmethod
@@ -128,7 +138,7 @@ class Content(Recipe):
         """Fit to the log and the catalogue. Raises `DataError` without one."""
         items, encoding, encoded = read_items(log, catalogue, self.fields, self.dim, self.seed, watch)
         X = positives(log, binary=True)
-        W = self.taste(X, encoded.vectors[: len(log.items)]).astype(np.float32)
+        W = np.ascontiguousarray(self.taste(X, encoded.vectors[: len(log.items)]), np.float32)
         popularity = np.zeros(len(items), np.float32)
         popularity[: len(log.items)] = X.sum(axis=0)
         return ContentModel(self, items, encoding, encoded.vectors, encoded.terms, W, popularity)
@@ -162,10 +172,10 @@ class ContentModel(ContentBased):
     recipe: Content
     items: Vocabulary
     encoding: Encoding
-    vectors: Floats
+    vectors: Annotated[Floats, Array("items", "content")]
     terms: Ragged
-    weights: Floats
-    popularity: Floats
+    weights: Annotated[Floats, Array("content", "content")]
+    popularity: ItemFloats
 
     def toward(self, histories: Histories) -> Floats:
         """Return what the histories look for in the row of an item, (B, E)."""

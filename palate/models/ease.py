@@ -23,10 +23,11 @@ from palate.kernels.gram import gram_rows, shallow_rows
 from palate.kernels.inverse import WIDE, sweep
 from palate.kernels.restricted import fill_systems, solve_systems
 from palate.kernels.rows import group_rows
-from palate.models.base import Watch, check_half_life, refuse_empty
+from palate.models.base import Watch, refuse_empty
 from palate.models.crew import spread
 from palate.models.item_to_item import DenseItemModel, ItemRecipe, SparseItemModel, positive_inputs, positives
 from palate.models.neighbours import Neighbours, arrays
+from palate.models.weights import check_half_life
 
 SYSTEMS = 1 << 26  # numbers of the systems that are solved at once: 256 MB
 MEMORY = Path("/proc/meminfo")

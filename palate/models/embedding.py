@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from palate.arrays import Doubles, Floats, Hashes, Ints, aligned, aligned_copy
+from palate.arrays import Array, Doubles, Floats, Hashes, Ints, ItemFloats, aligned, aligned_copy
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -208,10 +208,15 @@ class EmbeddingModel(FactorModel):
     recipe: Embedding
     items: Vocabulary
     users: Vocabulary
-    user_vectors: Floats
-    item_vectors: Floats
-    popularity: Floats
-    prints: Hashes
+    user_vectors: Annotated[Floats, Array("users", "dim")]
+    item_vectors: Annotated[Floats, Array("items", "dim")]
+    popularity: ItemFloats
+    prints: Annotated[Hashes, Array("users")]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers that the words of its `Array` fields stand for."""
+        return {**super().sizes, "dim": self.recipe.dim}
 
     @property
     def scale(self) -> float:

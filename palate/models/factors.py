@@ -34,6 +34,11 @@ class FactorModel(Model):
     popularity: Floats
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers that the words of its `Array` fields stand for."""
+        return {**super().sizes, "users": len(self.users)}
+
+    @property
     def scale(self) -> float:
         """Factor of the dot product in a score."""
         return 1.0

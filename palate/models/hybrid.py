@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
 
-from palate.arrays import Bools, Floats, Ints, Longs, aligned, aligned_copy
+from palate.arrays import Array, Bools, Floats, Ints, Longs, aligned, aligned_copy
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -147,7 +148,18 @@ class HybridModel(ContentBased):
     models: tuple[IALSModel | EmbeddingModel, ...]
     encoding: Encoding
     terms: Ragged
-    weights: Floats
+    weights: Annotated[Floats, Array("content", "dim")]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers that the words of its `Array` fields stand for."""
+        return {**super().sizes, "dim": self.base.item_vectors.shape[1]}
+
+    def fault(self) -> str:
+        """Say what is wrong with `models` or `terms`."""
+        if len(self.models) != 1 or not self.base.items.ids.equals(self.items.ids):
+            return "models must be one, over the same items"
+        return super().fault()
 
     @property
     def base(self) -> IALSModel | EmbeddingModel:

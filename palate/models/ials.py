@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 from scipy.linalg.lapack import dposv
 
-from palate.arrays import Doubles, Floats, Ints, aligned, aligned_copy
+from palate.arrays import Array, Doubles, Floats, Ints, ItemFloats, aligned, aligned_copy
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -19,9 +19,10 @@ from palate.errors import check
 from palate.kernels.lanes import WIDTH
 from palate.kernels.least_squares import row_solver, squared_error
 from palate.kernels.rows import gather, group_rows, row_strengths
-from palate.models.base import Progress, Recipe, Watch, check_half_life, faded, refuse_empty
+from palate.models.base import Progress, Recipe, Watch, refuse_empty
 from palate.models.crew import Crew, cores
 from palate.models.factors import FactorModel
+from palate.models.weights import check_half_life, faded
 
 BLOCK = 2048  # rows of a matrix product
 UNSEEN = 16.0  # weight of all pairs, in weights of the events: what suits MovieLens and Gowalla
@@ -228,11 +229,15 @@ class IALSModel(FactorModel):
     recipe: IALS
     items: Vocabulary
     users: Vocabulary
-    user_vectors: Floats
-    item_vectors: Floats
-    spectrum: Floats
+    user_vectors: Annotated[Floats, Array("users", "dim")]
+    item_vectors: Annotated[Floats, Array("items", "dim")]
+    spectrum: Annotated[Floats, Array("dim", least=0)]
     unit: float
-    popularity: Floats
+    popularity: ItemFloats
+
+    def fault(self) -> str:
+        """Say what is wrong with `unit`."""
+        return "" if self.unit > 0 else f"unit is {self.unit}; it must be above 0"
 
     def vectors(self, histories: Histories) -> Floats:
         """Return (B, D): each history's best vector, by one solve."""

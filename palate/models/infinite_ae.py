@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 from scipy.linalg.lapack import spotrf, spotrs
 from scipy.sparse import csr_array
 
-from palate.arrays import Floats, Ints, Longs
+from palate.arrays import Array, Floats, ItemFloats, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -61,7 +62,8 @@ class InfiniteAE(Recipe):
         U, I = X.shape
         few = f"{U:,} people are too many for InfiniteAE: its kernel and weights"
         refuse_beyond(4 * U * (U + 2 * I), few, "fit it to a part of them, or take another recipe")
-        return InfiniteAEModel(self, log.items, X.indptr.astype(np.int64), X.indices, self.weights(X), popularity)
+        start, column = X.indptr.astype(np.int64), X.indices.astype(np.int64)
+        return InfiniteAEModel(self, log.items, start, column, self.weights(X), popularity)
 
     def inputs(self, X: csr_array) -> csr_array:
         """Return the histories (B, I) as the network sees them."""
@@ -107,10 +109,10 @@ class InfiniteAEModel(Model):
 
     recipe: InfiniteAE
     items: Vocabulary
-    start: Longs
-    column: Ints
-    weights: Floats
-    popularity: Floats
+    start: Annotated[Longs, Array("users+1", starts="events")]
+    column: Annotated[Longs, Array("events", below="items")]
+    weights: Annotated[Floats, Array("users", "items")]
+    popularity: ItemFloats
 
     @cached_property
     def inputs(self) -> csr_array:

@@ -12,9 +12,10 @@ from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.errors import check
-from palate.models.base import Watch, check_half_life, refuse_empty
+from palate.models.base import Watch, refuse_empty
 from palate.models.item_to_item import ItemRecipe, SparseItemModel, positive_inputs, positives
 from palate.models.neighbours import Neighbours, arrays
+from palate.models.weights import check_half_life
 
 SIMILARITIES = ("cosine", "tf-idf", "bm25", "rp3beta")
 

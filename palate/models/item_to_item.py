@@ -8,17 +8,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from palate.arrays import Floats, Ints, Longs
+from palate.arrays import Array, Floats, Ints, ItemFloats, Longs
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
 from palate.kernels.positives import first_positives, newest_only
-from palate.models.base import Model, Recipe, faded
+from palate.models.base import Model, Recipe
+from palate.models.weights import faded
 
 MOST = np.float32(1e30)  # input: more would leave the numbers of float32 when many add up
 FAINT = np.float32(1e-9)  # score of the most popular item that no weight reaches: popularity orders them
@@ -61,7 +63,7 @@ class ItemModel(Model):
 
     recipe: ItemRecipe
     items: Vocabulary
-    popularity: Floats
+    popularity: ItemFloats
 
     @abstractmethod
     def products(self, x: csr_array) -> Floats:
@@ -95,7 +97,7 @@ class ItemModel(Model):
 class DenseItemModel(ItemModel):
     """weights (I, I), from row to column."""
 
-    weights: Floats
+    weights: Annotated[Floats, Array("items", "items")]
 
     def products(self, x: csr_array) -> Floats:
         """Return x B, (B, I)."""
@@ -110,9 +112,9 @@ class DenseItemModel(ItemModel):
 class SparseItemModel(ItemModel):
     """start (I + 1,), column (N,), weight (N,): the weights that are not 0, row by row."""
 
-    start: Longs
-    column: Ints
-    weight: Floats
+    start: Annotated[Longs, Array("items+1", starts="weights")]
+    column: Annotated[Ints, Array("weights", below="items")]
+    weight: Annotated[Floats, Array("weights")]
 
     @cached_property
     def matrix(self) -> csr_array:

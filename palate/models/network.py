@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from palate.arrays import Floats, Longs
+from palate.arrays import Floats, ItemFloats, Longs, all_finite
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
-from palate.errors import check
+from palate.errors import NotFinite, check
 from palate.models.base import Model, Recipe
 from palate.models.factors import cosines, lengths
 from palate.models.training import Arrays, Weights, need_torch
@@ -53,6 +53,10 @@ class NetworkRecipe(Recipe):
         """Return the events of the histories that the network looks at."""
 
     @abstractmethod
+    def shapes(self, weights: Arrays, items: int) -> Mapping[str, tuple[int, ...]]:
+        """Return the shapes that weights of these names must have over so many items."""
+
+    @abstractmethod
     def forward(self, w: Weights, inputs: Inputs) -> Tensor:
         """Score every item, (B, I)."""
 
@@ -63,7 +67,7 @@ class NetworkModel(Model):
 
     recipe: NetworkRecipe
     items: Vocabulary
-    popularity: Floats
+    popularity: ItemFloats
 
     @abstractmethod
     def run(self, inputs: Inputs) -> Floats:
@@ -75,6 +79,8 @@ class NetworkModel(Model):
         scores = np.tile(self.popularity, (len(rows), 1))
         for some, inputs in padded(rows):
             scores[some] = self.run(inputs)
+        if not all_finite(scores):
+            raise NotFinite(f"{type(self).__name__}: scores are not finite, so far do its weights reach")
         return scores
 
 
@@ -83,6 +89,16 @@ class TorchModel(NetworkModel):
     """weights: the network's arrays by name, `items` (I, D) among them."""
 
     weights: Arrays
+
+    def fault(self) -> str:
+        """Say what is wrong with `weights`."""
+        found = {name: each.shape for name, each in self.weights.items()}
+        wanted = self.recipe.shapes(self.weights, len(self.items))
+        for name in dict.fromkeys([*wanted, *found]):
+            if found.get(name) != wanted.get(name):
+                return f"weights.{name} has the shape {found.get(name)}; it must be {wanted.get(name)}"
+        wrong = [name for name, each in self.weights.items() if each.dtype != np.float32]
+        return f"weights.{wrong[0]} holds {self.weights[wrong[0]].dtype}; it must hold float32" if wrong else ""
 
     @property
     def device(self) -> str:

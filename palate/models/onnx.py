@@ -6,12 +6,12 @@ import io
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from palate.arrays import Floats
+from palate.arrays import Array, Floats
 from palate.errors import MissingExtra
 from palate.models.network import Inputs, NetworkModel, TorchModel
 from palate.models.training import need_torch
@@ -21,7 +21,18 @@ from palate.models.training import need_torch
 class ExportedModel(NetworkModel):
     """graph: bytes of the ONNX file, from those of `Inputs` that the network reads to scores (B, I), float32."""
 
-    graph: NDArray[np.uint8]
+    graph: Annotated[NDArray[np.uint8], Array("bytes")]
+
+    def fault(self) -> str:
+        """Say what is wrong with the graph, where onnxruntime is there to tell."""
+        try:
+            shape = self.session.get_outputs()[0].shape
+        except MissingExtra:
+            return ""
+        except Exception as error:  # onnxruntime's own, of many kinds
+            return f"graph cannot be read: {str(error)[:200]}"
+        fits = shape[1:] == [len(self.items)]
+        return "" if fits else f"graph scores {shape[1:]} items; there are {len(self.items):,}"
 
     @cached_property
     def session(self) -> Any:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from palate.arrays import Floats
+from palate.arrays import Floats, ItemFloats
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
-from palate.models.base import Model, Recipe, Watch, check_half_life, faded, refuse_empty
+from palate.models.base import Model, Recipe, Watch, refuse_empty
+from palate.models.weights import check_half_life, faded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class PopularityModel(Model):
 
     recipe: Popularity
     items: Vocabulary
-    item_scores: Floats
+    item_scores: ItemFloats
 
     def scores(self, histories: Histories) -> Floats:
         """Return the item scores once a history, (B, I)."""

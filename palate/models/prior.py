@@ -71,4 +71,5 @@ class Prior:
 
     def weights(self, vectors: Floats) -> Floats:
         """W (E, D), the most likely under the variances, in closed form."""
-        return np.asarray(cho_solve(self._factor, (self.content.T @ vectors).astype(np.float64)), np.float32)
+        best = cho_solve(self._factor, (self.content.T @ vectors).astype(np.float64))
+        return np.ascontiguousarray(best, np.float32)

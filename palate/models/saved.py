@@ -12,7 +12,7 @@ from palate.data.ragged import Ragged
 from palate.encoders.axes import Projection
 from palate.encoders.encoding import Encoding
 from palate.encoders.terms import Lexicon
-from palate.errors import BundleError, DataError, ModelError, SettingError
+from palate.errors import BundleError, MissingExtra
 from palate.models.autoencoder import Autoencoder, AutoencoderModel
 from palate.models.base import Model, Recipe
 from palate.models.blend import Blend, BlendModel
@@ -76,14 +76,18 @@ def load_with_log(folder: str | Path) -> tuple[Model, Interactions | None]:
     bundle = read_bundle(folder)
     try:
         model = _model(bundle.about, bundle.parts)
-    except (LookupError, TypeError, SettingError, DataError, ModelError) as error:
+        return model, _log(model, bundle.parts)
+    except MissingExtra:
+        raise
+    except Exception as error:  # whatever a damaged bundle leads to
         raise BundleError(f"{folder}: this version of palate cannot rebuild the model: {error}") from error
-    if "log.users" not in bundle.parts:
-        return model, None
-    users, start, item, weight = (
-        cast(Any, bundle.parts[f"log.{name}"]) for name in ("users", "start", "item", "weight")
-    )
-    return model, Interactions(users, model.items, start, item, weight, cast(Any, bundle.parts.get("log.time")))
+
+
+def _log(model: Model, parts: Mapping[str, Any]) -> Interactions | None:
+    if "log.users" not in parts:
+        return None
+    users, start, item, weight = (parts[f"log.{name}"] for name in ("users", "start", "item", "weight"))
+    return Interactions(users, model.items, start, item, weight, parts.get("log.time"))
 
 
 def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:

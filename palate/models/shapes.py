@@ -1,4 +1,4 @@
-"""What must hold of the arrays of every model, however it was made."""
+"""What must hold of every model, however it was made: its arrays fit each other and its numbers are finite."""
 
 from __future__ import annotations
 
@@ -9,20 +9,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from palate.errors import ModelError
+from palate.arrays import all_finite, check_arrays
+from palate.errors import ModelError, NotFinite
 
 
 def check_model(model: Any) -> None:
-    """Raise `ModelError` naming the first array with numbers that are not finite: such a model cannot rank."""
+    """Raise `ModelError` naming what breaks the statement of a model's fields, its `fault`, or is not finite."""
+    kind = type(model).__name__
+    check_arrays(model, model.sizes)
     for each in (own for own in fields(model) if own.name != "recipe"):
-        for name, array in arrays(each.name, getattr(model, each.name)):
+        for name, array in numbers(each.name, getattr(model, each.name)):
             if not all_finite(array):
-                bad = array.size - int(np.isfinite(array).sum())
-                count = f"{bad:,} of {array.size:,} numbers are not finite"
-                raise ModelError(f"{type(model).__name__}.{name}: {count}; a model needs finite numbers to rank by")
+                count = f"{np.count_nonzero(~np.isfinite(array)):,} of {array.size:,} numbers are not finite"
+                raise NotFinite(f"{kind}.{name}: {count}")
+    wrong = model.fault()
+    if wrong:
+        raise ModelError(f"{kind}: {wrong}")
 
 
-def arrays(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+def numbers(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield every array of numbers with a fraction that a value holds, under its dotted name."""
     if isinstance(value, np.ndarray | float):
         array = np.asarray(value)
@@ -30,20 +35,10 @@ def arrays(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
             yield name, array
     elif isinstance(value, Mapping):
         for key, each in value.items():
-            yield from arrays(f"{name}.{key}", each)
+            yield from numbers(f"{name}.{key}", each)
     elif isinstance(value, tuple):
         for n, each in enumerate(value):
-            yield from arrays(f"{name}.{n}", each)
+            yield from numbers(f"{name}.{n}", each)
     elif is_dataclass(value):
         for field in fields(value):
-            yield from arrays(f"{name}.{field.name}", getattr(value, field.name))
-
-
-def all_finite(array: NDArray[Any]) -> bool:
-    """Whether all numbers are finite; the sum of squares tells in one pass, unless it is too large itself."""
-    if array.flags.c_contiguous:
-        flat = array.reshape(-1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(np.dot(flat, flat)):
-                return True
-    return bool(np.isfinite(array).all())
+            yield from numbers(f"{name}.{field.name}", getattr(value, field.name))

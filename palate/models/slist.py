@@ -19,11 +19,12 @@ from palate.data.ragged import Ragged
 from palate.errors import SettingError, check
 from palate.kernels.rows import group_rows
 from palate.kernels.sequences import count_partners, input_products, recency, solve_targets, target_rows, walk_rows
-from palate.models.base import Watch, check_half_life, faded, refuse_empty
+from palate.models.base import Watch, refuse_empty
 from palate.models.crew import spread
 from palate.models.ease import available_memory
 from palate.models.item_to_item import DenseItemModel, ItemRecipe, SparseItemModel
 from palate.models.neighbours import Neighbours, arrays
+from palate.models.weights import check_half_life, faded
 
 WIDE = 512  # columns of a factor done at once
 WALKERS = 100  # items of each row that a walk goes on from: the largest weights

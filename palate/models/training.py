@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 M = TypeVar("M", bound=Model)
-Arrays: TypeAlias = "Mapping[str, Floats]"
+Arrays: TypeAlias = Mapping[str, Floats]
 Weights: TypeAlias = "dict[str, Tensor]"
 
 WARM_STEPS = 100  # over which the step grows to its full size

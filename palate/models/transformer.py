@@ -19,7 +19,7 @@ from palate.arrays import Floats, Ints
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import NEVER, Ragged
-from palate.data.vocabulary import Id
+from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.models.base import Watch, refuse_empty
 from palate.models.content import check_reading, read_items
@@ -138,6 +138,25 @@ class Transformer(NetworkRecipe):
         """Return the newest events of weight above 0."""
         liked = rows.where(rows.weight > 0)
         return liked.where(liked.left <= self.reach)
+
+    def shapes(self, weights: Arrays, items: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes that weights of these names must have over so many items."""
+        D, H = self.dim, self.heads
+        layer: dict[str, tuple[int, ...]] = {
+            "attend.norm": (D,),
+            "attend.in": (D, 3 * D),
+            "attend.out": (D, D),
+            "attend.distance": (self.window, H),
+            "feed.norm": (D,),
+            "feed.in": (D, 4 * D),
+            "feed.out": (2 * D, D),
+        }
+        if "0.attend.gap" in weights:
+            layer["attend.gap"] = (len(KNOTS), H)
+        shapes: dict[str, tuple[int, ...]] = {"items": (items, D), "bias": (items,), "scale": (1,)}
+        if "between" in weights:
+            shapes |= {"between": (weights["between"].size,), "kinds": (weights["between"].size + 1, D)}
+        return shapes | {f"{n}.{name}": shape for n in range(self.layers) for name, shape in layer.items()}
 
     def forward(self, w: Weights, inputs: Inputs) -> Tensor:
         """Score every item for what comes next, (B, I)."""
@@ -345,9 +364,9 @@ class TransformerModel(TorchModel):
     recipe: Transformer
 
     def begin(self, history: Sequence[Id] = ()) -> Trail:
-        """Follow a history from here on; unknown items are ignored."""
+        """Follow a history from here on; unknown items are ignored. Raises `DataError` for what cannot be an id."""
         trail = Trail(None, None)
-        for item in history:
+        for item in Vocabulary.series(history, "history").to_list():
             trail = self.extend(trail, item)
         return trail
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI, Path, Query, Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from palate.data.times import to_iso
 from palate.live.asking import Asked
 from palate.serve.dashboard.login import login_router
 from palate.serve.dashboard.pages import STATIC, pages_router
@@ -23,7 +24,7 @@ from palate.serve.problems import HANDLED, answered
 from palate.serve.security import Guard
 from palate.serve.service import Service
 from palate.serve.settings import Settings
-from palate.serve.wire import Accepted, EventIn, Recommendations, RecommendIn, RecommendQuery, SessionIn, iso
+from palate.serve.wire import Accepted, EventIn, Recommendations, RecommendIn, RecommendQuery, SessionIn
 from palate.store.versions import Version
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -174,7 +175,7 @@ def people_router(service: Service) -> APIRouter:
                 "user_id": event.user_id,
                 "item_id": event.item_id,
                 "event_type": event.event_type,
-                "timestamp": iso(event.time),
+                "timestamp": to_iso(event.time),
                 "weight": event.weight,
             }
             for event in found
@@ -201,7 +202,7 @@ def models_router(service: Service) -> APIRouter:
         return {
             "version": version.number,
             "active": version.number == versions.active(),
-            "created": iso(version.created),
+            "created": to_iso(version.created),
             **version.about,
         }
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 from palate.kernels.nesting import extent
 from palate.serve.bounds import MOST_DEPTH, MOST_ENTRIES, MOST_FORM, MOST_NAMES, MOST_VALUES
 from palate.serve.browser import Told
+from palate.serve.exact import check_names
 from palate.serve.problems import Problem
 
 JSON = b"application/json"
 NDJSON = (b"application/x-ndjson", b"application/jsonlines", b"application/jsonl")
 FORM = b"application/x-www-form-urlencoded"
+LARGE = 256 << 10  # bytes that are examined in a thread: others are answered meanwhile
 FORMS = ("/login", "/logout")  # which browsers send without a script
 
 
 async def read(scope: Scope, receive: Receive, headers: Told, most: int) -> Receive:
     """Read a body of a kind that is taken here, within the bounds; returns what gives it to the application.
 
-    Raises `Problem`: 413 for one that is too large, 415 for another kind, 400 for one that is nested too deep.
+    Raises `Problem`: 413 for one that is too large, 415 for another kind, 400 for one that is nested too
+    deep, or names something twice in an object.
     """
     kind, form = kind_of(headers.get(b"content-type", b"")), scope["path"] in FORMS
     body = await _whole(receive, min(most, MOST_FORM) if form else most)
@@ -33,8 +37,17 @@ async def read(scope: Scope, receive: Receive, headers: Told, most: int) -> Rece
         scope["headers"] = [*scope["headers"], (b"content-type", JSON)]
     elif kind != JSON and kind not in NDJSON and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
         raise _other(kind, JSON, NDJSON[0])
-    measure(body, lines=kind in NDJSON)
+    if len(body) > LARGE:
+        await run_in_threadpool(examine, body, lines=kind in NDJSON)
+    else:
+        examine(body, lines=kind in NDJSON)
     return _given(body, receive)
+
+
+def examine(body: bytes, *, lines: bool) -> None:
+    """Refuse a body that is out of bounds, or names something twice. Raises `Problem`."""
+    measure(body, lines=lines)
+    check_names(body, lines=lines)
 
 
 def measure(body: bytes, *, lines: bool) -> None:

@@ -83,6 +83,11 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._since = self.loop.time()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what comes behind a body is none."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Answer a request, if its head is within bounds."""
         self._in_head, self._came, self._since = False, 0, self.loop.time()

@@ -6,7 +6,9 @@ import logging
 from array import array
 from collections import Counter
 from collections.abc import MutableSequence
+from functools import lru_cache
 from hashlib import blake2b
+from ipaddress import IPv6Address, IPv6Network
 from mmap import mmap
 from pathlib import Path
 from secrets import token_bytes
@@ -20,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palate.serve.bodies import read
 from palate.serve.browser import Browsers, Told
+from palate.serve.exact import check_address
 from palate.serve.problems import Problem, answered
 from palate.serve.settings import Settings
 from palate.store.keys import PREFIX, Keys
@@ -33,6 +36,7 @@ CHANGING = ("POST", "PUT", "PATCH", "DELETE")  # methods whose bodies are read
 DECIDING = (b"host", b"origin", b"authorization", b"x-api-key", b"content-type", b"content-length", b"sec-fetch-site")
 DIGITS = 15  # of the length of a body
 AT_ONCE = 2.0  # seconds' worth of requests that a client may send at once
+CLIENTS = 10_000  # whose networks are remembered
 PLACES = 1 << 17  # of the table of rates
 HASHED = 8  # bytes of a hash, and of its key
 
@@ -76,6 +80,7 @@ class Guard:
         needed = scope_needed(scope["method"], scope["path"])
         secured = _with_headers(send)
         try:
+            check_address(scope)
             headers = _told(scope)
             name = await self._admitted(scope, headers, needed)
             changes = scope["method"] in CHANGING
@@ -109,7 +114,7 @@ class Guard:
         if not (granted and by_header):
             self.browsers.check_page(headers, page=_is_page(scope))
             scope["palate.foreign"] = self.browsers.is_foreign(headers)
-        wait = self.rates.wait(name)
+        wait = self.rates.wait(name if granted else counted_as(name))
         if wait:
             rule = f"more than {self.settings.rate:g} requests a second"
             raise Problem(429, rule, {"Retry-After": str(int(wait) + 1)})
@@ -194,6 +199,16 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return sending
+
+
+@lru_cache(CLIENTS)
+def counted_as(address: str) -> str:
+    """Return by what an address is counted: one of version 6 by its network, which a client has as a whole."""
+    try:
+        found = IPv6Address(address)
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or IPv6Network((int(found), 64), strict=False))
 
 
 class Rates:

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from palate.live.asking import Answer, Asked
 from palate.live.service import Live
+from palate.models.saved import load
 from palate.serve.metrics import Metrics
 from palate.serve.settings import Settings
 from palate.store.events import Appended, Event, Store
@@ -41,7 +42,7 @@ class Service:
         sys.setswitchinterval(SWITCH)
         threadpool_limits(1, "blas")  # one answer needs so little that threads would only wait for each other
         store = Store.open(settings.store)
-        versions = Versions(store, settings.models)
+        versions = Versions(store, settings.models, load)
         return cls(Live(store, versions, settings.weights), Keys(store), versions, Metrics(), settings)
 
     @property

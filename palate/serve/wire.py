@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, StringConstraints, model_validator
 
+from palate.data.times import from_iso, scaled
+from palate.errors import DataError
 from palate.live.asking import MOST_NAMED, MOST_PLACES, MOST_RULES, SOURCES, Asked, Boost, Cap, Pin, Step
 from palate.store.events import Event
-from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS, now
+from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS
 
 
 def _as_id(value: object) -> object:
@@ -23,14 +24,13 @@ def _as_moment(value: object) -> object:
     """Microseconds since 1970 UTC of ISO 8601 text, or of seconds, milliseconds or microseconds by their size."""
     if isinstance(value, str):
         try:
-            moment = datetime.fromisoformat(value)
+            return from_iso(value)
         except ValueError:
             raise ValueError("must be ISO 8601, or a number of seconds, ms or us since 1970") from None
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e18:
         raise ValueError("must be ISO 8601, or a number of seconds, ms or us since 1970")
     size = abs(value)
-    return int(value * (1_000_000 if size < 1e11 else 1_000 if size < 1e14 else 1))
+    return scaled(value, 1_000_000 if size < 1e11 else 1_000 if size < 1e14 else 1)
 
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ WireId: TypeAlias = Annotated[Text, BeforeValidator(_as_id, json_schema_input_ty
 Moment: TypeAlias = Annotated[
     int, BeforeValidator(_as_moment, json_schema_input_type=int | float | str), Field(ge=EARLIEST, le=LATEST)
 ]
-Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False, ge=-3e38, le=3e38)]
+Finite: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-3e38, le=3e38)]
 
 
 class Body(BaseModel):
@@ -49,7 +49,13 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class EventIn(Body):
+class Strict(Body):
+    """A body whose values are of the types it says: no number as text, no truth as a number."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class EventIn(Strict):
     """Something a person did."""
 
     model_config = ConfigDict(
@@ -69,8 +75,7 @@ class EventIn(Body):
 
     def event(self) -> Event:
         """Return what the store takes."""
-        time = now() if self.timestamp is None else self.timestamp
-        return Event(self.user_id, self.item_id, self.event_type, time, self.weight, self.event_id)
+        return Event(self.user_id, self.item_id, self.event_type, self.timestamp, self.weight, self.event_id)
 
 
 class Accepted(Body):
@@ -86,7 +91,7 @@ class Stored(Body):
     stored: int
 
 
-class StepIn(Body):
+class StepIn(Strict):
     """An event of a session."""
 
     item_id: WireId
@@ -95,21 +100,21 @@ class StepIn(Body):
     timestamp: Moment | None = Field(default=None, description="As of an event; not known if left out.")
 
 
-class BoostIn(Body):
+class BoostIn(Strict):
     """Items that meet a condition score so many times as high."""
 
     condition: str = Field(max_length=4000)
     factor: float = Field(gt=0, le=1e6)
 
 
-class PinIn(Body):
+class PinIn(Strict):
     """An item at a place of the first page, counted from 1."""
 
     item_id: WireId
     position: int = Field(ge=1, le=MOST_PLACES)
 
 
-class CapIn(Body):
+class CapIn(Strict):
     """At most so many items with the same value of an attribute."""
 
     attribute: str
@@ -148,9 +153,10 @@ class RecommendIn(RecommendQuery):
     """The same with rules for the list."""
 
     model_config = ConfigDict(
+        strict=True,
         json_schema_extra={
             "examples": [{"user_id": "5", "k": 5, "filter": "price < 20 AND category = 'sci-fi' AND NOT adult"}]
-        }
+        },
     )
 
     boost: Batch[BoostIn] = Field([], max_length=MOST_RULES)
@@ -208,40 +214,52 @@ class Recommendations(BaseModel):
     warnings: list[str] = Field([], description="Attributes asked for that no item has; left out if there are none.")
 
 
-class ItemIn(BaseModel):
-    """An item: attributes under `attributes`, or beside the others by their own names."""
+class Told(BaseModel):
+    """What is told of an item: attributes under `attributes`, or beside the others by their own names."""
 
     model_config = ConfigDict(
+        strict=True,
         extra="allow",
-        json_schema_extra={
-            "examples": [{"item_id": "260", "title": "Star Wars", "categories": ["Sci-Fi"], "price": 9.5}]
-        },
+        json_schema_extra={"examples": [{"title": "Star Wars", "categories": ["Sci-Fi"], "price": 9.5}]},
     )
 
-    item_id: WireId
     available: bool | None = Field(None, description="False hides it at once; null leaves it as it is.")
     attributes: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        twice = self.attributes.keys() & (self.model_extra or {}).keys()
+        if twice:
+            raise ValueError(f"{min(twice)!r} is told in `attributes` and beside it; it must be told once")
+        return self
 
     def told(self) -> dict[str, Any]:
         """Return all attributes."""
         return {**(self.model_extra or {}), **self.attributes}
 
 
-class ItemBody(BaseModel):
-    """What is told of the item that the address names."""
+class ItemIn(Told):
+    """An item."""
 
     model_config = ConfigDict(
-        extra="allow",
-        json_schema_extra={"examples": [{"title": "Star Wars", "categories": ["Sci-Fi"], "price": 9.5}]},
+        json_schema_extra={
+            "examples": [{"item_id": "260", "title": "Star Wars", "categories": ["Sci-Fi"], "price": 9.5}]
+        }
     )
 
-    available: bool | None = None
-    attributes: dict[str, Any] = {}
+    item_id: WireId
+
+
+class ItemBody(Told):
+    """What is told of the item that the address names."""
+
+    item_id: WireId | None = Field(None, description="Need not be told; if it is, it is that of the address.")
 
     def of(self, item_id: str) -> ItemIn:
-        """Return the item with its id."""
-        more = {name: value for name, value in (self.model_extra or {}).items() if name != "item_id"}
-        return ItemIn(item_id=item_id, available=self.available, attributes={**more, **self.attributes})
+        """Return the item with its id; raises `DataError` where the body names another."""
+        if self.item_id not in (None, item_id):
+            raise DataError(f"item_id: {self.item_id!r}: the address names {item_id!r:.80}; both must be one")
+        return ItemIn(item_id=item_id, available=self.available, attributes=self.told())
 
 
 class ItemOut(BaseModel):
@@ -252,8 +270,3 @@ class ItemOut(BaseModel):
     attributes: dict[str, Any]
     created: str
     updated: str
-
-
-def iso(moment: int) -> str:
-    """ISO 8601 of microseconds since 1970 UTC."""
-    return datetime.fromtimestamp(moment / 1_000_000, UTC).isoformat().replace("+00:00", "Z")

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from palate.data.values import EPOCH, MICROSECOND
+from palate.data.times import EPOCH, MICROSECOND
 from palate.errors import SettingError, StoreError
 from palate.store.database import Database
 from palate.store.dialects import SQLite, open_database
@@ -43,7 +43,7 @@ KINDS: dict[type[sa.types.TypeEngine[Any]], pl.DataType] = {
     sa.Double: pl.Float64(),
     sa.Text: pl.String(),
 }
-NUMBERS = ("seq", "user_no", "item_no", "type_no", "time")
+NUMBERS = ("seq", "user_no", "item_no", "type_no", "time", "moment")
 
 Frames: TypeAlias = Callable[[sa.Table], Iterable[pl.DataFrame]]
 

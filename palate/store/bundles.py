@@ -254,15 +254,24 @@ def _load(folder: Path, code: object) -> Part:
         return tuple(_load(folder, each) for each in code)
     if not isinstance(code, dict):
         return code  # type: ignore[return-value]
-    if "table" in code:
-        return pl.scan_ipc(folder / Path(code["table"]).name).collect()
-    path = folder / Path(code["file"]).name
+    path = folder / Path(code["table" if "table" in code else "file"]).name
+    try:
+        return _read_part(path, "table" in code)
+    except MissingExtra:
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:  # of any of the libraries
+        raise BundleError(f"{path}: cannot be read: {error}") from None
+
+
+def _read_part(path: Path, table: bool) -> Part:
+    if table:
+        return pl.scan_ipc(path).collect()
     if path.suffix == ".arrow":
-        return Vocabulary(pl.scan_ipc(path).collect()["id"])
+        return Vocabulary(pl.scan_ipc(path).collect()["id"]).checked()
     if path.suffix == ".safetensors":
         return dict(_safetensors().load_file(path))
-    # Copy-on-write, since numba would compile every kernel again for read-only arrays.
-    return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
+    # Copy-on-write, since numba would compile every kernel again for read-only arrays; kernels go row by row.
+    return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False), order="C")
 
 
 def _safetensors() -> Any:

@@ -14,24 +14,32 @@ from palate.data.values import FIRST_SECOND, LAST_SECOND
 from palate.errors import DataError
 from palate.store.database import Database
 from palate.store.forgotten import note_taken_back
-from palate.store.schema import event_types, events, items, next_change, sa, users
+from palate.store.schema import ORDER, event_types, events, items, next_change, sa, users
 
 MOST_CHARACTERS = 1000  # of an id
 MOST_TYPE_CHARACTERS = 100
-EARLIEST, LATEST = FIRST_SECOND * 1_000_000, LAST_SECOND * 1_000_000
+EARLIEST, LATEST = FIRST_SECOND * 1_000_000, LAST_SECOND * 1_000_000 + 999_999
 LARGEST_WEIGHT = float(np.finfo(np.float32).max)
-COLUMNS = ("user_no", "item_no", "type_no", "time", "weight", "event_id")
+COLUMNS = ("user_no", "item_no", "type_no", "time", "weight", "event_id", "moment")
 
 
 class Event(NamedTuple):
-    """Who did what to which item, and when, in microseconds since 1970 UTC; with an `event_id` it counts once."""
+    """Who did what to which item, and when, in microseconds since 1970 UTC; with an `event_id` it counts once.
+
+    Without a time it is of its arrival in the store. A later time is kept as it is given, but the event counts as of
+    its arrival where it matters which of a user's events is newer.
+    """
 
     user_id: str
     item_id: str
     event_type: str
-    time: int
+    time: int | None = None
     weight: float | None = None
     event_id: str | None = None
+
+    def times(self, arrival: int) -> tuple[int, int]:
+        """Return time and moment of an event that arrives now."""
+        return (arrival, arrival) if self.time is None else (self.time, min(self.time, arrival))
 
 
 # What is kept where a person has several events of one type on one item: all of them, or one of them.
@@ -78,7 +86,8 @@ def check_event(n: int, event: Event) -> None:
     check_text(place, "event_type", event.event_type, MOST_TYPE_CHARACTERS)
     if event.event_id is not None:
         check_text(place, "event_id", event.event_id)
-    check_time(place, event.time)
+    if event.time is not None:
+        check_time(place, event.time)
     weight = event.weight
     if weight is not None and not (
         isinstance(weight, (int, float)) and not isinstance(weight, bool) and _finite(weight)
@@ -139,7 +148,7 @@ class Recorder:
         return answers
 
     def _record_once(self, connection: sa.Connection, fresh: list[Event], keep: Keep) -> int:
-        """Store what no person has done to an item yet; what they have stays ("first") or is changed ("last")."""
+        """Store what no user has done to an item yet; what one has stays ("first") or is changed ("last")."""
         chosen: dict[Key, Event] = {}
         for event in fresh:
             key = event.user_id, event.item_id, event.event_type
@@ -148,30 +157,31 @@ class Recorder:
         there = self._newest(connection, chosen)
         self._insert(connection, [event for key, event in chosen.items() if key not in there])
         if keep == "last" and there:
-            told: dict[str, Any] = {name: sa.bindparam(name) for name in ("time", "weight")}
+            told: dict[str, Any] = {name: sa.bindparam(name) for name in ("time", "weight", "moment")}
             changed = sa.update(events).where(events.c.seq == sa.bindparam("old")).values(told)
-            rows = [
-                {"old": seq, "time": chosen[key].time, "weight": _float(chosen[key].weight)}
-                for key, seq in there.items()
-            ]
+            arrival = now()
+            rows = []
+            for key, seq in there.items():
+                time, moment = chosen[key].times(arrival)
+                rows.append({"old": seq, "time": time, "weight": _float(chosen[key].weight), "moment": moment})
             note_taken_back(connection, events.c.seq.in_(list(there.values())))
             connection.execute(changed, rows)
         return len(chosen) - len(there)
 
     def _newest(self, connection: sa.Connection, asked: Collection[Key]) -> dict[Key, int]:
-        """`seq` of the newest event of each person, item and type that has one."""
-        named = sa.select(users.c.user_id, items.c.item_id, event_types.c.name, sa.func.max(events.c.seq))
-        grouped = (
+        """`seq` of the newest event of each user, item and type that has one."""
+        named = sa.select(users.c.user_id, items.c.item_id, event_types.c.name, events.c.seq)
+        chosen = (
             named.select_from(events.join(users, users.c.user_no == events.c.user_no))
             .join(items, items.c.item_no == events.c.item_no)
             .join(event_types, event_types.c.type_no == events.c.type_no)
             .where(users.c.user_id.in_(self._database.rows("users", sa.Text())))
             .where(items.c.item_id.in_(self._database.rows("items", sa.Text())))
-            .group_by(users.c.user_id, items.c.item_id, event_types.c.name)
+            .order_by(*ORDER)  # so that the newest is what stays under a key
         )
         listed = self._database.listed
         ids = {"users": listed(list({key[0] for key in asked})), "items": listed(list({key[1] for key in asked}))}
-        rows = connection.execute(grouped, ids)
+        rows = connection.execute(chosen, ids)
         return {(user, item, kind): seq for user, item, kind, seq in rows if (user, item, kind) in asked}
 
     def _stored(self, connection: sa.Connection, ids: list[str]) -> set[str]:
@@ -194,9 +204,12 @@ class Recorder:
                 (event_types, (event.event_type for event in new)),
             )
         )
-        rows = [
-            (user[e.user_id], item[e.item_id], kind[e.event_type], e.time, _float(e.weight), e.event_id) for e in new
-        ]
+        arrival = now()
+        rows = []
+        for event in new:
+            time, moment = event.times(arrival)
+            numbers = user[event.user_id], item[event.item_id], kind[event.event_type]
+            rows.append((*numbers, time, _float(event.weight), event.event_id, moment))
         self._database.insert(driver_cursor(connection), events, COLUMNS, rows)
 
     def numbers(

@@ -133,6 +133,7 @@ class _Import:
         log = self._rows
         columns = {NUMBERS[role]: self._numbers(connection, role, code[rows], add) for role, code in log.code.items()}
         columns["time"] = np.full(len(rows), self._moment) if log.time is None else log.time[rows]
+        columns["moment"] = np.minimum(columns["time"], self._moment)
         frame = pl.DataFrame(columns)
         if log.weight is not None:
             weight = pl.Series(log.weight[rows])

@@ -38,8 +38,11 @@ class Versions:
     left, is no version, and goes when the next one is added.
     """
 
-    def __init__(self, store: Store, folder: str | Path | None = None) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, folder: str | Path | None = None, read: Callable[[Path], object] = read_bundle
+    ) -> None:
+        """Take a store and the folder of its models; `read` raises `BundleError` for one that cannot answer."""
+        self._store, self._read = store, read
         self.folder = _beside(store) if folder is None else Path(folder)
 
     def path(self, number: int) -> Path:
@@ -56,7 +59,7 @@ class Versions:
             path = self.path(number)
             try:
                 write(path)
-                read_bundle(path)
+                self._read(path)
             except BaseException:
                 shutil.rmtree(path, ignore_errors=True)
                 raise
@@ -108,7 +111,7 @@ class Versions:
         the one that was active stays so.
         """
         version = self.get(number)
-        read_bundle(self.path(number))
+        self._read(self.path(number))
         with self._store.database.writing() as connection:
             if connection.scalar(sa.select(models.c.version).where(models.c.version == number)) is None:
                 raise UnknownId(f"model version {number} was deleted meanwhile")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -54,7 +55,7 @@ def reading_router(service: Service) -> APIRouter:
 
     def page_of(request: Request, n: int, cursor: str, event_type: str | None) -> Response:
         after = cursor_of(request, cursor) or "0"
-        if not after.isdecimal() or int(after) >= 1 << 63:
+        if not re.fullmatch("[0-9]{1,19}", after) or int(after) >= 1 << 63:
             raise Problem(400, f"cursor={after[:40]!r}: is not one that an answer gave")
         chosen: dict[str, Any] = {"event_type": event_type, "until": now() + AHEAD, "after": int(after)}
         return page("Feedback", n, lambda most: feedback.get(**chosen, limit=most), feedback_out, lambda row: row.seq)

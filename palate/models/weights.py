@@ -1,0 +1,63 @@
+"""What the weight of an event comes to in a fit: never far beyond what is usual, and less with its age."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+
+from palate.arrays import Floats
+from palate.data.interactions import Interactions
+from palate.errors import check
+
+LOG = logging.getLogger("palate.models")
+MICROSECONDS_A_DAY = 86_400_000_000
+LEAST = np.finfo(np.float32).tiny  # weight that no decay goes below
+RANGE = 100  # times the 99th percentile of the sizes of weights: a heavier event counts so much
+
+
+def heaviest(log: Interactions) -> tuple[float, int]:
+    """Return the size of weight that a fit goes up to, and how many events of the log are beyond.
+
+    It is 100 times the 99th percentile of the sizes that are not 0: of 100 events the second largest, so that a few
+    never set it themselves.
+    """
+    sizes = np.abs(log.weight[log.weight != 0])
+    if not len(sizes) or sizes.max() / RANGE <= sizes.min():
+        return np.inf, 0
+    place = int(0.99 * (len(sizes) - 1))
+    limit = RANGE * float(np.partition(sizes, place)[place])
+    return limit, int(np.count_nonzero(sizes > limit))
+
+
+def within(log: Interactions) -> Interactions:
+    """Return the log with the weights beyond the `heaviest` cut to it, and say how many; itself if none is."""
+    limit, count = heaviest(log)
+    if not count:
+        return log
+    said = f"{count:,}", f"{len(log):,}", limit, RANGE
+    LOG.warning("%s of %s events weigh more than %g, %s times what is usual, and count so much", *said)
+    bound = np.float32(limit)
+    return replace(log, weight=np.clip(log.weight, -bound, bound))
+
+
+def check_half_life(days: float | None) -> None:
+    """Raise `SettingError` unless the setting half_life_days means something."""
+    check(days is None or days > 0, "half_life_days", days, "must be above 0, or None for no decay")
+
+
+def faded(log: Interactions, half_life_days: float | None) -> Floats:
+    """Weights of the events (N,), half as much for each half-life of their `ages`; None for no decay.
+
+    What fades below the numbers of float32 stays at the least of them: an event counts ever less, but never becomes
+    one of weight 0, which is no positive.
+    """
+    if half_life_days is None:
+        return log.weight
+    check(log.timestamp is not None, "half_life_days", half_life_days, "the log has no times")
+    with np.errstate(over="ignore"):  # a half-life so short that the number of them is infinite
+        fading = 0.5 ** (log.ages / (half_life_days * MICROSECONDS_A_DAY))
+    size = np.abs(log.weight)
+    left = np.maximum(size * fading, np.minimum(size, LEAST))
+    return np.copysign(left, log.weight).astype(np.float32)
