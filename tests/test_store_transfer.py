@@ -536,7 +536,7 @@ def test_facts(store: Store) -> None:
     store.append([Event("ann", "a", "cart", 1_000_000), Event("ann", "b", "view", 0)])
     found = facts(store)
     assert {name: found[name] for name in ("schema", "events", "users", "items", "event_types", "first", "last")} == {
-        "schema": 1,
+        "schema": 2,
         "events": 2,
         "users": 1,
         "items": 2,
