@@ -145,9 +145,7 @@ def test_what_a_kill_left_goes_when_the_next_version_is_added(versions: Versions
     assert read_bundle(versions.path(3)).parts["n"] == 4
 
 
-def test_a_version_that_is_deleted_meanwhile_is_not_activated(
-    versions: Versions, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_version_that_is_deleted_meanwhile_is_not_activated(versions: Versions, store: Store) -> None:
     for n in range(3):
         versions.add(bundle(n), {})
     versions.activate(3)
@@ -155,9 +153,8 @@ def test_a_version_that_is_deleted_meanwhile_is_not_activated(
     def read(_: Path) -> None:
         versions.keep(1)  # by another process, just when the bundle was found to be whole
 
-    monkeypatch.setattr("palate.store.versions.read_bundle", read)
     with pytest.raises(UnknownId, match="model version 1 was deleted meanwhile"):
-        versions.activate(1)
+        Versions(store, versions.folder, read=read).activate(1)
     assert versions.active() == 3
 
 
