@@ -48,7 +48,7 @@ class Cost(NamedTuple):
             return f"{self.memory / 1e6:.0f} MB of memory, {allowed / 1e6:.0f} allowed"
         return None
 
-    def told(self) -> str:
+    def described(self) -> str:
         """Say it in a line."""
         request = self.request
         return f"{self.fault}: {request.method} {request.path[:150]} {request.body[:150]!r} -> {self.status}"
@@ -127,7 +127,7 @@ def measured(folder: Path, requests: int, seed: int) -> dict[str, Any]:
             "most_memory_mb": round(max(cost.memory for cost in costs) / 1e6, 1),
             "alive": served.client().get("/health/ready").status == 200,
             "errors_logged": served.log.read_text().count("Traceback"),
-            "faults": [cost.told() for cost in faults],
+            "faults": [cost.described() for cost in faults],
         }
         if facts["errors_logged"]:
             print(*served.log.read_text().split("Traceback")[1:], sep="\n", file=sys.stderr)

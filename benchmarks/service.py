@@ -192,9 +192,15 @@ def start(url: str | Path, *options: str, port: int | None = None, nice: int = 0
             [*command, "--port", str(number), *options],
             stdout=out,
             stderr=out,
-            preexec_fn=lambda: os.nice(nice) and None,
+            preexec_fn=lambda: _begin(nice),
         )
     return Served(process, number, log)
+
+
+def _begin(nice: int = 0) -> None:
+    """Have the signals of a terminal, which whoever runs in the background of a script would not hand down."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.nice(nice)
 
 
 class Forked:
@@ -228,6 +234,7 @@ _FORKS.set_forkserver_preload(["palate.serve.app", "palate.serve.run", "palate.c
 def _serve(arguments: list[str], log: Path) -> None:
     """Be `palate` with these arguments."""
     os.setsid()
+    _begin()
     with log.open("wb") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)

@@ -29,8 +29,8 @@ from soak import mixed
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
 from palate.live.asking import Asked
+from palate.live.history import EVENTS as EVENTS_COUNTED
 from palate.live.kept import FOLDER
-from palate.live.service import EVENTS as EVENTS_COUNTED
 from palate.live.service import Live
 from palate.store.events import Store
 from palate.store.versions import Versions

@@ -28,8 +28,8 @@ class Request(NamedTuple):
     def content(self) -> bytes:
         """Write it."""
         head = f"{self.method} {self.path} HTTP/1.1\r\nhost: {ADDRESS}\r\n"
-        told = f"content-type: {self.kind}\r\ncontent-length: {len(self.body)}\r\n" if self.body else ""
-        return f"{head}{told}\r\n".encode("latin-1", "replace") + self.body
+        kind = f"content-type: {self.kind}\r\ncontent-length: {len(self.body)}\r\n" if self.body else ""
+        return f"{head}{kind}\r\n".encode("latin-1", "replace") + self.body
 
 
 class Maker:
@@ -39,29 +39,29 @@ class Maker:
         self.draw = random.Random(seed)
         self.schemas = document["components"]["schemas"]
         self.routes = [
-            (method.upper(), path, told)
+            (method.upper(), path, operation)
             for path, methods in sorted(document["paths"].items())
-            for method, told in sorted(methods.items())
+            for method, operation in sorted(methods.items())
         ]
 
     def sound(self) -> Iterator[Request]:
         """Make a request for each route, as its schema says."""
-        for method, path, told in self.routes:
-            yield self.request(method, path, told, wild=0.0)
+        for method, path, operation in self.routes:
+            yield self.request(method, path, operation, wild=0.0)
 
     def wild(self) -> Iterator[Request]:
         """Make requests for routes at random, without end."""
         while True:
-            method, path, told = self.draw.choice(self.routes)
-            made = self.request(method, path, told, self.draw.choice((0.0, 0.2, 0.5, 1.0)))
+            method, path, operation = self.draw.choice(self.routes)
+            made = self.request(method, path, operation, self.draw.choice((0.0, 0.2, 0.5, 1.0)))
             if len(made.content()) <= MOST:
                 yield made
 
-    def request(self, method: str, path: str, told: dict[str, Any], wild: float) -> Request:
+    def request(self, method: str, path: str, operation: dict[str, Any], wild: float) -> Request:
         """Make one; each of its parts is wild with this probability."""
         query: list[tuple[str, str]] = []
         parts: dict[str, str] = {}
-        for parameter in told.get("parameters", []):
+        for parameter in operation.get("parameters", []):
             value = self.parameter(parameter, wild)
             if parameter["in"] == "path":
                 parts[parameter["name"]] = quote(value, safe="", errors="replace")
@@ -70,9 +70,9 @@ class Maker:
                 query += [(parameter["name"], value)] * times
         named = path.format(**parts)
         address = f"{named}?{urlencode(query, errors='replace')}" if query else named
-        if "requestBody" not in told:
+        if "requestBody" not in operation:
             return Request(method, address)
-        schema = told["requestBody"]["content"]["application/json"]["schema"]
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
         return Request(method, address, *self.body(schema, wild))
 
     def parameter(self, parameter: dict[str, Any], wild: float) -> str:

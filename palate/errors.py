@@ -12,6 +12,10 @@ class DataError(PalateError, ValueError):
     """A log, catalogue or history breaks a rule."""
 
 
+class EventConflict(DataError):
+    """An event id names another event already."""
+
+
 class SettingError(PalateError, ValueError):
     """A recipe or a call was given a setting outside its range."""
 

@@ -12,7 +12,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from processes import started
 
 from palate.store.backup import check
 from palate.store.events import Event, Store
@@ -51,19 +53,13 @@ def kill_writers(url: str, kills: int, seed: int = 0) -> Outcome:
     rng = random.Random(seed)
     acknowledged: list[str] = []
     for run in range(kills):
-        process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, url, str(run)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        time.sleep(rng.uniform(0, 0.2))
-        process.kill()
-        lines = (first + process.stdout.read()).splitlines(keepends=True)
-        process.wait()
-        process.stdout.close()
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+        with started([sys.executable, "-c", WRITER, url, run], **pipes) as process:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            time.sleep(rng.uniform(0, 0.2))
+            process.kill()
+            lines = (first + process.stdout.read()).splitlines(keepends=True)
         acknowledged += [line.strip() for line in lines if line.endswith("\n")]
     with Store.open(url) as store:
         again = store.append([Event("again", "again", "view", 0, None, each) for each in acknowledged])

@@ -6,14 +6,15 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
+from processes import PALATE, started
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "movielens-small"
 PATIENCE = 60  # seconds that a server may take to come up or go down
@@ -42,19 +43,20 @@ def serving(folder: Path, *arguments: str, key: str | None = None) -> Iterator[S
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", "from palate.cli import main; main()", "serve", "--port", str(port), *arguments]
+    command = [*PALATE, "serve", "--port", str(port), *arguments]
     words = folder / "server.log"
-    with words.open("ab") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=os.environ | {"NO_COLOR": "1"})
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, headers=headers) as client:
+    options: dict[str, Any] = {"cwd": folder, "env": os.environ | {"NO_COLOR": "1"}}
+    with (
+        words.open("ab") as log,
+        started(command, stdout=log, stderr=log, **options) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, headers=headers) as client,
+    ):
         served = Served(client, process, words)
-        try:
-            _await(served)
-            yield served
-        finally:
-            if process.poll() is None:
-                served.stop()
+        _await(served)
+        yield served
+        if process.poll() is None:
+            served.stop()
 
 
 def _await(served: Served) -> None:

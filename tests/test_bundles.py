@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from processes import started
 
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
@@ -312,13 +313,11 @@ def test_while_it_is_replaced_a_bundle_is_the_old_one_or_the_new_one(tmp_path: P
 def test_killed_at_any_moment_a_whole_bundle_is_there(tmp_path: Path) -> None:
     rng = random.Random(0)
     for _ in range(4):
-        process = subprocess.Popen([sys.executable, "-c", SAVE_FOREVER, tmp_path / "b"], stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(rng.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+        with started([sys.executable, "-c", SAVE_FOREVER, tmp_path / "b"], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(rng.uniform(0, 0.1))
+            process.send_signal(signal.SIGKILL)
         parts: Any = read_bundle(tmp_path / "b").parts
         assert (parts["left"] == parts["n"]).all()
         assert (parts["right"] == parts["n"]).all()

@@ -4,6 +4,8 @@ import hashlib
 import inspect
 import io
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ import polars as pl
 import pytest
 import typer
 from conftest import block_events
+from processes import PALATE, started
 
 from palate.cli import app, example, export, main
 from palate.cli.export import export_all
@@ -28,13 +31,19 @@ from palate.data.interactions import Interactions
 from palate.data.readers import read_log
 from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError, SettingError
+from palate.live.training import train
 from palate.models.embedding import Embedding
+from palate.models.ials import IALS
 from palate.models.item_knn import ItemKNN
 from palate.models.popularity import Popularity
 from palate.models.saved import load, load_with_log
+from palate.store.events import Store
+from palate.store.transfer import import_events
+from palate.store.versions import Versions
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+TERMINAL = {"FORCE_COLOR": "1", "COLUMNS": "200"}  # in which the bar moves
 FAST = ("--set", "dim=8", "--set", "epochs=3")
 
 
@@ -418,65 +427,119 @@ def test_version(palate: Run) -> None:
 
 
 def test_a_process_leaves_its_answer_on_stdout_alone(files: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from palate.cli import main; main()"]
     fit = ["fit", "embedding", files / "log.csv", "--out", tmp_path / "m", "--json", *FAST]
-    done = subprocess.run([*command, *map(str, fit)], capture_output=True, text=True, check=False)
+    done = subprocess.run([*PALATE, *map(str, fit)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["model"] == str(tmp_path / "m")
-    failed = subprocess.run([*command, "inspect", "nowhere.csv"], capture_output=True, text=True, check=False)
+    failed = subprocess.run([*PALATE, "inspect", "nowhere.csv"], capture_output=True, text=True, check=False)
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: ")
     assert failed.stderr.count("\n") == 1
 
 
-def test_ctrl_c_keeps_the_last_full_epoch(files: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from palate.cli import main; main()"]
-    arguments = [
-        "fit",
-        "embedding",
-        files / "log.csv",
-        "--out",
-        tmp_path / "m",
-        "--set",
-        "dim=8",
-        "--set",
-        "epochs=10000000",
-    ]
-    process = subprocess.Popen([*command, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    assert "156 events" in process.stderr.readline()
-    time.sleep(4)  # kernels may have to be compiled
+ENDLESS = ["--set", "dim=8", "--set", "epochs=10000000"]
+
+
+def ended(process: subprocess.Popen[Any], seconds: float = 5.0) -> tuple[str, str]:
+    """Press Ctrl-C and read what is left; it ends in time."""
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=seconds + 1)  # the machine may be busy
+    return out, err
+
+
+def test_ctrl_c_keeps_the_last_full_epoch(files: Path, tmp_path: Path) -> None:
+    """It is seen to have one by what the progress bar says."""
+    fit = [*PALATE, "fit", "embedding", files / "log.csv", "--out", tmp_path / "m", *ENDLESS]
+    with started(fit, stderr=subprocess.PIPE, text=True, env=os.environ | TERMINAL) as process:
+        assert process.stderr is not None
+        seen = ""
+        while not re.search(r"epoch ([2-9]|\d\d+)/", seen):
+            seen += process.stderr.read(50)
+        _, err = ended(process)
     assert process.returncode == 0, err
-    assert "of 10000000: the last full epoch is kept" in err
+    assert "of 10000000: the last full epoch is kept" in " ".join(err.split())
     assert len(load(tmp_path / "m").items) == 20
 
 
 def test_ctrl_c_ends_an_evaluation(files: Path) -> None:
-    command = [sys.executable, "-c", "from palate.cli import main; main()"]
-    arguments = [
-        "evaluate",
-        "embedding",
-        files / "log.csv",
-        "--set",
-        "dim=8",
-        "--set",
-        "epochs=10000000",
-        "--split",
-        "last",
-    ]
-    process = subprocess.Popen(
-        [*command, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    assert "156 events" in process.stderr.readline()
-    time.sleep(4)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    evaluate = [*PALATE, "evaluate", "embedding", files / "log.csv", *ENDLESS, "--split", "last"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with started(evaluate, **pipes, env=os.environ | TERMINAL) as process:
+        assert process.stderr is not None
+        seen = ""
+        while not re.search(r"epoch ([2-9]|\d\d+)/", seen):
+            seen += process.stderr.read(50)
+        out, err = ended(process)
     assert (process.returncode, out) == (130, "")
     assert "interrupted" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["fit", "ials", "{log}", "--out", "{folder}/m"],
+        ["evaluate", "ials", "{log}", "--split", "last"],
+        ["demo", "--log", "{log}"],
+        ["serve", "--log", "{log}", "--store", "{folder}/a.db", "--port", "0"],
+        ["serve", "--store", "{folder}/b.db", "--port", "0"],
+        ["serve", "--store", "{folder}/b.db", "--port", "0", "--workers", "2"],
+        ["train", "--store", "{folder}/b.db"],
+        ["recommend", "{folder}/model", "--user", "u1"],
+    ],
+    ids=lambda command: " ".join(command[:2] + command[6:]),
+)
+def test_ctrl_c_ends_it_while_kernels_are_compiled(files: Path, tmp_path: Path, command: list[str]) -> None:
+    """No kernel is there yet, so that the first one in its cache shows that the second is at work."""
+    log = files / "log.csv"
+    with Store.open(tmp_path / "b.db") as store:
+        import_events(store, log)
+        if command[0] == "serve":
+            train(store, Versions(store), IALS(dim=8, epochs=1))
+    if command[0] == "recommend":
+        IALS(dim=8, epochs=1).fit(read_log(log)).save(tmp_path / "model", log=read_log(log))
+    kernels = tmp_path / "kernels"
+    asked = [*PALATE, *(part.format(log=log, folder=tmp_path) for part in command)]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with started(asked, **pipes, env=os.environ | {"NUMBA_CACHE_DIR": str(kernels)}) as process:
+        while not any(kernels.rglob("*.nbc")):
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            time.sleep(0.02)
+        _, err = ended(process)
+    assert process.returncode in (0, 130, -signal.SIGINT)
+    assert "Traceback" not in err
+    assert not (tmp_path / "m").exists()
+
+
+HELD = """
+import hashlib, signal
+from palate.ending import Deadline
+signal.signal(signal.SIGINT, lambda *_: None)
+with Deadline():
+    print("held", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", (1 << 31) - 1)  # as a compiler holds it: no step of Python for minutes
+"""
+
+
+def test_ctrl_c_ends_what_never_comes_back_to_python() -> None:
+    with started([sys.executable, "-c", HELD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        _, err = ended(process)
+    assert (process.returncode, err) == (130, "interrupted\n")
+
+
+def test_ctrl_c_is_not_for_a_process_in_the_background(files: Path) -> None:
+    """A script starts such a process with the signal ignored."""
+    fit = ["evaluate", "embedding", files / "log.csv", "--set", "dim=8", "--set", "epochs=200", "--split", "last"]
+    ignoring = [sys.executable, "-c", f"import signal; signal.signal(2, signal.SIG_IGN); {PALATE[2]}", *fit]
+    with started(ignoring, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "156 events" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "NDCG@10" in out
 
 
 # Settings

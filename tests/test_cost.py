@@ -24,7 +24,7 @@ def test_no_request_costs_more_than_its_size(tmp_path: Path) -> None:
     try:
         served.wait()
         costs, faults = attack(served, REQUESTS)
-        assert [cost.told() for cost in faults] == []
+        assert [cost.described() for cost in faults] == []
         assert len(costs) == REQUESTS
         assert served.client().get("/health/ready").status == 200
         assert "Traceback" not in served.log.read_text()

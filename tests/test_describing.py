@@ -19,6 +19,7 @@ from typing import Any
 import polars as pl
 import pytest
 import typer.testing
+from processes import started
 
 from palate.cli import app
 from palate.data.catalogue import Catalogue, read_catalogue
@@ -164,13 +165,13 @@ print(describe(read_catalogue(frame), Path(sys.argv[1]), Slow(), Manner("thing")
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     out = tmp_path / "d.jsonl"
     command = [sys.executable, "-c", KILLED, str(out)]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while not out.is_file() or out.read_bytes().count(b"\n") < 20:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(running.pid, signal.SIGKILL)
-    running.communicate()
+    with started(command, stdout=subprocess.PIPE) as running:
+        deadline = time.monotonic() + 60
+        while not out.is_file() or out.read_bytes().count(b"\n") < 20:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(running.pid, signal.SIGKILL)
+        running.communicate()
     written = out.read_bytes().count(b"\n")
     assert 20 <= written < 200
     done = subprocess.run(command, capture_output=True, text=True, check=True)

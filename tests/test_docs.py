@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -137,3 +138,19 @@ def test_every_page_is_in_the_index() -> None:
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= set(
         re.findall(r"\]\(([\w-]+\.md)", index)
     )
+
+
+LIMIT = re.compile(r"^\| [^|]+ \| ([\d,]+) \| `([\w.]+)\.([A-Z_]+)` \| [^|]+ \|$", re.M)
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    text = (ROOT / "docs/limits.md").read_text(encoding="utf-8")
+    found = LIMIT.findall(text)
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| limit")]
+    assert len(found) == len(rows) > 30
+    stated = {f"{module}.{name}": number for number, module, name in found}
+    real = {
+        place: getattr(importlib.import_module(place.rpartition(".")[0]), place.rpartition(".")[2])
+        for place in stated
+    }
+    assert stated == {place: f"{number:,}" for place, number in real.items()}

@@ -31,6 +31,7 @@ from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
 from palate.store.people import Person
+from palate.store.schema import sa
 from palate.store.versions import Versions
 
 __all__ = ["url"]
@@ -331,6 +332,42 @@ def test_pages_of_feedback_hold_each_once(client: TestClient) -> None:
     assert client.get("/api/feedback?cursor=x").status_code == 400
 
 
+def test_the_feedback_of_a_user_and_on_an_item_comes_in_pages(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("palate.serve.gorse.feedback.MOST_ROWS", 4)
+    many = [like("much", f"red/{n}") for n in range(9)]
+    client.post("/api/feedback", json=many)
+    for path in ("user/much/feedback", "user/much/feedback/like"):
+        found, cursor = [], ""
+        for size in (4, 2, 3):
+            page = client.get(f"/api/{path}", params={"n": size, "cursor": cursor})
+            found += page.json()
+            cursor = page.headers.get("X-Cursor", "")
+        assert [each["ItemId"] for each in found] == [each["ItemId"] for each in many]
+        assert cursor == ""
+        assert len(client.get(f"/api/{path}").json()) == 4
+        assert client.get(f"/api/{path}?cursor=x").status_code == 400
+    on_item = client.get("/api/item/red%2F1/feedback?n=3")
+    rest = client.get(f"/api/item/red%2F1/feedback?cursor={on_item.headers['X-Cursor']}").json()
+    assert len({each["UserId"] for each in (*on_item.json(), *rest)}) == 3 + 4
+
+
+def test_the_feedback_of_a_user_is_looked_up(tmp_path: Path) -> None:
+    asked: list[tuple[str, Any]] = []
+    with Store.open(tmp_path / "s.db") as store:
+        store.append([Event("ann", f"i{n}", "like", n) for n in range(3)])
+        engine = store.database.engine
+        sa.event.listen(engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+        assert len(store.feedback.get(user_id="ann", limit=3, until=9)) == 3
+        (statement, values) = next(each for each in asked if each[0].startswith("SELECT"))
+        with store.database.reading() as connection:
+            plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+    assert not [line for line in plan if line.startswith("SCAN events")]
+    assert any(line.startswith("SEARCH events USING INDEX events_of_") for line in plan)
+    assert any("USING COVERING INDEX events_of_pair (user_no=? AND item_no=? AND moment>?)" in line for line in plan)
+
+
 def test_a_value_of_zero_and_an_empty_time_are_none(client: TestClient) -> None:
     client.post("/api/feedback", json=[like("z", "red/1", "", Value=0), like("z", "red/2", "0001-01-01T00:00:00Z")])
     one, two = client.get("/v1/users/z").json()["events"]
@@ -367,6 +404,69 @@ def test_a_delayed_write_back_counts_when_its_time_has_come(client: TestClient) 
     past = [like("u1", name, FeedbackType="read") for name in shown]
     client.put("/api/feedback", json=past)
     assert not set(shown) & set(client.get("/api/recommend/u1?n=2").json())
+
+
+def test_what_is_read_without_a_value_is_seen_and_no_more(client: TestClient) -> None:
+    client.post("/api/feedback", json=[like("fan", "red/1"), like("fan", "red/2")])
+    seen = ["red/3", "red/4", "blue/1"]
+    before = client.get("/api/recommend/fan?n=50", headers={"X-API-Version": "2"}).json()
+    client.post("/api/feedback", json=[like("fan", name, FeedbackType="read") for name in seen])
+    after = client.get("/api/recommend/fan?n=50", headers={"X-API-Version": "2"}).json()
+    assert after == [each for each in before if each["Id"] not in seen]
+    client.put("/api/feedback", json=[like("fan", "red/3", FeedbackType="read", Value=0.5)])
+    assert {e["item_id"]: e["weight"] for e in client.get("/v1/users/fan").json()["events"]} == {
+        "red/1": None,
+        "red/2": None,
+        "red/3": 0.5,
+        "red/4": 0,
+        "blue/1": 0,
+    }
+
+
+def test_lists_leave_out_what_was_seen_however_long_ago(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palate.live.history.WHOLE", 20)
+    monkeypatch.setattr("palate.live.history.EVENTS", 10)
+    monkeypatch.setattr("palate.live.asking.MOST_NAMED", 5)
+    everything = {f"red/{n}" for n in range(11)} | {f"blue/{n}" for n in range(7)}
+    seen = {f"red/{n}" for n in range(2, 9)}
+    client.post("/v1/events", json=[{"user_id": "old", "item_id": n, "event_type": "view"} for n in sorted(seen)])
+    repeated = {"user_id": "old", "item_id": "blue/1", "event_type": "view"}
+    client.post("/v1/events", json=[repeated] * 30)
+    left = everything - seen - {"blue/1"}
+    assert set(client.get("/api/recommend/old?n=50").json()) == left
+    for path in ("popular", "latest"):
+        assert {each["Id"] for each in client.get(f"/api/{path}?n=50&user-id=old").json()} == left
+    near = {each["Id"] for each in client.get("/api/item/red%2F2/neighbors?n=50&user-id=old").json()}
+    assert near
+    assert near <= left
+
+
+def test_the_newest_feedback_is_that_of_the_newest_time(client: TestClient) -> None:
+    rated = [("2024-06-01T00:00:00Z", 5), ("2020-01-01T00:00:00Z", 1), ("2024-06-01T00:00:00Z", 4)]
+    for time_of, weight in rated[:2]:
+        event = {"user_id": "u", "item_id": "red/1", "event_type": "rate", "timestamp": time_of, "weight": weight}
+        client.post("/v1/events", json=event)
+    assert client.get("/api/feedback/rate/u/red%2F1").json()["Value"] == 5
+    client.post("/v1/events", json=event | {"timestamp": rated[2][0], "weight": rated[2][1]})
+    assert client.get("/api/feedback/rate/u/red%2F1").json()["Value"] == 4, "at one time the last to arrive"
+
+
+def test_a_dislike_of_a_clock_that_is_ahead_can_be_taken_back(client: TestClient) -> None:
+    ahead = (datetime.now(UTC) + timedelta(hours=40)).isoformat()
+    dislike = {"user_id": "d", "item_id": "red/1", "event_type": "dislike", "timestamp": ahead}
+    liked = {"user_id": "d", "item_id": "red/1", "event_type": "like"}
+
+    def shown() -> bool:
+        found = client.post("/v1/recommend", json={"user_id": "d", "keep_seen": True, "k": 50}).json()["items"]
+        return "red/1" in {item["item_id"] for item in found}
+
+    client.post("/v1/events", json=[dislike, liked])
+    assert shown()
+    client.post("/v1/events", json=dislike)
+    assert not shown()
+    client.post("/v1/events", json=liked)
+    assert shown()
+    assert [e["timestamp"] for e in client.get("/v1/users/d").json()["events"]][1] == ahead.replace("+00:00", "Z")
 
 
 def test_writing_back_needs_a_key_that_may_write(shop: Path) -> None:
@@ -660,7 +760,9 @@ def test_what_is_kept_of_events_that_mean_the_same(url: str) -> None:
         ]
         assert store.counts().events == 3
         assert store.append([second]) == (1, 0)
-        assert [e.time for e in store.feedback.get(user_id="ann", item_id="a")] == [1], "the newest counts"
+        assert [e.time for e in store.feedback.get(user_id="ann", item_id="a")] == [2], "the newest by its time"
+        assert store.append([first], keep="last") == (0, 1)
+        assert [e.time for e in store.events("ann") if e.item_id == "a"] == [1, 0], "it takes the place of the newest"
         assert store.append([third._replace(event_id="1")], keep="first") == (0, 1)
         assert store.append([Event("cat", "a", "like", 5, event_id="1")], keep="last") == (1, 0)
         assert store.append([Event("cat", "a", "like", 6, event_id="1")], keep="last") == (0, 1)
@@ -722,10 +824,29 @@ def test_people_are_kept_with_what_is_told_of_them(url: str) -> None:
         assert store.people.get("ann") is None
 
 
-def test_events_of_weight_zero_make_nothing_popular(url: str) -> None:
-    with Store.open(url) as store:
-        store.append(
-            [Event("ann", "a", "read", 1, 0.0), Event("ann", "b", "read", 1, 0.5), Event("ann", "b", "x", 1)]
-        )
-        _, _, count, last = store.popularity()
-        assert (count.tolist(), last) == ([1, 1], 3)
+def test_popular_is_the_sum_of_weights_and_follows_what_is_changed(tmp_path: Path) -> None:
+    with TestClient(create_app(Settings(store=str(tmp_path / "shop.db")))) as client:
+
+        def popular() -> list[tuple[str, float]]:
+            time.sleep(0.3)  # counts rest in between
+            return [(each["Id"], each["Score"]) for each in client.get("/api/popular").json()]
+
+        def put(user: str, item: str, value: float, method: str = "PUT") -> None:
+            told = {"FeedbackType": "rate", "UserId": user, "ItemId": item, "Timestamp": "2026-01-01", "Value": value}
+            assert client.request(method, "/api/feedback", json=[told]).status_code == 200
+
+        for n in range(10):
+            put(f"u{n}", "hated", -1)
+        for n in range(3):
+            put(f"u{n}", "loved", 5)
+            put(f"u{n}", "liked", 4)
+        assert popular() == [("loved", 15), ("liked", 12)]
+        put("u0", "loved", 1)  # in the place of a 5
+        put("u3", "hated", 2)
+        assert popular() == [("liked", 12), ("loved", 11), ("hated", 2)]
+        assert client.delete("/api/feedback/rate/u1/liked").status_code == 200
+        assert popular() == [("loved", 11), ("liked", 8), ("hated", 2)]
+        assert client.delete("/api/user/u2").status_code == 200
+        assert popular() == [("loved", 6), ("liked", 4), ("hated", 2)]
+        put("u0", "loved", 9, "POST")  # which keeps what is there
+        assert popular()[0] == ("loved", 6)

@@ -97,7 +97,7 @@ def test_a_list_given_as_a_word_is_an_error(numbered: dict[str, Model]) -> None:
     for place in ("only", "exclude"):
         with pytest.raises(DataError, match=f"{place} is '10'; it must be a list or column of ids"):
             numbered["text"].recommend([[0]], **{place: "10"})  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="history 0 is '0': a history is a list of item ids"):
+    with pytest.raises(DataError, match="history 0 is '0'; it must be a list or column of ids"):
         numbered["text"].recommend(["0", "1"])
 
 

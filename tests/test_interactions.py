@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -123,9 +124,9 @@ def test_lists_of_items_in_any_type() -> None:
         assert histories.rows.column.tolist() == [0, 1, 1, 0, 0]
         with pytest.raises(DataError, match=r"history 1\[2\] is True; ids must be"):
             Histories.of(items, [[10], [20, 10, True]])
-        with pytest.raises(DataError, match="history 0 is '10': a history is a list of item ids"):
+        with pytest.raises(DataError, match="history 0 is '10'; it must be a list or column of ids"):
             Histories.of(items, ["10", "20"])
-        with pytest.raises(DataError, match="history 1 is 20: a history is a list of item ids"):
+        with pytest.raises(DataError, match="history 1 is 20; it must be a list or column of ids"):
             Histories.of(items, [[10], 20])  # type: ignore[list-item]
 
 
@@ -211,3 +212,42 @@ def test_plain_lists_take_times() -> None:
     assert asked.block(1, 2).rows.time.tolist() == [8]  # type: ignore[union-attr]
     with pytest.raises(DataError, match="2 columns and 1 times"):
         Histories.of(items, [["x", "y"]], times=[[1]])
+
+
+def test_columns_that_do_not_fit_are_named() -> None:
+    ids = Vocabulary.of(["a", "b"])
+    user, item = np.array([1, 0, 1], np.int32), np.array([1, 1, 0], np.int32)
+    ones = np.ones(3, np.float32)
+    bad: list[tuple[tuple[Any, ...], str]] = [
+        ((user, item - 2), "item: has numbers -2 to -1; they must be from 0, below 2"),
+        ((user, item + 1), "item: has numbers 1 to 2"),
+        ((user - 1, item), "user: has rows -1 to 0"),
+        ((user + 1, item), "user: has rows 1 to 2"),
+        ((user, item[:-1]), r"item: holds int32 of the shape \(2,\); it must hold int32, one for each of 3 events"),
+        ((user, item, ones[:-1]), "weight: holds"),
+        ((user, item, ones.astype(np.float16)), "weight: holds float16"),
+        ((user, item, ones * np.float32(np.nan)), "weight: 3 are not finite"),
+        ((user, item, ones, item), "timestamp: holds int32"),
+        ((user, item, ones, None, item.astype(np.int16)), "event: has numbers 0 to 1; they must be from 0, below 0"),
+    ]
+    for columns, told in bad:
+        with pytest.raises(DataError, match=told):
+            Interactions.of(ids, ids, *columns)
+    log = Interactions.of(ids, ids, user, item)
+    with pytest.raises(DataError, match="item: has numbers"):
+        replace(log, item=log.item - 1)
+    with pytest.raises(DataError, match="start: must rise"):
+        replace(log, start=np.array([0, 4, 3]))
+
+
+def test_a_history_of_items_that_are_not_there_is_refused() -> None:
+    items = Vocabulary.of(["a", "b"])
+    start, ones = np.array([0, 2]), np.ones(2, np.float32)
+    for column in ([0, -1], [0, 2]):
+        with pytest.raises(DataError, match="they must be from 0, below 2"):
+            Histories(pl.Series(["u"]), items, Ragged(start, np.array(column, np.int32), ones))
+    with pytest.raises(DataError, match="weights are not finite"):
+        Histories.of(items, [["a", "b"]], weights=[[1, float("inf")]])
+    for wrong in ([1, 2], [0, 3, 2], []):
+        with pytest.raises(DataError, match="ragged rows"):
+            Ragged(np.array(wrong, np.int64), np.zeros(2, np.int32), ones)

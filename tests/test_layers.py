@@ -15,6 +15,7 @@ import pytest
 ROOMS = [
     "errors",
     "arrays",
+    "ending",
     "kernels",
     "data",
     "store",
@@ -32,8 +33,9 @@ ROOMS = [
 ]
 # Within data/, a file imports from the files above it.
 DATA = [
-    *("columns", "values", "ids", "vocabulary", "joins", "ragged", "histories", "interactions"),
-    *("batch", "coder", "delimited", "jsonlines", "sources", "faults", "catalogue", "readers"),
+    *("times", "columns", "values", "ids", "vocabulary", "joins", "ragged", "histories", "interactions"),
+    *("kinds", "categories", "batch", "coder", "delimited", "jsonlines", "frames", "sources", "faults"),
+    *("moments", "catalogue", "readers"),
     *("splits", "rankings"),
 ]
 # Optional packages, and the only files that may import them.

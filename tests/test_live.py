@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from palate import IALS, Popularity, read_log
+from palate.data.interactions import Interactions
 from palate.errors import ConditionError, DataError, SettingError
+from palate.live import checking
+from palate.live import weights as live_weights
 from palate.live.adopting import adopt
 from palate.live.asking import Answer, Asked, Boost, Cap, Pin, Step
 from palate.live.catalogue import all_told
+from palate.live.history import EVENTS, WHOLE, read_history
 from palate.live.service import Live
 from palate.live.training import train
+from palate.live.weights import Weights
+from palate.models.base import Model
+from palate.models.ials import IALSModel
+from palate.models.popularity import PopularityModel
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.transfer import export_events
@@ -131,6 +140,63 @@ def test_a_dislike_hides_and_pulls_down(live: Live) -> None:
     only = live.recommend(Asked(session=(Step("i4", "dislike"),), k=3))
     assert sources(only) == ["popular"] * 3
     assert "i4" not in ids(only)
+
+
+def test_many_events_on_one_item_hide_none_of_the_others(live: Live) -> None:
+    live.store.append([Event("many", "i1", "like"), Event("many", "i4", "dislike"), Event("many", "i7", "purchase")])
+    before = live.recommend(Asked(user_id="many", k=ITEMS))
+    live.store.append([Event("many", "i10", "view")] * (WHOLE + EVENTS))
+    after = live.recommend(Asked(user_id="many", k=ITEMS))
+    assert not {"i1", "i4", "i7", "i10"} & set(ids(after))
+    assert set(ids(after)) == set(ids(before)) - {"i10"}
+    assert "i4" not in ids(live.recommend(Asked(user_id="many", k=ITEMS, keep_seen=True)))
+    live.store.append([Event("many", "i4", "like")])
+    assert "i4" in ids(live.recommend(Asked(user_id="many", k=ITEMS, keep_seen=True)))
+
+
+def test_what_is_only_seen_leaves_the_taste_as_it_is(live: Live) -> None:
+    live.store.append([Event("fan", "i4", "like"), Event("fan", "i7", "dislike")])
+    fan = live.history("fan")
+    live.store.append([Event("fan", f"i{n % 7}", "read", weight=0.0) for n in range(WHOLE + 10)])
+    now = live.history("fan")
+    assert (now.item.tolist(), now.weight.tolist()) == (fan.item.tolist(), fan.weight.tolist()) == ([5, 8], [3, -1])
+    assert set(now.seen) == {1, 2, 3, 4, 5, 6, 7, 8}
+    assert now.disliked.tolist() == [8], "to see something again is no second opinion"
+    assert sources(live.recommend(Asked(user_id="fan", k=3, explore=0))) == ["personal"] * 3
+    only = live.recommend(Asked(session=(Step("i4", "dislike"), Step("i4", weight=0.0)), k=20, keep_seen=True))
+    assert "i4" not in ids(only)
+
+
+def test_the_items_that_another_user_has_seen_can_be_left_out(live: Live) -> None:
+    live.store.append([Event("other", f"i{n}", "view") for n in range(9)])
+    answer = live.recommend(Asked(near=("i9",), unseen_by="other", k=ITEMS))
+    assert {"similar"} <= set(sources(answer)) <= {"similar", "popular", "newest"}
+    assert not {f"i{n}" for n in range(9)} & set(ids(answer))
+
+
+@given(
+    sent=st.lists(
+        st.tuples(
+            *(st.sampled_from("abcd"), st.sampled_from(["view", "dislike", "skip"])),
+            *(st.sampled_from([1, 2, 10**16, None]), st.sampled_from([None, 0.0, 2.0, -1.0])),
+        ),
+        max_size=12,
+    ),
+    until=st.sampled_from([None, 1, DAY]),
+)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_long_history_says_the_same_as_a_short_one(store: Store, sent: list[Any], until: int | None) -> None:
+    user, weights = f"long{store.newest()}", Weights(store, {"dislike": -1, "skip": 0})
+    store.append([Event(user, *each) for each in sent])
+    whole = read_history(store, weights, user, until)
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in (("WHOLE", 3), ("EVENTS", 2)):
+            patched.setattr(f"palate.live.history.{name}", value)
+        parts = read_history(store, weights, user, until)
+    assert set(parts.seen) == set(whole.seen)
+    assert set(parts.disliked) == set(whole.disliked)
+    for name in ("item", "weight", "time"):
+        assert getattr(parts, name).tolist() == getattr(whole, name)[-2:].tolist()
 
 
 def test_what_is_on_the_page_counts_where_nothing_else_is_known(live: Live) -> None:
@@ -349,6 +415,14 @@ def test_new_items_are_shown_until_a_model_knows_them(live: Live) -> None:
 # Models that come and go
 
 
+def test_every_new_item_is_shown_to_somebody_where_a_cap_leaves_out_most(live: Live) -> None:
+    many = [Item(f"same {n}", {"kind": "same"}) for n in range(5000)]
+    live.store.items.put([Item("other", {"kind": "other"}), *many])
+    cap = (Cap("kind", 1),)
+    answer = live.recommend(Asked(user_id="u1", k=4, explore=1, cap=cap))
+    assert "other" in ids(answer), "it is the oldest of the new ones"
+
+
 def test_events_of_another_process_count_in_the_next_answer(live: Live, tmp_path: Path) -> None:
     with Store.open(tmp_path / "shop.db") as other:
         before = ids(live.recommend(Asked(user_id="u1", k=3)))
@@ -390,6 +464,23 @@ def test_a_damaged_model_is_refused_and_the_old_one_stays(live: Live, caplog: py
     assert sources(again.recommend(Asked(user_id="u1", k=2))) == ["popular"] * 2
 
 
+def test_a_model_that_does_not_work_is_refused_once(
+    live: Live, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever its kernels or arrays raise."""
+    versions = live.versions
+    assert versions is not None
+    versions.activate(versions.add(Popularity().fit(live.store.log()).save, {}).number)
+    monkeypatch.setattr(PopularityModel, "scores", lambda *_: np.zeros(1)[7])  # IndexError
+    for _ in range(30):
+        live.recommend(Asked(user_id="u1"))
+        time.sleep(0.01)
+    soon(lambda: "version 2 is refused" in caplog.text)
+    assert caplog.text.count("version 2 is refused") == 1
+    assert live.recommend(Asked(user_id="u1")).model["version"] == 1  # type: ignore[index]
+    assert Live(live.store, versions).recommend(Asked(user_id="u1")).model is None  # it starts all the same
+
+
 def test_a_model_fitted_elsewhere_is_adopted_once(tmp_path: Path, store: Store) -> None:
     export_events(store, tmp_path / "log.csv")
     log = read_log(tmp_path / "log.csv")
@@ -411,6 +502,81 @@ def test_a_model_that_a_crash_left_between_two_renames_is_adopted(tmp_path: Path
     assert adopt(store, Versions(store), tmp_path / "model").number == 1
 
 
+# What is popular
+
+WEIGHTS = {"like": 3.0, "view": 0.1, "dislike": -1.0, "none": 0.0}
+HAPPENING = st.one_of(
+    st.tuples(
+        st.sampled_from(["all", "first", "last"]),
+        st.lists(
+            st.builds(
+                Event,
+                st.sampled_from(["a", "b", "c"]),
+                st.sampled_from(["x", "y", "z"]),
+                st.sampled_from([*WEIGHTS, "other"]),
+                st.integers(1, 3).map(lambda day: day * DAY),
+                st.sampled_from([None, -2.0, -0.3, 0.0, 0.1, 0.7, 3.0, 16_777_217.0]),
+                st.none(),
+            ),
+            max_size=6,
+        ),
+    ),
+    st.tuples(st.just("withdraw"), st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["x", "y"]))),
+    st.tuples(st.just("forget"), st.sampled_from(["a", "b"])),
+)
+
+
+@given(happening=st.lists(HAPPENING, min_size=1, max_size=12))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_popular_is_the_order_of_the_recipe_whatever_happens(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, happening: list[tuple[str, Any]]
+) -> None:
+    monkeypatch.setattr(live_weights, "REST", 0)
+    monkeypatch.setattr(live_weights, "PART", 3)
+    with Store.open(tmp_path_factory.mktemp("popular") / "shop.db") as store:
+        running = Live(store, None, WEIGHTS)
+        for what, which in happening:
+            if what == "withdraw":
+                store.feedback.withdraw(*which)
+            elif what == "forget":
+                store.forget(which)
+            else:
+                store.append(which, what)  # type: ignore[arg-type]
+            log = store.log(WEIGHTS)
+            expected: list[tuple[Any, float]] = []
+            if len(log) and (log.weight > 0).any():
+                ranked = Popularity().fit(log).recommend([[]], 9)
+                expected = list(zip(ranked.lists()[0], ranked.score[0].tolist(), strict=True))
+            answer = running.recommend(Asked(k=9, explore=0))
+            found = [(place.item_id, place.score) for place in answer.items if place.source == "popular"]
+            assert found == [pair for pair in expected if pair[1] > 0]
+
+
+@pytest.mark.parametrize("few", [0, 20_000])
+def test_one_huge_weight_makes_nothing_popular(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setattr(live_weights, "REST", 0)
+    monkeypatch.setattr(live_weights, "FEW", few)
+    monkeypatch.setattr(live_weights, "PART", 50)
+    with Store.open(tmp_path / "shop.db") as store:
+        store.append([Event(f"u{n}", f"i{n % 3}", "view", DAY + n) for n in range(600)])
+        running = Live(store)
+        for huge in (1e6, 2.0):
+            store.append([Event("mallory", "i9", "view", DAY, huge)])
+            ranked = Popularity().fit(store.log()).recommend([[]], 9)
+            answer = running.recommend(Asked(k=9, explore=0))
+            assert [(place.item_id, place.score) for place in answer.items] == list(
+                zip(ranked.lists()[0], ranked.score[0].tolist(), strict=True)
+            )
+        assert ranked.lists()[0] == ["i0", "i1", "i2", "i9"]
+
+
+def test_equally_popular_items_stand_in_the_order_they_came(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        store.append([Event("u", name, "like", DAY) for name in ("b", "c", "a")])
+        store.append([Event("v", name, "view", DAY) for name in ("a", "c", "b") for _ in range(2)])
+        assert ids(Live(store).recommend(Asked(k=3))) == ["b", "c", "a"]
+
+
 # Training
 
 
@@ -427,11 +593,11 @@ def test_the_first_model_is_activated_and_tells_of_itself(store: Store) -> None:
 
 
 def crowd_events(store: Store, first: int, people: int) -> None:
-    """New people who like items of their crowd, long after all others."""
+    """New people who like items of their crowd in turns, long after all others."""
     rng = np.random.default_rng(first)
     store.append(
         [
-            Event(f"p{first + n}", f"i{i}", "like", DAY * 40 + DAY * first + 1000 * n + place)
+            Event(f"p{first + n}", f"i{i}", "like", DAY * 40 + DAY * first + 1000 * place + n)
             for n in range(people)
             for place, i in enumerate(rng.permutation(np.arange(n % 3, 18, 3))[:5])
         ]
@@ -457,6 +623,141 @@ def test_few_new_events_compare_recipes_not_models(store: Store) -> None:
     assert same.version.about["difference"] == [0, 0, 0]
     assert versions.active() == 2
     assert not train(store, versions, Popularity()).activated
+
+
+@pytest.mark.parametrize(
+    ("kind", "weight", "repeat"), [("read", 0.0, False), ("dislike", None, False), ("like", 1, True)]
+)
+def test_newest_events_that_ask_nothing_are_no_consent(
+    store: Store, kind: str, weight: float | None, repeat: bool
+) -> None:
+    versions = Versions(store)
+    crowd_events(store, 0, 90)
+    train(store, versions, RECIPE)
+    rng = np.random.default_rng(7)
+    users = rng.integers(0, 90, 300)
+    seen = {user: store.events(f"p{user}")[0].item_id for user in set(users.tolist())}
+    item = [seen[user] if repeat else f"i{rng.integers(20)}" for user in users.tolist()]
+    store.append(
+        [Event(f"p{u}", i, kind, DAY * 90 + n, weight) for n, (u, i) in enumerate(zip(users, item, strict=True))]
+    )
+    worse = train(store, versions, Popularity())
+    assert (worse.activated, versions.active()) == (False, 1)
+    assert "is worse than" in worse.why
+
+
+def test_what_cannot_be_measured_is_activated_only_as_the_first(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        versions = Versions(store)
+        store.append([Event(f"u{n}", f"i{n % 3}", "like", DAY + n) for n in range(30)])  # nobody comes twice
+        first = train(store, versions, Popularity())
+        assert first.activated
+        assert "it is the first, and there was too little to measure it on" in first.why
+        second = train(store, versions, RECIPE)
+        assert (second.activated, versions.active()) == (False, 1)
+        assert "could not be measured" in second.why
+        assert "version 1 stays" in second.why
+
+
+def test_a_damaged_model_is_no_consent_either(store: Store) -> None:
+    versions = Versions(store)
+    train(store, versions, RECIPE)
+    (versions.path(1) / "item_vectors.npy").write_bytes(b"")
+    worse = train(store, versions, Popularity())
+    assert not worse.activated
+    assert "of version 1: -" in worse.why  # by its recipe, fitted anew
+    assert train(store, versions, RECIPE).activated
+
+
+def test_one_recipe_on_one_log_differs_by_nothing(tmp_path: Path) -> None:
+    """Whatever it chooses by the size of the log, it chooses on both sides."""
+    with Store.open(tmp_path / "shop.db") as store:
+        rng = np.random.default_rng(1)
+        user, item = rng.integers(0, 100, 2000), rng.zipf(1.3, 2000) % 80
+        store.append(
+            [Event(f"u{u}", f"i{i}", "view", DAY + n) for n, (u, i) in enumerate(zip(user, item, strict=True))]
+        )
+        versions = Versions(store)
+        for recipe in (IALS(dim=8, epochs=2), IALS(dim=8, epochs=2, threads=2)):
+            train(store, versions, recipe)
+            again = train(store, versions, recipe)
+            assert again.version.about["difference"] == [0, 0, 0]
+            assert again.activated
+
+
+def test_an_event_far_ahead_does_not_blind_the_check(store: Store) -> None:
+    versions = Versions(store)
+    with store.database.writing() as connection:  # as an older version stored it
+        connection.exec_driver_sql("UPDATE events SET time = 253402300000000000 WHERE seq = 5")
+    train(store, versions, RECIPE)
+    assert versions.get(1).about["until"] <= versions.get(1).created
+    now = versions.get(1).created
+    rng = np.random.default_rng(3)
+    liked = {n: rng.permutation(np.arange(n % 3, 18, 3))[:5] for n in range(90)}
+    turns = [(n, items[place]) for place in range(5) for n, items in liked.items()]
+    store.append([Event(f"p{n}", f"i{i}", "like", now + 1 + turn) for turn, (n, i) in enumerate(turns)])
+    worse = train(store, versions, Popularity())
+    assert worse.version.about["people"] > 60  # the new events, and the active model as it is
+    assert not worse.activated
+
+
+# The model that will answer
+
+
+def spoilt(monkeypatch: pytest.MonkeyPatch, store: Store, spoil: Callable[[IALSModel], Model]) -> None:
+    """Have a fit to all events of the store go wrong, and no other."""
+    fit, events = IALS.fit, store.counts().events
+
+    def fitted(recipe: IALS, log: Interactions, *more: Any, **others: Any) -> Model:
+        model = fit(recipe, log, *more, **others)
+        return spoil(model) if len(log) == events else model
+
+    monkeypatch.setattr(IALS, "fit", fitted)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_the_model_that_will_answer_is_measured(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, first: bool
+) -> None:
+    caplog.set_level("INFO", "palate.live")
+    versions = Versions(store)
+    crowd_events(store, 0, 90)
+    if not first:
+        train(store, versions, RECIPE)
+    shuffled = np.random.default_rng(0).permutation(ITEMS - 2)
+    spoilt(monkeypatch, store, lambda model: replace(model, item_vectors=model.item_vectors[shuffled]))
+    bad = train(store, versions, RECIPE)
+    assert (bad.activated, versions.active()) == (False, None if first else 1)
+    assert "fitted to all events it reaches only 0." in bad.why
+    assert bad.version.about["verdict"] == bad.why  # which the page shows
+    assert f"not activated: {bad.why}" in caplog.text
+
+
+def test_a_model_without_numbers_never_answers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = Versions(store)
+    scores = IALSModel.scores
+    monkeypatch.setattr(IALSModel, "scores", lambda self, past: scores(self, past) * np.float32(np.nan))
+    bad = train(store, versions, RECIPE)
+    assert (bad.activated, bad.why) == (False, "it has scores that are not finite")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"), [("OVERLAP", 10, "its lists share"), ("SPREAD", 0.01, "its scores spread")]
+)
+def test_from_the_third_on_versions_of_a_recipe_are_alike(
+    store: Store, monkeypatch: pytest.MonkeyPatch, name: str, value: float, why: str
+) -> None:
+    versions = Versions(store)
+    for _ in range(2):
+        assert train(store, versions, RECIPE).activated
+    assert train(store, versions, RECIPE).version.about["overlap"] == 1
+    monkeypatch.setattr(checking, name, value)
+    for _ in range(2):
+        other = train(store, versions, RECIPE)
+        assert (other.activated, versions.active()) == (False, 3)
+        assert why in other.why
+    change = train(store, versions, IALS(dim=9, epochs=5))
+    assert "its " not in change.why  # of another recipe the measurement alone decides
 
 
 def test_old_versions_go(store: Store) -> None:

@@ -6,9 +6,9 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -26,6 +26,7 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from processes import PALATE, started
 
 from palate import Popularity
 from palate.kernels.layout import settle
@@ -61,10 +62,10 @@ class Served:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.store, self.address = folder / "shop.db", f"http://127.0.0.1:{port}"
-        code = "from palate.cli import main; main()"
-        command = [sys.executable, "-c", code, "serve", "--store", str(self.store), "--port", str(port), *arguments]
+        command = [*PALATE, "serve", "--store", self.store, "--port", port, *arguments]
         self.log = (folder / "log").open("wb")
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
+        self._end = ExitStack()
+        self.process = self._end.enter_context(started(command, stdout=self.log, stderr=subprocess.STDOUT))
 
     def ready(self) -> None:
         end = time.monotonic() + 120
@@ -79,6 +80,12 @@ class Served:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(30)
+
+    def __enter__(self) -> Served:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.close()
         self.log.close()
 
 
@@ -86,24 +93,24 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
     files = ("--log", str(EXAMPLE / "ratings.csv.gz"), "--catalogue", str(EXAMPLE / "movies.csv.gz"))
-    server = Served(folder, *files, "--set", "epochs=3")
-    server.ready()
-    with Store.open(server.store) as store:
-        store.items.put(
-            [
-                Item("script", {"title": SCRIPT, "categories": [SCRIPT]}),
-                Item(STRANGE, {"title": f"{STRANGE} title", "image": "javascript:window.hacked=1"}),
-                Item("long", {"title": LONG, "image": "data:image/gif;base64,R0lGODlhAQABAAAAACw="}),
-                Item("hebrew", {"title": HEBREW}),
-            ]
-        )
-        liked = [Event(STRANGE, name, "like", START) for name in ("script", STRANGE, "long", "hebrew")]
-        anna = [Event("anna", name, "like", START) for name in ("1", "588", "364")]
-        store.append([*liked, *anna])
-        versions = Versions(store)
-        versions.add(Popularity().fit(store.log()).save, {"recipe": "Popularity", "verdict": SCRIPT})
-    yield server
-    server.stop()
+    with Served(folder, *files, "--set", "epochs=3") as server:
+        server.ready()
+        with Store.open(server.store) as store:
+            store.items.put(
+                [
+                    Item("script", {"title": SCRIPT, "categories": [SCRIPT]}),
+                    Item(STRANGE, {"title": f"{STRANGE} title", "image": "javascript:window.hacked=1"}),
+                    Item("long", {"title": LONG, "image": "data:image/gif;base64,R0lGODlhAQABAAAAACw="}),
+                    Item("hebrew", {"title": HEBREW}),
+                ]
+            )
+            liked = [Event(STRANGE, name, "like", START) for name in ("script", STRANGE, "long", "hebrew")]
+            anna = [Event("anna", name, "like", START) for name in ("1", "588", "364")]
+            store.append([*liked, *anna])
+            versions = Versions(store)
+            versions.add(Popularity().fit(store.log()).save, {"recipe": "Popularity", "verdict": SCRIPT})
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -111,19 +118,19 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, 
     folder = tmp_path_factory.mktemp("guarded")
     with Store.open(folder / "shop.db") as store:
         keys = {scope: Keys(store).create(scope, [scope]) for scope in ("read", "write", "admin")}
-    server = Served(folder, "--keys")
-    server.ready()
-    yield server, keys
-    server.stop()
+    with Served(folder, "--keys") as server:
+        server.ready()
+        yield server, keys
+        server.stop()
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=20_000)  # the machine may be busy
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 class Watched:

@@ -10,7 +10,7 @@ from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError
 from palate.models.popularity import Popularity
-from palate.models.weights import LEAST, faded
+from palate.models.weights import LEAST, faded, heaviest, within
 
 
 def test_scores_are_the_sums_of_weights() -> None:
@@ -63,3 +63,22 @@ def test_decay_needs_times() -> None:
 def test_popularity_has_no_similar_items(block_log: Interactions) -> None:
     with pytest.raises(SettingError, match="PopularityModel: this model has no similarity between items"):
         Popularity().fit(block_log).similar_items(["i0"])
+
+
+@pytest.mark.parametrize("size", [1e5, 3e38, -3e38])
+def test_a_weight_far_beyond_the_others_is_cut_and_counted(size: float, caplog: pytest.LogCaptureFixture) -> None:
+    events: list[tuple[Id, Id, float, int]] = [(f"u{n}", f"i{n % 7}", 1.0 + n % 3, n) for n in range(60)]
+    log = log_of([*events, ("one", "i5", size, 3)])
+    assert heaviest(log) == (300, 1)
+    plain, cut = (Popularity().fit(each).item_scores for each in (log_of(events), log))
+    np.testing.assert_allclose(cut - plain, [0, 0, 0, 0, 0, 300 if size > 0 else 0, 0])
+    assert "1 of 61 events weigh more than 300, 100 times what is usual" in caplog.text
+    assert log.weight.max() == max(np.float32(size), 3)  # the log itself stays
+
+
+def test_weights_within_what_is_usual_are_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    log = log_of([(f"u{n}", f"i{n % 7}", float(rng.uniform(0.1, 9)), n) for n in range(60)])
+    assert within(log) is log
+    assert heaviest(log_of([])) == (np.inf, 0)
+    assert not caplog.text

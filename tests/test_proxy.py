@@ -6,13 +6,13 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from processes import started
 from serving import serving
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "proxy"
@@ -60,17 +60,15 @@ def proxied(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[httpx.Cl
     with serving(tmp_path, "--store", "shop.db", *options) as served:
         command = request.param(tmp_path, port, served.client.base_url.port)
         log = (tmp_path / "proxy.log").open("wb")
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"HOME": str(tmp_path)})
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Host": "shop.example"})
-        try:
+        environment = os.environ | {"HOME": str(tmp_path)}
+        with (
+            log,
+            started(command, stdout=log, stderr=log, env=environment),
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Host": "shop.example"}) as client,
+        ):
             _await(client, tmp_path / "proxy.log")
             time.sleep(2)  # the rate has its fill again
             yield client
-        finally:
-            client.close()
-            process.terminate()
-            process.wait(20)
-            log.close()
 
 
 def _await(client: httpx.Client, log: Path) -> None:

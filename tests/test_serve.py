@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
+import os
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from httpx2 import Client, Response
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from serving import EXAMPLE, Served, serving
 from starlette.testclient import TestClient
 
@@ -21,9 +28,11 @@ from palate import IALS
 from palate.errors import SettingError
 from palate.live.training import train
 from palate.serve.app import create_app
+from palate.serve.figures import sweep
 from palate.serve.run import Retrain
 from palate.serve.security import Rates
 from palate.serve.settings import Settings
+from palate.serve.wire import StepIn
 from palate.store.backup import backup
 from palate.store.events import Event, Store
 from palate.store.items import Item
@@ -150,6 +159,44 @@ def test_times_of_every_kind(client: Client, given: object, told: str) -> None:
     assert client.get(f"/v1/users/at {given}").json()["events"][0]["timestamp"] == told
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # microseconds of the years 1 to 9999
+MOMENTS = st.integers(FIRST, LAST) | st.integers(-(10**13), 10**13) | st.sampled_from([FIRST, LAST, -1, 0, 1])
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(moments=st.lists(MOMENTS, min_size=1, max_size=40), hours=st.integers(-14, 14))
+def test_a_time_comes_back_to_the_microsecond(client: Client, moments: list[int], hours: int) -> None:
+    times = [EPOCH + timedelta(microseconds=moment) for moment in moments]
+    told = [each.isoformat().replace("+00:00", "Z") for each in times]
+    zone, day = timezone(timedelta(hours=hours)), timedelta(days=1)
+    inside = [EPOCH.replace(year=1) + day < each < EPOCH.replace(year=9999) for each in times]
+    texts = [(each.astimezone(zone) if near else each).isoformat() for each, near in zip(times, inside, strict=True)]
+    name = f"user of {uuid4()}"
+    feedback = [
+        {"FeedbackType": "like", "UserId": name, "ItemId": f"t{n}", "Timestamp": text} for n, text in enumerate(texts)
+    ]
+    assert client.post("/api/feedback", json=feedback).json() == {"RowAffected": len(moments)}
+    found = {each["ItemId"]: each["Timestamp"] for each in client.get("/api/feedback?n=10000").json()["Feedback"]}
+    past = {f"t{n}": told[n] for n, each in enumerate(times) if each <= datetime.now(UTC)}
+    assert {n: found.get(n) for n in past} == past
+    events = client.get(f"/v1/users/{name}?limit=10000").json()["events"]
+    assert {each["item_id"]: each["timestamp"] for each in events} == {f"t{n}": text for n, text in enumerate(told)}
+    client.delete(f"/v1/users/{name}")
+
+
+@settings(max_examples=200)
+@given(moment=st.integers(0, 4 * 10**15))
+def test_a_number_is_the_time_that_it_spells(moment: int) -> None:
+    def read(spelt: str) -> int | None:
+        return StepIn.model_validate_json(f'{{"item_id": "i", "timestamp": {spelt}}}').timestamp
+
+    seconds, rest = divmod(moment, 10**6)
+    assert read(f"{seconds}.{rest:06}") == moment
+    assert read(str(10**14 + moment)) == 10**14 + moment
+    assert read(str(10**11 + seconds)) == (10**11 + seconds) * 1000
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_any_unicode_is_an_id(served: Served, name: str) -> None:
     client = served.client
@@ -221,7 +268,7 @@ def test_items_are_put_changed_and_taken_away(client: Client) -> None:
 
 def test_models_are_listed_activated_and_rolled_back(client: Client, shop: Path) -> None:
     with Store.open(shop) as store:
-        train(store, Versions(store), IALS(dim=4, epochs=3))
+        train(store, Versions(store), IALS(dim=4, epochs=2))
     assert [model["active"] for model in client.get("/v1/models").json()["models"]] == [True, False]
     assert client.post("/v1/models/1/activate").json()["version"] == 1
     assert client.post("/v1/models/rollback").json()["version"] == 2
@@ -408,6 +455,35 @@ def test_scores_are_numbers_whatever_is_asked(own: Client) -> None:
             assert all(isinstance(item["score"], float) for item in items)
 
 
+def test_an_event_id_of_another_event_is_refused(client: Client) -> None:
+    ann = {"user_id": "ann 1", "item_id": "i1", "event_type": "view", "event_id": "number 1"}
+    bob = ann | {"user_id": "bob 1", "item_id": "i2", "event_type": "purchase"}
+    assert client.post("/v1/events", json=ann).json() == {"accepted": 1, "repeated": 0}
+    assert client.post("/v1/events", json=ann).json() == {"accepted": 0, "repeated": 1}
+    detail = problem(client.post("/v1/events", json=[bob | {"event_id": "2"}, bob]), 409)["detail"]
+    assert detail == (
+        "event 1: event_id 'number 1' is that of 'view' of user 'ann 1' on item 'i1', "
+        "not of 'purchase' of user 'bob 1' on item 'i2'"
+    )
+    assert client.get("/v1/users/bob 1").json()["events"] == []
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_an_event_of_a_clock_far_ahead_is_refused(client: Client, many: bool) -> None:
+    def send(hours: float) -> Response:
+        moment = (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
+        event = {"user_id": "ahead", "item_id": "i1", "event_type": "view", "timestamp": moment}
+        return client.post("/v1/events", json=[event | {"timestamp": 0}, event] if many else event)
+
+    detail = problem(send(48.1), 400)["detail"]
+    assert detail.startswith("1.timestamp: '" if many else "timestamp: '")
+    assert "at most 48 hours ahead of the clock here" in detail
+    problem(send(24 * 365 * 1000), 400)
+    assert client.get("/v1/users/ahead").json()["events"] == []
+    assert send(47.9).status_code == 200
+    client.delete("/v1/users/ahead")
+
+
 def test_what_is_not_there_and_what_cannot_be_done(client: Client) -> None:
     problem(client.get("/v2"), 404)
     problem(client.put("/v1/recommend"), 405)
@@ -533,7 +609,7 @@ def test_figures_tell_of_answers_events_and_clicks(shop: Path) -> None:
 
     assert figure('palate_recommended_total{source="popular"}') == 3
     assert figure("palate_shown_total") == 3
-    assert figure("palate_chosen_total") == 1  # the second purchase is not of the list any more
+    assert figure("palate_chosen_total") == 1  # the second purchase is of an item that was chosen
     assert figure('palate_events_total{event_type="purchase"}') == 3
     assert figure('palate_request_seconds_count{method="GET",route="/v1/recommend",status="200"}') == 1
     assert figure('palate_request_seconds_count{method="GET",route="none",status="404"}') == 1
@@ -663,6 +739,29 @@ def test_workers_see_each_others_events_in_the_next_answer(served: Served) -> No
         assert (item["source"], item["because"]) == ("personal", ["260"])
 
 
+def test_figures_are_those_of_all_workers(served: Served) -> None:
+    """A list by one worker, the event that comes of it by another: each connection falls to one of them."""
+
+    def fresh() -> Client:
+        return Client(base_url=served.client.base_url, timeout=30)
+
+    def figures() -> list[float]:
+        with fresh() as client:
+            text = client.get("/metrics").text
+        names = "palate_shown_total", "palate_chosen_total", 'palate_events_total{event_type="cart"}'
+        found = [re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE) for name in names]
+        return [0.0 if each is None else float(each[1]) for each in found]
+
+    before = figures()
+    for n in range(30):
+        with fresh() as client:
+            shown = ids(client.get(f"/v1/recommend?user_id=figures{n}&k=4"))
+        for item in (shown[1], shown[1], "elsewhere"):
+            with fresh() as client:
+                client.post("/v1/events", json={"user_id": f"figures{n}", "item_id": item, "event_type": "cart"})
+    assert [after - old for after, old in zip(figures(), before, strict=True)] == [120, 30, 90]
+
+
 def test_enough_new_events_train_another_model(served: Served) -> None:
     many = [{"user_id": f"n{n}", "item_id": str(1 + n % 3), "event_type": "like"} for n in range(60)]
     assert served.client.post("/v1/events", json=many).json()["accepted"] == 60
@@ -725,3 +824,42 @@ def test_a_saved_model_is_served(tmp_path: Path) -> None:
         assert answer["items"][0]["source"] == "personal"
         assert answer["model"]["version"] == 1
     assert (tmp_path / "palate.db").is_file()
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what it leaves in the temporary directory goes with them, or with the next start."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with serving(tmp_path, "--store", "shop.db", "--workers", "2") as server:
+        assert list(tmp_path.glob("palate-figures-*"))
+        server.stop(signal.SIGKILL)
+
+        def left() -> bool:
+            try:
+                socket.create_connection(("127.0.0.1", server.client.base_url.port or 0), 2).close()
+            except OSError:
+                return bool(list(tmp_path.glob("palate-figures-*")))
+            return True
+
+        end = time.monotonic() + 60
+        while left() and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not left(), server.said
+
+
+def test_the_next_start_sweeps_what_a_killed_service_left(tmp_path: Path) -> None:
+    for name in ("killed", "alive", "fresh"):
+        (tmp_path / f"palate-figures-{name}").mkdir()
+        (tmp_path / f"palate-figures-{name}" / "lock").touch()
+        (tmp_path / f"palate-figures-{name}" / "counter.db").touch()
+    (tmp_path / "palate-figures-unknown").mkdir()
+    long_ago = time.time() - 3600
+    for name in ("killed", "alive"):
+        os.utime(tmp_path / f"palate-figures-{name}" / "lock", (long_ago, long_ago))
+    with (tmp_path / "palate-figures-alive" / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "palate-figures-alive",
+        "palate-figures-fresh",
+        "palate-figures-unknown",
+    ]

@@ -6,6 +6,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,14 @@ import pytest
 from databases import Server, new_database, server, url
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from processes import started
 
-from palate.errors import DataError, StoreError
+from palate.errors import DataError, EventConflict, StoreError
 from palate.store import scan, schema
+from palate.store.activity import newest_events
 from palate.store.backup import check
 from palate.store.events import Appended, Event, Store
-from palate.store.recording import Recorder
+from palate.store.recording import Recorder, now
 from palate.store.schema import sa
 
 __all__ = ["url"]
@@ -73,16 +77,139 @@ def test_an_event_sent_late_takes_its_place_by_time(store: Store) -> None:
     assert past.last == 3
 
 
+NOW = now()
+TIMES = st.sampled_from([0, 1, 2, NOW - 5, NOW + 10**12, NOW + 10**13, None])
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), TIMES), max_size=12), st.integers(1, 5))
+def test_there_is_one_order_of_the_events_of_a_user(
+    tmp_path_factory: pytest.TempPathFactory, sent: list[tuple[str, str, int | None]], limit: int
+) -> None:
+    with Store.open(tmp_path_factory.mktemp("s") / "s.db") as store:
+        for n, (item, kind, time) in enumerate(sent):
+            store.append([Event("ann", item, kind, time, float(n))])
+        # A time that is still to come, or none, is that of the arrival, and those come one after another.
+        moments = [NOW + n if time is None else min(time, NOW + n) for n, (_, _, time) in enumerate(sent)]
+        order = sorted(range(len(sent)), key=lambda n: (moments[n], n))
+        assert store.history("ann").weight.tolist() == order
+        assert store.log().weight.tolist() == order
+        assert [event.weight for event in newest_events(store, 99)] == order[::-1]
+        pages, before = [], None
+        while page := store.events("ann", limit, before):
+            pages += [event.weight for event in page]
+            before = page[-1].seq
+        assert pages == order[::-1]
+        newest = {sent[n][:2]: n for n in order}
+        assert {(e.item_id, e.event_type): e.weight for e in store.feedback.get(user_id="ann")} == newest
+        if sent:
+            store.append([Event("ann", *sent[0])], keep="last")
+            changed = [event for event in store.events("ann", 99) if event.weight is None]
+            assert [event.seq - 1 for event in changed] == [newest[sent[0][:2]]]
+
+
+def test_a_time_that_is_still_to_come_is_kept_as_it_is_and_counts_as_its_arrival(store: Store) -> None:
+    later = 4_000_000_000_000_000
+    store.append([view("ann", "a", later), Event("ann", "b", "view"), view("ann", "c", later - 1)])
+    assert store.history("ann").item.tolist() == [1, 2, 3]
+    assert abs(store.history("ann").time - now()).max() < 60_000_000
+    assert max(store.log().to_frame()["timestamp"]) <= datetime.now(UTC)
+    assert [event.time for event in store.events("ann")][::2] == [later - 1, later]
+    assert store.history("ann", until=now()).item.tolist() == [2]
+
+
+def test_pages_of_events_go_on_where_the_last_one_of_a_page_is_gone(store: Store) -> None:
+    store.append([view("ann", f"i{n}", n) for n in range(9)])
+    page = store.events("ann", 3)
+    assert [event.item_id for event in page] == ["i8", "i7", "i6"]
+    store.feedback.withdraw("ann", "i6")
+    assert [event.item_id for event in store.events("ann", 3, page[-1].seq)] == ["i5", "i4", "i3"]
+    store.append([view("ann", "late", 4)])
+    assert [event.item_id for event in store.events("ann", 3, page[-1].seq)] == ["i5", "late", "i4"]
+    assert store.events("ann", before=1) == store.events("nobody", before=5) == []
+
+
+EVENTS = st.tuples(
+    st.sampled_from("abcde"),
+    st.sampled_from("vlds"),
+    st.sampled_from([0, 3, 10**16]),
+    st.sampled_from([None, 0, 2, -1]),
+)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sent=st.lists(EVENTS, max_size=15))
+def test_the_items_of_a_user_are_read_as_a_loop_over_all_events_would(store: Store, sent: list[Any]) -> None:
+    user = f"u{store.newest()}"
+    store.append([Event("zoe", "a", "d", 1), *(Event(user, *each) for each in sent)])
+    types, ids = store.event_types(), store.items.changed(0)[0]
+    number = {name: n for n, name in types.items()}
+    silent, negative = ([number[name]] if name in number else [] for name in "sd")
+    name_of = dict(zip(ids["item_no"], ids["item_id"], strict=True))
+    for until in (None, 5):
+        happened = [each for each in sent if until is None or each[2] <= until]
+        wanted: dict[str, bool] = {item: False for item, *_ in happened}
+        for item, kind, _, weight in sorted(happened, key=lambda each: each[2]):
+            if kind != "s" and weight != 0:
+                wanted[item] = ((weight or 1) < 0) != (kind == "d")
+        item, disliked = store.histories.items(user, silent, negative, until)
+        assert {name_of[n]: bad for n, bad in zip(item.tolist(), disliked.tolist(), strict=True)} == wanted
+        counted = store.histories.weighted(user, 3, silent, until)
+        assert len(counted) == min(3, sum(kind != "s" and weight != 0 for _, kind, _, weight in happened))
+
+
+def test_reading_a_history_touches_an_index_alone(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s.db") as store:
+        store.append([view("ann", "a")])
+        read = store.histories
+        given = {"user": "ann", "most": 9, "until": 9, "silent": "[]", "negative": "[]"}
+        for query, index in ((read._every, "user"), (read._weighted, "user"), (read._items, "pair")):
+            values = query._brought | {name: value for name, value in given.items() if f":{name}" in query._text}
+            with store.database.reading() as connection:
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query._text}", values).fetchall()
+            used = {line[3] for line in plan if " events" in line[3]}
+            assert used, plan
+            assert all(
+                line.startswith(f"SEARCH events USING COVERING INDEX events_of_{index} (user_no=?") for line in used
+            )
+            assert not any("TEMP B-TREE" in line[3] for line in plan), "it is in order"
+
+
 def test_an_event_id_counts_once(store: Store) -> None:
-    assert store.append([view("ann", "a", event_id="1"), view("ann", "b", event_id="1")]) == Appended(1, 1)
-    assert store.append([view("bob", "c", event_id="1"), view("bob", "c")]) == Appended(1, 1)
+    assert store.append([view("ann", "a", event_id="1"), view("ann", "a", 9, event_id="1")]) == Appended(1, 1)
+    assert store.append([view("ann", "a", 5, event_id="1"), view("bob", "c")]) == Appended(1, 1)
+    assert [event.time for event in store.events("ann")] == [0]
+    assert store.counts() == (2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Event("bob", "a", "view", 0, event_id="1"),
+        Event("ann", "b", "view", 0, event_id="1"),
+        Event("ann", "a", "cart", 0, event_id="1"),
+        Event("ann", "a", "view", 0, 2.0, event_id="1"),
+    ],
+)
+def test_an_event_id_of_another_event_is_refused(store: Store, other: Event) -> None:
+    known = view("ann", "a", event_id="1")
+    with pytest.raises(EventConflict, match="event 2: event_id '1' is that of 'view' of user 'ann' on item 'a'"):
+        store.append([view("cem", "z"), known, other])
+    assert store.counts() == (0, 0, 0), "nothing of them is stored"
+    store.append([known])
+    futures = [store.submit([view("cem", "z", event_id=name), each]) for name, each in (("2", other), ("3", known))]
+    with pytest.raises(EventConflict, match="event 1: event_id '1' is that of 'view' of user 'ann'"):
+        futures[0].result()
+    assert futures[1].result() == (1, 1), "others in the transaction are stored"
+    assert store.append([view("cem", "z", event_id="2")]) == (1, 0)
     assert [event.item_id for event in store.events("ann")] == ["a"]
-    assert store.counts() == (2, 2, 2), "a repeated event makes no item"
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([None, *"12345"])), max_size=5), max_size=5)
+    st.lists(
+        st.lists(st.sampled_from([("a", None), *((item, item + n) for item in "abc" for n in "12")])), max_size=5
+    )
 )
 def test_any_batches_are_stored_as_a_dictionary_would(
     tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[str, str | None]]]
@@ -128,7 +255,7 @@ def test_extreme_values_come_back(store: Store) -> None:
     odd = Event("u" * 1000, "ключ 🗝 'x';--", 'a"b', -62_135_596_800_000_000, -1e38, "é" * 1000)
     store.append([odd, Event(",", "\n\\", "{}", 253_402_300_799_000_000, 0.1), view("big", "a", weight=10**38)])
     assert store.events("u" * 1000)[0][1:] == odd
-    assert store.history("u" * 1000).time.tolist() == [odd.time]
+    assert store.history("u" * 1000).time.tolist() == [-62_135_596_800_000_000]
     assert store.history(",").weight.tolist() == [np.float32(0.1)]
     assert store.log().items.ids.to_list() == ["ключ 🗝 'x';--", "\n\\", "a"]
 
@@ -139,6 +266,32 @@ def test_there_can_be_only_so_many_event_types(store: Store, monkeypatch: pytest
     with pytest.raises(DataError, match="event 1: event_type is 'w'; there are 3 other types"):
         store.append([Event("ann", "a", "x", 0), Event("ann", "a", "w", 0)])
     assert store.append([Event("ann", "a", "z", 0)]).new == 1
+
+
+def test_event_types_that_were_refused_count_for_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palate.store.events.MOST_EVENT_TYPES", 3)
+    with pytest.raises(DataError, match="event 3: user_id"):
+        store.append([*(Event("ann", "a", kind, 0) for kind in "xyz"), Event("", "a", "x", 0)])
+    with pytest.raises(DataError, match="event 3: event_type is 'd'; there are 3 other types"):
+        store.append([Event("ann", "a", kind, 0) for kind in "abcd"])
+    assert store.append([Event("ann", "a", "e", 0, event_id="1")]).new == 1
+    assert store.append([Event("ann", "a", "e", 0, event_id="1"), *(Event("ann", "a", n, 0) for n in "fg")]).new == 2
+    futures = [store.submit([Event("ann", "a", "e", 0)]) for _ in range(3)]
+    assert sum(future.result().new for future in futures) == 3
+    assert list(store.event_types().values()) == ["e", "f", "g"]
+
+
+def test_events_on_their_way_share_the_number_of_types(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palate.store.events.MOST_EVENT_TYPES", 5)
+
+    def work(n: int) -> int:
+        try:
+            return store.append([Event("ann", "a", f"t{n}", 0)]).new
+        except DataError:
+            return 0
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(work, range(20))) == len(store.event_types()) == 5
 
 
 def test_pages_of_events_and_users(store: Store) -> None:
@@ -156,15 +309,17 @@ def test_ids_are_ordered_by_code_point_everywhere(store: Store) -> None:
     assert store.users() == ["10", "9", "B", "a", "b", "é"]
 
 
-def test_popularity_counts_what_is_new(store: Store) -> None:
-    store.append([view("ann", "a"), view("bob", "a"), Event("bob", "a", "cart", 0)])
-    item, kind, count, last = store.popularity()
-    assert sorted(zip(item.tolist(), kind.tolist(), count.tolist(), strict=True)) == [(1, 1, 2), (1, 2, 1)]
-    store.append([view("ann", "b")])
-    item, kind, count, newest = store.popularity(last)
-    assert (item.tolist(), kind.tolist(), count.tolist(), newest) == ([2], [1], [1], 4)
-    assert len(store.popularity(newest)[0]) == 0
-    assert store.popularity(newest)[3] == newest
+def test_a_tally_counts_events_of_one_weight(store: Store) -> None:
+    store.append([view("ann", "a"), view("bob", "a"), Event("bob", "a", "cart", 0), view("bob", "b")])
+    store.append([Event("bob", "a", "cart", 0, weight) for weight in (-2.5, 0.0, -2.5)])
+
+    def tally(low: int, high: int) -> list[tuple[float, ...]]:
+        columns = [np.nan_to_num(column, nan=99).tolist() for column in store.tally(low, high)]
+        return sorted(zip(*columns, strict=True))
+
+    assert tally(0, 3) == [(1, 1, 99, 2), (1, 2, 99, 1)]
+    assert tally(3, 7) == [(1, 2, -2.5, 2), (1, 2, 0, 1), (2, 1, 99, 1)]
+    assert tally(7, 9) == []
 
 
 def test_a_forgotten_person_leaves_nothing(store: Store) -> None:
@@ -184,6 +339,33 @@ def test_what_is_forgotten_is_overwritten_on_disk(tmp_path: Path) -> None:
         store.append([view("bob-the-secret", "b", event_id="secret-event")])
         store.forget("bob-the-secret")
     assert b"secret" not in (tmp_path / "s.db").read_bytes()
+
+
+def test_what_is_forgotten_leaves_the_write_ahead_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "s.db-wal"
+    with Store.open(tmp_path / "s.db") as store, Store.open(tmp_path / "s.db") as other:
+        store.append([view("bob-the-secret", "b", event_id="secret-event"), view("ann", "b")])
+        assert len(other.history("bob-the-secret")) == 1
+        assert b"secret" in log.read_bytes()
+        store.forget("bob-the-secret")
+        other.append([view("ann", "a")])
+        assert b"secret" not in log.read_bytes() + (tmp_path / "s.db").read_bytes()
+        monkeypatch.setattr("palate.store.dialects.REST", 0)
+        store.append([view("cem-the-secret", "b")])
+        with other.database.reading() as connection:
+            connection.execute(sa.select(schema.events)).all()
+            store.forget("cem-the-secret")
+            assert b"secret" in log.read_bytes(), "a reader may still need it"
+        store.append([view("ann", "a")])
+        assert b"secret" not in log.read_bytes() + (tmp_path / "s.db").read_bytes()
+
+
+def test_a_long_write_ahead_log_is_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palate.store.dialects.LONG", 100_000)
+    with Store.open(tmp_path / "s.db") as store:
+        for n in range(50):
+            store.append([view(f"u{n}", f"i{k}") for k in range(30)])
+            assert (tmp_path / "s.db-wal").stat().st_size <= 100_000
 
 
 def test_state_is_shared(url: str) -> None:
@@ -251,7 +433,7 @@ def test_submissions_that_wait_share_a_transaction(store: Store, monkeypatch: py
         return record(self, connection, batches)
 
     monkeypatch.setattr(Recorder, "record", slow)
-    futures = [store.submit([view(f"u{n}", "a", event_id=str(n % 20))]) for n in range(40)]
+    futures = [store.submit([view(f"u{n % 20}", "a", event_id=str(n % 20))]) for n in range(40)]
     go.set()
     assert sum(future.result(10).new for future in futures) == 20
     assert sum(future.result().repeated for future in futures) == 20
@@ -295,7 +477,7 @@ def test_a_failed_transaction_fails_everybody_in_it_and_stores_nothing(
 
 def test_threads_append_side_by_side(store: Store) -> None:
     def work(n: int) -> int:
-        return sum(store.append([view(f"u{n}", f"i{k}", k, event_id=f"{n % 4}-{k}")]).new for k in range(25))
+        return sum(store.append([view(f"u{n % 4}", f"i{k}", k, event_id=f"{n % 4}-{k}")]).new for k in range(25))
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(work, range(8))) == 100
@@ -315,12 +497,10 @@ with Store.open(sys.argv[1]) as store:
 
 
 def test_processes_share_a_store(url: str) -> None:
-    processes = [
-        subprocess.Popen([sys.executable, "-c", PROCESS, url, str(n)], stderr=subprocess.PIPE, text=True)
-        for n in range(3)
-    ]
-    said = [process.communicate(timeout=60)[1] for process in processes]
-    assert said == ["", "", ""]
+    with ExitStack() as stack:
+        commands = [[sys.executable, "-c", PROCESS, url, n] for n in range(3)]
+        runs = [stack.enter_context(started(each, stderr=subprocess.PIPE, text=True)) for each in commands]
+        assert [process.communicate(timeout=60)[1] for process in runs] == ["", "", ""]
     with Store.open(url) as store:
         assert check(store).faults == ()
         assert 0 < store.counts().events <= 120
@@ -451,7 +631,7 @@ def test_a_newer_schema_is_refused(url: str) -> None:
     with Store.open(url) as store:
         store.set_state("schema", "99")
     with pytest.raises(
-        StoreError, match="its schema is version 99; this version of palate reads up to 1: upgrade it"
+        StoreError, match="its schema is version 99; this version of palate reads up to 2: upgrade it"
     ):
         Store.open(url)
 
@@ -459,31 +639,74 @@ def test_a_newer_schema_is_refused(url: str) -> None:
 def test_an_older_store_is_migrated_in_order(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(url) as store:
         store.append([view("ann", "a")])
+    today = len(schema.MIGRATIONS)
     steps = [
+        *schema.MIGRATIONS,
         lambda connection: connection.execute(sa.text("ALTER TABLE events ADD COLUMN place TEXT")),
         lambda connection: connection.execute(sa.text("UPDATE events SET place = 'moved'")),
     ]
-    monkeypatch.setattr(schema, "MIGRATIONS", steps[:1])
+    monkeypatch.setattr(schema, "MIGRATIONS", steps[:-1])
     with Store.open(url) as store:
-        assert store.state("schema") == "2"
+        assert store.state("schema") == str(today + 2)
     monkeypatch.setattr(schema, "MIGRATIONS", steps)
     with Store.open(url) as store:
-        assert store.state("schema") == "3"
+        assert store.state("schema") == str(today + 3)
         with store.database.reading() as connection:
             assert connection.scalar(sa.text("SELECT place FROM events")) == "moved"
         assert store.append([view("ann", "b")]).new == 1
 
 
+def as_version_1(url: str) -> None:
+    """Make a store what version 1 of the schema was."""
+    with Store.open(url) as store, store.database.writing() as connection:
+        for statement in (
+            "DROP INDEX events_of_pair",
+            "DROP INDEX events_of_user",
+            "ALTER TABLE events DROP COLUMN moment",
+            "CREATE INDEX events_of_user ON events (user_no, seq, item_no, type_no, time, weight)",
+            "UPDATE state SET value = '1' WHERE name = 'schema'",
+        ):
+            connection.execute(sa.text(statement))
+
+
+def layout(store: Store) -> Any:
+    with store.database.reading() as connection:
+        looked = sa.inspect(connection)
+        indexes = {each["name"]: each["column_names"] for each in looked.get_indexes("events")}
+        return [column["name"] for column in looked.get_columns("events")], indexes
+
+
+def test_a_store_of_version_1_gets_the_order_of_its_events(url: str) -> None:
+    later = 4_000_000_000_000_000
+    with Store.open(url) as store:
+        store.append([view("ann", "a", later, weight=1.0), view("ann", "b", 20), view("ann", "c", 10)])
+        new = layout(store)
+        exported = store.events("ann")
+    as_version_1(url)
+    before = now()
+    with Store.open(url) as store:
+        assert layout(store) == new
+        assert store.state("schema") == "2"
+        assert store.history("ann").item.tolist() == [3, 2, 1]
+        assert before <= store.history("ann").time[-1] <= now()
+        assert {event.item_id: event for event in store.events("ann")} == {event.item_id: event for event in exported}
+        store.append([Event("ann", "d", "view")])
+        assert store.history("ann").item.tolist() == [3, 2, 1, 4], "it came after the migration"
+        assert check(store).faults == ()
+
+
 def test_a_migration_that_fails_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Store.open(url).close()
+    today = schema.MIGRATIONS
     steps = [
+        *today,
         lambda connection: connection.execute(sa.text("CREATE TABLE half (x INTEGER)")),
         lambda connection: connection.execute(sa.text("INSERT INTO nowhere VALUES (1)")),
     ]
     monkeypatch.setattr(schema, "MIGRATIONS", steps)
     with pytest.raises(StoreError, match="nowhere"):
         Store.open(url)
-    monkeypatch.setattr(schema, "MIGRATIONS", [])
+    monkeypatch.setattr(schema, "MIGRATIONS", today)
     with Store.open(url) as store, store.database.reading() as connection:
         assert not sa.inspect(connection).has_table("half")
 

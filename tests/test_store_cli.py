@@ -15,6 +15,7 @@ from palate.data.readers import read_log
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
+from palate.store.versions import Versions
 
 __all__ = ["url"]
 ROOT = Path(__file__).parents[1]
@@ -56,7 +57,7 @@ def test_a_store_from_end_to_end(palate: Run, url: str, ratings: Path, tmp_path:
     assert (found["events"], found["users"], found["items"], found["event_types"]) == (30, 5, 4, "star")
     assert "star" in palate("store", "info", "--store", url)[1]
     code, out, _ = palate("store", "check", "--store", url)
-    assert (code, out) == (0, "sound; schema 1, 30 events, 5 users, 4 items\n")
+    assert (code, out) == (0, "sound; schema 2, 30 events, 5 users, 4 items\n")
     out_log, out_items = tmp_path / "out.parquet", tmp_path / "out.jsonl"
     code, out, _ = palate("store", "export", "--store", url, "--log", out_log, "--catalogue", out_items)
     assert (code, out) == (0, "4 items, 30 events\n")
@@ -102,7 +103,7 @@ def test_check_fails_on_a_damaged_store(palate: Run, ratings: Path, tmp_path: Pa
     connection.close()
     code, out, err = palate("store", "check", "--store", tmp_path / "s.db")
     assert (code, err) == (1, "fault: events with a item_no that is not in items: 10\n")
-    assert out == "faults: 1; schema 1, 30 events, 5 users, 2 items\n"
+    assert out == "faults: 1; schema 2, 30 events, 5 users, 2 items\n"
     code, out, _ = palate("store", "check", "--store", tmp_path / "s.db", "--json")
     assert (code, len(json.loads(out)["faults"])) == (1, 1)
 
@@ -135,3 +136,23 @@ def test_nothing_asked_is_wrong_usage(palate: Run, tmp_path: Path) -> None:
     for command in ("import", "export"):
         code, _, err = palate("store", command, "--store", tmp_path / "s.db")
         assert (code, "give --log FILE" in err) == (2, True)
+
+
+def test_a_version_is_activated_whatever_was_measured(palate: Run, ratings: Path, tmp_path: Path) -> None:
+    given = ("--store", tmp_path / "shop.db")
+    assert palate("store", "import", *given, "--log", ratings)[0] == 0
+    for _ in range(2):
+        assert palate("train", *given, "--recipe", "popularity")[0] == 0
+    with Store.open(tmp_path / "shop.db") as store:
+        versions = Versions(store)
+        first = versions.active()
+        code, out, _ = palate("activate", 2 if first == 1 else 1, *given)
+        assert (code, out) == (0, f"version {versions.active()} answers now\n")
+        assert versions.active() != first
+        code, _, err = palate("activate", 9, *given)
+        assert (code, err) == (1, "error: model version 9 is unknown; known are 1, 2\n")
+        (versions.path(first or 0) / "item_scores.npy").write_bytes(b"")
+        code, _, err = palate("activate", first, *given)
+        assert code == 1
+        assert "item_scores" in err
+        assert versions.active() != first

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 from databases import url
 from killing import kill_writers
@@ -12,6 +15,7 @@ from killing import kill_writers
 from palate.errors import StoreError
 from palate.store.backup import check
 from palate.store.events import Event, Store
+from palate.store.transfer import import_events
 
 __all__ = ["url"]
 
@@ -54,4 +58,37 @@ def test_on_a_full_disk_what_was_acknowledged_stays(small_disk: Path) -> None:
         assert store.counts().events == stored + 1
     with Store.open(small_disk / "s.db") as store:
         assert store.counts().events == stored + 1
+        assert check(store).faults == ()
+
+
+IMPORT = """
+import sys
+from palate.store import transfer
+from palate.store.events import Store
+transfer.EVENTS = 20
+with Store.open(sys.argv[1]) as store:
+    transfer.import_events(store, sys.argv[2], watch=lambda done, _: print(done, flush=True))
+"""
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_an_import_that_is_killed_goes_on_where_it_stopped(url: str, tmp_path: Path, times: bool) -> None:
+    rng = random.Random(0)
+    rows = [(f"u{rng.randrange(40)}", f"i{rng.randrange(4)}", 10**9 + rng.randrange(3)) for _ in range(800)]
+    log = pl.DataFrame(rows, ["user", "item", "timestamp"], orient="row")
+    path = tmp_path / "log.csv"
+    (log if times else log.drop("timestamp")).write_csv(path)
+    for parts in (5, 2, 9):
+        process = subprocess.Popen([sys.executable, "-c", IMPORT, url, path], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        for _ in range(parts):
+            process.stdout.readline()
+        process.kill()
+        process.communicate()
+    with Store.open(url) as store:
+        stored = store.counts().events
+        assert 0 < stored < len(log)
+        assert import_events(store, path) == len(log) - stored
+        found = store.log().to_frame().select("user_id", "item_id").sort("user_id", "item_id")
+        assert found.rows() == log.select("user", "item").sort("user", "item").rows()
         assert check(store).faults == ()

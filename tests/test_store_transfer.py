@@ -154,6 +154,22 @@ def test_the_forgotten_stay_forgotten(store: Store) -> None:
     assert len(store.history("ann")) == 3
 
 
+@pytest.mark.parametrize("timed", [True, False])
+def test_what_was_taken_back_or_replaced_stays_so(store: Store, timed: bool) -> None:
+    times = [10**9, 10**9, 10**9, 10**9 + 1]
+    log = pl.DataFrame(
+        {"user": ["ann"] * 4, "item": ["a", "a", "b", "c"], "rating": [1, 1, 2, 3], "timestamp": times}
+    )
+    given = log if timed else log.drop("timestamp")
+    import_events(store, given)
+    assert store.feedback.withdraw("ann", "a") == 2
+    store.append([Event("ann", "b", "event", 2 * 10**15, 5.0)], keep="last")
+    assert import_events(store, given) == 0
+    assert import_events(store, pl.concat([given, given[:1]])) == 1, "a third of a is new"
+    assert sorted(event.item_id for event in store.events("ann")) == ["a", "b", "c"]
+    assert import_events(store, given, bring_back=True) == 2
+
+
 def test_an_event_id_stands_for_one_event(store: Store, tmp_path: Path) -> None:
     store.append([Event("ann", "a", "view", 10**15, 2.5, "e1"), Event("ann", "b", "view", 10**15, None, "e2")])
     export_events(store, tmp_path / "log.csv")
@@ -379,7 +395,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_written(url: str, tmp_pa
         (lambda path: (path / "events.parquet").unlink(), "is damaged"),
         (lambda path: (path / "manifest.json").write_text("{"), "is no backup"),
         (lambda path: (path / "manifest.json").unlink(), "is no backup"),
-        (_newer, "schema 99, written by palate .*; this version restores 1 and 1"),
+        (_newer, "schema 99, written by palate .*; this version restores 1 and 2"),
     ):
         shutil.copytree(tmp_path / "copy", tmp_path / "bad")
         damage(tmp_path / "bad")
@@ -520,7 +536,7 @@ def test_facts(store: Store) -> None:
     store.append([Event("ann", "a", "cart", 1_000_000), Event("ann", "b", "view", 0)])
     found = facts(store)
     assert {name: found[name] for name in ("schema", "events", "users", "items", "event_types", "first", "last")} == {
-        "schema": 1,
+        "schema": 2,
         "events": 2,
         "users": 1,
         "items": 2,

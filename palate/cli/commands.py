@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from palate.cli.describe import describe
 from palate.cli.export import export_all
 from palate.cli.joined import content_of, history_in, newer_log, reading_of, titles_of
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
-from palate.cli.serve import serve, train
+from palate.cli.serve import activate, serve, train
 from palate.cli.settings import CatalogueReading, build_recipe, build_recipes, read_settings
 from palate.cli.store import key_app, store_app
 from palate.cli.terminal import FitBar, WorkBar, note, print_json, stdout
@@ -30,6 +31,7 @@ from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
 from palate.data.splits import Split, split_by_time, split_items, split_last, split_ratio, split_users
+from palate.ending import Deadline, lift
 from palate.errors import DataError, PalateError
 from palate.evaluation.compare import compare
 from palate.evaluation.early import fit_until_best
@@ -41,6 +43,7 @@ app.add_typer(store_app, name="store")
 app.add_typer(key_app, name="key")
 app.command()(serve)
 app.command()(train)
+app.command()(activate)
 app.command()(describe)
 
 SPLITS: dict[str, Callable[[Interactions], Split]] = {
@@ -81,14 +84,28 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def main() -> None:
     """Run the command line; an error is one line on stderr, with exit code 1, or 2 for wrong usage."""
     warnings.showwarning = lambda message, *_: note(f"warning: {message}")
+    with Deadline() as deadline:
+        code = _run()
+        if deadline.interrupted:  # no thread is waited for, which may have a kernel to finish
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command; returns the exit code."""
     try:
         app()
     except (PalateError, OSError) as error:
         note(f"error: {error}")
-        sys.exit(1)
+        return 1
     except KeyboardInterrupt:
         note("interrupted")
-        sys.exit(130)
+        return 130
+    except SystemExit as end:  # the usual end, too
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 def _show_version(asked: bool) -> None:
@@ -155,6 +172,7 @@ def fit(
     if bar.stopped:
         kept = "the best epoch" if early_stop else "the last full epoch"
         note(f"stopped after epoch {len(bar.losses)} of {bar.epochs}: {kept} is kept")
+        lift()  # what is kept shall be written, however long it takes
     model.save(out, log=None if no_log else events)
     if json:
         print_json({"model": str(out), "settings": chosen.settings(), "seconds": seconds, "losses": bar.losses})

@@ -79,6 +79,28 @@ def train(
         typer.echo(f"version {trained.version.number} {state}: {trained.why}")
 
 
+def activate(
+    version: Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of the version.")],
+    *,
+    store: Annotated[str, typer.Option("--store", metavar="URL", help="SQLite file, or postgresql://USER@HOST/DB.")],
+    models: ModelsFolder = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Have a version of the model answer, in all processes, whatever was measured of it."""
+    from palate.live.snapshot import Active
+    from palate.store.events import Store
+    from palate.store.versions import Versions
+
+    with Store.open(store) as opened:
+        versions = Versions(opened, models)
+        Active.load(versions, version)  # which is more than to find its files sound
+        chosen = versions.activate(version)
+    if json:
+        print_json({**chosen.about, "version": chosen.number, "activated": True})
+    else:
+        typer.echo(f"version {chosen.number} answers now")
+
+
 def serve(
     *,
     store: Annotated[

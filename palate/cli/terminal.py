@@ -52,8 +52,9 @@ class FitBar:
         return len(self.losses) < self.epochs
 
     def __enter__(self) -> FitBar:
-        if not self._keep:
-            self._before = signal.signal(signal.SIGINT, _end)
+        self._before = signal.getsignal(signal.SIGINT)
+        if not self._keep and self._before != signal.SIG_IGN:  # in the background Ctrl-C is for others
+            signal.signal(signal.SIGINT, _end)
         self._bar.start()
         return self
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
@@ -19,10 +19,12 @@ from scipy.sparse import csr_array
 from palate.arrays import Array, Bools, Floats, Ints, Longs, all_finite, check_arrays
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
+from palate.data.times import from_iso
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, real, whole
 from palate.kernels.rows import gather, group_rows, sort_within_rows
 
+TYPES = {"user": "int32", "item": "int32", "weight": "float32", "timestamp": "int64", "event": "int16"}
 PARTS = 16  # of a log, sorted one by one: what they need besides is small
 
 
@@ -72,12 +74,7 @@ class Interactions:
         """
         if len(user) >= 1 << 31:
             raise DataError(f"{len(user):,} events; a log can hold {(1 << 31) - 1:,}")
-        rule = Array("events", below="users").fault(user, np.dtype(np.int32), {"users": len(users)})
-        if rule:
-            raise DataError(f"user: {rule}")
-        for name, column in (("item", item), ("weight", weight), ("timestamp", timestamp), ("event", event)):
-            if column is not None and np.shape(column) != user.shape:
-                raise DataError(f"{name}: has the shape {np.shape(column)}; there are {len(user):,} users")
+        _check_columns(len(users), user=user, item=item, weight=weight, timestamp=timestamp, event=event)
         start, order = group_rows(user, len(users))
         del user  # a column that only this call holds is released as soon as it is grouped: halves the peak
         times = None if timestamp is None else _sort_by_time(start, order, timestamp)
@@ -222,6 +219,18 @@ class Interactions:
         )
 
 
+def _check_columns(users: int, **columns: NDArray[Any] | None) -> None:
+    """Raise `DataError` for a column of another type or length, and for a user row that there is not."""
+    user = columns["user"]
+    assert user is not None
+    for name, column in columns.items():
+        if column is not None and (column.dtype != TYPES[name] or column.shape != (len(user),)):
+            rule = f"it must hold {TYPES[name]}, one for each of {len(user):,} events"
+            raise DataError(f"{name}: holds {column.dtype} of the shape {column.shape}; {rule}")
+    if len(user) and not 0 <= user.min() <= user.max() < users:
+        raise DataError(f"user: has rows {user.min()} to {user.max()}; they must be from 0, below {users:,}")
+
+
 def _sort_by_time(start: Longs, order: Ints, timestamp: Longs) -> Longs:
     """Sort each user's part of `order` by time, in place and stable, on two threads; returns the times so sorted."""
     times = np.empty(len(order), np.int64)
@@ -240,12 +249,9 @@ def _sort_by_time(start: Longs, order: Ints, timestamp: Longs) -> Longs:
 def _microseconds(since: date | str) -> int:
     """Microseconds since 1970 UTC of a date, a datetime or ISO 8601 text."""
     try:
-        moment = datetime.fromisoformat(since if isinstance(since, str) else since.isoformat())
+        return from_iso(since if isinstance(since, str) else since.isoformat())
     except (ValueError, AttributeError):
         raise SettingError(f"since={since!r}: must be a date, a datetime or ISO 8601 text") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _compact(vocabulary: Vocabulary, codes: Ints) -> tuple[Vocabulary, Ints]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -27,8 +26,6 @@ FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 a
 WHOLE_NUMBER = r"\A-?(0|[1-9][0-9]*)\z"
 NUMBER = r"\A-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?\z"
 TRUTH = r"\A(?i:true|false)\z"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 LARGEST_WHOLE = 2.0**53  # whole numbers beyond are not exact in a float64
 TRUTHS = {
     **dict.fromkeys(("true", "yes", "y", "t", "1", "1.0", "on", "instock", "available"), True),
@@ -155,7 +152,7 @@ def has_strings(ids: pl.Series) -> bool:
     """Whether typed ids are strings."""
     if ids.dtype == pl.Object:
         return any(isinstance(value, str) for value in ids.to_list())
-    return ids.count() > 0 and not ids.dtype.is_numeric()
+    return ids.count() > 0 and ids.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Binary)
 
 
 def is_unicode(text: str) -> bool:

@@ -73,6 +73,7 @@ class Asked:
                that a model knows by what is told of them alone
     cursor     `Answer.cursor` of the page before: what it and those before it showed is not shown again
     until      stored events after this time, in microseconds since 1970 UTC, do not count
+    unseen_by  user whose seen items are not shown; nothing else of them counts
     """
 
     user_id: str | None = None
@@ -88,6 +89,7 @@ class Asked:
     explore: float = 0.1
     cursor: str | None = None
     until: int | None = None
+    unseen_by: str | None = None
 
     def __post_init__(self) -> None:
         check(1 <= self.k <= MOST_PLACES, "k", self.k, f"must be 1 to {MOST_PLACES}")

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import polars as pl
 
-from palate.arrays import Floats
+from palate.arrays import Doubles
 from palate.errors import BundleError
 from palate.store.bundles import read_bundle, write_bundle
 from palate.store.events import Store
 
 LOG = logging.getLogger("palate.live")
 FOLDER = "start"  # beside the folders of the versions
-TOKEN = "kept for the start, 2"  # name in the store of the number that the newest folder of this form has
+TOKEN = "kept for the start, 3"  # name in the store of the number that the newest folder of this form has
+ABOUT = ("change", "limit", "newest", "withdrawn", "weights")  # in the manifest
 WORTH = 10_000  # items and events, or new events, that are worth keeping
 
 
@@ -25,14 +26,15 @@ class Kept:
     """Items and their popularity as they were at one moment; a start reads what changed since.
 
     rows, change        as in `LiveCatalogue`
-    total               weight of all events by the store's number of the item
-    newest, withdrawn   seq of the last event in it, and how often events had been taken out of the store
+    sums, limit         as in `Popular`
+    newest, withdrawn   seq of the last event in them, and how often events had been taken out of the store or changed
     weights             of event types, as text: another start may weigh them otherwise
     """
 
     rows: pl.DataFrame
     change: int
-    total: Floats
+    sums: Doubles
+    limit: float
     newest: int
     withdrawn: int
     weights: str
@@ -53,8 +55,8 @@ class Kept:
         about = bundle.about
         if about.get("token") != store.state(TOKEN):
             return None
-        told = {name: about[name] for name in ("change", "newest", "withdrawn", "weights")}
-        return cls(bundle.parts["rows"], total=bundle.parts["total"], **told)  # type: ignore[arg-type]
+        told = {name: about[name] for name in ABOUT}
+        return cls(bundle.parts["rows"], sums=bundle.parts["sums"], **told)  # type: ignore[arg-type]
 
     def tells_more_than(self, before: Kept | None) -> bool:
         """Whether it is worth to write it in the place of that."""
@@ -66,6 +68,6 @@ class Kept:
     def write(self, folder: Path, store: Store) -> None:
         """Keep it, in place of what was kept."""
         token = uuid.uuid4().hex
-        about = {"change": self.change, "newest": self.newest, "withdrawn": self.withdrawn, "weights": self.weights}
-        write_bundle(folder / FOLDER, {"rows": self.rows, "total": self.total}, about | {"token": token})
+        about = {name: getattr(self, name) for name in ABOUT}
+        write_bundle(folder / FOLDER, {"rows": self.rows, "sums": self.sums}, about | {"token": token})
         store.set_state(TOKEN, token)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 from zlib import crc32
@@ -22,6 +22,7 @@ from palate.kernels.topk import select_top
 from palate.live import cursors
 from palate.live.asking import Answer, Asked, Place, Source
 from palate.live.caps import Counted
+from palate.live.history import History, last_below_zero
 from palate.live.snapshot import Snapshot
 
 SOMEBODY = pl.Series("user", [None], pl.String)
@@ -37,21 +38,53 @@ Best: TypeAlias = Callable[[int], tuple[Longs, Floats]]
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is known of whoever asks: N events by position in the catalogue, oldest first.
+    """What is known of whoever asks, by position in the catalogue.
 
-    position (N,), weight (N,) and time (N,) as the model takes them; stored: whether some are in the store.
+    position, weight, time (N,)  events as the model takes them, oldest first; none weighs 0
+    seen (S,)                    items that were met, these among them
+    disliked (E,)                items whose newest event with a weight other than 0 has one below 0
+    stored                       whether there are events in the store
     """
 
     position: Longs
     weight: Floats
     time: Longs
+    seen: Longs
+    disliked: Longs
     stored: bool
 
-    @cached_property
-    def disliked(self) -> Longs:
-        """Positions whose newest event has a weight below 0."""
-        last = dict(zip(self.position.tolist(), self.weight.tolist(), strict=True))
-        return np.array([position for position, weight in last.items() if weight < 0], np.int64)
+    @classmethod
+    def of(cls, snapshot: Snapshot, past: History) -> Known:
+        """Translate what the store tells; an item of no snapshot is left out."""
+        position_of = snapshot.catalogue.position_of
+        position = position_of[past.item].astype(np.int64)
+        seen, disliked = (
+            found[found >= 0] for found in (position_of[each].astype(np.int64) for each in (past.seen, past.disliked))
+        )
+        kept = position >= 0
+        return cls(position[kept], past.weight[kept], past.time[kept], seen, disliked, stored=len(past.seen) > 0)
+
+    def and_then(self, position: Longs, weight: Floats, time: Longs) -> Known:
+        """Return it with later events (M,) that are not stored; those of weight 0 are seen, no more."""
+        counts = weight != 0
+        now = position[counts], weight[counts], time[counts]
+        old = self.disliked[~np.isin(self.disliked, now[0])]
+        return replace(
+            self,
+            position=np.concatenate([self.position, now[0]]),
+            weight=np.concatenate([self.weight, now[1]]),
+            time=np.concatenate([self.time, now[2]]),
+            seen=np.concatenate([self.seen, position]),
+            disliked=np.concatenate([old, last_below_zero(*now[:2])]),
+        )
+
+    def seeing(self, positions: Longs) -> Known:
+        """Return it with more items that were met."""
+        return replace(self, seen=np.concatenate([self.seen, positions]))
+
+
+_NONE = np.zeros(0, np.int64)
+NOTHING = Known(_NONE, np.zeros(0, np.float32), _NONE, _NONE, _NONE, stored=False)
 
 
 def answer(snapshot: Snapshot, asked: Asked, known: Known) -> Answer:
@@ -92,11 +125,11 @@ class _Listing:
     def _masks(self) -> tuple[Bools, Bools]:
         """Masks over positions (P,) and over rows of the model (I,), of this list's own."""
         snapshot, asked = self.snapshot, self.asked
-        hidden = [snapshot.places[name] for name in (*asked.exclude, *asked.near) if name in snapshot.places]
-        hidden += self.known.disliked.tolist() if asked.keep_seen else self.known.position.tolist()
+        named = [snapshot.places[name] for name in (*asked.exclude, *asked.near) if name in snapshot.places]
         position = snapshot.catalogue.position_of
-        hidden += [int(position[number]) for number in self.shown if number < len(position) and position[number] >= 0]
-        gone = np.array(hidden, np.int64)
+        named += [int(position[number]) for number in self.shown if number < len(position) and position[number] >= 0]
+        met = self.known.disliked if asked.keep_seen else self.known.seen
+        gone = np.concatenate([np.array(named, np.int64), met])
         allowed, rows_allowed = snapshot.allowed(asked.filter).copy(), snapshot.rows_allowed(asked.filter).copy()
         allowed[gone] = False
         row = snapshot.row_of[gone]
@@ -128,11 +161,11 @@ class _Listing:
     def _fresh(self, most: int, wanted: int) -> list[int]:
         """Choose new items that no model knows, another choice for everybody, so that each is seen by some."""
         unknown = self.snapshot.unknown if most else self.snapshot.unknown[:0]
-        unknown = unknown[self.allowed[unknown]][:CHUNK]
+        unknown = unknown[self.allowed[unknown]]
         if not len(unknown):
             return []
         first = crc32((self.asked.user_id or "").encode()) % len(unknown)
-        return self._fitting(np.concatenate([unknown[first:], unknown[:first]]), min(most, wanted))
+        return self._fitting(np.roll(unknown, -first), min(most, wanted))
 
     def _fitting(self, positions: Longs, most: int) -> list[int]:
         """First `most` of the positions that no cap forbids beside those before them; counts them."""
@@ -140,7 +173,9 @@ class _Listing:
             return positions[:most].tolist()  # type: ignore[no-any-return]
         fitting: list[int] = []
         for position in positions.tolist():
-            if len(fitting) < most and all(cap.has_room(position) for cap in self.caps):
+            if len(fitting) == most:
+                break
+            if all(cap.has_room(position) for cap in self.caps):
                 fitting.append(position)
                 self._count(position)
         return fitting

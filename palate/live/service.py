@@ -10,20 +10,22 @@ from typing import Any
 
 import numpy as np
 
+from palate.arrays import Floats, Longs
 from palate.data.ragged import NEVER
 from palate.errors import PalateError
 from palate.kernels.topk import MOST
 from palate.live.asking import Answer, Asked, Step
 from palate.live.catalogue import LiveCatalogue
+from palate.live.history import History, read_history
 from palate.live.kept import Kept
-from palate.live.recommender import Known, answer
+from palate.live.recommender import NOTHING, Known, answer
 from palate.live.snapshot import Active, Snapshot
 from palate.live.weights import EVENT_WEIGHTS, Popularity, Weights
-from palate.store.events import Past, Store
+from palate.store.events import Store
+from palate.store.recording import now
 from palate.store.versions import Versions
 
 LOG = logging.getLogger("palate.live")
-EVENTS = 2000  # newest events of a person that count
 
 
 class Live:
@@ -50,8 +52,9 @@ class Live:
     def kept(self) -> Kept:
         """Return what it has read, for the next start."""
         catalogue, counted = self._snapshot.catalogue, self._popularity
-        events = counted.popular.weight, counted.newest, counted.withdrawn
-        return Kept(catalogue.rows, catalogue.change, *events, str(self.weights))
+        withdrawn, popular = counted.withdrawn, counted.popular  # which is never older than the number
+        sums = popular.sums, popular.limit, popular.newest
+        return Kept(catalogue.rows, catalogue.change, *sums, withdrawn, str(self.weights))
 
     def _keep(self, before: Kept | None, folder: Path) -> None:
         """Keep what was read, where that is worth it."""
@@ -66,21 +69,26 @@ class Live:
 
     def recommend(self, asked: Asked) -> Answer:
         """Return the list for whoever asks. Raises `ConditionError`, `SettingError`, `DataError`, `StoreError`."""
-        past = None if asked.user_id is None else self.store.history(asked.user_id, EVENTS, asked.until)
-        snapshot = self.snapshot()  # after the history, so that it knows the items of it
-        return answer(snapshot, asked, self._known(snapshot, past, asked.session))
+        past = None if asked.user_id is None else self.history(asked.user_id, asked.until)
+        hidden = None if asked.unseen_by is None else self.history(asked.unseen_by, asked.until)
+        snapshot = self.snapshot()  # after the histories, so that it knows the items of them
+        known = NOTHING if past is None else Known.of(snapshot, past)
+        if asked.session:
+            known = known.and_then(*self._steps(snapshot, asked.session))
+        return answer(snapshot, asked, known if hidden is None else known.seeing(Known.of(snapshot, hidden).seen))
 
-    def _known(self, snapshot: Snapshot, past: Past | None, session: tuple[Step, ...]) -> Known:
-        position, weight, time = np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.int64)
-        if past is not None and len(past):
-            position = snapshot.catalogue.position_of[past.item].astype(np.int64)
-            weight, time = self.weights.of_past(past), past.time
-        if session:
-            time = np.append(time, [NEVER if step.time is None else step.time for step in session])
-            position = np.append(position, [snapshot.places.get(step.item_id, -1) for step in session])
-            weight = np.append(weight, np.array([self.weights.of_step(step) for step in session], np.float32))
-        kept = position >= 0
-        return Known(position[kept], weight[kept], time[kept], stored=past is not None and len(past) > 0)
+    def history(self, user_id: str, until: int | None = None) -> History:
+        """Read what a user's events up to the time `until` say."""
+        return read_history(self.store, self.weights, user_id, until)
+
+    def _steps(self, snapshot: Snapshot, session: tuple[Step, ...]) -> tuple[Longs, Floats, Longs]:
+        """Positions, weights and times of the events of a session on known items."""
+        position = np.array([snapshot.places.get(step.item_id, -1) for step in session], np.int64)
+        weight = np.array([self.weights.of_step(step) for step in session], np.float32)
+        moment = now()  # a later time counts as now, as in the store
+        time = np.array([NEVER if step.time is None else min(step.time, moment) for step in session], np.int64)
+        known = position >= 0
+        return position[known], weight[known], time[known]
 
     def knows(self, item_id: str) -> bool:
         """Whether there is an item of this id."""
@@ -117,7 +125,7 @@ class Live:
         return None if self.versions is None else self.versions.active()
 
     def _swap(self, version: int) -> None:
-        """Load another version aside, then put it in the place of the old one; a damaged one is refused."""
+        """Load another version aside, then put it in the place of the old one; one that does not work is refused."""
         try:
             active = Active.load(self.versions, version)  # type: ignore[arg-type]
             old = self._snapshot
@@ -126,7 +134,7 @@ class Live:
             with self._lock:
                 last = self._snapshot  # which may have changed while it was loaded
                 self._snapshot = Snapshot.of(last.catalogue, fresh.active, last.popular, fresh).reading()
-        except PalateError as error:
+        except Exception as error:  # whatever its arrays are, the model before goes on
             self._refused = version
             LOG.error("model version %d is refused, the one before stays: %s", version, error)
         finally:
@@ -137,5 +145,5 @@ def _warm(snapshot: Snapshot) -> None:
     """Compile and touch what an answer needs."""
     known = np.flatnonzero(snapshot.row_of >= 0)[:2]
     for k in (10, MOST + 1):
-        past = Known(known, np.ones(len(known), np.float32), np.zeros(len(known), np.int64), stored=True)
+        past = NOTHING.and_then(known, np.ones(len(known), np.float32), np.zeros(len(known), np.int64))
         answer(snapshot, Asked(k=min(k, 1000)), past)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -13,6 +12,7 @@ import polars as pl
 
 from palate.arrays import Bools, Floats, Ints, Longs
 from palate.data.catalogue import Catalogue
+from palate.data.times import EPOCH, MICROSECOND
 from palate.live.catalogue import LiveCatalogue
 from palate.live.weights import Popular
 from palate.models.base import Model
@@ -44,7 +44,7 @@ class Active:
         """Load a version. Raises `BundleError`, `UnknownId`."""
         version = versions.get(number)
         model = load(versions.path(number))
-        created = datetime.fromtimestamp(version.created / 1_000_000, UTC).isoformat(timespec="seconds")
+        created = (EPOCH + version.created * MICROSECOND).isoformat(timespec="seconds")
         about = {"version": number, "recipe": type(model.recipe).__name__, "created": created}
         return cls(model, number, about, version.created)
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Thread
 from time import monotonic
 from types import MappingProxyType
 
 import numpy as np
 
-from palate.arrays import Floats, Longs
+from palate.arrays import Doubles, Floats, Longs
 from palate.errors import StoreError
 from palate.live.asking import Step
 from palate.live.kept import Kept
+from palate.models.popularity import popularity
+from palate.models.weights import bound_of
 from palate.store.events import Past, Store
 
 LOG = logging.getLogger("palate.live")
@@ -24,6 +26,7 @@ EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"view": 1, "click": 1, "cart": 3, "like": 3, "star": 3, "purchase": 5, "dislike": -1}
 )
 FEW = 20_000  # events that are counted within some milliseconds
+PART = 1 << 20  # numbers of seq that are counted at once
 REST = 50  # popularity is counted again after a rest of so many times what the last count took
 
 
@@ -40,13 +43,22 @@ class Weights:
 
     def of_past(self, past: Past) -> Floats:
         """Weights of a person's events, (N,)."""
-        weight: Floats = np.where(np.isnan(past.weight), np.float32(1), past.weight) * self.factors(past.kind)
-        return weight
+        return self.of(past.kind, past.weight)
+
+    def of(self, kind: Longs, weight: Floats) -> Floats:
+        """Weights of events by the numbers of their types and their own weights, (N,); nan counts as 1."""
+        whole: Floats = np.where(np.isnan(weight), np.float32(1), weight) * self.factors(kind)
+        return whole
 
     def of_step(self, step: Step) -> float:
         """Weight of an event of a session."""
         factor = 1.0 if step.event_type is None else self.by_type.get(step.event_type, 1.0)
         return factor * (1.0 if step.weight is None else step.weight)
+
+    def silent_and_negative(self) -> tuple[list[int], list[int]]:
+        """Return the numbers of the types whose events weigh nothing, and of those that turn the sign of a weight."""
+        factor = {number: np.float32(self.by_type.get(name, 1)) for number, name in self._store.event_types().items()}
+        return [n for n, each in factor.items() if each == 0], [n for n, each in factor.items() if each < 0]
 
     def factors(self, kind: Longs) -> Floats:
         """Weights of event types by their numbers, (N,)."""
@@ -59,77 +71,100 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Popular:
-    """What is popular.
+    """What is popular: the order of the recipe `Popularity` on the log of the store, but for items without a weight.
 
-    weight  of all events by the store's number of the item, float32 (N,)
+    sums    of the weights of all events, those below 0 as 0, by the store's number of the item, float64 (N,)
+    newest  seq of the last event in them
+    limit   weight that an event counts at most, as in a fit (`models.weights`)
+    weight  the same as scores, float32 (N,)
     order   numbers of the items with a weight above 0, the most popular first, ties by number (M,)
     """
 
+    sums: Doubles = field(repr=False)
+    newest: int
+    limit: float
     weight: Floats = field(repr=False)
     order: Longs = field(repr=False)
 
     @classmethod
-    def of(cls, weight: Floats) -> Popular:
+    def of(cls, sums: Doubles, newest: int, limit: float = np.inf) -> Popular:
         """Put them in order when they are counted, not when somebody waits for an answer."""
+        weight = np.minimum(sums, np.finfo(np.float32).max).astype(np.float32)
         positive = np.flatnonzero(weight > 0)
-        return cls(weight, positive[np.argsort(-weight[positive], kind="stable")])
+        return cls(sums, newest, limit, weight, positive[np.argsort(-weight[positive], kind="stable")])
 
 
-NOTHING = Popular.of(np.zeros(0, np.float32))
+NOTHING = Popular.of(np.zeros(0, np.float64), 0)
 
 
 class Popularity:
     """Weights of all events by item, brought up to date by those that are new.
 
     After each count there is a rest in proportion to what it took, so that it costs a fiftieth of the time at most.
-    When events were taken away, all are counted again, beside the answers if they are many.
+    All are counted again when events were taken away or changed, and when there are twice as many, beside the answers
+    if they are many; a few are always counted again.
 
-    newest     seq of the last event in it
-    withdrawn  how often events had been taken away before the count
+    withdrawn  how often events had been taken away or changed before the count
     """
 
     def __init__(self, store: Store, weights: Weights, kept: Kept | None = None) -> None:
         self._store, self._weights = store, weights
-        self.popular, self.newest, self.withdrawn = NOTHING, 0, store.withdrawn()
+        self.popular, self.withdrawn = NOTHING, store.withdrawn()
         if kept is not None and (kept.withdrawn, kept.weights) == (self.withdrawn, str(weights)):
-            self.popular, self.newest = Popular.of(kept.total), kept.newest
+            self.popular = Popular.of(kept.sums, kept.newest, kept.limit)
+        self._whole = self.popular.newest  # at the last count of all
         self._rested = 0.0
         self._again: Thread | None = None
+
+    @property
+    def newest(self) -> int:
+        """`seq` of the last event that is counted."""
+        return self.popular.newest
 
     def now(self) -> Popular:
         """Return what is popular; the same as before as long as nothing changed."""
         began = monotonic()
         if began >= self._rested and self._again is None:
             newest = self._store.newest()
-            if self._store.withdrawn() != self.withdrawn:
-                if newest <= FEW:
-                    self._count_again()
-                else:
-                    self._again = Thread(target=self._count_again, daemon=True)
-                    self._again.start()
-            elif newest != self.newest:
-                self.popular, self.newest = self._counted(self.popular, self.newest)
+            changed = self._store.withdrawn() != self.withdrawn
+            if (newest <= FEW or not self._whole) and (changed or newest > self.newest):
+                self._count_again()
+            elif changed or newest > 2 * self._whole:
+                self._again = Thread(target=self._count_again, daemon=True)
+                self._again.start()
+            elif newest > self.newest:
+                self.popular, _ = self._counted(self.popular, newest)
             self._rested = monotonic() + REST * (monotonic() - began)
         return self.popular
 
     def _count_again(self) -> None:
         began = monotonic()
         try:
-            withdrawn = self._store.withdrawn()  # before the count: what is taken away meanwhile is counted once more
-            (self.popular, self.newest), self.withdrawn = self._counted(NOTHING, 0), withdrawn
+            withdrawn = self._store.withdrawn()  # before the count: what changes meanwhile is counted once more
+            newest = self._store.newest()
+            found, sizes = self._counted(NOTHING, newest)
+            limit = bound_of(*sizes)
+            if len(sizes[0]) and sizes[0].max() > limit:
+                found, _ = self._counted(Popular.of(NOTHING.sums, 0, limit), newest)
+            self.popular, self.withdrawn, self._whole = replace(found, limit=limit), withdrawn, newest
         except StoreError as error:
             LOG.warning("popularity is as it was: %s", error)
         finally:
             self._rested = monotonic() + REST * (monotonic() - began)
             self._again = None
 
-    def _counted(self, before: Popular, since: int) -> tuple[Popular, int]:
-        """Count the events after `since` too; returns what is popular now, and the seq of the newest."""
-        item, kind, count, newest = self._store.popularity(since)
-        if not len(item):
-            return before, newest
-        old = before.weight
-        weight = np.maximum(self._weights.factors(kind), 0) * count
-        total = np.bincount(item, weight, minlength=len(old))
-        total[: len(old)] += old.astype(np.float64)
-        return Popular.of(np.minimum(total, np.finfo(np.float32).max).astype(np.float32)), newest
+    def _counted(self, before: Popular, newest: int) -> tuple[Popular, tuple[Floats, Longs]]:
+        """Return what is popular with the events up to the newest too, and the sizes of their weights with counts."""
+        sums, limit = before.sums, before.limit
+        sizes: Floats = np.zeros(0, np.float32)
+        counts = np.zeros(0, np.int64)
+        for low in range(before.newest, newest, PART):
+            item, kind, own, count = self._store.tally(low, min(low + PART, newest))
+            weight = self._weights.of(kind, own)
+            part = popularity(item, np.minimum(weight, np.float32(limit)), len(sums), count)
+            part[: len(sums)] += sums
+            sums = part
+            teaches = weight != 0
+            sizes, place = np.unique(np.append(sizes, np.abs(weight[teaches])), return_inverse=True)
+            counts = np.bincount(place, np.append(counts, count[teaches]), len(sizes)).astype(np.int64)
+        return Popular.of(sums, newest, limit), (sizes, counts)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from types import TracebackType
 
 from threadpoolctl import threadpool_limits
@@ -29,7 +30,8 @@ class Crew:
         available = cores()
         self.most = threads or available
         self.choices = [self.most] if threads or available == 1 else [1, available]
-        self.seconds: dict[int, list[float]] = {count: [] for count in self.choices}
+        self.trials = [count for _ in range(TRIALS + 1) for count in self.choices] if len(self.choices) > 1 else []
+        self.fastest = dict.fromkeys(self.choices, inf)  # seconds for each position, of the fastest slice
 
     def __enter__(self) -> Crew:
         self.pool = ThreadPoolExecutor(self.most)
@@ -39,16 +41,14 @@ class Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.pool.shutdown()
+        # After an error, Ctrl-C among them, nobody waits for what is still at work: its result is not wanted.
+        self.pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
         self.limits.restore_original_limits()
 
     @property
     def threads(self) -> int:
         """Threads the next slice runs on."""
-        for count, taken in self.seconds.items():
-            if len(taken) <= TRIALS and len(self.choices) > 1:
-                return count
-        return min(self.choices, key=lambda count: min(self.seconds[count], default=0.0))
+        return self.trials[0] if self.trials else min(self.choices, key=self.fastest.__getitem__)
 
     def run(self, work: Callable[[int, int, int], float], first: int, last: int) -> float:
         """Divide positions `[first, last)` among the threads; sums work(thread, low, high)."""
@@ -57,7 +57,9 @@ class Crew:
         began = time.perf_counter()
         jobs = [self.pool.submit(work, n, edges[n], edges[n + 1]) for n in range(count)]
         total = sum(job.result() for job in jobs)
-        self.seconds[count].append((time.perf_counter() - began) / max(1, last - first))
+        seconds = (time.perf_counter() - began) / max(1, last - first)
+        self.fastest[count] = min(self.fastest[count], seconds)
+        del self.trials[:1]
         return total
 
 

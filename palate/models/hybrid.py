@@ -77,7 +77,7 @@ class Hybrid(Recipe):
         def whole(base: IALSModel | EmbeddingModel, prior: Prior | None) -> HybridModel:
             known = prior or Prior.of(content, encoding.blocks, base.item_vectors)
             weights = known.weights(base.item_vectors)
-            bare = HybridModel(self, base.items, (base,), encoding, encoded.terms, weights)
+            bare = HybridModel(self, base.items, (base,), encoding, encoded.terms.block(0, len(base.items)), weights)
             return bare.over(items, np.arange(len(items), dtype=np.int32), encoded.vectors, encoded.terms)
 
         recipe = self.of_vectors()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from palate.arrays import Floats, ItemFloats
+from palate.arrays import Doubles, Floats, Ints, ItemFloats, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -15,9 +15,22 @@ from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.weights import check_half_life, faded
 
 
+def popularity(item: Ints | Longs, weight: Floats, items: int, count: Longs | None = None) -> Doubles:
+    """Sum of each item's event weights, those below 0 as 0, (items,): what popular means, here and in the service.
+
+    item (N,) and weight (N,) of events; count (N,): how many such events there are, 1 by default.
+    """
+    positive = np.maximum(weight, 0)
+    whole = positive if count is None else positive * count.astype(np.float64)
+    return np.bincount(item, whole, minlength=items).astype(np.float64)  # which counts no events in whole numbers
+
+
 @dataclass(frozen=True, kw_only=True)
 class Popularity(Recipe):
-    """Sum of each item's event weights; with a half-life, an event counts half as much that many days later."""
+    """Sum of each item's event weights above 0; with a half-life, an event counts half as much that many days later.
+
+    Equal items stand in the order in which the log first names them.
+    """
 
     half_life_days: float | None = None
 
@@ -29,7 +42,7 @@ class Popularity(Recipe):
     ) -> PopularityModel:
         """Fit to the log. Time decay counts back from the newest event of the log."""
         refuse_empty(log)
-        total = np.bincount(log.item, np.maximum(faded(log, self.half_life_days), 0), minlength=len(log.items))
+        total = popularity(log.item, faded(log, self.half_life_days), len(log.items))
         return PopularityModel(self, log.items, total.astype(np.float32))
 
 

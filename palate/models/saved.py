@@ -90,15 +90,21 @@ def _log(model: Model, parts: Mapping[str, Any]) -> Interactions | None:
     return Interactions(users, model.items, start, item, weight, parts.get("log.time"))
 
 
+def rebuilt(told: Mapping[str, Any]) -> Recipe:
+    """Build a recipe by the name and settings that JSON keeps. Raises `LookupError`, `TypeError`, `SettingError`."""
+    recipe_class = _named(RECIPES, told["name"], "recipe")
+    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in told["settings"].items()}
+    return cast(Recipe, recipe_class(**settings))
+
+
 def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:
-    recipe_class = _named(RECIPES, about["recipe"]["name"], "recipe")
+    recipe = rebuilt(about["recipe"])
     model_class = _named(MODELS, about["model"], "model")
-    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in about["recipe"]["settings"].items()}
     if "models" in about:  # of which this one is made
         parts = {**parts, "models": tuple(_model(each, _own(parts, n)) for n, each in enumerate(about["models"]))}
     own = [part.name for part in fields(cast(Any, model_class)) if part.name != "recipe"]
     kept = {name: whole(name, parts, NESTED) for name in own}
-    return cast(Model, model_class(recipe=recipe_class(**settings), **kept))
+    return cast(Model, model_class(recipe=recipe, **kept))
 
 
 def _own(parts: Mapping[str, Any], n: int) -> Mapping[str, Any]:

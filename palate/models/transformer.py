@@ -19,7 +19,7 @@ from palate.arrays import Floats, Ints
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import NEVER, Ragged
-from palate.data.vocabulary import Id
+from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.models.base import Watch, refuse_empty
 from palate.models.content import check_reading, read_items
@@ -364,9 +364,9 @@ class TransformerModel(TorchModel):
     recipe: Transformer
 
     def begin(self, history: Sequence[Id] = ()) -> Trail:
-        """Follow a history from here on; unknown items are ignored."""
+        """Follow a history from here on; unknown items are ignored. Raises `DataError` for what cannot be an id."""
         trail = Trail(None, None)
-        for item in history:
+        for item in Vocabulary.series(history, "history").to_list():
             trail = self.extend(trail, item)
         return trail
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from palate.arrays import Floats
+from palate.arrays import Floats, Longs
 from palate.data.interactions import Interactions
 from palate.errors import check
 
@@ -26,9 +26,20 @@ def heaviest(log: Interactions) -> tuple[float, int]:
     sizes = np.abs(log.weight[log.weight != 0])
     if not len(sizes) or sizes.max() / RANGE <= sizes.min():
         return np.inf, 0
-    place = int(0.99 * (len(sizes) - 1))
-    limit = RANGE * float(np.partition(sizes, place)[place])
+    limit = bound_of(sizes)
     return limit, int(np.count_nonzero(sizes > limit))
+
+
+def bound_of(sizes: Floats, count: Longs | None = None) -> float:
+    """Return the size of weight that counts in full, of events with sizes (N,), `count` (N,) of each or one."""
+    if not len(sizes):
+        return np.inf
+    if count is None:
+        place = int(0.99 * (len(sizes) - 1))
+        return RANGE * float(np.partition(sizes, place)[place])
+    order = np.argsort(sizes)
+    total = np.cumsum(count[order])
+    return RANGE * float(sizes[order][np.searchsorted(total, int(0.99 * (total[-1] - 1)), side="right")])
 
 
 def within(log: Interactions) -> Interactions:

@@ -11,7 +11,9 @@ from fastapi import APIRouter, FastAPI, Path, Query, Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from palate.data.times import to_iso
 from palate.live.asking import Asked
+from palate.live.snapshot import Active
 from palate.serve.dashboard.login import login_router
 from palate.serve.dashboard.pages import STATIC, pages_router
 from palate.serve.gorse.api import gorse_router
@@ -19,11 +21,12 @@ from palate.serve.hot import Hot, plain
 from palate.serve.hot import answered as answered_list
 from palate.serve.items import items_router
 from palate.serve.metrics import Timing
+from palate.serve.orphans import end_with_parent
 from palate.serve.problems import HANDLED, answered
 from palate.serve.security import Guard
 from palate.serve.service import Service
 from palate.serve.settings import Settings
-from palate.serve.wire import Accepted, EventIn, Recommendations, RecommendIn, RecommendQuery, SessionIn, iso
+from palate.serve.wire import Accepted, EventIn, Recommendations, RecommendIn, RecommendQuery, SessionIn
 from palate.store.versions import Version
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -59,6 +62,7 @@ PROBLEM = {
 
 def create_app(settings: Settings | None = None) -> ASGIApp:
     """Make the application, by default with the settings that `Settings.to_environment` left."""
+    end_with_parent()
     service = Service.open(settings or Settings.from_environment())
     app = documented(service)
     guarded: ASGIApp = Guard(app, service.settings, service.keys, in_process=service.store.in_process)
@@ -174,7 +178,7 @@ def people_router(service: Service) -> APIRouter:
                 "user_id": event.user_id,
                 "item_id": event.item_id,
                 "event_type": event.event_type,
-                "timestamp": iso(event.time),
+                "timestamp": to_iso(event.time),
                 "weight": event.weight,
             }
             for event in found
@@ -201,7 +205,7 @@ def models_router(service: Service) -> APIRouter:
         return {
             "version": version.number,
             "active": version.number == versions.active(),
-            "created": iso(version.created),
+            "created": to_iso(version.created),
             **version.about,
         }
 
@@ -213,6 +217,7 @@ def models_router(service: Service) -> APIRouter:
     @router.post("/v1/models/{number}/activate")
     def activate(number: Annotated[int, Path(ge=1, le=2**31 - 1)]) -> dict[str, Any]:
         """Have a version answer, in all processes."""
+        Active.load(versions, number)  # which is more than to find its files sound
         return told(versions.activate(number))
 
     @router.post("/v1/models/rollback")

@@ -8,7 +8,7 @@ from starlette.types import Message, Receive, Scope
 
 from palate.kernels.nesting import extent
 from palate.serve.bounds import MOST_DEPTH, MOST_ENTRIES, MOST_FORM, MOST_NAMES, MOST_VALUES
-from palate.serve.browser import Told
+from palate.serve.browser import Fields
 from palate.serve.exact import check_names
 from palate.serve.problems import Problem
 
@@ -19,7 +19,7 @@ LARGE = 256 << 10  # bytes that are examined in a thread: others are answered me
 FORMS = ("/login", "/logout")  # which browsers send without a script
 
 
-async def read(scope: Scope, receive: Receive, headers: Told, most: int) -> Receive:
+async def read(scope: Scope, receive: Receive, headers: Fields, most: int) -> Receive:
     """Read a body of a kind that is taken here, within the bounds; returns what gives it to the application.
 
     Raises `Problem`: 413 for one that is too large, 415 for another kind, 400 for one that is nested too
@@ -71,8 +71,8 @@ def kind_of(content_type: bytes) -> bytes:
 
 
 def _other(kind: bytes, *taken: bytes) -> Problem:
-    told = b" or ".join(taken).decode()
-    return Problem(415, f"Content-Type: {kind[:100].decode('ascii', 'replace')!r}: a body must be {told}")
+    names = b" or ".join(taken).decode()
+    return Problem(415, f"Content-Type: {kind[:100].decode('ascii', 'replace')!r}: a body must be {names}")
 
 
 async def _whole(receive: Receive, most: int) -> bytes:

@@ -16,6 +16,9 @@ MOST_DEPTH = 64  # levels of nesting
 MOST_NAMES = 1_000  # of one object
 MOST_VALUES = 300_000  # of a whole body
 
+# Events
+MOST_AHEAD = 48  # hours that the time of an event may be ahead of the clock here
+
 # Connections
 MOST_CONNECTIONS = 1_000  # of a worker; half the files it may open where that is less
 ANSWER_SECONDS = 30.0  # in which a client has to take some of its answer

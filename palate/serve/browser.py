@@ -15,7 +15,7 @@ from palate.serve.problems import Problem
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
-Told: TypeAlias = Mapping[bytes, bytes]  # headers by their names, in small letters
+Fields: TypeAlias = Mapping[bytes, bytes]  # headers by their names, in small letters
 
 HOST = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([\w.-]{1,253}))(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
 SITE = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+|null|\*")
@@ -77,16 +77,16 @@ class Browsers:
         self._origins = frozenset(origin.encode() for origin in origins)
         self._answers_to = lru_cache(KEPT)(self._is_known)
 
-    def check_host(self, headers: Told) -> None:
+    def check_host(self, headers: Fields) -> None:
         """Refuse another host: a name of another site that was made to lead here (DNS rebinding)."""
         host = headers.get(b"host")
         if host is None:
             raise Problem(400, "Host: a request must name its host")
         if len(host) > 300 or not self._answers_to(host):
-            told = host[:100].decode("ascii", "replace")
-            raise Problem(403, f"Host: {told!r} is no host of this service; --allowed-hosts names them")
+            shown = host[:100].decode("ascii", "replace")
+            raise Problem(403, f"Host: {shown!r} is no host of this service; --allowed-hosts names them")
 
-    def check_page(self, headers: Told, *, page: bool) -> None:
+    def check_page(self, headers: Fields, *, page: bool) -> None:
         """Refuse what a page of another site sends without a key.
 
         page  whether it asks for a page of the service, to which other sites may link
@@ -94,19 +94,19 @@ class Browsers:
         origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
         if origin is not None:
             if not self._may_call(origin, headers):
-                told = origin[:100].decode("ascii", "replace")
-                raise Problem(403, f"Origin: {told!r} is another site; --origin names those whose pages may call")
+                shown = origin[:100].decode("ascii", "replace")
+                raise Problem(403, f"Origin: {shown!r} is another site; --origin names those whose pages may call")
         elif site == b"cross-site" and not (page and headers.get(b"sec-fetch-mode") == b"navigate"):
             raise Problem(403, "Sec-Fetch-Site: this comes from another site; --origin names those that may call")
 
-    def is_foreign(self, headers: Told) -> bool:
+    def is_foreign(self, headers: Fields) -> bool:
         """Whether a request that passed may still come from another page: an image, a link, another port."""
         if b"origin" in headers:
             return False  # it is allowed
         referer = headers.get(b"referer")
         return headers.get(b"sec-fetch-site") not in OWN or not (referer is None or _is_own(referer, headers))
 
-    def _may_call(self, origin: bytes, headers: Told) -> bool:
+    def _may_call(self, origin: bytes, headers: Fields) -> bool:
         small = origin.lower()
         if small in self._origins or ANY.encode() in self._origins:
             return True
@@ -153,7 +153,7 @@ def _address(text: str) -> Address | None:
         return None
 
 
-def _is_own(url: bytes, headers: Told) -> bool:
+def _is_own(url: bytes, headers: Fields) -> bool:
     """Whether a URL is one of the host that was asked for."""
     kind, _, rest = url.lower().partition(b"://")
     return kind in (b"http", b"https") and rest.partition(b"/")[0] == headers[b"host"].lower()

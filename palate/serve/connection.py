@@ -47,7 +47,8 @@ class Connection(HttpToolsProtocol):
     """A connection that waits for its client in a head or a body, or is busy with an answer.
 
     One that waits too long is ended, one whose body is missing with 408. When all places are taken those that have
-    waited longest make room, so that half-sent requests keep nobody out; where all are busy the next is answered 503.
+    waited longest make room, so that half-sent requests keep no other client out; where all are busy the next one is
+    answered 503.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -158,9 +159,9 @@ class Connection(HttpToolsProtocol):
         if self._is_busy() or (self.cycle is not None and self.cycle.response_started and not self._in_head):
             self.transport.abort()
             return
-        told = refusal(status)
-        head = b"".join(b"%b: %b\r\n" % header for header in told.raw_headers)
-        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + bytes(told.body))
+        answer = refusal(status)
+        head = b"".join(b"%b: %b\r\n" % header for header in answer.raw_headers)
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + bytes(answer.body))
         self.transport.write_eof()
         self._in_head, self._refused, self._since = True, True, self.loop.time()
 

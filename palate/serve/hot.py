@@ -13,13 +13,17 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
+from palate.data.times import to_iso
 from palate.live.asking import Answer
 from palate.serve.bodies import NDJSON, kind_of
+from palate.serve.bounds import MOST_AHEAD
 from palate.serve.problems import Problem
 from palate.serve.service import Service
 from palate.serve.wire import Batch, EventIn, RecommendIn, RecommendQuery, SessionIn
+from palate.store.recording import now
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+HOUR = 3_600_000_000  # microseconds
 LISTS = ("exclude", "near", "attributes")
 EVENTS = TypeAdapter(Batch[EventIn])
 
@@ -97,6 +101,12 @@ class Hot:
         """Store one event or many."""
         body = await many_of(request)
         many = EVENTS.validate_json(body) if body[:1] == b"[" else [EventIn.model_validate_json(body)]
+        latest = now() + MOST_AHEAD * HOUR
+        for n, each in enumerate(many):
+            if each.timestamp is not None and each.timestamp > latest:
+                place = f"{n}.timestamp" if body[:1] == b"[" else "timestamp"
+                rule = f"may be at most {MOST_AHEAD} hours ahead of the clock here, which says {to_iso(now())}"
+                raise Problem(400, f"{place}: {to_iso(each.timestamp)!r}: {rule}")
         appended = await self.service.append([each.event() for each in many])
         return json({"accepted": appended.new, "repeated": appended.repeated})
 

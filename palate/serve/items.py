@@ -8,10 +8,11 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter
 
+from palate.data.times import to_iso
 from palate.errors import UnknownId
 from palate.serve.hot import json, many_of, plain
 from palate.serve.service import Service
-from palate.serve.wire import Batch, ItemBody, ItemIn, ItemOut, Stored, iso
+from palate.serve.wire import Batch, ItemBody, ItemIn, ItemOut, Stored
 from palate.store.items import Item
 
 MANY = TypeAdapter(Batch[ItemIn])
@@ -23,8 +24,8 @@ def told(item: Item) -> ItemOut:
         item_id=item.item_id,
         available=item.available,
         attributes=dict(item.attributes),
-        created=iso(item.created),
-        updated=iso(item.updated),
+        created=to_iso(item.created),
+        updated=to_iso(item.updated),
     )
 
 

@@ -7,13 +7,24 @@ from typing import Any
 
 import uvloop
 
+from palate.ending import listen
+
 
 class Loop(uvloop.Loop):
-    """uvloop, but for where it listens.
+    """uvloop, but for where it listens for connections, and that the deadline of Ctrl-C hears of signals, too.
 
     At a socket that all share, the worker that wakes first takes whatever waits: of 32 connections 2 and 30 are seen.
     Among sockets of the same port the kernel chooses by a hash of the addresses (SO_REUSEPORT).
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.call_soon(listen)  # before the application is made, which compiles kernels
+
+    def run_forever(self) -> None:
+        """Run; then the deadline listens again."""
+        super().run_forever()
+        listen()
 
     async def create_server(self, *args: Any, sock: socket.socket | None = None, **kwargs: Any) -> Any:
         """Listen beside the socket that is given, at its port."""

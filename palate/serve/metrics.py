@@ -3,21 +3,60 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
 from time import perf_counter, time
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from palate.arrays import Hashes
 from palate.live.asking import Answer
 from palate.live.snapshot import Snapshot
+from palate.serve.figures import COLLECTED
 from palate.store.events import Event
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
-REMEMBERED = 20_000  # people whose last list is remembered, to tell which events came from it
-COLLECTED = "PROMETHEUS_MULTIPROC_DIR"
+REMEMBERED = 1 << 20  # places for items shown to a user; of two that fall into one place the later stays
+
+
+class Shown:
+    """Which items were shown to whom, lately: 64 bits of each pair in a table that all workers share.
+
+    The table is a file in the folder that the workers share, else in the memory of the only process; the older of two
+    pairs that fall into one place is forgotten.
+    """
+
+    def __init__(self) -> None:
+        folder = os.environ.get(COLLECTED)
+        self._table = np.zeros(REMEMBERED, np.uint64) if folder is None else _shared(Path(folder) / "shown")
+
+    def add(self, user_id: str, items: Iterable[str]) -> None:
+        """Note that items were shown to a user."""
+        pairs = np.fromiter((_mark(user_id, item_id) for item_id in items), np.uint64)
+        self._table[pairs % REMEMBERED] = pairs
+
+    def take(self, user_id: str, item_id: str) -> bool:
+        """Whether an item was shown to a user; from now on it was not."""
+        pair = _mark(user_id, item_id)
+        found = bool(self._table[pair % REMEMBERED] == pair)
+        if found:
+            self._table[pair % REMEMBERED] = 0
+        return found
+
+
+def _shared(file: Path) -> Hashes:
+    with file.open("ab") as table:
+        table.truncate(8 * REMEMBERED)  # zeros that take no place until they are written
+    return np.memmap(file, np.uint64, "r+")
+
+
+def _mark(user_id: str, item_id: str) -> int:
+    text = f"{len(user_id)} {user_id} {item_id}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
 
 
 class Metrics:
@@ -29,19 +68,26 @@ class Metrics:
         self.latency = Histogram(
             "palate_request_seconds", "Time to answer.", labels, buckets=BUCKETS, registry=self.registry
         )
-        self.events = Counter("palate_events", "Events stored, by type.", ["event_type"], registry=self.registry)
+        self.events = Counter(
+            "palate_events",
+            "Events acknowledged, by type; repeats too.",
+            ["event_type"],
+            registry=self.registry,
+        )
         self.answers = Counter(
             "palate_recommended", "Items recommended, by source.", ["source"], registry=self.registry
         )
         self.empty = Counter("palate_empty_lists", "Lists without an item.", registry=self.registry)
-        self.shown = Counter("palate_shown", "Items shown to people with an id.", registry=self.registry)
-        self.chosen = Counter("palate_chosen", "Events on items of the person's last list.", registry=self.registry)
+        self.shown = Counter("palate_shown", "Items shown to users with an id.", registry=self.registry)
+        self.chosen = Counter(
+            "palate_chosen", "Events on items that were shown to the user before, once each.", registry=self.registry
+        )
         mode = {"registry": self.registry, "multiprocess_mode": "mostrecent"}
         self.age = Gauge("palate_model_age_seconds", "Since the active model was trained.", **mode)  # type: ignore[arg-type]
         self.version = Gauge("palate_model_version", "Version of the active model.", **mode)  # type: ignore[arg-type]
         self.items = Gauge("palate_items", "Items in the catalogue.", **mode)  # type: ignore[arg-type]
         self.odd = Gauge("palate_odd_values", "Values of another type than most of their attribute.", **mode)  # type: ignore[arg-type]
-        self._lists: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._shown = Shown()
 
     def answered(self, user_id: str | None, answer: Answer) -> None:
         """Note a list that was shown."""
@@ -51,18 +97,13 @@ class Metrics:
             self.empty.inc()
         if user_id is not None:
             self.shown.inc(len(answer.items))
-            self._lists[user_id] = tuple(place.item_id for place in answer.items)
-            self._lists.move_to_end(user_id)
-            if len(self._lists) > REMEMBERED:
-                self._lists.popitem(last=False)
+            self._shown.add(user_id, (place.item_id for place in answer.items))
 
     def stored(self, events: Iterable[Event]) -> None:
-        """Note events that were stored."""
+        """Note events that are on the disk."""
         for event in events:
             self.events.labels(event.event_type).inc()
-            shown = self._lists.get(event.user_id, ())
-            if event.item_id in shown:
-                self._lists[event.user_id] = tuple(item_id for item_id in shown if item_id != event.item_id)
+            if self._shown.take(event.user_id, event.item_id):
                 self.chosen.inc()
 
     def text(self, snapshot: Snapshot) -> bytes:

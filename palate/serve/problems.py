@@ -14,7 +14,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from palate.errors import BundleError, ConditionError, DataError, PalateError, SettingError, StoreError, UnknownId
+from palate.errors import (
+    BundleError,
+    ConditionError,
+    DataError,
+    EventConflict,
+    PalateError,
+    SettingError,
+    StoreError,
+    UnknownId,
+)
 
 LOG = logging.getLogger("palate.serve")
 SHORT = Repr()  # which writes no more of a value than is shown
@@ -23,6 +32,7 @@ SHORT.maxlist = SHORT.maxdict = 20
 MEDIA = "application/problem+json"
 STATUS: dict[type[PalateError], int] = {
     ConditionError: 400,
+    EventConflict: 409,
     DataError: 422,
     SettingError: 422,
     UnknownId: 404,

@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,8 @@ import uvicorn
 
 from palate.errors import PalateError, SettingError
 from palate.serve.bounds import BACKLOG
+from palate.serve.figures import COLLECTED, figures
+from palate.serve.orphans import STOP
 from palate.serve.security import Rates
 from palate.serve.settings import STORE, Settings
 from palate.store.events import Store
@@ -26,7 +27,6 @@ from palate.store.events import Store
 LOG = logging.getLogger("palate.serve")
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LOOK = 1.0  # seconds between two looks whether it is time to train
-STOP = 10  # seconds that requests get to end
 SIGN = 120  # seconds without a sign of life after which a worker is replaced: it reads a whole catalogue first
 
 
@@ -68,10 +68,10 @@ def run(
     """
     signal.signal(signal.SIGTERM, _end)
     trainer = Trainer(settings.store, retrain, training) if retrain else None
-    with tempfile.TemporaryDirectory(prefix="palate-figures-") as figures:
+    with figures() as folder:
         if workers > 1:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = figures  # before the workers load the library
-        _sharing(settings, Path(figures), workers).to_environment()
+            os.environ[COLLECTED] = str(folder)  # before the workers load the library
+        _sharing(settings, folder, workers).to_environment()
         if trainer:
             trainer.start()
         try:
@@ -81,7 +81,7 @@ def run(
                 host=host,
                 port=port,
                 workers=workers,
-                loop="palate.serve.loop:Loop" if workers > 1 and sys.platform == "linux" else "uvloop",
+                loop="palate.serve.loop:Loop" if workers == 1 or sys.platform == "linux" else "uvloop",
                 http="palate.serve.connection:Connection",
                 backlog=BACKLOG,
                 proxy_headers=bool(trusted_proxies),
@@ -145,8 +145,8 @@ class Trainer(threading.Thread):
         LOG.info("retraining: palate train %s", shlex.join(self._arguments))
         # As nice as can be: whoever waits for an answer comes first.
         # The URL may hold a password, which would stand in the list of processes.
-        told = os.environ | {STORE: self._url}
-        self._process = subprocess.Popen(command, env=told, preexec_fn=lambda: os.nice(10) and None)
+        environment = os.environ | {STORE: self._url}
+        self._process = subprocess.Popen(command, env=environment, preexec_fn=lambda: os.nice(10) and None)
         code = self._process.wait()
         if code and not self._ended.is_set():
             LOG.error("retraining: palate train ended with code %d; the model before stays", code)

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palate.serve.bodies import read
-from palate.serve.browser import Browsers, Told
+from palate.serve.browser import Browsers, Fields
 from palate.serve.exact import check_address
 from palate.serve.problems import Problem, answered
 from palate.serve.settings import Settings
@@ -81,7 +81,7 @@ class Guard:
         secured = _with_headers(send)
         try:
             check_address(scope)
-            headers = _told(scope)
+            headers = _fields(scope)
             name = await self._admitted(scope, headers, needed)
             changes = scope["method"] in CHANGING
             given = await read(scope, receive, headers, self.settings.most_bytes) if changes else receive
@@ -101,8 +101,8 @@ class Guard:
             path = scope["raw_path"].decode("ascii", "replace")  # as it was sent: no line breaks
             AUDIT.info("%s %s %s by %r from %s", scope["method"], path, status, name, _peer(scope))
 
-    async def _admitted(self, scope: Scope, headers: Told, needed: str | None) -> str:
-        """Return by whom a request is, the beginning of a key or an address; raises `Problem` if it may not pass."""
+    async def _admitted(self, scope: Scope, headers: Fields, needed: str | None) -> str:
+        """Return the client of a request: the beginning of its key, or its address. Raises `Problem`."""
         self.browsers.check_host(headers)
         size = headers.get(b"content-length", b"0")
         if not size.isdigit() or len(size) > DIGITS or int(size) > self.settings.most_bytes:
@@ -126,14 +126,14 @@ class Guard:
         if not granted and _is_page(scope):
             raise Problem(303, "sign in first", {"Location": f"/login?{urlencode({'next': _asked(scope)})}"})
         if not granted:
-            told = {"WWW-Authenticate": "Bearer"}
-            raise Problem(401, "this needs an API key: Authorization: Bearer KEY, or X-API-Key", told)
+            scheme = {"WWW-Authenticate": "Bearer"}
+            raise Problem(401, "this needs an API key: Authorization: Bearer KEY, or X-API-Key", scheme)
         if needed not in granted and "admin" not in granted:
             raise Problem(403, f"this key may {', '.join(sorted(granted))}; this needs {needed}")
         scope["palate.scopes"] = granted
 
     async def _granted(self, secret: str | None) -> frozenset[str]:
-        """Scopes of a secret; none where no keys are asked for, since nobody checks it there."""
+        """Scopes of a secret; none where keys are not asked for, and so are not checked."""
         if not secret or not self.settings.keys:
             return frozenset()
         if self.in_process:
@@ -152,7 +152,7 @@ def is_foreign(scope: Scope) -> bool:
     return bool(scope.get("palate.foreign", False))
 
 
-def _told(scope: Scope) -> Told:
+def _fields(scope: Scope) -> Fields:
     """Headers by name. Raises `Problem` where one that decides is there twice."""
     headers = dict(scope["headers"])
     if len(headers) < len(scope["headers"]):
@@ -163,7 +163,7 @@ def _told(scope: Scope) -> Told:
     return headers
 
 
-def _secret(method: str, headers: Told) -> tuple[str | None, bool]:
+def _secret(method: str, headers: Fields) -> tuple[str | None, bool]:
     """Secret of a request, and whether it stands in a header, where no page of another site can put it."""
     bearer = headers.get(b"authorization", b"")
     if bearer[:7].lower() == b"bearer ":

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, StringConstraints, model_validator
 
+from palate.data.times import from_iso, scaled
 from palate.errors import DataError
 from palate.live.asking import MOST_NAMED, MOST_PLACES, MOST_RULES, SOURCES, Asked, Boost, Cap, Pin, Step
 from palate.store.events import Event
-from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS, now
+from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS
 
 
 def _as_id(value: object) -> object:
@@ -24,14 +24,13 @@ def _as_moment(value: object) -> object:
     """Microseconds since 1970 UTC of ISO 8601 text, or of seconds, milliseconds or microseconds by their size."""
     if isinstance(value, str):
         try:
-            moment = datetime.fromisoformat(value)
+            return from_iso(value)
         except ValueError:
             raise ValueError("must be ISO 8601, or a number of seconds, ms or us since 1970") from None
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e18:
         raise ValueError("must be ISO 8601, or a number of seconds, ms or us since 1970")
     size = abs(value)
-    return int(value * (1_000_000 if size < 1e11 else 1_000 if size < 1e14 else 1))
+    return scaled(value, 1_000_000 if size < 1e11 else 1_000 if size < 1e14 else 1)
 
 
 T = TypeVar("T")
@@ -76,8 +75,7 @@ class EventIn(Strict):
 
     def event(self) -> Event:
         """Return what the store takes."""
-        time = now() if self.timestamp is None else self.timestamp
-        return Event(self.user_id, self.item_id, self.event_type, time, self.weight, self.event_id)
+        return Event(self.user_id, self.item_id, self.event_type, self.timestamp, self.weight, self.event_id)
 
 
 class Accepted(Body):
@@ -272,8 +270,3 @@ class ItemOut(BaseModel):
     attributes: dict[str, Any]
     created: str
     updated: str
-
-
-def iso(moment: int) -> str:
-    """ISO 8601 of microseconds since 1970 UTC."""
-    return datetime.fromtimestamp(moment / 1_000_000, UTC).isoformat().replace("+00:00", "Z")

@@ -9,9 +9,10 @@ import numpy as np
 
 from palate.arrays import Longs
 from palate.store.events import Recorded, Store
-from palate.store.schema import event_types, events, items, sa, users
+from palate.store.schema import ORDER, event_types, events, items, sa, users
 
-MOST = 100_000  # newest events that are counted: some tens of milliseconds
+MOST = 100_000  # events that came last, which are counted: some tens of milliseconds
+LATEST = 10_000  # events that came last, of which the newest are shown
 SECOND, DAY = 1_000_000, 86_400_000_000
 # How long a bucket may be: 1, 5, 30 s, 1, 5, 15 min, 1, 6 h, a day, a week, a month, a quarter, a year.
 WIDTHS = [n * SECOND for n in (1, 5, 30, 60, 300, 900, 3600, 21_600)] + [n * DAY for n in (1, 7, 30, 91, 365)]
@@ -22,7 +23,8 @@ class Activity:
     """Counts of events in B equal times from `start` on, each `width` long (microseconds), by T types.
 
     count (B, T) int64; types: the names, the most frequent first; whole: whether it counts all events of that time
-    as far as events come in the order of their times, not just those of them among the newest `MOST`.
+    as far as events come in the order of their times, not just those of them among the newest `MOST`. A time later
+    than the arrival of its event counts as that.
     """
 
     start: int
@@ -37,21 +39,21 @@ def activity(store: Store, since: int | None = None, until: int | None = None, b
     with store.database.reading() as connection:
         newest = connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0
         chosen = [events.c.seq > newest - MOST]
-        chosen += [] if since is None else [events.c.time >= since]
-        chosen += [] if until is None else [events.c.time < until]
+        chosen += [] if since is None else [events.c.moment >= since]
+        chosen += [] if until is None else [events.c.moment < until]
         oldest = connection.scalar(
-            sa.select(events.c.time).where(events.c.seq > newest - MOST).order_by(events.c.seq).limit(1)
+            sa.select(events.c.moment).where(events.c.seq > newest - MOST).order_by(events.c.seq).limit(1)
         )
         whole = newest <= MOST or (since is not None and oldest is not None and oldest < since)
         first, last = connection.execute(
-            sa.select(sa.func.min(events.c.time), sa.func.max(events.c.time)).where(*chosen)
+            sa.select(sa.func.min(events.c.moment), sa.func.max(events.c.moment)).where(*chosen)
         ).one()
         if first is None:
             return Activity(since or 0, SECOND, np.zeros((0, 0), np.int64), (), whole)
         low = first if since is None else since
         high = last + 1 if until is None else until
         width = next((width for width in WIDTHS if high - low <= width * buckets), -(-(high - low) // buckets))
-        bucket = ((events.c.time - low) // width).label("bucket")
+        bucket = ((events.c.moment - low) // width).label("bucket")
         counted = sa.select(bucket, events.c.type_no, sa.func.count()).where(*chosen)
         rows = connection.execute(counted.group_by(bucket, events.c.type_no)).all()
     names = store.event_types()
@@ -66,15 +68,17 @@ def activity(store: Store, since: int | None = None, until: int | None = None, b
 
 
 def newest_events(store: Store, limit: int = 10) -> list[Recorded]:
-    """Events of everybody, the newest first."""
-    newest = sa.select(events).order_by(events.c.seq.desc()).limit(limit).subquery().c
+    """Events of all users, the newest first, of the `LATEST` that came last."""
+    last = sa.select(sa.func.max(events.c.seq)).scalar_subquery()
+    ordered = sa.select(events).where(events.c.seq > last - LATEST).order_by(*(each.desc() for each in ORDER))
+    newest = ordered.limit(limit).subquery().c
     asked = (
         sa.select(newest.seq, users.c.user_id, items.c.item_id, event_types.c.name, newest.time)
         .add_columns(newest.weight, newest.event_id)
         .join(users, users.c.user_no == newest.user_no)
         .join(items, items.c.item_no == newest.item_no)
         .join(event_types, event_types.c.type_no == newest.type_no)
-        .order_by(newest.seq.desc())
+        .order_by(newest.moment.desc(), newest.seq.desc())
     )
     with store.database.reading() as connection:
         return [Recorded(*row) for row in connection.execute(asked)]

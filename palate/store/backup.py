@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from palate.data.values import EPOCH, MICROSECOND
+from palate.data.times import EPOCH, MICROSECOND
 from palate.errors import SettingError, StoreError
 from palate.store.database import Database
 from palate.store.dialects import SQLite, open_database
@@ -43,7 +43,7 @@ KINDS: dict[type[sa.types.TypeEngine[Any]], pl.DataType] = {
     sa.Double: pl.Float64(),
     sa.Text: pl.String(),
 }
-NUMBERS = ("seq", "user_no", "item_no", "type_no", "time")
+NUMBERS = ("seq", "user_no", "item_no", "type_no", "time", "moment")
 
 Frames: TypeAlias = Callable[[sa.Table], Iterable[pl.DataFrame]]
 
@@ -72,8 +72,9 @@ def backup(store: Store, out: str | Path, *, watch: Watch | None = None) -> None
     with parent_of(target), written(target, folder=not file) as aside:
         if file:
             _copy_file(store, aside)
+            line = f"{sha256_of(aside)}  {target.name}\n"
             with written(checksum_of(target)) as checksum:
-                checksum.write_text(f"{sha256_of(aside)}  {target.name}\n", encoding="utf-8")
+                checksum.write_text(line, encoding="utf-8")
         else:
             _write_folder(store, aside, watch)
 

@@ -256,14 +256,14 @@ def _load(folder: Path, code: object) -> Part:
         return code  # type: ignore[return-value]
     path = folder / Path(code["table" if "table" in code else "file"]).name
     try:
-        return _read(path, "table" in code)
+        return _read_part(path, "table" in code)
     except MissingExtra:
         raise
     except (Exception, pl.exceptions.PanicException) as error:  # of any of the libraries
         raise BundleError(f"{path}: cannot be read: {error}") from None
 
 
-def _read(path: Path, table: bool) -> Part:
+def _read_part(path: Path, table: bool) -> Part:
     if table:
         return pl.scan_ipc(path).collect()
     if path.suffix == ".arrow":

@@ -48,6 +48,10 @@ class Database(ABC):
         """Open a write transaction, as a context that gives its connection; an error undoes it."""
 
     @abstractmethod
+    def erase(self) -> None:
+        """Leave nothing of what was deleted in files of this store."""
+
+    @abstractmethod
     def reading(self) -> Any:
         """Open a transaction whose every statement sees the same moment."""
 
@@ -144,8 +148,8 @@ class Database(ABC):
     def explain(self, error: Exception) -> StoreError:
         """Say where it happened, and what the driver said."""
         original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        told = str(original).strip().splitlines()[0]
-        return StoreError(f"{self.place}: {told}", "the database is out of reach" if self.lost(error) else told)
+        line = str(original).strip().splitlines()[0]
+        return StoreError(f"{self.place}: {line}", "the database is out of reach" if self.lost(error) else line)
 
     def migrate(self) -> None:
         """Make the tables or bring them up to date; raises `StoreError` for those of a newer version."""

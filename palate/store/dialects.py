@@ -21,6 +21,9 @@ from palate.store.schema import metadata, sa
 
 WAIT = 60.0  # seconds for another process to end its transaction
 LOOK = 0.001  # seconds between two looks whether it has
+LONG = 64 << 20  # bytes of a write-ahead log that is emptied
+EMPTYING = 0.05  # seconds that readers may keep it from being emptied
+REST = 20  # it is tried again after a rest of so many times what the last try took
 LOCK = 0x70616C617465  # of PostgreSQL's advisory locks, the one that writers of a store hold
 KNOWN = "give the path of an SQLite file, sqlite:///PATH, or postgresql://USER@HOST/NAME"
 
@@ -35,6 +38,7 @@ class SQLite(Database):
         arguments = {"timeout": WAIT, "check_same_thread": False, "isolation_level": None}
         super().__init__(url, paramstyle="named", connect_args=arguments)
         self.file = Path(str(url.database))
+        self._to_empty, self._again = False, 0.0
         sa.event.listen(self.engine, "begin", _begin)
 
     def prepare(self, connection: Any) -> None:
@@ -68,6 +72,31 @@ class SQLite(Database):
             connection.execution_options(begin="BEGIN IMMEDIATE")
             with connection.begin():
                 yield connection
+            began = monotonic()
+            if began >= self._again and (self._to_empty or self._written() > LONG):
+                self._to_empty = not self._empty(connection)
+                self._again = monotonic() + REST * (monotonic() - began) if self._to_empty else 0.0
+
+    def erase(self) -> None:
+        """Empty the write-ahead log; where readers are at work, with a later transaction."""
+        self._to_empty, self._again = True, 0.0
+        with self.writing():
+            """Its end does it."""
+
+    def _written(self) -> int:
+        log = Path(f"{self.file}-wal")
+        return log.stat().st_size if log.exists() else 0
+
+    def _empty(self, connection: sa.Connection) -> bool:
+        driver: Any = connection.connection.driver_connection
+        driver.execute(f"PRAGMA busy_timeout={EMPTYING * 1000:.0f}")
+        try:
+            busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except self.fault:  # it is the same log as before
+            return False
+        finally:
+            driver.execute(f"PRAGMA busy_timeout={WAIT * 1000:.0f}")
+        return not busy
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -187,6 +216,9 @@ class PostgreSQL(Database):
             with connection.begin():
                 yield connection
 
+    def erase(self) -> None:
+        """PostgreSQL's log is the server's own."""
+
     def rows(self, name: str, kind: sa.types.TypeEngine[Any]) -> sa.Select[Any]:
         """From an array."""
         return sa.select(sa.func.unnest(sa.bindparam(name, type_=sa.ARRAY(kind))))
@@ -260,7 +292,7 @@ def open_database(url: str | Path) -> Database:
 
 
 def shown_place(url: str | Path) -> str:
-    """Return a path or URL as it may be shown, in a log or to anybody: without passwords."""
+    """Return a path or URL as it may be shown, in a log or to a client: without passwords."""
     return shown(_parsed(str(url))) if "://" in str(url) else str(url)
 
 

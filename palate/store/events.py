@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -14,38 +15,32 @@ import numpy as np
 from palate.arrays import Floats, Longs
 from palate.data.interactions import Interactions
 from palate.errors import DataError
-from palate.store.database import Database, Query
+from palate.store.database import Query
 from palate.store.dialects import open_database
 from palate.store.feedback import Feedback, Recorded, named_events
 from palate.store.forgotten import note_forgotten
+from palate.store.histories import Histories, Past
 from palate.store.items import Items
 from palate.store.people import People
 from palate.store.recording import Appended, Batch, Event, Keep, check_event
 from palate.store.scan import read_all
-from palate.store.schema import WITHDRAWN, event_types, events, items, next_of, sa, set_state, state, users
+from palate.store.schema import (
+    ORDER,
+    WITHDRAWN,
+    event_types,
+    events,
+    items,
+    next_of,
+    sa,
+    set_state,
+    state,
+    users,
+)
 from palate.store.writer import Writer
 
 __all__ = ["Appended", "Counts", "Event", "Past", "Recorded", "Store"]
 
 MOST_EVENT_TYPES = 1000
-
-
-@dataclass(frozen=True, eq=False)
-class Past:
-    """N events of one person, oldest first.
-
-    item, kind (N,) int64: numbers of items and event types; time (N,) int64 microseconds since 1970 UTC; weight (N,)
-    float32, nan where none was given; last: `seq` of the newest, 0 if there are none.
-    """
-
-    item: Longs
-    kind: Longs
-    time: Longs
-    weight: Floats
-    last: int
-
-    def __len__(self) -> int:
-        return len(self.item)
 
 
 class Counts(NamedTuple):
@@ -75,8 +70,11 @@ class Store:
         self.items = Items(self.database)
         self.people = People(self.database)
         self.feedback = Feedback(self.database)
+        self.histories = Histories(self.database)
         self._writer = Writer(self.database)
-        self._types: set[str] = set()
+        self._types: set[str] = set()  # that are stored
+        self._coming: Counter[str] = Counter()  # that events on their way bring along
+        self._lock = Lock()
 
     @classmethod
     def open(cls, url: str | Path) -> Store:
@@ -110,30 +108,46 @@ class Store:
         """Store events together with all others that wait; the future is done when they are on the disk.
 
         An event whose event_id is stored already, or stands earlier in the sequence, is counted as repeated and
-        changes nothing. Raises `DataError` for a bad event, before anything is written; the future raises
-        `StoreError` if the transaction failed, and then none of its events is stored.
+        changes nothing; it may have another time, since who sends again may date again. Raises `DataError` for a bad
+        event, before anything is written; the future raises `EventConflict` where an event_id is that of an event of
+        another user, item, type or weight, and `StoreError` if the transaction failed, and then none of its events is
+        stored.
 
         keep  what stays where a person has an event of the same type on the same item: "all"; "first", the one that
-              is stored, so that the other counts as repeated; "last", the other's time and weight in its place
+              is stored, so that the other counts as repeated; "last", the other in the place of the newest one
         """
         checked = list(events)
+        new: dict[str, int] = {}
         for n, event in enumerate(checked):
             check_event(n, event)
             if event.event_type not in self._types:
-                self._check_type(n, event.event_type)
-        return self._writer.submit(Batch(checked, keep))
+                new.setdefault(event.event_type, n)
+        if not new:
+            return self._writer.submit(Batch(checked, keep))
+        with self._lock:
+            self._check_types(new)
+            future = self._writer.submit(Batch(checked, keep))
+            self._coming.update(new.keys())
+        future.add_done_callback(lambda _: self._arrived(new))
+        return future
 
-    def _check_type(self, n: int, name: str) -> None:
-        self._types |= set(self.event_types().values())
-        if name in self._types:
-            return
-        if len(self._types) >= MOST_EVENT_TYPES:
-            most = f"there are {MOST_EVENT_TYPES:,} other types already, the most there can be"
-            raise DataError(f"event {n}: event_type is {name!r}; {most}")
-        self._types.add(name)
+    def _check_types(self, new: Mapping[str, int]) -> None:
+        """Refuse event types, each with the place of its first event, if there are too many with those there are."""
+        self._types = set(self.event_types().values())
+        there = self._types | set(self._coming)
+        for name, n in new.items():
+            if name not in there and len(there) >= MOST_EVENT_TYPES:
+                most = f"there are {MOST_EVENT_TYPES:,} other types already, the most there can be"
+                raise DataError(f"event {n}: event_type is {name!r}; {most}")
+            there.add(name)
+
+    def _arrived(self, new: Mapping[str, int]) -> None:
+        """Forget what was to come: it is stored now, or never will be."""
+        with self._lock:
+            self._coming -= Counter(new.keys())
 
     def forget(self, user_id: str) -> int:
-        """Delete a person and all their events, now; returns the number of rows deleted.
+        """Delete a user and all their events, now, from the store's files too; returns the number of rows deleted.
 
         A keyed hash of the id is kept, so that no import brings them back (`import_log`).
         """
@@ -145,39 +159,40 @@ class Store:
             theirs = connection.execute(sa.delete(events).where(events.c.user_no == number)).rowcount
             next_of(connection, WITHDRAWN)
             connection.execute(sa.delete(users).where(users.c.user_no == number))
-            return int(theirs) + 1
+        self.database.erase()
+        return int(theirs) + 1
 
     # Reading
 
     def history(self, user_id: str, most: int = 2000, until: int | None = None) -> Past:
-        """Newest `most` events of a person, those at or before the time `until` only; empty for an unknown person."""
-        if until is None:
-            rows = self._history(user=user_id, most=most)
-        else:
-            rows = self._history_until(user=user_id, most=most, until=until)
-        last, packed, packed_weights = rows[0]
-        item, kind, time = table = self.database.unpacked(packed, 3)[:, ::-1].copy()
-        weight = self.database.unpacked_weights(packed_weights, len(item))[::-1].astype(np.float32)
-        if len(time) > 1 and (time[1:] < time[:-1]).any():  # sent late
-            order = np.argsort(time, kind="stable")
-            (item, kind, time), weight = table[:, order], weight[order]
-        return Past(item, kind, time, weight, last or 0)
-
-    @cached_property
-    def _history(self) -> Query:
-        return _history_of(self.database)
-
-    @cached_property
-    def _history_until(self) -> Query:
-        return _history_of(self.database, events.c.time <= sa.bindparam("until", type_=sa.BigInteger))
+        """Newest `most` events of a user, those at or before the time `until` only; empty for an unknown user."""
+        return self.histories.newest(user_id, most, until)
 
     def events(self, user_id: str, limit: int = 100, before: int | None = None) -> list[Recorded]:
-        """Events of a person, newest first; the next page comes `before` the last seq of this one."""
-        asked = named_events.where(users.c.user_id == user_id).order_by(events.c.seq.desc()).limit(limit)
-        if before is not None:
-            asked = asked.where(events.c.seq < before)
+        """Events of a user, newest first: by time, then by arrival.
+
+        The next page comes `before` the last seq of this one; if that event is gone meanwhile, it begins at the one
+        that was stored before it.
+        """
+        asked = named_events.where(users.c.user_id == user_id).limit(limit)
         with self.database.reading() as connection:
-            return [Recorded(*row) for row in connection.execute(asked)]
+            if before is not None:
+                place = self._place(connection, user_id, before)
+                if place is None:
+                    return []
+                asked = asked.where(sa.tuple_(*ORDER) < sa.tuple_(*place))
+            ordered = asked.order_by(*(column.desc() for column in ORDER))
+            return [Recorded(*row) for row in connection.execute(ordered)]
+
+    def _place(self, connection: sa.Connection, user_id: str, before: int) -> tuple[int, int] | None:
+        """Moment and seq that a page of a user's events ends before."""
+        theirs = sa.select(*ORDER).join(users, users.c.user_no == events.c.user_no).where(users.c.user_id == user_id)
+        found = connection.execute(theirs.where(events.c.seq == before)).first()
+        if found is None:
+            earlier = theirs.where(events.c.seq < before).order_by(events.c.seq.desc()).limit(1)
+            found = connection.execute(earlier).first()
+            return None if found is None else (found[0], found[1] + 1)
+        return found[0], found[1]
 
     def users(self, limit: int = 100, after: str = "") -> list[str]:
         """Ids of people in their order, those after `after`."""
@@ -214,28 +229,26 @@ class Store:
         return self.database.query(sa.select(sa.func.max(events.c.seq)))
 
     def withdrawn(self) -> int:
-        """How often events were taken out of the store."""
+        """How often events were taken out of the store, or given another weight."""
         return int(self.state(WITHDRAWN) or 0)
 
-    def popularity(self, since_seq: int = 0) -> tuple[Longs, Longs, Longs, int]:
-        """Count the events after a seq by item and type: numbers of items, of types, counts, and the newest seq.
+    def tally(self, low: int, high: int) -> tuple[Longs, Longs, Floats, Longs]:
+        """Count the events with low < seq <= high that agree in item, type and weight.
 
-        Those of weight 0 count for nothing.
+        Returns numbers of items, numbers of types, weights, nan where none was given, and counts, (N,) each.
         """
-        last = self.newest()
-        packed = self._popularity(low=since_seq, high=last)[0][0]
+        packed, packed_weights = self._tally(low=low, high=high)[0]
         item, kind, count = self.database.unpacked(packed, 3)
-        return item, kind, count, max(last, since_seq)
+        return item, kind, self.database.unpacked_weights(packed_weights, len(item)).astype(np.float32), count
 
     @cached_property
-    def _popularity(self) -> Query:
+    def _tally(self) -> Query:
         low, high = (sa.bindparam(name, type_=sa.BigInteger) for name in ("low", "high"))
-        asked = sa.select(events.c.item_no, events.c.type_no, sa.func.count().label("count"))
-        counting = events.c.weight.is_(None) | (events.c.weight != 0)
-        chosen = asked.where(events.c.seq > low, events.c.seq <= high, counting)
-        grouped = chosen.group_by(events.c.item_no, events.c.type_no).subquery().c
+        alike = events.c.item_no, events.c.type_no, events.c.weight
+        chosen = sa.select(*alike, sa.func.count().label("count")).where(events.c.seq > low, events.c.seq <= high)
+        grouped = chosen.group_by(*alike).subquery().c
         packed = self.database.packed(grouped.item_no, grouped.type_no, grouped["count"])
-        return self.database.query(sa.select(packed))
+        return self.database.query(sa.select(packed, self.database.packed_weights(grouped.weight)))
 
     def state(self, name: str) -> str | None:
         """Value kept under a name."""
@@ -258,20 +271,8 @@ class Store:
 
         weights  factors of event types, {"view": 1, "cart": 3}; 1 where it names none. They multiply the weights of
                  events, 1 where none was given.
+
+        The events of a user are in their order: by time, then by arrival. A time later than the arrival of its event
+        is that of the arrival.
         """
         return read_all(self.database, weights or {}, since)
-
-
-def _history_of(database: Database, *conditions: sa.ColumnElement[bool]) -> Query:
-    number = (
-        sa.select(users.c.user_no).where(users.c.user_id == sa.bindparam("user", type_=sa.Text)).scalar_subquery()
-    )
-    newest = (
-        sa.select(events.c.seq, events.c.item_no, events.c.type_no, events.c.time, events.c.weight)
-        .where(events.c.user_no == number, *conditions)
-        .order_by(events.c.seq.desc())
-        .limit(sa.bindparam("most", type_=sa.Integer))
-    ).subquery()
-    past = newest.c
-    gathered = database.packed(past.item_no, past.type_no, past.time), database.packed_weights(past.weight)
-    return database.query(sa.select(sa.func.max(past.seq), *gathered))

@@ -1,11 +1,12 @@
-"""Events as feedback: of each person, item and type one event, the newest."""
+"""Events as feedback: of each user, item and type one event, the newest: by time, then by arrival."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from palate.store.database import Database
-from palate.store.schema import WITHDRAWN, event_types, events, items, next_of, sa, users
+from palate.store.forgotten import note_taken_back
+from palate.store.schema import ORDER, WITHDRAWN, event_types, events, items, next_of, sa, users
 
 
 class Recorded(NamedTuple):
@@ -50,22 +51,32 @@ class Feedback:
 
         The next page comes `after` the last seq of this one. Without a person, all events are looked through.
         """
-        later = events.alias()
-        same = [later.c[name] == events.c[name] for name in ("user_no", "item_no", "type_no")]
-        newer = sa.select(later.c.seq).where(*same, later.c.seq > events.c.seq)
-        asked = named_events.where(events.c.seq > after).order_by(events.c.seq).limit(limit)
+        # The sum keeps a database from walking along all events where it can look up those of one user.
+        seq = events.c.seq if user_id is None else events.c.seq + sa.literal_column("0")
+        asked = named_events.where(seq > after).order_by(seq).limit(limit)
         if until is not None:
-            asked, newer = asked.where(events.c.time <= until), newer.where(later.c.time <= until)
-        asked = asked.where(~newer.exists(), *_of(user_id, item_id, event_type))
+            asked = asked.where(events.c.time <= until)
+        asked = asked.where(_newest(until), *_of(user_id, item_id, event_type))
         with self._database.reading() as connection:
             return [Recorded(*row) for row in connection.execute(asked)]
 
     def withdraw(self, user_id: str, item_id: str, event_type: str | None = None) -> int:
         """Delete what a person did to an item, of one type or any; returns how many events there were."""
         with self._database.writing() as connection:
+            note_taken_back(connection, *_of(user_id, item_id, event_type))
             done = connection.execute(sa.delete(events).where(*_of(user_id, item_id, event_type)))
             next_of(connection, WITHDRAWN)
             return int(done.rowcount)
+
+
+def _newest(until: int | None) -> sa.ColumnElement[bool]:
+    """Condition that a user has no newer event of the same type on the same item, at or before the time `until`."""
+    later = events.alias()
+    newer = sa.tuple_(*(later.c[column.name] for column in ORDER)) > sa.tuple_(*ORDER)
+    same = [later.c[name] == events.c[name] for name in ("user_no", "item_no", "type_no")]
+    if until is not None:
+        same.append(later.c.time <= until)
+    return ~sa.select(later.c.seq).where(*same, newer).exists()
 
 
 def _of(user_id: str | None, item_id: str | None, event_type: str | None) -> list[sa.ColumnElement[bool]]:

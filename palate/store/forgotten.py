@@ -1,46 +1,97 @@
-"""Users that were forgotten: a keyed hash is all that is kept of an id, so that no import brings its events back."""
+"""What imports leave out: events of forgotten users, and events that were taken back.
+
+Keyed hashes are all that is kept of either, so that a log that still has them brings nothing back.
+"""
 
 from __future__ import annotations
 
 import hmac
+import json
 import secrets
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
 
 from palate.store.database import Database
-from palate.store.schema import get_state, sa, set_state, state
+from palate.store.schema import events, get_state, sa, set_state, state
 
 KEY = "key of the forgotten"
-PREFIX = "forgotten "
+MOMENTS = "moments of imports without times"
+EVENT = tuple(events.c[name] for name in ("user_no", "item_no", "type_no", "time", "weight"))
 
 
 def note_forgotten(connection: sa.Connection, user_id: str) -> None:
     """Keep the hash of an id, under a key that the store makes for itself."""
-    key = get_state(connection, KEY)
-    if key is None:
-        key = secrets.token_hex(32)
-        set_state(connection, KEY, key)
-    set_state(connection, _name(key, user_id), "")
+    set_state(connection, _user(_key(connection), user_id), "")
 
 
 def forgotten_of(database: Database, connection: sa.Connection, ids: Iterable[str]) -> set[str]:
     """Return those of the ids that were forgotten."""
     key = get_state(connection, KEY)
-    if key is None:
-        return set()
-    names = {_name(key, user_id): user_id for user_id in ids}
-    chosen = state.c.name.in_(database.rows("names", sa.Text()))
-    found = connection.scalars(sa.select(state.c.name).where(chosen), {"names": database.listed(list(names))})
-    return {names[name] for name in found}
+    names = {} if key is None else {_user(key, user_id): user_id for user_id in ids}
+    return {names[name] for name in _kept(database, connection, names)}
 
 
 def bring_back(database: Database, connection: sa.Connection, ids: Iterable[str]) -> None:
     """Drop the hashes of these ids."""
     key = get_state(connection, KEY)
     if key is not None:
-        names = [_name(key, user_id) for user_id in ids]
+        names = [_user(key, user_id) for user_id in ids]
         chosen = state.c.name.in_(database.rows("names", sa.Text()))
         connection.execute(sa.delete(state).where(chosen), {"names": database.listed(names)})
 
 
-def _name(key: str, user_id: str) -> str:
-    return PREFIX + hmac.digest(bytes.fromhex(key), user_id.encode(), "sha256").hex()
+def note_taken_back(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> None:
+    """Keep the hashes of the events of these conditions, which are about to go."""
+    rows = connection.execute(sa.select(*EVENT).where(*conditions)).all()
+    if not rows:
+        return
+    key, untimed = _key(connection), set(moments(connection))
+    taken = Counter(_event(key, (*row[:3], None if row[3] in untimed else row[3], row[4])) for row in rows)
+    for name, count in taken.items():
+        set_state(connection, name, str(int(get_state(connection, name) or 0) + count))
+
+
+def taken_back(database: Database, connection: sa.Connection, rows: Iterable[Sequence[Any]]) -> list[int]:
+    """How often each of these events was taken back: numbers of user, item, type; time, None without one; weight."""
+    key = get_state(connection, KEY)
+    names = [] if key is None else [_event(key, row) for row in rows]
+    kept = _kept(database, connection, set(names))
+    return [int(kept.get(name, 0)) for name in names]
+
+
+def moments(connection: sa.Connection) -> list[int]:
+    """When events without times were imported."""
+    found: list[int] = json.loads(get_state(connection, MOMENTS) or "[]")
+    return found
+
+
+def _kept(database: Database, connection: sa.Connection, names: Iterable[str]) -> dict[str, str]:
+    asked = list(names)
+    if not asked:
+        return {}
+    chosen = sa.select(state.c.name, state.c.value).where(state.c.name.in_(database.rows("names", sa.Text())))
+    return {row.name: row.value for row in connection.execute(chosen, {"names": database.listed(asked)})}
+
+
+def _key(connection: sa.Connection) -> str:
+    key = get_state(connection, KEY)
+    if key is None:
+        key = secrets.token_hex(32)
+        set_state(connection, KEY, key)
+    return key
+
+
+def _user(key: str, user_id: str) -> str:
+    return f"forgotten {_hash(key, user_id)}"
+
+
+def _event(key: str, row: Sequence[Any]) -> str:
+    *numbers, weight = row
+    return f"taken back {_hash(key, repr((*numbers, float(np.float32(1 if weight is None else weight)))))}"
+
+
+def _hash(key: str, text: str) -> str:
+    return hmac.digest(bytes.fromhex(key), text.encode(), "sha256").hex()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from time import time_ns
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -11,26 +11,36 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from palate.data.values import FIRST_SECOND, LAST_SECOND
-from palate.errors import DataError
+from palate.errors import DataError, EventConflict
 from palate.store.database import Database
-from palate.store.schema import event_types, events, items, next_change, sa, users
+from palate.store.feedback import Recorded, named_events
+from palate.store.forgotten import note_taken_back
+from palate.store.schema import ORDER, WITHDRAWN, event_types, events, items, next_change, next_of, sa, users
 
 MOST_CHARACTERS = 1000  # of an id
 MOST_TYPE_CHARACTERS = 100
-EARLIEST, LATEST = FIRST_SECOND * 1_000_000, LAST_SECOND * 1_000_000
+EARLIEST, LATEST = FIRST_SECOND * 1_000_000, LAST_SECOND * 1_000_000 + 999_999
 LARGEST_WEIGHT = float(np.finfo(np.float32).max)
-COLUMNS = ("user_no", "item_no", "type_no", "time", "weight", "event_id")
+COLUMNS = ("user_no", "item_no", "type_no", "time", "weight", "event_id", "moment")
 
 
 class Event(NamedTuple):
-    """Who did what to which item, and when, in microseconds since 1970 UTC; with an `event_id` it counts once."""
+    """Who did what to which item, and when, in microseconds since 1970 UTC; with an `event_id` it counts once.
+
+    Without a time it is of its arrival in the store. A later time is kept as it is given, but the event counts as of
+    its arrival where it matters which of a user's events is newer.
+    """
 
     user_id: str
     item_id: str
     event_type: str
-    time: int
+    time: int | None = None
     weight: float | None = None
     event_id: str | None = None
+
+    def times(self, arrival: int) -> tuple[int, int]:
+        """Return time and moment of an event that arrives now."""
+        return (arrival, arrival) if self.time is None else (self.time, min(self.time, arrival))
 
 
 # What is kept where a person has several events of one type on one item: all of them, or one of them.
@@ -43,6 +53,19 @@ class Batch(NamedTuple):
 
     events: Sequence[Event]
     keep: Keep = "all"
+
+
+class Content(NamedTuple):
+    """What an event says, whenever it was: the same under one event id, however often it is sent."""
+
+    user_id: str
+    item_id: str
+    event_type: str
+    weight: float | None
+
+    def __str__(self) -> str:
+        weight = "" if self.weight is None else f" of weight {self.weight:g}"
+        return f"{_shown(self.event_type)}{weight} of user {_shown(self.user_id)} on item {_shown(self.item_id)}"
 
 
 class Appended(NamedTuple):
@@ -77,7 +100,8 @@ def check_event(n: int, event: Event) -> None:
     check_text(place, "event_type", event.event_type, MOST_TYPE_CHARACTERS)
     if event.event_id is not None:
         check_text(place, "event_id", event.event_id)
-    check_time(place, event.time)
+    if event.time is not None:
+        check_time(place, event.time)
     weight = event.weight
     if weight is not None and not (
         isinstance(weight, (int, float)) and not isinstance(weight, bool) and _finite(weight)
@@ -117,15 +141,20 @@ class Recorder:
             for table, (name, number) in NAMES.items()
         }
 
-    def record(self, connection: sa.Connection, batches: Sequence[Batch]) -> list[Appended]:
-        """Store what is new of each batch."""
+    def record(self, connection: sa.Connection, batches: Sequence[Batch]) -> list[Appended | EventConflict]:
+        """Store what is new of each batch; nothing of one that has an event id of another event."""
         every = chain.from_iterable(batch.events for batch in batches)
         ids = [event.event_id for event in every if event.event_id is not None]
-        seen = self._stored(connection, ids) if ids else set()
+        seen = self._stored(connection, ids) if ids else {}
         waiting: list[Event] = []
-        answers = []
+        answers: list[Appended | EventConflict] = []
         for batch in batches:
-            fresh = list(_fresh(batch.events, seen))
+            try:
+                fresh, ids_of = _fresh(batch.events, seen)
+            except EventConflict as error:
+                answers.append(error)
+                continue
+            seen |= ids_of
             if batch.keep == "all":
                 waiting += fresh
                 new = len(fresh)
@@ -138,7 +167,7 @@ class Recorder:
         return answers
 
     def _record_once(self, connection: sa.Connection, fresh: list[Event], keep: Keep) -> int:
-        """Store what no person has done to an item yet; what they have stays ("first") or is changed ("last")."""
+        """Store what no user has done to an item yet; what one has stays ("first") or is changed ("last")."""
         chosen: dict[Key, Event] = {}
         for event in fresh:
             key = event.user_id, event.item_id, event.event_type
@@ -147,33 +176,53 @@ class Recorder:
         there = self._newest(connection, chosen)
         self._insert(connection, [event for key, event in chosen.items() if key not in there])
         if keep == "last" and there:
-            told: dict[str, Any] = {name: sa.bindparam(name) for name in ("time", "weight")}
+            told: dict[str, Any] = {name: sa.bindparam(name) for name in ("time", "weight", "moment")}
             changed = sa.update(events).where(events.c.seq == sa.bindparam("old")).values(told)
-            rows = [
-                {"old": seq, "time": chosen[key].time, "weight": _float(chosen[key].weight)}
-                for key, seq in there.items()
-            ]
+            arrival = now()
+            rows: list[dict[str, Any]] = []
+            for key, seq in there.items():
+                time, moment = chosen[key].times(arrival)
+                rows.append({"old": seq, "time": time, "weight": _float(chosen[key].weight), "moment": moment})
+            before = self._weights(connection, list(there.values()))
+            if any(before[row["old"]] != row["weight"] for row in rows):
+                next_of(connection, WITHDRAWN)  # who counted the old weight counts again
+            note_taken_back(connection, events.c.seq.in_(list(there.values())))
             connection.execute(changed, rows)
         return len(chosen) - len(there)
 
     def _newest(self, connection: sa.Connection, asked: Collection[Key]) -> dict[Key, int]:
-        """`seq` of the newest event of each person, item and type that has one."""
-        named = sa.select(users.c.user_id, items.c.item_id, event_types.c.name, sa.func.max(events.c.seq))
-        grouped = (
+        """`seq` of the newest event of each user, item and type that has one."""
+        named = sa.select(users.c.user_id, items.c.item_id, event_types.c.name, events.c.seq)
+        chosen = (
             named.select_from(events.join(users, users.c.user_no == events.c.user_no))
             .join(items, items.c.item_no == events.c.item_no)
             .join(event_types, event_types.c.type_no == events.c.type_no)
             .where(users.c.user_id.in_(self._database.rows("users", sa.Text())))
             .where(items.c.item_id.in_(self._database.rows("items", sa.Text())))
-            .group_by(users.c.user_id, items.c.item_id, event_types.c.name)
+            .order_by(*ORDER)  # so that the newest is what stays under a key
         )
         listed = self._database.listed
         ids = {"users": listed(list({key[0] for key in asked})), "items": listed(list({key[1] for key in asked}))}
-        rows = connection.execute(grouped, ids)
+        rows = connection.execute(chosen, ids)
         return {(user, item, kind): seq for user, item, kind, seq in rows if (user, item, kind) in asked}
 
-    def _stored(self, connection: sa.Connection, ids: list[str]) -> set[str]:
-        return set(self._found(connection, events, ids))
+    def _weights(self, connection: sa.Connection, numbers: list[int]) -> dict[int, float | None]:
+        """Weights of events by `seq`."""
+        asked = sa.select(events.c.seq, events.c.weight)
+        chosen = asked.where(events.c.seq.in_(self._database.rows("numbers", sa.BigInteger())))
+        rows = connection.execute(chosen, {"numbers": self._database.listed(numbers)})
+        return dict(map(tuple, rows))
+
+    def _stored(self, connection: sa.Connection, ids: list[str]) -> dict[str, Content]:
+        """Return what is stored under those event ids that are known."""
+        found = self._found(connection, events, ids)
+        if not found:
+            return {}
+        chosen = events.c.seq.in_(self._database.rows("seqs", sa.BigInteger()))
+        rows = connection.execute(named_events.where(chosen), {"seqs": self._database.listed(list(found.values()))})
+        return {
+            event.event_id or "": Content(*event[1:4], event.weight) for event in (Recorded(*row) for row in rows)
+        }
 
     def _found(self, connection: sa.Connection, table: sa.Table, names: Sequence[str]) -> dict[str, int]:
         """Return the numbers of those names that have one."""
@@ -192,9 +241,12 @@ class Recorder:
                 (event_types, (event.event_type for event in new)),
             )
         )
-        rows = [
-            (user[e.user_id], item[e.item_id], kind[e.event_type], e.time, _float(e.weight), e.event_id) for e in new
-        ]
+        arrival = now()
+        rows = []
+        for event in new:
+            time, moment = event.times(arrival)
+            numbers = user[event.user_id], item[event.item_id], kind[event.event_type]
+            rows.append((*numbers, time, _float(event.weight), event.event_id, moment))
         self._database.insert(driver_cursor(connection), events, COLUMNS, rows)
 
     def numbers(
@@ -222,13 +274,22 @@ class Recorder:
         self._database.insert(driver_cursor(connection), table, (name, *others), rows)
 
 
-def _fresh(batch: Iterable[Event], seen: set[str]) -> Iterator[Event]:
-    """Yield the events whose id was not seen; notes the ids."""
-    for event in batch:
-        if event.event_id is None or event.event_id not in seen:
-            if event.event_id is not None:
-                seen.add(event.event_id)
-            yield event
+def _fresh(batch: Iterable[Event], seen: Mapping[str, Content]) -> tuple[list[Event], dict[str, Content]]:
+    """Return the events whose id was not seen, and their contents by id. Raises `EventConflict`."""
+    fresh: list[Event] = []
+    new: dict[str, Content] = {}
+    for n, event in enumerate(batch):
+        name = event.event_id
+        if name is not None:
+            content = Content(event.user_id, event.item_id, event.event_type, _float(event.weight))
+            known = new.get(name) or seen.get(name)
+            if known is not None and known != content:
+                raise EventConflict(f"event {n}: event_id {_shown(name)} is that of {known}, not of {content}")
+            if known is not None:
+                continue
+            new[name] = content
+        fresh.append(event)
+    return fresh, new
 
 
 NAMES = {

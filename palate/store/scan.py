@@ -22,12 +22,13 @@ from palate.store.schema import event_types, events, items, sa, users
 
 PART = 1 << 16  # numbers of seq read at once
 NUMBERS = ("user_no", "item_no", "type_no", "time")
-KINDS = {"user_no": np.int32, "item_no": np.int32, "type_no": np.int16, "time": np.int64, "weight": np.float32}
+LEARNED = ("user_no", "item_no", "type_no", "moment")  # a time later than an event's arrival counts at its arrival
+KINDS = {"user_no": np.int32, "item_no": np.int32, "type_no": np.int16, "moment": np.int64, "weight": np.float32}
 NAMED = {"user_no": users.c.user_id, "item_no": items.c.item_id, "type_no": event_types.c.name}
 
 
 class Gathering:
-    """A select of the events with :low < seq <= :high, in their order, those at or after the time `since`.
+    """A select of the events with :low < seq <= :high, in their order, those of a moment at or after `since`.
 
     Given `chosen`, it takes the events of that condition instead. It gives one row, which `columns` unpacks: of whole
     numbers those named, then weights. If `whole`, event ids too, and `read` gives weights to the last digit.
@@ -49,7 +50,7 @@ class Gathering:
         if whole or not database.in_order:
             asked = asked.order_by(events.c.seq)
         if since is not None:
-            asked = asked.where(events.c.time >= since)
+            asked = asked.where(events.c.moment >= since)
         rows = asked.subquery().c
         packed = database.packed(*(rows[name] for name in numbers)), database.packed_weights(rows.weight)
         self.select = sa.select(*packed, *([database.packed_texts(rows.event_id)] if whole else []))
@@ -133,12 +134,12 @@ def read_all(database: Database, weights: Mapping[str, float], since: int | None
     weight = np.nan_to_num(columns.pop("weight"), copy=False, nan=1)
     weight *= np.array([weights.get(name, 1) for name in types.ids], np.float32)[kind]
     event = kind.astype(np.int16)
-    return Interactions.of(users, items, user, item, weight, columns.pop("time"), event, tuple(types.ids))
+    return Interactions.of(users, items, user, item, weight, columns.pop("moment"), event, tuple(types.ids))
 
 
 def _columns(database: Database, last: int, since: int | None) -> dict[str, NDArray[Any]]:
     """Read the events up to a seq by two threads."""
-    gathering = Gathering(database, NUMBERS, whole=False, since=since)
+    gathering = Gathering(database, LEARNED, whole=False, since=since)
     query = database.query(gathering.select)
 
     def read(low: int) -> dict[str, NDArray[Any]]:

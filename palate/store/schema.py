@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import time_ns
 
 from palate.errors import MissingExtra, StoreError
 
@@ -13,6 +14,7 @@ except ModuleNotFoundError:
 
 __all__ = [
     "MIGRATIONS",
+    "ORDER",
     "event_types",
     "events",
     "get_state",
@@ -74,11 +76,17 @@ events = sa.Table(
     sa.Column("time", sa.BigInteger, nullable=False),
     sa.Column("weight", sa.Double),
     sa.Column("event_id", TEXT),
+    sa.Column("moment", sa.BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )
-# Holds all that a history needs, so that reading one touches no page of the table.
-_read = (events.c.item_no, events.c.type_no, events.c.time, events.c.weight)
-sa.Index("events_of_user", events.c.user_no, events.c.seq, *_read)
+# The one order of a user's events: time, then arrival. `time` is what was given; `moment` is the same, but for a time
+# later than the event's arrival, which counts at its arrival.
+ORDER = (events.c.moment, events.c.seq)
+# They hold all that a history needs, so that reading one touches no page of the table. By the second the items of a
+# user are found by skipping from one to the next.
+_read = (events.c.type_no, events.c.time, events.c.weight)
+sa.Index("events_of_user", events.c.user_no, *ORDER, events.c.item_no, *_read)
+sa.Index("events_of_pair", events.c.user_no, events.c.item_no, *ORDER, *_read)
 sa.Index(
     "events_once",
     events.c.event_id,
@@ -107,10 +115,23 @@ models = sa.Table(
     sa.Column("about", TEXT, nullable=False),
 )
 
-WITHDRAWN = "withdrawn"  # name of the counter of how often events were taken out
+WITHDRAWN = "withdrawn"  # name of the counter of how often events were taken out, or changed their weights
+
+
+def _moments(connection: sa.Connection) -> None:
+    """Give events their moment; those stored before count as arrived now."""
+    for statement in (
+        "ALTER TABLE events ADD COLUMN moment BIGINT NOT NULL DEFAULT 0",
+        "UPDATE events SET moment = CASE WHEN time < :now THEN time ELSE :now END",
+        "DROP INDEX events_of_user",
+        "CREATE INDEX events_of_user ON events (user_no, moment, seq, item_no, type_no, time, weight)",
+        "CREATE INDEX events_of_pair ON events (user_no, item_no, moment, seq, type_no, time, weight)",
+    ):
+        connection.execute(sa.text(statement), {"now": time_ns() // 1000} if ":now" in statement else {})
+
 
 # Step n brings a store from version n + 1 to n + 2. A step is never changed once it is released.
-MIGRATIONS: list[Callable[[sa.Connection], None]] = []
+MIGRATIONS: list[Callable[[sa.Connection], None]] = [_moments]
 
 
 def migrate(connection: sa.Connection) -> None:

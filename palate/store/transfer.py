@@ -19,20 +19,19 @@ from palate.store.events import MOST_EVENT_TYPES, Store
 from palate.store.exported import places_of
 from palate.store.exports import Watch, export_events, export_items, text_column
 from palate.store.feedback import Recorded, named_events
+from palate.store.forgotten import MOMENTS, forgotten_of, moments, taken_back
 from palate.store.forgotten import bring_back as drop_forgotten
-from palate.store.forgotten import forgotten_of
 from palate.store.items import check_item
 from palate.store.logs import EVENT_IDS, EventRows, id_conflict, read_events
 from palate.store.recording import MOST_TYPE_CHARACTERS, Recorder, check_text, driver_cursor, now
 from palate.store.scan import Gathering
-from palate.store.schema import event_types, events, get_state, items, sa, set_state, users
+from palate.store.schema import event_types, events, items, sa, set_state, users
 
 __all__ = ["Imported", "Watch", "export_events", "export_items", "import_events", "import_items", "import_log"]
 
 EVENTS = 200_000  # of an import in one transaction: about a second, in which other writers wait
 ITEMS = 10_000  # looked up at once
 USERS = 1000  # whose events are compared at once
-MOMENTS = "moments of imports without times"
 TABLES = {"user": users, "item": items, "event": event_types}
 NUMBERS = {"user": "user_no", "item": "item_no", "event": "type_no"}
 SAME = (*NUMBERS.values(), "time")  # events that agree in these and in their weights are equal
@@ -70,7 +69,8 @@ def import_log(
     """Store the events of a log that `read_log` reads, with its arguments, or of what `export_events` wrote.
 
     event_type  type of the events of a log without types
-    bring_back  stores the events of forgotten users, too, who are forgotten no more; else they are left out
+    bring_back  stores the events of forgotten users, too, who are forgotten no more, and events that were taken back;
+                else they are left out
     watch       is told (events done, of all)
 
     Each event of a log is stored once, however often it comes: where n events of a log agree in user, item, type,
@@ -113,8 +113,8 @@ class _Import:
             if len(new):
                 self._database.insert_frame(driver_cursor(connection), events, new)
                 if self._rows.time is None:
-                    moments = [*_moments(connection), self._moment]
-                    set_state(connection, MOMENTS, json.dumps(sorted(set(moments))))
+                    times = {*moments(connection), self._moment}
+                    set_state(connection, MOMENTS, json.dumps(sorted(times)))
         return Imported(len(new), len(kept) - int(kept.sum()))
 
     def _remembered(self, connection: sa.Connection, part: slice) -> Bools:
@@ -133,6 +133,7 @@ class _Import:
         log = self._rows
         columns = {NUMBERS[role]: self._numbers(connection, role, code[rows], add) for role, code in log.code.items()}
         columns["time"] = np.full(len(rows), self._moment) if log.time is None else log.time[rows]
+        columns["moment"] = np.minimum(columns["time"], self._moment)
         frame = pl.DataFrame(columns)
         if log.weight is not None:
             weight = pl.Series(log.weight[rows])
@@ -152,7 +153,7 @@ class _Import:
         """Events of a part that the store does not have; users with a number above `last` have none.
 
         One with an event id is there if its id is. The others are there as far as the store has as many that are
-        equal, those besides that were found by their ids.
+        equal, those besides that were found by their ids. What was taken back counts as if it were there.
         """
         old = frame["user_no"] <= last
         if not old.any() and "event_id" not in frame.columns:
@@ -168,13 +169,22 @@ class _Import:
             asked = asked.with_columns(named=id_.is_not_null(), known=id_.is_in(stored).fill_null(value=False))
         held = self._held(connection, frame.filter(old)).with_columns(compared=compared).group_by(key).len("held")
         nth = (~pl.col("named")).cum_sum().over(key)
-        spare = pl.col("held").fill_null(0).cast(pl.Int64) - pl.col("known").sum().over(key)
-        new = pl.when("named").then(~pl.col("known")).otherwise(nth > spare)
+        asked = asked.with_columns(taken=pl.Series(self._taken_back(connection, asked), dtype=pl.Int64))
+        there = pl.col("held").fill_null(0).cast(pl.Int64) + pl.col("taken") - pl.col("known").sum().over(key)
+        new = pl.when("named").then(~pl.col("known") & (pl.col("taken") == 0)).otherwise(nth > there)
         return frame.filter(asked.join(held, on=key, how="left", maintain_order="left").select(new).to_series())
+
+    def _taken_back(self, connection: sa.Connection, asked: pl.DataFrame) -> list[int]:
+        """How often each of these events was taken back."""
+        if self._bring_back:
+            return [0] * len(asked)
+        time = pl.col("time") if self._rows.time is not None else pl.lit(None)
+        rows = asked.select(*NUMBERS.values(), time, "weight").iter_rows()
+        return taken_back(self._database, connection, rows) or [0] * len(asked)
 
     def _held(self, connection: sa.Connection, asked: pl.DataFrame) -> pl.DataFrame:
         """Events of these users that the store has, as far as they may be equal to these."""
-        time = asked["time"] if self._rows.time is not None else pl.Series(_moments(connection), dtype=pl.Int64)
+        time = asked["time"] if self._rows.time is not None else pl.Series(moments(connection), dtype=pl.Int64)
         theirs = events.c.user_no.in_(self._database.rows("users", sa.Integer()))
         chosen = theirs & events.c.time.between(time.min() or 0, time.max() or 0)
         numbers = asked["user_no"].unique().to_list()
@@ -218,12 +228,6 @@ def _conflict(database: Database, source: object, event_id: str) -> DataError:
         there = Recorded(*connection.execute(named_events.where(events.c.event_id == event_id)).one())
     place = f"{database.place} (user {there.user_id!r}, item {there.item_id!r}, {there.event_type!r})"
     return id_conflict(event_id, [*places_of(source, "event_id", EVENT_IDS, None, event_id), place])
-
-
-def _moments(connection: sa.Connection) -> list[int]:
-    """When events without times were imported."""
-    found: list[int] = json.loads(get_state(connection, MOMENTS) or "[]")
-    return found
 
 
 def import_items(store: Store, source: object, *, watch: Watch | None = None, **reading: Any) -> int:

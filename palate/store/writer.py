@@ -7,7 +7,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import NamedTuple
 
-from palate.errors import StoreError
+from palate.errors import EventConflict, StoreError
 from palate.store.database import Database
 from palate.store.recording import Appended, Batch, Recorder
 
@@ -75,7 +75,7 @@ class Writer:
         return group, True
 
     def _write(self, group: list[_Work]) -> None:
-        """Settle every future: all are stored, or none is."""
+        """Settle every future: all are stored, or none is; but for batches that are at odds with an event id."""
         try:
             answers = self._stored([work.batch for work in group])
         except Exception as error:
@@ -83,9 +83,12 @@ class Writer:
                 work.future.set_exception(error if len(group) == 1 else type(error)(*error.args))
         else:
             for work, answer in zip(group, answers, strict=True):
-                work.future.set_result(answer)
+                if isinstance(answer, EventConflict):
+                    work.future.set_exception(answer)
+                else:
+                    work.future.set_result(answer)
 
-    def _stored(self, batches: list[Batch]) -> list[Appended]:
+    def _stored(self, batches: list[Batch]) -> list[Appended | EventConflict]:
         """One transaction. A connection lost before the commit stored nothing, so a new one may try again."""
         for attempt in range(ATTEMPTS):
             committing = False

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 
 from palate.data.histories import Histories
-from palate.data.ragged import Ragged
-from palate.live.service import EVENTS, Live
+from palate.data.ragged import NEVER, Ragged
+from palate.live.history import History
+from palate.live.service import Live
 from palate.live.snapshot import Snapshot
 from palate.store.activity import newest_users
-from palate.store.events import Past
 
 PEOPLE = 1000  # the newest
 SECONDS = 0.5  # of reading histories, after which nobody else is looked at
@@ -31,18 +31,18 @@ class Audience:
 def audience(live: Live, item_id: str) -> Audience:
     """Look for an item in the first ten that the model has for the newest people; bounded work."""
     began = monotonic()
-    past: dict[str, Past] = {}
+    past: dict[str, History] = {}
     for user_id in newest_users(live.store, PEOPLE):
         if monotonic() - began > SECONDS:
             break
-        past[user_id] = live.store.history(user_id, EVENTS)
+        past[user_id] = live.history(user_id)
     snapshot = live.snapshot()  # after the histories, so that it knows the items of them
     position = snapshot.places.get(item_id)
     row = -1 if position is None else int(snapshot.row_of[position])
     if snapshot.active is None or row < 0 or not past:
         return Audience([], len(past))
     model = snapshot.active.model
-    histories = _histories(live, snapshot, past)
+    histories = _histories(snapshot, past)
     found = np.full((len(past), LIST), -1)
     for low in range(0, len(past), model.people()):
         block = histories.block(low, min(low + model.people(), len(past)))
@@ -58,15 +58,17 @@ def _place(found: tuple[str, int]) -> int:
     return found[1]
 
 
-def _histories(live: Live, snapshot: Snapshot, past: dict[str, Past]) -> Histories:
-    """Return the pasts over the rows of the model."""
+def _histories(snapshot: Snapshot, past: dict[str, History]) -> Histories:
+    """Return the pasts over the rows of the model; what was seen before them has the weight 0."""
     start, columns, weights, times = [0], [], [], []
     for each in past.values():
-        row = snapshot.row_of[snapshot.catalogue.position_of[each.item]]
+        before = each.before
+        position = snapshot.catalogue.position_of[np.concatenate([before, each.item])]
+        row = np.where(position < 0, np.int32(-1), snapshot.row_of[position])
         kept = row >= 0
         columns.append(row[kept])
-        weights.append(live.weights.of_past(each)[kept])
-        times.append(each.time[kept])
+        weights.append(np.concatenate([np.zeros(len(before), np.float32), each.weight])[kept])
+        times.append(np.concatenate([np.full(len(before), NEVER), each.time])[kept])
         start.append(start[-1] + len(columns[-1]))
     column = np.concatenate(columns).astype(np.int32)
     rows = Ragged(np.array(start), column, np.concatenate(weights), np.concatenate(times))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isnan
 from typing import Any
 
-from palate.serve.wire import iso
+from palate.data.times import to_iso
 from palate.store.recording import now
 
 UNITS = ((365 * 86_400, "year"), (30 * 86_400, "month"), (86_400, "day"), (3600, "hour"), (60, "minute"))
@@ -42,7 +42,7 @@ def ago(moment: int) -> str:
 
 def day(moment: int) -> str:
     """Write the date and time of a moment to the minute, in UTC."""
-    return iso(moment)[:16].replace("T", " ")
+    return to_iso(moment)[:16].replace("T", " ")
 
 
 def plain(value: Any) -> str:
@@ -58,4 +58,4 @@ def plain(value: Any) -> str:
     return str(value)
 
 
-FILTERS = {"count": count, "duration": duration, "ago": ago, "day": day, "plain": plain, "iso": iso}
+FILTERS = {"count": count, "duration": duration, "ago": ago, "day": day, "plain": plain, "iso": to_iso}

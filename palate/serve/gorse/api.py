@@ -20,7 +20,7 @@ def gorse_router(service: Service) -> APIRouter:
         health_router,
         people.users_router,
         *(goods.goods_router, goods.categories_router),
-        *(feedback.writing_router, feedback.reading_router, feedback.choosing_router),
+        *(feedback.writing_router, feedback.reading_router, feedback.choosing_router, feedback.listing_router),
     ):
         router.include_router(make(service))
     return router

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from palate.errors import UnknownId
 from palate.serve.gorse.lists import AHEAD
-from palate.serve.gorse.routes import cursor_of, new_router, page
+from palate.serve.gorse.routes import CURSOR, MOST_ROWS, cursor_of, new_router, page
 from palate.serve.gorse.wire import FeedbackIn, FeedbackOut, FeedbackPage, N, Segment, Success, Word, feedback_out
 from palate.serve.hot import json
 from palate.serve.problems import Problem
@@ -54,10 +54,7 @@ def reading_router(service: Service) -> APIRouter:
     router, feedback = new_router(), service.store.feedback
 
     def page_of(request: Request, n: int, cursor: str, event_type: str | None) -> Response:
-        after = cursor_of(request, cursor) or "0"
-        if not re.fullmatch("[0-9]{1,19}", after) or int(after) >= 1 << 63:
-            raise Problem(400, f"cursor={after[:40]!r}: is not one that an answer gave")
-        chosen: dict[str, Any] = {"event_type": event_type, "until": now() + AHEAD, "after": int(after)}
+        chosen: dict[str, Any] = {"event_type": event_type, "until": now() + AHEAD, "after": _after(request, cursor)}
         return page("Feedback", n, lambda most: feedback.get(**chosen, limit=most), feedback_out, lambda row: row.seq)
 
     @router.get("/feedback", response_model=FeedbackPage)
@@ -74,43 +71,69 @@ def reading_router(service: Service) -> APIRouter:
 
 
 def choosing_router(service: Service) -> APIRouter:
-    """Make the routes that read what belongs to a person or an item."""
+    """Make the routes that read what a user did to an item."""
     router, feedback = new_router(), service.store.feedback
-
-    def some(until: int | None = None, **chosen: str) -> Response:
-        return json([feedback_out(event) for event in feedback.get(until=until, **chosen)])  # type: ignore[arg-type]
 
     @router.get("/feedback/{user_id}/{item_id}", response_model=list[FeedbackOut])
     def between(user_id: Segment, item_id: Segment) -> Response:
-        """Return the feedback of a person on an item."""
-        return some(user_id=user_id, item_id=item_id)
+        """Return the feedback of a user on an item."""
+        return json([feedback_out(event) for event in feedback.get(user_id=user_id, item_id=item_id)])
 
     @router.get("/feedback/{event_type}/{user_id}/{item_id}", response_model=FeedbackOut)
     def one(event_type: Segment, user_id: Segment, item_id: Segment) -> Response:
-        """Return the feedback of a type of a person on an item."""
+        """Return the feedback of a type of a user on an item."""
         found = feedback.get(event_type=event_type, user_id=user_id, item_id=item_id)
         if not found:
             raise UnknownId(f"feedback {event_type!r} of user {user_id!r} on item {item_id!r} is unknown")
         return json(feedback_out(found[0]))
 
+    return router
+
+
+def listing_router(service: Service) -> APIRouter:
+    """Make the routes that read all of a user, or on an item."""
+    router, feedback = new_router(), service.store.feedback
+
+    def part(request: Request, n: int, cursor: str, **chosen: str) -> Response:
+        """Answer with n rows, and a header that tells where the others begin, if there are more."""
+        most = min(n, MOST_ROWS)
+        after = _after(request, cursor)
+        rows = feedback.get(until=now() + AHEAD, after=after, limit=most + 1, **chosen) if most else []
+        answer = json([feedback_out(event) for event in rows[:most]])
+        if len(rows) > most:
+            answer.headers[CURSOR] = str(rows[most - 1].seq)
+        return answer
+
     @router.get("/user/{user_id}/feedback", response_model=list[FeedbackOut])
-    def of_user(user_id: Segment) -> Response:
-        """Return all feedback of a person."""
-        return some(now() + AHEAD, user_id=user_id)
+    def of_user(request: Request, user_id: Segment, n: N = MOST_ROWS, cursor: Word = "") -> Response:
+        """Return the feedback of a user."""
+        return part(request, n, cursor, user_id=user_id)
 
     @router.get("/user/{user_id}/feedback/{event_type}", response_model=list[FeedbackOut])
-    def of_user_and_type(user_id: Segment, event_type: Segment) -> Response:
-        """Return a person's feedback of a type."""
-        return some(now() + AHEAD, user_id=user_id, event_type=event_type)
+    def of_user_and_type(
+        request: Request, user_id: Segment, event_type: Segment, n: N = MOST_ROWS, cursor: Word = ""
+    ) -> Response:
+        """Return a user's feedback of a type."""
+        return part(request, n, cursor, user_id=user_id, event_type=event_type)
 
     @router.get("/item/{item_id}/feedback", response_model=list[FeedbackOut])
-    def of_item(item_id: Segment) -> Response:
-        """Return all feedback on an item; this looks through all events."""
-        return some(now() + AHEAD, item_id=item_id)
+    def of_item(request: Request, item_id: Segment, n: N = MOST_ROWS, cursor: Word = "") -> Response:
+        """Return the feedback on an item; this looks through all events."""
+        return part(request, n, cursor, item_id=item_id)
 
     @router.get("/item/{item_id}/feedback/{event_type}", response_model=list[FeedbackOut])
-    def of_item_and_type(item_id: Segment, event_type: Segment) -> Response:
+    def of_item_and_type(
+        request: Request, item_id: Segment, event_type: Segment, n: N = MOST_ROWS, cursor: Word = ""
+    ) -> Response:
         """Return the feedback of a type on an item; this looks through all events."""
-        return some(now() + AHEAD, item_id=item_id, event_type=event_type)
+        return part(request, n, cursor, item_id=item_id, event_type=event_type)
 
     return router
+
+
+def _after(request: Request, cursor: str) -> int:
+    """Return the seq that a cursor stands for, 0 for none."""
+    after = cursor_of(request, cursor) or "0"
+    if not re.fullmatch("[0-9]{1,19}", after) or int(after) >= 1 << 63:
+        raise Problem(400, f"cursor={after[:40]!r}: is not one that an answer gave")
+    return int(after)

@@ -15,6 +15,7 @@ from palate.arrays import Longs
 from palate.errors import UnknownId
 from palate.live.asking import MOST_PLACES, Answer, Asked, Step
 from palate.live.catalogue import LiveCatalogue
+from palate.live.recommender import Known
 from palate.live.snapshot import Snapshot
 from palate.models.factors import FactorModel
 from palate.serve.gorse.wire import NO_TIME, moment_of
@@ -86,11 +87,10 @@ class Lists:
 
     def similar(self, item_id: str, part: Part, user_id: str) -> list[tuple[str, float]]:
         """Return items like an item, without those a person has seen."""
-        snapshot, seen = self._seen(user_id)
         if not part.most:
             return []
-        exclude = tuple(snapshot.names[position] for position in seen.tolist())
-        asked = Asked(k=part.most, filter=part.condition, near=(item_id,), exclude=exclude, explore=0)
+        rest = {"unseen_by": user_id or None, "until": now() + AHEAD, "explore": 0}
+        asked = Asked(k=part.most, filter=part.condition, near=(item_id,), **rest)  # type: ignore[arg-type]
         return _pairs(part, self.live.recommend(asked), "similar")
 
     def people(self, user_id: str, part: Part) -> list[tuple[str, float]]:
@@ -129,11 +129,10 @@ class Lists:
         return [snapshot.names[p] for p in positions[np.argsort(-snapshot.popularity[positions], kind="stable")]]
 
     def _seen(self, user_id: str) -> tuple[Snapshot, Longs]:
-        """Return what there is now, and the positions of what a person has seen."""
-        past = self.store.history(user_id, until=now() + AHEAD)
+        """Return what there is now, and the positions of what a user has seen."""
+        past = self.live.history(user_id, now() + AHEAD)
         snapshot = self.live.snapshot()  # after the history, so that it knows the items of it
-        position = snapshot.catalogue.position_of[past.item].astype(np.int64)
-        return snapshot, np.unique(position[position >= 0])
+        return snapshot, Known.of(snapshot, past).seen
 
     def _time(self, catalogue: LiveCatalogue) -> Longs:
         """Return times of the items, (P,): told as `timestamp`, or when they were first seen."""

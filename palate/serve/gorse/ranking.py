@@ -15,6 +15,7 @@ from palate.serve.problems import Problem
 from palate.serve.security import is_foreign, may
 from palate.serve.service import Service
 from palate.serve.wire import Batch
+from palate.store.recording import now
 
 Pairs = list[tuple[str, float]]
 Kind = Annotated[str, Query(alias="write-back-type", max_length=100)]
@@ -72,8 +73,9 @@ def session_router(service: Service) -> APIRouter:
     router, lists = new_router(), Lists(service)
 
     async def of_session(steps: list[FeedbackIn], part: Part) -> Response:
-        past = sorted((feedback.event().time, n) for n, feedback in enumerate(steps))
-        return json(scores(await lists.session([steps[n].step() for _, n in past], part)))
+        moment = now()  # of those without a time, and of those to come
+        past = sorted((feedback.step() for feedback in steps), key=lambda step: min(step.time or moment, moment))
+        return json(scores(await lists.session(past, part)))
 
     @router.post("/session/recommend", response_model=list[Score])
     async def session(steps: Batch[FeedbackIn], n: N = 10, offset: Offset = 0) -> Response:

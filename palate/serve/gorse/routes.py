@@ -16,6 +16,7 @@ from palate.serve.hot import json
 from palate.serve.problems import answered
 
 MOST_ROWS = 10_000  # of a page
+CURSOR = "X-Cursor"  # header of an answer that is a list alone: where the rest of it begins
 Row = TypeVar("Row")
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {"text/plain": {"schema": {"type": "string"}}}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import unquote
 
@@ -19,16 +20,21 @@ from pydantic import (
     ValidationError,
 )
 
+from palate.data.times import to_iso
 from palate.live.asking import Step
-from palate.serve.wire import Finite, Moment, WireId, iso
+from palate.serve.wire import Finite, Moment, WireId
 from palate.store.events import Event, Recorded
 from palate.store.items import Item
 from palate.store.people import Person
-from palate.store.recording import MOST_TYPE_CHARACTERS, now
+from palate.store.recording import MOST_TYPE_CHARACTERS
 
 LONGEST = 10**15  # microseconds, of a delay
-UNITS = {"ns": 1e-3, "us": 1, "µs": 1, "ms": 1e3, "s": 1e6, "m": 6e7, "h": 3.6e9}
+UNITS = {
+    name: Decimal(size)
+    for name, size in {"ns": "1e-3", "us": "1", "µs": "1", "ms": "1e3", "s": "1e6", "m": "6e7", "h": "36e8"}.items()
+}
 PIECE = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
+READ = "read"  # gorse's type of what was seen
 MOMENT = TypeAdapter(Moment)
 NO_TIME = ("", "0001-01-01T00:00:00Z")  # how a client says that it knows none
 
@@ -46,7 +52,7 @@ def _duration(text: object) -> object:
     pieces = PIECE.findall(text)
     if text not in ("", "0") and "".join(map("".join, pieces)) != text:
         raise ValueError("must be a duration such as 1h30m or 500ms")
-    total = sum(float(number) * UNITS[unit] for number, unit in pieces)
+    total = sum((Decimal(number) * UNITS[unit] for number, unit in pieces), Decimal(0))
     if total > LONGEST:
         raise ValueError("must be 30 years at most")
     return int(total)
@@ -121,7 +127,7 @@ class ItemPatch(BaseModel):
 
     def attributes(self) -> dict[str, Any]:
         """Return what is kept of it as attributes."""
-        time = None if self.Timestamp is None else iso(self.Timestamp)
+        time = None if self.Timestamp is None else to_iso(self.Timestamp)
         return _told(categories=self.Categories, labels=self.Labels, comment=self.Comment, timestamp=time)
 
 
@@ -160,17 +166,21 @@ class FeedbackIn(BaseModel):
     UserId: WireId
     ItemId: WireId
     Timestamp: Time = None
-    Value: Finite | None = Field(None, description="Multiplies the weight of the type, unless 0.")
+    Value: Finite | None = Field(None, description="Multiplies the weight of the type; 0 is none.")
     Comment: str | None = Field(None, description="Not kept.")
 
     def event(self) -> Event:
-        """Return what the store takes; without a time it is of now."""
-        time = now() if self.Timestamp is None else self.Timestamp
-        return Event(self.UserId, self.ItemId, self.FeedbackType, time, self.Value or None)
+        """Return what the store takes."""
+        return Event(self.UserId, self.ItemId, self.FeedbackType, self.Timestamp, self.weight)
 
     def step(self) -> Step:
         """Return it as a part of a session."""
-        return Step(self.ItemId, self.FeedbackType, self.Value or None, self.Timestamp)
+        return Step(self.ItemId, self.FeedbackType, self.weight, self.Timestamp)
+
+    @property
+    def weight(self) -> float | None:
+        """Weight of the event: without a value, what is read is seen and no more, as by a write-back."""
+        return self.Value or (0.0 if self.FeedbackType == READ else None)
 
 
 class FeedbackOut(BaseModel):
@@ -220,7 +230,7 @@ def item_out(item: Item) -> dict[str, Any]:
         "ItemId": item.item_id,
         "IsHidden": not item.available,
         "Categories": categories_of(item),
-        "Timestamp": iso(item.created if moment is None else moment),
+        "Timestamp": to_iso(item.created if moment is None else moment),
         "Labels": told.get("labels"),
         "Comment": _text(told.get("comment", "")),
     }
@@ -232,7 +242,7 @@ def feedback_out(event: Recorded) -> dict[str, Any]:
         "FeedbackType": event.event_type,
         "UserId": event.user_id,
         "ItemId": event.item_id,
-        "Timestamp": iso(event.time),
+        "Timestamp": to_iso(event.time),
         "Value": event.weight or 0,
         "Comment": "",
     }
