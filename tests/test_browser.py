@@ -124,14 +124,14 @@ def test_hosts_are_names_addresses_and_networks(shop: Path) -> None:
             rule(client.get("/v1/users", headers={"Host": host}))
 
 
-def test_a_wildcard_needs_to_know_its_hosts() -> None:
+def test_a_wildcard_needs_to_know_its_hosts(tmp_path: Path) -> None:
     for host in ("0.0.0.0", "::", "", "0"):
         with pytest.raises(SettingError, match="--allowed-hosts"):
             hosts_of(host, [])
         assert "shop.example" in hosts_of(host, ["shop.example"])
     assert "shop.example" in hosts_of("shop.example", [])
     with pytest.raises(SettingError, match="without scheme"):
-        client_of(Path("unused.db"), allowed_hosts=["https://shop.example"])
+        client_of(tmp_path / "unused.db", allowed_hosts=["https://shop.example"])
     with pytest.raises(SettingError, match=r"origin='shop\.example'"):
         origins_of(["shop.example"])
     with pytest.raises(SettingError, match="trusted_proxies='proxy'"):

@@ -33,9 +33,10 @@ ROOMS = [
 ]
 # Within data/, a file imports from the files above it.
 DATA = [
-    *("times", "columns", "values", "kinds", "categories", "ids", "vocabulary", "joins", "ragged", "histories"),
-    *("interactions", "batch", "coder", "faults", "time_column", "frames", "delimited", "jsonlines", "sources"),
-    *("catalogue", "readers", "splits", "rankings"),
+    *("times", "columns", "values", "ids", "vocabulary", "joins", "ragged", "histories", "interactions"),
+    *("kinds", "categories", "batch", "coder", "delimited", "jsonlines", "frames", "sources", "faults"),
+    *("moments", "catalogue", "readers"),
+    *("splits", "rankings"),
 ]
 # Optional packages, and the only files that may import them.
 HOMES = {

@@ -19,8 +19,8 @@ from palate.data.columns import LOG, SIGNED_WEIGHT, find_columns, listed, plain
 from palate.data.faults import Faults
 from palate.data.ids import as_id, check_ids
 from palate.data.interactions import Interactions
+from palate.data.moments import Times
 from palate.data.sources import ahead, batches, place_of
-from palate.data.time_column import Times
 from palate.data.values import RULES, as_text, as_weight, has_strings
 from palate.errors import DataError, check
 

@@ -152,7 +152,7 @@ def has_strings(ids: pl.Series) -> bool:
     """Whether typed ids are strings."""
     if ids.dtype == pl.Object:
         return any(isinstance(value, str) for value in ids.to_list())
-    return ids.count() > 0 and not ids.dtype.is_numeric()
+    return ids.count() > 0 and ids.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Binary)
 
 
 def is_unicode(text: str) -> bool:

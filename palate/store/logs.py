@@ -16,9 +16,9 @@ from palate.data.coder import Coder
 from palate.data.columns import LOG
 from palate.data.faults import Faults
 from palate.data.interactions import Interactions
+from palate.data.moments import moments
 from palate.data.readers import Grown, read_log
 from palate.data.sources import batches, place_of
-from palate.data.time_column import moments
 from palate.data.values import RULES, as_number, as_text, as_truth
 from palate.errors import DataError
 from palate.store.exported import NoExport, places_of

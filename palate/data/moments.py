@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from palate.arrays import Bools, Longs
 from palate.data.batch import Batch
 from palate.data.faults import show
-from palate.data.times import EPOCH, MICROSECOND, microseconds
+from palate.data.times import EPOCH, MICROSECOND, from_iso, microseconds
 from palate.data.values import FIRST_SECOND, LAST_SECOND, as_number, as_text, each, nulls, spelled
 from palate.errors import DataWarning, check
 
@@ -271,16 +271,14 @@ def _iso(column: pl.Series) -> pl.Series:
             found = pl.select(pl.coalesce(found, parsed)).to_series()
     left = found.is_null() & text.is_not_null()
     if left.any():
-        found = found.scatter(
-            left.arg_true(), [_microseconds(datetime.fromisoformat, value) for value in text.filter(left)]
-        )
+        found = found.scatter(left.arg_true(), [_microseconds(from_iso, value) for value in text.filter(left)])
     return found
 
 
 def _shaped(column: pl.Series, shape: str) -> pl.Series:
     """Microseconds of texts of one form; no zone means UTC."""
     known = column.unique().drop_nulls()
-    moments = [_microseconds(lambda text: datetime.strptime(text, shape), text) for text in known]
+    moments = [_microseconds(lambda text: microseconds(datetime.strptime(text, shape)), text) for text in known]
     return column.replace_strict(known, pl.Series(moments, dtype=pl.Int64), default=None, return_dtype=pl.Int64)
 
 
@@ -292,9 +290,9 @@ def _is_shape(shape: str) -> bool:
     return "%" in shape
 
 
-def _microseconds(read: Callable[[str], datetime], text: str) -> int | None:
-    """Any other form; no zone means UTC."""
+def _microseconds(read: Callable[[str], int], text: str) -> int | None:
+    """Read any other form; None for what has another."""
     try:
-        return microseconds(read(text))
+        return read(text)
     except ValueError:
         return None
