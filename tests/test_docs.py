@@ -51,7 +51,8 @@ def test_python_blocks_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_first_calls_of_the_service_run_on_an_empty_store(tmp_path: Path) -> None:
-    calls = re.findall(r"^curl .*", (ROOT / "docs/service.md").read_text(encoding="utf-8"), re.M)[:2]
+    page = (ROOT / "docs/service.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    calls = re.findall(r"^curl .*", page, re.M)[:2]
     assert len(calls) == 2
     with TestClient(create_app(Settings(store=str(tmp_path / "s.db")))) as client:
         for call in [calls[1], *calls]:
@@ -60,7 +61,7 @@ def test_the_first_calls_of_the_service_run_on_an_empty_store(tmp_path: Path) ->
             (address,) = (word for word in words if word.startswith("localhost:8000"))
             header = dict([given["-H"].split(": ", 1)]) if "-H" in given else None
             answer = client.request(
-                given.get("-X", "GET"),
+                given.get("-X", "POST" if "-d" in given else "GET"),
                 address.removeprefix("localhost:8000"),
                 content=given.get("-d"),
                 headers=header,

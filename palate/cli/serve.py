@@ -87,14 +87,12 @@ def activate(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Have a version of the model answer, in all processes, whatever was measured of it."""
-    from palate.live.snapshot import Active
+    from palate.models.saved import load
     from palate.store.events import Store
     from palate.store.versions import Versions
 
     with Store.open(store) as opened:
-        versions = Versions(opened, models)
-        Active.load(versions, version)  # which is more than to find its files sound
-        chosen = versions.activate(version)
+        chosen = Versions(opened, models, load).activate(version)
     if json:
         print_json({**chosen.about, "version": chosen.number, "activated": True})
     else:
