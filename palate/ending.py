@@ -41,7 +41,10 @@ class Deadline:
     ) -> None:
         if self in _deadlines:
             _deadlines.remove(self)
-            signal.set_wakeup_fd(self._before)
+            try:
+                signal.set_wakeup_fd(self._before)
+            except (OSError, ValueError):  # that of an event loop which is gone
+                signal.set_wakeup_fd(-1)
         self.lift()
         os.close(self._write)  # which ends the thread
 

@@ -62,10 +62,16 @@ def kill_writers(url: str, kills: int, seed: int = 0) -> Outcome:
             lines = (first + process.stdout.read()).splitlines(keepends=True)
         acknowledged += [line.strip() for line in lines if line.endswith("\n")]
     with Store.open(url) as store:
-        again = store.append([Event("again", "again", "view", 0, None, each) for each in acknowledged])
+        again = store.append([sent(each) for each in acknowledged])
         with store.database.reading() as connection:
             ids = list(connection.scalars(sa.select(events.c.event_id)))
         return Outcome(len(acknowledged), again.new, len(ids) - len(set(ids)), check(store).faults)
+
+
+def sent(event_id: str) -> Event:
+    """Return the event that a writer sent under this id."""
+    n = int(event_id.split("-")[2])
+    return Event(f"u{n % 50}", f"i{n % 90}", "view", n, None, event_id)
 
 
 def main() -> None:

@@ -218,7 +218,7 @@ def evaluate(
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a picture too, PNG or SVG.")] = None,
     json: Json = False,
 ) -> None:
-    """Fit recipes on one part of a log, measure them on the other, and compare."""
+    """Fit recipes on a part of a log, and compare them on the rest."""
     if plot is not None and plot.suffix not in (".png", ".svg"):
         raise typer.BadParameter(f"--plot {plot}: a picture is a .png or .svg file")
     chosen = build_recipes(recipes, settings)

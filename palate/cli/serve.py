@@ -86,7 +86,7 @@ def activate(
     models: ModelsFolder = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Have a version of the model answer, in all processes, whatever was measured of it."""
+    """Activate a version of the model, whatever was measured of it."""
     from palate.models.saved import load
     from palate.store.events import Store
     from palate.store.versions import Versions
