@@ -309,6 +309,7 @@ BAD_ROWS = [
     (",10,4,964982703", "user", "userId is empty; ids must be"),
     ('1,"",4,964982703', "item", "movieId is empty; ids must be"),
     ("1,10,-3,964982703", "weight", "rating is -3; weights must be finite numbers, 0 or more"),
+    ("1,10,1000001,964982703", "weight", "rating is 1000001; weights must be finite numbers, 0 or more, at most"),
     ("1,10,NaN,964982703", "weight", "rating is nan; weights"),
     ("1,10,inf,964982703", "weight", "rating is inf; weights"),
     ("1,10,1e99,964982703", "weight", "rating is '1e+99'; weights"),
@@ -462,6 +463,16 @@ def test_a_quote_left_open_does_not_eat_the_memory(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(delimited, "CHUNK", 1 << 10)
     with pytest.raises(DataError, match="is a quote left open"):
         read_log(write(tmp_path, "a.csv", HEAD + '"' + GOOD * 999))
+
+
+def test_a_line_of_json_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for chunk in (1 << 10, 1 << 20):
+        monkeypatch.setattr("palate.data.jsonlines.LONGEST", 1 << 12)
+        monkeypatch.setattr("palate.data.jsonlines.CHUNK", chunk)
+        line = '{"user": 1, "item": "%s"}\n'
+        assert len(read_log(write(tmp_path, "a.jsonl", line % ("x" * 4000)))) == 1
+        with pytest.raises(DataError, match=r"a\.jsonl\.gz: a line of more than 0 MB"):
+            read_log(write(tmp_path, "a.jsonl.gz", gzip.compress((line % ("x" * 5000)).encode())))
 
 
 def reference_records(text: bytes) -> Iterator[int]:

@@ -19,7 +19,7 @@ from palate.data.faults import Faults
 from palate.data.ids import as_id, check_ids, column_of, listed
 from palate.data.kinds import joined, writable
 from palate.data.sources import batches, place_of
-from palate.data.values import RULES, as_lines, as_spelled, as_text, as_truth, as_weight, has_strings
+from palate.data.values import RULES, as_amount, as_lines, as_spelled, as_text, as_truth, has_strings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError
 
@@ -169,7 +169,7 @@ CONVERT: dict[str, Callable[[pl.Series], pl.Series]] = {
     "item": as_id,
     "title": as_lines,
     "text": as_lines,
-    "price": as_weight,
+    "price": as_amount,
     "image": as_text,
     "audio": as_text,
     "available": as_truth,

@@ -21,7 +21,7 @@ from palate.data.ids import as_id, check_ids
 from palate.data.interactions import Interactions
 from palate.data.moments import Times
 from palate.data.sources import ahead, batches, place_of
-from palate.data.values import RULES, as_text, as_weight, has_strings
+from palate.data.values import LARGEST_WEIGHT, RULES, as_text, as_weight, has_strings
 from palate.errors import DataError, check
 
 MOST_EVENT_TYPES = 1 << 15
@@ -87,8 +87,8 @@ def _check(asked: Mapping[str, object], weights: Mapping[str, float] | None, min
         check(name is None or isinstance(name, str), role, name, "must be the name of a column")
     for kind, factor in (weights or {}).items():
         check(isinstance(kind, str), "weights", kind, "event types are strings")
-        fine = abs(factor) <= np.finfo(np.float32).max
-        check(bool(fine), "weights", factor, f"the weight of {kind!r} must be a finite number")
+        fine = abs(factor) <= LARGEST_WEIGHT
+        check(bool(fine), "weights", factor, f"the weight of {kind!r} must be a finite number, 1e6 at most in size")
     check(weights is None or len(weights) > 0, "weights", weights, "must name an event type")
     check(min_weight is None or math.isfinite(min_weight), "min_weight", min_weight, "must be a finite number")
 

@@ -18,7 +18,7 @@ RULES = {
     "user": f"{IDS}, not empty",
     "item": f"{IDS}, not empty",
     "time": "times must be numbers of seconds, ms, us or ns since 1970, or ISO 8601, in the years 1 to 9999",
-    "weight": "weights must be finite numbers, 0 or more",
+    "weight": "weights must be finite numbers, 0 or more, at most 1,000,000",
     "event": "event types must be text, not empty",
 }
 
@@ -26,6 +26,7 @@ FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 a
 WHOLE_NUMBER = r"\A-?(0|[1-9][0-9]*)\z"
 NUMBER = r"\A-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?\z"
 TRUTH = r"\A(?i:true|false)\z"
+LARGEST_WEIGHT = 1e6  # in size: one larger event would decide what a model is
 LARGEST_WHOLE = 2.0**53  # whole numbers beyond are not exact in a float64
 TRUTHS = {
     **dict.fromkeys(("true", "yes", "y", "t", "1", "1.0", "on", "instock", "available"), True),
@@ -51,7 +52,14 @@ def as_text(column: pl.Series) -> pl.Series:
 
 
 def as_weight(column: pl.Series, *, signed: bool = False) -> pl.Series:
-    """Weights as float32; below 0 only where `signed`."""
+    """Weights as float32, `LARGEST_WEIGHT` at most in size; below 0 only where `signed`."""
+    values = as_amount(column, signed=signed)
+    fine = values.abs() <= LARGEST_WEIGHT
+    return values if fine.all() else values.set(~fine, None)
+
+
+def as_amount(column: pl.Series, *, signed: bool = False) -> pl.Series:
+    """Finite numbers as float32; below 0 only where `signed`."""
     values = as_number(column).cast(pl.Float32)
     fine = (values.abs() if signed else values) < math.inf  # NaN is above infinity in polars
     fine = fine if signed else fine & (values >= 0)

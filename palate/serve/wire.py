@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, StringConstraints, model_validator
 
 from palate.data.times import from_iso, scaled
+from palate.data.values import LARGEST_WEIGHT
 from palate.errors import DataError
 from palate.live.asking import MOST_NAMED, MOST_PLACES, MOST_RULES, SOURCES, Asked, Boost, Cap, Pin, Step
 from palate.store.events import Event
@@ -40,7 +41,7 @@ WireId: TypeAlias = Annotated[Text, BeforeValidator(_as_id, json_schema_input_ty
 Moment: TypeAlias = Annotated[
     int, BeforeValidator(_as_moment, json_schema_input_type=int | float | str), Field(ge=EARLIEST, le=LATEST)
 ]
-Finite: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-3e38, le=3e38)]
+Finite: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-LARGEST_WEIGHT, le=LARGEST_WEIGHT)]
 
 
 class Body(BaseModel):

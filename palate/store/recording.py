@@ -8,9 +8,7 @@ from itertools import chain
 from time import time_ns
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-import numpy as np
-
-from palate.data.values import FIRST_SECOND, LAST_SECOND
+from palate.data.values import FIRST_SECOND, LARGEST_WEIGHT, LAST_SECOND
 from palate.errors import DataError, EventConflict
 from palate.store.database import Database
 from palate.store.feedback import Recorded, named_events
@@ -20,7 +18,6 @@ from palate.store.schema import ORDER, WITHDRAWN, event_types, events, items, ne
 MOST_CHARACTERS = 1000  # of an id
 MOST_TYPE_CHARACTERS = 100
 EARLIEST, LATEST = FIRST_SECOND * 1_000_000, LAST_SECOND * 1_000_000 + 999_999
-LARGEST_WEIGHT = float(np.finfo(np.float32).max)
 COLUMNS = ("user_no", "item_no", "type_no", "time", "weight", "event_id", "moment")
 
 
@@ -106,7 +103,7 @@ def check_event(n: int, event: Event) -> None:
     if weight is not None and not (
         isinstance(weight, (int, float)) and not isinstance(weight, bool) and _finite(weight)
     ):
-        raise DataError(f"{place}: weight is {_shown(weight)}; it must be a finite number, or none")
+        raise DataError(f"{place}: weight is {_shown(weight)}; it must be a finite number, 1e6 at most, or none")
 
 
 def check_time(place: str, time: object) -> None:
