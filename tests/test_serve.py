@@ -433,6 +433,16 @@ def test_a_value_of_another_type_is_refused(own: Client, method: str, path: str,
     assert before == (own.get("/v1/items").json(), own.get("/v1/users").json())
 
 
+@pytest.mark.parametrize("weight", [1.1e6, -1e7, 3e38])
+def test_a_weight_out_of_bounds_is_refused(own: Client, weight: float) -> None:
+    detail = problem(own.post("/v1/events", json=ROUTES[0][2] | {"weight": weight}), 400)["detail"]
+    assert detail.endswith("weights are at most 1,000,000 in size")
+    gorse = {"FeedbackType": "view", "UserId": "exact", "ItemId": "i1", "Value": weight}
+    assert own.post("/api/feedback", json=[gorse]).status_code == 400
+    assert own.get("/v1/users/exact").json()["events"] == []
+    assert own.post("/v1/events", json=ROUTES[0][2] | {"weight": -1e6}).status_code == 200
+
+
 def test_what_a_body_says_of_its_id_may_agree_with_the_address(own: Client) -> None:
     own.put("/v1/items/77", json={"item_id": 77, "title": "x"})
     assert own.get("/v1/items/77").json()["attributes"] == {"title": "x"}

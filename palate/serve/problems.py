@@ -30,6 +30,7 @@ SHORT = Repr()  # which writes no more of a value than is shown
 SHORT.maxstring = SHORT.maxother = 120
 SHORT.maxlist = SHORT.maxdict = 20
 MEDIA = "application/problem+json"
+OUT_OF_BOUNDS = "out_of_bounds"  # pydantic's name of an error for a value of the right type that is not taken: 400
 STATUS: dict[type[PalateError], int] = {
     ConditionError: 400,
     EventConflict: 409,
@@ -95,7 +96,7 @@ def _invalid(error: RequestValidationError | ValidationError) -> Response:
     first = faults[0]
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
     detail = f"{first['place']}: {first['value']}: {first['rule']}{more}"
-    return response(422, detail, errors=faults)
+    return response(400 if found[0]["type"] == OUT_OF_BOUNDS else 422, detail, errors=faults)
 
 
 def _place(location: Any) -> str:

@@ -6,12 +6,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from palate.data.times import from_iso, scaled
 from palate.data.values import LARGEST_WEIGHT
 from palate.errors import DataError
 from palate.live.asking import MOST_NAMED, MOST_PLACES, MOST_RULES, SOURCES, Asked, Boost, Cap, Pin, Step
+from palate.serve.problems import OUT_OF_BOUNDS
 from palate.store.events import Event
 from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS
 
@@ -34,6 +45,12 @@ def _as_moment(value: object) -> object:
     return scaled(value, 1_000_000 if size < 1e11 else 1_000 if size < 1e14 else 1)
 
 
+def _as_weight(value: float) -> float:
+    if abs(value) > LARGEST_WEIGHT:
+        raise PydanticCustomError(OUT_OF_BOUNDS, f"weights are at most {LARGEST_WEIGHT:,.0f} in size")
+    return value
+
+
 T = TypeVar("T")
 Batch = Annotated[list[T], FailFast()]  # the first bad entry ends the work
 Text: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MOST_CHARACTERS)]
@@ -41,7 +58,13 @@ WireId: TypeAlias = Annotated[Text, BeforeValidator(_as_id, json_schema_input_ty
 Moment: TypeAlias = Annotated[
     int, BeforeValidator(_as_moment, json_schema_input_type=int | float | str), Field(ge=EARLIEST, le=LATEST)
 ]
-Finite: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-LARGEST_WEIGHT, le=LARGEST_WEIGHT)]
+Finite: TypeAlias = Annotated[
+    float,
+    Field(
+        strict=True, allow_inf_nan=False, json_schema_extra={"minimum": -LARGEST_WEIGHT, "maximum": LARGEST_WEIGHT}
+    ),
+    AfterValidator(_as_weight),
+]
 
 
 class Body(BaseModel):
