@@ -522,7 +522,7 @@ HAPPENING = st.one_of(
                 st.sampled_from(["x", "y", "z"]),
                 st.sampled_from([*WEIGHTS, "other"]),
                 st.integers(1, 3).map(lambda day: day * DAY),
-                st.sampled_from([None, -2.0, -0.3, 0.0, 0.1, 0.7, 3.0, 16_777_217.0]),
+                st.sampled_from([None, -2.0, -0.3, 0.0, 0.1, 0.7, 3.0, 999_999.9]),
                 st.none(),
             ),
             max_size=6,
