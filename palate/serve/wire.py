@@ -107,6 +107,7 @@ class Accepted(Body):
 
     accepted: int = Field(description="Events that were new.")
     repeated: int = Field(description="Events whose event_id was there before.")
+    warnings: list[str] = Field([], description="Left out if there are none: times far ahead of the clock.")
 
 
 class Stored(Body):

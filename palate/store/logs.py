@@ -19,10 +19,10 @@ from palate.data.interactions import Interactions
 from palate.data.moments import moments
 from palate.data.readers import Grown, read_log
 from palate.data.sources import batches, place_of
-from palate.data.values import RULES, as_number, as_text, as_truth
+from palate.data.values import LARGEST_WEIGHT, RULES, as_number, as_text, as_truth
 from palate.errors import DataError
 from palate.store.exported import NoExport, places_of
-from palate.store.recording import LARGEST_WEIGHT, MOST_CHARACTERS, MOST_TYPE_CHARACTERS, check_text
+from palate.store.recording import MOST_CHARACTERS, MOST_TYPE_CHARACTERS, check_text
 
 # Columns of an export by role. Those of the first four are always there; one of the last two marks an export.
 KEYS = {"user": "user_id", "item": "item_id", "event": "event_type", "time": "timestamp"}
