@@ -7,8 +7,9 @@ BIN = .venv/bin
 demo: .venv/core
 	$(BIN)/palate demo
 
+# Two processes, each with whole files: what a file has started serves all of its tests.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/test
 	$(BIN)/ruff check
