@@ -13,7 +13,7 @@ from typing import TypeAlias, cast
 import numpy as np
 import polars as pl
 
-from palate.data.values import IDS, LARGEST_WHOLE, nulls
+from palate.data.values import IDS, LARGEST_WHOLE, is_unicode, nulls
 from palate.errors import DataError, check
 
 Id: TypeAlias = str | int
@@ -142,11 +142,7 @@ def _narrowed(column: pl.Series) -> pl.Series:
 
 
 def _unicode(text: str) -> str | None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return None
-    return text
+    return text if is_unicode(text) else None
 
 
 def _whole(value: object) -> int | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from palate.arrays import Bools, Longs
 from palate.data.batch import Batch
 from palate.data.faults import show
-from palate.data.times import EPOCH, MICROSECOND, from_iso, microseconds
+from palate.data.times import EPOCH, HOURS_AHEAD, MICROSECOND, from_iso, microseconds
 from palate.data.values import FIRST_SECOND, LAST_SECOND, as_number, as_text, each, nulls, spelled
 from palate.errors import DataWarning, check
 
@@ -26,7 +26,6 @@ DIGITS = (8, 12, 14)  # of a number that is a day: YYYYMMDD, with hours and minu
 YEARS = 1900, 2100  # between which such a day lies
 FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
 EARLY = (datetime(1980, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND  # no log is older, unless most of its times are
-HOURS_AHEAD = 48  # of the clock: more than any time zone
 NUMBER, FRACTION, MOMENT = range(3)  # a whole number; the bits of another one; microseconds since 1970 UTC
 
 

@@ -17,7 +17,6 @@ MOST_NAMES = 1_000  # of one object
 MOST_VALUES = 300_000  # of a whole body
 
 # Events
-MOST_AHEAD = 48  # hours ahead of the clock here from which on the time of an event is warned of
 
 # Connections
 MOST_CONNECTIONS = 1_000  # of a worker; half the files it may open where that is less

@@ -14,10 +14,9 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
-from palate.data.times import to_iso
+from palate.data.times import HOURS_AHEAD, to_iso
 from palate.live.asking import Answer
 from palate.serve.bodies import NDJSON, kind_of
-from palate.serve.bounds import MOST_AHEAD
 from palate.serve.problems import Problem
 from palate.serve.service import Service
 from palate.serve.wire import Batch, EventIn, RecommendIn, RecommendQuery, SessionIn
@@ -126,14 +125,14 @@ class Hot:
 
 def _ahead(many: Sequence[EventIn], *, batch: bool) -> list[str]:
     """Warn of times far ahead of the clock, with the first of them."""
-    latest = now() + MOST_AHEAD * HOUR
+    latest = now() + HOURS_AHEAD * HOUR
     found = [(n, each.timestamp) for n, each in enumerate(many) if each.timestamp and each.timestamp > latest]
     if not found:
         return []
     n, first = found[0]
     place = f"{n}.timestamp" if batch else "timestamp"
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-    rule = f"more than {MOST_AHEAD} hours ahead of the clock here, which says {to_iso(now())}"
+    rule = f"more than {HOURS_AHEAD} hours ahead of the clock here, which says {to_iso(now())}"
     return [f"{place}: {to_iso(first)!r}: {rule}; the event counts as of its arrival{more}"]
 
 
