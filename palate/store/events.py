@@ -22,6 +22,7 @@ from palate.store.forgotten import note_forgotten
 from palate.store.histories import Histories, Past
 from palate.store.items import Items
 from palate.store.people import People
+from palate.store.pulse import Pulses
 from palate.store.recording import Appended, Batch, Event, Keep, check_event
 from palate.store.scan import read_all
 from palate.store.schema import (
@@ -71,6 +72,7 @@ class Store:
         self.people = People(self.database)
         self.feedback = Feedback(self.database)
         self.histories = Histories(self.database)
+        self.pulses = Pulses(self.database)
         self._writer = Writer(self.database)
         self._types: set[str] = set()  # that are stored
         self._coming: Counter[str] = Counter()  # that events on their way bring along

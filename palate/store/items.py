@@ -13,7 +13,7 @@ import polars as pl
 from palate.errors import DataError, UnknownId
 from palate.store.database import Database, Query
 from palate.store.recording import check_text, driver_cursor, now
-from palate.store.schema import get_state, items, next_change, sa, set_state, state
+from palate.store.schema import CHANGES, get_state, items, next_change, sa, set_state, state
 
 MOST_BYTES = 1 << 18  # of an item's attributes as JSON
 MOST_ATTRIBUTES = 128  # of an item
@@ -203,7 +203,7 @@ class Items:
 
 
 _told = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.c.created, items.c.updated)
-_counter = sa.select(state.c.value).where(state.c.name == sa.literal_column("'items'"))
+_counter = sa.select(state.c.value).where(state.c.name == sa.literal_column(f"'{CHANGES}'"))
 
 
 IN_USE = "names of attributes"

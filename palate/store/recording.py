@@ -13,7 +13,18 @@ from palate.errors import DataError, EventConflict
 from palate.store.database import Database
 from palate.store.feedback import Recorded, named_events
 from palate.store.forgotten import note_taken_back
-from palate.store.schema import ORDER, WITHDRAWN, event_types, events, items, next_change, next_of, sa, users
+from palate.store.schema import (
+    ORDER,
+    REWRITTEN,
+    WITHDRAWN,
+    event_types,
+    events,
+    items,
+    next_change,
+    next_of,
+    sa,
+    users,
+)
 
 MOST_CHARACTERS = 1000  # of an id
 MOST_TYPE_CHARACTERS = 100
@@ -183,6 +194,7 @@ class Recorder:
             before = self._weights(connection, list(there.values()))
             if any(before[row["old"]] != row["weight"] for row in rows):
                 next_of(connection, WITHDRAWN)  # who counted the old weight counts again
+            next_of(connection, REWRITTEN)
             note_taken_back(connection, events.c.seq.in_(list(there.values())))
             connection.execute(changed, rows)
         return len(chosen) - len(there)

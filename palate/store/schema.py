@@ -115,7 +115,11 @@ models = sa.Table(
     sa.Column("about", TEXT, nullable=False),
 )
 
-WITHDRAWN = "withdrawn"  # name of the counter of how often events were taken out, or changed their weights
+# Names of counters, and of the version of the active model, in the table of state.
+WITHDRAWN = "withdrawn"  # how often events were taken out, or changed their weights
+REWRITTEN = "rewritten"  # how often stored events changed their times or weights
+CHANGES = "items"  # how often items changed
+ACTIVE = "active model"
 
 
 def _moments(connection: sa.Connection) -> None:
@@ -191,4 +195,4 @@ def next_of(connection: sa.Connection, name: str) -> int:
 
 def next_change(connection: sa.Connection) -> int:
     """Raise the counter of changes of items; returns it."""
-    return next_of(connection, "items")
+    return next_of(connection, CHANGES)

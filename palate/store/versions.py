@@ -17,10 +17,10 @@ from palate.store.dialects import SQLite
 from palate.store.events import Store
 from palate.store.files import lock, remove, share
 from palate.store.recording import now
-from palate.store.schema import get_state, models, sa, set_state
+from palate.store.schema import ACTIVE, get_state, models, sa, set_state
 
 FOLDER = re.compile(r"\.?\d{6,}(\..+)?")  # of a version, and of what is written aside
-ACTIVE, PREVIOUS, LAST = "active model", "previous model", "last model"
+PREVIOUS, LAST = "previous model", "last model"
 
 
 class Version(NamedTuple):
