@@ -276,6 +276,12 @@ def test_models_are_listed_activated_and_rolled_back(client: Client, shop: Path)
     assert client.post("/v1/models/rollback").json()["version"] == 2
     problem(client.post("/v1/models/9/activate"), 404)
     problem(client.post("/v1/models/x/activate"), 422)
+    manifest = shop.with_suffix(".models") / "000001" / "manifest.json"
+    manifest.rename(manifest.with_suffix(".gone"))
+    for path in ("rollback", "1/activate"):
+        assert "manifest.json: missing" in problem(client.post(f"/v1/models/{path}"), 409)["detail"]
+    manifest.with_suffix(".gone").rename(manifest)
+    assert [model["active"] for model in client.get("/v1/models").json()["models"]] == [True, False]
 
 
 # Errors
