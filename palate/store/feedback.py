@@ -49,9 +49,11 @@ class Feedback:
     ) -> list[Recorded]:
         """Return the feedback of a person, on an item, of a type, at or before the time `until`, by seq.
 
-        The next page comes `after` the last seq of this one. Without a person, all events are looked through.
+        The next page comes `after` the last seq of this one. It takes time by the events of the person, by those on
+        the item from `after` to the end of the page, or without either by all events of the page.
         """
-        # The sum keeps a database from walking along all events where it can look up those of one user.
+        # The sum keeps a database from walking along all events where it can look up those of one user. Those on an
+        # item stand in this order in an index of their own.
         seq = events.c.seq if user_id is None else events.c.seq + sa.literal_column("0")
         asked = named_events.where(seq > after).order_by(seq).limit(limit)
         if until is not None:
