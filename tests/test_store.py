@@ -191,6 +191,19 @@ def test_feedback_on_an_item_comes_in_pages(store: Store) -> None:
         assert found == sorted(chosen)
 
 
+def test_what_is_replaced_is_read_once(tmp_path: Path) -> None:
+    asked: list[str] = []
+    with Store.open(tmp_path / "s.db") as store:
+        store.append([view("ann", "a", 1, weight=2.0), view("ann", "b", 2)])
+        sa.event.listen(store.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+        store.append([view("ann", "a", 3, weight=4.0), view("ann", "b", 4)], keep="last")
+        assert [(event.time, event.weight) for event in store.events("ann")] == [(4, None), (3, 4.0)]
+        assert len([text for text in asked if text.startswith("SELECT events.")]) == 2  # and the last line's own
+        asked.clear()
+        assert store.feedback.withdraw("ann", "a") == 1
+        assert not [text for text in asked if text.startswith("SELECT events.")]
+
+
 def test_feedback_on_an_item_is_looked_up_in_an_index(tmp_path: Path) -> None:
     asked: list[tuple[str, Any]] = []
     with Store.open(tmp_path / "s.db") as store:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from palate.store.database import Database
-from palate.store.forgotten import note_taken_back
+from palate.store.forgotten import EVENT, note_taken_back
 from palate.store.schema import ORDER, WITHDRAWN, event_types, events, items, next_of, sa, users
 
 
@@ -65,10 +65,11 @@ class Feedback:
     def withdraw(self, user_id: str, item_id: str, event_type: str | None = None) -> int:
         """Delete what a person did to an item, of one type or any; returns how many events there were."""
         with self._database.writing() as connection:
-            note_taken_back(connection, *_of(user_id, item_id, event_type))
-            done = connection.execute(sa.delete(events).where(*_of(user_id, item_id, event_type)))
+            gone = sa.delete(events).where(*_of(user_id, item_id, event_type)).returning(*EVENT)
+            rows = connection.execute(gone).all()
+            note_taken_back(connection, rows)
             next_of(connection, WITHDRAWN)
-            return int(done.rowcount)
+            return len(rows)
 
 
 def _newest(until: int | None) -> sa.ColumnElement[bool]:

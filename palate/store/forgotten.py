@@ -53,9 +53,8 @@ def bring_back(database: Database, connection: sa.Connection, ids: Iterable[str]
         connection.execute(sa.delete(state).where(chosen), {"names": database.listed(names)})
 
 
-def note_taken_back(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> None:
-    """Keep the hashes of the events of these conditions, which are about to go."""
-    rows = connection.execute(sa.select(*EVENT).where(*conditions)).all()
+def note_taken_back(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> None:
+    """Keep the hashes of events that go, each with the columns `EVENT`."""
     if not rows:
         return
     key, untimed = _key(connection), set(moments(connection))
