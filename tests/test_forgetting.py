@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from databases import url
 from processes import started
 
 from palate import EASE, IALS, Blend, Embedding, InfiniteAE, Popularity, load, read_log
@@ -28,6 +29,7 @@ from palate.store.events import Event, Store
 from palate.store.transfer import import_log
 from palate.store.versions import Versions
 
+__all__ = ["url"]
 SECRET = "bob-the-secret"
 RECIPE = IALS(dim=8, epochs=1, threads=1)
 OTHERS = 40
@@ -92,10 +94,10 @@ def test_no_version_holds_a_forgotten_user_after_the_next_training(store: Store,
     assert versions.rollback().number == 2
 
 
-def test_a_version_that_did_not_know_them_stays_as_it_is(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "shop.db") as store:
+def test_a_version_that_did_not_know_them_stays_as_it_is(url: str, tmp_path: Path) -> None:
+    with Store.open(url) as store:
         filled(store)
-        versions = Versions(store)
+        versions = Versions(store, tmp_path / "models")
         train(store, versions, RECIPE)
         before = bytes_of(versions.path(1))
         store.append([Event(SECRET, "i1", "view"), Event(SECRET, "i2", "view")])
@@ -103,6 +105,7 @@ def test_a_version_that_did_not_know_them_stays_as_it_is(tmp_path: Path) -> None
         store.forget(SECRET)
         train(store, versions, RECIPE)
         assert holding(versions.folder, SECRET.encode()) == []
+        assert load(versions.path(2)).known_users() == load(versions.path(1)).known_users()
         assert bytes_of(versions.path(1)) == before
 
 

@@ -731,7 +731,7 @@ def test_an_event_far_ahead_does_not_blind_the_check(store: Store) -> None:
 def test_one_bad_event_spoils_nobodys_list(store: Store, recipe: IALS, bad: Event) -> None:
     def hits() -> float:
         """Share of first places that are of the user's own crowd."""
-        first = [ids(live.recommend(Asked(user_id=f"p{n}", k=1, explore=0)))[0] for n in range(60)]
+        first = [ids(live.recommend(ListRequest(user_id=f"p{n}", k=1, explore=0)))[0] for n in range(60)]
         return float(np.mean([int(name[1:]) % 3 == n % 3 for n, name in enumerate(first)]))
 
     versions = Versions(store)
