@@ -720,6 +720,32 @@ def test_an_event_far_ahead_does_not_blind_the_check(store: Store) -> None:
     assert not worse.activated
 
 
+@pytest.mark.parametrize(
+    ("recipe", "bad"),
+    [
+        (IALS(dim=8, epochs=5, half_life_days=30), Event("mallory", "i7", "like", 253_402_300_000_000_000)),
+        *((RECIPE, Event("mallory", "i7", "like", DAY * 20, weight)) for weight in (1e4, 1e6)),
+    ],
+    ids=["far ahead", "heavy", "as heavy as can be"],
+)
+def test_one_bad_event_spoils_nobodys_list(store: Store, recipe: IALS, bad: Event) -> None:
+    def hits() -> float:
+        """Share of first places that are of the user's own crowd."""
+        first = [ids(live.recommend(ListRequest(user_id=f"p{n}", k=1, explore=0)))[0] for n in range(60)]
+        return float(np.mean([int(name[1:]) % 3 == n % 3 for n, name in enumerate(first)]))
+
+    versions = Versions(store)
+    crowd_events(store, 0, 90)
+    train(store, versions, recipe)
+    live = Live(store, versions)
+    before = hits()
+    assert before > 0.7
+    store.append([bad])
+    train(store, versions, recipe)
+    live = Live(store, versions)
+    assert hits() >= before - 0.05
+
+
 # The model that will answer
 
 
