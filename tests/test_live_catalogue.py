@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palate.errors import ConditionError
-from palate.live import catalogue
+from palate.live import attributes, catalogue
 from palate.live.catalogue import LiveCatalogue
 from palate.store.events import Event, Store
 from palate.store.items import Item
@@ -251,17 +251,17 @@ CHANGES = st.lists(
 )
 
 
-@pytest.mark.parametrize("most_runs", [0, 256])
+@pytest.mark.parametrize("block", [2, 1 << 15])
 @settings(max_examples=25, deadline=None)
 @given(rounds=st.lists(CHANGES, min_size=1, max_size=4))
-def test_refreshing_gives_what_loading_gives(most_runs: int, rounds: list[list[Any]]) -> None:
+def test_refreshing_gives_what_loading_gives(block: int, rounds: list[list[Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "shop.db") as store:
         live = LiveCatalogue.load(store)
         for changes in rounds:
             store.items.put(Item(name, attributes, available) for name, attributes, available, _ in changes)
             store.items.remove([name for name, *_, gone in changes if gone])
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(catalogue, "MOST_RUNS", most_runs)
+                patch.setattr(attributes, "BLOCK", block)
                 live = live.refreshed(store)
             fresh = LiveCatalogue.load(store)
             assert live.frame.equals(fresh.frame)
@@ -288,7 +288,7 @@ def test_masks_are_kept_and_read_only(store: Store) -> None:
 
 
 def test_the_masks_kept_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "MASK_BYTES", 12)
+    monkeypatch.setattr(catalogue, "KEPT_BYTES", 12)
     store.items.put(MOVIES)
     live = LiveCatalogue.load(store)
     first = live.mask("year > 0")

@@ -54,7 +54,7 @@ class Live:
         catalogue, counted = self._snapshot.catalogue, self._popularity
         withdrawn, popular = counted.withdrawn, counted.popular  # which is never older than the number
         sums = popular.sums, popular.limit, popular.newest
-        return Kept(catalogue.rows, catalogue.change, *sums, withdrawn, str(self.weights))
+        return Kept(catalogue.table, catalogue.change, *sums, withdrawn, str(self.weights))
 
     def _keep(self, before: Kept | None, folder: Path) -> None:
         """Keep what was read, where that is worth it."""

@@ -155,8 +155,9 @@ def _ranked(snapshot: Snapshot, part: Part, seen: Longs, order: Longs, score: An
 def _times(catalogue: LiveCatalogue) -> Longs:
     told = [_of_text, _of_numbers, _of_numbers]
     parts = [f"{kind}:timestamp" for kind in ("text", "whole", "real")]
-    read = [times(catalogue.rows[part]) for part, times in zip(parts, told, strict=True) if part in catalogue.rows]
-    found: Longs = pl.select(pl.coalesce(*read, catalogue.rows["created"])).to_series().to_numpy()
+    rows = catalogue.table.at(["created", *parts])
+    read = [times(rows[part]) for part, times in zip(parts, told, strict=True)]
+    found: Longs = pl.select(pl.coalesce(*read, rows["created"])).to_series().to_numpy()
     return found
 
 
