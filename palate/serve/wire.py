@@ -93,7 +93,10 @@ class EventIn(Strict):
     event_type: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(
         description="Its weight is the service's: like, view, purchase, dislike, ..."
     )
-    timestamp: Moment | None = Field(None, description="ISO 8601, or seconds, ms or us since 1970; now if left out.")
+    timestamp: Moment | None = Field(
+        None,
+        description="ISO 8601, or seconds, ms or us since 1970, at most 48 hours ahead; now if left out.",
+    )
     weight: Finite | None = Field(None, description="Multiplies the weight of the type.")
     event_id: Text | None = Field(None, description="Sent again with the same id, an event counts once.")
 
@@ -107,7 +110,6 @@ class Accepted(Body):
 
     accepted: int = Field(description="Events that were new.")
     repeated: int = Field(description="Events whose event_id was there before.")
-    warnings: list[str] = Field([], description="Left out if there are none: times far ahead of the clock.")
 
 
 class Stored(Body):
