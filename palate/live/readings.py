@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from palate.arrays import Longs
+from palate.arrays import Bools, Longs
 from palate.live.attributes import ALL, Table
 from palate.live.values import ANY, LISTS, NOTHING, REAL, TEXT, TRUTH, WHOLE, Column, Value, column, whole
 from palate.store.items import FIELDS
 
 # What most values of an attribute are is the type of its column; of as many, the first of these.
 TYPE_OF = {"list": LISTS, "whole": REAL, "real": REAL, "truth": TRUTH, "text": TEXT, "object": TEXT}
+HINTS, NEAR, SHORT = 3, 100, 50  # suggestions, names that may be suggested, and their characters
 CALLED = {LISTS: "a list", REAL: "a number", WHOLE: "a number", TRUTH: "true or false", TEXT: "text"}
 TRUTHS = {"true": True, "false": False}
 WRITTEN = ("item_id", "text:", "list:", "object:")  # whose values have a length
@@ -73,17 +74,26 @@ class Attributes:
                 counts[kind] += count
         return Attribute(names[0], self.table, parts, counts, [] if notes is None else notes) if parts else None
 
-    def unknown(self, asked: str) -> str | None:
-        """Say that no item has an attribute, and which one was perhaps meant; None where one has it."""
-        if asked in FIELDS or self.find(asked) is not None:
-            return None
-        near = get_close_matches(asked, [*self.counts, *self.names], 1)
+    def unknown(self, names: Iterable[str]) -> list[str]:
+        """Say which of some attributes no item has, and for the first ones what was perhaps meant."""
+        notes: list[str] = []
+        for asked in dict.fromkeys(names):
+            if asked not in FIELDS and self.find(asked) is None:
+                notes.append(self._unknown(asked, notes))
+        return notes
+
+    def _unknown(self, asked: str, notes: Sequence[str]) -> str:
+        near = get_close_matches(asked, self._common, 1) if len(notes) < HINTS and len(asked) <= SHORT else []
         return f"no item has an attribute {asked!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+    @cached_property
+    def _common(self) -> Sequence[str]:
+        """The short names of most values."""
+        return [name for name in reversed(list(self._folded.values())) if len(name) <= SHORT][:NEAR]
 
     def text(self, parts: Iterable[str]) -> int:
         """Bytes of the texts of some parts."""
-        written = (part for part in parts if part.startswith(WRITTEN))
-        return sum(int(self.table.values(part).estimated_size()) for part in written)
+        return sum(int(self.table.values(part).estimated_size()) for part in filter(_written, parts))
 
     def namer(self, notes: list[str], used: set[str]) -> Column:
         """Make what finds the columns of a condition; it notes what no item has, and which parts are used."""
@@ -95,7 +105,7 @@ class Attributes:
                 return column(own, self.table.rows.schema[own], place)
             found = self.find(asked, notes)
             if found is None:
-                notes.append(self.unknown(asked) or "")
+                notes.append(self._unknown(asked, notes))
                 return Value(pl.lit(None), NOTHING, place, asked)
             used.update(found.columns)
             return Value(found.present, ANY, place, asked, readings=found)
@@ -124,6 +134,21 @@ class Attributes:
         rows = self.table.at([*FIELDS, *parts], np.array(positions, np.int64))
         columns = {name: rows[name].to_list() if name in FIELDS else _said(rows, found[name]) for name in names}
         return [{name: values[n] for name, values in columns.items()} for n in range(len(rows))]
+
+    def containing(self, words: Sequence[str]) -> Bools:
+        """Whether all of some words, in lower case, stand in the ids, texts and lists of items, (P,)."""
+        found = np.zeros((len(words), len(self.table)), np.bool_)
+        for part in filter(_written, ("item_id", *self.table.counts)):
+            positions = self.table.having([part])
+            where = ALL if positions is None else positions
+            column = self.table.at([part], where)[part]
+            text = (column.list.join(" ") if part.startswith("list:") else column).str.to_lowercase()
+            for row, word in zip(found, words, strict=True):
+                row[where] |= text.str.contains(word, literal=True).fill_null(False).to_numpy()
+        every = np.ones(len(self.table), np.bool_)
+        for row in found:
+            every &= row
+        return every
 
     @cached_property
     def odd(self) -> int:
@@ -221,6 +246,10 @@ class Attribute:
             yield self.parts["truth"]
         if "text" in self.parts:
             yield self.parts["text"].replace_strict(TRUTHS, default=None, return_dtype=TRUTH)
+
+
+def _written(part: str) -> bool:
+    return part.startswith(WRITTEN)
 
 
 def _said(rows: pl.DataFrame, attribute: Attribute | None) -> list[Any]:

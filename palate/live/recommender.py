@@ -320,9 +320,7 @@ class _Listing:
         asked, catalogue = self.asked, self.snapshot.catalogue
         for name, condition in (("filter", asked.filter), *(("boost", boost.condition) for boost in asked.boost)):
             yield from (f"{name}: {note}" for note in (catalogue.met(condition).notes if condition else ()))
-        for cap in asked.cap:
-            note = catalogue.attributes.unknown(cap.attribute)
-            yield from () if note is None else (f"cap: {note}",)
+        yield from (f"cap: {note}" for note in catalogue.attributes.unknown(cap.attribute for cap in asked.cap))
 
     def _because(self, positions: list[int]) -> dict[int, tuple[str, ...]]:
         """Ids of the past items that speak most for each, by position."""

@@ -101,8 +101,7 @@ class Live:
 
     def unknown(self, attributes: Sequence[str]) -> list[str]:
         """Say which of the attributes no item has."""
-        told = self._snapshot.catalogue.attributes
-        return [note for note in map(told.unknown, attributes) if note is not None]
+        return self._snapshot.catalogue.attributes.unknown(attributes)
 
     # What answers are made from
 

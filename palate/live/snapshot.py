@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from palate.store.versions import Versions
 MASKS = 64  # of a filter over the model's items, kept
 FIXED = ("item_id", "available")  # columns that tell nothing of what an item is like
 # What a snapshot works out that has nothing to do with what is popular.
-LASTING = ("_allowed", "_rows_allowed", "position_of", "names", "by_age", "unknown", "unmet")
+LASTING = ("_allowed", "_rows_allowed", "position_of", "by_age", "unknown", "unmet")
 ALL = ""  # the filter that every item passes
 
 
@@ -53,18 +54,48 @@ class Active:
         return replace(self, model=self.model.with_items(told))
 
 
+class Places(Mapping[str, int]):
+    """Positions of the first `size` items by id.
+
+    One that grows out of another shares its memory, since a copy of a million names would take long. Later ones are
+    there, too, then; only one thread at a time may grow them.
+    """
+
+    def __init__(self, names: list[str], positions: dict[str, int], size: int) -> None:
+        self.names, self._positions, self._size = names, positions, size
+
+    def grown(self, ids: pl.Series) -> Places:
+        """Return the places of items, the first of which are these."""
+        new = ids[len(self.names) :].to_list()
+        self._positions.update(zip(new, range(len(self.names), len(self.names) + len(new)), strict=True))
+        self.names.extend(new)
+        return Places(self.names, self._positions, len(ids))
+
+    def __getitem__(self, name: str) -> int:
+        position = self._positions[name]
+        if position >= self._size:
+            raise KeyError(name)
+        return position
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[str]:
+        return islice(self.names, self._size)
+
+
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """Immutable but for what it works out once; a change of anything makes a new one.
 
-    places      positions of items by id
+    places      positions of items by id, and the ids
     row_of      the model's rows by position, -1 for an item it does not know, (P,)
     popular     by the store's numbers of the items; those past the end of its weights have none
     """
 
     catalogue: LiveCatalogue
     active: Active | None
-    places: Mapping[str, int]
+    places: Places
     row_of: Ints
     popular: Popular = field(repr=False)
 
@@ -77,13 +108,8 @@ class Snapshot:
             same = replace(before, popular=popular)
             vars(same).update({name: value for name, value in vars(before).items() if name in LASTING})
             return same
-        places: dict[str, int] = {} if before is None else dict(before.places)
-        old = len(places)
-        if before is not None and len(catalogue) == old:
-            places = before.places  # type: ignore[assignment]
-        else:
-            new = catalogue.ids[old:].to_list()
-            places.update(zip(new, range(old, old + len(new)), strict=True))
+        known = Places([], {}, 0) if before is None else before.places
+        places, old = known.grown(catalogue.ids), len(known)
         if before is not None and before.active is active:
             rows = _rows(active, catalogue.ids[old:])
             row_of = np.concatenate([before.row_of, rows]) if len(rows) else before.row_of
@@ -96,9 +122,11 @@ class Snapshot:
         if self.active is None or not isinstance(self.active.model, ContentBased):
             return self
         unread = np.flatnonzero(self.row_of < 0)
-        frame = self.catalogue.frame
-        speaks = ~frame[unread].select(pl.all_horizontal(pl.exclude(FIXED).is_null())).to_series()
-        new = unread[speaks.to_numpy()] if frame.width > len(FIXED) else unread[:0]
+        frame = self.catalogue.attributes.frame(unread).drop(FIXED)
+        if not frame.width:
+            return self
+        speaks = ~frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+        new = unread[speaks.to_numpy()]
         if not len(new):
             return self
         active = self.active.reading(self.catalogue.told(new))
@@ -140,10 +168,10 @@ class Snapshot:
         position[self.row_of[known]] = known
         return position
 
-    @cached_property
-    def names(self) -> list[str]:
-        """Ids by position; the strings are those of `places`."""
-        return list(self.places)
+    @property
+    def names(self) -> Sequence[str]:
+        """Ids by position."""
+        return self.places.names
 
     @cached_property
     def popularity(self) -> Floats:

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
-import polars.selectors as cs
 
 from palate.arrays import Longs
 from palate.errors import UnknownId
@@ -121,11 +120,7 @@ class Lists:
     def found(self, words: Sequence[str]) -> list[str]:
         """Ids of the items whose text has all the words, the most popular first."""
         snapshot = self.live.snapshot()
-        frame = snapshot.catalogue.frame.select(cs.string(), cs.list().list.join(" "))
-        whole = pl.concat_str(pl.all(), separator="\n", ignore_nulls=True).str.to_lowercase()
-        has = [whole.str.contains(word.lower(), literal=True) for word in words]
-        mask = frame.select(pl.all_horizontal(has)).to_series().to_numpy()
-        positions = np.flatnonzero(mask)
+        positions = np.flatnonzero(snapshot.catalogue.attributes.containing([word.lower() for word in words]))
         return [snapshot.names[p] for p in positions[np.argsort(-snapshot.popularity[positions], kind="stable")]]
 
     def _seen(self, user_id: str) -> tuple[Snapshot, Longs]:
