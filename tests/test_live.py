@@ -405,6 +405,19 @@ def test_items_act_at_once(live: Live) -> None:
     assert top[1] in ids(live.recommend(Asked(filter="kind = 'red'", k=ITEMS)))
 
 
+def test_a_snapshot_knows_no_item_that_came_after_it(live: Live) -> None:
+    old = live.snapshot()
+    count, known = len(old.places), list(old.places)
+    live.store.items.put([Item("new", {"title": "New"})])
+    new = live.snapshot()
+    assert (len(old.places), list(old.places)) == (count, known)
+    assert "new" not in old.places
+    assert old.places.get("new") is None
+    assert new.places["new"] == count
+    assert new.names[count] == "new"
+    assert dict(new.places) == {**old.places, "new": count}
+
+
 def test_new_items_are_shown_until_a_model_knows_them(live: Live) -> None:
     live.store.items.put([Item(f"new{n}", {"kind": "green"}) for n in range(3)])
     for user in ("u1", "nobody", None):

@@ -110,7 +110,7 @@ class Table:
         return np.searchsorted(self.numbers, np.unique(np.concatenate([self.numbers[:0], *numbers])))
 
     def at(self, parts: Iterable[str], where: slice | Longs = ALL) -> pl.DataFrame:
-        """Return item_no and these parts, as columns, of the items at some positions, (N, ...)."""
+        """Return item_no and these parts, as columns, of the items at some positions, which ascend, (N, ...)."""
         asked = list(dict.fromkeys(["item_no", *parts]))
         rows = self.rows[[part for part in asked if part in self.rows.columns]][where]
         if rows.width == len(asked):
@@ -159,16 +159,28 @@ def _nothing(part: str) -> pl.DataFrame:
 
 
 def _spread(values: pl.DataFrame, numbers: Longs) -> pl.Series:
-    """Return the values of the items of these numbers, null where there is none."""
+    """Return the values of the items of these numbers, which ascend, null where there is none."""
     own = values["item_no"].to_numpy()
     if np.array_equal(own, numbers):
         return values["value"]
     nothing = pl.Series([None], dtype=values["value"].dtype)
-    if not len(own) or not _among(numbers, own).any():
+    there, place = _matched(own, numbers)
+    if not len(there):
         return nothing.new_from_index(0, len(numbers))
-    # One more than all stands for none, since a null among indices takes polars longer.
-    index = np.where(_among(numbers, own), np.searchsorted(own, numbers), len(own))
+    index = np.full(len(numbers), len(own))  # of the null behind all values
+    index[place] = there
     return pl.concat([values["value"], nothing], rechunk=True)[index]
+
+
+def _matched(a: Longs, b: Longs) -> tuple[Longs, Longs]:
+    """Where the numbers stand that both have; both ascend. The shorter is looked up in the longer."""
+    if len(a) > len(b):
+        in_b, in_a = _matched(b, a)
+        return in_a, in_b
+    if not len(a):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    there = np.flatnonzero(_among(a, b))
+    return there, np.searchsorted(b, a[there])
 
 
 def _merged(old: pl.DataFrame, new: pl.DataFrame, changed: Longs) -> pl.DataFrame:

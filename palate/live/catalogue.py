@@ -207,12 +207,14 @@ def _fixed(column: pl.Series) -> Bools:
 
 
 def _labelled(told: Attributes, attribute: str) -> Labels:
-    column = told.column(attribute)
+    where = told.having(attribute)
+    column = told.column(attribute, where=where)
+    size = np.zeros(len(told.table), np.int64)
     if isinstance(column.dtype, pl.List):
         lists = column.list.unique(maintain_order=True)
-        count, each = lists.list.len().fill_null(0), lists.explode().drop_nulls()
+        size[where], each = lists.list.len().fill_null(0), lists.explode().drop_nulls()
     else:
-        count, each = column.is_not_null(), column.drop_nulls()
+        size[where], each = column.is_not_null(), column.drop_nulls()
     names = each.unique(maintain_order=True)
     code = each.replace_strict(names, np.arange(len(names)), return_dtype=pl.Int32).to_numpy()
-    return Labels(names, np.concatenate([np.zeros(1, np.int64), np.cumsum(count.to_numpy(), dtype=np.int64)]), code)
+    return Labels(names, np.concatenate([np.zeros(1, np.int64), np.cumsum(size)]), code)

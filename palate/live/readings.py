@@ -112,14 +112,22 @@ class Attributes:
 
         return named
 
-    def column(self, asked: str, dtype: pl.DataType | None = None) -> pl.Series:
+    def having(self, asked: str) -> slice | Longs:
+        """Positions of the items that have an attribute; `ALL` where many have."""
+        if asked in FIELDS:
+            return ALL
+        found = self.find(asked)
+        positions = self.table.having(() if found is None else found.columns)
+        return ALL if positions is None else positions
+
+    def column(self, asked: str, dtype: pl.DataType | None = None, where: slice | Longs = ALL) -> pl.Series:
         """Values of an attribute as one type, that of most of them by default, (P,); nulls if no item has it."""
         if asked in FIELDS:
-            return self.table.rows[asked]
+            return self.table.at([asked], where)[asked]
         found = self.find(asked)
         if found is None:
-            return pl.Series(asked, [None], dtype or TEXT).new_from_index(0, len(self.table))
-        return self.table.at(found.columns).select(found.read(dtype or found.main)[0].alias(asked)).to_series()
+            return pl.Series(asked, [None], dtype or TEXT).new_from_index(0, len(self.table.numbers[where]))
+        return self.table.at(found.columns, where).select(found.read(dtype or found.main)[0].alias(asked)).to_series()
 
     def frame(self, where: slice | Longs = ALL) -> pl.DataFrame:
         """Fields and attributes of the items at some positions, by name, each of the type of most of its values."""
@@ -131,7 +139,8 @@ class Attributes:
         """Return what is told of some items under these names as it was put, objects as JSON; None for nothing."""
         found = {name: self.find(name) for name in names if name not in FIELDS}
         parts = [part for each in found.values() if each is not None for part in each.columns]
-        rows = self.table.at([*FIELDS, *parts], np.array(positions, np.int64))
+        ascending, place = np.unique(np.array(positions, np.int64), return_inverse=True)
+        rows = self.table.at([*FIELDS, *parts], ascending)[place]
         columns = {name: rows[name].to_list() if name in FIELDS else _said(rows, found[name]) for name in names}
         return [{name: values[n] for name, values in columns.items()} for n in range(len(rows))]
 
