@@ -59,7 +59,7 @@ class Live:
         catalogue, counted = self._snapshot.catalogue, self._popularity
         withdrawn, popular = counted.withdrawn, counted.popular  # which is never older than the number
         sums = popular.sums, popular.limit, popular.newest
-        return Kept(catalogue.rows, catalogue.change, *sums, withdrawn, str(self.weights))
+        return Kept(catalogue.table, catalogue.change, *sums, withdrawn, str(self.weights))
 
     def _keep(self, before: Kept | None, folder: Path) -> None:
         """Keep what was read, where that is worth it."""
@@ -122,8 +122,7 @@ class Live:
 
     def unknown(self, attributes: Sequence[str]) -> list[str]:
         """Say which of the attributes no item has."""
-        told = self._snapshot.catalogue.attributes
-        return [note for note in map(told.unknown, attributes) if note is not None]
+        return self._snapshot.catalogue.attributes.unknown(attributes)
 
     # What answers are made from
 
