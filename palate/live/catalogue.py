@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
@@ -14,16 +14,18 @@ from palate.arrays import Bools, Ints, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.columns import CATALOGUE, plain
 from palate.data.vocabulary import Vocabulary
+from palate.errors import ConditionError
 from palate.live.attributes import decode, parts_of, trim
-from palate.live.conditions import Cost, compile_over
+from palate.live.conditions import compile_over
+from palate.live.effort import MOST_STEPS, Meter, too_many
 from palate.live.kept import Kept
+from palate.live.patience import still_wanted
 from palate.live.readings import Attributes
 from palate.store.events import Store
 from palate.store.items import FIELDS, SCHEMA
 
 MOST_RUNS = 256  # copied as they are, which is faster than row by row while they are few
-MOST_STEPS = 1_000_000_000  # operations by items, and by bytes of their texts
-BLANK = 10  # steps a byte that a letter left open in a pattern takes
+MOST_ROWS, BLOCK_STEPS = 1 << 17, 20_000_000  # of a condition at once, which bound its memory and its time
 MASKS = 256  # kept at most
 MASK_BYTES = 1 << 27  # of masks kept, all together
 
@@ -39,6 +41,14 @@ class Labels:
     names: pl.Series
     start: Longs
     code: Ints
+
+
+class Plan(NamedTuple):
+    """A condition made ready: what gives its mask, how many steps that takes, and what is odd about it."""
+
+    expr: pl.Expr
+    steps: int
+    notes: tuple[str, ...]
 
 
 class Met(NamedTuple):
@@ -126,11 +136,25 @@ class LiveCatalogue:
         """Return the same with what is odd about the condition."""
         return self._met(condition)
 
+    def steps(self, conditions: Iterable[str]) -> int:
+        """Count what some conditions take together. Raises `ConditionError` where it is too much."""
+        steps = 0
+        for condition in dict.fromkeys(conditions):
+            steps += self._planned(condition).steps
+            if steps > MOST_STEPS:
+                rule = too_many(len(self), steps, MOST_STEPS)
+                raise ConditionError(condition, 0, f"with the conditions before it: {rule}")
+        return steps
+
+    @cached_property
+    def _planned(self) -> Callable[[str], Plan]:
+        return lru_cache(MASKS)(partial(_planned, self.attributes))
+
     @cached_property
     def _met(self) -> Callable[[str], Met]:
         # Of the attributes, not of self: a cycle of references would keep every old catalogue for a while.
         most = max(1, min(MASKS, MASK_BYTES // max(1, len(self))))
-        return lru_cache(most)(partial(_masked, self.attributes))
+        return lru_cache(most)(partial(_masked, self.attributes, self._planned))
 
     def told(self, positions: Longs | None = None) -> Catalogue:
         """Return what is told of some items, or of all, with the usual attributes under the names of their roles."""
@@ -185,19 +209,24 @@ def _merged(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
     return trim(pl.concat([*pieces, old[done:]], how="diagonal", rechunk=True))
 
 
-def _masked(told: Attributes, condition: str) -> Met:
+def _planned(told: Attributes, condition: str) -> Plan:
     notes: list[str] = []
-    named: set[str] = set()
+    meter = Meter(len(told.rows), MOST_STEPS)
+    expr = compile_over(condition, told.namer(notes, meter), meter)
+    return Plan(expr.fill_null(False), meter.steps, tuple(dict.fromkeys(notes)))
 
-    def check(cost: Cost) -> str | None:
-        work = cost.operations * len(told.rows) + (cost.operations + BLANK * cost.blanks) * told.text(named)
-        rule = f"over {len(told.rows):,} items and their texts this takes {work:,} steps; there can be {MOST_STEPS:,}"
-        return rule if work > MOST_STEPS else None
 
-    expr = compile_over(condition, told.namer(notes, named), check)
-    # Beside a column, since an expression of literals alone gives one row.
-    mask = told.rows.select("item_id", mask=expr.fill_null(False))["mask"]
-    return Met(_fixed(mask), tuple(dict.fromkeys(notes)))
+def _masked(told: Attributes, planned: Callable[[str], Plan], condition: str) -> Met:
+    plan = planned(condition)
+    mask = np.empty(len(told.rows), np.bool_)
+    at_once = min(MOST_ROWS, 1 + BLOCK_STEPS * len(mask) // (1 + plan.steps))
+    for low in range(0, len(mask), at_once):
+        still_wanted()
+        # Beside a column, since an expression of literals alone gives one row.
+        part = told.rows[low : low + at_once].select("item_id", mask=plan.expr)["mask"]
+        mask[low : low + at_once] = part.to_numpy()
+    mask.setflags(write=False)
+    return Met(mask, plan.notes)
 
 
 def _fixed(column: pl.Series) -> Bools:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
+from heapq import nlargest
 from typing import Any
 
 import polars as pl
 
 from palate.live.attributes import parts_of
+from palate.live.effort import A_VALUE, BYTES, Meter
+from palate.live.patience import still_wanted
 from palate.live.values import ANY, LISTS, NOTHING, REAL, TEXT, TRUTH, WHOLE, Column, Value, column, whole
 from palate.store.items import FIELDS
 
@@ -19,6 +22,9 @@ from palate.store.items import FIELDS
 TYPE_OF = {"list": LISTS, "whole": REAL, "real": REAL, "truth": TRUTH, "text": TEXT, "object": TEXT}
 CALLED = {LISTS: "a list", REAL: "a number", WHOLE: "a number", TRUTH: "true or false", TEXT: "text"}
 TRUTHS = {"true": True, "false": False}
+BLOCK = 1 << 16  # rows read at once
+MOST_HINTS = 3  # of a condition
+ALIKE = 20  # names among which the one that was perhaps meant is looked for
 WRITTEN = ("text", "list", "object")  # kinds whose values have a length
 
 
@@ -42,21 +48,31 @@ class Attributes:
             counts.setdefault(name, {})[kind] = self.rows[part].count()
         return counts
 
-    def find(self, asked: str, notes: list[str] | None = None) -> Attribute | None:
+    def find(self, asked: str, notes: list[str] | None = None, meter: Meter | None = None) -> Attribute | None:
         """Find an attribute, by the name of a column of an imported file too; None if no item has it.
 
         An item's own value under the name asked for comes first. If no name is spelled so, one that differs in case
         only is taken, that of most values.
         """
         if asked in self.counts or asked in self.names:
-            found = self._under([asked, self.names.get(asked, asked)], notes)
+            found = self._under([asked, self.names.get(asked, asked)], notes, meter)
             if found is not None:
                 return found
-        same = [name for name in (*self.counts, *self.names) if name.lower() == asked.lower()]
+        same = self._lowered.get(asked.lower(), ())
         best = max(same, key=lambda name: sum(self.counts.get(name, {}).values()), default=asked)
-        return self._under([best, self.names.get(best, best)], notes)
+        return self._under([best, self.names.get(best, best)], notes, meter)
 
-    def _under(self, names: Sequence[str], notes: list[str] | None) -> Attribute | None:
+    @cached_property
+    def _lowered(self) -> Mapping[str, Sequence[str]]:
+        """Names by how they are spelled in small letters."""
+        found: dict[str, list[str]] = {}
+        for name in (*self.counts, *self.names):
+            found.setdefault(name.lower(), []).append(name)
+        return found
+
+    def _under(
+        self, names: Sequence[str], notes: list[str] | None = None, meter: Meter | None = None
+    ) -> Attribute | None:
         parts: dict[str, list[pl.Expr]] = {}
         counts: Counter[str] = Counter()
         for name in dict.fromkeys(names):
@@ -64,32 +80,44 @@ class Attributes:
                 parts.setdefault(kind, []).append(pl.col(f"{kind}:{name}"))
                 counts[kind] += count
         joined = {kind: _first(each) for kind, each in parts.items()}
-        return Attribute(tuple(names), self.rows, joined, counts, [] if notes is None else notes) if joined else None
+        if not joined:
+            return None
+        return Attribute(tuple(names), self, joined, counts, [] if notes is None else notes, meter or Meter())
 
-    def unknown(self, asked: str) -> str | None:
+    def unknown(self, asked: str, *, hint: bool = True) -> str | None:
         """Say that no item has an attribute, and which one was perhaps meant; None where one has it."""
         if asked in FIELDS or self.find(asked) is not None:
             return None
-        near = get_close_matches(asked, [*self.counts, *self.names], 1)
+        near = get_close_matches(asked, self._alike(asked), 1) if hint else []
         return f"no item has an attribute {asked!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
-    def text(self, names: Iterable[str]) -> int:
-        """Bytes of the texts of some attributes."""
-        kinds = [(kind, name) for name in names for kind in self.counts.get(name, {}) if kind in WRITTEN]
-        return sum(int(self.rows[f"{kind}:{name}"].estimated_size()) for kind, name in kinds)
+    def _alike(self, asked: str) -> Sequence[str]:
+        """Choose a few names of about as many and the same letters: to compare all of many takes long."""
+        letters = set(asked)
+        names = dict.fromkeys((*self.counts, *self.names))
+        return nlargest(ALIKE, names, key=lambda name: len(letters & set(name)) - abs(len(asked) - len(name)))
 
-    def namer(self, notes: list[str], used: set[str]) -> Column:
-        """Make what finds the columns of a condition; it notes what no item has, and which attributes are used."""
+    @cached_property
+    def lengths(self) -> Callable[[str], int]:
+        """Count the steps in which one operation passes over the texts or lists of a part."""
+        return lru_cache(partial(_length, self.rows))
+
+    @cached_property
+    def spells_whole(self) -> Callable[[str], bool]:
+        """Whether the numbers that a part of texts spells are whole."""
+        return lru_cache(partial(_spells_whole, self.rows))
+
+    def namer(self, notes: list[str], meter: Meter) -> Column:
+        """Make what finds the columns of a condition; it notes what no item has, and counts what reading takes."""
 
         def named(asked: str, place: int) -> Value:
             own = next((each for each in FIELDS if each == asked.lower()), None)
             if own is not None:
                 return column(own, self.rows.schema[own], place)
-            found = self.find(asked, notes)
+            found = self.find(asked, notes, meter)
             if found is None:
-                notes.append(self.unknown(asked) or "")
+                notes.append(self.unknown(asked, hint=len(notes) < MOST_HINTS) or "")
                 return Value(pl.lit(None), NOTHING, place, asked)
-            used.update(found.names)
             return Value(found.present, ANY, place, asked, readings=found)
 
         return named
@@ -136,14 +164,15 @@ class Attributes:
 class Attribute:
     """An attribute by the parts of its values: an expression over the rows, and how many there are, of each kind.
 
-    notes  what it was read as though no item has such a value
+    notes  what it was read as though no item has such a value; meter: counts what reading takes
     """
 
     names: tuple[str, ...]
-    rows: pl.DataFrame = field(repr=False)
+    told: Attributes = field(repr=False)
     parts: Mapping[str, pl.Expr] = field(repr=False)
     counts: Mapping[str, int]
     notes: list[str] = field(default_factory=list)
+    meter: Meter = field(default_factory=Meter)
 
     @cached_property
     def main(self) -> pl.DataType:
@@ -162,7 +191,7 @@ class Attribute:
     def odd(self) -> int:
         """Values that the column leaves out, since they are neither of its type nor read as it."""
         column, _ = self.read(self.main)
-        return sum(self.counts.values()) - int(self.rows.select(column.count()).item())
+        return sum(self.counts.values()) - int(self.told.rows.select(column.count()).item())
 
     @property
     def present(self) -> pl.Expr:
@@ -176,6 +205,9 @@ class Attribute:
         of itself. What is read as REAL is WHOLE where all numbers are.
         """
         wanted = dtype if dtype in CALLED else TEXT
+        for kind in self.parts:
+            length = sum(self.told.lengths(f"{kind}:{name}") for name in dict.fromkeys(self.names))
+            self.meter.read(kind, wanted, length)
         if not any(TYPE_OF[kind] == (REAL if wanted == WHOLE else wanted) for kind in self.parts):
             self.notes.append(f"{self.names[0]!r} is {CALLED[wanted]} of no item")
         if wanted in (REAL, WHOLE):
@@ -193,7 +225,8 @@ class Attribute:
         """Whether all numbers are whole."""
         if "real" in self.parts or "text" not in self.parts:
             return "real" not in self.parts
-        return bool(self.rows.select((_as_number(self.parts["text"]) % 1 == 0).all()).item())
+        parts = [f"text:{name}" for name in self.names]
+        return all(self.told.spells_whole(part) for part in parts if part in self.told.rows)
 
     def _numbers(self) -> Iterator[tuple[str, pl.Expr]]:
         yield from ((kind, self.parts[kind]) for kind in ("whole", "real") if kind in self.parts)
@@ -205,6 +238,23 @@ class Attribute:
             yield self.parts["truth"]
         if "text" in self.parts:
             yield self.parts["text"].replace_strict(TRUTHS, default=None, return_dtype=TRUTH)
+
+
+def _length(rows: pl.DataFrame, part: str) -> int:
+    kind = part.partition(":")[0]
+    if part not in rows or kind not in WRITTEN:
+        return 0
+    if kind == "list":
+        return A_VALUE * int(rows[part].list.len().sum() or 0)
+    return int(rows[part].estimated_size()) // BYTES
+
+
+def _spells_whole(rows: pl.DataFrame, part: str) -> bool:
+    for block in rows.select(part).iter_slices(BLOCK):
+        still_wanted()
+        if not block.select((_as_number(pl.col(part)) % 1 == 0).all()).item():
+            return False
+    return True
 
 
 def _first(parts: Iterable[pl.Expr], dtype: pl.DataType = TEXT) -> pl.Expr:

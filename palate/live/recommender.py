@@ -98,6 +98,7 @@ class _Listing:
     def __init__(self, snapshot: Snapshot, asked: Asked, known: Known) -> None:
         self.snapshot, self.asked, self.known = snapshot, asked, known
         self.shown = cursors.read(asked.cursor)
+        snapshot.catalogue.steps(asked.conditions)  # all are within the bounds before one is run
         self.allowed, self.rows_allowed = self._masks()
         self.caps = [Counted(cap.most, snapshot.catalogue.values(cap.attribute)) for cap in asked.cap]
         self.chosen: dict[int, tuple[float, Source]] = {}  # by position, in the order of the list

@@ -77,6 +77,10 @@ class Live:
             known = known.and_then(*self._steps(snapshot, asked.session))
         return answer(snapshot, asked, known if hidden is None else known.seeing(Known.of(snapshot, hidden).seen))
 
+    def steps(self, asked: Asked) -> int:
+        """Count the steps that the conditions of a request take. Raises `ConditionError` for too many."""
+        return self.snapshot().catalogue.steps(asked.conditions)
+
     def history(self, user_id: str, until: int | None = None) -> History:
         """Read what a user's events up to the time `until` say."""
         return read_history(self.store, self.weights, user_id, until)

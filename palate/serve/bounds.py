@@ -16,7 +16,10 @@ MOST_DEPTH = 64  # levels of nesting
 MOST_NAMES = 1_000  # of one object
 MOST_VALUES = 300_000  # of a whole body
 
-# Events
+# Conditions
+CONDITION_SECONDS = 5.0  # for a filter and boosts, with the time in which they wait for others'
+CHEAP_STEPS = 20_000_000  # of conditions that wait for no others
+SHORT = 500  # characters of them
 
 # Connections
 MOST_CONNECTIONS = 1_000  # of a worker; half the files it may open where that is less

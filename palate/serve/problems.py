@@ -19,6 +19,7 @@ from palate.errors import (
     ConditionError,
     DataError,
     EventConflict,
+    GivenUp,
     PalateError,
     SettingError,
     StoreError,
@@ -70,6 +71,8 @@ async def answered(_: Request, error: Exception) -> Response:
     if isinstance(error, StoreError):
         LOG.error("%s", error)
         return response(503, error.public, {"Retry-After": "1"})
+    if isinstance(error, GivenUp):
+        return response(503, str(error), {"Retry-After": "1"})
     for kind, status in STATUS.items():
         if isinstance(error, kind):
             return response(status, str(error))
