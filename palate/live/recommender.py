@@ -30,6 +30,7 @@ NOBODY = Ragged(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.flo
 NAMED = 2  # past items that a reason names
 LARGEST_BOOST = 1e30  # of all boosts of a list together
 SPEAKS = 0.05  # part of a score that a past item must have to be named
+BLOCK = 1 << 14  # of what is computed at once
 CHUNK = 4096  # of an order, looked through at once
 
 # Best positions that are allowed, and their scores; fewer than asked for only when there are no more.
@@ -291,10 +292,14 @@ class _Listing:
         """Factor of each position's score, (P,); None for no boost."""
         if not self.asked.boost:
             return None
-        factor = np.ones(len(self.snapshot.catalogue))
-        for boost in self.asked.boost:
-            factor[self.snapshot.catalogue.mask(boost.condition)] *= boost.factor
-        return np.clip(factor, 1 / LARGEST_BOOST, LARGEST_BOOST).astype(np.float32)
+        masks = [(self.snapshot.catalogue.mask(boost.condition), boost.factor) for boost in self.asked.boost]
+        factors = np.empty(len(self.snapshot.catalogue), np.float32)
+        for part in _blocks(len(factors)):
+            factor = np.ones(len(factors[part]))
+            for mask, times in masks:
+                np.multiply(factor, times, out=factor, where=mask[part])
+            factors[part] = np.clip(factor, 1 / LARGEST_BOOST, LARGEST_BOOST)
+        return factors
 
     # The list
 
@@ -356,8 +361,16 @@ def finite(scores: NDArray[np.floating]) -> Floats:
 
 def _boosted(scores: Floats, factor: Floats) -> Floats:
     """Multiply scores above 0 and divide those below, so that a factor above 1 always lifts."""
-    wide = factor.astype(np.float64)
-    return finite(np.where(scores > 0, scores * wide, scores / wide))
+    boosted = np.empty(len(scores), np.float32)
+    for part in _blocks(len(scores)):
+        score, wide = scores[part], factor[part].astype(np.float64)
+        boosted[part] = finite(np.where(score > 0, score * wide, score / wide))
+    return boosted
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    """Cut many numbers into blocks, so that what is computed of one fits the cache."""
+    return (slice(low, low + BLOCK) for low in range(0, count, BLOCK))
 
 
 def _first(order: Longs, allowed: Bools, most: int) -> Longs:
