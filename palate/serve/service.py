@@ -15,10 +15,10 @@ from starlette.types import Receive
 from threadpoolctl import threadpool_limits
 
 from palate.errors import GivenUp
-from palate.live.asking import Answer, Asked
 from palate.live.patience import waiting
 from palate.live.service import Live
 from palate.models.saved import load
+from palate.ranking.request import ListRequest, RecommendationList
 from palate.serve.bounds import CHEAP_STEPS, CONDITION_SECONDS, SHORT
 from palate.serve.metrics import Metrics
 from palate.serve.settings import Settings
@@ -70,16 +70,16 @@ class Service:
         self.metrics.stored(events)
         return appended
 
-    async def recommend(self, asked: Asked, receive: Receive) -> Answer:
+    async def recommend(self, asked: ListRequest, receive: Receive) -> RecommendationList:
         """Return a list as `answer` does, and note it."""
         answer = await self.answer(asked, receive)
         self.metrics.answered(asked.user_id, answer)
         return answer
 
-    async def answer(self, asked: Asked, receive: Receive) -> Answer:
+    async def answer(self, asked: ListRequest, receive: Receive) -> RecommendationList:
         """Return a list. Raises `GivenUp` where conditions take too long, or the client leaves meanwhile."""
         if not asked.conditions:
-            return await (run_in_threadpool if asked.near else self.run)(self.live.recommend, asked)
+            return await (run_in_threadpool if asked.anchor_items else self.run)(self.live.recommend, asked)
         with waiting():
             work, left = create_task(self._conditioned(asked)), create_task(_left(receive))
             try:
@@ -91,7 +91,7 @@ class Service:
                 work.cancel()
                 left.cancel()
 
-    async def _conditioned(self, asked: Asked) -> Answer:
+    async def _conditioned(self, asked: ListRequest) -> RecommendationList:
         """Answer off the event loop; conditions that take long wait for each other, and so leave threads free."""
         short = sum(map(len, asked.conditions)) <= SHORT
         if short and await run_in_threadpool(self.live.steps, asked) <= CHEAP_STEPS:
