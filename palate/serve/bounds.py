@@ -19,7 +19,7 @@ MOST_NAMES = 1_000  # of one object
 MOST_VALUES = 300_000  # of a whole body
 
 # Conditions
-CONDITION_SECONDS = 5.0  # for a filter and boosts, with the time in which they wait for others'
+CONDITION_SECONDS = 5  # for a filter and boosts, with the time in which they wait for others'
 CHEAP_STEPS = 20_000_000  # of conditions that wait for no others
 SHORT = 500  # characters of them
 

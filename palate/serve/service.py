@@ -86,7 +86,7 @@ class Service:
                 await wait((work, left), timeout=CONDITION_SECONDS, return_when=FIRST_COMPLETED)
                 if work.done():
                     return work.result()
-                raise GivenUp(f"conditions took longer than {CONDITION_SECONDS:g} s beside others; try again")
+                raise GivenUp(f"conditions took longer than {CONDITION_SECONDS} s beside others; try again")
             finally:
                 work.cancel()
                 left.cancel()
