@@ -27,6 +27,7 @@ TAKES: dict[type[Any], int] = {
     exp.In: 50,
 }
 WHOLES = {**dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Neg, exp.Abs), 20), exp.Div: 70, exp.Mod: 70}
+SPREAD = 20  # steps a row in which a part that few items have is made into a column
 EACH = (exp.In, exp.Coalesce)  # take it for each column in them
 # Steps a row that reading values of a kind as a type takes, where that is not what they are.
 READS: dict[tuple[str, pl.DataType], int] = {
@@ -45,12 +46,23 @@ READS: dict[tuple[str, pl.DataType], int] = {
 class Meter:
     """Counts while a condition is read. Raises `Fault` as soon as it takes too much.
 
-    columns  that were named; steps; lengths: steps in which an operation passes over the texts and lists read
+    size     rows that there are; rows: those that the condition is computed over, at most
+    columns  that were named; lengths: steps in which an operation passes over the texts and lists read
     """
 
-    def __init__(self, rows: int = 0, most: int = MOST_STEPS) -> None:
-        self.rows, self.most = rows, most
-        self.columns = self.steps = self.lengths = self._operations = 0
+    def __init__(self, size: int = 0, most: int = MOST_STEPS) -> None:
+        self.size, self.most = size, most
+        self.rows = self.columns = self.lengths = self._operations = self._each = self._passed = 0
+
+    @property
+    def steps(self) -> int:
+        """What it all takes."""
+        return self._each * self.rows + self._passed
+
+    def use(self, rows: int, *, made: bool) -> None:
+        """Count that a column is used where so many rows have a value; it may have to be made."""
+        self.rows = min(self.size, self.rows + rows)
+        self._add(SPREAD if made else 0, 0)
 
     def operation(self, place: int) -> None:
         """Count a comparison or a computation, of constants too."""
@@ -62,7 +74,7 @@ class Meter:
         """Count that values of a kind are read as a type."""
         self.lengths += length
         times = AS_TEXT if kind == "list" and dtype == TEXT else 1
-        self._add(READS.get((kind, dtype), LEAST) * self.rows + times * length)
+        self._add(READS.get((kind, dtype), LEAST), times * length)
 
     def node(self, node: exp.Expr, value: Value, columns: int, length: int) -> None:
         """Count what a node takes that has so many columns and lengths below it, which pass through it."""
@@ -71,10 +83,11 @@ class Meter:
         if value.dtype == WHOLE:
             takes = WHOLES.get(kind, takes)
         many = max(1, columns) if isinstance(node, EACH) else 1
-        self._add(takes * many * self.rows + length * _times(node))
+        self._add(takes * many, length * _times(node))
 
-    def _add(self, steps: int) -> None:
-        self.steps += steps
+    def _add(self, each: int, passed: int) -> None:
+        self._each += each
+        self._passed += passed
         if self.steps > self.most:
             raise Fault(0, too_many(self.rows, self.steps, self.most))
 
