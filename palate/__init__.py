@@ -21,7 +21,7 @@ from palate.models.ials import IALS
 from palate.models.infinite_ae import InfiniteAE
 from palate.models.item_knn import ItemKNN
 from palate.models.popularity import Popularity
-from palate.models.saved import load
+from palate.models.registry import load
 from palate.models.slist import SLIST
 from palate.models.transformer import Transformer
 

@@ -33,7 +33,7 @@ from palate.models.ials import IALS
 from palate.models.infinite_ae import InfiniteAE
 from palate.models.item_knn import SIMILARITIES, ItemKNN
 from palate.models.popularity import Popularity, PopularityModel
-from palate.models.saved import RECIPES, load, load_with_log
+from palate.models.registry import RECIPES, load, load_with_log
 from palate.models.slist import SLIST
 from palate.models.transformer import Transformer
 from palate.store import bundles
@@ -60,7 +60,7 @@ FAST: list[Recipe] = [
     Hybrid(Embedding(dim=8, l2=0.1, learning_rate=0.1, epochs=60, threads=1), dim=4, strength=0.1),
     Autoencoder(dim=2, hidden=4, l2=100, epochs=2, batch=64),
     Autoencoder(dim=2, hidden=4, l2=100, encoder_passes=1, epochs=2, batch=64, negatives=10),
-    Blend(recipes=(EASE(l2=100), "SLIST(l2=10)"), people=20),
+    Blend(recipes=(EASE(l2=100), "SLIST(l2=10)"), users=20),
     InfiniteAE(l2=2),
     InfiniteAE(l2=2, bias=0.001, norm=0.0),
     EASE(l2=100),
@@ -97,7 +97,7 @@ BAD: list[tuple[type[Recipe], dict[str, Any]]] = [
         (Autoencoder, {name: 0})
         for name in ("dim", "hidden", "l2", "negatives", "epochs", "batch", "learning_rate", "dropout")
     ),
-    *((Blend, {name: value}) for name, value in (("people", 0), ("seed", -1), ("recipes", ()))),
+    *((Blend, {name: value}) for name, value in (("users", 0), ("seed", -1), ("recipes", ()))),
     *(
         (Blend, {"recipes": (text,)})
         for text in ("SLIST", "Best()", "SLIST(3)", "SLIST(best=3)", "EASE(l2=open('x'))")
@@ -294,7 +294,7 @@ def test_explanations_come_from_the_history(model: Model) -> None:
 
 @every_recipe
 def test_similar_items_heed_what_is_allowed(model: Model) -> None:
-    if type(model).likeness is Model.likeness:
+    if type(model).item_similarity is Model.item_similarity:
         pytest.skip("no similarity between items")
     best = model.similar_items(["i1"], 6).lists()[0]
     assert "i1" not in best

@@ -16,7 +16,7 @@ import typer
 from starlette.testclient import TestClient
 
 from palate.cli import app
-from palate.models.saved import RECIPES
+from palate.models.registry import RECIPES
 from palate.serve.app import create_app
 from palate.serve.settings import Settings
 

@@ -201,7 +201,7 @@ def test_the_parts_of_an_explanation_add_up_to_the_score() -> None:
     for recipe in (EASE(l2=1), EASE(l2=1, neighbours=5)):
         model = recipe.fit(log_of(block_events()))
         history = ["i0", "i1", "i2"]
-        parts = [model.likeness(model.items.code(item))[model.items.code("i5")] for item in history]
+        parts = [model.item_similarity(model.items.code(item))[model.items.code("i5")] for item in history]
         told = model.explain(history, "i5")
         np.testing.assert_allclose(sorted(value for _, value in told), sorted(part for part in parts if part > 0))
         score = model.scores(Histories.of(model.items, [history]))[0, model.items.code("i5")]
@@ -226,4 +226,4 @@ def test_old_events_fade_and_a_pair_counts_as_its_newest() -> None:
     np.testing.assert_allclose(positives(log, True, 5).toarray(), np.array([[1, 0.5], [0.25, 0]]))
     np.testing.assert_allclose(positives(log, False, 5).toarray(), np.array([[1.5, 1.5], [1, 0]]))
     fresh, old = EASE(l2=1).fit(log), EASE(l2=1, half_life_days=5).fit(log)
-    assert 0 < old.likeness(0)[1] < fresh.likeness(0)[1]
+    assert 0 < old.item_similarity(0)[1] < fresh.item_similarity(0)[1]

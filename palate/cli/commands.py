@@ -36,7 +36,7 @@ from palate.errors import DataError, PalateError
 from palate.evaluation.compare import compare
 from palate.evaluation.early import fit_until_best
 from palate.models.base import Model, Recipe, Watch
-from palate.models.saved import RECIPES, load, load_with_log
+from palate.models.registry import RECIPES, load, load_with_log
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(store_app, name="store")

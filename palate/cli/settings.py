@@ -11,7 +11,7 @@ import typer
 
 from palate.errors import SettingError
 from palate.models.base import Recipe
-from palate.models.saved import RECIPES
+from palate.models.registry import RECIPES
 
 READ_NAMES = (
     *("user", "item", "time", "weight", "event", "weights", "min_weight"),

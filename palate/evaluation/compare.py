@@ -30,7 +30,7 @@ def compare(
     only: Iterable[Id] | None = None,
     watch: Watch | None = None,
 ) -> Comparison:
-    """Evaluate each recipe or model on the same people, in the order given; the first is what others are measured by.
+    """Evaluate each recipe or model on the same users, in the order given; the first is what others are measured by.
 
     catalogue, only  as `evaluate` takes them
 
@@ -50,7 +50,7 @@ def compare(
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Reports by name, all on the same people; the first is the yardstick."""
+    """Reports by name, all on the same users; the first is the yardstick."""
 
     reports: dict[str, Report]
 
@@ -102,8 +102,8 @@ class Comparison:
             if report.fit_seconds is not None
         ]
         check(bool(points), "path", str(path), "nothing to draw; give recipes, not models, to know training times")
-        people = f"{len(self.reports[self.first].users):,} people; bars: 95% intervals"
-        draw(path, points, self._metric, f"{self._split_line()}\n{people}")
+        subtitle = f"{len(self.reports[self.first].users):,} people; bars: 95% intervals"
+        draw(path, points, self._metric, f"{self._split_line()}\n{subtitle}")
 
     @property
     def _metric(self) -> str:

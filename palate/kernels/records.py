@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from palate.arrays import Ints, Longs
 from palate.kernels.compile import compiled, emitted, inlined
-from palate.kernels.lanes import BIT, I64, spread
+from palate.kernels.simd import BIT, I64, splat
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Scan: TypeAlias = tuple[int, int]
@@ -28,7 +28,7 @@ def find_bytes(typing_context: Any, address: Any, first: Any, second: Any, third
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         block = ir.VectorType(BYTE, BLOCK)
         text = builder.load(builder.inttoptr(arguments[0], block.as_pointer()), align=1)
-        wanted = [spread(builder, builder.trunc(byte, BYTE), BLOCK).value for byte in arguments[1:]]
+        wanted = [splat(builder, builder.trunc(byte, BYTE), BLOCK).value for byte in arguments[1:]]
         found = reduce(builder.or_, [builder.icmp_unsigned("==", text, byte) for byte in wanted])
         return builder.bitcast(found, I64)
 

@@ -18,8 +18,8 @@ from numba import types
 from palate.arrays import Doubles, Hashes, Ints, Longs
 from palate.kernels.arithmetic import mix
 from palate.kernels.compile import compiled, emitted, inlined
-from palate.kernels.lanes import I64
 from palate.kernels.records import RETURN, Bytes
+from palate.kernels.simd import I64
 from palate.kernels.vectors import row_prefetch
 
 WORD = 8  # bytes

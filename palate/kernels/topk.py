@@ -8,7 +8,7 @@ from numba import types
 
 from palate.arrays import Bools, Floats, Ints, Longs
 from palate.kernels.compile import compiled, emitted
-from palate.kernels.lanes import I64, WIDTH, load, spread
+from palate.kernels.simd import I64, WIDTH, load, splat
 from palate.kernels.vectors import place
 
 MOST = 512  # places of a list kept in order one by one; a longer one is sorted
@@ -20,7 +20,7 @@ def lanes_above(typing_context: Any, scores: Any, row: Any, first: Any, bar: Any
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x = load(builder, place(context, builder, signature.args[0], *arguments[:3])(0))
-        mask = builder.bitcast((x > spread(builder, arguments[3])).value, ir.IntType(WIDTH))
+        mask = builder.bitcast((x > splat(builder, arguments[3])).value, ir.IntType(WIDTH))
         return builder.zext(mask, I64)
 
     return types.int64(scores, types.int64, types.int64, types.float32), generate

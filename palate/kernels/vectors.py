@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 
 from palate.kernels.compile import emitted
-from palate.kernels.lanes import FLOAT, I32, I64, WIDTH, Lanes, exp, load, spread
+from palate.kernels.simd import FLOAT, I32, I64, WIDTH, SimdVector, exp, load, splat
 
 LINE = 16  # floats of a cache line
 At: TypeAlias = Callable[[int], Any]  # from a constant offset to the pointer there
@@ -40,20 +40,20 @@ def chunks(dim: int) -> Iterator[tuple[int, int]]:
         offset += width
 
 
-def read_row(builder: Any, at: At, dim: int) -> list[Lanes]:
+def read_row(builder: Any, at: At, dim: int) -> list[SimdVector]:
     """Read a row of dim floats, a register a chunk."""
     return [load(builder, at(offset), width) for offset, width in chunks(dim)]
 
 
-def products(x: list[Lanes], y: list[Lanes]) -> Lanes:
+def products(x: list[SimdVector], y: list[SimdVector]) -> SimdVector:
     """Products of the elements of two rows, added up to 16 lanes."""
-    sums: dict[int, Lanes] = {}
+    sums: dict[int, SimdVector] = {}
     for a, b in zip(x, y, strict=True):
         sums[a.width] = a * b + sums[a.width] if a.width in sums else a * b
     return reduce(add, (part if width == WIDTH else part.widened() for width, part in sums.items()))
 
 
-def sums_of(rows: list[Lanes]) -> Lanes:
+def sums_of(rows: list[SimdVector]) -> SimdVector:
     """Lane k of the result is the sum of the lanes of rows[k]: 16 registers become 8, 4, 2, 1."""
     half = WIDTH // 2
     while len(rows) > 1:
@@ -105,7 +105,7 @@ def rows_dot(
             products(x, read_row(builder, element(context, builder, kinds[2], items, row), size))
             for row in _numbers(context, builder, kinds[3], rows, slot, first, n)
         ]
-        zero = spread(builder, ir.Constant(FLOAT, 0.0))
+        zero = splat(builder, ir.Constant(FLOAT, 0.0))
         target = pointer(context, builder, kinds[6], scores, first)
         sums_of(parts + [zero] * (WIDTH - n)).store(target(0))
         return context.get_dummy_value()
@@ -150,7 +150,7 @@ def rows_exchange(
     return signature, generate
 
 
-def _sum_rows(context: Any, builder: Any, kinds: Any, arguments: Any, x: list[Lanes] | None, dim: int) -> Any:
+def _sum_rows(context: Any, builder: Any, kinds: Any, arguments: Any, x: list[SimdVector] | None, dim: int) -> Any:
     """Write the code of `rows_sum`, and of `rows_exchange` where the user's row x is given."""
     move, items, rows, slot, first, g = arguments[:6]
     target = pointer(context, builder, kinds[0], move)
@@ -160,7 +160,7 @@ def _sum_rows(context: Any, builder: Any, kinds: Any, arguments: Any, x: list[La
         item = element(context, builder, kinds[1], items, row)
         slope = builder.load(slopes(k))
         for c, (offset, width) in enumerate(chunks(dim)):
-            step, p = spread(builder, slope, width), load(builder, item(offset), width)
+            step, p = splat(builder, slope, width), load(builder, item(offset), width)
             moves[c] = moves[c] + step * p
             if x is not None:
                 (p - step * x[c]).store(item(offset))
@@ -192,7 +192,7 @@ def exp_and_sum(typing_context: Any, a: Any, row: Any, first: Any, shift: Any, t
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         at = place(context, builder, signature.args[0], *arguments[:3])
         sums = pointer(context, builder, signature.args[4], arguments[4])
-        e = exp(load(builder, at(0)) - spread(builder, arguments[3]))
+        e = exp(load(builder, at(0)) - splat(builder, arguments[3]))
         e.store(at(0))
         (e + load(builder, sums(0))).store(sums(0))
         return context.get_dummy_value()

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from palate.errors import BundleError
-from palate.models.saved import load_with_log
+from palate.models.registry import load_with_log
 from palate.store.bundles import copy_bundle, manifest_checksum
 from palate.store.events import Store
 from palate.store.items import Item

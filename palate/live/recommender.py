@@ -259,7 +259,7 @@ class _Listing:
     def _by_likeness(self, rows: Sequence[int], most: int) -> tuple[Longs, Floats]:
         model = self.snapshot.active.model  # type: ignore[union-attr]
         try:
-            likeness = sum((model.likeness(row) for row in rows), np.zeros(len(model.items), np.float32))
+            likeness = sum((model.item_similarity(row) for row in rows), np.zeros(len(model.items), np.float32))
         except SettingError:  # a model that has none
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
         return self._best_rows(likeness / np.float32(len(rows)), min(most, len(model.items)), self.rows_allowed)
@@ -329,7 +329,7 @@ class _Listing:
         if not positions or self.rows is None:
             return {}
         snapshot, rows = self.snapshot, self.rows
-        parts = snapshot.active.model.parts(rows, snapshot.row_of[positions])  # type: ignore[union-attr]
+        parts = snapshot.active.model.contributions(rows, snapshot.row_of[positions])  # type: ignore[union-attr]
         named = strongest(rows.column, parts, NAMED, SPEAKS)
         return {
             position: tuple(snapshot.names[snapshot.position_of[row]] for row in past if row >= 0)

@@ -17,7 +17,7 @@ from palate.live.catalogue import LiveCatalogue
 from palate.live.weights import Popular
 from palate.models.base import Model
 from palate.models.content import ContentBased
-from palate.models.saved import load
+from palate.models.registry import load
 from palate.store.versions import Versions
 
 MASKS = 64  # of a filter over the model's items, kept
@@ -177,7 +177,7 @@ class Snapshot:
     def unmet(self) -> Bools | None:
         """Items that the model ranks by what is told of them alone, over its rows, (I,); None if there are none."""
         model = None if self.active is None else self.active.model
-        return model.unmet if isinstance(model, ContentBased) and model.unmet.any() else None
+        return model.cold_items if isinstance(model, ContentBased) and model.cold_items.any() else None
 
 
 def _rows(active: Active | None, ids: pl.Series) -> Ints:

@@ -11,7 +11,7 @@ from palate.live.catalogue import all_told
 from palate.live.checking import Check, Current
 from palate.live.weights import EVENT_WEIGHTS
 from palate.models.base import Recipe, Watch
-from palate.models.saved import load, rebuilt
+from palate.models.registry import load, rebuilt
 from palate.models.weights import heaviest
 from palate.store.events import Store
 from palate.store.recording import now

@@ -20,16 +20,16 @@ from palate.models.base import Model, Recipe
 from palate.models.factors import FactorModel
 
 LISTS = 2  # of the index, times √I
-ASKED = 1000  # people that the recall is measured on
-SPARE = 4  # times as many candidates as places, beside those the person has seen
+ASKED = 1000  # users that the recall is measured on
+SPARE = 4  # times as many candidates as places, beside those the user has seen
 
 
 @dataclass(frozen=True, eq=False)
 class ApproximateModel(Model):
     """A factor model whose rankings come from an inverted file of its item vectors (Jégou et al. 2011, sec. IV).
 
-    recall  share of the exact best k that the index found, a mean over people, measured when it was built
-    probes  lists looked at for each person; a list is the items nearest one of the centroids
+    recall  share of the exact best k that the index found, a mean over users, measured when it was built
+    probes  lists looked at for each user; a list is the items nearest one of the centroids
     """
 
     model: FactorModel
@@ -51,17 +51,17 @@ class ApproximateModel(Model):
         """Score every item exactly, (B, I)."""
         return self.model.scores(histories)
 
-    def likeness(self, item: int) -> Floats:
+    def item_similarity(self, item: int) -> Floats:
         """As the model itself does."""
-        return self.model.likeness(item)
+        return self.model.item_similarity(item)
 
-    def parts(self, past: Ragged, items: Ints) -> Floats:
+    def contributions(self, past: Ragged, items: Ints) -> Floats:
         """As the model itself does."""
-        return self.model.parts(past, items)
+        return self.model.contributions(past, items)
 
-    def people(self) -> int:
-        """People ranked at once."""
-        return self.model.people()
+    def batch_size(self) -> int:
+        """Users ranked at once."""
+        return self.model.batch_size()
 
     def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
         """Return the best k the index finds; exact where it finds fewer, or where few items are allowed."""
@@ -89,7 +89,7 @@ class ApproximateModel(Model):
 def approximate(model: FactorModel, *, recall: float = 0.95, k: int = 10, seed: int = 0) -> ApproximateModel:
     """Build an index whose lists hold at least a share `recall` of the exact best k.
 
-    The number of lists looked at is doubled until that is so on 1,000 of the model's people. It is kept in memory
+    The number of lists looked at is doubled until that is so on 1,000 of the model's users. It is kept in memory
     only: build it again after loading. Raises `MissingExtra` without faiss.
     """
     check(0 < real("recall", recall) <= 1, "recall", recall, "must be above 0 and at most 1")
@@ -103,8 +103,8 @@ def approximate(model: FactorModel, *, recall: float = 0.95, k: int = 10, seed: 
     index.train(vectors)
     index.add(vectors)
     rng = np.random.default_rng(seed)
-    who = rng.permutation(len(model.user_vectors))[:ASKED]
-    asked = np.ascontiguousarray(model.user_vectors[who])
+    chosen = rng.permutation(len(model.user_vectors))[:ASKED]
+    asked = np.ascontiguousarray(model.user_vectors[chosen])
     exact, _ = select_top(asked @ vectors.T, np.ones(I, np.bool_), min(k, I))
     probes = 1
     while True:

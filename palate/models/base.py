@@ -113,16 +113,16 @@ class Model(ABC):
     def scores(self, histories: Histories) -> Floats:
         """Score every item for every history over `self.items`, (B, I); higher is better."""
 
-    def likeness(self, item: int) -> Floats:
+    def item_similarity(self, item: int) -> Floats:
         """Similarity of one item to all, (I,); raises `SettingError` where a model has none."""
         raise SettingError(f"{type(self).__name__}: this model has no similarity between items")
 
-    def parts(self, past: Ragged, items: Ints) -> Floats:
-        """Parts of one person's N past events in their scores of these J items, (N, J); 0 where a model has none."""
+    def contributions(self, past: Ragged, items: Ints) -> Floats:
+        """Return what each of a user's N past events adds to the scores of J items, (N, J); 0 if unknown."""
         return np.zeros((len(past.column), len(items)), np.float32)
 
     def reasons(self, history: Sequence[Id], item: Id, k: int = 5) -> list[tuple[str, float]]:
-        """Return what is told of an item that speaks for it, with its part of the score; [] where nothing is read."""
+        """Return the terms of an item that speak for it, with their parts of its score; [] without content."""
         return []
 
     def with_items(self, catalogue: Catalogue) -> Model:
@@ -142,12 +142,12 @@ class Model(ABC):
         Raises `UnknownId` for an unknown one, and `DataError` for what cannot be an id.
         """
         allowed = self.allowed(only, exclude)
-        return most_similar(self.items, items, k, self.likeness, allowed)
+        return most_similar(self.items, items, k, self.item_similarity, allowed)
 
     def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
         """Past items that speak for `item`, with their parts of its score, largest first; [] if none does."""
         past = Histories.of(self.items, [history]).rows
-        parts = self.parts(past, np.array([self.items.code(item, "item")], np.int32))[:, 0]
+        parts = self.contributions(past, np.array([self.items.code(item, "item")], np.int32))[:, 0]
         names = self.items.names(past.column).to_list()
         best = [(name, part) for name, part in zip(names, parts.tolist(), strict=True) if part > 0]
         return sorted(best, key=lambda pair: -pair[1])
@@ -184,14 +184,14 @@ class Model(ABC):
         allowed = self.allowed(only, exclude)
         item = np.empty((len(asked), k), np.int32)
         score = np.empty((len(asked), k), np.float32)
-        step = self.people()
+        step = self.batch_size()
         for low in range(0, len(asked), step):
             block = asked.block(low, min(low + step, len(asked)))
             item[low : low + step], score[low : low + step] = self.top(block, k, allowed, keep_seen)
         return Rankings(asked.users, self.items, item, score)
 
-    def people(self) -> int:
-        """People ranked at once."""
+    def batch_size(self) -> int:
+        """Users ranked at once."""
         return max(1, BLOCK_SCORES // max(1, len(self.items)))
 
     def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
@@ -215,7 +215,7 @@ class Model(ABC):
     def save(self, folder: str | Path, *, log: Interactions | None = None) -> None:
         """Write the model to a folder, in place of the bundle that is there; `palate.load` reads it.
 
-        With a `log` the histories of its people are kept too, so that they can be served by their id alone.
+        With a `log` the histories of its users are kept too, so that they can be served by their id alone.
         Raises `BundleError` for a folder that is not a bundle, or that cannot be written, `ModelError` for numbers
         that are not finite.
         """
@@ -239,9 +239,9 @@ class Model(ABC):
     def written(self) -> tuple[dict[str, Part], dict[str, object]]:
         """Return what a bundle keeps of the model: its parts by name, and what the manifest says of it."""
         own = [part.name for part in fields(self) if part.name != "recipe"]  # type: ignore[arg-type]
-        return dict(pair for name in own for pair in flat(name, getattr(self, name))), self.told()
+        return dict(pair for name in own for pair in flat(name, getattr(self, name))), self.manifest()
 
-    def told(self) -> dict[str, object]:
+    def manifest(self) -> dict[str, object]:
         """Name the model and its recipe, with the settings."""
         recipe = {"name": type(self.recipe).__name__, "settings": self.recipe.settings()}
         return {"model": type(self).__name__, "recipe": recipe}
@@ -283,14 +283,16 @@ def refuse_empty(log: Interactions) -> None:
 
 
 def most_similar(
-    vocabulary: Vocabulary, ids: Iterable[Id], k: int, likeness: Callable[[int], Floats], allowed: Bools
+    vocabulary: Vocabulary, ids: Iterable[Id], k: int, item_similarity: Callable[[int], Floats], allowed: Bools
 ) -> Rankings:
-    """Best k others allowed (I,) for each id, by the likeness of one row to all, (I,); raises `UnknownId`."""
+    """Best k others allowed (I,) for each id, by the similarity of one row to all, (I,); raises `UnknownId`."""
     whole("k", k)
     asked = Vocabulary.series(ids)
     codes = np.array([vocabulary.code(value) for value in asked.to_list()], np.int32)
     item, score = nothing(len(codes), min(int(k), len(vocabulary)))
     for n, code in enumerate(codes.tolist()):
         itself = np.array([0, 1]), codes[n : n + 1]
-        item[n], score[n] = (row[0] for row in select_top(likeness(code)[None], allowed, item.shape[1], *itself))
+        item[n], score[n] = (
+            row[0] for row in select_top(item_similarity(code)[None], allowed, item.shape[1], *itself)
+        )
     return Rankings(asked, vocabulary, item, score)

@@ -1,4 +1,4 @@
-"""Items known by their content: what they say, show and sound like, whoever met them before.
+"""Models of items by their content: texts, pictures, sounds and attributes. An item needs no events.
 
 A history is the sum of its items' rows z, and a score a product of it with an item's row: (Σ_j z_j) W z_i.
 """
@@ -41,28 +41,28 @@ def read_items(
     seed: int,
     watch: Watch | None,
 ) -> tuple[Vocabulary, Encoding, Encoded]:
-    """Return the items of the log, then those of the catalogue alone, and what is told of each.
+    """Return the items of the log, then those of the catalogue alone, and the encoded content of each.
 
-    Raises `DataError` where there is no catalogue; warns (`JoinWarning`) where it tells of no item of the log.
+    Raises `DataError` where there is no catalogue; warns (`JoinWarning`) where it has no item of the log.
     """
     refuse_empty(log)
     if catalogue is None:
         raise DataError("no catalogue: what items are like must be known; give it as fit(log, catalogue)")
 
-    def told(done: int, of_all: int) -> None:
+    def progress(done: int, of_all: int) -> None:
         if watch is not None:
             watch(Progress(0, 0, done / of_all, 0.0))
 
     check_join(log.items.recode(catalogue.items), catalogue.items.ids, log.items, "catalogue", "the log")
     if dim is None:
         dim = fitting(len(log.items), len(chosen(fields, catalogue)))
-    encoding, encoded = Encoding.of(fields, catalogue, dim, seed, told)
+    encoding, encoded = Encoding.of(fields, catalogue, dim, seed, progress)
     items = log.items.union(catalogue.items)
     return items, encoding, encoded.on(catalogue.items.recode(items))
 
 
 def fitting(items: int, fields: int) -> int:
-    """Numbers of a field that so many items with events can tell the worth of."""
+    """Dimensions of a field that so many items with events can tell the worth of."""
     return int(np.clip(items / fields / ITEMS_A_NUMBER, *BETWEEN))
 
 
@@ -83,17 +83,17 @@ class ContentBased(Model):
 
     @property
     @abstractmethod
-    def unmet(self) -> Bools:
+    def cold_items(self) -> Bools:
         """Items that it knows by their content alone, (I,)."""
 
     @abstractmethod
-    def toward(self, histories: Histories) -> Floats:
+    def content_profile(self, histories: Histories) -> Floats:
         """Return what the histories look for in the row of an item, (B, E)."""
 
     def reasons(self, history: Sequence[Id], item: Id, k: int = 5) -> list[tuple[str, float]]:
         """Return the terms of an item that speak most for it, with their parts of what its content scores."""
-        toward = self.toward(Histories.of(self.items, [history]))[0]
-        found = self.encoding.parts(self.terms, self.items.code(item), toward)
+        content_profile = self.content_profile(Histories.of(self.items, [history]))[0]
+        found = self.encoding.contributions(self.terms, self.items.code(item), content_profile)
         best: list[tuple[str, float]] = []
         for term, part in sorted(found, key=lambda pair: -pair[1]):
             new = all(not said(term, other) and not said(other, term) for other, _ in best)
@@ -109,10 +109,10 @@ def said(term: str, other: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Content(Recipe):
-    """W (E, E) from all people at once, by ridge regressions in closed form.
+    """W (E, E) from all users at once, by ridge regressions in closed form.
 
-    With A = X Z, the people's sums of rows, W minimises ‖X - A W Zᵀ‖² but for each event's own row in its person's
-    sum: W = (AᵀA + p I)⁻¹ (AᵀA - ZᵀNZ) (ZᵀZ + l2 I)⁻¹, N the items' numbers of people. An event counts 1 per pair; of
+    With A = X Z, the users' sums of rows, W minimises ‖X - A W Zᵀ‖² but for each event's own row in its user's
+    sum: W = (AᵀA + p I)⁻¹ (AᵀA - ZᵀNZ) (ZᵀZ + l2 I)⁻¹, N the items' numbers of users. An event counts 1 per pair; of
     weight 0 or less it is no input, but counts as seen.
 
     fields      what is read: a column of the catalogue, or "column:encoder"; none: all but pictures and sounds
@@ -144,7 +144,7 @@ class Content(Recipe):
         return ContentModel(self, items, encoding, encoded.vectors, encoded.terms, W, popularity)
 
     def taste(self, X: csr_array, Z: Floats) -> Doubles:
-        """W (E, E) of people X (U, I) and rows Z (I, E)."""
+        """W (E, E) of users X (U, I) and rows Z (I, E)."""
         A = X @ Z
         profiles = (A.T @ A).astype(np.float64)
         own = (Z.T @ (diags_array(X.sum(axis=0)) @ Z)).astype(np.float64)
@@ -167,7 +167,7 @@ def check_reading(recipe: Recipe) -> None:
 
 @dataclass(frozen=True, eq=False)
 class ContentModel(ContentBased):
-    """vectors (I, E): rows z; terms: I rows; weights (E, E): W; popularity (I,): people of each item."""
+    """vectors (I, E): rows z; terms: I rows; weights (E, E): W; popularity (I,): users of each item."""
 
     recipe: Content
     items: Vocabulary
@@ -177,15 +177,15 @@ class ContentModel(ContentBased):
     weights: Annotated[Floats, Array("content", "content")]
     popularity: ItemFloats
 
-    def toward(self, histories: Histories) -> Floats:
+    def content_profile(self, histories: Histories) -> Floats:
         """Return what the histories look for in the row of an item, (B, E)."""
         rows = histories.on(self.items).rows
         x = csr_array((positive_inputs(rows, True), rows.column, rows.start), shape=(len(rows), len(self.items)))
         return np.asarray((x @ self.vectors) @ self.weights, np.float32)
 
     def scores(self, histories: Histories) -> Floats:
-        """Return (B, I), equal ones by popularity; someone without a history gets the popularity alone."""
-        scores = self.toward(histories) @ self.vectors.T
+        """Return (B, I), equal ones by popularity; a user without a history gets the popularity alone."""
+        scores = self.content_profile(histories) @ self.vectors.T
         scores += self.popularity * (FAINT / max(self.popularity.max(), np.float32(1)))
         scores[histories.on(self.items).rows.positives == 0] = self.popularity
         return scores
@@ -195,11 +195,11 @@ class ContentModel(ContentBased):
         rows = np.ascontiguousarray(self.vectors[:, 1:])
         return rows, lengths(rows)
 
-    def likeness(self, item: int) -> Floats:
-        """Cosine of what is told of one item with what is told of all, (I,)."""
+    def item_similarity(self, item: int) -> Floats:
+        """Cosine of the content of one item with that of all, (I,)."""
         return cosines(*self._content, item)
 
-    def parts(self, past: Ragged, items: Ints) -> Floats:
+    def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts x_j z_j W z_i of the scores, (N, J)."""
         x = positive_inputs(past, True)
         return np.asarray(x[:, None] * (self.vectors[past.column] @ self.weights @ self.vectors[items].T), np.float32)
@@ -213,6 +213,6 @@ class ContentModel(ContentBased):
         return replace(self, items=items, vectors=after.vectors, terms=after.terms, popularity=popularity)
 
     @property
-    def unmet(self) -> Bools:
+    def cold_items(self) -> Bools:
         """Items without events, (I,)."""
         return np.asarray(self.popularity == 0)

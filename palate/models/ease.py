@@ -15,6 +15,7 @@ from scipy.linalg.lapack import spotrf
 from scipy.sparse import csr_array
 
 from palate.arrays import Floats, Ints, Longs
+from palate.compute.threads import parallel_for
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
@@ -24,7 +25,6 @@ from palate.kernels.inverse import WIDE, sweep
 from palate.kernels.restricted import fill_systems, solve_systems
 from palate.kernels.rows import group_rows
 from palate.models.base import Watch, refuse_empty
-from palate.models.crew import spread
 from palate.models.item_to_item import DenseItemModel, ItemRecipe, SparseItemModel, positive_inputs, positives
 from palate.models.neighbours import Neighbours, arrays
 from palate.models.weights import check_half_life
@@ -84,12 +84,12 @@ def dense_weights(X: csr_array, l2: float) -> Floats:
     diagonal = inverse.diagonal().copy()
     if not (np.isfinite(diagonal) & (diagonal < 0)).all():
         raise _too_small(l2)
-    spread(lambda low, high: shallow_rows(inverse, diagonal, low, high), len(inverse))
+    parallel_for(lambda low, high: shallow_rows(inverse, diagonal, low, high), len(inverse))
     return inverse
 
 
 def by_users(shape: tuple[int, int]) -> bool:
-    """Whether people are so few that the inverse is cheaper by way of them."""
+    """Whether users are so few that the inverse is cheaper by way of them."""
     return 2 * shape[0] < shape[1]
 
 
@@ -118,7 +118,7 @@ def _gram(A: csr_array, l2: float) -> Floats:
     """Return A Aᵀ + l2, its lower triangle."""
     gram = np.zeros((A.shape[0], A.shape[0]), np.float32)
     sides = (*arrays(A), *arrays(A.tocsc()))
-    spread(lambda low, high: gram_rows(gram, *sides, low, high), len(gram))
+    parallel_for(lambda low, high: gram_rows(gram, *sides, low, high), len(gram))
     gram[np.diag_indices_from(gram)] += np.float32(l2)
     return gram
 
@@ -151,10 +151,10 @@ def solve_block(found: Neighbours, systems: Floats, sides: tuple[Sides, Sides]) 
     left, right = sides
     first, order = group_rows(found.item.ravel()[kept], len(left[0]) - 1)
     place = kept[order]
-    spread(
+    parallel_for(
         lambda low, high: fill_systems(*left, *right, first, place, found.item, systems, low, high), len(first) - 1
     )
-    spread(lambda low, high: solve_systems(systems, found.size, found.value, low, high), len(found.size))
+    parallel_for(lambda low, high: solve_systems(systems, found.size, found.value, low, high), len(found.size))
 
 
 def refuse_too_large(shape: tuple[int, int]) -> None:

@@ -1,6 +1,6 @@
-"""Vectors of items with a prior from their content: one list of items that many met and items that nobody did.
+"""Vectors of items with a prior from their content: items with events and items without in one list.
 
-An item's vector is N(W z_i, σ² I) before any event: nobody's item has W z_i, and each event draws it to its own.
+The prior of an item's vector is N(W z_i, σ² I): without events the vector is W z_i, and each event moves it away.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from palate.models.base import Progress, Recipe, Watch
 from palate.models.blend import parsed
 from palate.models.content import ContentBased, check_reading, read_items
 from palate.models.embedding import Embedding, EmbeddingModel
-from palate.models.ials import IALS, Alternation, IALSModel
+from palate.models.ials import IALS, AlsState, IALSModel
 from palate.models.prior import Prior
 from palate.store.bundles import Part
 from palate.store.nesting import flat
@@ -84,7 +84,7 @@ class Hybrid(Recipe):
         if isinstance(recipe, Embedding):
             return self.drawn(whole(recipe.fit(log, watch=watch), None), content)
         assert isinstance(recipe, IALS)
-        work = Guided.of(recipe, log).guided(content, encoding.blocks, self.strength)
+        work = ContentGuidedAls.of(recipe, log).with_content(content, encoding.blocks, self.strength)
 
         def seen(progress: Progress) -> bool | None:
             assert watch is not None
@@ -105,8 +105,8 @@ class Hybrid(Recipe):
 
 
 @dataclass
-class Guided(Alternation):
-    """An alternation in which content (I, E) draws the vectors of the items, from the third epoch on."""
+class ContentGuidedAls(AlsState):
+    """Alternating least squares in which content (I, E) draws the vectors of the items, from the third epoch on."""
 
     content: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     blocks: Longs = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -114,12 +114,12 @@ class Guided(Alternation):
     rounds: int = 0
     prior: Prior | None = None
 
-    def guided(self, content: Floats, blocks: Longs, strength: float) -> Guided:
+    def with_content(self, content: Floats, blocks: Longs, strength: float) -> ContentGuidedAls:
         """Return the same at its beginning, drawn so."""
-        ridge = self.items_ridge + np.float32(strength)
-        return replace(self, content=content, blocks=blocks, strength=strength, items_ridge=ridge)
+        ridge = self.item_ridge + np.float32(strength)
+        return replace(self, content=content, blocks=blocks, strength=strength, item_ridge=ridge)
 
-    def pull(self, side: Floats) -> Floats:
+    def prior_term(self, side: Floats) -> Floats:
         """Return κ W z_i for the items, once their vectors say what content is worth."""
         if side is not self.items:
             return side[:0]
@@ -134,8 +134,8 @@ class Guided(Alternation):
         """Objective a unit of weight, κ |q_i - W z_i|² in place of κ |q_i|²."""
         if self.prior is None:
             return super().loss()
-        told = self.content @ self.prior.weights(self.items)
-        more = self.strength * float(np.vdot(told, told - 2 * self.items))
+        expected = self.content @ self.prior.weights(self.items)
+        more = self.strength * float(np.vdot(expected, expected - 2 * self.items))
         return super().loss() + more / float(np.abs(self.rows.weight).sum(dtype=np.float64))
 
 
@@ -167,41 +167,41 @@ class HybridModel(ContentBased):
         return self.models[0]
 
     @property
-    def unmet(self) -> Bools:
+    def cold_items(self) -> Bools:
         """Items without events, (I,)."""
         return np.asarray(self.base.popularity == 0)
 
-    def toward(self, histories: Histories) -> Floats:
+    def content_profile(self, histories: Histories) -> Floats:
         """Return what the histories look for in the row of an item, (B, E)."""
-        people = self.base.vectors(histories.on(self.items)) * np.float32(self.base.scale)
-        return np.asarray(people @ self.weights.T, np.float32)
+        users = self.base.vectors(histories.on(self.items)) * np.float32(self.base.scale)
+        return np.asarray(users @ self.weights.T, np.float32)
 
     def scores(self, histories: Histories) -> Floats:
         """Return those of the vectors, (B, I)."""
         return self.base.scores(histories)
 
-    def people(self) -> int:
-        """People ranked at once."""
-        return self.base.people()
+    def batch_size(self) -> int:
+        """Users ranked at once."""
+        return self.base.batch_size()
 
     def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
         """Return the best k of the items allowed (I,) for one block: item (B, k) and score (B, k)."""
         return self.base.top(histories, k, allowed, keep_seen)
 
-    def likeness(self, item: int) -> Floats:
+    def item_similarity(self, item: int) -> Floats:
         """Cosine of one item's vector with all, (I,)."""
-        return self.base.likeness(item)
+        return self.base.item_similarity(item)
 
-    def parts(self, past: Ragged, items: Ints) -> Floats:
+    def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Return the parts of the scores of the vectors, (N, J)."""
-        return self.base.parts(past, items)
+        return self.base.contributions(past, items)
 
     def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
-        """Best k people for each of these by the cosine of their vectors, themselves left out."""
+        """Best k users for each of these by the cosine of their vectors, themselves left out."""
         return self.base.similar_users(users, k)
 
     def with_items(self, catalogue: Catalogue) -> HybridModel:
-        """Return the model with the items of another catalogue ranked too; those nobody met are read anew."""
+        """Return the model with the items of another catalogue ranked too; those without events are read anew."""
         items = self.items.union(catalogue.items)
         encoded = self.encoding.encode(catalogue)
         row = items.recode(catalogue.items)
@@ -211,7 +211,7 @@ class HybridModel(ContentBased):
         return self.over(items, row, encoded.vectors, terms)
 
     def over(self, items: Vocabulary, row: Ints, content: Floats, terms: Ragged) -> HybridModel:
-        """Return the model over more items, these first: of rows (N,), those nobody met get W z of content (N, E)."""
+        """Return the model over more items, these first; of rows (N,), items without events get W z, z from content."""
         base = self.base
         more = len(items) - len(base.items)
         popularity = np.pad(base.popularity, (0, more))
@@ -224,8 +224,8 @@ class HybridModel(ContentBased):
 
     def written(self) -> tuple[dict[str, Part], dict[str, object]]:
         """Return the parts of the base by number, and its own."""
-        parts, told = self.base.written()
+        parts, manifest = self.base.written()
         own = {f"0.{name}": part for name, part in parts.items() if name != "items"}
         for name in ("items", "encoding", "terms", "weights"):
             own |= dict(flat(name, getattr(self, name)))
-        return own, self.told() | {"models": [told]}
+        return own, self.manifest() | {"models": [manifest]}

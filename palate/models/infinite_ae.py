@@ -32,12 +32,12 @@ class InfiniteAE(Recipe):
 
     A network that reproduces histories, infinitely wide and trained to the end, is f(x) = k(x, X) (K + λ)⁻¹ X, X
     (U, I) the histories of the log, K = k(X, X), λ = l2 trace(K) / U. Each item of a history with weight above 0
-    counts 1, the others 0. Memory is 4 U (U + I) bytes, the time grows with U³: for up to some 20,000 people.
+    counts 1, the others 0. Memory is 4 U (U + I) bytes, the time grows with U³: for up to some 20,000 users.
 
     l2     penalty, beside the mean of K's diagonal
     depth  hidden layers
     bias   variance of the biases of each layer, where those of its weights is 2 / width
-    norm   a history x goes in as x / ‖x‖^norm: 0, people of many events weigh most in the fit; 1, all weigh the same
+    norm   a history x goes in as x / ‖x‖^norm: 0, users of many events weigh most in the fit; 1, all weigh the same
     """
 
     l2: float = 0.5
@@ -105,7 +105,7 @@ class InfiniteAE(Recipe):
 
 @dataclass(frozen=True, eq=False)
 class InfiniteAEModel(Model):
-    """start (U + 1,), column (N,): items of the people trained on; weights (U, I) = (K + λ)⁻¹ X; popularity (I,)."""
+    """start (U + 1,), column (N,): items of the users trained on; weights (U, I) = (K + λ)⁻¹ X; popularity (I,)."""
 
     recipe: InfiniteAE
     items: Vocabulary
@@ -116,12 +116,12 @@ class InfiniteAEModel(Model):
 
     @cached_property
     def inputs(self) -> csr_array:
-        """The people trained on, as the network saw them, (U, I)."""
+        """The users trained on, as the network saw them, (U, I)."""
         ones = np.ones(len(self.column), np.float32)
         return self.recipe.inputs(csr_array((ones, self.column, self.start), shape=self.weights.shape))
 
     def scores(self, histories: Histories) -> Floats:
-        """Return k(x, X) (K + λ)⁻¹ X, (B, I); someone without a history gets the popularity."""
+        """Return k(x, X) (K + λ)⁻¹ X, (B, I); a user without a history gets the popularity."""
         rows = histories.on(self.items).rows
         shape = len(rows), len(self.items)
         x = csr_array((positive_inputs(rows, binary=True), rows.column, rows.start), shape=shape)

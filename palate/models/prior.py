@@ -36,19 +36,19 @@ class Prior:
         """Learn the variances from content (N, E) and vectors (N, D); columns of zeros fill up and tell nothing."""
         vectors = filled[:, filled.any(axis=0)] if filled.any() else filled
         N, D = vectors.shape
-        spread = max(float(np.square(vectors, dtype=np.float64).mean()), 1e-30)
-        prior = cls(content, blocks, np.full(len(blocks), spread), spread)
+        mean_square = max(float(np.square(vectors, dtype=np.float64).mean()), 1e-30)
+        prior = cls(content, blocks, np.full(len(blocks), mean_square), mean_square)
         size, own = np.diff(blocks, prepend=0), prior.block_of
         gram, cross = prior.gram, (content.T @ vectors).astype(np.float64)
-        whole = spread * N * D
+        whole = mean_square * N * D
         for _ in range(ROUNDS):
             spare = np.linalg.inv(gram / prior.noise + np.diag(1 / prior.variance[own]))  # variance of the weights
             weights = spare @ cross / prior.noise
             known = size - np.bincount(own, spare.diagonal(), len(size)) / prior.variance  # weights that data settle
             square = np.bincount(own, np.square(weights).sum(axis=1), len(size))
             error = whole - 2 * np.vdot(weights, cross) + np.vdot(weights, gram @ weights)
-            variance = np.maximum(square / D / np.maximum(known, 1e-9), FAINT * spread)
-            noise = max(float(error) / D / max(N - known.sum(), 1.0), FAINT * spread)
+            variance = np.maximum(square / D / np.maximum(known, 1e-9), FAINT * mean_square)
+            noise = max(float(error) / D / max(N - known.sum(), 1.0), FAINT * mean_square)
             change = np.abs(np.log(variance / prior.variance)).max()
             prior = cls(content, blocks, variance, noise)
             if change < STANDS:

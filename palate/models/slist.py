@@ -13,6 +13,7 @@ from scipy.linalg.lapack import spotrf
 from scipy.sparse import csr_array
 
 from palate.arrays import Floats, Ints, Longs
+from palate.compute.threads import parallel_for
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
@@ -20,7 +21,6 @@ from palate.errors import SettingError, check
 from palate.kernels.rows import group_rows
 from palate.kernels.sequences import count_partners, input_products, recency, solve_targets, target_rows, walk_rows
 from palate.models.base import Watch, refuse_empty
-from palate.models.crew import spread
 from palate.models.ease import available_memory
 from palate.models.item_to_item import DenseItemModel, ItemRecipe, SparseItemModel
 from palate.models.neighbours import Neighbours, arrays
@@ -176,7 +176,7 @@ class Sequences:
     def edges(self) -> Longs:
         """Places of each row of the products (I + 1,): an item's row holds all that share a sequence with it."""
         size = np.zeros(len(self.first) - 1, np.int64)
-        spread(lambda low, high: count_partners(*self.parts, size, low, high), len(size))
+        parallel_for(lambda low, high: count_partners(*self.parts, size, low, high), len(size))
         edge = np.concatenate([np.zeros(1, np.int64), np.cumsum(size)])
         refuse_beyond(8 * int(edge[-1]), "longest: products of items that share a sequence", "lower longest")
         return edge
@@ -187,7 +187,7 @@ class Sequences:
         column, value = np.empty(edge[-1], np.int32), np.empty(edge[-1], np.float32)
         P = Products(edge, column, value, np.empty(len(edge) - 1, np.float32))
         sides = (*self.parts, self.importance, tables.whole, tables.apart, tables.later, edge, column, value)
-        spread(lambda low, high: input_products(*sides, P.diagonal, low, high), len(edge) - 1)
+        parallel_for(lambda low, high: input_products(*sides, P.diagonal, low, high), len(edge) - 1)
         return P
 
     def targets(self, tables: Tables) -> Floats:
@@ -195,7 +195,7 @@ class Sequences:
         I = len(self.first) - 1
         back = np.zeros((I, I), np.float32)
         sides = (*self.parts, self.importance, tables.before, tables.after, back)
-        spread(lambda low, high: target_rows(*sides, low, high), I)
+        parallel_for(lambda low, high: target_rows(*sides, low, high), I)
         return back
 
     def weights(self, tables: Tables, P: Products, ridge: Floats, L: int) -> csr_array:
@@ -204,7 +204,7 @@ class Sequences:
         sides = (*self.parts, self.importance, tables.before, tables.after, P.start, P.column, P.value)
         out = (found.size, found.item, found.value)
         scale = 1 / np.sqrt(P.diagonal + ridge)
-        spread(lambda low, high: solve_targets(*sides, scale, *out, low, high), len(ridge))
+        parallel_for(lambda low, high: solve_targets(*sides, scale, *out, low, high), len(ridge))
         if not np.isfinite(found.value).all():
             raise too_small()
         return found.weights()
@@ -254,7 +254,7 @@ def walk(B: csr_array, step: float) -> csr_array:
     I = B.shape[0]
     found = Neighbours.empty(I, min(WALKED, I))
     sides = (*arrays(B), step, WALKERS, found.size, found.item, found.value)
-    spread(lambda low, high: walk_rows(*sides, low, high), I)
+    parallel_for(lambda low, high: walk_rows(*sides, low, high), I)
     return found.weights().T.tocsr()
 
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from palate.live.asking import Answer, Asked
 from palate.live.service import Live
-from palate.models.saved import load
+from palate.models.registry import load
 from palate.serve.metrics import Metrics
 from palate.serve.settings import Settings
 from palate.store.events import Appended, Event, Store

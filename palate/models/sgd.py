@@ -1,4 +1,4 @@
-"""How vectors are trained: sample by sample, or by blocks of people against a shared sample of the catalogue."""
+"""How vectors are trained: sample by sample, or by blocks of users against a shared sample of the catalogue."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import TypeVar
 import numpy as np
 
 from palate.arrays import Doubles, Floats, Ints
+from palate.compute.threads import ThreadTeam
 from palate.data.ragged import Ragged
 from palate.errors import SettingError
 from palate.kernels import blocks
 from palate.kernels.draws import Sampler
-from palate.kernels.sampling import Events, Step, sgd_kernel
+from palate.kernels.sampling import Events, SgdStep, sgd_kernel
 from palate.models.base import Model, Progress, Watch
-from palate.models.crew import Crew
 
 SLICE_SAMPLES = 100_000  # between two looks at the clock, the watch and Ctrl-C
-BLOCK_SAMPLES = 3_000  # events in a block of people, about
+BLOCK_SAMPLES = 3_000  # events in a block of users, about
 
 
 @dataclass(frozen=True)
-class Catch:
-    """A sample of the catalogue: S distinct items, and the logarithms of 1 / their chances of being in it."""
+class NegativeSample:
+    """A sample of the catalogue: S distinct items, and the logarithms of 1 / their probabilities of being in it."""
 
     items: Ints
     log_weight: Floats
@@ -52,73 +52,75 @@ class Slopes:
         X: Floats,
         Q: Floats,
         items: Floats,
-        who: Ints,
+        rows: Ints,
         log: Ragged,
-        catch: Catch,
+        sample: NegativeSample,
         slot: Ints,
         scale: float,
     ) -> Slopes:
-        """For people with vectors X (B, D) and histories log[who] against a sample with vectors Q (S, D).
+        """For users with vectors X (B, D) and histories log[rows] against a sample with vectors Q (S, D).
 
         slot (I,) holds the places of the sample.
         """
         factor = np.float32(scale)
         E: Floats = np.matmul(X * factor, Q.T, dtype=np.float32)
-        own = blocks.own_scores(X, items, who, log.start, log.column, scale)
-        share, loss = blocks.softmax_rows(E, catch.log_weight, own, who, log.start, log.column, log.weight, slot)
+        own = blocks.own_scores(X, items, rows, log.start, log.column, scale)
+        share, loss = blocks.softmax_rows(E, sample.log_weight, own, rows, log.start, log.column, log.weight, slot)
         share *= factor
         own *= factor
         return cls(E, own, share, loss)
 
-    def by_user(self, Q: Floats, items: Floats, who: Ints, log: Ragged) -> tuple[Floats, Floats]:
-        """Gradient by the people's vectors, (B, D), and the weight of their positives, (B,)."""
+    def by_user(self, Q: Floats, items: Floats, rows: Ints, log: Ragged) -> tuple[Floats, Floats]:
+        """Gradient by the users' vectors, (B, D), and the weight of their positives, (B,)."""
         move: Floats = np.matmul(self.sampled, Q, dtype=np.float32)
         move *= self.share[:, None]
-        return move, blocks.add_own(move, items, self.own, who, log.start, log.column, log.weight)
+        return move, blocks.add_own(move, items, self.own, rows, log.start, log.column, log.weight)
 
 
 @dataclass(frozen=True)
 class SharedSampler:
-    """Draws S distinct items: windows of a shuffled catalogue, or by chance q (I,) where given.
+    """Draws S distinct items: windows of a shuffled catalogue, or with probabilities q (I,) where given.
 
-    With chance q, item i is in a sample with chance 1 - (1 - q_i)^S.
+    With probabilities q, item i is in a sample with probability 1 - (1 - q_i)^S.
     """
 
     size: int
     n_items: int
-    chance: Doubles | None = None
+    probability: Doubles | None = None
 
-    def catches(self, rng: np.random.Generator) -> Iterator[Catch]:
+    def samples(self, rng: np.random.Generator) -> Iterator[NegativeSample]:
         """Yield samples without end."""
         if self.size >= self.n_items:
             return self._whole()
-        return self._windows(rng) if self.chance is None else self._draws(rng, self.chance)
+        return self._windows(rng) if self.probability is None else self._draws(rng, self.probability)
 
-    def _whole(self) -> Iterator[Catch]:
-        everything = Catch(np.arange(self.n_items, dtype=np.int32), np.zeros(self.n_items, np.float32))
+    def _whole(self) -> Iterator[NegativeSample]:
+        everything = NegativeSample(np.arange(self.n_items, dtype=np.int32), np.zeros(self.n_items, np.float32))
         while True:
             yield everything
 
-    def _windows(self, rng: np.random.Generator) -> Iterator[Catch]:
+    def _windows(self, rng: np.random.Generator) -> Iterator[NegativeSample]:
         deck = np.arange(self.n_items, dtype=np.int32)
         log_weight = np.full(self.size, np.log(self.n_items / self.size), np.float32)
         while True:
             rng.shuffle(deck)
             for low in range(0, self.n_items - self.size + 1, self.size):
-                yield Catch(deck[low : low + self.size].copy(), log_weight)
+                yield NegativeSample(deck[low : low + self.size].copy(), log_weight)
 
-    def _draws(self, rng: np.random.Generator, chance: Doubles) -> Iterator[Catch]:
-        upto = np.cumsum(chance)
+    def _draws(self, rng: np.random.Generator, probability: Doubles) -> Iterator[NegativeSample]:
+        upto = np.cumsum(probability)
         with np.errstate(divide="ignore"):  # an item that is never drawn has no weight
-            log_weight = -np.log(-np.expm1(self.size * np.log1p(-np.minimum(chance, 1 - 1e-9)))).astype(np.float32)
+            log_weight = -np.log(-np.expm1(self.size * np.log1p(-np.minimum(probability, 1 - 1e-9)))).astype(
+                np.float32
+            )
         while True:
             found = np.searchsorted(upto, rng.random(self.size) * upto[-1], side="right")
             items = np.unique(np.minimum(found, self.n_items - 1)).astype(np.int32)
-            yield Catch(items, log_weight[items])
+            yield NegativeSample(items, log_weight[items])
 
 
 @dataclass
-class Descent(ABC):
+class SgdTask(ABC):
     """Vectors in training: users (U, D) and items (I, D) are changed in place."""
 
     users: Floats
@@ -129,67 +131,68 @@ class Descent(ABC):
     scale: float
 
     @abstractmethod
-    def epoch(self, crew: Crew, rate: Callable[[float], float]) -> Iterator[tuple[int, float]]:
+    def epoch(self, team: ThreadTeam, rate: Callable[[float], float]) -> Iterator[tuple[int, float]]:
         """Go once over the log; yields (samples, their summed loss). `rate` is the learning rate at a share of it."""
 
 
 @dataclass
-class BlockDescent(Descent):
-    """Softmax against samples shared by blocks of people; row-wise Adagrad."""
+class BlockSgd(SgdTask):
+    """Softmax against samples shared by blocks of users; row-wise Adagrad."""
 
     sampler: SharedSampler
 
     def __post_init__(self) -> None:
         self.user_squares = np.zeros(len(self.users), np.float32)
         self.item_squares = np.zeros(len(self.items), np.float32)
-        self.catches = self.sampler.catches(self.rng)
-        self.desks: dict[int, tuple[Ints, Ints]] = {}  # work space of each thread
-        people = round(BLOCK_SAMPLES * len(self.log) / max(1, len(self.log.column)))
-        self.people = min(max(people, 32), 1024, -(-len(self.log) // 16))  # products want rows, Adagrad wants steps
+        self.samples = self.sampler.samples(self.rng)
+        self.workspaces: dict[int, tuple[Ints, Ints]] = {}  # work space of each thread
+        block_users = round(BLOCK_SAMPLES * len(self.log) / max(1, len(self.log.column)))
+        # Matrix products want many rows, Adagrad wants many steps.
+        self.block_users = min(max(block_users, 32), 1024, -(-len(self.log) // 16))
 
-    def epoch(self, crew: Crew, rate: Callable[[float], float]) -> Iterator[tuple[int, float]]:
-        """Go once over the people in random order, a slice of blocks at a time."""
+    def epoch(self, team: ThreadTeam, rate: Callable[[float], float]) -> Iterator[tuple[int, float]]:
+        """Go once over the users in random order, a slice of blocks at a time."""
         order = self.rng.permutation(len(self.log)).astype(np.int32)
-        starts = range(0, len(order), self.people)
-        slice_blocks = max(crew.most, SLICE_SAMPLES // BLOCK_SAMPLES)
+        starts = range(0, len(order), self.block_users)
+        slice_blocks = max(team.most, SLICE_SAMPLES // BLOCK_SAMPLES)
         lengths = self.log.lengths
         for low in range(0, len(starts), slice_blocks):
-            todo = [order[s : s + self.people] for s in starts[low : low + slice_blocks]]
-            catches = [next(self.catches) for _ in todo]
-            pace = rate(low / len(starts))
+            todo = [order[s : s + self.block_users] for s in starts[low : low + slice_blocks]]
+            samples = [next(self.samples) for _ in todo]
+            schedule = rate(low / len(starts))
 
             def work(thread: int, first: int, last: int) -> float:
-                return sum(self.step(thread, todo[n], catches[n], pace) for n in range(first, last))  # noqa: B023
+                return sum(self.step(thread, todo[n], samples[n], schedule) for n in range(first, last))  # noqa: B023
 
-            yield int(sum(lengths[who].sum() for who in todo)), crew.run(work, 0, len(todo))
+            yield int(sum(lengths[rows].sum() for rows in todo)), team.run(work, 0, len(todo))
 
     @np.errstate(over="ignore", invalid="ignore")  # a rate too large: the loss tells
-    def step(self, thread: int, who: Ints, catch: Catch, rate: float) -> float:
-        """One step for the people `who` (B,) against one sample; returns their summed loss."""
-        slot, touched = self._desk(thread)
-        S = len(catch.items)
-        touched[:S] = catch.items
-        slot[catch.items] = np.arange(S, dtype=np.int32)
-        X, Q = self.users[who], self.items[catch.items]  # (B, D), (S, D)
-        slopes = Slopes.of(X, Q, self.items, who, self.log, catch, slot, self.scale)
-        move, amount = slopes.by_user(Q, self.items, who, self.log)
+    def step(self, thread: int, rows: Ints, sample: NegativeSample, rate: float) -> float:
+        """One step for the users `rows` (B,) against one sample; returns their summed loss."""
+        slot, touched = self._workspace(thread)
+        S = len(sample.items)
+        touched[:S] = sample.items
+        slot[sample.items] = np.arange(S, dtype=np.int32)
+        X, Q = self.users[rows], self.items[sample.items]  # (B, D), (S, D)
+        slopes = Slopes.of(X, Q, self.items, rows, self.log, sample, slot, self.scale)
+        move, amount = slopes.by_user(Q, self.items, rows, self.log)
         start, column, weight = self.log.start, self.log.column, self.log.weight
-        gradient, item_amount, n = blocks.gather_own(X, slopes.own, who, start, column, weight, slot, touched, S)
+        gradient, item_amount, n = blocks.gather_own(X, slopes.own, rows, start, column, weight, slot, touched, S)
         gradient[:S] += slopes.sampled.T @ (X * slopes.share[:, None])  # (S, D)
-        blocks.descend(self.users, self.user_squares, who, move, amount, rate, self.l2)
+        blocks.descend(self.users, self.user_squares, rows, move, amount, rate, self.l2)
         blocks.descend(self.items, self.item_squares, touched[:n], gradient, item_amount, rate, self.l2)
         blocks.release(slot, touched, n)
         return slopes.loss
 
-    def _desk(self, thread: int) -> tuple[Ints, Ints]:
-        if thread not in self.desks:
+    def _workspace(self, thread: int) -> tuple[Ints, Ints]:
+        if thread not in self.workspaces:
             I = len(self.items)
-            self.desks[thread] = np.full(I, -1, np.int32), np.empty(I, np.int32)
-        return self.desks[thread]
+            self.workspaces[thread] = np.full(I, -1, np.int32), np.empty(I, np.int32)
+        return self.workspaces[thread]
 
 
 @dataclass
-class SampleDescent(Descent):
+class SampleSgd(SgdTask):
     """SGD on each event with negatives of its own; lock-free over the threads."""
 
     loss: int
@@ -201,22 +204,22 @@ class SampleDescent(Descent):
         self.events = Events(self.user, self.log.column, self.log.weight)
         self.kernel = sgd_kernel(self.users.shape[1], self.negatives)
 
-    def epoch(self, crew: Crew, rate: Callable[[float], float]) -> Iterator[tuple[int, float]]:
+    def epoch(self, team: ThreadTeam, rate: Callable[[float], float]) -> Iterator[tuple[int, float]]:
         """Go once over the events in random order, a slice at a time."""
         N = len(self.log.column)
         key = np.uint64(self.rng.integers(1 << 63))
         for low in range(0, N, SLICE_SAMPLES):
             high = min(low + SLICE_SAMPLES, N)
-            step = Step(self.loss, self.negatives, rate(low / N), self.l2, self.scale, key)
+            step = SgdStep(self.loss, self.negatives, rate(low / N), self.l2, self.scale, key)
 
             def work(_: int, first: int, last: int) -> float:
                 return self.kernel(self.users, self.items, self.events, self.sampler, step, first, last)  # noqa: B023
 
-            yield high - low, crew.run(work, low, high)
+            yield high - low, team.run(work, low, high)
 
 
 @dataclass(frozen=True)
-class Pace:
+class LinearDecay:
     """Epochs, with a learning rate that falls in a line to 0, on some number of threads (None: measured)."""
 
     epochs: int
@@ -231,7 +234,7 @@ class Pace:
 M = TypeVar("M", bound=Model)
 
 
-def train(descent: Descent, pace: Pace, model: Callable[[Floats, Floats], M], watch: Watch | None) -> M:
+def train(task: SgdTask, schedule: LinearDecay, model: Callable[[Floats, Floats], M], watch: Watch | None) -> M:
     """Run the epochs and return the model of the last full one.
 
     `model` makes it of copies of (users, items), which go on changing. Ctrl-C ends the work after
@@ -240,31 +243,31 @@ def train(descent: Descent, pace: Pace, model: Callable[[Floats, Floats], M], wa
     kept: M | None = None
     whole = False  # whether the vectors are those of a full epoch
     try:
-        with Crew(pace.threads) as crew:
-            for epoch in range(pace.epochs):
+        with ThreadTeam(schedule.threads) as team:
+            for epoch in range(schedule.epochs):
                 whole = False
-                progress = _epoch(descent, pace, epoch, crew, watch)
+                progress = _epoch(task, schedule, epoch, team, watch)
                 whole = True
                 if not np.isfinite(progress.loss or 0.0):
                     rule = f"the loss is {progress.loss} in epoch {epoch + 1}; lower it"
-                    raise SettingError(f"learning_rate={pace.learning_rate}: {rule}")
+                    raise SettingError(f"learning_rate={schedule.learning_rate}: {rule}")
                 kept = None  # before the next copy: only two live at a time
-                kept = model(descent.users, descent.items)
+                kept = model(task.users, task.items)
                 if watch is not None and watch(replace(progress, model=kept)):
                     break
     except KeyboardInterrupt:
         if kept is None and not whole:
             raise
-    return kept or model(descent.users, descent.items)
+    return kept or model(task.users, task.items)
 
 
-def _epoch(descent: Descent, pace: Pace, epoch: int, crew: Crew, watch: Watch | None) -> Progress:
+def _epoch(task: SgdTask, schedule: LinearDecay, epoch: int, team: ThreadTeam, watch: Watch | None) -> Progress:
     """One epoch; returns the progress at its end."""
-    N = len(descent.log.column)
+    N = len(task.log.column)
     began, done, loss, rate = time.perf_counter(), 0, 0.0, 0.0
-    for samples, value in descent.epoch(crew, pace.at(epoch)):
+    for samples, value in task.epoch(team, schedule.at(epoch)):
         done, loss = done + samples, loss + value
         rate = done / (time.perf_counter() - began)
         if watch is not None and done < N:
-            watch(Progress(epoch + 1, pace.epochs, (epoch + done / N) / pace.epochs, rate))
-    return Progress(epoch + 1, pace.epochs, (epoch + 1) / pace.epochs, rate, loss / N)
+            watch(Progress(epoch + 1, schedule.epochs, (epoch + done / N) / schedule.epochs, rate))
+    return Progress(epoch + 1, schedule.epochs, (epoch + 1) / schedule.epochs, rate, loss / N)

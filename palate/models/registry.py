@@ -60,6 +60,8 @@ MODELS: tuple[type[Model], ...] = (
     TransformerModel,
 )
 
+# Names of settings and arrays that bundles of version 0.1 know by another one.
+FORMER = {"history_hashes": "prints"}
 NESTED = {kind.__name__: kind for kind in (Encoding, Lexicon, Projection, Ragged)}
 
 
@@ -90,10 +92,10 @@ def _log(model: Model, parts: Mapping[str, Any]) -> Interactions | None:
     return Interactions(users, model.items, start, item, weight, parts.get("log.time"))
 
 
-def rebuilt(told: Mapping[str, Any]) -> Recipe:
+def rebuilt(about: Mapping[str, Any]) -> Recipe:
     """Build a recipe by the name and settings that JSON keeps. Raises `LookupError`, `TypeError`, `SettingError`."""
-    recipe_class = _named(RECIPES, told["name"], "recipe")
-    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in told["settings"].items()}
+    recipe_class = _named(RECIPES, about["name"], "recipe")
+    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in about["settings"].items()}
     return cast(Recipe, recipe_class(**settings))
 
 
@@ -103,7 +105,7 @@ def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:
     if "models" in about:  # of which this one is made
         parts = {**parts, "models": tuple(_model(each, _own(parts, n)) for n, each in enumerate(about["models"]))}
     own = [part.name for part in fields(cast(Any, model_class)) if part.name != "recipe"]
-    kept = {name: whole(name, parts, NESTED) for name in own}
+    kept = {name: whole(FORMER[name] if FORMER.get(name) in parts else name, parts, NESTED) for name in own}
     return cast(Model, model_class(recipe=recipe, **kept))
 
 
