@@ -46,6 +46,7 @@ from palate.data.interactions import Interactions
 from palate.models.base import Model, Recipe
 from palate.models.network import NetworkRecipe
 from palate.models.onnx import exported
+from palate.models.registry import as_recipe
 
 OUTCOMES = RESULTS / "deep.jsonl"
 SESSIONS = SLIST(
@@ -164,8 +165,8 @@ def measured(dataset: str, contest: Contest, name: str, seed: int, measuring: bo
 def seeded(recipe: Recipe, seed: int) -> Recipe:
     """Return the recipe with another seed, a blend with that of its recipes too; one of no chance as it is."""
     if isinstance(recipe, Blend):
-        return replace(recipe, recipes=tuple(seeded(each, seed) for each in recipe.blended()), seed=seed)
-    return replace(recipe, seed=seed) if hasattr(recipe, "seed") else recipe  # type: ignore[type-var]
+        return replace(recipe, recipes=tuple(seeded(as_recipe(each), seed) for each in recipe.recipes), seed=seed)
+    return replace(recipe, seed=seed) if hasattr(recipe, "seed") else recipe  # type: ignore[call-arg]
 
 
 def section(dataset: str, only: Sequence[str], seeds: int, measuring: bool) -> list[str]:

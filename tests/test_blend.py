@@ -14,8 +14,8 @@ from palate import EASE, IALS, SLIST, Blend, Content, Hybrid, ItemKNN, Popularit
 from palate.arrays import Doubles, Floats
 from palate.data.interactions import Interactions
 from palate.errors import SettingError
-from palate.models.blend import learned, parsed, rank_scores
-from palate.models.registry import RECIPES
+from palate.models.blend import learned, rank_scores
+from palate.models.registry import as_recipe, recipes
 
 
 def chain(people: int = 80) -> Interactions:
@@ -88,15 +88,15 @@ def test_the_held_out_are_the_last_events_of_some() -> None:
 
 @pytest.mark.parametrize("recipe", [EASE(l2=3, neighbours=5), ItemKNN(similarity="bm25"), IALS(unseen_weight=1e-05)])
 def test_a_recipe_is_read_from_what_it_prints(recipe: EASE) -> None:
-    assert parsed(repr(recipe)) == recipe
+    assert as_recipe(repr(recipe)) == recipe
 
 
 def test_a_recipe_is_never_run_as_code() -> None:
     for text in ("__import__('os').system('true')", "EASE(l2=1) + EASE(l2=2)", "EASE(l2=print(1))", "Blend", ""):
         with pytest.raises(SettingError, match=r"recipes=.*: each is a recipe with its settings") as caught:
-            parsed(text)
+            as_recipe(text, "recipes")
         assert "SLIST" in str(caught.value)
-    assert {each.__name__ for each in RECIPES} <= set(str(caught.value).replace(",", " ").split())
+    assert {each.__name__ for each in recipes()} <= set(str(caught.value).replace(",", " ").split())
 
 
 def test_a_blend_reads_of_a_catalogue_what_is_told_of_its_items(tmp_path: Path) -> None:

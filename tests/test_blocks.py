@@ -12,7 +12,8 @@ from palate.arrays import Doubles, Floats, Ints, Longs
 from palate.data.ragged import Ragged
 from palate.kernels import blocks, reference
 from palate.kernels.arithmetic import exp_all
-from palate.models.sgd import BlockSgd, NegativeSample, SharedSampler
+from palate.models.negative_sampling import NegativeSample, SharedSampler
+from palate.models.sgd import BlockSgd
 
 USERS, ITEMS, DIM = 30, 20, 5
 SCALE, L2 = 1 / np.sqrt(DIM), 0.3

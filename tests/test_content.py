@@ -17,7 +17,8 @@ from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.errors import DataError, JoinWarning, SettingError
-from palate.models.content import ContentModel, said
+from palate.models.content import ContentModel
+from palate.models.item_content import said
 
 
 @pytest.fixture

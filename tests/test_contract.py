@@ -33,7 +33,7 @@ from palate.models.ials import IALS
 from palate.models.infinite_ae import InfiniteAE
 from palate.models.item_knn import SIMILARITIES, ItemKNN
 from palate.models.popularity import Popularity, PopularityModel
-from palate.models.registry import RECIPES, load, load_with_log
+from palate.models.registry import load, load_with_log, recipes
 from palate.models.slist import SLIST
 from palate.models.transformer import Transformer
 from palate.store import bundles
@@ -148,8 +148,8 @@ def model(recipe: Recipe, models: dict[Recipe, Model]) -> Model:
 
 
 def test_every_recipe_is_here() -> None:
-    assert {type(recipe) for recipe in FAST} == set(RECIPES)
-    assert {recipe for recipe, _ in BAD} == set(RECIPES)
+    assert {type(recipe) for recipe in FAST} == set(recipes())
+    assert {recipe for recipe, _ in BAD} == set(recipes())
 
 
 # Settings
@@ -165,7 +165,7 @@ def test_a_bad_setting_is_named(recipe: type[Recipe], bad: dict[str, Any]) -> No
 @every_recipe
 def test_recipes_and_models_never_change(recipe: Recipe, model: Model) -> None:
     for thing in (recipe, model):
-        for field in fields(thing):  # type: ignore[arg-type]
+        for field in fields(thing):
             with pytest.raises(FrozenInstanceError):
                 setattr(thing, field.name, None)
     kept = model.recipe.settings()  # None may stand for a default that the fit chose
@@ -477,7 +477,7 @@ def test_scores_are_finite_and_lists_full_however_faint_events_are(recipe: Recip
     log = log_of(spread_out(block_events())[kind])
     fades = "half_life_days" in recipe.settings()
     for days in (1e-300, 0.01, 7.0, 1e300) if fades else (None,):
-        model = fitted(replace(recipe, half_life_days=days) if fades else recipe, log)  # type: ignore[type-var]
+        model = fitted(replace(recipe, half_life_days=days) if fades else recipe, log)  # type: ignore[call-arg]
         for asked in (log.histories(), model.histories([["i1", "i2"], ["i3"], ["i5", "i13"], []])):
             assert np.isfinite(model.scores(asked.on(model.items))).all()
             assert (model.recommend(asked, ITEMS, keep_seen=True).item >= 0).all()
@@ -489,7 +489,7 @@ def test_an_event_of_the_year_9999_makes_nothing_old(recipe: Recipe) -> None:
     if "half_life_days" not in recipe.settings():
         pytest.skip("no decay")
     events = block_events()
-    fading = replace(recipe, half_life_days=2.0)  # type: ignore[type-var]
+    fading = replace(recipe, half_life_days=2.0)  # type: ignore[call-arg]
     asked = [["i0", "i1", "i2"], ["i13", "i14"]]
     scores = [
         fading.fit(log_of([*events, ("clock", "i7", 1.0, day), ("clock", "i8", 1.0, day)])).recommend(asked, ITEMS)
@@ -506,7 +506,7 @@ def test_no_model_has_numbers_that_are_not_finite(model: Model, tmp_path: Path) 
         spoilt = array.copy()
         spoilt.flat[-1] = np.nan
         with pytest.raises(ModelError, match=rf"{name}.* 1 of {array.size:,} numbers are not finite"):
-            replace(model, **{name: spoilt})  # type: ignore[type-var]
+            replace(model, **{name: spoilt})  # type: ignore[arg-type]
     name, array = next(iter(numbers_of(model)), ("", np.zeros(0, np.float32)))
     if not name:
         pytest.skip("its arrays lie deeper")
@@ -525,7 +525,7 @@ def test_no_model_has_numbers_that_are_not_finite(model: Model, tmp_path: Path) 
 
 
 def numbers_of(model: Model) -> Iterator[tuple[str, Floats]]:
-    for field in fields(model):  # type: ignore[arg-type]
+    for field in fields(model):
         value = getattr(model, field.name)
         if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size:
             yield field.name, value
@@ -578,7 +578,7 @@ def test_settings_may_be_numbers_of_numpy(recipe: Recipe) -> None:
 
 @every_recipe
 def test_settings_of_another_type_are_refused(recipe: Recipe) -> None:
-    for field in fields(recipe):  # type: ignore[arg-type]
+    for field in fields(recipe):
         wrong: list[object] = []
         if field.type.startswith(("int", "float")):
             wrong += ["10", True, np.True_, [1], 1j]
@@ -588,7 +588,7 @@ def test_settings_of_another_type_are_refused(recipe: Recipe) -> None:
             wrong += ["true", 1, np.int64(0), None]
         for value in wrong:
             with pytest.raises(SettingError, match=rf"{field.name}=.*: must be "):
-                replace(recipe, **{field.name: value})  # type: ignore[type-var]
+                replace(recipe, **{field.name: value})
 
 
 @every_recipe

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 from palate import EASE, evaluate, split_ratio
 from palate.arrays import Doubles, Floats
+from palate.compute import memory
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id, Vocabulary
@@ -93,12 +94,12 @@ def test_a_penalty_lost_to_rounding_is_refused(shape: tuple[int, int]) -> None:
 def test_what_does_not_fit_is_refused_with_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "meminfo"
     info.write_text("MemTotal: 9 kB\nMemAvailable: 1 kB\n", encoding="ascii")
-    monkeypatch.setattr(ease, "MEMORY", info)
+    monkeypatch.setattr(memory, "MEMINFO", info)
     log = log_of(block_events())
     with pytest.raises(SettingError, match=r"neighbours=None: all weights between 20 items take .* neighbours=100"):
         EASE().fit(log)
     EASE(neighbours=3).fit(log)
-    monkeypatch.setattr(ease, "MEMORY", tmp_path / "absent")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "absent")
     EASE().fit(log)
 
 
@@ -135,7 +136,7 @@ def test_pruned_weights_are_the_best_on_their_neighbours() -> None:
 def test_the_size_of_blocks_changes_no_weight(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     X = csr_array(random_events(80, 25))
     whole = pruned_weights(X, 3.0, 6).toarray()
-    monkeypatch.setattr(ease, "SYSTEMS", room)
+    monkeypatch.setattr(ease, "BLOCK_SYSTEMS", room)
     np.testing.assert_array_equal(pruned_weights(X, 3.0, 6).toarray(), whole)
 
 

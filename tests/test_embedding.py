@@ -24,7 +24,7 @@ from palate.kernels import reference
 from palate.models.base import Progress
 from palate.models.embedding import DEFAULTS, Embedding, EmbeddingModel, balanced
 from palate.models.folding import BlockFolding
-from palate.models.sgd import NegativeSample
+from palate.models.negative_sampling import NegativeSample
 
 RATINGS = Path(__file__).parents[1] / "examples" / "movielens-small" / "ratings.csv.gz"
 LOSSES = tuple(DEFAULTS)

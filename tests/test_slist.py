@@ -9,6 +9,7 @@ import pytest
 from conftest import ITEMS, USERS, block_events, log_of
 
 from palate.arrays import Doubles
+from palate.compute import memory
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.errors import SettingError
@@ -216,7 +217,7 @@ def test_pieces_of_a_long_history_are_sequences_of_their_own() -> None:
 def test_what_does_not_fit_is_said_beforehand(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], named: str
 ) -> None:
-    monkeypatch.setattr(slist, "available_memory", lambda: 100)
+    monkeypatch.setattr(memory, "available_memory", lambda: 100)
     with pytest.raises(SettingError, match=rf"{named}.* GB of memory, and 0\.0 GB are available"):
         SLIST(**settings).fit(log_of(block_events()))
 

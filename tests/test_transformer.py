@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from palate import fit_until_best, load, read_log, split_last
 from palate.arrays import Floats
+from palate.compute.svd import leading, unit
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -30,7 +31,7 @@ from palate.models.network import Inputs
 from palate.models.onnx import ExportedModel, exported
 from palate.models.registry import load_with_log
 from palate.models.sequence_batches import SequenceBatches
-from palate.models.spectral import leading, near_vectors, unit
+from palate.models.spectral import near_vectors
 from palate.models.transformer import (
     KNOTS,
     Transformer,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from os import PathLike
 
 from rich.console import Group, RenderableType
@@ -160,9 +160,10 @@ def _named(subjects: list[Recipe | Model]) -> dict[str, Recipe | Model]:
 
 
 def _differences(recipe: Recipe, kin: list[Recipe]) -> list[str]:
-    usual = {field.name: field.default for field in fields(recipe)}  # type: ignore[arg-type]
+    usual = replace(recipe, **{each.name: each.default for each in fields(recipe) if each.default is not MISSING})
     return [
-        f"{setting}={value}"
-        for setting, value in recipe.settings().items()
-        if value != usual[setting] and any(value != other.settings()[setting] for other in kin)
+        f"{each.name}={getattr(recipe, each.name)}"
+        for each in fields(recipe)
+        if getattr(recipe, each.name) != getattr(usual, each.name)
+        and any(getattr(recipe, each.name) != getattr(other, each.name) for other in kin)
     ]

@@ -16,7 +16,7 @@ from palate.data.times import EPOCH, MICROSECOND
 from palate.live.catalogue import LiveCatalogue
 from palate.live.weights import Popular
 from palate.models.base import Model
-from palate.models.content import ContentBased
+from palate.models.item_content import ContentBased
 from palate.models.registry import load
 from palate.store.versions import Versions
 

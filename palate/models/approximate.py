@@ -13,10 +13,9 @@ import numpy as np
 from palate.arrays import Bools, Floats, Ints
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
-from palate.data.vocabulary import Vocabulary
 from palate.errors import MissingExtra, check, real, whole
 from palate.kernels.topk import nothing, select_top
-from palate.models.base import Model, Recipe
+from palate.models.base import Model
 from palate.models.factors import FactorModel
 
 LISTS = 2  # of the index, times √I
@@ -36,16 +35,6 @@ class ApproximateModel(Model):
     probes: int
     recall: float
     index: Any = field(repr=False)
-
-    @property
-    def recipe(self) -> Recipe:  # type: ignore[override]
-        """Recipe of the model itself."""
-        return self.model.recipe
-
-    @property
-    def items(self) -> Vocabulary:  # type: ignore[override]
-        """Catalogue of the model itself."""
-        return self.model.items
 
     def scores(self, histories: Histories) -> Floats:
         """Score every item exactly, (B, I)."""
@@ -111,7 +100,7 @@ def approximate(model: FactorModel, *, recall: float = 0.95, k: int = 10, seed: 
         _, found = index.search(asked, min(k, I), params=_probing(probes))
         reached = float(np.mean([np.isin(row, near).mean() for row, near in zip(exact, found, strict=True)]))
         if reached >= recall or probes >= lists:
-            return ApproximateModel(model, probes, reached, index)
+            return ApproximateModel(model.recipe, model.items, model, probes, reached, index)
         probes = min(2 * probes, lists)
 
 

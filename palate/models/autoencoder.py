@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from palate.arrays import Floats
+from palate.compute.svd import leading
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
@@ -21,7 +22,8 @@ from palate.kernels.positives import first_positives
 from palate.models.base import Watch, refuse_empty
 from palate.models.item_to_item import positives
 from palate.models.network import Inputs, NetworkRecipe, TorchModel, check_device
-from palate.models.spectral import leading
+from palate.models.onnx import ExportedModel
+from palate.models.registry import register
 from palate.models.training import Arrays, Task, Training, Weights, need_torch, train
 
 if TYPE_CHECKING:
@@ -278,3 +280,6 @@ def normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Log density of a normal distribution of log variance `log_variance`."""
     density: Tensor = -0.5 * ((z - mean).square() * (-log_variance).exp() + log_variance + float(np.log(2 * np.pi)))
     return density
+
+
+register(Autoencoder, AutoencoderModel, ExportedModel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from palate.arrays import Bools, Floats, Ints
+from palate.compute.memory import BLOCK_SCORES
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -28,8 +29,6 @@ from palate.store.bundles import Part, write_bundle
 from palate.store.nesting import flat
 
 Asked: TypeAlias = Histories | Interactions | Sequence[Sequence[Id]]  # whose lists are wanted
-
-BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,7 @@ class Progress:
 Watch: TypeAlias = Callable[[Progress], bool | None]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Recipe(ABC):
     """How to fit: a frozen dataclass of settings, validated when built. Subclasses are keyword-only dataclasses.
 
@@ -78,8 +78,12 @@ class Recipe(ABC):
         """
 
     def settings(self) -> dict[str, object]:
-        """Return the settings by name."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
+        """Return the settings by name, as JSON keeps them: a recipe within is its `as_dict`."""
+        return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
+
+    def as_dict(self) -> dict[str, object]:
+        """Return name and settings, of which `palate.models.registry.rebuilt` makes the recipe again."""
+        return {"name": type(self).__name__, "settings": self.settings()}
 
     @classmethod
     def named(cls) -> str:
@@ -87,8 +91,9 @@ class Recipe(ABC):
         return cls.__name__.lower()
 
 
+@dataclass(frozen=True, eq=False)
 class Model(ABC):
-    """Fitted arrays; safe to share between threads. Every subclass is a frozen dataclass with these two fields.
+    """Fitted arrays; safe to share between threads. Subclasses are frozen dataclasses.
 
     Fields say what must hold of their arrays, see `palate.arrays.Array`. Raises `ModelError` when built of arrays of
     which that is not true, or with numbers that are not finite.
@@ -238,13 +243,19 @@ class Model(ABC):
 
     def written(self) -> tuple[dict[str, Part], dict[str, object]]:
         """Return what a bundle keeps of the model: its parts by name, and what the manifest says of it."""
-        own = [part.name for part in fields(self) if part.name != "recipe"]  # type: ignore[arg-type]
+        own = [part.name for part in fields(self) if part.name != "recipe"]
         return dict(pair for name in own for pair in flat(name, getattr(self, name))), self.manifest()
 
     def manifest(self) -> dict[str, object]:
         """Name the model and its recipe, with the settings."""
-        recipe = {"name": type(self.recipe).__name__, "settings": self.recipe.settings()}
-        return {"model": type(self).__name__, "recipe": recipe}
+        return {"model": type(self).__name__, "recipe": self.recipe.as_dict()}
+
+
+def plain(value: object) -> object:
+    """Return a setting with each recipe in it as a dict."""
+    if isinstance(value, tuple):
+        return tuple(map(plain, value))
+    return value.as_dict() if isinstance(value, Recipe) else value
 
 
 def settled(check_settings: Callable[[Any], None]) -> Callable[[Any], None]:

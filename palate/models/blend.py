@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, cast
 
 import numpy as np
 
@@ -14,15 +13,16 @@ from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
-from palate.errors import PalateError, check
+from palate.errors import check
 from palate.kernels.places import mean_places
 from palate.models.base import Model, Recipe, Watch, refuse_empty
+from palate.models.registry import as_recipe, register
 from palate.store.bundles import Part
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blend(Recipe):
-    """Several recipes, given as such or as they print themselves; a score is Σ_m weight_m rank_score_m.
+    """Several recipes, each given as such or as text; a score is Σ_m weight_m rank_score_m.
 
     The rank score of an item is -log r, r its place in the model's ranking for the user. Equal scores share the mean
     of their places, so scores of any scale blend. The weights are those, 0 or more, that make held-out events most
@@ -37,18 +37,14 @@ class Blend(Recipe):
 
     def __post_init__(self) -> None:
         check(len(self.recipes) >= 1, "recipes", self.recipes, "must name one recipe at least")
-        object.__setattr__(self, "recipes", tuple(map(repr, self.blended())))
+        object.__setattr__(self, "recipes", tuple(as_recipe(each, "recipes") for each in self.recipes))
         check(self.users >= 1, "users", self.users, "must be 1 or more")
         check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
-
-    def blended(self) -> tuple[Recipe, ...]:
-        """Return the recipes themselves."""
-        return tuple(each if isinstance(each, Recipe) else parsed(each) for each in self.recipes)
 
     def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> BlendModel:
         """Fit each recipe twice; `watch` follows one fit after the other."""
         refuse_empty(log)
-        recipes = self.blended()
+        recipes = cast("tuple[Recipe, ...]", self.recipes)
 
         def fitted(to: Interactions) -> tuple[Model, ...]:
             known = None if catalogue is None else catalogue.among(to.items)
@@ -122,31 +118,6 @@ def marked(histories: Histories) -> Bools:
     return seen
 
 
-def parsed(text: str, setting: str = "recipes") -> Recipe:
-    """Read a recipe from what it prints, as SLIST(l2=60.0, walk=1.0); raises `SettingError` for anything else."""
-    known = {each.__name__: each for each in descendants(Recipe)}  # type: ignore[type-abstract]
-    rule = f"each is a recipe with its settings, as SLIST(l2=60.0); known are {', '.join(sorted(known))}"
-    try:
-        call = ast.parse(text, mode="eval").body
-        assert isinstance(call, ast.Call)
-        assert isinstance(call.func, ast.Name)
-        assert not call.args
-        settings: dict[str, Any] = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
-        return known[call.func.id](**settings)
-    except PalateError:
-        raise
-    except (SyntaxError, AssertionError, ValueError, KeyError, TypeError):
-        check(False, setting, text, rule)
-        raise
-
-
-def descendants(kind: type[Recipe]) -> Iterator[type[Recipe]]:
-    """Every class below a recipe's."""
-    for each in kind.__subclasses__():
-        yield each
-        yield from descendants(each)
-
-
 @dataclass(frozen=True, eq=False)
 class BlendModel(Model):
     """models, all over `items`, and weights (M,) of their levels."""
@@ -191,3 +162,6 @@ class BlendModel(Model):
             parts |= {f"{n}.{name}": part for name, part in own.items() if name != "items"}
             manifests.append(manifest)
         return parts, self.manifest() | {"models": manifests}
+
+
+register(Blend, BlendModel, renamed={"people": "users"})

@@ -5,8 +5,6 @@ A history is the sum of its items' rows z, and a score a product of it with an i
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
@@ -19,92 +17,15 @@ from palate.arrays import Array, Bools, Doubles, Floats, Ints, ItemFloats
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.data.joins import check_join
 from palate.data.ragged import Ragged
-from palate.data.vocabulary import Id, Vocabulary
+from palate.data.vocabulary import Vocabulary
 from palate.encoders.encoding import Encoded, Encoding
-from palate.encoders.fields import chosen
-from palate.errors import DataError, check
-from palate.models.base import Model, Progress, Recipe, Watch, refuse_empty
+from palate.errors import check
+from palate.models.base import Recipe, Watch
 from palate.models.factors import cosines, lengths
+from palate.models.item_content import CONTENT, ContentBased, check_reading, read_items
 from palate.models.item_to_item import FAINT, positive_inputs, positives
-
-ITEMS_A_NUMBER = 6  # items with events for each number that a row may have: about the best on three validation parts
-BETWEEN = 128, 768  # numbers of a field
-
-
-def read_items(
-    log: Interactions,
-    catalogue: Catalogue | None,
-    fields: Sequence[str],
-    dim: int | None,
-    seed: int,
-    watch: Watch | None,
-) -> tuple[Vocabulary, Encoding, Encoded]:
-    """Return the items of the log, then those of the catalogue alone, and the encoded content of each.
-
-    Raises `DataError` where there is no catalogue; warns (`JoinWarning`) where it has no item of the log.
-    """
-    refuse_empty(log)
-    if catalogue is None:
-        raise DataError("no catalogue: what items are like must be known; give it as fit(log, catalogue)")
-
-    def progress(done: int, of_all: int) -> None:
-        if watch is not None:
-            watch(Progress(0, 0, done / of_all, 0.0))
-
-    check_join(log.items.recode(catalogue.items), catalogue.items.ids, log.items, "catalogue", "the log")
-    if dim is None:
-        dim = fitting(len(log.items), len(chosen(fields, catalogue)))
-    encoding, encoded = Encoding.of(fields, catalogue, dim, seed, progress)
-    items = log.items.union(catalogue.items)
-    return items, encoding, encoded.on(catalogue.items.recode(items))
-
-
-def fitting(items: int, fields: int) -> int:
-    """Dimensions of a field that so many items with events can tell the worth of."""
-    return int(np.clip(items / fields / ITEMS_A_NUMBER, *BETWEEN))
-
-
-class ContentBased(Model):
-    """A model that reads items: how, and the terms that each was found to have."""
-
-    encoding: Encoding
-    terms: Ragged
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Numbers that the words of its `Array` fields stand for."""
-        return {**super().sizes, "content": int(self.encoding.blocks[-1])}
-
-    def fault(self) -> str:
-        """Say what is wrong with `terms`."""
-        return self.terms.fault(len(self.items), self.encoding.terms)
-
-    @property
-    @abstractmethod
-    def cold_items(self) -> Bools:
-        """Items that it knows by their content alone, (I,)."""
-
-    @abstractmethod
-    def content_profile(self, histories: Histories) -> Floats:
-        """Return what the histories look for in the row of an item, (B, E)."""
-
-    def reasons(self, history: Sequence[Id], item: Id, k: int = 5) -> list[tuple[str, float]]:
-        """Return the terms of an item that speak most for it, with their parts of what its content scores."""
-        content_profile = self.content_profile(Histories.of(self.items, [history]))[0]
-        found = self.encoding.contributions(self.terms, self.items.code(item), content_profile)
-        best: list[tuple[str, float]] = []
-        for term, part in sorted(found, key=lambda pair: -pair[1]):
-            new = all(not said(term, other) and not said(other, term) for other, _ in best)
-            if part > 0 and new and len(best) < k:
-                best.append((term, part))
-        return best
-
-
-def said(term: str, other: str) -> bool:
-    """Whether a term says nothing beyond another: all its words are among the other's."""
-    return set(term.split()) <= set(other.split())
+from palate.models.registry import register
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +49,7 @@ class Content(Recipe):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_reading(self)
+        object.__setattr__(self, "fields", check_reading(self.fields, self.dim, self.seed))
         for name in ("l2", "profile_l2"):
             check(0 < getattr(self, name) < np.inf, name, getattr(self, name), "must be above 0")
 
@@ -152,17 +73,6 @@ class Content(Recipe):
         one = np.eye(len(items))
         left = cho_solve(cho_factor(profiles + self.profile_l2 * profiles.trace() / len(items) * one), profiles - own)
         return np.asarray(cho_solve(cho_factor(items + self.l2 * one), left.T).T)
-
-
-def check_reading(recipe: Recipe) -> None:
-    """Raise `SettingError` for bad settings of how items are read; brings `fields` into the form of a tuple."""
-    given = recipe.settings()
-    asked = given["fields"]
-    wrong = isinstance(asked, str) or not all(isinstance(name, str) and name for name in asked)  # type: ignore[attr-defined]
-    check(not wrong, "fields", asked, "must be a list of names")
-    object.__setattr__(recipe, "fields", tuple(map(str, asked)))  # type: ignore[call-overload]
-    check(given["dim"] is None or int(str(given["dim"])) >= 1, "dim", given["dim"], "must be 1 or more, or None")
-    check(0 <= int(str(given["seed"])) < 2**63, "seed", given["seed"], "must be from 0 to 2^63 - 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,3 +126,6 @@ class ContentModel(ContentBased):
     def cold_items(self) -> Bools:
         """Items without events, (I,)."""
         return np.asarray(self.popularity == 0)
+
+
+register(Content, ContentModel, holds=CONTENT)

@@ -6,7 +6,6 @@ Steck 2019, "Embarrassingly shallow autoencoders for sparse data".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +14,7 @@ from scipy.linalg.lapack import spotrf
 from scipy.sparse import csr_array
 
 from palate.arrays import Floats, Ints, Longs
+from palate.compute.memory import BLOCK_SYSTEMS, available_memory
 from palate.compute.threads import parallel_for
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
@@ -27,10 +27,9 @@ from palate.kernels.rows import group_rows
 from palate.models.base import Watch, refuse_empty
 from palate.models.item_to_item import DenseItemModel, ItemRecipe, SparseItemModel, positive_inputs, positives
 from palate.models.neighbours import Neighbours, arrays
+from palate.models.registry import register
 from palate.models.weights import check_half_life
 
-SYSTEMS = 1 << 26  # numbers of the systems that are solved at once: 256 MB
-MEMORY = Path("/proc/meminfo")
 Sides: TypeAlias = tuple[Longs, Ints, Floats]  # start, column, weight of a sparse matrix
 
 
@@ -135,7 +134,7 @@ def pruned_weights(X: csr_array, l2: float, L: int) -> csr_array:
     found = Neighbours.of(left, right, np.zeros(len(norm), np.float32), L)
     sides = arrays(left), arrays(right)
     width = found.item.shape[1]
-    targets = max(1, SYSTEMS // width**2)  # solved at once
+    targets = max(1, BLOCK_SYSTEMS // width**2)  # solved at once
     systems = np.empty((min(targets, len(norm)), width, width), np.float32)
     for low in range(0, len(norm), targets):
         solve_block(found.block(low, low + targets), systems, sides)
@@ -168,13 +167,8 @@ def refuse_too_large(shape: tuple[int, int]) -> None:
         check(False, "neighbours", None, rule)
 
 
-def available_memory() -> int | None:
-    """Bytes that a new process may use without swapping, None where the system does not tell."""
-    if not MEMORY.is_file():
-        return None
-    lines = (line.split() for line in MEMORY.read_text(encoding="ascii").splitlines())
-    return next((int(line[1]) * 1024 for line in lines if line[0] == "MemAvailable:"), None)
-
-
 def _too_small(l2: float) -> SettingError:
     return SettingError(f"l2={l2}: too small for these events, the inverse is lost to rounding; raise it")
+
+
+register(EASE, DenseItemModel, SparseItemModel)

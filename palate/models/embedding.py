@@ -11,20 +11,21 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from palate.arrays import Array, Doubles, Floats, Hashes, Ints, ItemFloats, aligned, aligned_copy
+from palate.arrays import Array, Doubles, Floats, Hashes, Ints, aligned, aligned_copy
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
-from palate.data.vocabulary import Vocabulary
 from palate.errors import check
 from palate.kernels.draws import Sampler, alias_table, filters
 from palate.kernels.losses import BPR, LOGISTIC, SOFTMAX
 from palate.kernels.simd import WIDTH
-from palate.models.base import Recipe, Watch, refuse_empty
-from palate.models.factors import FactorModel
+from palate.models.base import Watch, refuse_empty
+from palate.models.factors import FactorModel, FactorRecipe
 from palate.models.folding import BlockFolding, Folding, SampleFolding
-from palate.models.sgd import BlockSgd, LinearDecay, SampleSgd, SgdTask, SharedSampler, train
+from palate.models.negative_sampling import SharedSampler
+from palate.models.registry import register
+from palate.models.sgd import BlockSgd, LinearDecay, SampleSgd, SgdTask, train
 
 LOSS_CODES = {"softmax": SOFTMAX, "sampled_softmax": SOFTMAX, "logistic": LOGISTIC, "bpr": BPR}
 SAMPLERS = ("uniform", "popularity", "unseen")
@@ -69,7 +70,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embedding(Recipe):
+class Embedding(FactorRecipe):
     """Settings of the embedding model.
 
     loss  "logistic", the founding formula: -w [log σ(s_ij) + Σ_k log σ(-s_ik)] over K sampled items k;
@@ -211,11 +212,6 @@ class EmbeddingModel(FactorModel):
     """
 
     recipe: Embedding
-    items: Vocabulary
-    users: Vocabulary
-    user_vectors: Annotated[Floats, Array("users", "dim")]
-    item_vectors: Annotated[Floats, Array("items", "dim")]
-    popularity: ItemFloats
     history_hashes: Annotated[Hashes, Array("users")]
 
     @property
@@ -268,3 +264,6 @@ class EmbeddingModel(FactorModel):
         _, influence = self.folding.vectors(relative(past))
         parts: Floats = influence[:, None] * (self.item_vectors[past.column] @ self.item_vectors[items].T)
         return parts * np.float32(self.scale)
+
+
+register(Embedding, EmbeddingModel, renamed={"prints": "history_hashes"})

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from palate.arrays import Bools, Floats, Ints, Longs
+from palate.arrays import Array, Bools, Floats, Ints, ItemFloats, Longs
 from palate.compute.threads import ThreadTeam, cores
 from palate.data.histories import Histories
+from palate.data.interactions import Interactions
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
+from palate.errors import SettingError
 from palate.kernels.quantised import Codes, quantise, scanner
 from palate.kernels.topk import MOST, keep_best, nothing
-from palate.models.base import Model, most_similar
+from palate.models.base import Model, Recipe, Watch, most_similar
+from palate.models.prior import ContentPrior
 
 ROWS, COLUMNS = 256, 1024  # of a block of scores: 1 MB, which stays in the cache
 FEW, MANY = 4, 10_000  # so few users and this many items are ranked through bytes
 RANKED = 8192  # users whose vectors are held at once
 
 
+class FactorRecipe(Recipe):
+    """A recipe whose model is vectors of users and items."""
+
+    takes_prior: ClassVar[bool] = False  # whether the objective has a place for a prior of the item vectors
+
+    def fit_with_prior(self, log: Interactions, prior: ContentPrior, *, watch: Watch | None = None) -> FactorModel:
+        """Fit to the log, the item vectors drawn to the prior; only where `takes_prior`."""
+        raise SettingError(f"{type(self).__name__}: this recipe takes no prior of the item vectors")
+
+
+@dataclass(frozen=True, eq=False)
 class FactorModel(Model):
     """Scores users' vectors u against item_vectors (I, D): `scale` u·p.
 
@@ -29,9 +45,9 @@ class FactorModel(Model):
     """
 
     users: Vocabulary
-    user_vectors: Floats
-    item_vectors: Floats
-    popularity: Floats
+    user_vectors: Annotated[Floats, Array("users", "dim")]
+    item_vectors: Annotated[Floats, Array("items", "dim")]
+    popularity: ItemFloats
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -13,7 +13,8 @@ from palate.kernels import blocks
 from palate.kernels.draws import Sampler, filters
 from palate.kernels.fold import fold_kernel
 from palate.kernels.sampling import SgdStep
-from palate.models.sgd import NegativeSample, Slopes
+from palate.models.negative_sampling import NegativeSample
+from palate.models.sgd import Slopes
 
 STEPS = 32
 RATE = 2.5

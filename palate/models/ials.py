@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 
 import numpy as np
 from scipy.linalg.lapack import dposv
 
-from palate.arrays import Array, Doubles, Floats, Ints, ItemFloats, aligned, aligned_copy
+from palate.arrays import Array, Doubles, Floats, Ints, aligned, aligned_copy
 from palate.compute.threads import ThreadTeam, cores
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
-from palate.data.vocabulary import Vocabulary
 from palate.errors import check
 from palate.kernels.least_squares import row_solver, squared_error
 from palate.kernels.rows import gather, group_rows, row_strengths
 from palate.kernels.simd import WIDTH
-from palate.models.base import Progress, Recipe, Watch, refuse_empty
-from palate.models.factors import FactorModel
+from palate.models.base import Progress, Watch, refuse_empty
+from palate.models.factors import FactorModel, FactorRecipe
+from palate.models.prior import ContentPrior
+from palate.models.registry import register
 from palate.models.weights import check_half_life, faded
 
 BLOCK = 2048  # rows of a matrix product
@@ -31,7 +32,7 @@ EXACT = 32  # steps that solve a row to the precision of floats
 
 
 @dataclass(frozen=True, kw_only=True)
-class IALS(Recipe):
+class IALS(FactorRecipe):
     """Settings of iALS (Hu, Koren and Volinsky 2008, with the penalty and start of Rendle et al. 2022).
 
     Minimises Σ_(u,i)∈S w (s_ui - 1)² + α Σ_ui s_ui² + Σ_u λ_u |x_u|² + Σ_i λ_i |q_i|², s_ui = x_u·q_i, over the
@@ -58,6 +59,7 @@ class IALS(Recipe):
     half_life_days: float | None = None
     seed: int = 0
     threads: int | None = None
+    takes_prior: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("dim", "epochs", "steps"):
@@ -76,6 +78,11 @@ class IALS(Recipe):
         refuse_empty(log)
         return self.alternate(AlsState.of(self, log), log, watch)
 
+    def fit_with_prior(self, log: Interactions, prior: ContentPrior, *, watch: Watch | None = None) -> IALSModel:
+        """Fit to the log's events with the prior in the objective; W is the best one in each epoch."""
+        refuse_empty(log)
+        return self.alternate(AlsState.of(self, log, prior), log, watch)
+
     def alternate(self, work: AlsState, log: Interactions, watch: Watch | None) -> IALSModel:
         """Train vectors that stand at their beginning."""
         recipe = self.resolved(log)
@@ -88,7 +95,7 @@ class IALS(Recipe):
                     work.epoch(team, self.steps)
                     users, items = (aligned_copy(side[:, : self.dim]) for side in (work.users, work.items))
                     spectrum = work.spectrum[: self.dim]
-                    kept = IALSModel(recipe, log.items, log.users, users, items, spectrum, work.unit, popularity)
+                    kept = IALSModel(recipe, log.items, log.users, users, items, popularity, spectrum, work.unit)
                     if watch is not None:
                         rate = (epoch + 1) * len(log) / (time.perf_counter() - began)
                         done = (epoch + 1) / self.epochs
@@ -131,9 +138,10 @@ class AlsState:
     unseen_weight: float
     unit: float
     spectrum: Floats
+    prior: ContentPrior | None = None  # of the items
 
     @classmethod
-    def of(cls, asked: IALS, log: Interactions) -> Self:
+    def of(cls, asked: IALS, log: Interactions, prior: ContentPrior | None = None) -> AlsState:
         """Vectors at random."""
         recipe = asked.resolved(log)
         weight = faded(log, recipe.half_life_days)
@@ -149,10 +157,11 @@ class AlsState:
             vectors[:, : recipe.dim] = rng.standard_normal((count, recipe.dim), np.float32)
             vectors *= np.float32(recipe.init_std / np.sqrt(recipe.dim))
             sides.append(vectors)
-        ridges = recipe.ridge(rows, len(columns)), recipe.ridge(columns, len(rows))
+        item_ridge = recipe.ridge(columns, len(rows)) + np.float32(prior.strength if prior else 0)
+        ridges = recipe.ridge(rows, len(columns)), item_ridge
         users, items = sides
         alpha = recipe.unseen_weight or 0.0
-        return cls(users, items, rows, columns, *ridges, alpha, unit, np.zeros(width, np.float32))
+        return cls(users, items, rows, columns, *ridges, alpha, unit, np.zeros(width, np.float32), prior)
 
     def epoch(self, team: ThreadTeam, steps: int) -> None:
         """Improve the items, then the users, who so end at their best."""
@@ -177,8 +186,8 @@ class AlsState:
         team.run(work, 0, len(rows.column) + 1)
 
     def prior_term(self, side: Floats) -> Floats:
-        """Pull of a prior on the vectors of a side, (B, D), or (0, D) where there is none."""
-        return side[:0]
+        """Term of the prior for the vectors of a side, (B, D), or (0, D) where there is none."""
+        return side[:0] if self.prior is None or side is not self.items else self.prior.term(side)
 
     def loss(self) -> float:
         """Objective a unit of weight."""
@@ -188,7 +197,8 @@ class AlsState:
             float(ridge @ np.einsum("nd,nd->n", vectors, vectors))
             for ridge, vectors in ((self.user_ridge, self.users), (self.item_ridge, self.items))
         )
-        return (seen + unseen + penalty) / float(np.abs(self.rows.weight).sum(dtype=np.float64))
+        prior = 0.0 if self.prior is None else self.prior.loss(self.items)
+        return (seen + unseen + penalty + prior) / float(np.abs(self.rows.weight).sum(dtype=np.float64))
 
 
 def gram(team: ThreadTeam, vectors: Floats) -> Doubles:
@@ -227,13 +237,8 @@ class IALSModel(FactorModel):
     """
 
     recipe: IALS
-    items: Vocabulary
-    users: Vocabulary
-    user_vectors: Annotated[Floats, Array("users", "dim")]
-    item_vectors: Annotated[Floats, Array("items", "dim")]
     spectrum: Annotated[Floats, Array("dim", least=0)]
     unit: float
-    popularity: ItemFloats
 
     def fault(self) -> str:
         """Say what is wrong with `unit`."""
@@ -281,3 +286,6 @@ class IALSModel(FactorModel):
             A.flat[:: len(A) + 1] += diagonal
             solved = V @ dposv(A, asked)[1]
         return np.asarray(np.where(scaled.weight[:, None] > 0, root, 0.0) * solved, np.float32)
+
+
+register(IALS, IALSModel)

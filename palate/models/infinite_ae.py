@@ -14,6 +14,7 @@ from scipy.linalg.lapack import spotrf, spotrs
 from scipy.sparse import csr_array
 
 from palate.arrays import Array, Floats, ItemFloats, Longs
+from palate.compute.memory import refuse_beyond
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -21,7 +22,7 @@ from palate.data.vocabulary import Vocabulary
 from palate.errors import SettingError, check
 from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.item_to_item import positive_inputs, positives
-from palate.models.slist import refuse_beyond
+from palate.models.registry import register
 
 BLOCK = 512  # rows of a kernel made at once
 
@@ -128,3 +129,6 @@ class InfiniteAEModel(Model):
         scores = self.recipe.kernel(self.recipe.inputs(x), self.inputs) @ self.weights
         scores[rows.positives == 0] = self.popularity
         return scores
+
+
+register(InfiniteAE, InfiniteAEModel)

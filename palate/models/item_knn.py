@@ -15,6 +15,7 @@ from palate.errors import check
 from palate.models.base import Watch, refuse_empty
 from palate.models.item_to_item import ItemRecipe, SparseItemModel, positive_inputs, positives
 from palate.models.neighbours import Neighbours, arrays
+from palate.models.registry import register
 from palate.models.weights import check_half_life
 
 SIMILARITIES = ("cosine", "tf-idf", "bm25", "rp3beta")
@@ -107,3 +108,6 @@ class ItemKNN(ItemRecipe):
 def filled(X: csr_array, weight: Doubles) -> csr_array:
     """X with other weights."""
     return csr_array((weight.astype(np.float32), X.indices, X.indptr), shape=X.shape)
+
+
+register(ItemKNN, SparseItemModel)

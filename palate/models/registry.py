@@ -1,68 +1,145 @@
-"""Every recipe there is, and the way back from a bundle to the model it holds."""
+"""The one table of recipes and their models, and the way back from a bundle to the model it holds."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from palate.data.interactions import Interactions
-from palate.data.ragged import Ragged
-from palate.encoders.axes import Projection
-from palate.encoders.encoding import Encoding
-from palate.encoders.terms import Lexicon
-from palate.errors import BundleError, MissingExtra
-from palate.models.autoencoder import Autoencoder, AutoencoderModel
+from palate.errors import BundleError, MissingExtra, PalateError, SettingError
 from palate.models.base import Model, Recipe
-from palate.models.blend import Blend, BlendModel
-from palate.models.content import Content, ContentModel
-from palate.models.ease import EASE
-from palate.models.embedding import Embedding, EmbeddingModel
-from palate.models.hybrid import Hybrid, HybridModel
-from palate.models.ials import IALS, IALSModel
-from palate.models.infinite_ae import InfiniteAE, InfiniteAEModel
-from palate.models.item_knn import ItemKNN
-from palate.models.item_to_item import DenseItemModel, SparseItemModel
-from palate.models.onnx import ExportedModel
-from palate.models.popularity import Popularity, PopularityModel
-from palate.models.slist import SLIST
-from palate.models.transformer import Transformer, TransformerModel
 from palate.store.bundles import read_bundle
 from palate.store.nesting import whole
 
-RECIPES: tuple[type[Recipe], ...] = (
-    Autoencoder,
-    Blend,
-    Content,
-    EASE,
-    Embedding,
-    Hybrid,
-    IALS,
-    InfiniteAE,
-    ItemKNN,
-    Popularity,
-    SLIST,
-    Transformer,
-)
-MODELS: tuple[type[Model], ...] = (
-    AutoencoderModel,
-    BlendModel,
-    ContentModel,
-    DenseItemModel,
-    EmbeddingModel,
-    ExportedModel,
-    HybridModel,
-    IALSModel,
-    InfiniteAEModel,
-    PopularityModel,
-    SparseItemModel,
-    TransformerModel,
-)
+# Palate's own recipes and the modules that register them; a module is imported when its recipe is first asked for.
+MODULES = {
+    "Autoencoder": "palate.models.autoencoder",
+    "Blend": "palate.models.blend",
+    "Content": "palate.models.content",
+    "EASE": "palate.models.ease",
+    "Embedding": "palate.models.embedding",
+    "Hybrid": "palate.models.hybrid",
+    "IALS": "palate.models.ials",
+    "InfiniteAE": "palate.models.infinite_ae",
+    "ItemKNN": "palate.models.item_knn",
+    "Popularity": "palate.models.popularity",
+    "SLIST": "palate.models.slist",
+    "Transformer": "palate.models.transformer",
+}
 
-# Names of settings and arrays that bundles of version 0.1 know by another one.
-FORMER = {"history_hashes": "prints"}
-NESTED = {kind.__name__: kind for kind in (Encoding, Lexicon, Projection, Ragged)}
+
+@dataclass(frozen=True)
+class Entry:
+    """A recipe, its models by name, the classes that their fields hold, and former names of settings and fields."""
+
+    recipe: type[Recipe]
+    models: Mapping[str, type[Model]]
+    holds: Mapping[str, type]
+    renamed: Mapping[str, str]
+
+
+_TABLE: dict[str, Entry] = {}
+
+
+def register(
+    recipe: type[Recipe],
+    *models: type[Model],
+    holds: tuple[type, ...] = (),
+    renamed: Mapping[str, str] | None = None,
+) -> None:
+    """Enter a recipe and the models that it fits into the table: they can be saved, loaded, nested and named in text.
+
+    holds    dataclasses that fields of the models hold
+    renamed  settings and fields by the names that older bundles know them by
+
+    Raises `SettingError` where the recipe of another module has the name.
+    """
+    name = recipe.__name__
+    home = _TABLE[name].recipe.__module__ if name in _TABLE else MODULES.get(name, recipe.__module__)
+    if home != recipe.__module__:
+        raise SettingError(f"recipe {name!r} of {recipe.__module__}: {home} has a recipe of this name")
+    model_by_name = {each.__name__: each for each in models}
+    _TABLE[name] = Entry(recipe, model_by_name, {each.__name__: each for each in holds}, renamed or {})
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of all recipes, in order of the alphabet; nothing is imported."""
+    return tuple(sorted({*MODULES, *_TABLE}, key=str.lower))
+
+
+def recipes() -> tuple[type[Recipe], ...]:
+    """Return all recipes, by name."""
+    return tuple(recipe_class(name) for name in recipe_names())
+
+
+def recipe_class(name: str) -> type[Recipe]:
+    """Return the recipe of this name. Raises `LookupError` for an unknown one."""
+    return _entry(name).recipe
+
+
+def _entry(name: str) -> Entry:
+    if name not in _TABLE and name in MODULES:
+        import_module(MODULES[name])
+    if name not in _TABLE:
+        raise LookupError(f"recipe {name!r} is unknown; known are {', '.join(recipe_names())}")
+    return _TABLE[name]
+
+
+def rebuilt(about: Mapping[str, Any]) -> Recipe:
+    """Build a recipe by the name and settings that JSON keeps. Raises `LookupError`, `TypeError`, `SettingError`."""
+    entry = _entry(about["name"])
+    build: Any = entry.recipe
+    recipe: Recipe = build(**{entry.renamed.get(n, n): _setting(value) for n, value in about["settings"].items()})
+    return recipe
+
+
+def _setting(value: object) -> object:
+    """Return a setting of what JSON keeps of it: lists are tuples, tables of name and settings are recipes."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_setting, value))
+    if isinstance(value, Mapping) and value.keys() == {"name", "settings"}:
+        return rebuilt(value)
+    return value
+
+
+def as_recipe(value: object, setting: str = "recipe") -> Recipe:
+    """Return the recipe that a value stands for: itself, its text as "SLIST(l2=60)", or its table in a manifest.
+
+    Raises `SettingError`, naming the setting, for anything else.
+    """
+    if isinstance(value, Recipe):
+        return value
+    try:
+        if isinstance(value, Mapping):
+            return rebuilt(value)
+        return _recipe_at(ast.parse(str(value), mode="eval").body)
+    except PalateError:
+        raise
+    except (SyntaxError, ValueError, LookupError, TypeError, RecursionError, MemoryError):
+        known = ", ".join(recipe_names())
+        rule = f"each is a recipe with its settings, as SLIST(l2=60.0); known are {known}"
+        raise SettingError(f"{setting}={value!r}: {rule}") from None
+
+
+def _recipe_at(node: ast.expr) -> Recipe:
+    """Build the recipe that a call in a text names; nothing in the text is run."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.args:
+        raise ValueError("not a recipe with named settings")
+    return rebuilt(
+        {"name": node.func.id, "settings": {str(each.arg): _value_at(each.value) for each in node.keywords}}
+    )
+
+
+def _value_at(node: ast.expr) -> object:
+    if isinstance(node, ast.Call):
+        return _recipe_at(node)
+    if isinstance(node, ast.Tuple | ast.List):
+        return tuple(map(_value_at, node.elts))
+    return ast.literal_eval(node)
 
 
 def load(folder: str | Path) -> Model:
@@ -92,31 +169,20 @@ def _log(model: Model, parts: Mapping[str, Any]) -> Interactions | None:
     return Interactions(users, model.items, start, item, weight, parts.get("log.time"))
 
 
-def rebuilt(about: Mapping[str, Any]) -> Recipe:
-    """Build a recipe by the name and settings that JSON keeps. Raises `LookupError`, `TypeError`, `SettingError`."""
-    recipe_class = _named(RECIPES, about["name"], "recipe")
-    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in about["settings"].items()}
-    return cast(Recipe, recipe_class(**settings))
-
-
 def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:
-    recipe = rebuilt(about["recipe"])
-    model_class = _named(MODELS, about["model"], "model")
+    entry = _entry(about["recipe"]["name"])
+    if about["model"] not in entry.models:
+        raise LookupError(f"model {about['model']!r} is unknown; known are {', '.join(entry.models)}")
+    kept = {entry.renamed.get(name, name): part for name, part in parts.items()}
     if "models" in about:  # of which this one is made
-        parts = {**parts, "models": tuple(_model(each, _own(parts, n)) for n, each in enumerate(about["models"]))}
-    own = [part.name for part in fields(cast(Any, model_class)) if part.name != "recipe"]
-    kept = {name: whole(FORMER[name] if FORMER.get(name) in parts else name, parts, NESTED) for name in own}
-    return cast(Model, model_class(recipe=recipe, **kept))
+        kept["models"] = tuple(_model(each, _parts_of(parts, n)) for n, each in enumerate(about["models"]))
+    build: Any = entry.models[about["model"]]
+    own = {each.name: whole(each.name, kept, entry.holds) for each in fields(build) if each.name != "recipe"}
+    model: Model = build(recipe=rebuilt(about["recipe"]), **own)
+    return model
 
 
-def _own(parts: Mapping[str, Any], n: int) -> Mapping[str, Any]:
+def _parts_of(parts: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """Parts of the n-th of the models that a model is made of."""
     own = {name.removeprefix(f"{n}."): part for name, part in parts.items() if name.startswith(f"{n}.")}
     return own | {"items": parts["items"]}
-
-
-def _named(classes: tuple[type, ...], name: str, kind: str) -> Any:
-    for each in classes:
-        if each.__name__ == name:
-            return each
-    known = ", ".join(each.__name__ for each in classes)
-    raise LookupError(f"{kind} {name!r} is unknown; known are {known}")

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from palate.arrays import Doubles, Floats, Ints
+from palate.arrays import Floats, Ints
 from palate.compute.threads import ThreadTeam
 from palate.data.ragged import Ragged
 from palate.errors import SettingError
@@ -18,23 +18,10 @@ from palate.kernels import blocks
 from palate.kernels.draws import Sampler
 from palate.kernels.sampling import Events, SgdStep, sgd_kernel
 from palate.models.base import Model, Progress, Watch
+from palate.models.negative_sampling import NegativeSample, SharedSampler
 
 SLICE_SAMPLES = 100_000  # between two looks at the clock, the watch and Ctrl-C
 BLOCK_SAMPLES = 3_000  # events in a block of users, about
-
-
-@dataclass(frozen=True)
-class NegativeSample:
-    """A sample of the catalogue: S distinct items, and the logarithms of 1 / their probabilities of being in it."""
-
-    items: Ints
-    log_weight: Floats
-
-    def places(self, n_items: int) -> Ints:
-        """Place of each item in the sample, or -1, (n_items,)."""
-        slot = np.full(n_items, -1, np.int32)
-        slot[self.items] = np.arange(len(self.items), dtype=np.int32)
-        return slot
 
 
 @dataclass(frozen=True)
@@ -75,48 +62,6 @@ class Slopes:
         move: Floats = np.matmul(self.sampled, Q, dtype=np.float32)
         move *= self.share[:, None]
         return move, blocks.add_own(move, items, self.own, rows, log.start, log.column, log.weight)
-
-
-@dataclass(frozen=True)
-class SharedSampler:
-    """Draws S distinct items: windows of a shuffled catalogue, or with probabilities q (I,) where given.
-
-    With probabilities q, item i is in a sample with probability 1 - (1 - q_i)^S.
-    """
-
-    size: int
-    n_items: int
-    probability: Doubles | None = None
-
-    def samples(self, rng: np.random.Generator) -> Iterator[NegativeSample]:
-        """Yield samples without end."""
-        if self.size >= self.n_items:
-            return self._whole()
-        return self._windows(rng) if self.probability is None else self._draws(rng, self.probability)
-
-    def _whole(self) -> Iterator[NegativeSample]:
-        everything = NegativeSample(np.arange(self.n_items, dtype=np.int32), np.zeros(self.n_items, np.float32))
-        while True:
-            yield everything
-
-    def _windows(self, rng: np.random.Generator) -> Iterator[NegativeSample]:
-        deck = np.arange(self.n_items, dtype=np.int32)
-        log_weight = np.full(self.size, np.log(self.n_items / self.size), np.float32)
-        while True:
-            rng.shuffle(deck)
-            for low in range(0, self.n_items - self.size + 1, self.size):
-                yield NegativeSample(deck[low : low + self.size].copy(), log_weight)
-
-    def _draws(self, rng: np.random.Generator, probability: Doubles) -> Iterator[NegativeSample]:
-        upto = np.cumsum(probability)
-        with np.errstate(divide="ignore"):  # an item that is never drawn has no weight
-            log_weight = -np.log(-np.expm1(self.size * np.log1p(-np.minimum(probability, 1 - 1e-9)))).astype(
-                np.float32
-            )
-        while True:
-            found = np.searchsorted(upto, rng.random(self.size) * upto[-1], side="right")
-            items = np.unique(np.minimum(found, self.n_items - 1)).astype(np.int32)
-            yield NegativeSample(items, log_weight[items])
 
 
 @dataclass

@@ -16,16 +16,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from palate.arrays import Floats, Ints
+from palate.compute.svd import unit
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import NEVER, Ragged
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.models.base import Watch, refuse_empty
-from palate.models.content import check_reading, read_items
+from palate.models.item_content import check_reading, read_items
 from palate.models.network import Inputs, NetworkRecipe, TorchModel, check_device
+from palate.models.onnx import ExportedModel
+from palate.models.registry import register
 from palate.models.sequence_batches import SequenceBatches
-from palate.models.spectral import near_vectors, unit
+from palate.models.spectral import near_vectors
 from palate.models.training import Arrays, Task, Training, Weights, need_torch, train
 
 if TYPE_CHECKING:
@@ -87,7 +90,7 @@ class Transformer(NetworkRecipe):
         check(0 < self.learning_rate < np.inf, "learning_rate", self.learning_rate, "must be above 0")
         check(0 <= self.weight_decay < np.inf, "weight_decay", self.weight_decay, "must be 0 or more")
         check(0 <= self.dropout < 1, "dropout", self.dropout, "must be 0 or more, below 1")
-        check_reading(self)
+        object.__setattr__(self, "fields", check_reading(self.fields, self.dim, self.seed))
         check(self.device in ("cpu", "cuda"), "device", self.device, "is 'cpu' or 'cuda'")
 
     def fit(
@@ -400,3 +403,6 @@ class SessionState:
 
     past: Past | None
     state: Tensor | None
+
+
+register(Transformer, TransformerModel, ExportedModel)
