@@ -5,6 +5,7 @@ The one home of faiss (extra `ann`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ import numpy as np
 from palate.arrays import Bools, Floats, Ints
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
+from palate.data.rankings import Rankings
+from palate.data.vocabulary import Id
 from palate.errors import MissingExtra, check, real, whole
 from palate.kernels.topk import nothing, select_top
 from palate.models.base import Model
@@ -39,6 +42,15 @@ class ApproximateModel(Model):
     def scores(self, histories: Histories) -> Floats:
         """Score every item exactly, (B, I)."""
         return self.model.scores(histories)
+
+    @property
+    def item_embeddings(self) -> Floats:
+        """The item vectors, (I, D)."""
+        return self.model.item_vectors
+
+    def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
+        """As the model itself does."""
+        return self.model.similar_users(users, k)
 
     def item_similarity(self, item: int) -> Floats:
         """As the model itself does."""

@@ -134,6 +134,23 @@ class Model(ABC):
         """Return a model that also ranks the items of a catalogue; itself where it knows items by events alone."""
         return self
 
+    @property
+    def cold_items(self) -> Bools | None:
+        """Items that the model knows by their content alone, (I,); None where it knows items by events alone."""
+        return None
+
+    @property
+    def item_embeddings(self) -> Floats | None:
+        """Vectors of the items, (I, D), near each other for items that are alike; None where a model has none."""
+        return None
+
+    def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
+        """Best k users for each of these, themselves left out.
+
+        Raises `UnknownId` for an unknown one, and `SettingError` where a model has no similarity between users.
+        """
+        raise SettingError(f"{type(self).__name__}: this model has no similarity between users")
+
     def similar_items(
         self,
         items: Iterable[Id],

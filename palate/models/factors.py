@@ -114,6 +114,11 @@ class FactorModel(Model):
         """Lengths of the item vectors, (I,)."""
         return lengths(self.item_vectors)
 
+    @property
+    def item_embeddings(self) -> Floats:
+        """The item vectors, (I, D)."""
+        return self.item_vectors
+
     def item_similarity(self, item: int) -> Floats:
         """Cosine of one item's vector with all, (I,)."""
         return cosines(self.item_vectors, self.item_lengths, item)

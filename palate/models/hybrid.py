@@ -130,6 +130,11 @@ class HybridModel(ContentBased):
         """Return the best k of the items allowed (I,) for one block: item (B, k) and score (B, k)."""
         return self.base.top(histories, k, allowed, keep_seen)
 
+    @property
+    def item_embeddings(self) -> Floats:
+        """The item vectors, (I, D)."""
+        return self.base.item_vectors
+
     def item_similarity(self, item: int) -> Floats:
         """Cosine of one item's vector with all, (I,)."""
         return self.base.item_similarity(item)
