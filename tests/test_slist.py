@@ -37,7 +37,7 @@ def walks() -> Interactions:
         for step in range(1 + user % 9):
             at = (at + int(rng.integers(4))) % ITEMS
             events.append((f"u{user}", f"i{at}", float(rng.integers(4)), user % 5 + step))
-    return log_of(events)  # type: ignore[arg-type]
+    return log_of(events)
 
 
 def terms(log: Interactions, recipe: SLIST) -> tuple[Doubles, Doubles]:

@@ -191,7 +191,7 @@ def test_every_event_but_the_first_is_a_target_once(sizes: list[int], longest: i
     names = [(f"u{u}", f"i{u}-{n}", 1.0, n) for u, size in enumerate(sizes) for n in range(size)]
     if not names:
         return
-    log = log_of(names)  # type: ignore[arg-type]
+    log = log_of(names)
     sequences = SequenceBatches.of(log, longest)
     batches = sequences.batches(events, np.random.default_rng(0))
     pairs = [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
@@ -64,6 +65,20 @@ def register(
         raise SettingError(f"recipe {name!r} of {recipe.__module__}: {home} has a recipe of this name")
     model_by_name = {each.__name__: each for each in models}
     _TABLE[name] = Entry(recipe, model_by_name, {each.__name__: each for each in holds}, renamed or {})
+
+
+@contextmanager
+def registered(recipe: type[Recipe], *models: type[Model]) -> Iterator[None]:
+    """Have a recipe in the table for a while, and for good where it is in there already."""
+    known = _TABLE.get(recipe.__name__)
+    if known is not None and known.recipe is recipe:
+        yield
+        return
+    register(recipe, *models)
+    try:
+        yield
+    finally:
+        del _TABLE[recipe.__name__]
 
 
 def recipe_names() -> tuple[str, ...]:
