@@ -4,7 +4,7 @@ A sample's negatives depend on a key (the seed and the sample's position) alone,
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numba import types
@@ -12,6 +12,7 @@ from numba import types
 from palate.arrays import Doubles, Floats, Halves, Hashes, Ints, Longs
 from palate.kernels.arithmetic import mix
 from palate.kernels.compile import compiled, emitted, inlined
+from palate.kernels.llvm import Builder, Context, Kind, Value
 from palate.kernels.simd import I32, I64, WIDTH, SimdVector, numbered, splat
 from palate.kernels.vectors import element, pointer
 
@@ -77,10 +78,12 @@ def draw(random: np.uint64, table: Hashes, n_items: int) -> np.int32:
 
 
 @emitted
-def draw_by_table(typing_context: Any, rows: Any, slot: Any, key: Any, table: Any, n_items: Any, count: Any) -> Any:
+def draw_by_table(
+    typing_context: Context, rows: Value, slot: Value, key: Value, table: Value, n_items: Value, count: Value
+) -> Value:
     """Do rows[slot, k] = draw(mix(key + k GOLDEN), table, n_items) for k < `count`, whole registers at once."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
         entries = pointer(context, builder, signature.args[3], arguments[3])(0)
         for target, random, column in _columns(context, builder, signature.args, arguments, count.literal_value):
             entry = [half.gather(entries) for half in column]
@@ -92,10 +95,12 @@ def draw_by_table(typing_context: Any, rows: Any, slot: Any, key: Any, table: An
 
 
 @emitted
-def draw_evenly(typing_context: Any, rows: Any, slot: Any, key: Any, table: Any, n_items: Any, count: Any) -> Any:
+def draw_evenly(
+    typing_context: Context, rows: Value, slot: Value, key: Value, table: Value, n_items: Value, count: Value
+) -> Value:
     """Do as `draw_by_table` does where all items have the same probability; the table is not used."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
         for target, _, column in _columns(context, builder, signature.args, arguments, count.literal_value):
             _joined(column).store(target)
         return context.get_dummy_value()
@@ -103,7 +108,9 @@ def draw_evenly(typing_context: Any, rows: Any, slot: Any, key: Any, table: Any,
     return types.void(rows, types.int64, types.uint64, table, types.int64, count), generate
 
 
-def _columns(context: Any, builder: Any, kinds: Any, arguments: Any, count: int) -> Iterator[tuple[Any, Pair, Pair]]:
+def _columns(
+    context: Context, builder: Builder, kinds: Kind, arguments: Value, count: int
+) -> Iterator[tuple[Value, Pair, Pair]]:
     """Where the next 16 draws go, their random numbers and their columns of the table, as 64-bit halves."""
     rows, slot, key, _, n_items, _ = arguments
     target = element(context, builder, kinds[0], rows, slot)

@@ -8,13 +8,14 @@ the cache through all steps.
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numba import types
 
 from palate.arrays import Floats, Ints, Longs
 from palate.kernels.compile import compiled, emitted, inlined
+from palate.kernels.llvm import Builder, Context, Kind, Value
 from palate.kernels.simd import I64, WIDTH, load, splat
 from palate.kernels.vectors import chunks, element, pointer, products, read_row, sums_of
 
@@ -25,25 +26,25 @@ Solve: TypeAlias = Callable[..., None]
 
 @emitted
 def add_outer(
-    typing_context: Any,
-    out: Any,
-    x: Any,
-    b: Any,
-    items: Any,
-    column: Any,
-    weight: Any,
-    first: Any,
-    target: Any,
-    sign: Any,
-    count: Any,
-    dim: Any,
-) -> Any:
+    typing_context: Context,
+    out: Value,
+    x: Value,
+    b: Value,
+    items: Value,
+    column: Value,
+    weight: Value,
+    first: Value,
+    target: Value,
+    sign: Value,
+    count: Value,
+    dim: Value,
+) -> Value:
     """Do out[0] += Σ_k (target max(w, 0) + sign |w| q·x[b]) q for w = weight[n], q = items[column[n]], n = first + k.
 
     k runs to `count` <= 16.
     """
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
         kinds, n, size = signature.args, count.literal_value, dim.literal_value
         result = pointer(context, builder, kinds[0], arguments[0])
         places = pointer(context, builder, kinds[4], arguments[4], arguments[6])

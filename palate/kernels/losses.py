@@ -5,11 +5,12 @@ items among them, have left for the cache.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from numba import types
 
 from palate.kernels.compile import emitted
+from palate.kernels.llvm import Builder, Context, Kind, Value
 from palate.kernels.simd import I32, WIDTH, SimdVector, exp, load, log, numbered, splat
 from palate.kernels.vectors import element, pointer
 
@@ -79,25 +80,25 @@ FORMULAS: dict[int, Callable[[Sequence[SimdVector], SimdVector, SimdVector], Res
 
 @emitted
 def sample_slopes(
-    typing_context: Any,
-    loss: Any,
-    s: Any,
-    g: Any,
-    rows: Any,
-    slot: Any,
-    log_kq: Any,
-    negatives: Any,
-    scale: Any,
-    factor: Any,
-    width: Any,
-) -> Any:
+    typing_context: Context,
+    loss: Value,
+    s: Value,
+    g: Value,
+    rows: Value,
+    slot: Value,
+    log_kq: Value,
+    negatives: Value,
+    scale: Value,
+    factor: Value,
+    width: Value,
+) -> Value:
     """Return the loss of u·p s (width,) times `scale`, and write `factor` times its slopes by the scores to g.
 
     The positive comes first, then K negatives; `width` is a multiple of 16, and what lies behind counts as
     -infinity. rows[slot] (width,) are the items, whose log_kq the softmax takes off.
     """
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
         kinds, code, size = signature.args, loss.literal_value, width.literal_value
         scores, slopes, table = (pointer(context, builder, kinds[n], arguments[n]) for n in (1, 2, 5))
         items = element(context, builder, kinds[3], arguments[3], arguments[4])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from llvmlite import ir
+
+from palate.kernels.llvm import Builder, Kind, Value
 
 WIDTH = 16  # floats of one register, or of two where registers are small
 FLOAT, BIT, I32, I64 = ir.FloatType(), ir.IntType(1), ir.IntType(32), ir.IntType(64)
@@ -18,8 +19,8 @@ ANY_ORDER = ("reassoc",)  # of the lanes that are added up
 class SimdVector:
     """Numbers side by side in a register (or one number), and the builder that writes the code on them."""
 
-    builder: Any
-    value: Any
+    builder: Builder
+    value: Value
 
     @property
     def width(self) -> int:
@@ -27,7 +28,7 @@ class SimdVector:
         return self.value.type.count if isinstance(self.value.type, ir.VectorType) else 0
 
     @property
-    def kind(self) -> Any:
+    def kind(self) -> Kind:
         """Type of a lane."""
         return self.value.type.element if self.width else self.value.type
 
@@ -97,16 +98,16 @@ class SimdVector:
         """Convert signed ints to floats."""
         return self._of(self.builder.sitofp(self.value, self._like(FLOAT)))
 
-    def resized(self, kind: Any) -> SimdVector:
+    def resized(self, kind: Kind) -> SimdVector:
         """Convert unsigned ints to longer or shorter ones."""
         change = self.builder.zext if kind.width > self.kind.width else self.builder.trunc
         return self._of(change(self.value, self._like(kind)))
 
-    def extended(self, kind: Any) -> SimdVector:
+    def extended(self, kind: Kind) -> SimdVector:
         """Convert signed ints to longer ones."""
         return self._of(self.builder.sext(self.value, self._like(kind)))
 
-    def bits(self, kind: Any) -> SimdVector:
+    def bits(self, kind: Kind) -> SimdVector:
         """Read the same bits as another kind of number."""
         return self._of(self.builder.bitcast(self.value, self._like(kind)))
 
@@ -128,7 +129,7 @@ class SimdVector:
         """Add up all lanes: the sum in every lane."""
         return splat(self.builder, self.sum())
 
-    def sum(self) -> Any:
+    def sum(self) -> Value:
         """Add up all lanes: one float."""
         zero = ir.Constant(FLOAT, 0.0)
         return self._call(f"llvm.vector.reduce.fadd.{self._suffix}", FLOAT, zero, self.value).value
@@ -144,7 +145,7 @@ class SimdVector:
         """Put one lane in every lane."""
         return self.pick(self, [n] * WIDTH)
 
-    def gather(self, table: Any) -> SimdVector:
+    def gather(self, table: Value) -> SimdVector:
         """Elements of a table (a pointer) at these places, read one by one: the gather instruction is no faster."""
         places = self.resized(I64)
         result = ir.Constant(self._like(table.type.pointee), ir.Undefined)
@@ -154,59 +155,59 @@ class SimdVector:
             result = self.builder.insert_element(result, self.builder.load(at), lane)
         return self._of(result)
 
-    def first(self) -> Any:
+    def first(self) -> Value:
         """Return lane 0: one number."""
         return self.builder.extract_element(self.value, ir.Constant(I32, 0))
 
-    def store(self, pointer: Any) -> None:
+    def store(self, pointer: Value) -> None:
         """Write the lanes from a pointer to the first on."""
         at = self.builder.bitcast(pointer, self.value.type.as_pointer())
         self.builder.store(self.value, at, align=size_of(self.kind))
 
-    def _of(self, value: Any) -> SimdVector:
+    def _of(self, value: Value) -> SimdVector:
         return SimdVector(self.builder, value)
 
-    def _value(self, other: SimdVector | float) -> Any:
+    def _value(self, other: SimdVector | float) -> Value:
         if isinstance(other, SimdVector):
             return other.value
         return ir.Constant(self.value.type, [other] * self.width if self.width else other)
 
-    def _fused(self, operation: Any) -> Any:
+    def _fused(self, operation: Value) -> Value:
         return lambda a, b: operation(a, b, FUSED)
 
-    def _like(self, kind: Any) -> Any:
+    def _like(self, kind: Kind) -> Kind:
         return ir.VectorType(kind, self.width) if self.width else kind
 
     @property
     def _suffix(self) -> str:
         return f"v{self.width}f32" if self.width else "f32"
 
-    def _call(self, name: str, result: Any, *arguments: Any) -> SimdVector:
+    def _call(self, name: str, result: Kind, *arguments: Value) -> SimdVector:
         kind = ir.FunctionType(result, [value.type for value in arguments])
         known = self.builder.module.globals.get(name) or ir.Function(self.builder.module, kind, name)
         flags = ANY_ORDER if "reduce" in name else ()
         return self._of(self.builder.call(known, arguments, fastmath=flags))
 
 
-def size_of(kind: Any) -> int:
+def size_of(kind: Kind) -> int:
     """Bytes of a number."""
     return 4 if kind == FLOAT else int(kind.width) // 8
 
 
-def load(builder: Any, pointer: Any, width: int = WIDTH) -> SimdVector:
+def load(builder: Builder, pointer: Value, width: int = WIDTH) -> SimdVector:
     """Read `width` numbers from a pointer to the first."""
     at = builder.bitcast(pointer, ir.VectorType(pointer.type.pointee, width).as_pointer())
     return SimdVector(builder, builder.load(at, align=size_of(pointer.type.pointee)))
 
 
-def splat(builder: Any, value: Any, width: int = WIDTH) -> SimdVector:
+def splat(builder: Builder, value: Value, width: int = WIDTH) -> SimdVector:
     """One number in every lane."""
     empty = ir.Constant(ir.VectorType(value.type, width), ir.Undefined)
     one = SimdVector(builder, builder.insert_element(empty, value, ir.Constant(I32, 0)))
     return one.pick(one, [0] * width)
 
 
-def numbered(builder: Any, first: int, kind: Any = I32, width: int = WIDTH) -> SimdVector:
+def numbered(builder: Builder, first: int, kind: Kind = I32, width: int = WIDTH) -> SimdVector:
     """Return first, first + 1, first + 2, ..."""
     return SimdVector(builder, ir.Constant(ir.VectorType(kind, width), list(range(first, first + width))))
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from functools import wraps
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,11 +19,11 @@ from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, NotFinite, SettingError, whole
+from palate.errors import DataError, SettingError, whole
 from palate.kernels.topk import nothing, select_top
+from palate.models.guards import settled, sound
 from palate.models.settings import settle
 from palate.models.shapes import check_model
-from palate.models.weights import within
 from palate.store.bundles import Part, write_bundle
 from palate.store.nesting import flat
 
@@ -273,35 +272,6 @@ def plain(value: object) -> object:
     if isinstance(value, tuple):
         return tuple(map(plain, value))
     return value.as_dict() if isinstance(value, Recipe) else value
-
-
-def settled(check_settings: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Return the `__post_init__` of a recipe that brings its settings into the types of its fields first."""
-
-    @wraps(check_settings)
-    def whole_check(recipe: Any) -> None:
-        settle(recipe)
-        check_settings(recipe)
-
-    return whole_check
-
-
-def sound(fit: Callable[..., Model]) -> Callable[..., Model]:
-    """Return the `fit` of a recipe to a log whose weights are `within` what is usual.
-
-    It raises `NotFinite` where numbers are lost on the way.
-    """
-
-    @wraps(fit)
-    def whole_fit(recipe: Any, log: Interactions, *given: Any, **named: Any) -> Model:
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):  # it shows in the model, which is checked
-                return fit(recipe, within(log), *given, **named)
-        except (NotFinite, np.linalg.LinAlgError) as error:
-            way = "smaller weights, a lower learning rate or a larger l2 help"
-            raise NotFinite(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
-
-    return whole_fit
 
 
 def refuse_empty(log: Interactions) -> None:
