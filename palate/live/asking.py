@@ -126,7 +126,8 @@ class Place:
 class Answer:
     """A list, best first; `reason` says why it is empty, `cursor` asks for the next page, None if there is none.
 
-    warnings  of what was asked: attributes that no item has, and types that none of their values has
+    warnings  of what was asked: attributes that no item has, types that none of their values has, and histories that
+              could not be read
     """
 
     items: tuple[Place, ...]

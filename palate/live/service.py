@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from palate.arrays import Floats, Longs
 from palate.data.ragged import NEVER
-from palate.errors import PalateError
+from palate.errors import PalateError, StoreAway
 from palate.kernels.topk import MOST
 from palate.live.asking import Answer, Asked, Step
 from palate.live.catalogue import LiveCatalogue
@@ -26,6 +27,7 @@ from palate.store.recording import now
 from palate.store.versions import Versions
 
 LOG = logging.getLogger("palate.live")
+AWAY = "the database is out of reach: the list is made without the user's history"
 
 
 class Live:
@@ -68,9 +70,17 @@ class Live:
     # Asking
 
     def recommend(self, asked: Asked) -> Answer:
-        """Return the list for whoever asks. Raises `ConditionError`, `SettingError`, `DataError`, `StoreError`."""
-        past = None if asked.user_id is None else self.history(asked.user_id, asked.until)
-        hidden = None if asked.unseen_by is None else self.history(asked.unseen_by, asked.until)
+        """Return the list for whoever asks; while the store is out of reach, from what is in memory.
+
+        Raises `ConditionError`, `SettingError`, `DataError`, `StoreError`.
+        """
+        try:
+            past = None if asked.user_id is None else self.history(asked.user_id, asked.until)
+            hidden = None if asked.unseen_by is None else self.history(asked.unseen_by, asked.until)
+        except StoreAway as error:
+            LOG.error("a list is made without the user's history: %s", error)
+            found = self.recommend(replace(asked, user_id=None, unseen_by=None))
+            return replace(found, warnings=(*found.warnings, AWAY))
         snapshot = self.snapshot()  # after the histories, so that it knows the items of them
         known = NOTHING if past is None else Known.of(snapshot, past)
         if asked.session:
@@ -107,8 +117,16 @@ class Live:
     # What answers are made from
 
     def snapshot(self) -> Snapshot:
-        """Return what there is now: changed items at once, another model as soon as it is loaded."""
-        wanted = self._wanted()
+        """Return what there is now: changed items at once, another model as soon as it is loaded.
+
+        While the store is out of reach it is what there was.
+        """
+        try:
+            return self._current(self._wanted())
+        except StoreAway:
+            return self._snapshot
+
+    def _current(self, wanted: int | None) -> Snapshot:
         with self._lock:
             old = self._snapshot
             catalogue, popular = old.catalogue.refreshed(self.store), self._popularity.now()
