@@ -7,7 +7,7 @@ from decimal import Decimal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-HOURS_AHEAD = 48  # of the clock, more than any time zone: a later time is warned of
+HOURS_AHEAD = 48  # of the clock, more than any time zone: a later time is refused or warned of
 
 
 def microseconds(moment: datetime) -> int:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from palate.data.times import HOURS_AHEAD, to_iso
-from palate.live.asking import Answer
+from palate.ranking.request import RecommendationList
 from palate.serve.bodies import NDJSON, kind_of
 from palate.serve.problems import Problem
 from palate.serve.service import Service
@@ -105,16 +105,15 @@ class Hot:
         """Store one event or many."""
         body = await many_of(request)
         many = EVENTS.validate_json(body) if body[:1] == b"[" else [EventIn.model_validate_json(body)]
+        _refuse_ahead(many, batch=body[:1] == b"[")
         appended = await self.service.append([each.event() for each in many])
-        told: dict[str, Any] = {"accepted": appended.new, "repeated": appended.repeated}
-        warnings = _ahead(many, batch=body[:1] == b"[")
-        return json(told | {"warnings": warnings} if warnings else told)
+        return json({"accepted": appended.new, "repeated": appended.repeated})
 
     def _ids(self, value: str) -> Sequence[str]:
         """Ids between commas, unless the whole is an id of its own."""
         return [value] if "," not in value or self.service.live.knows(value) else value.split(",")
 
-    def _answered(self, asked: RecommendQuery, answer: Answer) -> Response:
+    def _answered(self, asked: RecommendQuery, answer: RecommendationList) -> Response:
         live, names = self.service.live, asked.attributes
         if not names:
             return answered(answer)
@@ -123,20 +122,19 @@ class Hot:
         return answered(answer, items, [f"attributes: {note}" for note in live.unknown(names)])
 
 
-def _ahead(many: Sequence[EventIn], *, batch: bool) -> list[str]:
-    """Warn of times far ahead of the clock, with the first of them."""
-    latest = now() + HOURS_AHEAD * HOUR
-    found = [(n, each.timestamp) for n, each in enumerate(many) if each.timestamp and each.timestamp > latest]
-    if not found:
-        return []
-    n, first = found[0]
-    place = f"{n}.timestamp" if batch else "timestamp"
-    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-    rule = f"more than {HOURS_AHEAD} hours ahead of the clock here, which says {to_iso(now())}"
-    return [f"{place}: {to_iso(first)!r}: {rule}; the event counts as of its arrival{more}"]
+def _refuse_ahead(many: Sequence[EventIn], *, batch: bool) -> None:
+    """Refuse a time far ahead of the clock: one wrong clock would stand before all other events for good."""
+    clock = now()
+    for n, each in enumerate(many):
+        if each.timestamp is not None and each.timestamp > clock + HOURS_AHEAD * HOUR:
+            place = f"{n}.timestamp" if batch else "timestamp"
+            rule = f"may be at most {HOURS_AHEAD} hours ahead of the clock here, which says {to_iso(clock)}"
+            raise Problem(400, f"{place}: {to_iso(each.timestamp)!r}: {rule}")
 
 
-def answered(answer: Answer, items: Sequence[Any] | None = None, warnings: Sequence[str] = ()) -> Response:
+def answered(
+    answer: RecommendationList, items: Sequence[Any] | None = None, warnings: Sequence[str] = ()
+) -> Response:
     """Answer with a list, of the answer's own items by default."""
     told = {
         "items": answer.items if items is None else items,
