@@ -199,7 +199,7 @@ def outages(folder: Path, seconds: float = 2.0, first: int = 0) -> Iterator[Step
         raise SystemExit(found)
     disk = folder / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(disk)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(disk)], check=True)
     try:
         database = Server(found.programs, disk)
         yield lambda n: outage(database, FAULTS[(first + n) % len(FAULTS)], folder / f"models{n}", seconds)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 60.0  # seconds until a victim has begun
+PATIENCE = 20.0  # seconds that a victim gets to do what it is let do
 Say = Callable[[object], None]
 
 
@@ -32,7 +32,10 @@ class Nursery:
         self._process = subprocess.Popen([sys.executable, __file__], stdin=pipe, stdout=pipe, text=True, env=settings)
 
     def kill(self, kind: str, said: Path, seconds: float, draw: random.Random, **given: Any) -> list[Any]:
-        """Start a victim, kill it within so many seconds of its beginning; returns what it had said by then."""
+        """Start a victim, let it do nothing yet or a thing or two, and kill it within so many seconds from then.
+
+        Returns what it had said by then.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         said.unlink(missing_ok=True)
@@ -40,7 +43,10 @@ class Nursery:
         self._process.stdin.flush()
         pid = int(self._process.stdout.readline())
         deadline = time.monotonic() + PATIENCE
-        while alive(pid) and not (said.exists() and said.stat().st_size) and time.monotonic() < deadline:
+        lines = 1 + draw.choice((0, 1, 1, 2))
+        while alive(pid) and time.monotonic() < deadline:
+            if said.exists() and said.read_bytes().count(b"\n") >= lines:
+                break
             time.sleep(0.002)
         time.sleep(draw.uniform(0, seconds))
         if not alive(pid):
@@ -48,8 +54,8 @@ class Nursery:
         os.kill(pid, signal.SIGKILL)
         while alive(pid):
             time.sleep(0.001)
-        lines = said.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines[1:] if line.endswith("\n")]
+        told = said.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in told[1:] if line.endswith("\n")]
 
     def close(self) -> None:
         """End it."""
@@ -210,6 +216,7 @@ def main() -> None:
 def live(kind: str, said: str, given: dict[str, Any]) -> None:
     """Be a victim."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def say(what: object) -> None:
@@ -222,6 +229,13 @@ def live(kind: str, said: str, given: dict[str, Any]) -> None:
                 thread.join()
     except BaseException as error:
         os.write(handle, json.dumps(f"{type(error).__name__}: {error}").encode())
+    os._exit(1)
+
+
+def end_with(parent: int) -> None:
+    """End when the nursery does."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
     os._exit(1)
 
 
