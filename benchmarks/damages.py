@@ -44,13 +44,18 @@ def mutated(array: Any, rng: np.random.Generator) -> Any:
         lambda: array.astype(np.float64 if array.dtype != np.float64 else np.float32),
         lambda: array.astype(array.dtype.newbyteorder()),
         lambda: array.astype(np.int16),
-        lambda: np.full_like(array, 10**8),
+        lambda: np.full_like(array, most(array, 10**8)),
         lambda: np.full_like(array, -1) if array.dtype.kind != "u" else array * 0,
-        lambda: placed(array, row, np.nan if array.dtype.kind == "f" else 2**31 - 1),
-        lambda: placed(array, row, -np.inf if array.dtype.kind == "f" else len(array)),
+        lambda: placed(array, row, np.nan if array.dtype.kind == "f" else most(array, 2**31 - 1)),
+        lambda: placed(array, row, -np.inf if array.dtype.kind == "f" else most(array, len(array))),
         lambda: np.array("text"),
     ]
     return ways[rng.integers(len(ways))]()
+
+
+def most(array: Any, value: int) -> int:
+    """Return the value, or the largest that an array of bytes can hold."""
+    return min(value, 255) if array.dtype.itemsize == 1 else value
 
 
 def placed(array: Any, row: int, value: float) -> Any:

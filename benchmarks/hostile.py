@@ -165,8 +165,12 @@ def sing(port: int, pid: int, pipe: Connection) -> None:
 
 
 def idle_for(pid: int | None) -> float:
-    """Seconds that the main thread of a process was ready, but the CPUs were at work for others."""
-    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e9
+    """Seconds that threads of a process were ready, but the CPUs worked for others: one may hold up all."""
+    waited = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # it ended
+            waited += int((task / "schedstat").read_text().split()[1])
+    return waited / 1e9
 
 
 def sung(name: str, waits: tuple[list[float], list[float]]) -> Facts:

@@ -19,7 +19,7 @@ from palate.errors import SettingError
 from palate.live.service import Live
 from palate.live.training import train
 from palate.models.registry import as_recipe
-from palate.ranking.context import NO_MODEL, Context, Labels, Masks, Order, UserHistory
+from palate.ranking.context import Context, Labels, Masks, Order, UserHistory, no_model
 from palate.ranking.item_index import ItemIndex
 from palate.ranking.pipeline import PipelineModel, recommend
 from palate.ranking.request import Cap, ListRequest, Pin
@@ -166,11 +166,11 @@ def test_only_the_sources_asked_for_fill_a_list() -> None:
 
 
 def test_without_a_model_and_without_items_there_is_an_answer() -> None:
-    unread = INDEX.with_model(NO_MODEL.items)
-    assert recommend(ListRequest(k=3), context(model=NO_MODEL, index=unread)).sources == {"popular": 3}
+    unread = INDEX.with_model(no_model().items)
+    assert recommend(ListRequest(k=3), context(model=no_model(), index=unread)).sources == {"popular": 3}
     nothing = ItemIndex.of_model(Vocabulary.of([]))
     order = Order(np.zeros(0, np.int64), np.zeros(0, np.float32))
-    empty = Context(NO_MODEL, nothing, Masks(np.zeros(0, np.bool_), Halves(), nothing), order, order)
+    empty = Context(no_model(), nothing, Masks(np.zeros(0, np.bool_), Halves(), nothing), order, order)
     assert recommend(ListRequest(), empty).reason == "the store is empty"
 
 

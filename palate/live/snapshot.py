@@ -17,7 +17,7 @@ from palate.live.catalogue import LiveCatalogue
 from palate.live.weights import Popular
 from palate.models.base import Model
 from palate.models.registry import load
-from palate.ranking.context import NO_MODEL, Context, Masks, Order
+from palate.ranking.context import Context, Masks, Order, no_model
 from palate.ranking.item_index import ItemIndex
 from palate.store.versions import Versions
 
@@ -33,7 +33,7 @@ class Active:
     trained  when, microseconds since 1970 UTC
     """
 
-    model: Model = NO_MODEL
+    model: Model = field(default_factory=no_model)
     version: int | None = None
     about: Mapping[str, Any] | None = None
     trained: int = 1 << 62

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,8 +22,13 @@ from palate.ranking.item_index import ItemIndex
 MASKS = 64  # conditions whose masks are kept
 ALL = ""  # the condition that every item meets
 UNNAMED = pl.Series("user", [None], pl.String)
-NO_MODEL: Model = PopularityModel(Popularity(), Vocabulary.of([]), np.zeros(0, np.float32))
 _NONE = np.zeros(0, np.int64)
+
+
+@cache
+def no_model() -> Model:
+    """Return a model of no items, made when it is needed: it has polars start threads, which no fork survives."""
+    return PopularityModel(Popularity(), Vocabulary.of([]), np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, eq=False)
