@@ -6,7 +6,8 @@ The one home of faiss (extra `ann`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,14 @@ class ApproximateModel(Model):
     def scores(self, histories: Histories) -> Floats:
         """Score every item exactly, (B, I)."""
         return self.model.scores(histories)
+
+    def known_users(self) -> set[str]:
+        """As the model itself does."""
+        return self.model.known_users()
+
+    def without(self, users: AbstractSet[str]) -> ApproximateModel:
+        """Return the index over the model without what is kept of these users."""
+        return replace(self, model=self.model.without(users))
 
     @property
     def item_embeddings(self) -> Floats:

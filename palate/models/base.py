@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from palate.arrays import Bools, Floats, Ints
+from palate.arrays import Bools, Floats, Ints, stated
 from palate.compute.memory import BLOCK_SCORES
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
@@ -20,14 +21,15 @@ from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, whole
-from palate.kernels.topk import nothing, select_top
+from palate.kernels.topk import select_top
 from palate.models.guards import settled, sound
 from palate.models.settings import settle
 from palate.models.shapes import check_model
+from palate.models.similar import most_similar
 from palate.store.bundles import Part, write_bundle
 from palate.store.nesting import flat
 
-Asked: TypeAlias = Histories | Interactions | Sequence[Sequence[Id]]  # whose lists are wanted
+Asked: TypeAlias = Histories | Interactions | Sequence[Sequence[Id]]  # the histories that lists are made for
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,9 @@ class Recipe(ABC):
 
     @abstractmethod
     def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> Model:
-        """Fit to the log; `watch` is called as the work goes on.
+        """Fit to the log, and to the catalogue if the recipe reads content; `watch` is called as the work goes on.
 
         Raises `DataError` for an empty log, `ModelError` where the fit diverges.
-
-        A recipe that knows what items are like reads the catalogue; the others leave it alone.
         """
 
     def settings(self) -> dict[str, object]:
@@ -94,8 +94,9 @@ class Recipe(ABC):
 class Model(ABC):
     """Fitted arrays; safe to share between threads. Subclasses are frozen dataclasses.
 
-    Fields say what must hold of their arrays, see `palate.arrays.Array`. Raises `ModelError` when built of arrays of
-    which that is not true, or with numbers that are not finite.
+    Where it keeps something of each user it was fitted to, it has a field `users`; where it is made of others, one
+    `models`. Fields say what must hold of their arrays, see `palate.arrays.Array`. Raises `ModelError` when built of
+    arrays of which that is not true, or with numbers that are not finite.
     """
 
     recipe: Recipe
@@ -149,6 +150,29 @@ class Model(ABC):
         Raises `UnknownId` for an unknown one, and `SettingError` where a model has no similarity between users.
         """
         raise SettingError(f"{type(self).__name__}: this model has no similarity between users")
+
+    def known_users(self) -> set[str]:
+        """Return the ids, as text, of the users of whom something of their own is kept: a vector, a history."""
+        own: set[str] = self.users.texts() if hasattr(self, "users") else set()
+        return own.union(*(each.known_users() for each in getattr(self, "models", ())))
+
+    def without(self, users: AbstractSet[str]) -> Self:
+        """Return the model without what is kept of these users, by their ids as text.
+
+        What was learned from all users together, as the vectors of items, stays.
+        """
+        changed: dict[str, Any] = {}
+        if hasattr(self, "models"):
+            changed["models"] = tuple(each.without(users) for each in self.models)
+        if hasattr(self, "users"):
+            changed |= self.kept(self.users.others(users))
+        return replace(self, **changed) if changed else self
+
+    def kept(self, rows: Ints) -> dict[str, Any]:
+        """Return the fields that tell of users, as they are where only these rows of `users` are left."""
+        rules = stated(type(self)).items()
+        arrays = {name: getattr(self, name)[rows] for name, (_, rule, _) in rules if rule.sizes[0] == "users"}
+        return {"users": self.users.select(rows), **arrays}  # type: ignore[attr-defined]
 
     def similar_items(
         self,
@@ -278,19 +302,3 @@ def refuse_empty(log: Interactions) -> None:
     """Raise `DataError` unless the log holds an event with weight above 0."""
     if not len(log) or not (log.weight > 0).any():
         raise DataError(f"{log!r}: nothing to learn from; a log needs an event with weight above 0")
-
-
-def most_similar(
-    vocabulary: Vocabulary, ids: Iterable[Id], k: int, item_similarity: Callable[[int], Floats], allowed: Bools
-) -> Rankings:
-    """Best k others allowed (I,) for each id, by the similarity of one row to all, (I,); raises `UnknownId`."""
-    whole("k", k)
-    asked = Vocabulary.series(ids)
-    codes = np.array([vocabulary.code(value) for value in asked.to_list()], np.int32)
-    item, score = nothing(len(codes), min(int(k), len(vocabulary)))
-    for n, code in enumerate(codes.tolist()):
-        itself = np.array([0, 1]), codes[n : n + 1]
-        item[n], score[n] = (
-            row[0] for row in select_top(item_similarity(code)[None], allowed, item.shape[1], *itself)
-        )
-    return Rankings(asked, vocabulary, item, score)
