@@ -55,6 +55,10 @@ class StoreError(PalateError):
         self.public = message if public is None else public
 
 
+class StoreAway(StoreError):
+    """The database of a store is out of reach; it may be back at any moment."""
+
+
 class WriterError(PalateError):
     """A language model cannot be loaded or does not answer."""
 
@@ -69,6 +73,10 @@ class ConditionError(PalateError, ValueError):
         super().__init__(f"condition, character {position + 1}: {rule}")
         self.condition = condition
         self.position = position
+
+
+class GivenUp(PalateError):
+    """Work was given up: its time was over, or nobody waits for it any more."""
 
 
 class MissingExtra(PalateError, ImportError):

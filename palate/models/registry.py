@@ -91,6 +91,11 @@ def recipes() -> tuple[type[Recipe], ...]:
     return tuple(recipe_class(name) for name in recipe_names())
 
 
+def model_classes() -> set[type[Model]]:
+    """Return the models of all recipes."""
+    return {model for name in recipe_names() for model in _entry(name).models.values()}
+
+
 def recipe_class(name: str) -> type[Recipe]:
     """Return the recipe of this name. Raises `LookupError` for an unknown one."""
     return _entry(name).recipe

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Path, Query, Response
+from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from palate.data.times import to_iso
@@ -88,6 +89,7 @@ def documented(service: Service) -> FastAPI:
         title="Palate",
         version=version("palate"),
         summary="A recommender that learns from every event.",
+        openapi_url=None,  # made on the event loop, where others would wait for half a second
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
@@ -112,6 +114,12 @@ def documented(service: Service) -> FastAPI:
         return told
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def document() -> Response:
+        """Answer in a thread."""
+        return JSONResponse(app.openapi())
+
     return app
 
 
@@ -144,15 +152,15 @@ def hot_router(service: Service) -> APIRouter:
         router.add_api_route(path, function, methods=[method], route_class_override=plain(handler))
 
     @router.get("/v1/similar/{item_id:id}", response_model=Recommendations)
-    def similar(
+    async def similar(
+        request: Request,
         item_id: Annotated[str, Path(examples=["260"])],
         k: Annotated[int, Query(ge=1, le=1000)] = 10,
         filter: Annotated[str | None, Query(max_length=4000)] = None,
     ) -> Response:
         """Items like one item; popular ones where nothing is known of it."""
-        return answered_list(
-            service.live.recommend(ListRequest(k=k, filter=filter, anchor_items=(item_id,), explore=0))
-        )
+        asked = ListRequest(k=k, filter=filter, anchor_items=(item_id,), explore=0)
+        return answered_list(await service.answer(asked, request.receive))
 
     return router
 
