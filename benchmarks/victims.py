@@ -169,14 +169,18 @@ def saves(say: Say, model: str, log: str, target: str, run: int) -> None:
     """Save models of rising numbers in the place of one another."""
     from dataclasses import replace
 
+    import numpy as np
+
     from palate import read_log
+    from palate.models.popularity import PopularityModel
     from palate.models.registry import load
 
     found, read = load(model), read_log(log)
+    assert isinstance(found, PopularityModel)
     say("begun")
     for n in itertools.count(1):
-        stamp: Any = {"item_scores": vars(found)["item_scores"] * 0 + 1000 * run + n}
-        replace(found, **stamp).save(target, log=read)
+        stamped = replace(found, item_scores=np.full_like(found.item_scores, 1000 * run + n))
+        stamped.save(target, log=read)
         say(1000 * run + n)
 
 

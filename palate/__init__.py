@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from palate.models.popularity import Popularity
     from palate.models.slist import SLIST
     from palate.models.transformer import Transformer
+    from palate.ranking.pipeline import Pipeline
 
 __version__ = "0.1.0"
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Interactions",
     "ItemKNN",
     "PalateError",
+    "Pipeline",
     "Popularity",
     "Rankings",
     "Split",

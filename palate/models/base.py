@@ -174,6 +174,16 @@ class Model(ABC):
         arrays = {name: getattr(self, name)[rows] for name, (_, rule, _) in rules if rule.sizes[0] == "users"}
         return {"users": self.users.select(rows), **arrays}  # type: ignore[attr-defined]
 
+    @property
+    def retriever(self) -> Model:
+        """The model that candidates come from: itself, unless stages stand behind it."""
+        return self
+
+    @property
+    def stages(self) -> tuple[object, ...]:
+        """Stages of `palate.ranking` that candidates go through, in their order."""
+        return ()
+
     def similar_items(
         self,
         items: Iterable[Id],
@@ -292,10 +302,10 @@ class Model(ABC):
 
 
 def plain(value: object) -> object:
-    """Return a setting with each recipe in it as a dict."""
+    """Return a setting with each recipe, and each other object of settings, in it as a dict."""
     if isinstance(value, tuple):
         return tuple(map(plain, value))
-    return value.as_dict() if isinstance(value, Recipe) else value
+    return value.as_dict() if hasattr(value, "as_dict") else value
 
 
 def refuse_empty(log: Interactions) -> None:

@@ -27,6 +27,7 @@ MODULES = {
     "IALS": "palate.models.ials",
     "InfiniteAE": "palate.models.infinite_ae",
     "ItemKNN": "palate.models.item_knn",
+    "Pipeline": "palate.ranking.pipeline",
     "Popularity": "palate.models.popularity",
     "SLIST": "palate.models.slist",
     "Transformer": "palate.models.transformer",
@@ -44,6 +45,7 @@ class Entry:
 
 
 _TABLE: dict[str, Entry] = {}
+_SETTINGS: dict[str, type] = {}  # other classes whose objects are settings of recipes, as stages are
 
 
 def register(
@@ -65,6 +67,17 @@ def register(
         raise SettingError(f"recipe {name!r} of {recipe.__module__}: {home} has a recipe of this name")
     model_by_name = {each.__name__: each for each in models}
     _TABLE[name] = Entry(recipe, model_by_name, {each.__name__: each for each in holds}, renamed or {})
+
+
+def register_setting(kind: type) -> None:
+    """Enter a class of settings: recipes that hold such objects can be saved, loaded and named in text.
+
+    Raises `SettingError` where the name is taken.
+    """
+    name = kind.__name__
+    if name in MODULES or name in _TABLE or _SETTINGS.get(name, kind).__module__ != kind.__module__:
+        raise SettingError(f"{name!r} of {kind.__module__}: the name is taken")
+    _SETTINGS[name] = kind
 
 
 @contextmanager
@@ -91,11 +104,6 @@ def recipes() -> tuple[type[Recipe], ...]:
     return tuple(recipe_class(name) for name in recipe_names())
 
 
-def model_classes() -> set[type[Model]]:
-    """Return the models of all recipes."""
-    return {model for name in recipe_names() for model in _entry(name).models.values()}
-
-
 def recipe_class(name: str) -> type[Recipe]:
     """Return the recipe of this name. Raises `LookupError` for an unknown one."""
     return _entry(name).recipe
@@ -111,10 +119,19 @@ def _entry(name: str) -> Entry:
 
 def rebuilt(about: Mapping[str, Any]) -> Recipe:
     """Build a recipe by the name and settings that JSON keeps. Raises `LookupError`, `TypeError`, `SettingError`."""
-    entry = _entry(about["name"])
+    built = _rebuilt(about)
+    if not isinstance(built, Recipe):
+        raise LookupError(f"{about['name']!r} is no recipe")
+    return built
+
+
+def _rebuilt(about: Mapping[str, Any]) -> object:
+    name, settings = about["name"], {name: _setting(value) for name, value in about["settings"].items()}
+    if name in _SETTINGS:
+        return _SETTINGS[name](**settings)
+    entry = _entry(name)
     build: Any = entry.recipe
-    recipe: Recipe = build(**{entry.renamed.get(n, n): _setting(value) for n, value in about["settings"].items()})
-    return recipe
+    return build(**{entry.renamed.get(each, each): value for each, value in settings.items()})
 
 
 def _setting(value: object) -> object:
@@ -122,7 +139,7 @@ def _setting(value: object) -> object:
     if isinstance(value, list | tuple):
         return tuple(map(_setting, value))
     if isinstance(value, Mapping) and value.keys() == {"name", "settings"}:
-        return rebuilt(value)
+        return _rebuilt(value)
     return value
 
 
@@ -136,7 +153,7 @@ def as_recipe(value: object, setting: str = "recipe") -> Recipe:
     try:
         if isinstance(value, Mapping):
             return rebuilt(value)
-        return _recipe_at(ast.parse(str(value), mode="eval").body)
+        return rebuilt(_call_at(ast.parse(str(value), mode="eval").body))
     except PalateError:
         raise
     except (SyntaxError, ValueError, LookupError, TypeError, RecursionError, MemoryError):
@@ -145,18 +162,16 @@ def as_recipe(value: object, setting: str = "recipe") -> Recipe:
         raise SettingError(f"{setting}={value!r}: {rule}") from None
 
 
-def _recipe_at(node: ast.expr) -> Recipe:
-    """Build the recipe that a call in a text names; nothing in the text is run."""
+def _call_at(node: ast.expr) -> dict[str, Any]:
+    """Return the name and settings that a call in a text has; nothing in the text is run."""
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.args:
         raise ValueError("not a recipe with named settings")
-    return rebuilt(
-        {"name": node.func.id, "settings": {str(each.arg): _value_at(each.value) for each in node.keywords}}
-    )
+    return {"name": node.func.id, "settings": {str(each.arg): _value_at(each.value) for each in node.keywords}}
 
 
 def _value_at(node: ast.expr) -> object:
     if isinstance(node, ast.Call):
-        return _recipe_at(node)
+        return _rebuilt(_call_at(node))
     if isinstance(node, ast.Tuple | ast.List):
         return tuple(map(_value_at, node.elts))
     return ast.literal_eval(node)

@@ -61,7 +61,7 @@ def knows_taste(context: Context) -> bool:
 
 def by_model(context: Context, factor: Floats | None, source: Source, most: int, rows: Bools) -> Slate:
     """Best items for the history by the model, among the rows (I,)."""
-    model = context.model
+    model = context.model.retriever
     most = min(most, len(model.items))
     if factor is None:
         return _slate(context, source, *model.top(context.past, most, rows, True))
