@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from palate.arrays import Floats
-from palate.encoders.encoder import Encoder
+from palate.encoders.encoder import Encoder, Inputs
 from palate.encoders.networks import digest, folder_of, inference, need, session, weights
 
 RATE = 44_100
@@ -57,7 +57,7 @@ class Aisfx(AudioEncoder):
         self._weights = weights(path)[0]
         self.name = f"aisfx {digest(path)}"
 
-    def run(self, inputs: list[Any]) -> Floats:
+    def run(self, inputs: Inputs) -> Floats:
         """Vectors of a batch of sounds, (B, 512)."""
         with inference() as torch:
             return np.stack([self._one(torch.from_numpy(blocks(spectrogram(sound)))) for sound in inputs])
@@ -87,7 +87,7 @@ class OnnxAudio(AudioEncoder):
         self.name = f"onnx audio {digest(Path(path))}"
         self.dim = self.run([np.zeros(RATE, np.float32)]).shape[1]
 
-    def run(self, inputs: list[Any]) -> Floats:
+    def run(self, inputs: Inputs) -> Floats:
         """Vectors of a batch of sounds, (B, D)."""
         out = [self._session.run(None, {self._input: sound[None]})[0].reshape(1, -1) for sound in inputs]
         return np.concatenate(out).astype(np.float32)

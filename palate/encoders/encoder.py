@@ -12,6 +12,7 @@ from palate.arrays import Floats
 from palate.encoders.axes import unit
 from palate.encoders.cache import Cache
 
+Inputs: TypeAlias = list[Any]  # what `Encoder.read` made of some values; each encoder knows its own kind
 ReportProgress: TypeAlias = Callable[[int, int], None]  # called with how many items are encoded, and of how many
 
 
@@ -31,7 +32,7 @@ class Encoder(ABC):
         return value
 
     @abstractmethod
-    def run(self, inputs: list[Any]) -> Floats:
+    def run(self, inputs: Inputs) -> Floats:
         """Vectors of a batch, (B, D)."""
 
 

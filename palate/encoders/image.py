@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from palate.arrays import Floats
-from palate.encoders.encoder import Encoder
+from palate.encoders.encoder import Encoder, Inputs
 from palate.encoders.networks import digest, folder_of, inference, need, session, weights
 
 SIZE = 224  # pixels of a side
@@ -45,7 +45,7 @@ class EfficientNet(ImageEncoder):
         self._weights = weights(path)
         self.name = f"efficientnet-lite0 {digest(path)}"
 
-    def run(self, inputs: list[Any]) -> Floats:
+    def run(self, inputs: Inputs) -> Floats:
         """Vectors of a batch of pictures, (B, 1280)."""
         with inference() as torch:
             x = torch.from_numpy((np.stack(inputs) - np.float32(127 / 255)) / np.float32(128 / 255))
@@ -87,7 +87,7 @@ class OnnxImage(ImageEncoder):
         self.name = f"onnx image {digest(Path(path))}"
         self.dim = self.run([np.zeros((3, self.size, self.size), np.float32)]).shape[1]
 
-    def run(self, inputs: list[Any]) -> Floats:
+    def run(self, inputs: Inputs) -> Floats:
         """Vectors of a batch of pictures, (B, D)."""
         out = self._session.run(None, {self._input: by_colour(np.stack(inputs))})[0]
         return np.asarray(out, np.float32).reshape(len(inputs), -1)
@@ -100,7 +100,7 @@ class Timm(ImageEncoder):
         self._model = need("timm", extra="hub").create_model(model, pretrained=True, num_classes=0).eval()
         self.name, self.dim = f"timm {model}", int(self._model.num_features)
 
-    def run(self, inputs: list[Any]) -> Floats:
+    def run(self, inputs: Inputs) -> Floats:
         """Vectors of a batch of pictures, (B, D)."""
         with inference() as torch:
             return np.asarray(self._model(torch.from_numpy(by_colour(np.stack(inputs)))).numpy())

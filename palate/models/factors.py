@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 
@@ -19,8 +19,11 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError
 from palate.kernels.quantised import Codes, quantise, scanner
 from palate.kernels.topk import MOST, keep_best, nothing
-from palate.models.base import Model, Recipe, Watch, most_similar
-from palate.models.prior import ContentPrior
+from palate.models.base import Model, Recipe, Watch
+from palate.models.similar import most_similar
+
+if TYPE_CHECKING:
+    from palate.models.prior import ContentPrior  # which imports scipy.linalg
 
 ROWS, COLUMNS = 256, 1024  # of a block of scores: 1 MB, which stays in the cache
 FEW, MANY = 4, 10_000  # so few users and this many items are ranked through bytes

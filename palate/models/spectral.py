@@ -14,7 +14,7 @@ LONGEST = 200  # events of a sequence: a longer history is cut
 
 
 def near_vectors(log: Interactions, dim: int, *, decay: float = 0.7, seed: int = 0) -> Floats:
-    """Return unit vectors (I, dim) of the items: the leading axes of who stands near whom.
+    """Return unit vectors (I, dim) of the items: the leading axes of which items stand near which.
 
     Two events d places apart in a history count decay^d; each pair of items is divided by the roots of their totals.
     """

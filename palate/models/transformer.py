@@ -211,7 +211,7 @@ def first_weights(recipe: Transformer, log: Interactions, content: Floats | None
 
 
 def has_gaps(log: Interactions) -> bool:
-    """Whether time passes between the events of somebody."""
+    """Whether time passes between two events of a user."""
     time = log.timestamp
     return time is not None and bool(((time[1:] > time[:-1]) & (log.user[1:] == log.user[:-1])).any())
 
