@@ -25,7 +25,7 @@ from palate.models.saved import load
 from palate.models.slist import SLIST
 from palate.models.transformer import Transformer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "EASE",
     "IALS",

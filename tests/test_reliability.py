@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 from bad_input import break_rules, counted, filters, fuzz_filters, fuzz_routes
-from databases import Server, server, url
+from databases import postgresql, url
 from durability import damaged, disk_full, kills, locked, read_only, restarts, stops, swaps, two_models
 from freshness import measured
 from hypothesis import given
@@ -43,9 +43,7 @@ def test_sigterm_answers_what_is_under_way(tmp_path: Path) -> None:
 
 
 def test_postgresql_may_crash_and_come_back(tmp_path: Path) -> None:
-    running = server()
-    if not isinstance(running, Server):
-        pytest.skip(running)
+    running = postgresql()
     facts = restarts(running, tmp_path / "models", rounds=1)
     assert facts["acknowledged"] > 0
     assert facts.items() >= NOTHING_LOST.items()
