@@ -17,8 +17,9 @@ test: lint
 # The tests of the core with the lowest versions that pyproject.toml admits.
 test-lowest: $(VENV)-lowest/ready
 	$(VENV)-lowest/bin/pytest $(CORE_TESTS)
+	$(VENV)-lowest/bin/palate demo
 
-CORE_TESTS = $(addprefix tests/test_,$(addsuffix .py,interactions splits popularity item_knn tokens topk ials))
+CORE_TESTS = $(addprefix tests/test_,$(addsuffix .py,interactions readers splits tokens topk popularity item_knn ials))
 
 lint: $(VENV)/test
 	$(BIN)/ruff check
@@ -72,7 +73,7 @@ $(VENV)/docs: pyproject.toml constraints.txt | $(BIN)/python
 LOWEST = import re, tomllib; print(*(re.sub(r">=([^,]+).*", r"==\1", each) for each in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]))
 $(VENV)-lowest/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-lowest
-	$(VENV)-lowest/bin/pip --quiet --disable-pip-version-check install $$($(PYTHON) -c '$(LOWEST)') hypothesis pytest --editable .
+	$(VENV)-lowest/bin/pip --quiet --disable-pip-version-check install $$($(PYTHON) -c '$(LOWEST)') hypothesis pandas pyarrow pytest --editable .
 	@touch $@
 
 benchmarks/peers/venv/ready:

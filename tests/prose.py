@@ -31,7 +31,6 @@ BANNED = {
     r"look for the like": "find similar items",
     r"what items are like": "the content of items",
     r"\bif not told otherwise": "by default",
-    r"\bis no\b(?! longer| \w+ing)|\bare no\b(?! longer)": "is not a, has no",
     r"as it comes\b|as they come\b": "with its defaults",
     r"\bbe rid of": "remove",
     r"beside others": "beside other libraries",
