@@ -28,10 +28,10 @@ from soak import mixed
 
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
-from palate.live.asking import Asked
 from palate.live.history import EVENTS as EVENTS_COUNTED
 from palate.live.kept import FOLDER
 from palate.live.service import Live
+from palate.ranking.request import ListRequest
 from palate.store.events import Store
 from palate.store.versions import Versions
 
@@ -121,14 +121,13 @@ def parts(url: Path, count: int = 2000) -> dict[str, float]:
         live = Live(store, Versions(store))
         people = [str(person) for person in np.random.default_rng(3).integers(0, PEOPLE, count).tolist()]
         asked = {
-            "a whole list": lambda person: live.recommend(Asked(user_id=person)),
+            "a whole list": lambda person: live.recommend(ListRequest(user_id=person)),
             "history from the store": lambda person: store.history(person, EVENTS_COUNTED),
         }
         told = {name: microseconds(work, people) for name, work in asked.items()}
         snapshot = live.snapshot()
-        model, row_of = snapshot.active.model, snapshot.row_of  # type: ignore[union-attr]
-        position_of, allowed = snapshot.catalogue.position_of, snapshot.rows_allowed(None)
-        rows = [row_of[position_of[store.history(person, EVENTS_COUNTED).item]] for person in people]
+        model, index, allowed = snapshot.active.model, snapshot.index, snapshot.masks.rows(None)
+        rows = [index.row[index.at(store.history(person, EVENTS_COUNTED).item)] for person in people]
         pasts = [Ragged(np.array([0, len(row)]), row, np.ones(len(row), np.float32)) for row in rows]
         histories = [Histories(pl.Series("user", [0]), model.items, past) for past in pasts]
         best = model.top(histories[0], 10, allowed, False)[0][0]

@@ -426,7 +426,7 @@ def test_what_is_read_without_a_value_is_seen_and_no_more(client: TestClient) ->
 def test_lists_leave_out_what_was_seen_however_long_ago(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("palate.live.history.WHOLE", 20)
     monkeypatch.setattr("palate.live.history.EVENTS", 10)
-    monkeypatch.setattr("palate.live.asking.MOST_NAMED", 5)
+    monkeypatch.setattr("palate.ranking.request.MOST_NAMED", 5)
     everything = {f"red/{n}" for n in range(11)} | {f"blue/{n}" for n in range(7)}
     seen = {f"red/{n}" for n in range(2, 9)}
     client.post("/v1/events", json=[{"user_id": "old", "item_id": n, "event_type": "view"} for n in sorted(seen)])

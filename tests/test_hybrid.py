@@ -18,12 +18,12 @@ from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.errors import DataError
-from palate.live.asking import Asked
 from palate.live.service import Live
 from palate.live.training import train
 from palate.models.hybrid import Guided, HybridModel
 from palate.models.ials import IALSModel
 from palate.models.prior import Prior
+from palate.ranking.request import ListRequest
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.versions import Versions
@@ -212,16 +212,16 @@ def test_a_new_item_is_recommended_as_soon_as_it_is_told_of(tmp_path: Path) -> N
         assert train(store, versions, RECIPE).activated
         live = Live(store, versions)
         store.items.put([Item("bare", {})])
-        assert "bare" not in live.snapshot().active.model.items.ids  # type: ignore[union-attr]  # nothing is told of it yet
+        assert "bare" not in live.snapshot().active.model.items.ids  # nothing is told of it yet
         began = time.perf_counter()
         store.items.put([Item("fresh", {"title": "first group, odd"}), Item("other", {"title": "second group, odd"})])
-        places = {place.item_id: place for place in live.recommend(Asked(user_id="u0", k=30)).items}
+        places = {place.item_id: place for place in live.recommend(ListRequest(user_id="u0", k=30)).items}
         assert time.perf_counter() - began < 1
         assert places["fresh"].source == places["other"].source == "personal"
         assert places["fresh"].score > places["other"].score
         assert places["bare"].source == "newest"
         store.items.put([Item("bare", {"title": "first group"})])
-        found = {place.item_id: place.source for place in live.recommend(Asked(user_id="u0", k=30)).items}
+        found = {place.item_id: place.source for place in live.recommend(ListRequest(user_id="u0", k=30)).items}
         assert found["bare"] == "personal"
 
 
@@ -232,7 +232,7 @@ def test_a_share_of_the_list_is_kept_for_items_that_nobody_met(tmp_path: Path) -
         live = Live(store, versions)
 
         def shown(explore: float, **more: Any) -> list[str]:
-            asked = Asked(user_id="u0", k=5, explore=explore, **more)
+            asked = ListRequest(user_id="u0", k=5, explore=explore, **more)
             return [place.item_id for place in live.recommend(asked).items]
 
         met = shown(0.4)
@@ -240,7 +240,7 @@ def test_a_share_of_the_list_is_kept_for_items_that_nobody_met(tmp_path: Path) -
         far = [Item("far", {"title": "second group, odd"}), Item("farther", {"title": "second group, even"})]
         store.items.put(far)
         assert shown(0) == met, "by themselves they stand too low"
-        kept = live.recommend(Asked(user_id="u0", k=5, explore=0.4)).items
+        kept = live.recommend(ListRequest(user_id="u0", k=5, explore=0.4)).items
         assert [place.item_id for place in kept[:3]] == met[:3]
         assert {place.item_id for place in kept[3:]} == {"far", "farther"}
         assert {place.source for place in kept} == {"personal"}
@@ -263,7 +263,7 @@ def test_a_model_of_numbers_reads_items_of_any_id(tmp_path: Path) -> None:
         adopt(store, Versions(store), tmp_path / "model")
         live = Live(store, Versions(store))
         store.items.put([Item(name, {"title": "first group"}) for name in ("77", "077", "no number")])
-        places = live.recommend(Asked(user_id="0", k=30)).items
+        places = live.recommend(ListRequest(user_id="0", k=30)).items
         assert {"77", "077", "no number"} <= {place.item_id for place in places if place.source == "personal"}
-        assert len(live.snapshot().active.model.items) == 23  # type: ignore[union-attr]
+        assert len(live.snapshot().active.model.items) == 23
         assert len({place.item_id for place in places}) == len(places)

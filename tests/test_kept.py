@@ -11,9 +11,9 @@ import pytest
 
 from palate.live import kept as module
 from palate.live import weights
-from palate.live.asking import Asked
 from palate.live.kept import FOLDER, Kept
 from palate.live.service import Live
+from palate.ranking.request import ListRequest
 from palate.store.backup import backup, restore
 from palate.store.events import Event, Store
 from palate.store.items import Item
@@ -49,8 +49,8 @@ def same(one: Live, other: Live) -> bool:
     mine, theirs = one.snapshot(), other.snapshot()
     return bool(
         mine.catalogue.frame.equals(theirs.catalogue.frame)
-        and (mine.popularity == theirs.popularity).all()
-        and one.recommend(Asked(k=20)).items == other.recommend(Asked(k=20)).items
+        and (mine.by_popularity.score == theirs.by_popularity.score).all()
+        and one.recommend(ListRequest(k=20)).items == other.recommend(ListRequest(k=20)).items
     )
 
 
@@ -113,7 +113,7 @@ def test_a_store_that_was_restored_has_nothing_kept(store: Store, tmp_path: Path
     with restore(tmp_path / "copy.db", tmp_path / "shop.db") as back:
         back.items.put([Item("other", {})])  # which has the number that the lost one had
         assert Kept.read(Versions(back).folder, back) is None
-        assert "lost" not in started(back).snapshot().places
+        assert not started(back).knows("lost")
 
 
 def test_what_is_damaged_is_read_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,7 +19,6 @@ from palate.errors import ConditionError, DataError, SettingError
 from palate.live import checking
 from palate.live import weights as live_weights
 from palate.live.adopting import adopt
-from palate.live.asking import Answer, Asked, Boost, Cap, Pin, Step
 from palate.live.catalogue import all_told
 from palate.live.history import EVENTS, WHOLE, read_history
 from palate.live.service import Live
@@ -28,6 +27,7 @@ from palate.live.weights import Weights
 from palate.models.base import Model
 from palate.models.ials import IALSModel
 from palate.models.popularity import PopularityModel
+from palate.ranking.request import Boost, Cap, ListRequest, Pin, RecommendationList, SessionEvent
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.transfer import export_events
@@ -70,11 +70,11 @@ def live(store: Store) -> Live:
     return Live(store, Versions(store))
 
 
-def ids(answer: Answer) -> list[str]:
+def ids(answer: RecommendationList) -> list[str]:
     return [place.item_id for place in answer.items]
 
 
-def sources(answer: Answer) -> list[str]:
+def sources(answer: RecommendationList) -> list[str]:
     return [place.source for place in answer.items]
 
 
@@ -92,10 +92,10 @@ def soon(condition: Any) -> None:
 
 def test_a_known_person_gets_the_list_of_the_model(live: Live) -> None:
     log = live.store.log(live.weights.by_type)
-    model = live.snapshot().active.model  # type: ignore[union-attr]
+    model = live.snapshot().active.model
     for user in ("u1", "u17"):
         offline = model.recommend(log.histories([user]), 6)
-        answer = live.recommend(Asked(user_id=user, k=6, explore=0))
+        answer = live.recommend(ListRequest(user_id=user, k=6, explore=0))
         assert ids(answer) == offline.lists()[0]
         np.testing.assert_allclose([place.score for place in answer.items], offline.score[0], rtol=1e-5)
         assert sources(answer) == ["personal"] * 6
@@ -106,14 +106,14 @@ def test_a_known_person_gets_the_list_of_the_model(live: Live) -> None:
 
 
 def test_an_unknown_person_gets_what_is_popular_and_one_like_changes_it(live: Live) -> None:
-    first = live.recommend(Asked(user_id="new", k=5))
+    first = live.recommend(ListRequest(user_id="new", k=5))
     log = live.store.log(live.weights.by_type)
     weight = np.bincount(log.item, log.weight, minlength=len(log.items))
     assert sources(first) == ["popular"] * 5
     assert [place.score for place in first.items] == sorted(weight, reverse=True)[:5]
     assert ids(first)[0] == "i0"
     live.store.append([Event("new", "i4", "like", DAY)])
-    second = live.recommend(Asked(user_id="new", k=5))
+    second = live.recommend(ListRequest(user_id="new", k=5))
     assert sources(second) == ["personal"] * 5
     assert ids(second) != ids(first)
     assert "i4" not in ids(second)
@@ -123,35 +123,39 @@ def test_an_unknown_person_gets_what_is_popular_and_one_like_changes_it(live: Li
 
 def test_a_session_is_answered_as_the_same_history_stored(live: Live) -> None:
     live.store.append([Event("new", "i4", "like", DAY), Event("new", "i7", "view", 2 * DAY)])
-    stored = live.recommend(Asked(user_id="new"))
-    session = live.recommend(Asked(session=(Step("i4", "like"), Step("?"), Step("i7", "view"))))
+    stored = live.recommend(ListRequest(user_id="new"))
+    session = live.recommend(
+        ListRequest(session=(SessionEvent("i4", "like"), SessionEvent("?"), SessionEvent("i7", "view")))
+    )
     assert ids(session) == ids(stored)
     assert set(sources(session)) == {"session"}
-    assert live.recommend(Asked(user_id="new", session=(Step("i10"),))).items[0].source == "personal"
+    assert live.recommend(ListRequest(user_id="new", session=(SessionEvent("i10"),))).items[0].source == "personal"
 
 
 def test_a_dislike_hides_and_pulls_down(live: Live) -> None:
-    liked = live.recommend(Asked(session=(Step("i1", "like"),), k=20, keep_seen=True))
-    mixed = live.recommend(Asked(session=(Step("i1", "like"), Step("i4", "dislike")), k=20, keep_seen=True))
+    liked = live.recommend(ListRequest(session=(SessionEvent("i1", "like"),), k=20, keep_seen=True))
+    mixed = live.recommend(
+        ListRequest(session=(SessionEvent("i1", "like"), SessionEvent("i4", "dislike")), k=20, keep_seen=True)
+    )
     assert "i4" in ids(liked)
     assert "i4" not in ids(mixed)
-    back = (Step("i4", "dislike"), Step("i4", "like"))
-    assert "i4" in ids(live.recommend(Asked(session=back, k=20, keep_seen=True)))
-    only = live.recommend(Asked(session=(Step("i4", "dislike"),), k=3))
+    back = (SessionEvent("i4", "dislike"), SessionEvent("i4", "like"))
+    assert "i4" in ids(live.recommend(ListRequest(session=back, k=20, keep_seen=True)))
+    only = live.recommend(ListRequest(session=(SessionEvent("i4", "dislike"),), k=3))
     assert sources(only) == ["popular"] * 3
     assert "i4" not in ids(only)
 
 
 def test_many_events_on_one_item_hide_none_of_the_others(live: Live) -> None:
     live.store.append([Event("many", "i1", "like"), Event("many", "i4", "dislike"), Event("many", "i7", "purchase")])
-    before = live.recommend(Asked(user_id="many", k=ITEMS))
+    before = live.recommend(ListRequest(user_id="many", k=ITEMS))
     live.store.append([Event("many", "i10", "view")] * (WHOLE + EVENTS))
-    after = live.recommend(Asked(user_id="many", k=ITEMS))
+    after = live.recommend(ListRequest(user_id="many", k=ITEMS))
     assert not {"i1", "i4", "i7", "i10"} & set(ids(after))
     assert set(ids(after)) == set(ids(before)) - {"i10"}
-    assert "i4" not in ids(live.recommend(Asked(user_id="many", k=ITEMS, keep_seen=True)))
+    assert "i4" not in ids(live.recommend(ListRequest(user_id="many", k=ITEMS, keep_seen=True)))
     live.store.append([Event("many", "i4", "like")])
-    assert "i4" in ids(live.recommend(Asked(user_id="many", k=ITEMS, keep_seen=True)))
+    assert "i4" in ids(live.recommend(ListRequest(user_id="many", k=ITEMS, keep_seen=True)))
 
 
 def test_what_is_only_seen_leaves_the_taste_as_it_is(live: Live) -> None:
@@ -162,14 +166,16 @@ def test_what_is_only_seen_leaves_the_taste_as_it_is(live: Live) -> None:
     assert (now.item.tolist(), now.weight.tolist()) == (fan.item.tolist(), fan.weight.tolist()) == ([5, 8], [3, -1])
     assert set(now.seen) == {1, 2, 3, 4, 5, 6, 7, 8}
     assert now.disliked.tolist() == [8], "to see something again is no second opinion"
-    assert sources(live.recommend(Asked(user_id="fan", k=3, explore=0))) == ["personal"] * 3
-    only = live.recommend(Asked(session=(Step("i4", "dislike"), Step("i4", weight=0.0)), k=20, keep_seen=True))
+    assert sources(live.recommend(ListRequest(user_id="fan", k=3, explore=0))) == ["personal"] * 3
+    only = live.recommend(
+        ListRequest(session=(SessionEvent("i4", "dislike"), SessionEvent("i4", weight=0.0)), k=20, keep_seen=True)
+    )
     assert "i4" not in ids(only)
 
 
 def test_the_items_that_another_user_has_seen_can_be_left_out(live: Live) -> None:
     live.store.append([Event("other", f"i{n}", "view") for n in range(9)])
-    answer = live.recommend(Asked(near=("i9",), unseen_by="other", k=ITEMS))
+    answer = live.recommend(ListRequest(anchor_items=("i9",), unseen_by="other", k=ITEMS))
     assert {"similar"} <= set(sources(answer)) <= {"similar", "popular", "newest"}
     assert not {f"i{n}" for n in range(9)} & set(ids(answer))
 
@@ -200,16 +206,18 @@ def test_a_long_history_says_the_same_as_a_short_one(store: Store, sent: list[An
 
 
 def test_what_is_on_the_page_counts_where_nothing_else_is_known(live: Live) -> None:
-    answer = live.recommend(Asked(near=("i4",), k=4))
-    model = live.snapshot().active.model  # type: ignore[union-attr]
+    answer = live.recommend(ListRequest(anchor_items=("i4",), k=4))
+    model = live.snapshot().active.model
     assert ids(answer) == model.similar_items(["i4"], 4).lists()[0]
     assert sources(answer) == ["similar"] * 4
-    assert sources(live.recommend(Asked(near=("?",), k=2))) == ["popular"] * 2
-    assert sources(live.recommend(Asked(user_id="u1", near=("i4",), k=2, explore=0))) == ["personal"] * 2
+    assert sources(live.recommend(ListRequest(anchor_items=("?",), k=2))) == ["popular"] * 2
+    assert (
+        sources(live.recommend(ListRequest(user_id="u1", anchor_items=("i4",), k=2, explore=0))) == ["personal"] * 2
+    )
 
 
 def test_the_list_goes_on_with_popular_then_newest_items(live: Live) -> None:
-    answer = live.recommend(Asked(user_id="u0", k=ITEMS))
+    answer = live.recommend(ListRequest(user_id="u0", k=ITEMS))
     assert len(answer.items) == ITEMS - len({event.item_id for event in live.store.events("u0")})
     assert sources(answer) == sorted(sources(answer), key=["personal", "popular", "newest"].index)
     assert ids(answer)[-1] == "i20"  # it has no event
@@ -218,82 +226,86 @@ def test_the_list_goes_on_with_popular_then_newest_items(live: Live) -> None:
 
 def test_everything_seen_leaves_an_empty_list_that_says_why(live: Live) -> None:
     live.store.append([Event("all", f"i{i}", "view", DAY) for i in range(ITEMS)])
-    answer = live.recommend(Asked(user_id="all"))
+    answer = live.recommend(ListRequest(user_id="all"))
     assert answer.items == ()
     assert "every item" in str(answer.reason)
-    assert len(live.recommend(Asked(user_id="all", keep_seen=True)).items) == 10
+    assert len(live.recommend(ListRequest(user_id="all", keep_seen=True)).items) == 10
 
 
 def test_an_empty_store_answers_too(tmp_path: Path) -> None:
     with Store.open(tmp_path / "empty.db") as store:
         live = Live(store, Versions(store))
-        answer = live.recommend(Asked(user_id="u"))
+        answer = live.recommend(ListRequest(user_id="u"))
         assert (answer.items, answer.model, answer.reason) == ((), None, "the store is empty")
         store.append([Event("u", "first", "view", DAY)])
-        assert live.recommend(Asked(user_id="u")).items == ()
-        assert ids(live.recommend(Asked(user_id="v"))) == ["first"]
+        assert live.recommend(ListRequest(user_id="u")).items == ()
+        assert ids(live.recommend(ListRequest(user_id="v"))) == ["first"]
 
 
 # Rules
 
 
 def test_filters_apply_before_the_best_are_chosen(live: Live) -> None:
-    answer = live.recommend(Asked(user_id="u1", k=4, filter="kind = 'red' AND price > 2"))
+    answer = live.recommend(ListRequest(user_id="u1", k=4, filter="kind = 'red' AND price > 2"))
     assert len(answer.items) == 4
     assert all(int(name[1:]) % 3 == 0 and int(name[1:]) > 2 for name in ids(answer))
     with pytest.raises(ConditionError, match="character 16: cannot be read"):
-        live.recommend(Asked(filter="price > 2 OR > 3"))
-    none = live.recommend(Asked(filter="price < 0"))
+        live.recommend(ListRequest(filter="price > 2 OR > 3"))
+    none = live.recommend(ListRequest(filter="price < 0"))
     assert none.items == ()
     assert none.reason == "no available item meets the filter"
 
 
 def test_boosts_lift_and_push_down(live: Live) -> None:
-    whole = live.recommend(Asked(user_id="u1", k=ITEMS, explore=0))
-    lifted = live.recommend(Asked(user_id="u1", k=ITEMS, explore=0, boost=(Boost("kind = 'blue'", 1e6),)))
+    whole = live.recommend(ListRequest(user_id="u1", k=ITEMS, explore=0))
+    lifted = live.recommend(ListRequest(user_id="u1", k=ITEMS, explore=0, boost=(Boost("kind = 'blue'", 1e6),)))
     model_only = [place.item_id for place in whole.items if place.source == "personal" and place.score > 0]
     blue = [name for name in model_only if int(name[1:]) % 3 == 2]
     assert ids(lifted)[: len(blue)] == blue
-    pushed = live.recommend(Asked(user_id="none", k=5, boost=(Boost("item_id = 'i0'", 0.001),)))
-    assert ids(live.recommend(Asked(user_id="none", k=1))) == ["i0"]
+    pushed = live.recommend(ListRequest(user_id="none", k=5, boost=(Boost("item_id = 'i0'", 0.001),)))
+    assert ids(live.recommend(ListRequest(user_id="none", k=1))) == ["i0"]
     assert "i0" not in ids(pushed)
 
 
 def test_pins_stand_where_they_should(live: Live) -> None:
-    plain = ids(live.recommend(Asked(user_id="u1", k=6, explore=0)))
-    pinned = live.recommend(Asked(user_id="u1", k=6, explore=0, pin=(Pin("i20", 2), Pin("i0", 9), Pin(plain[0], 1))))
+    plain = ids(live.recommend(ListRequest(user_id="u1", k=6, explore=0)))
+    pinned = live.recommend(
+        ListRequest(user_id="u1", k=6, explore=0, pin=(Pin("i20", 2), Pin("i0", 9), Pin(plain[0], 1)))
+    )
     assert ids(pinned) == [plain[0], "i20", *plain[1:5]]
     assert sources(pinned)[:2] == ["pinned", "pinned"]
-    again = live.recommend(Asked(user_id="u1", k=6, explore=0, cursor=pinned.cursor, pin=(Pin("i20", 2),)))
+    again = live.recommend(ListRequest(user_id="u1", k=6, explore=0, cursor=pinned.cursor, pin=(Pin("i20", 2),)))
     assert "i20" not in ids(again)
     with pytest.raises(SettingError, match="item '\\?' is unknown"):
-        live.recommend(Asked(pin=(Pin("?", 1),)))
+        live.recommend(ListRequest(pin=(Pin("?", 1),)))
     with pytest.raises(SettingError, match="same place"):
-        Asked(pin=(Pin("i1", 1), Pin("i2", 1)))
+        ListRequest(pin=(Pin("i1", 1), Pin("i2", 1)))
 
 
 def test_caps_hold_for_words_and_lists(live: Live) -> None:
-    answer = live.recommend(Asked(user_id="u1", k=6, cap=(Cap("kind", 2),)))
+    answer = live.recommend(ListRequest(user_id="u1", k=6, cap=(Cap("kind", 2),)))
     kinds = [int(name[1:]) % 3 for name in ids(answer)]
     assert sorted(kinds) == [0, 0, 1, 1, 2, 2]
-    uncapped = ids(live.recommend(Asked(user_id="u1", k=ITEMS, explore=0)))
+    uncapped = ids(live.recommend(ListRequest(user_id="u1", k=ITEMS, explore=0)))
     best = [name for kind in range(3) for name in [n for n in uncapped if int(n[1:]) % 3 == kind][:2]]
-    assert sorted(ids(live.recommend(Asked(user_id="u1", k=6, explore=0, cap=(Cap("kind", 2),))))) == sorted(best)
-    tags = live.recommend(Asked(user_id="u1", k=ITEMS, cap=(Cap("tags", 3),)))
+    assert sorted(ids(live.recommend(ListRequest(user_id="u1", k=6, explore=0, cap=(Cap("kind", 2),))))) == sorted(
+        best
+    )
+    tags = live.recommend(ListRequest(user_id="u1", k=ITEMS, cap=(Cap("tags", 3),)))
     assert sum(int(name[1:]) % 2 == 0 for name in ids(tags)) == 3
 
 
 def test_the_conditions_of_a_request_are_bounded_together() -> None:
     boosts = tuple(Boost("price < 5 OR " * 100 + f"price > {n}", 2) for n in range(7))
-    Asked(boost=boosts[:5], filter="price > 1")
+    ListRequest(boost=boosts[:5], filter="price > 1")
     with pytest.raises(ConditionError, match="filter and boosts have 9,163 characters together; there can be 8,000"):
-        Asked(boost=boosts)
+        ListRequest(boost=boosts)
 
 
 def test_what_no_item_has_is_unknown_and_warned_of(live: Live) -> None:
-    plain = live.recommend(Asked(user_id="u1", k=6))
+    plain = live.recommend(ListRequest(user_id="u1", k=6))
     assert plain.warnings == ()
-    asked = Asked(
+    asked = ListRequest(
         user_id="u1", k=6, boost=(Boost("colour = 'red'", 2), Boost("pric < 3", 5)), cap=(Cap("colour", 1),)
     )
     answer = live.recommend(asked)
@@ -303,10 +315,10 @@ def test_what_no_item_has_is_unknown_and_warned_of(live: Live) -> None:
         "boost: no item has an attribute 'pric'; did you mean 'price'?",
         "cap: no item has an attribute 'colour'",
     )
-    none = live.recommend(Asked(filter="price > 2 AND pric > 3"))
+    none = live.recommend(ListRequest(filter="price > 2 AND pric > 3"))
     assert none.items == ()
     assert none.warnings == ("filter: no item has an attribute 'pric'; did you mean 'price'?",)
-    either = live.recommend(Asked(filter="price > 2 OR pric > 3", k=5))
+    either = live.recommend(ListRequest(filter="price > 2 OR pric > 3", k=5))
     assert len(either.items) == 5
 
 
@@ -315,7 +327,7 @@ def test_what_is_told_of_removed_items_teaches_but_is_in_no_ones_way(tmp_path: P
     store.items.put([Item("a", {"title": "A", "price": 1}), Item("b", {"title": 5, "colour": "red"}), Item("c")])
     store.items.remove(["b"])
     live = Live(store)
-    assert live.recommend(Asked(filter="colour = 'red' OR title = 5")).warnings != ()
+    assert live.recommend(ListRequest(filter="colour = 'red' OR title = 5")).warnings != ()
     told = all_told(store)
     assert set(told.fields) == {"available", "title", "price"}
     assert told.row("b")["title"] is None
@@ -347,7 +359,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 @given(rules=RULES)
 @settings(max_examples=150)
 def test_a_list_keeps_every_rule_and_is_as_long_as_it_can_be(shared: Live, rules: dict[str, Any]) -> None:
-    asked = Asked(**rules)
+    asked = ListRequest(**rules)
     answer = shared.recommend(asked)
     found = ids(answer)
     assert len(set(found)) == len(found)
@@ -375,7 +387,7 @@ def test_a_list_keeps_every_rule_and_is_as_long_as_it_can_be(shared: Live, rules
 def test_pages_repeat_nothing_and_leave_nothing_out(live: Live) -> None:
     whole, cursor = [], None
     for page in range(9):
-        answer = live.recommend(Asked(user_id="u2", k=3, cursor=cursor))
+        answer = live.recommend(ListRequest(user_id="u2", k=3, cursor=cursor))
         whole += ids(answer)
         cursor = answer.cursor
         if page == 1:  # something happens between two pages
@@ -388,35 +400,35 @@ def test_pages_repeat_nothing_and_leave_nothing_out(live: Live) -> None:
     assert set(whole) | seen == {f"i{i}" for i in range(ITEMS)} | {"late"}
     for bad in ("%", "abc", "é"):
         with pytest.raises(SettingError, match="cursor"):
-            live.recommend(Asked(cursor=bad))
+            live.recommend(ListRequest(cursor=bad))
 
 
 # Items that come and go
 
 
 def test_items_act_at_once(live: Live) -> None:
-    top = ids(live.recommend(Asked(user_id="u1", k=3, explore=0)))
+    top = ids(live.recommend(ListRequest(user_id="u1", k=3, explore=0)))
     live.store.items.patch(top[0], {}, available=False)
     live.store.items.remove([top[1]])
-    assert ids(live.recommend(Asked(user_id="u1", k=1, explore=0))) == [top[2]]
+    assert ids(live.recommend(ListRequest(user_id="u1", k=1, explore=0))) == [top[2]]
     live.store.items.patch(top[0], {}, available=True)
     live.store.items.put([Item(top[1], {"kind": "red"})])
-    assert ids(live.recommend(Asked(user_id="u1", k=2, explore=0)))[0] == top[0]
-    assert top[1] in ids(live.recommend(Asked(filter="kind = 'red'", k=ITEMS)))
+    assert ids(live.recommend(ListRequest(user_id="u1", k=2, explore=0)))[0] == top[0]
+    assert top[1] in ids(live.recommend(ListRequest(filter="kind = 'red'", k=ITEMS)))
 
 
 def test_new_items_are_shown_until_a_model_knows_them(live: Live) -> None:
     live.store.items.put([Item(f"new{n}", {"kind": "green"}) for n in range(3)])
     for user in ("u1", "nobody", None):
-        answer = live.recommend(Asked(user_id=user, k=10))
+        answer = live.recommend(ListRequest(user_id=user, k=10))
         assert [place.item_id[:3] for place in answer.items if place.source == "newest"] == ["new"]
         assert answer.items[-1].source == "newest"
-    last = {live.recommend(Asked(user_id=f"u{n}", k=10)).items[-1].item_id for n in range(USERS)}
+    last = {live.recommend(ListRequest(user_id=f"u{n}", k=10)).items[-1].item_id for n in range(USERS)}
     assert last == {"new0", "new1", "new2"}
-    assert "newest" not in sources(live.recommend(Asked(user_id="u1", k=10, explore=0)))
+    assert "newest" not in sources(live.recommend(ListRequest(user_id="u1", k=10, explore=0)))
     train(live.store, live.versions, RECIPE)  # type: ignore[arg-type]
     soon(lambda: live.snapshot().version == 2)
-    assert "newest" not in sources(live.recommend(Asked(user_id="u1", k=10)))  # they are no longer new
+    assert "newest" not in sources(live.recommend(ListRequest(user_id="u1", k=10)))  # they are no longer new
 
 
 # Models that come and go
@@ -426,49 +438,49 @@ def test_every_new_item_is_shown_to_somebody_where_a_cap_leaves_out_most(live: L
     many = [Item(f"same {n}", {"kind": "same"}) for n in range(5000)]
     live.store.items.put([Item("other", {"kind": "other"}), *many])
     cap = (Cap("kind", 1),)
-    answer = live.recommend(Asked(user_id="u1", k=4, explore=1, cap=cap))
+    answer = live.recommend(ListRequest(user_id="u1", k=4, explore=1, cap=cap))
     assert "other" in ids(answer), "it is the oldest of the new ones"
 
 
 def test_events_of_another_process_count_in_the_next_answer(live: Live, tmp_path: Path) -> None:
     with Store.open(tmp_path / "shop.db") as other:
-        before = ids(live.recommend(Asked(user_id="u1", k=3)))
+        before = ids(live.recommend(ListRequest(user_id="u1", k=3)))
         other.append([Event("u1", before[0], "like", 30 * DAY)])
-        assert before[0] not in ids(live.recommend(Asked(user_id="u1", k=3)))
+        assert before[0] not in ids(live.recommend(ListRequest(user_id="u1", k=3)))
         other.items.put([Item("theirs", {"kind": "gold"})])
-        assert ids(live.recommend(Asked(filter="kind = 'gold'"))) == ["theirs"]
+        assert ids(live.recommend(ListRequest(filter="kind = 'gold'"))) == ["theirs"]
 
 
 def test_another_model_is_swapped_in_and_back(live: Live) -> None:
     versions = live.versions
     assert versions is not None
-    first = live.recommend(Asked(user_id="u1", explore=0))
+    first = live.recommend(ListRequest(user_id="u1", explore=0))
     second = versions.add(Popularity().fit(live.store.log()).save, {})
     versions.activate(second.number)
-    soon(lambda: live.recommend(Asked(user_id="u1")).model["version"] == 2)  # type: ignore[index]
-    assert live.recommend(Asked(user_id="u1")).model["recipe"] == "Popularity"  # type: ignore[index]
-    assert ids(live.recommend(Asked(near=("i1",), k=2)))  # this model knows no similarity
+    soon(lambda: live.recommend(ListRequest(user_id="u1")).model["version"] == 2)  # type: ignore[index]
+    assert live.recommend(ListRequest(user_id="u1")).model["recipe"] == "Popularity"  # type: ignore[index]
+    assert ids(live.recommend(ListRequest(anchor_items=("i1",), k=2)))  # this model knows no similarity
     versions.rollback()
-    soon(lambda: live.recommend(Asked(user_id="u1")).model["version"] == 1)  # type: ignore[index]
-    assert ids(live.recommend(Asked(user_id="u1", explore=0))) == ids(first)
+    soon(lambda: live.recommend(ListRequest(user_id="u1")).model["version"] == 1)  # type: ignore[index]
+    assert ids(live.recommend(ListRequest(user_id="u1", explore=0))) == ids(first)
 
 
 def test_a_damaged_model_is_refused_and_the_old_one_stays(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     versions = live.versions
     assert versions is not None
-    good = live.recommend(Asked(user_id="u1", explore=0))
+    good = live.recommend(ListRequest(user_id="u1", explore=0))
     second = versions.add(RECIPE.fit(live.store.log()).save, {})
     versions.activate(second.number)
     vectors = versions.path(2) / "item_vectors.npy"
     damaged = bytearray(vectors.read_bytes())
     damaged[-1] ^= 1
     vectors.write_bytes(damaged)
-    live.recommend(Asked())
+    live.recommend(ListRequest())
     soon(lambda: "version 2 is refused" in caplog.text)
-    assert live.recommend(Asked(user_id="u1", explore=0)).items == good.items
+    assert live.recommend(ListRequest(user_id="u1", explore=0)).items == good.items
     again = Live(live.store, versions)
-    assert again.recommend(Asked(user_id="u1")).model is None  # nothing else is there: popular items
-    assert sources(again.recommend(Asked(user_id="u1", k=2))) == ["popular"] * 2
+    assert again.recommend(ListRequest(user_id="u1")).model is None  # nothing else is there: popular items
+    assert sources(again.recommend(ListRequest(user_id="u1", k=2))) == ["popular"] * 2
 
 
 def test_a_model_that_does_not_work_is_refused_once(
@@ -480,12 +492,12 @@ def test_a_model_that_does_not_work_is_refused_once(
     versions.activate(versions.add(Popularity().fit(live.store.log()).save, {}).number)
     monkeypatch.setattr(PopularityModel, "scores", lambda *_: np.zeros(1)[7])  # IndexError
     for _ in range(30):
-        live.recommend(Asked(user_id="u1"))
+        live.recommend(ListRequest(user_id="u1"))
         time.sleep(0.01)
     soon(lambda: "version 2 is refused" in caplog.text)
     assert caplog.text.count("version 2 is refused") == 1
-    assert live.recommend(Asked(user_id="u1")).model["version"] == 1  # type: ignore[index]
-    assert Live(live.store, versions).recommend(Asked(user_id="u1")).model is None  # it starts all the same
+    assert live.recommend(ListRequest(user_id="u1")).model["version"] == 1  # type: ignore[index]
+    assert Live(live.store, versions).recommend(ListRequest(user_id="u1")).model is None  # it starts all the same
 
 
 def test_a_model_fitted_elsewhere_is_adopted_once(tmp_path: Path, store: Store) -> None:
@@ -500,7 +512,7 @@ def test_a_model_fitted_elsewhere_is_adopted_once(tmp_path: Path, store: Store) 
         assert other.counts()[:2] == (len(log), len(log.users))
         live = Live(other, versions)
         offline = model.recommend(log.histories(["u5"]), 5).lists()[0]
-        assert ids(live.recommend(Asked(user_id="u5", k=5))) == offline
+        assert ids(live.recommend(ListRequest(user_id="u5", k=5))) == offline
 
 
 def test_a_model_that_a_crash_left_between_two_renames_is_adopted(tmp_path: Path, store: Store) -> None:
@@ -554,7 +566,7 @@ def test_popular_is_the_order_of_the_recipe_whatever_happens(
             if len(log) and (log.weight > 0).any():
                 ranked = Popularity().fit(log).recommend([[]], 9)
                 expected = list(zip(ranked.lists()[0], ranked.score[0].tolist(), strict=True))
-            answer = running.recommend(Asked(k=9, explore=0))
+            answer = running.recommend(ListRequest(k=9, explore=0))
             found = [(place.item_id, place.score) for place in answer.items if place.source == "popular"]
             assert found == [pair for pair in expected if pair[1] > 0]
 
@@ -570,7 +582,7 @@ def test_one_huge_weight_makes_nothing_popular(tmp_path: Path, monkeypatch: pyte
         for huge in (1e6, 2.0):
             store.append([Event("mallory", "i9", "view", DAY, huge)])
             ranked = Popularity().fit(store.log()).recommend([[]], 9)
-            answer = running.recommend(Asked(k=9, explore=0))
+            answer = running.recommend(ListRequest(k=9, explore=0))
             assert [(place.item_id, place.score) for place in answer.items] == list(
                 zip(ranked.lists()[0], ranked.score[0].tolist(), strict=True)
             )
@@ -581,7 +593,7 @@ def test_equally_popular_items_stand_in_the_order_they_came(tmp_path: Path) -> N
     with Store.open(tmp_path / "shop.db") as store:
         store.append([Event("u", name, "like", DAY) for name in ("b", "c", "a")])
         store.append([Event("v", name, "view", DAY) for name in ("a", "c", "b") for _ in range(2)])
-        assert ids(Live(store).recommend(Asked(k=3))) == ["b", "c", "a"]
+        assert ids(Live(store).recommend(ListRequest(k=3))) == ["b", "c", "a"]
 
 
 # Training

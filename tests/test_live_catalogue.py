@@ -39,8 +39,6 @@ def test_items_stand_by_number_with_typed_attributes(store: Store) -> None:
     assert live.available.tolist() == [True, True, False, True]
     assert (np.diff(live.numbers) > 0).all()
     assert (live.created > 1_600_000_000_000_000).all()
-    assert [live.ids[int(live.position_of[number])] for number in live.numbers] == live.ids.to_list()
-    assert live.position_of[0] == -1
     assert live.frame.schema == {
         "item_id": pl.String,
         "available": pl.Boolean,
@@ -99,7 +97,7 @@ def test_an_item_that_only_an_event_names_is_there(store: Store) -> None:
 
 def test_an_empty_store_gives_an_empty_catalogue(store: Store) -> None:
     live = LiveCatalogue.load(store)
-    assert len(live) == len(live.ids) == len(live.position_of) == len(live.mask("TRUE")) == 0
+    assert len(live) == len(live.ids) == len(live.numbers) == len(live.mask("TRUE")) == 0
     assert live.values("item_id").start.tolist() == [0]
 
 
@@ -266,7 +264,7 @@ def test_refreshing_gives_what_loading_gives(most_runs: int, rounds: list[list[A
             fresh = LiveCatalogue.load(store)
             assert live.frame.equals(fresh.frame)
             assert live.frame.schema == fresh.frame.schema
-            for name in ("numbers", "available", "created", "position_of"):
+            for name in ("numbers", "available", "created"):
                 np.testing.assert_array_equal(getattr(live, name), getattr(fresh, name))
 
 

@@ -23,7 +23,6 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import NEVER, Ragged
 from palate.data.vocabulary import Id
 from palate.errors import DataError, MissingExtra, SettingError
-from palate.live.asking import Asked, Step
 from palate.live.service import Live
 from palate.live.training import train
 from palate.models.network import Inputs
@@ -41,6 +40,7 @@ from palate.models.transformer import (
     risen,
     states,
 )
+from palate.ranking.request import ListRequest, SessionEvent
 from palate.store.events import Event, Store
 from palate.store.versions import Versions
 
@@ -498,25 +498,24 @@ def test_the_live_service_tells_times_and_kinds(tmp_path: Path) -> None:
         versions = Versions(store)
         assert train(store, versions, SMALL).activated
         live = Live(store, versions)
-        assert live.snapshot().active is not None
-        model = live.snapshot().active.model  # type: ignore[union-attr]
+        model = live.snapshot().active.model
         assert isinstance(model, TransformerModel)
         assert {"kinds", "0.attend.gap"} <= set(model.weights)
         past = store.history("u3")
-        names = live.snapshot().names
-        row = [names[live.snapshot().catalogue.position_of[item]] for item in past.item]
+        index = live.snapshot().index
+        row = [index.id(position) for position in index.at(past.item).tolist()]
         asked = Histories.of(
             model.items, [row], weights=[live.weights.of_past(past).tolist()], times=[past.time.tolist()]
         )
         expected = dict(zip(model.items.ids.to_list(), model.scores(asked)[0].tolist(), strict=True))
-        shown = live.recommend(Asked(user_id="u3", k=5, explore=0)).items
+        shown = live.recommend(ListRequest(user_id="u3", k=5, explore=0)).items
         assert len(shown) == 5
         for place in shown:
             assert place.score == pytest.approx(expected[place.item_id], rel=1e-4)
         steps = tuple(
-            Step(item, "purchase", time=moment) for item, moment in zip(row, past.time.tolist(), strict=True)
+            SessionEvent(item, "purchase", time=moment) for item, moment in zip(row, past.time.tolist(), strict=True)
         )
         asked = Histories.of(model.items, [row], weights=[[5.0] * len(row)], times=[past.time.tolist()])
         expected = dict(zip(model.items.ids.to_list(), model.scores(asked)[0].tolist(), strict=True))
-        for place in live.recommend(Asked(session=steps, k=5, explore=0)).items:
+        for place in live.recommend(ListRequest(session=steps, k=5, explore=0)).items:
             assert place.score == pytest.approx(expected[place.item_id], rel=1e-4)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from palate.arrays import Bools, Ints, Longs
+from palate.arrays import Bools, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.columns import CATALOGUE, plain
 from palate.data.vocabulary import Vocabulary
@@ -18,6 +18,7 @@ from palate.live.attributes import decode, parts_of, trim
 from palate.live.conditions import Cost, compile_over
 from palate.live.kept import Kept
 from palate.live.readings import Attributes
+from palate.ranking.context import Labels
 from palate.store.events import Store
 from palate.store.items import FIELDS, SCHEMA
 
@@ -26,19 +27,6 @@ MOST_STEPS = 1_000_000_000  # operations by items, and by bytes of their texts
 BLANK = 10  # steps a byte that a letter left open in a pattern takes
 MASKS = 256  # kept at most
 MASK_BYTES = 1 << 27  # of masks kept, all together
-
-
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """The values of an attribute as codes: position p has `code[start[p]:start[p + 1]]`, rows of `names`.
-
-    start (P + 1,) int64, code (N,) int32. An item without the attribute has no code; of a list it has one for each
-    different value.
-    """
-
-    names: pl.Series
-    start: Longs
-    code: Ints
 
 
 class Met(NamedTuple):
@@ -92,13 +80,6 @@ class LiveCatalogue:
         return self.rows["item_no"].to_numpy()
 
     @cached_property
-    def position_of(self) -> Ints:
-        """Positions by number, -1 for none; the numbers of newer items lie beyond its end."""
-        position = np.full(int(self.numbers[-1]) + 1 if len(self) else 0, -1, np.int32)
-        position[self.numbers] = np.arange(len(self), dtype=np.int32)
-        return position
-
-    @cached_property
     def available(self) -> Bools:
         """Whether items can be had: available and not removed, (P,)."""
         return _fixed(self.rows["available"])
@@ -131,6 +112,14 @@ class LiveCatalogue:
         # Of the attributes, not of self: a cycle of references would keep every old catalogue for a while.
         most = max(1, min(MASKS, MASK_BYTES // max(1, len(self))))
         return lru_cache(most)(partial(_masked, self.attributes))
+
+    def notes(self, condition: str) -> tuple[str, ...]:
+        """Say what is odd about a condition: names that no item has, types that no value has."""
+        return self.met(condition).notes
+
+    def unknown(self, attribute: str) -> str | None:
+        """Say that no item has an attribute, and which one was perhaps meant; None where one has it."""
+        return self.attributes.unknown(attribute)
 
     def told(self, positions: Longs | None = None) -> Catalogue:
         """Return what is told of some items, or of all, with the usual attributes under the names of their roles."""

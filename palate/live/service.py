@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
@@ -14,13 +15,15 @@ from palate.arrays import Floats, Longs
 from palate.data.ragged import NEVER
 from palate.errors import PalateError
 from palate.kernels.topk import MOST
-from palate.live.asking import Answer, Asked, Step
 from palate.live.catalogue import LiveCatalogue
-from palate.live.history import History, read_history
+from palate.live.history import StoredHistory, read_history
 from palate.live.kept import Kept
-from palate.live.recommender import NOTHING, Known, answer
 from palate.live.snapshot import Active, Snapshot
 from palate.live.weights import EVENT_WEIGHTS, Popularity, Weights
+from palate.ranking.context import Context, UserHistory
+from palate.ranking.item_index import ItemIndex
+from palate.ranking.pipeline import recommend
+from palate.ranking.request import MOST_PLACES, ListRequest, RecommendationList, SessionEvent
 from palate.store.events import Store
 from palate.store.recording import now
 from palate.store.versions import Versions
@@ -29,7 +32,7 @@ LOG = logging.getLogger("palate.live")
 
 
 class Live:
-    """Answers from what is committed in the store at that moment; nothing of a person is kept in between."""
+    """Answers from what is committed in the store at that moment; nothing of a user is kept in between."""
 
     def __init__(
         self, store: Store, versions: Versions | None = None, weights: Mapping[str, float] = EVENT_WEIGHTS
@@ -41,11 +44,11 @@ class Live:
         self._lock = Lock()
         self._loading: Thread | None = None
         self._refused: int | None = None
-        self._snapshot = Snapshot.of(LiveCatalogue.load(store, kept), None, self._popularity.now())
+        self._snapshot = Snapshot.of(LiveCatalogue.load(store, kept), self._popularity.now())
         wanted = self._wanted()
         if wanted is not None:
             self._swap(wanted)
-        self.recommend(Asked(user_id="nobody"))  # the first who asks shall not wait for what is loaded once
+        self.recommend(ListRequest(user_id="nobody"))  # the first request shall not wait for what is loaded once
         if versions is not None:
             Thread(target=self._keep, args=(kept, versions.folder), daemon=True).start()
 
@@ -67,37 +70,43 @@ class Live:
 
     # Asking
 
-    def recommend(self, asked: Asked) -> Answer:
-        """Return the list for whoever asks. Raises `ConditionError`, `SettingError`, `DataError`, `StoreError`."""
-        past = None if asked.user_id is None else self.history(asked.user_id, asked.until)
-        hidden = None if asked.unseen_by is None else self.history(asked.unseen_by, asked.until)
-        snapshot = self.snapshot()  # after the histories, so that it knows the items of them
-        known = NOTHING if past is None else Known.of(snapshot, past)
-        if asked.session:
-            known = known.and_then(*self._steps(snapshot, asked.session))
-        return answer(snapshot, asked, known if hidden is None else known.seeing(Known.of(snapshot, hidden).seen))
+    def recommend(self, request: ListRequest) -> RecommendationList:
+        """Make a list. Raises `ConditionError`, `SettingError`, `DataError`, `StoreError`."""
+        return recommend(request, self.context(request))
 
-    def history(self, user_id: str, until: int | None = None) -> History:
+    def context(self, request: ListRequest) -> Context:
+        """Return what the list of a request is made from. Raises `StoreError`."""
+        past = None if request.user_id is None else self.history(request.user_id, request.until)
+        hidden = None if request.unseen_by is None else self.history(request.unseen_by, request.until)
+        snapshot = self.snapshot()  # after the histories, so that it knows the items of them
+        history = UserHistory() if past is None else past.on(snapshot.index)
+        if request.session:
+            history = history.followed_by(*self._events(snapshot.index, request.session))
+        if hidden is not None:
+            history = history.hiding(hidden.on(snapshot.index).seen)
+        return replace(snapshot.context, history=history)
+
+    def history(self, user_id: str, until: int | None = None) -> StoredHistory:
         """Read what a user's events up to the time `until` say."""
         return read_history(self.store, self.weights, user_id, until)
 
-    def _steps(self, snapshot: Snapshot, session: tuple[Step, ...]) -> tuple[Longs, Floats, Longs]:
+    def _events(self, index: ItemIndex, session: tuple[SessionEvent, ...]) -> tuple[Longs, Floats, Longs]:
         """Positions, weights and times of the events of a session on known items."""
-        position = np.array([snapshot.places.get(step.item_id, -1) for step in session], np.int64)
-        weight = np.array([self.weights.of_step(step) for step in session], np.float32)
+        position = index.positions([event.item_id for event in session])
+        weight = np.array([self.weights.of_session(event) for event in session], np.float32)
         moment = now()  # a later time counts as now, as in the store
-        time = np.array([NEVER if step.time is None else min(step.time, moment) for step in session], np.int64)
+        time = np.array([NEVER if event.time is None else min(event.time, moment) for event in session], np.int64)
         known = position >= 0
         return position[known], weight[known], time[known]
 
     def knows(self, item_id: str) -> bool:
         """Whether there is an item of this id."""
-        return item_id in self._snapshot.places
+        return self._snapshot.index.position(item_id) >= 0
 
     def told(self, ids: Sequence[str], attributes: Sequence[str]) -> list[dict[str, Any]]:
         """Return these attributes of known items, None for what is not told."""
         snapshot = self._snapshot
-        return snapshot.catalogue.attributes.said([snapshot.places[name] for name in ids], attributes)
+        return snapshot.catalogue.attributes.said(snapshot.index.positions(ids).tolist(), attributes)
 
     def unknown(self, attributes: Sequence[str]) -> list[str]:
         """Say which of the attributes no item has."""
@@ -113,9 +122,9 @@ class Live:
             old = self._snapshot
             catalogue, popular = old.catalogue.refreshed(self.store), self._popularity.now()
             if catalogue is not old.catalogue:
-                self._snapshot = Snapshot.of(catalogue, old.active, popular, old).reading()
+                self._snapshot = old.with_catalogue(catalogue, popular)
             elif popular is not old.popular:
-                self._snapshot = Snapshot.of(catalogue, old.active, popular, old)
+                self._snapshot = old.with_popular(popular)
             if wanted not in (None, old.version, self._refused) and self._loading is None:
                 self._loading = Thread(target=self._swap, args=(wanted,), daemon=True)
                 self._loading.start()
@@ -128,12 +137,14 @@ class Live:
         """Load another version aside, then put it in the place of the old one; one that does not work is refused."""
         try:
             active = Active.load(self.versions, version)  # type: ignore[arg-type]
-            old = self._snapshot
-            fresh = Snapshot.of(old.catalogue, active, old.popular, old).reading()
+            fresh = self._snapshot.with_model(active)
             _warm(fresh)
             with self._lock:
                 last = self._snapshot  # which may have changed while it was loaded
-                self._snapshot = Snapshot.of(last.catalogue, fresh.active, last.popular, fresh).reading()
+                same = last.catalogue is fresh.catalogue
+                self._snapshot = (
+                    fresh.with_popular(last.popular) if same else last.with_model(fresh.active, fresh.index)
+                )
         except Exception as error:  # whatever its arrays are, the model before goes on
             self._refused = version
             LOG.error("model version %d is refused, the one before stays: %s", version, error)
@@ -143,7 +154,7 @@ class Live:
 
 def _warm(snapshot: Snapshot) -> None:
     """Compile and touch what an answer needs."""
-    known = np.flatnonzero(snapshot.row_of >= 0)[:2]
+    known = np.flatnonzero(snapshot.index.row >= 0)[:2]
+    past = UserHistory().followed_by(known, np.ones(len(known), np.float32), np.zeros(len(known), np.int64))
     for k in (10, MOST + 1):
-        past = NOTHING.and_then(known, np.ones(len(known), np.float32), np.zeros(len(known), np.int64))
-        answer(snapshot, Asked(k=min(k, 1000)), past)
+        recommend(ListRequest(k=min(k, MOST_PLACES)), replace(snapshot.context, history=past))

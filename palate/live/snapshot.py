@@ -1,16 +1,16 @@
-"""What answers are made from at one moment: the catalogue, the model in use, and what is popular."""
+"""What lists are made from at one moment: the catalogue, the model in use, and what is popular."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from palate.arrays import Bools, Floats, Ints, Longs
+from palate.arrays import Bools, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.times import EPOCH, MICROSECOND
 from palate.live.catalogue import LiveCatalogue
@@ -18,26 +18,26 @@ from palate.live.weights import Popular
 from palate.models.base import Model
 from palate.models.content import ContentBased
 from palate.models.saved import load
+from palate.ranking.context import NO_MODEL, Context, Masks, Order
+from palate.ranking.item_index import ItemIndex
 from palate.store.versions import Versions
 
-MASKS = 64  # of a filter over the model's items, kept
-FIXED = ("item_id", "available")  # columns that tell nothing of what an item is like
-# What a snapshot works out that has nothing to do with what is popular.
-LASTING = ("_allowed", "_rows_allowed", "position_of", "names", "by_age", "unknown", "unmet")
-ALL = ""  # the filter that every item passes
+FIXED = ("item_id", "available")  # columns that say nothing of what an item is like
+# What a snapshot works out once, and the parts that it is worked out from.
+WORKED_OUT = {"by_popularity": ("index", "popular"), "fresh": ("index", "active"), "cold": ("active",)}
 
 
 @dataclass(frozen=True, eq=False)
 class Active:
-    """The model in use: its version, and what answers tell of it.
+    """The model in use, its version, and what answers say about it; a model of no items until there is one.
 
     trained  when, microseconds since 1970 UTC
     """
 
-    model: Model
-    version: int
-    about: Mapping[str, Any]
-    trained: int
+    model: Model = NO_MODEL
+    version: int | None = None
+    about: Mapping[str, Any] | None = None
+    trained: int = 1 << 62
 
     @classmethod
     def load(cls, versions: Versions, number: int) -> Active:
@@ -48,137 +48,101 @@ class Active:
         about = {"version": number, "recipe": type(model.recipe).__name__, "created": created}
         return cls(model, number, about, version.created)
 
-    def reading(self, told: Catalogue) -> Active:
-        """Return it with items that its model learns of from what is told; itself where it learns of none."""
-        return replace(self, model=self.model.with_items(told))
+    def reading(self, items: Catalogue) -> Active:
+        """Return it with items that its model learns from their attributes; itself where it reads none."""
+        return replace(self, model=self.model.with_items(items))
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Immutable but for what it works out once; a change of anything makes a new one.
-
-    places      positions of items by id
-    row_of      the model's rows by position, -1 for an item it does not know, (P,)
-    popular     by the store's numbers of the items; those past the end of its weights have none
-    """
+    """Immutable; a change of anything makes a new one, which shares with the old one all that stays the same."""
 
     catalogue: LiveCatalogue
-    active: Active | None
-    places: Mapping[str, int]
-    row_of: Ints
+    active: Active
+    index: ItemIndex
+    masks: Masks
     popular: Popular = field(repr=False)
 
     @classmethod
-    def of(
-        cls, catalogue: LiveCatalogue, active: Active | None, popular: Popular, before: Snapshot | None = None
-    ) -> Snapshot:
-        """Put the parts together; what a snapshot `before` knows already is taken from it."""
-        if before is not None and before.catalogue is catalogue and before.active is active:
-            same = replace(before, popular=popular)
-            vars(same).update({name: value for name, value in vars(before).items() if name in LASTING})
-            return same
-        places: dict[str, int] = {} if before is None else dict(before.places)
-        old = len(places)
-        if before is not None and len(catalogue) == old:
-            places = before.places  # type: ignore[assignment]
-        else:
-            new = catalogue.ids[old:].to_list()
-            places.update(zip(new, range(old, old + len(new)), strict=True))
-        if before is not None and before.active is active:
-            rows = _rows(active, catalogue.ids[old:])
-            row_of = np.concatenate([before.row_of, rows]) if len(rows) else before.row_of
-        else:
-            row_of = _rows(active, catalogue.ids)
-        return cls(catalogue, active, places, row_of, popular)
+    def of(cls, catalogue: LiveCatalogue, popular: Popular) -> Snapshot:
+        """Begin, without a model."""
+        index = ItemIndex.of(catalogue.ids, catalogue.numbers, catalogue.created)
+        return cls(catalogue, Active(), index, Masks(catalogue.available, catalogue, index), popular)
 
-    def reading(self) -> Snapshot:
+    def with_popular(self, popular: Popular) -> Snapshot:
+        """Return it with another popularity."""
+        return self._with(popular=popular)
+
+    def with_catalogue(self, catalogue: LiveCatalogue, popular: Popular) -> Snapshot:
+        """Return it with changed and new items; only the newest snapshot grows, by one thread at a time."""
+        index, old, items = self.index, len(self.index), self.active.model.items
+        every = catalogue.ids, catalogue.numbers, catalogue.created
+        if len(catalogue) > old:
+            later = not old or every[1][old] > index.number[-1]
+            new = catalogue.ids[old:], catalogue.numbers[old:], catalogue.created[old:]
+            index = index.extended(*new, items) if later else ItemIndex.of(*every).with_model(items)
+        masks = Masks(catalogue.available, catalogue, index)
+        return self._with(catalogue=catalogue, index=index, masks=masks, popular=popular)._reading()
+
+    def with_model(self, active: Active, known: ItemIndex | None = None) -> Snapshot:
+        """Return it with another model; known  a shorter index that has the rows of this model already."""
+        index = self.index.with_model(active.model.items, known)
+        masks = Masks(self.catalogue.available, self.catalogue, index)
+        return self._with(active=active, index=index, masks=masks)._reading()
+
+    def _with(self, **changes: Any) -> Snapshot:
+        """Return it with changed parts, and with what it worked out from the parts that stay."""
+        fresh = replace(self, **changes)
+        for name, parts in WORKED_OUT.items():
+            if name in vars(self) and all(getattr(self, part) is getattr(fresh, part) for part in parts):
+                vars(fresh)[name] = vars(self)[name]
+        return fresh
+
+    def _reading(self) -> Snapshot:
         """Return it with a model that ranks the items it did not know but can read; itself where there are none."""
-        if self.active is None or not isinstance(self.active.model, ContentBased):
+        if not isinstance(self.active.model, ContentBased):
             return self
-        unread = np.flatnonzero(self.row_of < 0)
+        unread = np.flatnonzero(self.index.row < 0)
         frame = self.catalogue.frame
         speaks = ~frame[unread].select(pl.all_horizontal(pl.exclude(FIXED).is_null())).to_series()
         new = unread[speaks.to_numpy()] if frame.width > len(FIXED) else unread[:0]
         if not len(new):
             return self
         active = self.active.reading(self.catalogue.told(new))
-        row_of = self.row_of.copy()
-        row_of[new] = _rows(active, self.catalogue.ids[new])
-        return replace(self, active=active, row_of=row_of)
+        rows = active.model.items
+        index = self.index.with_rows(new, rows.codes(self.catalogue.ids[new]), len(rows))
+        return self._with(active=active, index=index, masks=Masks(self.catalogue.available, self.catalogue, index))
 
     @property
     def version(self) -> int | None:
         """Version of the model, None without one."""
-        return None if self.active is None else self.active.version
-
-    def allowed(self, condition: str | None) -> Bools:
-        """Items that can be had and meet the condition, (P,); do not change it. Raises `ConditionError`."""
-        return self._allowed(condition or ALL)
+        return self.active.version
 
     @cached_property
-    def _allowed(self) -> Callable[[str], Bools]:
-        available, catalogue = self.catalogue.available, self.catalogue
-        return lru_cache(MASKS)(
-            lambda condition: available if condition == ALL else available & catalogue.mask(condition)
-        )
-
-    def rows_allowed(self, condition: str | None) -> Bools:
-        """Return the same over the rows of the model, (I,)."""
-        return self._rows_allowed(condition or ALL)
+    def context(self) -> Context:
+        """What lists are made from, for a user without a history."""
+        newest = Order(self.index.newest, (self.index.created / 1e6).astype(np.float32))
+        active, parts = self.active, (self.by_popularity, newest, self.fresh, self.cold)
+        return Context(active.model, self.index, self.masks, *parts, active.about)
 
     @cached_property
-    def _rows_allowed(self) -> Callable[[str], Bools]:
-        position, allowed = self.position_of, self._allowed
-        return lru_cache(MASKS)(lambda condition: allowed(condition)[position] & (position >= 0))
+    def by_popularity(self) -> Order:
+        """Items with a weight above 0, the most popular first, ties by position."""
+        number, weight = self.index.number, self.popular.weight
+        beyond = max(0, int(number[-1]) + 1 - len(weight)) if len(number) else 0  # items without an event
+        position = self.index.at(self.popular.order)  # -1 for an item that comes with the next refresh
+        return Order(position[position >= 0], np.pad(weight, (0, beyond))[number])
 
     @cached_property
-    def position_of(self) -> Ints:
-        """Positions of the model's items, (I,); -1 for one that the store does not have."""
-        count = 0 if self.active is None else len(self.active.model.items)
-        position = np.full(count, -1, np.int32)
-        known = np.flatnonzero(self.row_of >= 0)
-        position[self.row_of[known]] = known
-        return position
-
-    @cached_property
-    def names(self) -> list[str]:
-        """Ids by position; the strings are those of `places`."""
-        return list(self.places)
-
-    @cached_property
-    def popularity(self) -> Floats:
-        """Weight of all events by position, (P,)."""
-        weight = self.popular.weight
-        missing = max(0, len(self.catalogue.position_of) - len(weight))
-        return np.pad(weight, (0, missing))[self.catalogue.numbers]
-
-    @cached_property
-    def by_popularity(self) -> Longs:
-        """Positions of items with a weight above 0, the most popular first, ties by position."""
-        position_of, order = self.catalogue.position_of, self.popular.order
-        position = position_of[order[order < len(position_of)]]  # of an item that comes with the next refresh
-        return position[position >= 0].astype(np.int64)
-
-    @cached_property
-    def by_age(self) -> Longs:
-        """Positions, the newest item first."""
-        return np.argsort(-self.catalogue.created, kind="stable")
-
-    @cached_property
-    def unknown(self) -> Longs:
-        """Positions of the items that came after the model was trained and that it does not know, newest first."""
-        if self.active is None:
-            return np.zeros(0, np.int64)
-        created = self.catalogue.created
-        new = np.flatnonzero((self.row_of < 0) & (created > self.active.trained))
+    def fresh(self) -> Longs:
+        """Positions of the items that came after the training and that the model does not know, newest first."""
+        created = self.index.created
+        new = np.flatnonzero((self.index.row < 0) & (created > self.active.trained))
         return new[np.argsort(-created[new], kind="stable")]
 
     @cached_property
-    def unmet(self) -> Bools | None:
-        """Items that the model ranks by what is told of them alone, over its rows, (I,); None if there are none."""
-        model = None if self.active is None else self.active.model
-        return model.unmet if isinstance(model, ContentBased) and model.unmet.any() else None
-
-
-def _rows(active: Active | None, ids: pl.Series) -> Ints:
-    return np.full(len(ids), -1, np.int32) if active is None else active.model.items.codes(ids)
+    def cold(self) -> Bools:
+        """Items that the model knows by their attributes alone, over its rows, (I,); empty if there are none."""
+        model = self.active.model
+        found = model.unmet if isinstance(model, ContentBased) else np.zeros(0, np.bool_)
+        return found if found.any() else found[:0]

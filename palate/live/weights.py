@@ -14,10 +14,10 @@ import numpy as np
 
 from palate.arrays import Doubles, Floats, Longs
 from palate.errors import StoreError
-from palate.live.asking import Step
 from palate.live.kept import Kept
 from palate.models.popularity import popularity
 from palate.models.weights import bound_of
+from palate.ranking.request import SessionEvent
 from palate.store.events import Past, Store
 
 LOG = logging.getLogger("palate.live")
@@ -50,10 +50,10 @@ class Weights:
         whole: Floats = np.where(np.isnan(weight), np.float32(1), weight) * self.factors(kind)
         return whole
 
-    def of_step(self, step: Step) -> float:
+    def of_session(self, event: SessionEvent) -> float:
         """Weight of an event of a session."""
-        factor = 1.0 if step.event_type is None else self.by_type.get(step.event_type, 1.0)
-        return factor * (1.0 if step.weight is None else step.weight)
+        factor = 1.0 if event.event_type is None else self.by_type.get(event.event_type, 1.0)
+        return factor * (1.0 if event.weight is None else event.weight)
 
     def silent_and_negative(self) -> tuple[list[int], list[int]]:
         """Return the numbers of the types whose events weigh nothing, and of those that turn the sign of a weight."""

@@ -12,8 +12,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from palate.data.times import to_iso
-from palate.live.asking import Asked
 from palate.live.snapshot import Active
+from palate.ranking.request import ListRequest
 from palate.serve.dashboard.login import login_router
 from palate.serve.dashboard.pages import STATIC, pages_router
 from palate.serve.gorse.api import gorse_router
@@ -150,7 +150,9 @@ def hot_router(service: Service) -> APIRouter:
         filter: Annotated[str | None, Query(max_length=4000)] = None,
     ) -> Response:
         """Items like one item; popular ones where nothing is known of it."""
-        return answered_list(service.live.recommend(Asked(k=k, filter=filter, near=(item_id,), explore=0)))
+        return answered_list(
+            service.live.recommend(ListRequest(k=k, filter=filter, anchor_items=(item_id,), explore=0))
+        )
 
     return router
 
@@ -234,12 +236,12 @@ def health_router(service: Service) -> APIRouter:
 
     @router.get("/health/live")
     def live() -> dict[str, str]:
-        """Answer as long as the process does."""
+        """RecommendationList as long as the process does."""
         return {"status": "live"}
 
     @router.get("/health/ready")
     def ready() -> dict[str, Any]:
-        """Answer when the store does too."""
+        """RecommendationList when the store does too."""
         service.store.newest()
         snapshot = service.live.snapshot()
         return {"status": "ready", "items": len(snapshot.catalogue), "model": snapshot.version}

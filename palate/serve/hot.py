@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from palate.data.times import HOURS_AHEAD, to_iso
-from palate.live.asking import Answer
+from palate.ranking.request import RecommendationList
 from palate.serve.bodies import NDJSON, kind_of
 from palate.serve.problems import Problem
 from palate.serve.service import Service
@@ -113,7 +113,7 @@ class Hot:
         """Ids between commas, unless the whole is an id of its own."""
         return [value] if "," not in value or self.service.live.knows(value) else value.split(",")
 
-    def _answered(self, asked: RecommendQuery, answer: Answer) -> Response:
+    def _answered(self, asked: RecommendQuery, answer: RecommendationList) -> Response:
         live, names = self.service.live, asked.attributes
         if not names:
             return answered(answer)
@@ -132,7 +132,9 @@ def _refuse_ahead(many: Sequence[EventIn], *, batch: bool) -> None:
             raise Problem(400, f"{place}: {to_iso(each.timestamp)!r}: {rule}")
 
 
-def answered(answer: Answer, items: Sequence[Any] | None = None, warnings: Sequence[str] = ()) -> Response:
+def answered(
+    answer: RecommendationList, items: Sequence[Any] | None = None, warnings: Sequence[str] = ()
+) -> Response:
     """Answer with a list, of the answer's own items by default."""
     told = {
         "items": answer.items if items is None else items,

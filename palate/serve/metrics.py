@@ -14,8 +14,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palate.arrays import Hashes
-from palate.live.asking import Answer
 from palate.live.snapshot import Snapshot
+from palate.ranking.request import RecommendationList
 from palate.serve.figures import COLLECTED
 from palate.store.events import Event
 
@@ -89,7 +89,7 @@ class Metrics:
         self.odd = Gauge("palate_odd_values", "Values of another type than most of their attribute.", **mode)  # type: ignore[arg-type]
         self._shown = Shown()
 
-    def answered(self, user_id: str | None, answer: Answer) -> None:
+    def answered(self, user_id: str | None, answer: RecommendationList) -> None:
         """Note a list that was shown."""
         for source, count in answer.sources.items():
             self.answers.labels(source).inc(count)
@@ -110,7 +110,7 @@ class Metrics:
         """Return all figures in Prometheus' form."""
         self.items.set(len(snapshot.catalogue))
         self.odd.set(snapshot.catalogue.attributes.odd)
-        if snapshot.active is not None:
+        if snapshot.active.version is not None:
             self.age.set(time() - snapshot.active.trained / 1_000_000)
             self.version.set(snapshot.active.version)
         return generate_latest(self.collected())

@@ -11,9 +11,9 @@ from typing import ParamSpec, TypeVar
 from starlette.concurrency import run_in_threadpool
 from threadpoolctl import threadpool_limits
 
-from palate.live.asking import Answer, Asked
 from palate.live.service import Live
 from palate.models.saved import load
+from palate.ranking.request import ListRequest, RecommendationList
 from palate.serve.metrics import Metrics
 from palate.serve.settings import Settings
 from palate.store.events import Appended, Event, Store
@@ -62,7 +62,7 @@ class Service:
         self.metrics.stored(events)
         return appended
 
-    async def recommend(self, asked: Asked) -> Answer:
+    async def recommend(self, asked: ListRequest) -> RecommendationList:
         """Return a list, and note it."""
         # A condition may take its time: off the event loop, so that others are answered meanwhile.
         slow = asked.filter is not None or asked.boost

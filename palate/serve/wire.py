@@ -21,7 +21,17 @@ from pydantic_core import PydanticCustomError
 from palate.data.times import from_iso, scaled
 from palate.data.values import LARGEST_WEIGHT
 from palate.errors import DataError
-from palate.live.asking import MOST_NAMED, MOST_PLACES, MOST_RULES, SOURCES, Asked, Boost, Cap, Pin, Step
+from palate.ranking.request import (
+    MOST_NAMED,
+    MOST_PLACES,
+    MOST_RULES,
+    SOURCES,
+    Boost,
+    Cap,
+    ListRequest,
+    Pin,
+    SessionEvent,
+)
 from palate.serve.problems import OUT_OF_BOUNDS
 from palate.store.events import Event
 from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS
@@ -126,6 +136,10 @@ class StepIn(Strict):
     weight: Finite | None = None
     timestamp: Moment | None = Field(default=None, description="As of an event; not known if left out.")
 
+    def event(self) -> SessionEvent:
+        """Return what the recommender takes."""
+        return SessionEvent(self.item_id, self.event_type, self.weight, self.timestamp)
+
 
 class BoostIn(Strict):
     """Items that meet a condition score so many times as high."""
@@ -161,13 +175,15 @@ class RecommendQuery(Body):
     cursor: str | None = Field(None, max_length=20_000, description="Of the answer before: the next page.")
     attributes: Batch[str] = Field([], max_length=100, description="Attributes told of each item.")
 
-    def asked(self, session: Sequence[StepIn] = ()) -> Asked:
+    def asked(self, session: Sequence[StepIn] = ()) -> ListRequest:
         """Return what the recommender takes."""
-        return Asked(
+        return ListRequest(
             user_id=self.user_id,
             k=self.k,
-            session=tuple(Step(step.item_id, step.event_type, step.weight, step.timestamp) for step in session),
-            near=tuple(self.near),
+            session=tuple(
+                SessionEvent(step.item_id, step.event_type, step.weight, step.timestamp) for step in session
+            ),
+            anchor_items=tuple(self.near),
             filter=self.filter,
             exclude=tuple(self.exclude),
             keep_seen=self.keep_seen,
@@ -190,7 +206,7 @@ class RecommendIn(RecommendQuery):
     pin: Batch[PinIn] = Field([], max_length=MOST_RULES)
     cap: Batch[CapIn] = Field([], max_length=MOST_RULES)
 
-    def asked(self, session: Sequence[StepIn] = ()) -> Asked:
+    def asked(self, session: Sequence[StepIn] = ()) -> ListRequest:
         """Return what the recommender takes."""
         return replace(
             super().asked(session),

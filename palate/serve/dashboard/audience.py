@@ -10,9 +10,9 @@ import polars as pl
 
 from palate.data.histories import Histories
 from palate.data.ragged import NEVER, Ragged
-from palate.live.history import History
+from palate.live.history import StoredHistory
 from palate.live.service import Live
-from palate.live.snapshot import Snapshot
+from palate.ranking.context import Context
 from palate.store.activity import newest_users
 
 PEOPLE = 1000  # the newest
@@ -31,23 +31,22 @@ class Audience:
 def audience(live: Live, item_id: str) -> Audience:
     """Look for an item in the first ten that the model has for the newest people; bounded work."""
     began = monotonic()
-    past: dict[str, History] = {}
+    past: dict[str, StoredHistory] = {}
     for user_id in newest_users(live.store, PEOPLE):
         if monotonic() - began > SECONDS:
             break
         past[user_id] = live.history(user_id)
     snapshot = live.snapshot()  # after the histories, so that it knows the items of them
-    position = snapshot.places.get(item_id)
-    row = -1 if position is None else int(snapshot.row_of[position])
-    if snapshot.active is None or row < 0 or not past:
+    position, model = snapshot.index.position(item_id), snapshot.active.model
+    row = -1 if position < 0 else int(snapshot.index.row[position])
+    if row < 0 or not past:
         return Audience([], len(past))
-    model = snapshot.active.model
-    histories = _histories(snapshot, past)
+    histories = _histories(snapshot.context, past)
     found = np.full((len(past), LIST), -1)
     for low in range(0, len(past), model.people()):
         block = histories.block(low, min(low + model.people(), len(past)))
         k = min(LIST, len(model.items))
-        found[low : low + model.people(), :k] = model.top(block, k, snapshot.rows_allowed(None), False)[0]
+        found[low : low + model.people(), :k] = model.top(block, k, snapshot.masks.rows(None), False)[0]
     found[histories.rows.positives == 0] = -1  # they get what is popular
     who, place = np.nonzero(found == row)
     names = list(past)
@@ -58,13 +57,13 @@ def _place(found: tuple[str, int]) -> int:
     return found[1]
 
 
-def _histories(snapshot: Snapshot, past: dict[str, History]) -> Histories:
-    """Return the pasts over the rows of the model; what was seen before them has the weight 0."""
+def _histories(context: Context, past: dict[str, StoredHistory]) -> Histories:
+    """Return the histories over the rows of the model; what was seen before their events has the weight 0."""
     start, columns, weights, times = [0], [], [], []
     for each in past.values():
         before = each.before
-        position = snapshot.catalogue.position_of[np.concatenate([before, each.item])]
-        row = np.where(position < 0, np.int32(-1), snapshot.row_of[position])
+        position = context.index.at(np.concatenate([before, each.item]))
+        row = np.where(position < 0, np.int32(-1), context.index.row[position])
         kept = row >= 0
         columns.append(row[kept])
         weights.append(np.concatenate([np.zeros(len(before), np.float32), each.weight])[kept])
@@ -72,4 +71,4 @@ def _histories(snapshot: Snapshot, past: dict[str, History]) -> Histories:
         start.append(start[-1] + len(columns[-1]))
     column = np.concatenate(columns).astype(np.int32)
     rows = Ragged(np.array(start), column, np.concatenate(weights), np.concatenate(times))
-    return Histories(pl.Series("user", list(past)), snapshot.active.model.items, rows)  # type: ignore[union-attr]
+    return Histories(pl.Series("user", list(past)), context.model.items, rows)

@@ -43,8 +43,9 @@ class Cards:
 
     def of(self, ids: Iterable[str]) -> list[Card]:
         """Return the cards of these items; one that is unknown has its id for a title."""
-        asked, places = list(ids), self.snapshot.places
-        known = self.at([places[name] for name in asked if name in places])
+        asked = list(ids)
+        position = self.snapshot.index.positions(asked)
+        known = self.at(position[position >= 0])
         card = {each.item_id: each for each in known}
         return [card.get(name) or Card(name, name) for name in asked]
 
@@ -59,10 +60,10 @@ class Cards:
         for word in text.lower().split():
             every &= self.told["words"].str.contains(word, literal=True).to_numpy()
         positions = np.flatnonzero(every)
-        order = np.argsort(-self.snapshot.popularity[positions], kind="stable")[:most]
-        exact = self.snapshot.places.get(text.strip())
+        order = np.argsort(-self.snapshot.by_popularity.score[positions], kind="stable")[:most]
+        exact = self.snapshot.index.position(text.strip())
         best = positions[order].tolist()
-        return self.at([exact, *(p for p in best if p != exact)][:most] if exact is not None else best)
+        return self.at([exact, *(p for p in best if p != exact)][:most] if exact >= 0 else best)
 
     @property
     def categories(self) -> tuple[str, ...]:

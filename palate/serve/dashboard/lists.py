@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from urllib.parse import urlencode
 
-from palate.live.asking import Asked, Place, Step
 from palate.live.service import Live
+from palate.ranking.request import ListItem, ListRequest, SessionEvent
 from palate.serve.dashboard.cards import Card, Cards
 
 Verb: TypeAlias = Literal["like", "dislike"]
@@ -23,7 +23,7 @@ class Line:
     """An item of a list: how it moved, None if nothing was asked for what if; new: it was not in the list."""
 
     card: Card
-    place: Place
+    place: ListItem
     because: tuple[str, ...]
     moved: int | None = None
     new: bool = False
@@ -62,12 +62,12 @@ class WhatIf:
 
 def listed(live: Live, cards: Cards, what_if: WhatIf) -> list[Line]:
     """Return a person's list, and how each item of it would move."""
-    session = tuple(Step(item_id, verb) for verb, item_id in what_if.events)
-    places = live.recommend(Asked(user_id=what_if.user_id, k=SHOWN, session=session)).items
+    session = tuple(SessionEvent(item_id, verb) for verb, item_id in what_if.events)
+    places = live.recommend(ListRequest(user_id=what_if.user_id, k=SHOWN, session=session)).items
     lines = lines_of(places, cards)
     if not session:
         return lines
-    before = live.recommend(Asked(user_id=what_if.user_id, k=SHOWN)).items
+    before = live.recommend(ListRequest(user_id=what_if.user_id, k=SHOWN)).items
     rank = {place.item_id: n for n, place in enumerate(before)}
     return [
         Line(line.card, line.place, line.because, rank.get(line.place.item_id, n) - n, line.place.item_id not in rank)
@@ -75,7 +75,7 @@ def listed(live: Live, cards: Cards, what_if: WhatIf) -> list[Line]:
     ]
 
 
-def lines_of(places: Sequence[Place], cards: Cards) -> list[Line]:
+def lines_of(places: Sequence[ListItem], cards: Cards) -> list[Line]:
     """Return the places of a list with the cards of their items."""
     past = {name for place in places for name in place.because}
     title = {card.item_id: YEAR.sub("", card.title) for card in cards.of(past)}

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
-from palate.live.asking import Asked
+from palate.ranking.request import ListRequest
 from palate.serve.dashboard import wording
 from palate.serve.dashboard.audience import audience
 from palate.serve.dashboard.cards import Cards
@@ -151,20 +151,20 @@ def items_routes(router: APIRouter, pages: Pages) -> None:
         cards = pages.cards()
         snapshot = cards.snapshot
         if item is None:
-            found = cards.search(q, GRID) if q else cards.at(snapshot.by_popularity[:GRID])
+            found = cards.search(q, GRID) if q else cards.at(snapshot.by_popularity.position[:GRID])
             return pages.page(request, "items.html", item=None, q=q or "", found=found)
         there = service.store.items.get(item)
         if there is None:
             return pages.page(request, "items.html", 404, item=None, q=item, found=[])
-        position = snapshot.places.get(item)
-        similar = service.live.recommend(Asked(k=SIMILAR, near=(item,), explore=0)).items
+        position = snapshot.index.position(item)
+        similar = service.live.recommend(ListRequest(k=SIMILAR, anchor_items=(item,), explore=0)).items
         return pages.page(
             request,
             "items.html",
             item=there,
             card=cards.of([item])[0],
-            weight=0.0 if position is None else float(snapshot.popularity[position]),
-            known=position is not None and snapshot.row_of[position] >= 0,
+            weight=0.0 if position < 0 else float(snapshot.by_popularity.score[position]),
+            known=position >= 0 and snapshot.index.row[position] >= 0,
             similar=[line for line in lines_of(similar, cards) if line.place.source == "similar"],
         )
 

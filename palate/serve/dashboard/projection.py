@@ -36,13 +36,13 @@ class Maps:
     def of(self, snapshot: Snapshot) -> Map | None:
         """Return the map; None without a model, and for one whose items have no vectors."""
         active = snapshot.active
-        if active is None or not isinstance(active.model, FactorModel):
+        if not isinstance(active.model, FactorModel):
             return None
         with self._lock:  # who comes meanwhile waits for the same map
             if self._made is None or self._made[0] is not active:
-                position = snapshot.by_popularity
-                position = position[snapshot.row_of[position] >= 0][:MOST]
-                vectors = active.model.item_vectors[snapshot.row_of[position]]
+                position = snapshot.by_popularity.position
+                position = position[snapshot.index.row[position] >= 0][:MOST]
+                vectors = active.model.item_vectors[snapshot.index.row[position]]
                 self._made = active, Map(position, placed(vectors))
             return self._made[1]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,11 +13,11 @@ import polars.selectors as cs
 
 from palate.arrays import Longs
 from palate.errors import UnknownId
-from palate.live.asking import MOST_PLACES, Answer, Asked, Step
 from palate.live.catalogue import LiveCatalogue
-from palate.live.recommender import Known
-from palate.live.snapshot import Snapshot
 from palate.models.factors import FactorModel
+from palate.ranking.context import Order
+from palate.ranking.pipeline import recommend
+from palate.ranking.request import MOST_PLACES, ListRequest, RecommendationList, SessionEvent, Source
 from palate.serve.gorse.wire import NO_TIME, moment_of
 from palate.serve.service import Service
 from palate.store.events import Event
@@ -68,14 +68,14 @@ class Lists:
         """Return a person's list; delayed feedback counts when its time has come."""
         return await self._asked(part, user_id=user_id, until=now() + AHEAD)
 
-    async def session(self, steps: Iterable[Step], part: Part) -> list[tuple[str, float]]:
+    async def session(self, steps: Iterable[SessionEvent], part: Part) -> list[tuple[str, float]]:
         """Return a list from a history that is not stored."""
         return await self._asked(part, session=tuple(steps))
 
     async def _asked(self, part: Part, **more: Any) -> list[tuple[str, float]]:
         if not part.most:
             return []
-        answer = await self.service.recommend(Asked(k=part.most, filter=part.condition, explore=0, **more))
+        answer = await self.service.recommend(ListRequest(k=part.most, filter=part.condition, explore=0, **more))
         return _pairs(part, answer)
 
     async def write_back(self, user_id: str, shown: Iterable[str], kind: str, delay: int) -> None:
@@ -90,13 +90,13 @@ class Lists:
         if not part.most:
             return []
         rest = {"unseen_by": user_id or None, "until": now() + AHEAD, "explore": 0}
-        asked = Asked(k=part.most, filter=part.condition, near=(item_id,), **rest)  # type: ignore[arg-type]
+        asked = ListRequest(k=part.most, filter=part.condition, anchor_items=(item_id,), **rest)  # type: ignore[arg-type]
         return _pairs(part, self.live.recommend(asked), "similar")
 
     def people(self, user_id: str, part: Part) -> list[tuple[str, float]]:
         """Return people like a person, as far as the model knows them and they were not forgotten."""
         active = self.live.snapshot().active
-        if active is None or not isinstance(active.model, FactorModel) or not part.most:
+        if not isinstance(active.model, FactorModel) or not part.most:
             return []
         try:
             found = active.model.similar_users([user_id], part.most)
@@ -109,14 +109,18 @@ class Lists:
 
     def popular(self, part: Part, user_id: str) -> list[tuple[str, float]]:
         """Return the items with most events, by their weights."""
-        snapshot, seen = self._seen(user_id)
-        return _ranked(snapshot, part, seen, snapshot.by_popularity, snapshot.popularity)
+        request = _of_source("popular", part, user_id)
+        return [] if request is None else _pairs(part, self.live.recommend(request))
 
     def latest(self, part: Part, user_id: str) -> list[tuple[str, float]]:
         """Return the newest items, with their times in seconds."""
-        snapshot, seen = self._seen(user_id)
-        time = self._time(snapshot.catalogue)
-        return _ranked(snapshot, part, seen, np.argsort(-time, kind="stable"), time // 1_000_000)
+        request = _of_source("newest", part, user_id)
+        if request is None:
+            return []
+        context = self.live.context(request)
+        time = self._time(self.live.snapshot().catalogue)
+        order = Order(np.argsort(-time, kind="stable"), time // 1_000_000)
+        return _pairs(part, recommend(request, replace(context, newest=order)))
 
     def found(self, words: Sequence[str]) -> list[str]:
         """Ids of the items whose text has all the words, the most popular first."""
@@ -126,13 +130,10 @@ class Lists:
         has = [whole.str.contains(word.lower(), literal=True) for word in words]
         mask = frame.select(pl.all_horizontal(has)).to_series().to_numpy()
         positions = np.flatnonzero(mask)
-        return [snapshot.names[p] for p in positions[np.argsort(-snapshot.popularity[positions], kind="stable")]]
-
-    def _seen(self, user_id: str) -> tuple[Snapshot, Longs]:
-        """Return what there is now, and the positions of what a user has seen."""
-        past = self.live.history(user_id, now() + AHEAD)
-        snapshot = self.live.snapshot()  # after the history, so that it knows the items of it
-        return snapshot, Known.of(snapshot, past).seen
+        return [
+            snapshot.index.id(p)
+            for p in positions[np.argsort(-snapshot.by_popularity.score[positions], kind="stable")]
+        ]
 
     def _time(self, catalogue: LiveCatalogue) -> Longs:
         """Return times of the items, (P,): told as `timestamp`, or when they were first seen."""
@@ -141,15 +142,15 @@ class Lists:
         return self._times[1]
 
 
-def _pairs(part: Part, answer: Answer, source: str | None = None) -> list[tuple[str, float]]:
+def _pairs(part: Part, answer: RecommendationList, source: str | None = None) -> list[tuple[str, float]]:
     places = [place for place in answer.items if source in (None, place.source)]
     return [(place.item_id, place.score) for place in part.of(places)]
 
 
-def _ranked(snapshot: Snapshot, part: Part, seen: Longs, order: Longs, score: Any) -> list[tuple[str, float]]:
-    allowed = snapshot.allowed(part.condition).copy()
-    allowed[seen] = False
-    return [(snapshot.names[p], score[p]) for p in part.of(order[allowed[order]].tolist())]
+def _of_source(source: Source, part: Part, user_id: str) -> ListRequest | None:
+    """Ask for a list of one source, without what a user has seen; None for no place."""
+    rest = {"sources": (source,), "unseen_by": user_id or None, "until": now() + AHEAD, "explore": 0}
+    return ListRequest(k=part.most, filter=part.condition, **rest) if part.most else None  # type: ignore[arg-type]
 
 
 def _times(catalogue: LiveCatalogue) -> Longs:

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from palate.data.times import to_iso
-from palate.live.asking import Step
+from palate.ranking.request import SessionEvent
 from palate.serve.wire import Finite, Moment, WireId
 from palate.store.events import Event, Recorded
 from palate.store.items import Item
@@ -173,9 +173,9 @@ class FeedbackIn(BaseModel):
         """Return what the store takes."""
         return Event(self.UserId, self.ItemId, self.FeedbackType, self.Timestamp, self.weight)
 
-    def step(self) -> Step:
+    def step(self) -> SessionEvent:
         """Return it as a part of a session."""
-        return Step(self.ItemId, self.FeedbackType, self.weight, self.Timestamp)
+        return SessionEvent(self.ItemId, self.FeedbackType, self.weight, self.Timestamp)
 
     @property
     def weight(self) -> float | None:

@@ -1,4 +1,4 @@
-"""Cursors: numbers of the items shown so far, as text; so no page repeats an item, whatever happens in between."""
+"""Cursors: the store's numbers of the items shown so far, as text; no page repeats an item, whatever changes."""
 
 from __future__ import annotations
 

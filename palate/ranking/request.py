@@ -1,4 +1,4 @@
-"""What can be asked of the live recommender, and what it answers; plain values, no HTTP."""
+"""What a request asks of a list, and the list that answers it; plain values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_NAMED = 10_000  # items that one request may name
 MOST_CHARACTERS = 8000  # of the conditions of one request
 MOST_RULES = 20  # boosts, pins or caps of one request
 
-# Where an item of a list comes from, in the order in which they are asked.
+# Where an item of a list comes from, in the order in which the sources are asked.
 Source: TypeAlias = Literal["pinned", "personal", "session", "similar", "popular", "newest"]
 SOURCES: tuple[Source, ...] = ("pinned", "personal", "session", "similar", "popular", "newest")
 
@@ -52,7 +52,7 @@ class Cap:
 
 
 @dataclass(frozen=True)
-class Step:
+class SessionEvent:
     """An event of a session, which is stored nowhere; time: microseconds since 1970 UTC."""
 
     item_id: str
@@ -62,25 +62,26 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """Who asks for how many items, and what must hold of them.
+class ListRequest:
+    """For whom a list is, how long it is, and what holds of its items.
 
-    user_id    whose stored history counts; unknown people are welcome
-    session    events beside the stored ones, oldest first
-    near       items on the page, for somebody of whom nothing is known
-    filter     an SQL condition on the attributes of items; exclude: items never shown
-    keep_seen  items of the history may be shown again
-    explore    share of the places, at the end of the list, for new items: those that no model knows, then those
-               that a model knows by what is told of them alone
-    cursor     `Answer.cursor` of the page before: what it and those before it showed is not shown again
-    until      stored events after this time, in microseconds since 1970 UTC, do not count
-    unseen_by  user whose seen items are not shown; nothing else of them counts
+    user_id       whose stored history counts; the user may be unknown
+    session       events beside the stored ones, oldest first
+    anchor_items  items on the page: a user without a history gets items similar to them
+    filter        an SQL condition on the attributes of items; exclude: items never shown
+    keep_seen     items of the history may be shown again
+    explore       share of the list, at its end, for cold-start items: first those that the model does not know, then
+                  those that it knows by their attributes alone
+    cursor        `RecommendationList.cursor` of the page before: what the pages showed is not shown again
+    until         stored events after this time, in microseconds since 1970 UTC, do not count
+    unseen_by     user whose seen items are not shown; nothing else of that user counts
+    sources       the only sources that fill the list
     """
 
     user_id: str | None = None
     k: int = 10
-    session: tuple[Step, ...] = ()
-    near: tuple[str, ...] = ()
+    session: tuple[SessionEvent, ...] = ()
+    anchor_items: tuple[str, ...] = ()
     filter: str | None = None
     exclude: tuple[str, ...] = ()
     boost: tuple[Boost, ...] = ()
@@ -91,6 +92,7 @@ class Asked:
     cursor: str | None = None
     until: int | None = None
     unseen_by: str | None = None
+    sources: tuple[Source, ...] = SOURCES
 
     def __post_init__(self) -> None:
         check(1 <= self.k <= MOST_PLACES, "k", self.k, f"must be 1 to {MOST_PLACES}")
@@ -100,7 +102,7 @@ class Asked:
         if size > MOST_CHARACTERS:
             rule = f"filter and boosts have {size:,} characters together; there can be {MOST_CHARACTERS:,}"
             raise ConditionError(conditions[-1], 0, rule)
-        for name in ("session", "near", "exclude"):
+        for name in ("session", "anchor_items", "exclude"):
             count = len(getattr(self, name))
             check(count <= MOST_NAMED, name, f"{count} items", f"there may be {MOST_NAMED:,}")
         for name in ("boost", "pin", "cap"):
@@ -112,8 +114,8 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """An item of a list: how high it scored, where it comes from, why, and the past items that speak for it."""
+class ListItem:
+    """An item of a list: its score, the source it comes from, why, and the past items that contribute most."""
 
     item_id: str
     score: float
@@ -123,13 +125,15 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RecommendationList:
     """A list, best first; `reason` says why it is empty, `cursor` asks for the next page, None if there is none.
 
-    warnings  of what was asked: attributes that no item has, and types that none of their values has
+    model     version and recipe of the model, None without one
+    sources   number of items by source
+    warnings  about the request: attributes that no item has, and types that none of their values has
     """
 
-    items: tuple[Place, ...]
+    items: tuple[ListItem, ...]
     model: Mapping[str, Any] | None = None
     cursor: str | None = None
     reason: str | None = None

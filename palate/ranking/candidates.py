@@ -1,0 +1,128 @@
+"""Sources of candidates: each gives its best eligible items, and is asked again until the list is full or it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
+from zlib import crc32
+
+import numpy as np
+
+from palate.arrays import Bools, Floats, Ints, Longs
+from palate.errors import SettingError
+from palate.kernels.topk import select_top
+from palate.ranking.context import Context, Order
+from palate.ranking.eligibility import Eligible
+from palate.ranking.request import ListRequest, Source
+from palate.ranking.rules import boosted, finite
+from palate.ranking.slate import EMPTY, Slate
+
+CHUNK = 4096  # positions of an order that are looked through at once
+
+# The best eligible items, at most so many; fewer only where the source ends.
+Candidates: TypeAlias = Callable[[int, Eligible], Slate]
+
+
+def block(k: int) -> int:
+    """Candidates that a source gives at once where rules turn some away."""
+    return max(4 * k, k + 40)
+
+
+def sources(request: ListRequest, context: Context, factor: Floats | None) -> Iterator[Candidates]:
+    """Yield the sources of a request in their order; factor (P,)  boosts of scores."""
+    wanted = request.sources
+    own = own_source(context)
+    if own in wanted and knows_taste(context):
+        yield lambda most, eligible: by_model(context, factor, own, most, eligible.rows)
+    rows = [row for row in context.index.row[_known(request.anchor_items, context)].tolist() if row >= 0]
+    if "similar" in wanted and rows:
+        yield lambda most, eligible: by_similarity(context, factor, rows, most, eligible)
+    if "popular" in wanted:
+        yield lambda most, eligible: by_order("popular", context.popular, factor, most, eligible)
+    if "newest" in wanted:
+        yield lambda most, eligible: by_order("newest", context.newest, None, most, eligible)
+
+
+def cold(context: Context, factor: Floats | None) -> Candidates:
+    """Make the source of items that the model knows by their attributes alone."""
+    own = own_source(context)
+    return lambda most, eligible: by_model(context, factor, own, most, eligible.rows & context.cold)
+
+
+def own_source(context: Context) -> Source:
+    """Name the source of items for the user's history."""
+    return "personal" if context.history.stored else "session"
+
+
+def knows_taste(context: Context) -> bool:
+    """Whether the model can rank by the history."""
+    return bool((context.past.rows.weight > 0).any())
+
+
+def by_model(context: Context, factor: Floats | None, source: Source, most: int, rows: Bools) -> Slate:
+    """Best items for the history by the model, among the rows (I,)."""
+    model = context.model
+    most = min(most, len(model.items))
+    if factor is None:
+        return _slate(context, source, *model.top(context.past, most, rows, True))
+    return _best(context, factor, source, model.scores(context.past)[0], most, rows)
+
+
+def by_similarity(
+    context: Context, factor: Floats | None, rows: Sequence[int], most: int, eligible: Eligible
+) -> Slate:
+    """Best items by their mean similarity to those at the rows of the model."""
+    model = context.model
+    try:
+        total = sum((model.likeness(row) for row in rows), np.zeros(len(model.items), np.float32))
+    except SettingError:  # a model that has none
+        return EMPTY
+    scores = total / np.float32(len(rows))
+    return _best(context, factor, "similar", scores, min(most, len(model.items)), eligible.rows)
+
+
+def by_order(source: Source, order: Order, factor: Floats | None, most: int, eligible: Eligible) -> Slate:
+    """First eligible items of an order."""
+    position, score = order.position, order.score
+    if factor is not None:
+        score = boosted(score.astype(np.float32), factor)
+        position = position[np.argsort(-score[position], kind="stable")]
+    found = first(position, eligible.items, most)
+    return Slate.of(found, score[found], source)
+
+
+def fresh(request: ListRequest, context: Context, eligible: Eligible) -> Slate:
+    """Items that the model does not know, another order for every user, so that some users see each of them."""
+    if not len(context.fresh) or not request.explore:
+        return EMPTY
+    positions = context.fresh[eligible.items[context.fresh]]
+    if len(positions):
+        positions = np.roll(positions, -(crc32((request.user_id or "").encode()) % len(positions)))
+    return Slate.of(positions, context.index.created[positions] / 1e6, "newest")
+
+
+def first(order: Longs, eligible: Bools, most: int) -> Longs:
+    """First `most` of the positions in this order that are eligible (P,)."""
+    found: list[Longs] = []
+    for low in range(0, len(order), CHUNK):
+        part = order[low : low + CHUNK]
+        found.append(part[eligible[part]])
+        if sum(map(len, found)) >= most:
+            break
+    return np.concatenate(found)[:most] if found else np.zeros(0, np.int64)
+
+
+def _known(ids: Sequence[str], context: Context) -> Longs:
+    positions = context.index.positions(ids)
+    return positions[positions >= 0]
+
+
+def _best(context: Context, factor: Floats | None, source: Source, scores: Floats, most: int, rows: Bools) -> Slate:
+    if factor is not None:
+        scores = boosted(scores, factor[np.maximum(context.index.position_of_row, 0)])
+    return _slate(context, source, *select_top(scores[None], rows, most))
+
+
+def _slate(context: Context, source: Source, row: Ints, score: Floats) -> Slate:
+    filled = row[0] >= 0
+    return Slate.of(context.index.position_of_row[row[0, filled]], finite(score[0, filled]), source)

@@ -1,0 +1,164 @@
+"""What a list is made from beside the request: the model, the items and the history of the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from palate.arrays import Bools, Floats, Ints, Longs
+from palate.data.histories import Histories
+from palate.data.ragged import Ragged
+from palate.data.vocabulary import Vocabulary
+from palate.models.base import Model
+from palate.models.popularity import Popularity, PopularityModel
+from palate.ranking.item_index import ItemIndex
+
+MASKS = 64  # conditions whose masks are kept
+ALL = ""  # the condition that every item meets
+UNNAMED = pl.Series("user", [None], pl.String)
+NO_MODEL: Model = PopularityModel(Popularity(), Vocabulary.of([]), np.zeros(0, np.float32))
+_NONE = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The values of an attribute as codes: position p has `code[start[p]:start[p + 1]]`, rows of `names`.
+
+    start (P + 1,) int64, code (N,) int32. An item without the attribute has no code; of a list it has one for each
+    different value.
+    """
+
+    names: pl.Series
+    start: Longs
+    code: Ints
+
+
+class Attributes(Protocol):
+    """What the rules of a request read of P items."""
+
+    def mask(self, condition: str) -> Bools:
+        """Whether a condition holds, (P,). Raises `ConditionError`."""
+
+    def notes(self, condition: str) -> tuple[str, ...]:
+        """Say what is odd about a condition: names that no item has, types that no value has."""
+
+    def values(self, attribute: str) -> Labels:
+        """Values of an attribute as codes; none where no item has it."""
+
+    def unknown(self, attribute: str) -> str | None:
+        """Say that no item has an attribute; None where one has it."""
+
+
+class Masks:
+    """Which items are available and meet a condition, by position and by row of the model."""
+
+    def __init__(self, available: Bools, attributes: Attributes, index: ItemIndex) -> None:
+        self.available, self.attributes = available, attributes
+        position = index.position_of_row
+
+        def of_items(condition: str) -> Bools:
+            return available if condition == ALL else available & attributes.mask(condition)
+
+        def of_rows(condition: str) -> Bools:
+            return self._items(condition)[position] & (position >= 0) if len(available) else position >= 0
+
+        self._items: Callable[[str], Bools] = lru_cache(MASKS)(of_items)
+        self._rows: Callable[[str], Bools] = lru_cache(MASKS)(of_rows)
+
+    def items(self, condition: str | None) -> Bools:
+        """Mask by position, (P,), not to be changed. Raises `ConditionError`."""
+        return self._items(condition or ALL)
+
+    def rows(self, condition: str | None) -> Bools:
+        """Mask by row of the model, (I,), not to be changed. Raises `ConditionError`."""
+        return self._rows(condition or ALL)
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """Positions, best first, (M,), and the score of every position, (P,)."""
+
+    position: Longs
+    score: Floats | Longs
+
+
+@dataclass(frozen=True, eq=False)
+class UserHistory:
+    """What a user did, by position in the catalogue.
+
+    position, weight, time (N,)  events that teach, oldest first; none has the weight 0
+    seen (S,)                    items with an event
+    disliked (E,)                items whose newest event with a weight other than 0 has a weight below 0
+    stored                       whether there are events in the store
+    """
+
+    position: Longs = field(default_factory=_NONE.copy)
+    weight: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    time: Longs = field(default_factory=_NONE.copy)
+    seen: Longs = field(default_factory=_NONE.copy)
+    disliked: Longs = field(default_factory=_NONE.copy)
+    stored: bool = False
+
+    def followed_by(self, position: Longs, weight: Floats, time: Longs) -> UserHistory:
+        """Return it with later events (M,) that are not stored; those of weight 0 are seen and teach nothing."""
+        counts = weight != 0
+        now = position[counts], weight[counts], time[counts]
+        old = self.disliked[~np.isin(self.disliked, now[0])]
+        return replace(
+            self,
+            position=np.concatenate([self.position, now[0]]),
+            weight=np.concatenate([self.weight, now[1]]),
+            time=np.concatenate([self.time, now[2]]),
+            seen=np.concatenate([self.seen, position]),
+            disliked=np.concatenate([old, last_below_zero(*now[:2])]),
+        )
+
+    def hiding(self, positions: Longs) -> UserHistory:
+        """Return it with more items that count as seen."""
+        return replace(self, seen=np.concatenate([self.seen, positions]))
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """The model and the items at one moment, and one user's history; nothing in it is missing or changes.
+
+    popular  items by the weight of all events; newest  items by age, scored by seconds since 1970 UTC
+    fresh    positions of the items that came after the training and that the model does not know, newest first
+    cold     items that the model knows by their attributes alone, over its rows, (I,); empty if there are none
+    about    version and recipe of the model, None without one
+    """
+
+    model: Model
+    index: ItemIndex
+    masks: Masks
+    popular: Order
+    newest: Order
+    fresh: Longs = field(default_factory=_NONE.copy)
+    cold: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
+    about: Mapping[str, Any] | None = None
+    history: UserHistory = field(default_factory=UserHistory)
+
+    @cached_property
+    def past(self) -> Histories:
+        """The history over the items of the model, one row."""
+        history = self.history
+        row = self.index.row[history.position]
+        known = row >= 0
+        ends = np.array([0, np.count_nonzero(known)])
+        rows = Ragged(ends, row[known], history.weight[known], history.time[known])
+        return Histories(UNNAMED, self.model.items, rows)
+
+
+def last_below_zero(item: Longs, weight: Floats) -> Longs:
+    """Items whose last weight (N,) is below 0; no weight is 0."""
+    below: Bools = weight < 0
+    if not below.any():
+        return item[:0]
+    items, first = np.unique(item[::-1], return_index=True)
+    found: Longs = items[below[::-1][first]]
+    return found

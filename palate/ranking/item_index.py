@@ -1,0 +1,113 @@
+"""Every name of an item and the maps between them: text id, store number, catalogue position, model row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from palate.arrays import Ints, Longs
+from palate.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class ItemIndex:
+    """P items at positions 0 to P - 1. A longer index shares the maps of ids with the shorter one, which it extends.
+
+    number   the store's numbers, ascending, (P,)
+    created  when each was first seen, microseconds since 1970 UTC, (P,)
+    row      rows of the model by position, -1 for an item that it does not know, (P,)
+    rows     number of items that the model knows
+    """
+
+    number: Longs
+    created: Longs
+    row: Ints
+    rows: int
+    _ids: list[str] = field(repr=False)
+    _position: dict[str, int] = field(repr=False)
+
+    @classmethod
+    def of(cls, ids: pl.Series, number: Longs, created: Longs) -> ItemIndex:
+        """Index items that no model knows."""
+        names = ids.to_list()
+        position = dict(zip(names, range(len(names)), strict=True))
+        return cls(number, created, np.full(len(names), -1, np.int32), 0, names, position)
+
+    @classmethod
+    def of_model(cls, items: Vocabulary) -> ItemIndex:
+        """Index the items of a model alone: position, number and row are the same."""
+        place = np.arange(len(items))
+        index = cls.of(items.ids.cast(pl.String), place, np.zeros(len(items), np.int64))
+        return replace(index, row=place.astype(np.int32), rows=len(items))
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def extended(self, ids: pl.Series, number: Longs, created: Longs, items: Vocabulary) -> ItemIndex:
+        """Return the index with items that came later, and with the rows of the model's `items`.
+
+        Only the newest of the indexes that share maps may be extended, by one thread at a time.
+        """
+        assert len(self) == len(self._ids), "an index is extended once"
+        new = ids.to_list()
+        self._position.update(zip(new, range(len(self), len(self) + len(new)), strict=True))
+        self._ids.extend(new)
+        return replace(
+            self,
+            number=np.concatenate([self.number, number]),
+            created=np.concatenate([self.created, created]),
+            row=np.concatenate([self.row, items.codes(ids)]),
+        )
+
+    def with_model(self, items: Vocabulary, known: ItemIndex | None = None) -> ItemIndex:
+        """Return the index with the rows of another model; known  a shorter index that has them already."""
+        done = self.row[:0] if known is None else known.row
+        names = pl.Series(self._ids[len(done) : len(self)], dtype=pl.String)
+        return replace(self, row=np.concatenate([done, items.codes(names)]), rows=len(items))
+
+    def with_rows(self, positions: Longs, row: Ints, rows: int) -> ItemIndex:
+        """Return the index with rows of items that the model has come to know."""
+        every = self.row.copy()
+        every[positions] = row
+        return replace(self, row=every, rows=rows)
+
+    def position(self, item_id: str) -> int:
+        """Position of an id, -1 for an unknown one."""
+        found = self._position.get(item_id, -1)
+        return found if found < len(self) else -1
+
+    def positions(self, ids: Sequence[str]) -> Longs:
+        """Positions of ids, (N,), -1 for unknown ones."""
+        return np.array([self.position(name) for name in ids], np.int64)
+
+    def id(self, position: int) -> str:
+        """Id of the item at a position."""
+        return self._ids[position]
+
+    def at(self, number: Longs) -> Longs:
+        """Positions of the store's numbers, (N,), -1 for those of no item, or of a newer one."""
+        known = number < len(self._of_number)
+        return np.where(known, self._of_number[np.where(known, number, 0)], -1) if len(self) else number * 0 - 1
+
+    @cached_property
+    def _of_number(self) -> Longs:
+        position = np.full(int(self.number[-1]) + 1 if len(self) else 0, -1)
+        position[self.number] = np.arange(len(self))
+        return position
+
+    @cached_property
+    def position_of_row(self) -> Longs:
+        """Positions of the model's items, (I,); -1 for one that is not in the catalogue."""
+        position = np.full(self.rows, -1)
+        known = np.flatnonzero(self.row >= 0)
+        position[self.row[known]] = known
+        return position
+
+    @cached_property
+    def newest(self) -> Longs:
+        """Positions, the newest item first."""
+        return np.argsort(-self.created, kind="stable")

@@ -1,0 +1,146 @@
+"""A list from a request and a context: candidates, stages and rules, in this order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from palate.arrays import Longs
+from palate.ranking import candidates, cursors, rules
+from palate.ranking.candidates import Candidates
+from palate.ranking.context import Context
+from palate.ranking.eligibility import Eligible
+from palate.ranking.explain import because, reason, why_empty
+from palate.ranking.request import SOURCES, ListItem, ListRequest, RecommendationList, Source
+from palate.ranking.slate import Slate
+from palate.ranking.stages import Stage, pool_of, run
+
+
+def recommend(request: ListRequest, context: Context, stages: Sequence[Stage] = ()) -> RecommendationList:
+    """Make the list: candidates go through the stages, then the rules of the request hold.
+
+    Raises `ConditionError`, `SettingError` or `DataError` for what cannot be asked.
+    """
+    shown = cursors.read(request.cursor)
+    eligible = Eligible.of(request, context, shown)
+    slate = _Filling(request, context, eligible, stages).slate(pinning=not shown)
+    sources: dict[Source, int] = {SOURCES[code]: count for code, count in Counter(slate.source.tolist()).items()}
+    numbers = context.index.number[slate.position].tolist()
+    return RecommendationList(
+        tuple(_items(slate, request, context)),
+        context.about,
+        cursors.write([*shown, *numbers]) if len(slate) == request.k else None,
+        None if len(slate) else why_empty(request, context, bool(shown)),
+        sources,
+        tuple(_warnings(request, context)),
+    )
+
+
+@dataclass(eq=False)
+class _Filling:
+    """One list as it is filled: what is chosen leaves `eligible` and counts against the caps."""
+
+    request: ListRequest
+    context: Context
+    eligible: Eligible
+    stages: Sequence[Stage]
+
+    def __post_init__(self) -> None:
+        self.caps = rules.Caps(self.request, self.context)
+        self.factor = rules.boosts(self.request, self.context)
+
+    def slate(self, *, pinning: bool) -> Slate:
+        """Fill the list: cold-start items get their share at its end, and pins their places."""
+        request = self.request
+        pins = rules.pins(request, self.context) if pinning else {}
+        self.caps.count(list(pins.values()))
+        self._remove(np.array(list(pins.values()), np.int64))
+        room = max(0, request.k - len(pins))
+        share = int(request.explore * request.k)
+        fresh = self._chosen(candidates.fresh(request, self.context, self.eligible), min(share, room))
+        wanted = room - len(fresh)
+        filled = self._filled(wanted, min(wanted, share - len(fresh)))
+        return _pinned(Slate.joined([filled, fresh]), pins)
+
+    def _filled(self, wanted: int, share: int) -> Slate:
+        """Fill so many places from the sources; `share` of them, at the end, are cold-start items if there are some.
+
+        Those are items that the model knows by their attributes alone. Where some stand higher up, fewer follow.
+        """
+        request, context = self.request, self.context
+        sources = list(candidates.sources(request, context, self.factor))
+        if self.stages:
+            sources.insert(0, self._staged(sources))
+        if not (share and len(context.cold) and candidates.knows_taste(context)):
+            return self._taken(sources, wanted)
+        head = self._taken(sources[:1], wanted - share)
+        there = int(np.count_nonzero(context.cold[context.index.row[head.position]]))
+        tail = self._taken([candidates.cold(context, self.factor)], share - there)
+        rest = self._taken(sources, wanted - len(head) - len(tail))
+        return Slate.joined([head, rest, tail])
+
+    def _staged(self, sources: Sequence[Candidates]) -> Candidates:
+        """Make a source of the pool of the others, in the order that the stages give it."""
+        pool, missing = list[Slate](), pool_of(self.stages, self.request.k)
+        eligible = self.eligible.copy()
+        for source in sources:
+            found = source(missing, eligible)
+            eligible.remove(found.position)
+            pool.append(found)
+            missing -= len(found)
+        staged = run(self.stages, Slate.joined(pool), self.context)
+        return lambda most, eligible: staged.take(np.flatnonzero(eligible.items[staged.position])[:most])
+
+    def _taken(self, sources: Sequence[Candidates], wanted: int) -> Slate:
+        """Take from each source in turn, asking it again while caps turn items away."""
+        taken: list[Slate] = []
+        missing = wanted
+        for source in sources:
+            while missing > 0:
+                most = candidates.block(missing) if self.caps else missing
+                found = source(most, self.eligible)
+                fitting = self._chosen(found, missing)
+                taken.append(fitting)
+                missing -= len(fitting)
+                if len(found) < most:
+                    break
+        return Slate.joined(taken)
+
+    def _chosen(self, slate: Slate, most: int) -> Slate:
+        """First items of a slate that the caps allow; they, and what the caps now rule out, are eligible no more."""
+        fitting = self.caps.fit(slate, most)
+        self._remove(fitting.position)
+        return fitting
+
+    def _remove(self, positions: Longs) -> None:
+        self.eligible.remove(positions)
+        if self.caps:
+            self.eligible.remove(self.caps.full())
+
+
+def _pinned(slate: Slate, pins: Mapping[int, int]) -> Slate:
+    """Put pinned positions at their places, or at the end of a list that is shorter."""
+    for place in sorted(pins):
+        pin = Slate.of(np.array([pins[place]]), np.zeros(1), "pinned")
+        slate = Slate.joined([slate.take(slice(place - 1)), pin, slate.take(slice(place - 1, None))])
+    return slate
+
+
+def _items(slate: Slate, request: ListRequest, context: Context) -> Iterator[ListItem]:
+    index = context.index
+    columns = slate.position.tolist(), slate.score.tolist(), slate.source.tolist(), because(slate, context)
+    for position, score, code, named in zip(*columns, strict=True):
+        source = SOURCES[code]
+        yield ListItem(index.id(position), score, source, reason(source, named, request), named)
+
+
+def _warnings(request: ListRequest, context: Context) -> Iterator[str]:
+    attributes = context.masks.attributes
+    for name, condition in (("filter", request.filter), *(("boost", boost.condition) for boost in request.boost)):
+        yield from (f"{name}: {note}" for note in (attributes.notes(condition) if condition else ()))
+    for cap in request.cap:
+        note = attributes.unknown(cap.attribute)
+        yield from () if note is None else (f"cap: {note}",)

@@ -1,0 +1,114 @@
+"""Rules of a request: boosts change scores, pins fix places, caps bound how often a value may stand in the list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palate.arrays import Floats, Longs
+from palate.errors import SettingError
+from palate.ranking.context import Context, Labels
+from palate.ranking.request import ListRequest
+from palate.ranking.slate import Slate
+
+LARGEST_BOOST = 1e30  # of all boosts of a list together
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def boosts(request: ListRequest, context: Context) -> Floats | None:
+    """Factor of each position's score, (P,); None without boosts."""
+    if not request.boost:
+        return None
+    factor = np.ones(len(context.index))
+    for boost in request.boost:
+        factor[context.masks.attributes.mask(boost.condition)] *= boost.factor
+    return np.clip(factor, 1 / LARGEST_BOOST, LARGEST_BOOST).astype(np.float32)
+
+
+def boosted(scores: Floats, factor: Floats) -> Floats:
+    """Multiply scores above 0 and divide those below, so that a factor above 1 always lifts."""
+    wide = factor.astype(np.float64)
+    return finite(np.where(scores > 0, scores * wide, scores / wide))
+
+
+def finite(scores: NDArray[np.floating]) -> Floats:
+    """Scores as numbers that JSON has: a sum of huge weights becomes the largest number."""
+    if np.isfinite(scores).all() and (scores.dtype == np.float32 or np.abs(scores).max(initial=0) <= LARGEST):
+        return scores.astype(np.float32, copy=False)
+    sound: Floats = np.nan_to_num(np.clip(scores, -LARGEST, LARGEST)).astype(np.float32)
+    return sound
+
+
+def pins(request: ListRequest, context: Context) -> dict[int, int]:
+    """Positions of pinned items by their place; an item that is not available is left out."""
+    found = {}
+    for pin in request.pin:
+        position = context.index.position(pin.item_id)
+        if position < 0:
+            raise SettingError(f"pin: item {pin.item_id!r} is unknown")
+        if pin.position <= request.k and context.masks.available[position]:
+            found[pin.position] = position
+    return found
+
+
+class Caps:
+    """All caps of a list: how often each value of their attributes stands in it so far."""
+
+    def __init__(self, request: ListRequest, context: Context) -> None:
+        self._caps = [_Cap(cap.most, context.masks.attributes.values(cap.attribute)) for cap in request.cap]
+
+    def __bool__(self) -> bool:
+        return bool(self._caps)
+
+    def fit(self, slate: Slate, most: int) -> Slate:
+        """First `most` items that no cap forbids beside those before them; they are counted."""
+        if not self._caps:
+            return slate.take(slice(most))
+        places: list[int] = []
+        for place, position in enumerate(slate.position.tolist()):
+            if len(places) == most:
+                break
+            if all(cap.has_room(position) for cap in self._caps):
+                places.append(place)
+                self.count([position])
+        return slate.take(np.array(places, np.int64))
+
+    def count(self, positions: Sequence[int]) -> None:
+        """Count items that stand in the list."""
+        for position in positions:
+            for cap in self._caps:
+                cap.count(position)
+
+    def full(self) -> Longs:
+        """Positions of all items that have no room, (N,)."""
+        return np.concatenate([np.zeros(0, np.int64), *(cap.full() for cap in self._caps)])
+
+
+class _Cap:
+    """At most so many items with the same value of an attribute."""
+
+    def __init__(self, most: int, labels: Labels) -> None:
+        self._most, self._labels = most, labels
+        self._count: Counter[int] = Counter()
+
+    def has_room(self, position: int) -> bool:
+        return all(self._count[code] < self._most for code in self._codes(position))
+
+    def count(self, position: int) -> None:
+        self._count.update(self._codes(position))
+
+    def full(self) -> Longs:
+        labels = self._labels
+        full = np.zeros(len(labels.names), np.bool_)
+        full[[code for code, count in self._count.items() if count >= self._most]] = True
+        if not full.any():
+            return np.zeros(0, np.int64)
+        # The codes of a position lie together: the position is the last whose start is not behind the code.
+        return np.searchsorted(labels.start, np.flatnonzero(full[labels.code]), side="right") - 1
+
+    def _codes(self, position: int) -> list[int]:
+        codes: list[int] = self._labels.code[self._labels.start[position] : self._labels.start[position + 1]].tolist()
+        return codes

@@ -1,0 +1,148 @@
+"""Lists from a request and a context alone: no store, no service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+import pytest
+from conftest import block_events, log_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from palate import IALS
+from palate.arrays import Bools
+from palate.data.vocabulary import Vocabulary
+from palate.ranking.context import NO_MODEL, Context, Labels, Masks, Order, UserHistory
+from palate.ranking.item_index import ItemIndex
+from palate.ranking.pipeline import recommend
+from palate.ranking.request import Cap, ListRequest, Pin
+from palate.ranking.slate import Slate
+from palate.ranking.stages import Stage
+
+MODEL = IALS(dim=8, epochs=5).fit(log_of(block_events()))
+INDEX = ItemIndex.of_model(MODEL.items)
+
+
+class Halves:
+    """Attributes of 20 items: each is of one of two kinds."""
+
+    def mask(self, condition: str) -> Bools:
+        return np.asarray(np.arange(len(INDEX)) % 2 == int(condition))
+
+    def notes(self, condition: str) -> tuple[str, ...]:
+        return ()
+
+    def values(self, attribute: str) -> Labels:
+        count = len(INDEX)
+        return Labels(pl.Series(["even", "odd"]), np.arange(count + 1), (np.arange(count) % 2).astype(np.int32))
+
+    def unknown(self, attribute: str) -> str | None:
+        return None
+
+
+def context(**more: object) -> Context:
+    popular = Order(np.arange(len(INDEX)), np.arange(len(INDEX), 0, -1).astype(np.float32))
+    masks = Masks(np.ones(len(INDEX), np.bool_), Halves(), INDEX)
+    return replace(Context(MODEL, INDEX, masks, popular, popular), **more)  # type: ignore[arg-type]
+
+
+def history(*positions: int) -> UserHistory:
+    count = len(positions)
+    return UserHistory().followed_by(np.array(positions), np.ones(count, np.float32), np.arange(count))
+
+
+def ids(request: ListRequest, given: Context, stages: tuple[Stage, ...] = ()) -> list[str]:
+    return [item.item_id for item in recommend(request, given, stages).items]
+
+
+def test_without_rules_a_list_is_that_of_the_model() -> None:
+    past = [MODEL.items.ids[n] for n in (0, 3)]
+    plain = MODEL.recommend([past], 7)
+    answer = recommend(ListRequest(k=7, explore=0), context(history=history(0, 3)))
+    assert [item.item_id for item in answer.items] == plain.lists()[0]
+    np.testing.assert_allclose([item.score for item in answer.items], plain.score[0], rtol=1e-6)
+
+
+@dataclass(frozen=True)
+class Backwards(Stage):
+    pool: int = 12
+
+    def __call__(self, slate: Slate, context: Context) -> Slate:
+        assert len(slate) == self.pool
+        return slate.take(np.arange(len(slate))[::-1])
+
+
+@dataclass(frozen=True)
+class OnlyFirst(Stage):
+    count: int
+
+    def __call__(self, slate: Slate, context: Context) -> Slate:
+        return slate.take(slice(self.count))
+
+
+def test_stages_reorder_the_pool_before_the_rules() -> None:
+    given = context(history=history(0, 3))
+    best = ids(ListRequest(k=12, explore=0), given)
+    request = ListRequest(k=5, explore=0)
+    assert ids(request, given, (Backwards(),)) == best[::-1][:5]
+    assert ids(request, given, (Backwards(), OnlyFirst(5))) == best[::-1][:5]
+    pinned = ids(replace(request, pin=(Pin(best[0], 2),)), given, (Backwards(11),))
+    assert pinned == [best[11], best[0], *best[10:7:-1]]
+    capped = ids(replace(request, cap=(Cap("kind", 2),)), given, (Backwards(),))
+    kinds = [int(MODEL.items.code(name)) % 2 for name in capped]
+    assert sorted(kinds) == [0, 0, 1, 1]
+
+
+def test_what_stages_drop_is_filled_from_the_sources() -> None:
+    given = context(history=history(0, 3))
+    best = ids(ListRequest(k=8, explore=0), given)
+    assert ids(ListRequest(k=8, explore=0), given, (Backwards(8), OnlyFirst(3))) == [*best[:4:-1], *best[:5]]
+
+
+def test_only_the_sources_asked_for_fill_a_list() -> None:
+    given = context(history=history(0, 3))
+    popular = recommend(ListRequest(k=4, explore=0, sources=("popular",)), given)
+    assert popular.sources == {"popular": 4}
+    assert [MODEL.items.code(item.item_id) for item in popular.items] == [1, 2, 4, 5]
+
+
+def test_without_a_model_and_without_items_there_is_an_answer() -> None:
+    unread = INDEX.with_model(NO_MODEL.items)
+    assert recommend(ListRequest(k=3), context(model=NO_MODEL, index=unread)).sources == {"popular": 3}
+    nothing = ItemIndex.of_model(Vocabulary.of([]))
+    order = Order(np.zeros(0, np.int64), np.zeros(0, np.float32))
+    empty = Context(NO_MODEL, nothing, Masks(np.zeros(0, np.bool_), Halves(), nothing), order, order)
+    assert recommend(ListRequest(), empty).reason == "the store is empty"
+
+
+@given(sizes=st.lists(st.integers(0, 5), max_size=6), data=st.data())
+def test_an_index_grows_and_the_shorter_ones_stay_as_they_were(sizes: list[int], data: st.DataObject) -> None:
+    numbers = sorted(data.draw(st.sets(st.integers(1, 60), min_size=sum(sizes), max_size=sum(sizes))))
+    known = Vocabulary.of([f"i{n}" for n in numbers[::2]])
+    every, index = [], ItemIndex.of(pl.Series([], dtype=pl.String), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    for size in sizes:
+        done = len(index)
+        new = np.array(numbers[done : done + size], np.int64)
+        index = index.extended(pl.Series([f"i{n}" for n in new], dtype=pl.String), new, new * 7, known)
+        index = replace(index, rows=len(known))
+        every.append(index)
+    for shorter in every:
+        size = len(shorter)
+        for place, number in enumerate(numbers):
+            there = place < size
+            assert shorter.position(f"i{number}") == (place if there else -1)
+            assert shorter.at(np.array([number])).tolist() == [place if there else -1]
+            if there:
+                assert shorter.id(place) == f"i{number}"
+                assert shorter.row[place] == known.codes([f"i{number}"])[0]
+        assert shorter.with_model(known).row.tolist() == shorter.row.tolist()
+
+
+def test_an_index_is_extended_once() -> None:
+    index = ItemIndex.of(pl.Series(["a"]), np.array([1]), np.array([0]))
+    known = Vocabulary.of([])
+    index.extended(pl.Series(["b"]), np.array([2]), np.array([0]), known)
+    with pytest.raises(AssertionError, match="once"):
+        index.extended(pl.Series(["c"]), np.array([3]), np.array([0]), known)
