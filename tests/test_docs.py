@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import typer
 from starlette.testclient import TestClient
+from test_layers import ROOMS
 
 from palate.cli import app
 from palate.models.saved import RECIPES
@@ -171,6 +172,12 @@ def test_every_page_is_in_the_index_and_the_site() -> None:
     names = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
     assert names <= set(re.findall(r"\]\(([\w-]+\.md)", index))
     assert names == set(re.findall(r": ([\w-]+\.md)", site)) - {"index.md"}
+
+
+def test_the_rooms_of_the_index_are_those_of_the_code() -> None:
+    text = (ROOT / "docs/index.md").read_text(encoding="utf-8").partition("## Rooms")[2]
+    here = {path.stem for path in (ROOT / "palate").iterdir()}
+    assert re.findall(r"^\| `(\w+)` \|", text, re.M) == [room for room in ROOMS if room in here]
 
 
 LIMIT = re.compile(r"^\| [^|]+ \| ([\d,]+) \| `([\w.]+)\.([A-Z_]+)` \| [^|]+ \|$", re.M)
