@@ -56,7 +56,10 @@ def api_pages() -> Iterator[tuple[str, str]]:
         full_name("palate.store.events", "Event"),
         full_name("palate.store.items", "Item"),
     ]
-    index = ["# Python API\n", "`palate` exports the names of this table. Pages of a room have the details.\n"]
+    index = [
+        "# Python API\n",
+        "`palate` exports the names of these tables. Errors and the store are imported from their modules.\n",
+    ]
     for room, names in sorted(rooms.items(), key=lambda pair: [*ROOMS, pair[0]].index(pair[0])):
         title = ROOMS.get(room, room.capitalize())
         index += [f"\n## {title}\n", "| name | meaning |", "|---|---|"]
