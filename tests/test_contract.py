@@ -188,6 +188,30 @@ def test_the_answer_is_known(recipe: Recipe, model: Model, block_log: Interactio
     assert strays <= (2 if isinstance(recipe, InfiniteAE) else 0)  # its kernel of two strangers is above 0
 
 
+# What is kept of users
+
+
+@every_recipe
+def test_a_model_without_some_users_keeps_nothing_of_them(
+    recipe: Recipe, model: Model, block_log: Interactions, tmp_path: Path
+) -> None:
+    gone = {"u3", "u20"}
+    smaller, others = model.without(gone), block_log.without(gone)
+    smaller.save(tmp_path / "m", log=others)
+    back, log = load_with_log(tmp_path / "m")
+    assert log is not None
+    assert log.users.texts() == block_log.users.texts() - gone
+    assert back.known_users() == model.known_users() - gone
+    assert back.known_users() in (set(), log.users.texts())
+    left = block_log.histories(log.users.ids)
+    assert lists_of(log.histories()) == lists_of(left)
+    same = fitted(recipe, others) if isinstance(recipe, InfiniteAE) else model  # whose weights are of all users
+    np.testing.assert_allclose(back.scores(left), same.scores(left), rtol=1e-4, atol=1e-5)
+    everybody = model.without(block_log.users.texts())
+    assert everybody.known_users() == set()
+    assert np.isfinite(everybody.scores(left)).all()
+
+
 # What may be in a list
 
 

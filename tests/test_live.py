@@ -20,7 +20,7 @@ from palate.live import checking
 from palate.live import weights as live_weights
 from palate.live.adopting import adopt
 from palate.live.catalogue import all_told
-from palate.live.history import EVENTS, WHOLE, read_history
+from palate.live.history import EVENTS, WHOLE, PreparedHistories, read_history
 from palate.live.service import Live
 from palate.live.training import train
 from palate.live.weights import Weights
@@ -720,6 +720,32 @@ def test_an_event_far_ahead_does_not_blind_the_check(store: Store) -> None:
     assert not worse.activated
 
 
+@pytest.mark.parametrize(
+    ("recipe", "bad"),
+    [
+        (IALS(dim=8, epochs=5, half_life_days=30), Event("mallory", "i7", "like", 253_402_300_000_000_000)),
+        *((RECIPE, Event("mallory", "i7", "like", DAY * 20, weight)) for weight in (1e4, 1e6)),
+    ],
+    ids=["far ahead", "heavy", "as heavy as can be"],
+)
+def test_one_bad_event_spoils_nobodys_list(store: Store, recipe: IALS, bad: Event) -> None:
+    def hits() -> float:
+        """Share of first places that are of the user's own crowd."""
+        first = [ids(live.recommend(ListRequest(user_id=f"p{n}", k=1, explore=0)))[0] for n in range(60)]
+        return float(np.mean([int(name[1:]) % 3 == n % 3 for n, name in enumerate(first)]))
+
+    versions = Versions(store)
+    crowd_events(store, 0, 90)
+    train(store, versions, recipe)
+    live = Live(store, versions)
+    before = hits()
+    assert before > 0.7
+    store.append([bad])
+    train(store, versions, recipe)
+    live = Live(store, versions)
+    assert hits() >= before - 0.05
+
+
 # The model that will answer
 
 
@@ -792,3 +818,68 @@ def test_a_store_without_events_cannot_be_trained_on(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="nothing to learn from"):
             train(empty, Versions(empty), RECIPE)
         assert Versions(empty).active() is None
+
+
+@given(data=st.data())
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_workers_that_keep_histories_agree_with_one_that_reads_them(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Appended, changed and withdrawn events, forgotten users and new items count in every process's next answer."""
+    path = tmp_path_factory.mktemp("workers") / "shop.db"
+    users, draw = [f"u{n}" for n in range(4)], data.draw
+    with filled(path) as store, Store.open(path) as other:
+        train(store, Versions(store), RECIPE)
+        workers = [Live(each, Versions(each)) for each in (store, other)]
+        for step in range(draw(st.integers(1, 12))):
+            what = draw(st.sampled_from(["append", "append", "last", "forget", "delete", "item"]))
+            user, item = draw(st.sampled_from(users)), f"i{draw(st.integers(0, ITEMS - 1))}"
+            if what in ("append", "last"):
+                kind, time = draw(st.sampled_from(["like", "dislike", "view"])), DAY * draw(st.integers(0, 30))
+                events = [Event(user, item, kind, time, draw(st.sampled_from([None, 0.5])))]
+                draw(st.sampled_from([store, other])).append(events, keep="all" if what == "append" else "last")
+            elif what == "forget":
+                store.forget(user)
+            elif what == "delete":
+                store.feedback.withdraw(user, item)
+            else:
+                other.items.put([Item(f"new {step}", {"kind": "red"})])
+            request = ListRequest(user_id=draw(st.sampled_from(users)), k=8)
+            fresh = Live(store, Versions(store)).recommend(request)
+            for worker in workers:
+                answer = worker.recommend(request)
+                soon(lambda worker=worker: worker.snapshot().version == 1)
+                assert ids(answer) == ids(fresh)
+                assert [item.because for item in answer.items] == [item.because for item in fresh.items]
+
+
+def test_a_history_is_read_again_only_when_the_user_has_a_new_event(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    newest = live.store.histories.newest
+    monkeypatch.setattr(
+        live.store.histories, "newest", lambda user, *rest: (read.append(user), newest(user, *rest))[1]
+    )
+    for _ in range(3):
+        live.recommend(ListRequest(user_id="u1"))
+        live.recommend(ListRequest(user_id="u2"))
+    assert read == ["u1", "u2"]
+    live.store.append([Event("u1", "i4", "like", DAY)])
+    for user in ("u2", "u1", "u1"):
+        live.recommend(ListRequest(user_id=user))
+    assert read == ["u1", "u2", "u1"]
+    live.store.forget("u2")
+    assert live.recommend(ListRequest(user_id="u2")).sources.keys() <= {"popular", "newest"}
+
+
+def test_prepared_histories_are_bounded(store: Store) -> None:
+    live = Live(store)
+    prepared = PreparedHistories(most=120)
+    base = live.snapshot().context
+    for user in ("a", "b", "c"):
+        pulse = store.pulses.read(user, prepared.since(user))
+        assert prepared.find(user, pulse, base) is None
+        prepared.keep(user, pulse, base)
+    kept = [prepared.find(user, store.pulses.read(user), base) is not None for user in ("a", "b", "c")]
+    assert kept == [False, True, True]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palate.errors import ConditionError
-from palate.live import catalogue
+from palate.live import attributes, catalogue
 from palate.live.catalogue import LiveCatalogue
 from palate.store.events import Event, Store
 from palate.store.items import Item
@@ -249,23 +249,82 @@ CHANGES = st.lists(
 )
 
 
-@pytest.mark.parametrize("most_runs", [0, 256])
-@settings(max_examples=25, deadline=None)
+@pytest.mark.parametrize(("block", "few", "many"), [(2, 64, 1), (3, 0, 4), (1 << 16, 64, 1 << 16)])
+@settings(max_examples=20, deadline=None)
 @given(rounds=st.lists(CHANGES, min_size=1, max_size=4))
-def test_refreshing_gives_what_loading_gives(most_runs: int, rounds: list[list[Any]]) -> None:
+def test_refreshing_gives_what_loading_gives(block: int, few: int, many: int, rounds: list[list[Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "shop.db") as store:
         live = LiveCatalogue.load(store)
         for changes in rounds:
             store.items.put(Item(name, attributes, available) for name, attributes, available, _ in changes)
             store.items.remove([name for name, *_, gone in changes if gone])
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(catalogue, "MOST_RUNS", most_runs)
+                patch.setattr(attributes, "BLOCK", block)
+                patch.setattr(attributes, "FEW", few)
+                patch.setattr(attributes, "MANY", many)
                 live = live.refreshed(store)
             fresh = LiveCatalogue.load(store)
             assert live.frame.equals(fresh.frame)
             assert live.frame.schema == fresh.frame.schema
+            for condition in (
+                "x IS NULL",
+                "x = 'a' OR y < 2",
+                "NOT x",
+                "COALESCE(y, x) = 1 AND item_id > 'c'",
+                "TRUE",
+            ):
+                assert live.mask(condition).tolist() == fresh.mask(condition).tolist()
+            places = range(len(fresh))[::-1]
+            assert live.attributes.said(places, ["x", "item_id"]) == fresh.attributes.said(places, ["x", "item_id"])
+            assert live.attributes.odd == fresh.attributes.odd
+            assert live.attributes.containing(["a"]).tolist() == fresh.attributes.containing(["a"]).tolist()
+            assert live.values("x").start.tolist() == fresh.values("x").start.tolist()
+            assert live.values("x").code.tolist() == fresh.values("x").code.tolist()
             for name in ("numbers", "available", "created"):
                 np.testing.assert_array_equal(getattr(live, name), getattr(fresh, name))
+
+
+def size(live: LiveCatalogue) -> int:
+    """Bytes of all columns."""
+    return int(sum(frame.estimated_size() for frame in (live.table.rows, *live.table.sparse.values())))
+
+
+def test_names_that_few_items_have_cost_what_their_values_take_and_nothing_when_they_are_gone(store: Store) -> None:
+    store.items.put(Item(f"i{n}", {"title": f"title {n}", "price": n}) for n in range(20_000))
+    live = LiveCatalogue.load(store)
+    before = size(live)
+    told = {f"name {n}": ["text", n, n / 7, True, ["a"], {"b": n}][n % 6] for n in range(128)}
+    store.items.put([Item("wide", told), Item("i7", {"title": "7", "price": 3, "name 1": 5, "name 0": "other"})])
+    wide = live.refreshed(store)
+    assert size(wide) - before < 2 * len(str(told))
+    assert size(LiveCatalogue.load(store)) - before < 2 * len(str(told))
+    seven, last = 7, 20_000
+    assert wide.mask('"name 1" > 2').nonzero()[0].tolist() == [seven]
+    assert wide.mask('"name 1" IS NULL').sum() == 19_999
+    assert wide.mask("\"name 0\" = 'text' AND price IS NULL").nonzero()[0].tolist() == [last]
+    assert wide.mask("\"name 0\" > 'a' AND item_id < 'j'").nonzero()[0].tolist() == [seven]
+    assert wide.attributes.said([last, 0, seven, last], ["name 0"]) == [
+        {"name 0": value} for value in ("text", None, "other", "text")
+    ]
+    assert wide.values("name 0").names.to_list() == ["other", "text"]
+    assert wide.attributes.containing(["ext"]).nonzero()[0].tolist() == [last]
+    store.items.remove(["wide"])
+    store.items.put([Item("i7", {"title": "title 7", "price": 7})])
+    gone = wide.refreshed(store)
+    assert size(gone) - before < 3_000, "the row of the removed item, and bits that say what it has not"
+    assert set(gone.attributes.counts) == {"title", "price"}
+
+
+def test_only_the_first_names_that_no_item_has_are_looked_for_among_the_others(store: Store) -> None:
+    store.items.put([Item("a", {f"attribute_{n}": n for n in range(120)})])
+    live = LiveCatalogue.load(store)
+    names = [f"atribute_{n}" for n in range(6)]
+    notes = live.met(f"COALESCE({', '.join(names)}) IS NULL").notes
+    assert [note.partition("; ")[2] for note in notes] == [
+        *(f"did you mean 'attribute_{n}'?" for n in range(3)),
+        *[""] * 3,
+    ]
+    assert live.attributes.unknown([*names, "attribute_1", "item_id", "ATTRIBUTE_5", names[0]]) == list(notes)
 
 
 def test_masks_are_kept_and_read_only(store: Store) -> None:
@@ -286,7 +345,7 @@ def test_masks_are_kept_and_read_only(store: Store) -> None:
 
 
 def test_the_masks_kept_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "MASK_BYTES", 12)
+    monkeypatch.setattr(catalogue, "KEPT_BYTES", 12)
     store.items.put(MOVIES)
     live = LiveCatalogue.load(store)
     first = live.mask("year > 0")

@@ -9,9 +9,11 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -274,6 +276,12 @@ def test_models_are_listed_activated_and_rolled_back(client: Client, shop: Path)
     assert client.post("/v1/models/rollback").json()["version"] == 2
     problem(client.post("/v1/models/9/activate"), 404)
     problem(client.post("/v1/models/x/activate"), 422)
+    manifest = shop.with_suffix(".models") / "000001" / "manifest.json"
+    manifest.rename(manifest.with_suffix(".gone"))
+    for path in ("rollback", "1/activate"):
+        assert "manifest.json: missing" in problem(client.post(f"/v1/models/{path}"), 409)["detail"]
+    manifest.with_suffix(".gone").rename(manifest)
+    assert [model["active"] for model in client.get("/v1/models").json()["models"]] == [True, False]
 
 
 # Errors
@@ -919,6 +927,46 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path, monkeypatch: py
         while left() and time.monotonic() < end:
             time.sleep(0.1)
         assert not left(), server.said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the process in /proc")
+def test_a_training_ends_when_the_service_is_killed(tmp_path: Path) -> None:
+    """One that would take hours; its half-made version is none."""
+    retrain = ("--retrain", "events=50", "--set", "epochs=100000000")
+    with serving(tmp_path, "--store", "shop.db", *retrain) as server:
+        many = [{"user_id": f"n{n}", "item_id": str(n % 3), "event_type": "like"} for n in range(60)]
+        server.client.post("/v1/events", json=many)
+        soon(lambda: trainings(server.process.pid), server)
+        (training,) = trainings(server.process.pid)
+        try:
+            server.stop(signal.SIGKILL)
+            soon(lambda: state(training) in "Z", server)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(training, signal.SIGKILL)
+
+
+def soon(condition: Callable[[], object], server: Served) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + 60
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert condition(), server.said
+
+
+def trainings(parent: int) -> list[int]:
+    """Numbers of the processes that train for a service."""
+    children = Path(f"/proc/{parent}/task").glob("*/children")
+    every = [int(child) for each in children for child in each.read_text().split()]
+    return [child for child in every if b"\0train\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def state(process: int) -> str:
+    """Letter of the state of a process; "" if there is none, "Z" until somebody takes note of its end."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def test_the_next_start_sweeps_what_a_killed_service_left(tmp_path: Path) -> None:

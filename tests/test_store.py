@@ -175,6 +175,48 @@ def test_reading_a_history_touches_an_index_alone(tmp_path: Path) -> None:
             assert not any("TEMP B-TREE" in line[3] for line in plan), "it is in order"
 
 
+def test_feedback_on_an_item_comes_in_pages(store: Store) -> None:
+    drawn = np.random.default_rng(0).integers(0, [5, 3, 2, 50], (200, 4)).tolist()
+    sent = [Event(f"u{user}", f"i{item}", f"t{kind}", time) for user, item, kind, time in drawn]
+    store.append(sent)
+    last: dict[Any, tuple[int, int]] = {}
+    for seq, event in enumerate(sent, 1):
+        last[event[:3]] = max(last.get(event[:3], (-1, -1)), (event.time or 0, seq))
+    for kind in (None, "t1"):
+        chosen = [seq for (_, i, t), (_, seq) in last.items() if i == "i1" and kind in (None, t)]
+        found, after = [], 0
+        while page := store.feedback.get(item_id="i1", event_type=kind, limit=3, after=after):
+            found += [event.seq for event in page]
+            after = page[-1].seq
+        assert found == sorted(chosen)
+
+
+def test_what_is_replaced_is_read_once(tmp_path: Path) -> None:
+    asked: list[str] = []
+    with Store.open(tmp_path / "s.db") as store:
+        store.append([view("ann", "a", 1, weight=2.0), view("ann", "b", 2)])
+        sa.event.listen(store.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+        store.append([view("ann", "a", 3, weight=4.0), view("ann", "b", 4)], keep="last")
+        assert [(event.time, event.weight) for event in store.events("ann")] == [(4, None), (3, 4.0)]
+        assert len([text for text in asked if text.startswith("SELECT events.")]) == 2  # and the last line's own
+        asked.clear()
+        assert store.feedback.withdraw("ann", "a") == 1
+        assert not [text for text in asked if text.startswith("SELECT events.")]
+
+
+def test_feedback_on_an_item_is_looked_up_in_an_index(tmp_path: Path) -> None:
+    asked: list[tuple[str, Any]] = []
+    with Store.open(tmp_path / "s.db") as store:
+        store.append([view("ann", "a"), view("bob", "b")])
+        sa.event.listen(store.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2:4]))
+        store.feedback.get(item_id="a", event_type="view", until=9, limit=2)
+        (query,) = [each for each in asked if "events" in each[0]]
+        with store.database.reading() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query[0]}", query[1]).fetchall()
+    assert any("USING INDEX events_of_item (item_no=? AND seq>?)" in line[3] for line in plan), plan
+    assert not any("SCAN" in line[3] or "TEMP B-TREE" in line[3] for line in plan), plan
+
+
 def test_an_event_id_counts_once(store: Store) -> None:
     assert store.append([view("ann", "a", event_id="1"), view("ann", "a", 9, event_id="1")]) == Appended(1, 1)
     assert store.append([view("ann", "a", 5, event_id="1"), view("bob", "c")]) == Appended(1, 1)
@@ -657,6 +699,7 @@ def as_version_1(url: str) -> None:
     """Make a store what version 1 of the schema was."""
     with Store.open(url) as store, store.database.writing() as connection:
         for statement in (
+            "DROP INDEX events_of_item",
             "DROP INDEX events_of_pair",
             "DROP INDEX events_of_user",
             "ALTER TABLE events DROP COLUMN moment",

@@ -15,6 +15,7 @@ from palate.data.readers import read_log
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
+from palate.store.people import Person
 from palate.store.versions import Versions
 
 __all__ = ["url"]
@@ -65,6 +66,25 @@ def test_a_store_from_end_to_end(palate: Run, url: str, ratings: Path, tmp_path:
     assert palate("store", "backup", tmp_path / "copy", "--store", url)[0] == 0
     code, out, _ = palate("store", "restore", tmp_path / "copy", "--store", tmp_path / "again.db")
     assert (code, out.endswith("again.db: 30 events, 5 users, 4 items\n")) == (0, True)
+
+
+def test_users_and_their_attributes_come_in_and_go_out(palate: Run, url: str, tmp_path: Path) -> None:
+    out, other = tmp_path / "users.csv", tmp_path / "other.db"
+    with Store.open(url) as store:
+        store.people.put([Person("ann", {"age": 40, "likes": ["tea"]}), Person("bob"), Person("cem", {"age": "old"})])
+    assert palate("store", "export", "--store", url, "--users", out)[:2] == (0, "3 users\n")
+    given = ("store", "import", "--store", other, "--users", out)
+    code, said, _ = palate(*given)
+    assert (code, said.partition(", in ")[0]) == (0, "0 new events, 0 new or changed items, 3 new or changed users")
+    assert json.loads(palate(*given, "--json")[1])["users"] == 0
+    with Store.open(url) as store, Store.open(other) as copy:
+        assert copy.people.page() == store.people.page()
+        copy.forget("ann")
+    _, said, err = palate(*given, "--json")
+    assert (json.loads(said)["users"], json.loads(said)["forgotten_users"]) == (0, 1)
+    assert "left out: 1 users that were forgotten; --bring-back stores them\n" in err
+    assert json.loads(palate(*given, "--bring-back", "--json")[1])["users"] == 1
+    assert palate("store", "export", "--store", other)[0] == 2
 
 
 def test_the_forgotten_are_left_out_unless_they_are_brought_back(palate: Run, ratings: Path, tmp_path: Path) -> None:

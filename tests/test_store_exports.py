@@ -17,11 +17,20 @@ from hypothesis import strategies as st
 from palate.data.catalogue import read_catalogue
 from palate.data.readers import read_log
 from palate.data.values import LARGEST_WEIGHT
+from palate.errors import DataError
 from palate.store.events import Event, Store
 from palate.store.items import Item
+from palate.store.people import Person
 from palate.store.recording import EARLIEST, LATEST
 from palate.store.schema import metadata, sa
-from palate.store.transfer import export_events, export_items, import_events, import_items
+from palate.store.transfer import (
+    export_events,
+    export_items,
+    export_users,
+    import_events,
+    import_items,
+    import_users,
+)
 
 EXPECTED = 1_700_000_000_123_456  # a time that has been
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -153,3 +162,55 @@ def test_items_come_back_as_they_were(pair: Pair, tmp_path: Path, ending: str, m
     assert catalogue(other) == catalogue(store)
     assert import_items(store, out) == 0
     assert len(read_catalogue(out)) == len(many)
+
+
+@st.composite
+def profiles(draw: st.DrawFn) -> list[Person]:
+    """Users with attributes of any kind, or all of one kind; some have none."""
+    names = draw(
+        st.lists(st.sampled_from([*NAMES, "user_id", "userId", "available"]) | texts, max_size=4, unique=True)
+    )
+    kinds = {name: draw(st.sampled_from([values, *alike])) for name in names}
+    user = st.builds(Person, texts, st.fixed_dictionaries({}, optional=kinds))
+    return draw(st.lists(user, min_size=1, max_size=5, unique_by=lambda each: each[0]))
+
+
+def users(store: Store) -> list[tuple[str, str]]:
+    return [(user.user_id, repr(sorted(user.attributes.items()))) for user in store.people.page()]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(many=profiles())
+def test_users_come_back_as_they_were(pair: Pair, tmp_path: Path, ending: str, many: list[Person]) -> None:
+    store, other = pair
+    emptied(*pair)
+    store.people.put(many)
+    out = tmp_path / f"users{ending}"
+    assert export_users(store, out) == len(many)
+    assert import_users(other, out) == (len(many), 0)
+    assert users(other) == users(store)
+    assert import_users(store, out) == (0, 0)
+
+
+def test_users_of_any_file_are_imported_all_or_none(pair: Pair, tmp_path: Path) -> None:
+    store, _ = pair
+    emptied(*pair)
+    file = tmp_path / "customers.csv"
+    file.write_text("age,customer_id,city\n40,ann,Rome\n,bob,\n7,007,5\n")
+    assert import_users(store, file) == (3, 0)
+    found = {user.user_id: user.attributes for user in store.people.page()}
+    assert found == {"ann": {"age": 40, "city": "Rome"}, "bob": {}, "007": {"age": 7, "city": "5"}}
+    file.write_text(f"user_id,city\ncem,Oslo\ndan,{'x' * 300_000}\n")
+    with pytest.raises(DataError, match=r"row 2 of customers\.csv: its attributes have 300,011 bytes"):
+        import_users(store, file)
+    file.write_text("user_id,city\ncem,Oslo\ncem,Bonn\n")
+    with pytest.raises(DataError, match=r"row 2 of customers\.csv: user 'cem' is on row 1 already"):
+        import_users(store, file)
+    assert len(store.people.page()) == 3
+    store.forget("ann")
+    file.write_text("user_id,city\nann,Oslo\ncem,Bonn\n")
+    assert import_users(store, file) == (1, 1)
+    assert store.people.get("ann") is None
+    assert import_users(store, file, bring_back=True) == (1, 0)
+    assert store.people.get("ann") == Person("ann", {"city": "Oslo"})

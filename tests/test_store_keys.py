@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,22 @@ def test_a_version_that_is_not_sound_is_never_active(versions: Versions) -> None
     with pytest.raises(UnknownId, match="model version 3 is unknown; known are 1, 2"):
         versions.activate(3)
     assert versions.active() == 1
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_there_is_no_rollback_to_a_damaged_version(versions: Versions, damage: str) -> None:
+    for n in (1, 2):
+        versions.add(bundle(n), {})
+        versions.activate(n)
+    if damage == "changed":
+        (versions.path(1) / "array.npy").write_bytes(b"x")
+    else:
+        shutil.rmtree(versions.path(1))
+    with pytest.raises(BundleError, match=r"000001.*(1 bytes; the manifest says|no such folder)"):
+        versions.rollback()
+    assert versions.active() == 2
+    bundle(1)(versions.path(1))
+    assert versions.rollback().number == 1, "which version was active before is known as it was"
 
 
 def test_a_version_that_failed_to_be_written_is_none(versions: Versions) -> None:

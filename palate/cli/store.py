@@ -31,6 +31,8 @@ Reading: TypeAlias = Annotated[
 ]
 Log: TypeAlias = Annotated[Path | None, typer.Option("--log", metavar="FILE", help="Events.")]
 Catalogue: TypeAlias = Annotated[Path | None, typer.Option("--catalogue", metavar="FILE", help="Items.")]
+Users: TypeAlias = Annotated[Path | None, typer.Option("--users", metavar="FILE", help="Users and their attributes.")]
+NO_FILE = "give --log FILE, --catalogue FILE or --users FILE, one or more of them"
 
 
 def _open(url: str, *, new: bool = False) -> Store:
@@ -50,27 +52,30 @@ def import_(
     store: Url,
     log: Log = None,
     catalogue: Catalogue = None,
+    users: Users = None,
     event_type: Annotated[
         str, typer.Option("--event-type", metavar="NAME", help="Type of events of a log without types.")
     ] = "event",
     read: Reading,
     told: CatalogueReading,
-    bring_back: Annotated[bool, typer.Option("--bring-back", help="Also store events of forgotten users.")] = False,
+    bring_back: Annotated[bool, typer.Option("--bring-back", help="Also store forgotten users.")] = False,
     json: Json = False,
 ) -> None:
-    """Store the events of a log and the items of a catalogue; events already stored are skipped."""
-    from palate.store.transfer import import_items, import_log
+    """Store the events of a log, the items of a catalogue, and users; events already stored are skipped."""
+    from palate.store.transfer import import_items, import_log, import_users
 
-    if log is None and catalogue is None:
-        raise typer.BadParameter("nothing to import: give --log FILE, --catalogue FILE or both")
+    if log is None and catalogue is None and users is None:
+        raise typer.BadParameter(f"nothing to import: {NO_FILE}")
     settings, reading = read_settings(read), catalogue_settings(told)
     answer: dict[str, str | int] = {"store": store, "events": 0, "items": 0}
-    forgotten = 0
+    forgotten = forgotten_users = 0
     began = perf_counter()
     with _open(store, new=True) as opened:
         if catalogue is not None:
             with WorkBar("items") as bar:
                 answer["items"] = import_items(opened, catalogue, watch=bar, **reading)
+        if users is not None:
+            answer["users"], forgotten_users = import_users(opened, users, bring_back=bring_back)
         if log is not None:
             with WorkBar("events") as bar:
                 given = {"event_type": event_type, "bring_back": bring_back, **settings}
@@ -78,24 +83,32 @@ def import_(
     if forgotten:
         answer["forgotten"] = forgotten
         note(f"left out: {forgotten:,} events of users that were forgotten; --bring-back stores them")
+    if forgotten_users:
+        answer["forgotten_users"] = forgotten_users
+        note(f"left out: {forgotten_users:,} users that were forgotten; --bring-back stores them")
     if json:
         print_json(answer)
         return
     seconds = perf_counter() - began
-    typer.echo(f"{answer['events']:,} new events, {answer['items']:,} new or changed items, in {seconds:.1f} s")
+    more = f", {answer['users']:,} new or changed users" if "users" in answer else ""
+    typer.echo(f"{answer['events']:,} new events, {answer['items']:,} new or changed items{more}, in {seconds:.1f} s")
 
 
 @store_app.command()
-def export(*, store: Url, log: Log = None, catalogue: Catalogue = None, json: Json = False) -> None:
-    """Write all events and items to .parquet, .csv or .jsonl files."""
-    from palate.store.transfer import export_events, export_items
+def export(
+    *, store: Url, log: Log = None, catalogue: Catalogue = None, users: Users = None, json: Json = False
+) -> None:
+    """Write all events, items and users to .parquet, .csv or .jsonl files."""
+    from palate.store.transfer import export_events, export_items, export_users
 
-    if log is None and catalogue is None:
-        raise typer.BadParameter("nothing to export: give --log FILE, --catalogue FILE or both")
+    if log is None and catalogue is None and users is None:
+        raise typer.BadParameter(f"nothing to export: {NO_FILE}")
     answer: dict[str, int] = {}
     with _open(store) as opened:
         if catalogue is not None:
             answer["items"] = export_items(opened, catalogue)
+        if users is not None:
+            answer["users"] = export_users(opened, users)
         if log is not None:
             with WorkBar("events") as bar:
                 answer["events"] = export_events(opened, log, watch=bar)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -200,6 +200,20 @@ class Interactions:
             if np.array_equal(smaller, kept):
                 return kept
             kept = smaller
+
+    def without(self, users: Collection[str]) -> Interactions:
+        """Return the log without these users, by their ids as text; all others and all items stay."""
+        kept = self.users.others(users)
+        mine = np.isin(self.user, kept)
+        return replace(
+            self,
+            users=self.users.select(kept),
+            start=np.append(0, np.cumsum(np.diff(self.start)[kept])),
+            item=self.item[mine],
+            weight=self.weight[mine],
+            timestamp=None if self.timestamp is None else self.timestamp[mine],
+            event=None if self.event is None else self.event[mine],
+        )
 
     def select(self, kept: Bools) -> Interactions:
         """Return the events where `kept` (N,) is true; users and items left without events are dropped."""

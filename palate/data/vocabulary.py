@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -132,6 +132,15 @@ class Vocabulary:
     def select(self, codes: Ints) -> Vocabulary:
         """Return the vocabulary of these rows alone, in this order."""
         return Vocabulary(self.ids.gather(codes.astype(np.int64)))
+
+    def texts(self) -> set[str]:
+        """Return the ids as text."""
+        return set(self.ids.cast(pl.String))
+
+    def others(self, texts: Collection[str]) -> Ints:
+        """Return the rows of all ids but those of which these are the texts."""
+        given = pl.Series(sorted(texts), dtype=pl.String)
+        return np.flatnonzero(~self.ids.cast(pl.String).is_in(given.implode()).to_numpy()).astype(np.int32)
 
     @staticmethod
     def series(ids: Iterable[object], place: str = "ids") -> pl.Series:

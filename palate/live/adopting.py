@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from palate.errors import BundleError
+from palate.live.forgetting import forget
 from palate.models.saved import load_with_log
 from palate.store.bundles import copy_bundle, manifest_checksum
 from palate.store.events import Store
@@ -19,7 +20,8 @@ def adopt(store: Store, versions: Versions, folder: str | Path) -> Version:
     """Copy a saved model into the versions and activate it; done again with the same model, it is only activated.
 
     Its items become items of the store. Where the store has no events yet, the histories kept with the model become
-    events, in their order. Raises `BundleError` for a bundle that is missing or damaged.
+    events, in their order. Users that were forgotten are left out of both. Raises `BundleError` for a bundle that is
+    missing or damaged.
     """
     source = Path(folder)
     model, log = load_with_log(source)
@@ -41,4 +43,5 @@ def adopt(store: Store, versions: Versions, folder: str | Path) -> Version:
             raise BundleError(f"{source}: was replaced meanwhile; adopt it again")
 
     version = versions.add(copied, about)
+    forget(store, versions)
     return versions.activate(version.number)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
+from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 
 from palate.arrays import Floats, Longs
 from palate.live.weights import Weights
-from palate.ranking.context import UserHistory, last_below_zero
+from palate.ranking.context import Context, UserHistory, last_below_zero
 from palate.ranking.item_index import ItemIndex
 from palate.store.events import Store
+from palate.store.pulse import NEVER, Pulse
 
 EVENTS = 2000  # newest events of a user with a weight other than 0 that a model answers from
+PREPARED = 500_000  # events of prepared histories, all together: about 50 MB
+LATER = 4096  # events that are looked through for one of a user
+SMALLEST = 50  # events that a history counts at least
 WHOLE = 4000  # a user of at most so many events is read in one go; of one with more the items are read by themselves
 
 
@@ -42,6 +49,72 @@ class StoredHistory:
         known = position >= 0
         events = position[known], self.weight[known], self.time[known]
         return UserHistory(*events, seen[seen >= 0], disliked[disliked >= 0], stored=len(self.seen) > 0)
+
+
+class PreparedHistories:
+    """The users who asked last: their histories, ready for the model.
+
+    Each counts until the store has another event of the user, or events were taken out or changed, or the model or
+    the items are others. Together they hold at most so many events.
+    """
+
+    def __init__(self, most: int = PREPARED) -> None:
+        self._most, self._held, self._newest = most, 0, 0
+        self._kept: OrderedDict[str, _Prepared] = OrderedDict()
+        self._changes = (0, 0)
+        self._lock = Lock()
+
+    def since(self, user_id: str) -> int:
+        """`seq` after which an event of the user would make what is kept stale, `NEVER` where nothing is kept.
+
+        What is so old that many events would have to be looked through is kept no longer.
+        """
+        with self._lock:
+            kept = self._kept.get(user_id)
+            if kept is not None and kept.newest < self._newest - LATER:
+                self._drop(user_id)
+                kept = None
+            return NEVER if kept is None else kept.newest
+
+    def find(self, user_id: str, pulse: Pulse, base: Context) -> Context | None:
+        """Return the context of a user if it still counts; `pulse` was asked about the user and `since`."""
+        with self._lock:
+            if self._changes != (pulse.withdrawn, pulse.rewritten):  # a forgotten user's events leave the memory too
+                self._kept.clear()
+                self._changes, self._held = (pulse.withdrawn, pulse.rewritten), 0
+            self._newest = max(self._newest, pulse.newest)
+            kept = self._kept.get(user_id)
+            if kept is None or pulse.touched or pulse.newest < kept.newest:
+                return None
+            if kept.context.model is not base.model or kept.context.index is not base.index:
+                return None
+            self._kept[user_id] = kept._replace(newest=pulse.newest)
+            self._kept.move_to_end(user_id)
+        return base.like(kept.context)
+
+    def keep(self, user_id: str, pulse: Pulse, context: Context) -> None:
+        """Keep the context of a user, read after `pulse`."""
+        with self._lock:
+            if self._changes != (pulse.withdrawn, pulse.rewritten):
+                return
+            self._drop(user_id)
+            self._kept[user_id] = _Prepared(pulse.newest, context)
+            self._held += _size(context)
+            while self._held > self._most:
+                self._drop(next(iter(self._kept)))
+
+    def _drop(self, user_id: str) -> None:
+        kept = self._kept.pop(user_id, None)
+        self._held -= 0 if kept is None else _size(kept.context)
+
+
+class _Prepared(NamedTuple):
+    newest: int
+    context: Context
+
+
+def _size(context: Context) -> int:
+    return SMALLEST + len(context.history.position) + len(context.history.seen)
 
 
 def read_history(store: Store, weights: Weights, user_id: str, until: int | None = None) -> StoredHistory:

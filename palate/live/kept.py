@@ -6,17 +6,17 @@ import logging
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-
-import polars as pl
+from typing import Any
 
 from palate.arrays import Doubles
 from palate.errors import BundleError
+from palate.live.attributes import Table
 from palate.store.bundles import read_bundle, write_bundle
 from palate.store.events import Store
 
 LOG = logging.getLogger("palate.live")
 FOLDER = "start"  # beside the folders of the versions
-TOKEN = "kept for the start, 3"  # name in the store of the number that the newest folder of this form has
+TOKEN = "kept for the start, 4"  # name in the store of the number that the newest folder of this form has
 ABOUT = ("change", "limit", "newest", "withdrawn", "weights")  # in the manifest
 WORTH = 10_000  # items and events, or new events, that are worth keeping
 
@@ -25,13 +25,13 @@ WORTH = 10_000  # items and events, or new events, that are worth keeping
 class Kept:
     """Items and their popularity as they were at one moment; a start reads what changed since.
 
-    rows, change        as in `LiveCatalogue`
+    table, change       as in `LiveCatalogue`
     sums, limit         as in `Popular`
     newest, withdrawn   seq of the last event in them, and how often events had been taken out of the store or changed
     weights             of event types, as text: another start may weigh them otherwise
     """
 
-    rows: pl.DataFrame
+    table: Table
     change: int
     sums: Doubles
     limit: float
@@ -56,12 +56,13 @@ class Kept:
         if about.get("token") != store.state(TOKEN):
             return None
         told = {name: about[name] for name in ABOUT}
-        return cls(bundle.parts["rows"], sums=bundle.parts["sums"], **told)  # type: ignore[arg-type]
+        parts: dict[str, Any] = dict(bundle.parts)
+        return cls(Table.unpacked(parts), sums=parts["sums"], **told)
 
     def tells_more_than(self, before: Kept | None) -> bool:
         """Whether it is worth to write it in the place of that."""
         if before is None:
-            return len(self.rows) + self.newest > WORTH
+            return len(self.table) + self.newest > WORTH
         same = (self.change, self.withdrawn, self.weights) == (before.change, before.withdrawn, before.weights)
         return not same or self.newest - before.newest > WORTH
 
@@ -69,5 +70,5 @@ class Kept:
         """Keep it, in place of what was kept."""
         token = uuid.uuid4().hex
         about = {name: getattr(self, name) for name in ABOUT}
-        write_bundle(folder / FOLDER, {"rows": self.rows, "sums": self.sums}, about | {"token": token})
+        write_bundle(folder / FOLDER, self.table.packed() | {"sums": self.sums}, about | {"token": token})
         store.set_state(TOKEN, token)

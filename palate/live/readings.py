@@ -9,38 +9,48 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from palate.live.attributes import parts_of
+from palate.arrays import Bools, Longs
+from palate.live.attributes import ALL, Table
 from palate.live.values import ANY, LISTS, NOTHING, REAL, TEXT, TRUTH, WHOLE, Column, Value, column, whole
 from palate.store.items import FIELDS
 
 # What most values of an attribute are is the type of its column; of as many, the first of these.
 TYPE_OF = {"list": LISTS, "whole": REAL, "real": REAL, "truth": TRUTH, "text": TEXT, "object": TEXT}
+HINTS, NEAR, SHORT = 3, 100, 50  # suggestions, names that may be suggested, and their characters
 CALLED = {LISTS: "a list", REAL: "a number", WHOLE: "a number", TRUTH: "true or false", TEXT: "text"}
 TRUTHS = {"true": True, "false": False}
-WRITTEN = ("text", "list", "object")  # kinds whose values have a length
+WRITTEN = ("item_id", "text:", "list:", "object:")  # whose values have a length
 
 
 @dataclass(frozen=True, eq=False)
 class Attributes:
     """All attributes of P items.
 
-    rows   the items by position; columns item_id, available, and parts `kind:name` (P, ...)
+    table  the items by position
     names  of attributes by the names that columns of imported files had
     """
 
-    rows: pl.DataFrame = field(repr=False)
+    table: Table = field(repr=False)
     names: Mapping[str, str]
 
     @cached_property
     def counts(self) -> Mapping[str, Mapping[str, int]]:
         """Number of values by attribute and kind."""
         counts: dict[str, dict[str, int]] = {}
-        for part in parts_of(self.rows):
+        for part, count in self.table.counts.items():
             kind, _, name = part.partition(":")
-            counts.setdefault(name, {})[kind] = self.rows[part].count()
+            counts.setdefault(name, {})[kind] = count
         return counts
+
+    @cached_property
+    def _folded(self) -> Mapping[str, str]:
+        """Names by their lower case, of those alike the one with most values."""
+        every = reversed([*self.counts, *self.names])
+        most_last = sorted(every, key=lambda name: sum(self.counts.get(name, {}).values()))
+        return {name.lower(): name for name in most_last}
 
     def find(self, asked: str, notes: list[str] | None = None) -> Attribute | None:
         """Find an attribute, by the name of a column of an imported file too; None if no item has it.
@@ -52,78 +62,102 @@ class Attributes:
             found = self._under([asked, self.names.get(asked, asked)], notes)
             if found is not None:
                 return found
-        same = [name for name in (*self.counts, *self.names) if name.lower() == asked.lower()]
-        best = max(same, key=lambda name: sum(self.counts.get(name, {}).values()), default=asked)
+        best = self._folded.get(asked.lower(), asked)
         return self._under([best, self.names.get(best, best)], notes)
 
     def _under(self, names: Sequence[str], notes: list[str] | None) -> Attribute | None:
-        parts: dict[str, list[pl.Expr]] = {}
+        parts: dict[str, list[str]] = {}
         counts: Counter[str] = Counter()
         for name in dict.fromkeys(names):
             for kind, count in self.counts.get(name, {}).items():
-                parts.setdefault(kind, []).append(pl.col(f"{kind}:{name}"))
+                parts.setdefault(kind, []).append(f"{kind}:{name}")
                 counts[kind] += count
-        joined = {kind: _first(each) for kind, each in parts.items()}
-        return Attribute(tuple(names), self.rows, joined, counts, [] if notes is None else notes) if joined else None
+        return Attribute(names[0], self.table, parts, counts, [] if notes is None else notes) if parts else None
 
-    def unknown(self, asked: str) -> str | None:
-        """Say that no item has an attribute, and which one was perhaps meant; None where one has it."""
-        if asked in FIELDS or self.find(asked) is not None:
-            return None
-        near = get_close_matches(asked, [*self.counts, *self.names], 1)
+    def unknown(self, names: Iterable[str]) -> list[str]:
+        """Say which of some attributes no item has, and for the first ones what was perhaps meant."""
+        notes: list[str] = []
+        for asked in dict.fromkeys(names):
+            if asked not in FIELDS and self.find(asked) is None:
+                notes.append(self._unknown(asked, notes))
+        return notes
+
+    def _unknown(self, asked: str, notes: Sequence[str]) -> str:
+        near = get_close_matches(asked, self._common, 1) if len(notes) < HINTS and len(asked) <= SHORT else []
         return f"no item has an attribute {asked!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
-    def text(self, names: Iterable[str]) -> int:
-        """Bytes of the texts of some attributes."""
-        kinds = [(kind, name) for name in names for kind in self.counts.get(name, {}) if kind in WRITTEN]
-        return sum(int(self.rows[f"{kind}:{name}"].estimated_size()) for kind, name in kinds)
+    @cached_property
+    def _common(self) -> Sequence[str]:
+        """The short names of most values."""
+        return [name for name in reversed(list(self._folded.values())) if len(name) <= SHORT][:NEAR]
+
+    def text(self, parts: Iterable[str]) -> int:
+        """Bytes of the texts of some parts."""
+        return sum(int(self.table.values(part).estimated_size()) for part in filter(_written, parts))
 
     def namer(self, notes: list[str], used: set[str]) -> Column:
-        """Make what finds the columns of a condition; it notes what no item has, and which attributes are used."""
+        """Make what finds the columns of a condition; it notes what no item has, and which parts are used."""
 
         def named(asked: str, place: int) -> Value:
             own = next((each for each in FIELDS if each == asked.lower()), None)
             if own is not None:
-                return column(own, self.rows.schema[own], place)
+                used.add(own)
+                return column(own, self.table.rows.schema[own], place)
             found = self.find(asked, notes)
             if found is None:
-                notes.append(self.unknown(asked) or "")
+                notes.append(self._unknown(asked, notes))
                 return Value(pl.lit(None), NOTHING, place, asked)
-            used.update(found.names)
+            used.update(found.columns)
             return Value(found.present, ANY, place, asked, readings=found)
 
         return named
 
-    def column(self, asked: str, dtype: pl.DataType | None = None) -> pl.Series:
+    def having(self, asked: str) -> slice | Longs:
+        """Positions of the items that have an attribute; `ALL` where many have."""
+        if asked in FIELDS:
+            return ALL
+        found = self.find(asked)
+        positions = self.table.having(() if found is None else found.columns)
+        return ALL if positions is None else positions
+
+    def column(self, asked: str, dtype: pl.DataType | None = None, where: slice | Longs = ALL) -> pl.Series:
         """Values of an attribute as one type, that of most of them by default, (P,); nulls if no item has it."""
         if asked in FIELDS:
-            return self.rows[asked]
+            return self.table.at([asked], where)[asked]
         found = self.find(asked)
         if found is None:
-            return pl.Series(asked, [None], dtype or TEXT).new_from_index(0, len(self.rows))
-        read, _ = found.read(dtype or found.main)
-        return self.rows.select(read.alias(asked)).to_series()
+            return pl.Series(asked, [None], dtype or TEXT).new_from_index(0, len(self.table.numbers[where]))
+        return self.table.at(found.columns, where).select(found.read(dtype or found.main)[0].alias(asked)).to_series()
 
-    def frame(self) -> pl.DataFrame:
-        """All attributes by name, each of the type of most of its values, (P, ...)."""
-        found = [self._under([name], None) for name in sorted(self.counts)]
-        return self.rows.select(each.read(each.main)[0].alias(each.names[0]) for each in found if each is not None)
+    def frame(self, where: slice | Longs = ALL) -> pl.DataFrame:
+        """Fields and attributes of the items at some positions, by name, each of the type of most of its values."""
+        found = [each for name in sorted(self.counts) if (each := self._under([name], None)) is not None]
+        rows = self.table.at([*FIELDS, *self.table.counts], where)
+        return rows.select(*FIELDS, *(each.read(each.main)[0].alias(each.name) for each in found))
 
     def said(self, positions: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
         """Return what is told of some items under these names as it was put, objects as JSON; None for nothing."""
-        rows = self.rows[list(positions)]
-        columns = {name: self._said(rows, name) for name in names}
+        found = {name: self.find(name) for name in names if name not in FIELDS}
+        parts = [part for each in found.values() if each is not None for part in each.columns]
+        ascending, place = np.unique(np.array(positions, np.int64), return_inverse=True)
+        rows = self.table.at([*FIELDS, *parts], ascending)[place]
+        columns = {name: rows[name].to_list() if name in FIELDS else _said(rows, found[name]) for name in names}
         return [{name: values[n] for name, values in columns.items()} for n in range(len(rows))]
 
-    def _said(self, rows: pl.DataFrame, name: str) -> list[Any]:
-        if name in FIELDS:
-            return rows[name].to_list()
-        found = self.find(name)
-        said: list[Any] = [None] * len(rows)
-        for part in () if found is None else found.parts.values():
-            values = rows.select(part).to_series().to_list()
-            said = [new if old is None else old for old, new in zip(said, values, strict=True)]
-        return said
+    def containing(self, words: Sequence[str]) -> Bools:
+        """Whether all of some words, in lower case, stand in the ids, texts and lists of items, (P,)."""
+        found = np.zeros((len(words), len(self.table)), np.bool_)
+        for part in filter(_written, ("item_id", *self.table.counts)):
+            positions = self.table.having([part])
+            where = ALL if positions is None else positions
+            column = self.table.at([part], where)[part]
+            text = (column.list.join(" ") if part.startswith("list:") else column).str.to_lowercase()
+            for row, word in zip(found, words, strict=True):
+                row[where] |= text.str.contains(word, literal=True).fill_null(False).to_numpy()
+        every = np.ones(len(self.table), np.bool_)
+        for row in found:
+            every &= row
+        return every
 
     @cached_property
     def odd(self) -> int:
@@ -134,16 +168,26 @@ class Attributes:
 
 @dataclass(frozen=True, eq=False)
 class Attribute:
-    """An attribute by the parts of its values: an expression over the rows, and how many there are, of each kind.
+    """An attribute by the parts of its values, the first of which comes first, and how many there are, of each kind.
 
     notes  what it was read as though no item has such a value
     """
 
-    names: tuple[str, ...]
-    rows: pl.DataFrame = field(repr=False)
-    parts: Mapping[str, pl.Expr] = field(repr=False)
+    name: str
+    table: Table = field(repr=False)
+    named: Mapping[str, Sequence[str]]
     counts: Mapping[str, int]
     notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def parts(self) -> Mapping[str, pl.Expr]:
+        """Its values of each kind."""
+        return {kind: _first(map(pl.col, names)) for kind, names in self.named.items()}
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that it is read from."""
+        return [part for names in self.named.values() for part in names]
 
     @cached_property
     def main(self) -> pl.DataType:
@@ -162,7 +206,13 @@ class Attribute:
     def odd(self) -> int:
         """Values that the column leaves out, since they are neither of its type nor read as it."""
         column, _ = self.read(self.main)
-        return sum(self.counts.values()) - int(self.rows.select(column.count()).item())
+        return sum(self.counts.values()) - int(self._having.select(column.count()).item())
+
+    @property
+    def _having(self) -> pl.DataFrame:
+        """The items that have it, at least."""
+        positions = self.table.having(self.columns)
+        return self.table.at(self.columns, ALL if positions is None else positions)
 
     @property
     def present(self) -> pl.Expr:
@@ -177,7 +227,7 @@ class Attribute:
         """
         wanted = dtype if dtype in CALLED else TEXT
         if not any(TYPE_OF[kind] == (REAL if wanted == WHOLE else wanted) for kind in self.parts):
-            self.notes.append(f"{self.names[0]!r} is {CALLED[wanted]} of no item")
+            self.notes.append(f"{self.name!r} is {CALLED[wanted]} of no item")
         if wanted in (REAL, WHOLE):
             if wanted == REAL and not self._whole:
                 return _first([part.cast(REAL) for _, part in self._numbers()], REAL), REAL
@@ -193,7 +243,7 @@ class Attribute:
         """Whether all numbers are whole."""
         if "real" in self.parts or "text" not in self.parts:
             return "real" not in self.parts
-        return bool(self.rows.select((_as_number(self.parts["text"]) % 1 == 0).all()).item())
+        return bool(self._having.select((_as_number(self.parts["text"]) % 1 == 0).all()).item())
 
     def _numbers(self) -> Iterator[tuple[str, pl.Expr]]:
         yield from ((kind, self.parts[kind]) for kind in ("whole", "real") if kind in self.parts)
@@ -205,6 +255,18 @@ class Attribute:
             yield self.parts["truth"]
         if "text" in self.parts:
             yield self.parts["text"].replace_strict(TRUTHS, default=None, return_dtype=TRUTH)
+
+
+def _written(part: str) -> bool:
+    return part.startswith(WRITTEN)
+
+
+def _said(rows: pl.DataFrame, attribute: Attribute | None) -> list[Any]:
+    said: list[Any] = [None] * len(rows)
+    for part in () if attribute is None else attribute.parts.values():
+        values = rows.select(part).to_series().to_list()
+        said = [new if old is None else old for old, new in zip(said, values, strict=True)]
+    return said
 
 
 def _first(parts: Iterable[pl.Expr], dtype: pl.DataType = TEXT) -> pl.Expr:

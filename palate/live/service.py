@@ -16,7 +16,7 @@ from palate.data.ragged import NEVER
 from palate.errors import PalateError
 from palate.kernels.topk import MOST
 from palate.live.catalogue import LiveCatalogue
-from palate.live.history import StoredHistory, read_history
+from palate.live.history import PreparedHistories, StoredHistory, read_history
 from palate.live.kept import Kept
 from palate.live.snapshot import Active, Snapshot
 from palate.live.weights import EVENT_WEIGHTS, Popularity, Weights
@@ -25,6 +25,7 @@ from palate.ranking.item_index import ItemIndex
 from palate.ranking.pipeline import recommend
 from palate.ranking.request import MOST_PLACES, ListRequest, RecommendationList, SessionEvent
 from palate.store.events import Store
+from palate.store.pulse import Pulse
 from palate.store.recording import now
 from palate.store.versions import Versions
 
@@ -32,7 +33,7 @@ LOG = logging.getLogger("palate.live")
 
 
 class Live:
-    """Answers from what is committed in the store at that moment; nothing of a user is kept in between."""
+    """Answers from what is committed in the store at that moment, whoever wrote it."""
 
     def __init__(
         self, store: Store, versions: Versions | None = None, weights: Mapping[str, float] = EVENT_WEIGHTS
@@ -41,11 +42,12 @@ class Live:
         self.weights = Weights(store, weights)
         kept = None if versions is None else Kept.read(versions.folder, store)
         self._popularity = Popularity(store, self.weights, kept)
+        self._prepared = PreparedHistories()
         self._lock = Lock()
         self._loading: Thread | None = None
         self._refused: int | None = None
-        self._snapshot = Snapshot.of(LiveCatalogue.load(store, kept), self._popularity.now())
-        wanted = self._wanted()
+        self._snapshot = Snapshot.of(LiveCatalogue.load(store, kept), self._popularity.now(store.pulses.read()))
+        wanted = None if versions is None else versions.active()
         if wanted is not None:
             self._swap(wanted)
         self.recommend(ListRequest(user_id="nobody"))  # the first request shall not wait for what is loaded once
@@ -57,7 +59,7 @@ class Live:
         catalogue, counted = self._snapshot.catalogue, self._popularity
         withdrawn, popular = counted.withdrawn, counted.popular  # which is never older than the number
         sums = popular.sums, popular.limit, popular.newest
-        return Kept(catalogue.rows, catalogue.change, *sums, withdrawn, str(self.weights))
+        return Kept(catalogue.table, catalogue.change, *sums, withdrawn, str(self.weights))
 
     def _keep(self, before: Kept | None, folder: Path) -> None:
         """Keep what was read, where that is worth it."""
@@ -76,15 +78,25 @@ class Live:
 
     def context(self, request: ListRequest) -> Context:
         """Return what the list of a request is made from. Raises `StoreError`."""
-        past = None if request.user_id is None else self.history(request.user_id, request.until)
-        hidden = None if request.unseen_by is None else self.history(request.unseen_by, request.until)
-        snapshot = self.snapshot()  # after the histories, so that it knows the items of them
-        history = UserHistory() if past is None else past.on(snapshot.index)
+        user_id = request.user_id
+        pulse = self.store.pulses.read(user_id or "", self._prepared.since(user_id or ""))
+        base = self.snapshot(pulse).context
+        context = base if user_id is None else self._of_user(user_id, request.until, pulse, base)
         if request.session:
-            history = history.followed_by(*self._events(snapshot.index, request.session))
-        if hidden is not None:
-            history = history.hiding(hidden.on(snapshot.index).seen)
-        return replace(snapshot.context, history=history)
+            context = context.of(context.history.followed_by(*self._events(base.index, request.session)))
+        if request.unseen_by is not None:
+            hidden = self.history(request.unseen_by, request.until).on(base.index)
+            context = context.of(context.history.hiding(hidden.seen))
+        return context
+
+    def _of_user(self, user_id: str, until: int | None, pulse: Pulse, base: Context) -> Context:
+        if until is not None:
+            return base.of(self.history(user_id, until).on(base.index))
+        known = self._prepared.find(user_id, pulse, base)
+        if known is None:
+            known = base.of(self.history(user_id).on(base.index))
+            self._prepared.keep(user_id, pulse, known)
+        return known
 
     def history(self, user_id: str, until: int | None = None) -> StoredHistory:
         """Read what a user's events up to the time `until` say."""
@@ -110,28 +122,43 @@ class Live:
 
     def unknown(self, attributes: Sequence[str]) -> list[str]:
         """Say which of the attributes no item has."""
-        told = self._snapshot.catalogue.attributes
-        return [note for note in map(told.unknown, attributes) if note is not None]
+        return self._snapshot.catalogue.attributes.unknown(attributes)
 
     # What answers are made from
 
-    def snapshot(self) -> Snapshot:
-        """Return what there is now: changed items at once, another model as soon as it is loaded."""
-        wanted = self._wanted()
-        with self._lock:
-            old = self._snapshot
-            catalogue, popular = old.catalogue.refreshed(self.store), self._popularity.now()
-            if catalogue is not old.catalogue:
-                self._snapshot = old.with_catalogue(catalogue, popular)
-            elif popular is not old.popular:
-                self._snapshot = old.with_popular(popular)
-            if wanted not in (None, old.version, self._refused) and self._loading is None:
-                self._loading = Thread(target=self._swap, args=(wanted,), daemon=True)
-                self._loading.start()
-            return self._snapshot
+    def snapshot(self, pulse: Pulse | None = None) -> Snapshot:
+        """Return what there is at a pulse, now by default: changed items at once, another model once it is loaded."""
+        seen = self.store.pulses.read() if pulse is None else pulse
+        if seen.items > self._snapshot.catalogue.change:
+            with self._lock:
+                self._refresh(seen)
+        elif self._counts(seen) and self._lock.acquire(blocking=False):
+            try:
+                self._refresh(seen)
+            finally:
+                self._lock.release()
+        if self.versions is not None and seen.active not in (None, self._snapshot.version, self._refused):
+            self._load(seen.active)
+        return self._snapshot
 
-    def _wanted(self) -> int | None:
-        return None if self.versions is None else self.versions.active()
+    def _counts(self, pulse: Pulse) -> bool:
+        """Whether there is a newer count of what is popular, or time for one."""
+        return self._popularity.due(pulse) or self._popularity.popular is not self._snapshot.popular
+
+    def _refresh(self, pulse: Pulse) -> None:
+        old = self._snapshot
+        catalogue, popular = old.catalogue.refreshed(self.store), self._popularity.now(pulse)
+        if catalogue is not old.catalogue:
+            self._snapshot = old.with_catalogue(catalogue, popular)
+        elif popular is not old.popular:
+            self._snapshot = old.with_popular(popular)
+
+    def _load(self, version: int) -> None:
+        """Load a version aside, unless one is loaded already."""
+        with self._lock:
+            if self._loading is None:
+                self._loading = Thread(target=self._swap, args=(version,), daemon=True)
+                self._loading.start()
 
     def _swap(self, version: int) -> None:
         """Load another version aside, then put it in the place of the old one; one that does not work is refused."""

@@ -103,9 +103,10 @@ class Snapshot:
         if not isinstance(self.active.model, ContentBased):
             return self
         unread = np.flatnonzero(self.index.row < 0)
-        frame = self.catalogue.frame
-        speaks = ~frame[unread].select(pl.all_horizontal(pl.exclude(FIXED).is_null())).to_series()
-        new = unread[speaks.to_numpy()] if frame.width > len(FIXED) else unread[:0]
+        frame = self.catalogue.attributes.frame(unread).drop(FIXED)
+        if not frame.width:
+            return self
+        new = unread[~frame.select(pl.all_horizontal(pl.all().is_null())).to_series().to_numpy()]
         if not len(new):
             return self
         active = self.active.reading(self.catalogue.told(new))

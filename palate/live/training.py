@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from palate.errors import PalateError
 from palate.live.catalogue import all_told
 from palate.live.checking import Check, Current
+from palate.live.forgetting import WITHOUT, forget
 from palate.live.weights import EVENT_WEIGHTS
 from palate.models.base import Recipe, Watch
 from palate.models.saved import load, rebuilt
@@ -44,9 +45,12 @@ def train(
     model was trained if they are 200 or more, so that neither has seen them; else on an older part, both recipes
     fitted on what came before it. Worse is a 95% interval below 0, or a loss of more than a twentieth. The model
     itself, fitted to all events, may be no worse than the check's own, and among versions of one recipe must show
-    lists like theirs. What cannot be measured is not activated, but for the first. `keep` versions are kept. Raises
-    `DataError` for a store without an event of weight above 0.
+    lists like theirs. What cannot be measured is not activated, but for the first. `keep` versions are kept, and of
+    users that were forgotten they keep nothing (`forget`). Raises `DataError` for a store without an event of weight
+    above 0.
     """
+    forget(store, versions)
+    without = store.forgettings()
     log = store.log(weights)
     current, before, moment = _current(versions), versions.list(), now()
     told = all_told(store)
@@ -60,6 +64,7 @@ def train(
         "items": len(log.items),
         "cut_weights": heaviest(log)[1],
         "until": 0 if log.timestamp is None else min(int(log.timestamp.max()), moment),
+        WITHOUT: without,
         "activated": verdict.good,
         "verdict": verdict.why,
         **verdict.figures,
@@ -68,6 +73,7 @@ def train(
     if verdict.good:
         versions.activate(version.number)
     versions.keep(keep)
+    forget(store, versions)  # those who were forgotten meanwhile, too
     LOG.info("model version %d %s: %s", version.number, "active" if verdict.good else "not activated", verdict.why)
     return Trained(version, verdict.good, verdict.why)
 

@@ -19,6 +19,7 @@ from palate.models.popularity import popularity
 from palate.models.weights import bound_of
 from palate.ranking.request import SessionEvent
 from palate.store.events import Past, Store
+from palate.store.pulse import Pulse
 
 LOG = logging.getLogger("palate.live")
 # Any other type counts 1. An event's own weight multiplies these.
@@ -121,12 +122,16 @@ class Popularity:
         """`seq` of the last event that is counted."""
         return self.popular.newest
 
-    def now(self) -> Popular:
+    def due(self, pulse: Pulse) -> bool:
+        """Whether there is something new to count, and the rest is over."""
+        changed = pulse.newest > self.newest or pulse.withdrawn != self.withdrawn
+        return changed and self._again is None and monotonic() >= self._rested
+
+    def now(self, pulse: Pulse) -> Popular:
         """Return what is popular; the same as before as long as nothing changed."""
         began = monotonic()
-        if began >= self._rested and self._again is None:
-            newest = self._store.newest()
-            changed = self._store.withdrawn() != self.withdrawn
+        if self.due(pulse):
+            newest, changed = pulse.newest, pulse.withdrawn != self.withdrawn
             if (newest <= FEW or not self._whole) and (changed or newest > self.newest):
                 self._count_again()
             elif changed or newest > 2 * self._whole:

@@ -5,7 +5,8 @@ The one home of faiss (extra `ann`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,14 @@ class ApproximateModel(Model):
     def scores(self, histories: Histories) -> Floats:
         """Score every item exactly, (B, I)."""
         return self.model.scores(histories)
+
+    def known_users(self) -> set[str]:
+        """As the model itself does."""
+        return self.model.known_users()
+
+    def without(self, users: AbstractSet[str]) -> ApproximateModel:
+        """Return the index over the model without what is kept of these users."""
+        return replace(self, model=self.model.without(users))
 
     def likeness(self, item: int) -> Floats:
         """As the model itself does."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from palate.arrays import Bools, Floats, Ints
+from palate.arrays import Bools, Floats, Ints, stated
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -90,8 +91,9 @@ class Recipe(ABC):
 class Model(ABC):
     """Fitted arrays; safe to share between threads. Every subclass is a frozen dataclass with these two fields.
 
-    Fields say what must hold of their arrays, see `palate.arrays.Array`. Raises `ModelError` when built of arrays of
-    which that is not true, or with numbers that are not finite.
+    Where it keeps something of each user it was fitted to, it has a field `users`; where it is made of others, one
+    `models`. Fields say what must hold of their arrays, see `palate.arrays.Array`. Raises `ModelError` when built of
+    arrays of which that is not true, or with numbers that are not finite.
     """
 
     recipe: Recipe
@@ -128,6 +130,29 @@ class Model(ABC):
     def with_items(self, catalogue: Catalogue) -> Model:
         """Return a model that also ranks the items of a catalogue; itself where it knows items by events alone."""
         return self
+
+    def known_users(self) -> set[str]:
+        """Return the ids, as text, of the users of whom something of their own is kept: a vector, a history."""
+        own: set[str] = self.users.texts() if hasattr(self, "users") else set()
+        return own.union(*(each.known_users() for each in getattr(self, "models", ())))
+
+    def without(self, users: AbstractSet[str]) -> Self:
+        """Return the model without what is kept of these users, by their ids as text.
+
+        What was learned from all users together, as the vectors of items, stays.
+        """
+        changed: dict[str, Any] = {}
+        if hasattr(self, "models"):
+            changed["models"] = tuple(each.without(users) for each in self.models)
+        if hasattr(self, "users"):
+            changed |= self.kept(self.users.others(users))
+        return replace(self, **changed) if changed else self  # type: ignore[type-var]
+
+    def kept(self, rows: Ints) -> dict[str, Any]:
+        """Return the fields that tell of users, as they are where only these rows of `users` are left."""
+        rules = stated(type(self)).items()
+        arrays = {name: getattr(self, name)[rows] for name, (_, rule, _) in rules if rule.sizes[0] == "users"}
+        return {"users": self.users.select(rows), **arrays}  # type: ignore[attr-defined]
 
     def similar_items(
         self,

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from scipy.linalg.lapack import spotrf, spotrs
 from scipy.sparse import csr_array
 
-from palate.arrays import Array, Floats, ItemFloats, Longs
+from palate.arrays import Array, Floats, Ints, ItemFloats, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -57,13 +57,14 @@ class InfiniteAE(Recipe):
         """Fit to the log. Raises `SettingError` where kernel and weights do not fit into memory."""
         refuse_empty(log)
         X = positives(log, binary=True)
-        X = X[np.diff(X.indptr) > 0]
+        known = np.flatnonzero(np.diff(X.indptr) > 0).astype(np.int32)
+        X = X[known]
         popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(log.items)).astype(np.float32)
         U, I = X.shape
         few = f"{U:,} people are too many for InfiniteAE: its kernel and weights"
         refuse_beyond(4 * U * (U + 2 * I), few, "fit it to a part of them, or take another recipe")
         start, column = X.indptr.astype(np.int64), X.indices.astype(np.int64)
-        return InfiniteAEModel(self, log.items, start, column, self.weights(X), popularity)
+        return InfiniteAEModel(self, log.items, log.users.select(known), start, column, self.weights(X), popularity)
 
     def inputs(self, X: csr_array) -> csr_array:
         """Return the histories (B, I) as the network sees them."""
@@ -105,20 +106,41 @@ class InfiniteAE(Recipe):
 
 @dataclass(frozen=True, eq=False)
 class InfiniteAEModel(Model):
-    """start (U + 1,), column (N,): items of the people trained on; weights (U, I) = (K + λ)⁻¹ X; popularity (I,)."""
+    """Histories of the `users` trained on, and what is learned from them.
+
+    start (U + 1,), column (N,): their items; weights (U, I) = (K + λ)⁻¹ X; popularity (I,)
+    """
 
     recipe: InfiniteAE
     items: Vocabulary
+    users: Vocabulary
     start: Annotated[Longs, Array("users+1", starts="events")]
     column: Annotated[Longs, Array("events", below="items")]
     weights: Annotated[Floats, Array("users", "items")]
     popularity: ItemFloats
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers that the words of its `Array` fields stand for."""
+        return {**super().sizes, "users": len(self.users)}
+
+    @property
+    def matrix(self) -> csr_array:
+        """Histories of the users, (U, I)."""
+        ones = np.ones(len(self.column), np.float32)
+        return csr_array((ones, self.column, self.start), shape=self.weights.shape)
+
     @cached_property
     def inputs(self) -> csr_array:
-        """The people trained on, as the network saw them, (U, I)."""
-        ones = np.ones(len(self.column), np.float32)
-        return self.recipe.inputs(csr_array((ones, self.column, self.start), shape=self.weights.shape))
+        """The users' histories as the network saw them, (U, I)."""
+        return self.recipe.inputs(self.matrix)
+
+    def kept(self, rows: Ints) -> dict[str, Any]:
+        """Return the fields that tell of users, fitted to these rows alone, since the weights of each hold all."""
+        X = self.matrix[rows]
+        weights = self.recipe.weights(X) if len(rows) else np.zeros(X.shape, np.float32)
+        start, column = X.indptr.astype(np.int64), X.indices.astype(np.int64)
+        return {"users": self.users.select(rows), "start": start, "column": column, "weights": weights}
 
     def scores(self, histories: Histories) -> Floats:
         """Return k(x, X) (K + λ)⁻¹ X, (B, I); someone without a history gets the popularity."""

@@ -143,6 +143,10 @@ class Context:
     about: Mapping[str, Any] | None = None
     history: UserHistory = field(default_factory=UserHistory)
 
+    def of(self, history: UserHistory) -> Context:
+        """Return the context of a user."""
+        return replace(self, history=history)
+
     @cached_property
     def past(self) -> Histories:
         """The history over the items of the model, one row."""
@@ -152,6 +156,12 @@ class Context:
         ends = np.array([0, np.count_nonzero(known)])
         rows = Ragged(ends, row[known], history.weight[known], history.time[known])
         return Histories(UNNAMED, self.model.items, rows)
+
+    def like(self, other: Context) -> Context:
+        """Return it with the history of another context of the same model and items, as it was prepared there."""
+        same = replace(self, history=other.history)
+        vars(same)["past"] = other.past
+        return same
 
 
 def last_below_zero(item: Longs, weight: Floats) -> Longs:

@@ -192,8 +192,8 @@ def people_router(service: Service) -> APIRouter:
         """Forget a person: their events are gone when the answer comes."""
         return {
             "deleted": service.store.forget(user_id),
-            "model": "The rows are gone now, and no list uses them. Models trained before may hold what was learned "
-            "from them; the next training is without them.",
+            "model": "The rows are gone now, and no list uses them. The next training is without them, and takes "
+            "what models keep of the user out of all versions.",
         }
 
     return router

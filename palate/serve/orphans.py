@@ -1,4 +1,4 @@
-"""A worker whose parent was killed ends: nobody would replace it, and it holds the port."""
+"""A worker or a training whose parent was killed ends: nobody would replace it, and a worker holds the port."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ STOP = 10  # seconds that requests get to end
 
 
 def end_with_parent() -> None:
-    """Watch the parent from a thread, if this process is a worker; the pipe to it ends when it does."""
+    """End this process when its parent does, if it is a worker."""
     parent = parent_process()
     if parent is not None:
-        Thread(target=_watch, args=(parent.sentinel,), daemon=True, name="orphan").start()
+        end_with_pipe(parent.sentinel)
 
 
-def _watch(sentinel: int) -> None:
-    wait([sentinel])
+def end_with_pipe(pipe: int) -> None:
+    """End this process when a pipe does whose other end its parent holds; a thread watches it."""
+    Thread(target=_watch, args=(pipe,), daemon=True, name="orphan").start()
+
+
+def _watch(pipe: int) -> None:
+    wait([pipe])
     os.kill(os.getpid(), signal.SIGTERM)
     folder = os.environ.get(COLLECTED)
     if folder is not None:  # which the parent would have removed

@@ -27,6 +27,12 @@ from palate.store.events import Store
 LOG = logging.getLogger("palate.serve")
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LOOK = 1.0  # seconds between two looks whether it is time to train
+TRAIN = """
+from palate.serve.orphans import end_with_pipe
+end_with_pipe(0)  # its input, whose other end is here
+from palate.cli import main
+main()
+"""
 SIGN = 120  # seconds without a sign of life after which a worker is replaced: it reads a whole catalogue first
 
 
@@ -141,12 +147,14 @@ class Trainer(threading.Thread):
         return events >= (self._when.events or 0)
 
     def _train(self) -> None:
-        command = [sys.executable, "-c", "from palate.cli import main; main()", "train", *self._arguments]
+        command = [sys.executable, "-c", TRAIN, "train", *self._arguments]
         LOG.info("retraining: palate train %s", shlex.join(self._arguments))
         # As nice as can be: whoever waits for an answer comes first.
         # The URL may hold a password, which would stand in the list of processes.
         environment = os.environ | {STORE: self._url}
-        self._process = subprocess.Popen(command, env=environment, preexec_fn=lambda: os.nice(10) and None)
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, preexec_fn=lambda: os.nice(10) and None
+        )
         code = self._process.wait()
         if code and not self._ended.is_set():
             LOG.error("retraining: palate train ended with code %d; the model before stays", code)

@@ -209,6 +209,16 @@ def _replace(target: Path, aside: Path) -> None:
     shutil.rmtree(previous, ignore_errors=True)
 
 
+def finish_replacing(target: Path) -> None:
+    """Bring a bundle to its place where a kill cut off its replacing; nobody may be at it meanwhile."""
+    previous = _previous(target)
+    if target.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+    elif previous.exists():
+        previous.rename(target)
+        flush(target.parent)
+
+
 def _previous(target: Path) -> Path:
     return target.with_name(f".{target.name}.previous")
 

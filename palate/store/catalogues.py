@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from palate.data.batch import Batch
+from palate.data.batch import Batch, Choose
 from palate.data.catalogue import CATALOGUE_RULES, read_catalogue
 from palate.data.columns import CATALOGUE, plain, untyped
 from palate.data.faults import Faults
@@ -24,7 +24,8 @@ from palate.store.items import Item, encoded
 # Columns of an export. The last holds, as a JSON object, the attributes that their columns do not give back exactly.
 ITEM, AVAILABLE, EXACT = "item_id", "available", "attributes"
 FIXED = ("item", "available")  # roles that become no attributes
-EXPORT_RULES = CATALOGUE_RULES | {EXACT: "attributes must be a JSON object"}
+EXACT_RULE = {EXACT: "attributes must be a JSON object"}
+EXPORT_RULES = CATALOGUE_RULES | EXACT_RULE
 ROLES = {"item": ITEM, AVAILABLE: AVAILABLE, EXACT: EXACT}
 PATTERN = re.compile(r"\*|\^.*\$").fullmatch  # names that polars takes for a pattern of names
 OWN = "attribute "  # begins the role of a column that is no other
@@ -33,17 +34,25 @@ OWN = "attribute "  # begins the role of a column that is no other
 def frame_of(items: Sequence[Item], *, spelled: bool) -> pl.DataFrame:
     """Lay items out in columns, as `export_items` says; `spelled` is for files that have nothing but text."""
     ids = pl.Series(ITEM, [item.item_id for item in items], pl.String)
-    names = dict.fromkeys(name for item in items for name in item.attributes)
-    columns = {name: _column(name, [item.attributes.get(name) for item in items], spelled) for name in names}
-    kept = [column for name, column in columns.items() if name != EXACT and name.isprintable() and not PATTERN(name)]
-    frame = _readable(pl.DataFrame([ids, *kept]))
-    back = {name: _meant(frame[name].to_list(), spelled) for name in frame.columns if name != ITEM}
-    exact = [
-        _not_given(item.attributes, {name: values[n] for name, values in back.items()})
-        for n, item in enumerate(items)
-    ]
     available = pl.Series(AVAILABLE, [item.available for item in items], pl.Boolean)
-    return frame.insert_column(1, available).with_columns(pl.Series(EXACT, exact, pl.String))
+    return laid_out(ids, [item.attributes for item in items], spelled, _readable).insert_column(1, available)
+
+
+def laid_out(
+    ids: pl.Series,
+    told: Sequence[Mapping[str, Any]],
+    spelled: bool,
+    readable: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame,
+) -> pl.DataFrame:
+    """Lay attributes out beside the ids: a column for each that is `readable`, and what no column gives back."""
+    names = dict.fromkeys(name for each in told for name in each)
+    columns = {name: _column(name, [each.get(name) for each in told], spelled) for name in names}
+    taken = (EXACT, ids.name)
+    kept = [c for name, c in columns.items() if name not in taken and name.isprintable() and not PATTERN(name)]
+    frame = readable(pl.DataFrame([ids, *kept]))
+    back = {name: _meant(frame[name].to_list(), spelled) for name in frame.columns if name != ids.name}
+    exact = [_not_given(each, {name: values[n] for name, values in back.items()}) for n, each in enumerate(told)]
+    return frame.with_columns(pl.Series(EXACT, exact, pl.String))
 
 
 def _column(name: str, values: list[Any], spelled: bool) -> pl.Series:
@@ -147,25 +156,39 @@ def _plain(value: Any) -> Any:
 
 def _read_export(source: object, on_error: str) -> Callable[[], Iterator[Item]]:
     """Read an export; raises `NoExport` for what is none."""
-    faults = Faults(on_error, EXPORT_RULES, ["item"])
-    seen: set[str] = set()
+    columns, told = read_told(source, "item", _export_columns, Faults(on_error, EXPORT_RULES, ["item"], once="item"))
+
+    def items() -> Iterator[Item]:
+        for item_id, available, attributes in zip(columns["item"], columns[AVAILABLE], told(), strict=True):
+            yield Item(item_id, attributes, available is not False)
+
+    return items
+
+
+def read_told(
+    source: object, role: str, choose: Choose, faults: Faults
+) -> tuple[dict[str, list[Any]], Callable[[], Iterator[dict[str, Any]]]]:
+    """Read a file with attributes beside the ids in `role`: its columns by role, and the attributes of each row.
+
+    choose  gives columns that are attributes roles which begin with `OWN`
+    """
     columns: dict[str, list[Any]] = {}
     spelled = False
-    for batch in batches(source, _export_columns):
-        values = faults.sift(batch, _converted(batch, seen))
-        seen.update(values["item"])
+    for batch in batches(source, choose):
+        values = faults.sift(batch, _converted(batch, role))
         spelled |= not batch.typed
         for name, column in values.to_dict().items():
             columns.setdefault(name, []).extend(column.to_list())
     faults.report(place_of(source))
     given = {name.removeprefix(OWN): _meant(columns[name], spelled) for name in columns if name.startswith(OWN)}
 
-    def items() -> Iterator[Item]:
-        for n, (item_id, available, exact) in enumerate(zip(*(columns[role] for role in ROLES), strict=True)):
-            told = {name: values[n] for name, values in given.items() if values[n] is not None}
-            yield Item(item_id, told | json.loads(exact or "{}"), available is not False)
+    def told() -> Iterator[dict[str, Any]]:
+        for n in range(len(columns.get(role, ()))):
+            exact = columns[EXACT][n] if EXACT in columns else None
+            own = {name: values[n] for name, values in given.items() if values[n] is not None}
+            yield own | json.loads(exact or "{}")
 
-    return items
+    return columns, told
 
 
 def _export_columns(names: Sequence[str], _: str) -> dict[str, str]:
@@ -174,16 +197,16 @@ def _export_columns(names: Sequence[str], _: str) -> dict[str, str]:
     return ROLES | {OWN + name: name for name in names[2:-1]}
 
 
-def _converted(batch: Batch, seen: set[str]) -> pl.DataFrame:
+def _converted(batch: Batch, role: str) -> pl.DataFrame:
     """Convert a batch, null where a rule is broken."""
-    item = as_text(batch.frame["item"])
-    again = ~item.is_first_distinct() | pl.Series([value in seen for value in item], dtype=pl.Boolean)
-    exact = as_text(batch.frame[EXACT])
-    return batch.frame.with_columns(
-        item.set(again, None),
-        as_truth(batch.frame[AVAILABLE]),
-        exact.set(~pl.Series([text is None or _is_object(text) for text in exact], dtype=pl.Boolean), None),
-    )
+    columns = [as_text(batch.frame[role])]
+    if AVAILABLE in batch.frame.columns:
+        columns.append(as_truth(batch.frame[AVAILABLE]))
+    if EXACT in batch.frame.columns:
+        exact = as_text(batch.frame[EXACT])
+        wrong = ~pl.Series([text is None or _is_object(text) for text in exact], dtype=pl.Boolean)
+        columns.append(exact.set(wrong, None))
+    return batch.frame.with_columns(columns)
 
 
 def _is_object(text: str) -> bool:

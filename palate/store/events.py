@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +18,11 @@ from palate.errors import DataError
 from palate.store.database import Query
 from palate.store.dialects import open_database
 from palate.store.feedback import Feedback, Recorded, named_events
-from palate.store.forgotten import note_forgotten
+from palate.store.forgotten import FORGETTINGS, forgotten_since, note_forgotten
 from palate.store.histories import Histories, Past
 from palate.store.items import Items
 from palate.store.people import People
+from palate.store.pulse import Pulses
 from palate.store.recording import Appended, Batch, Event, Keep, check_event
 from palate.store.scan import read_all
 from palate.store.schema import (
@@ -71,6 +72,7 @@ class Store:
         self.people = People(self.database)
         self.feedback = Feedback(self.database)
         self.histories = Histories(self.database)
+        self.pulses = Pulses(self.database)
         self._writer = Writer(self.database)
         self._types: set[str] = set()  # that are stored
         self._coming: Counter[str] = Counter()  # that events on their way bring along
@@ -149,7 +151,8 @@ class Store:
     def forget(self, user_id: str) -> int:
         """Delete a user and all their events, now, from the store's files too; returns the number of rows deleted.
 
-        A keyed hash of the id is kept, so that no import brings them back (`import_log`).
+        A keyed hash of the id is kept, so that no import brings them back (`import_log`). Models are rewritten at the
+        next training.
         """
         with self.database.writing() as connection:
             note_forgotten(connection, user_id)
@@ -161,6 +164,15 @@ class Store:
             connection.execute(sa.delete(users).where(users.c.user_no == number))
         self.database.erase()
         return int(theirs) + 1
+
+    def forgettings(self) -> int:
+        """How often users were forgotten."""
+        return int(self.state(FORGETTINGS) or 0)
+
+    def forgotten_since(self, number: int, ids: Iterable[str]) -> set[str]:
+        """Return those of the ids that were forgotten after so many forgettings."""
+        with self.database.reading() as connection:
+            return forgotten_since(connection, number, ids)
 
     # Reading
 

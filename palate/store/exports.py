@@ -15,6 +15,7 @@ from palate.store.database import Database
 from palate.store.events import Store
 from palate.store.files import written
 from palate.store.logs import EVENT_ID, GIVEN, KEYS, SIGNED, WEIGHT
+from palate.store.profiles import frame_of as users_frame
 from palate.store.scan import NAMED, NUMBERS, PART, Gathering, Names, newest
 from palate.store.schema import events, sa
 
@@ -75,6 +76,15 @@ def export_items(store: Store, out: str | Path) -> int:
     would refuse it, stands in `attributes` as a JSON object, so that `import_items` stores items as they were.
     """
     frame = frame_of(store.items.every(), spelled=Path(out).suffix == ".csv")
+    return write_frames(iter([frame]), frame.schema, Path(out))
+
+
+def export_users(store: Store, out: str | Path) -> int:
+    """Write all users to a .parquet, .csv or .jsonl file that `import_users` reads; returns how many there are.
+
+    Columns user_id, one for each attribute, and `attributes`, as `export_items` writes them.
+    """
+    frame = users_frame(store.people.every(), spelled=Path(out).suffix == ".csv")
     return write_frames(iter([frame]), frame.schema, Path(out))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from palate.store.database import Database
-from palate.store.forgotten import note_taken_back
+from palate.store.forgotten import EVENT, note_taken_back
 from palate.store.schema import ORDER, WITHDRAWN, event_types, events, items, next_of, sa, users
 
 
@@ -49,9 +49,11 @@ class Feedback:
     ) -> list[Recorded]:
         """Return the feedback of a person, on an item, of a type, at or before the time `until`, by seq.
 
-        The next page comes `after` the last seq of this one. Without a person, all events are looked through.
+        The next page comes `after` the last seq of this one. It takes time by the events of the person, by those on
+        the item from `after` to the end of the page, or without either by all events of the page.
         """
-        # The sum keeps a database from walking along all events where it can look up those of one user.
+        # The sum keeps a database from walking along all events where it can look up those of one user. Those on an
+        # item stand in this order in an index of their own.
         seq = events.c.seq if user_id is None else events.c.seq + sa.literal_column("0")
         asked = named_events.where(seq > after).order_by(seq).limit(limit)
         if until is not None:
@@ -63,10 +65,11 @@ class Feedback:
     def withdraw(self, user_id: str, item_id: str, event_type: str | None = None) -> int:
         """Delete what a person did to an item, of one type or any; returns how many events there were."""
         with self._database.writing() as connection:
-            note_taken_back(connection, *_of(user_id, item_id, event_type))
-            done = connection.execute(sa.delete(events).where(*_of(user_id, item_id, event_type)))
+            gone = sa.delete(events).where(*_of(user_id, item_id, event_type)).returning(*EVENT)
+            rows = connection.execute(gone).all()
+            note_taken_back(connection, rows)
             next_of(connection, WITHDRAWN)
-            return int(done.rowcount)
+            return len(rows)
 
 
 def _newest(until: int | None) -> sa.ColumnElement[bool]:

@@ -53,13 +53,16 @@ def _locked(target: Path, folder: bool, mode: int) -> tuple[int, Path]:
         os.close(handle)
 
 
-def lock(handle: int) -> bool:
-    """Lock an open file or folder until it is closed; False if another process has it. Without locks, True."""
+def lock(handle: int, *, wait: bool = False) -> bool:
+    """Lock an open file or folder until it is closed; False if another process has it. Without locks, True.
+
+    wait  waits for whoever has it
+    """
     with suppress(BlockingIOError):
         with suppress(ImportError):
             from fcntl import LOCK_EX, LOCK_NB, flock
 
-            flock(handle, LOCK_EX | LOCK_NB)
+            flock(handle, LOCK_EX if wait else LOCK_EX | LOCK_NB)
         return True
     return False
 

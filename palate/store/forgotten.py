@@ -15,16 +15,26 @@ from typing import Any
 import numpy as np
 
 from palate.store.database import Database
-from palate.store.schema import events, get_state, sa, set_state, state
+from palate.store.schema import events, get_state, next_of, sa, set_state, state
 
 KEY = "key of the forgotten"
+FORGETTINGS = "forgettings"  # how many there were
+USER = "forgotten "  # begins the name under which a hash is kept, with the number of the forgetting
 MOMENTS = "moments of imports without times"
 EVENT = tuple(events.c[name] for name in ("user_no", "item_no", "type_no", "time", "weight"))
 
 
 def note_forgotten(connection: sa.Connection, user_id: str) -> None:
     """Keep the hash of an id, under a key that the store makes for itself."""
-    set_state(connection, _user(_key(connection), user_id), "")
+    set_state(connection, _user(_key(connection), user_id), str(next_of(connection, FORGETTINGS)))
+
+
+def forgotten_since(connection: sa.Connection, number: int, ids: Iterable[str]) -> set[str]:
+    """Return those of the ids that were forgotten after so many forgettings; in time by how many users were."""
+    key = get_state(connection, KEY)
+    rows = connection.execute(sa.select(state.c.name, state.c.value).where(state.c.name.startswith(USER))).all()
+    names = {row.name for row in rows if int(row.value or 1) > number}
+    return {user_id for user_id in ids if _user(key, user_id) in names} if key and names else set()
 
 
 def forgotten_of(database: Database, connection: sa.Connection, ids: Iterable[str]) -> set[str]:
@@ -43,9 +53,8 @@ def bring_back(database: Database, connection: sa.Connection, ids: Iterable[str]
         connection.execute(sa.delete(state).where(chosen), {"names": database.listed(names)})
 
 
-def note_taken_back(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> None:
-    """Keep the hashes of the events of these conditions, which are about to go."""
-    rows = connection.execute(sa.select(*EVENT).where(*conditions)).all()
+def note_taken_back(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> None:
+    """Keep the hashes of events that go, each with the columns `EVENT`."""
     if not rows:
         return
     key, untimed = _key(connection), set(moments(connection))
@@ -85,7 +94,7 @@ def _key(connection: sa.Connection) -> str:
 
 
 def _user(key: str, user_id: str) -> str:
-    return f"forgotten {_hash(key, user_id)}"
+    return f"{USER}{_hash(key, user_id)}"
 
 
 def _event(key: str, row: Sequence[Any]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from time import monotonic
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -13,14 +14,13 @@ import polars as pl
 from palate.errors import DataError, UnknownId
 from palate.store.database import Database, Query
 from palate.store.recording import check_text, driver_cursor, now
-from palate.store.schema import get_state, items, next_change, sa, set_state, state
+from palate.store.schema import CHANGES, get_state, items, next_change, sa, set_state, state
 
 MOST_BYTES = 1 << 18  # of an item's attributes as JSON
 MOST_ATTRIBUTES = 128  # of an item
 MOST_NAMES = 1000  # of attributes of all items, counted once for each kind of value that they have
 MOST_DEPTH = 16  # levels of lists and objects in an attribute
 LARGEST = 1 << 1023  # that a float surely holds
-REST = 60  # seconds at least between two looks at which names are in use
 TOLD = ("attributes", "available", "removed")
 FIELDS = ("item_id", "available")  # which are no attributes
 SCHEMA = pl.Schema(
@@ -53,7 +53,6 @@ class Items:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._rested = 0.0  # when it may be looked again which names are in use
 
     def put(self, many: Iterable[Item]) -> int:
         """Insert items, or replace all that is told of them; returns how many are new or changed by it.
@@ -76,8 +75,9 @@ class Items:
         changed = {item_id: values for item_id, values in told.items() if not _equal(there.get(item_id), values)}
         if not changed:
             return 0
-        self._use_names(
-            connection, {part for item in many if item.item_id in changed for part in _parts(item.attributes)}
+        before = {item_id: decoded(values[0]) for item_id, values in there.items() if not values[2]}
+        _count_names(
+            connection, ((before.get(it.item_id, {}), it.attributes) for it in many if it.item_id in changed)
         )
         moment = now()
         common = {"updated": moment, "change": next_change(connection)}
@@ -93,26 +93,6 @@ class Items:
             names |= {"item_id": sa.bindparam("id"), "created": sa.bindparam("created")}
             connection.execute(sa.insert(items).values(names), new)
         return len(changed)
-
-    def _use_names(self, connection: sa.Connection, names: set[str]) -> None:
-        """Keep which names of attributes are in use; raises `DataError` for more than `MOST_NAMES`.
-
-        Names that no item has any more are found when there are too many: all items are read then, now and then.
-        """
-        known = set(json.loads(get_state(connection, IN_USE) or "[]"))
-        if names <= known:
-            return
-        if len(known | names) > MOST_NAMES and monotonic() >= self._rested:
-            there = sa.select(items.c.attributes).where(~items.c.removed)
-            known = {part for told in connection.scalars(there) for part in _parts(decoded(told))}
-            self._rested = monotonic() + REST
-        if len(known | names) > MOST_NAMES:
-            name = min(names - known).partition(":")[2]
-            rule = (
-                f"there can be {MOST_NAMES:,}, each kind of value counted; those out of use are free after {REST} s"
-            )
-            raise DataError(f"attribute {name!r}: the items have {len(known | names):,} different attributes; {rule}")
-        set_state(connection, IN_USE, json.dumps(sorted(known | names), ensure_ascii=False))
 
     def patch(self, item_id: str, attributes: Mapping[str, Any], available: bool | None = None) -> Item:
         """Change some attributes, None takes one away; returns the item. Raises `UnknownId`, `DataError`."""
@@ -138,10 +118,12 @@ class Items:
         """Take items away: they are recommended no more, their events stay; returns how many there were."""
         gone = self._database.listed(list(ids))
         rows = self._database.rows("ids", sa.Text())
+        chosen = items.c.item_id.in_(rows) & ~items.c.removed
         with self._database.writing() as connection:
-            told = {"removed": True, "updated": now(), "change": next_change(connection)}
-            chosen = sa.update(items).where(items.c.item_id.in_(rows), ~items.c.removed)
-            return int(connection.execute(chosen.values(told), {"ids": gone}).rowcount)
+            told = connection.scalars(sa.select(items.c.attributes).where(chosen), {"ids": gone})
+            _count_names(connection, ((decoded(attributes), {}) for attributes in told))
+            values = {"removed": True, "updated": now(), "change": next_change(connection)}
+            return int(connection.execute(sa.update(items).where(chosen).values(values), {"ids": gone}).rowcount)
 
     def get(self, item_id: str) -> Item | None:
         """Return an item, or None if there is none or it was removed."""
@@ -203,15 +185,52 @@ class Items:
 
 
 _told = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.c.created, items.c.updated)
-_counter = sa.select(state.c.value).where(state.c.name == sa.literal_column("'items'"))
+_counter = sa.select(state.c.value).where(state.c.name == sa.literal_column(f"'{CHANGES}'"))
 
 
-IN_USE = "names of attributes"
+IN_USE = "names of attributes"  # in the state of the store: how many items have each, by `_key`
 NAMES = "names of columns"  # of imported catalogues, in the state of the store: the attributes that they became
 
 
 def _names(connection: sa.Connection) -> dict[str, str]:
     return dict(json.loads(get_state(connection, NAMES) or "{}"))
+
+
+def _count_names(connection: sa.Connection, told: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+    """Count the names of attributes as those of items change, from old to new ones.
+
+    Raises `DataError` for more than `MOST_NAMES` of them.
+    """
+    change: Counter[str] = Counter()
+    for old, new in told:
+        change.update(_parts(new))
+        change.subtract(_parts(old))
+    changed = {_key(part): part for part, number in change.items() if number}
+    if not changed:
+        return
+    counts = _counts(connection)
+    came = [part for key, part in changed.items() if key not in counts]
+    counts.update({key: change[part] for key, part in changed.items()})  # which adds
+    kept = +counts
+    if len(kept) > MOST_NAMES and came:
+        rule = f"there can be {MOST_NAMES:,}, each kind of value counted"
+        name = min(came).partition(":")[2]
+        raise DataError(f"attribute {name!r}: the items have {len(kept):,} different attributes; {rule}")
+    set_state(connection, IN_USE, json.dumps(kept))
+
+
+def _counts(connection: sa.Connection) -> Counter[str]:
+    """Return how many items have each attribute; a store of an older version has its items counted, once."""
+    known = json.loads(get_state(connection, IN_USE) or "[]")
+    if isinstance(known, dict):
+        return Counter(known)
+    there = connection.scalars(sa.select(items.c.attributes).where(~items.c.removed))
+    return Counter(_key(part) for told in there for part in _parts(decoded(told)))
+
+
+def _key(part: str) -> str:
+    """Return what stands for a part, however long its name is."""
+    return blake2b(part.encode(), digest_size=8).hexdigest()
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from palate.errors import UnknownId
@@ -27,17 +28,23 @@ class People:
 
     def put(self, many: Iterable[Person]) -> None:
         """Insert people, or replace what is told of them. Raises `DataError` before anything is written."""
-        rows = {}
-        for n, person in enumerate(many):
-            check_text(f"user {n}", "user_id", person.user_id)
-            check_attributes(f"user {n}", person.attributes)
-            rows[person.user_id] = {"id": person.user_id, "attributes": encoded(person.attributes)}
-        if rows:
+        checked = {user.user_id: user for user in (check_user(f"user {n}", user) for n, user in enumerate(many))}
+        if checked:
             with self._database.writing() as connection:
-                self._write(connection, rows)
+                self.write(connection, list(checked.values()))
 
-    def _write(self, connection: sa.Connection, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        there = self._known(connection, list(rows))
+    def write(self, connection: sa.Connection, many: Sequence[Person]) -> int:
+        """Put different, checked users within a transaction; returns how many are new or changed."""
+        chosen = users.c.user_id.in_(self._database.rows("ids", sa.Text()))
+        listed = self._database.listed([user.user_id for user in many])
+        there = {
+            row.user_id: _ordered(_person(row)) for row in connection.execute(_told.where(chosen), {"ids": listed})
+        }
+        rows = {
+            user.user_id: {"id": user.user_id, "attributes": encoded(user.attributes)}
+            for user in many
+            if there.get(user.user_id) != _ordered(user)
+        }
         told: dict[str, Any] = {"attributes": sa.bindparam("attributes")}
         old = [row for name, row in rows.items() if name in there]
         if old:
@@ -45,6 +52,7 @@ class People:
         new = [row for name, row in rows.items() if name not in there]
         if new:
             connection.execute(sa.insert(users).values(told | {"user_id": sa.bindparam("id"), "created": now()}), new)
+        return len(rows)
 
     def patch(self, user_id: str, attributes: Mapping[str, Any]) -> Person:
         """Change some attributes, None takes one away; returns the person. Raises `UnknownId`, `DataError`."""
@@ -52,9 +60,8 @@ class People:
             row = connection.execute(_told.where(users.c.user_id == user_id)).first()
             if row is None:
                 raise UnknownId(f"user {user_id!r} is unknown")
-            person = Person(user_id, merged(_person(row).attributes, attributes))
-            check_attributes("user 0", person.attributes)
-            self._write(connection, {user_id: {"id": user_id, "attributes": encoded(person.attributes)}})
+            person = check_user("user 0", Person(user_id, merged(_person(row).attributes, attributes)))
+            self.write(connection, [person])
             return person
 
     def get(self, user_id: str) -> Person | None:
@@ -65,12 +72,9 @@ class People:
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Return those of the ids that somebody has."""
+        chosen = sa.select(users.c.user_id).where(users.c.user_id.in_(self._database.rows("ids", sa.Text())))
         with self._database.reading() as connection:
-            return self._known(connection, list(ids))
-
-    def _known(self, connection: sa.Connection, ids: list[str]) -> set[str]:
-        chosen = users.c.user_id.in_(self._database.rows("ids", sa.Text()))
-        return set(connection.scalars(sa.select(users.c.user_id).where(chosen), {"ids": self._database.listed(ids)}))
+            return set(connection.scalars(chosen, {"ids": self._database.listed(list(ids))}))
 
     def page(self, limit: int = 100, after: str = "") -> list[Person]:
         """People by id, those after `after`."""
@@ -78,9 +82,25 @@ class People:
         with self._database.reading() as connection:
             return [_person(row) for row in connection.execute(asked)]
 
+    def every(self) -> list[Person]:
+        """All users by id, of one moment."""
+        with self._database.reading() as connection:
+            return [_person(row) for row in connection.execute(_told.order_by(users.c.user_id))]
+
+
+def check_user(place: str, user: Person) -> Person:
+    """Raise `DataError` with the place, the value and the rule it breaks."""
+    check_text(place, "user_id", user.user_id)
+    check_attributes(place, user.attributes)
+    return user
+
 
 _told = sa.select(users.c.user_id, users.c.attributes)
 
 
 def _person(row: Any) -> Person:
     return Person(row[0], decoded(row[1] or "{}"))
+
+
+def _ordered(user: Person) -> str:
+    return json.dumps(user.attributes, sort_keys=True)

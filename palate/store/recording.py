@@ -12,8 +12,19 @@ from palate.data.values import FIRST_SECOND, LARGEST_WEIGHT, LAST_SECOND
 from palate.errors import DataError, EventConflict
 from palate.store.database import Database
 from palate.store.feedback import Recorded, named_events
-from palate.store.forgotten import note_taken_back
-from palate.store.schema import ORDER, WITHDRAWN, event_types, events, items, next_change, next_of, sa, users
+from palate.store.forgotten import EVENT, note_taken_back
+from palate.store.schema import (
+    ORDER,
+    REWRITTEN,
+    WITHDRAWN,
+    event_types,
+    events,
+    items,
+    next_change,
+    next_of,
+    sa,
+    users,
+)
 
 MOST_CHARACTERS = 1000  # of an id
 MOST_TYPE_CHARACTERS = 100
@@ -177,19 +188,19 @@ class Recorder:
             changed = sa.update(events).where(events.c.seq == sa.bindparam("old")).values(told)
             arrival = now()
             rows: list[dict[str, Any]] = []
-            for key, seq in there.items():
+            for key, old in there.items():
                 time, moment = chosen[key].times(arrival)
-                rows.append({"old": seq, "time": time, "weight": _float(chosen[key].weight), "moment": moment})
-            before = self._weights(connection, list(there.values()))
-            if any(before[row["old"]] != row["weight"] for row in rows):
+                rows.append({"old": old.seq, "time": time, "weight": _float(chosen[key].weight), "moment": moment})
+            if any(there[key].weight != _float(chosen[key].weight) for key in there):
                 next_of(connection, WITHDRAWN)  # who counted the old weight counts again
-            note_taken_back(connection, events.c.seq.in_(list(there.values())))
+            next_of(connection, REWRITTEN)
+            note_taken_back(connection, [old[: len(EVENT)] for old in there.values()])
             connection.execute(changed, rows)
         return len(chosen) - len(there)
 
-    def _newest(self, connection: sa.Connection, asked: Collection[Key]) -> dict[Key, int]:
-        """`seq` of the newest event of each user, item and type that has one."""
-        named = sa.select(users.c.user_id, items.c.item_id, event_types.c.name, events.c.seq)
+    def _newest(self, connection: sa.Connection, asked: Collection[Key]) -> dict[Key, Any]:
+        """Read the newest event of each user, item and type that has one: the columns `EVENT`, and its `seq`."""
+        named = sa.select(*EVENT, events.c.seq, users.c.user_id, items.c.item_id, event_types.c.name)
         chosen = (
             named.select_from(events.join(users, users.c.user_no == events.c.user_no))
             .join(items, items.c.item_no == events.c.item_no)
@@ -200,15 +211,8 @@ class Recorder:
         )
         listed = self._database.listed
         ids = {"users": listed(list({key[0] for key in asked})), "items": listed(list({key[1] for key in asked}))}
-        rows = connection.execute(chosen, ids)
-        return {(user, item, kind): seq for user, item, kind, seq in rows if (user, item, kind) in asked}
-
-    def _weights(self, connection: sa.Connection, numbers: list[int]) -> dict[int, float | None]:
-        """Weights of events by `seq`."""
-        asked = sa.select(events.c.seq, events.c.weight)
-        chosen = asked.where(events.c.seq.in_(self._database.rows("numbers", sa.BigInteger())))
-        rows = connection.execute(chosen, {"numbers": self._database.listed(numbers)})
-        return dict(map(tuple, rows))
+        rows = ((row, (row.user_id, row.item_id, row.name)) for row in connection.execute(chosen, ids))
+        return {key: row for row, key in rows if key in asked}
 
     def _stored(self, connection: sa.Connection, ids: list[str]) -> dict[str, Content]:
         """Return what is stored under those event ids that are known."""

@@ -87,6 +87,7 @@ ORDER = (events.c.moment, events.c.seq)
 _read = (events.c.type_no, events.c.time, events.c.weight)
 sa.Index("events_of_user", events.c.user_no, *ORDER, events.c.item_no, *_read)
 sa.Index("events_of_pair", events.c.user_no, events.c.item_no, *ORDER, *_read)
+sa.Index("events_of_item", events.c.item_no, events.c.seq)
 sa.Index(
     "events_once",
     events.c.event_id,
@@ -115,7 +116,11 @@ models = sa.Table(
     sa.Column("about", TEXT, nullable=False),
 )
 
-WITHDRAWN = "withdrawn"  # name of the counter of how often events were taken out, or changed their weights
+# Names of counters, and of the version of the active model, in the table of state.
+WITHDRAWN = "withdrawn"  # how often events were taken out, or changed their weights
+REWRITTEN = "rewritten"  # how often stored events changed their times or weights
+CHANGES = "items"  # how often items changed
+ACTIVE = "active model"
 
 
 def _moments(connection: sa.Connection) -> None:
@@ -126,6 +131,7 @@ def _moments(connection: sa.Connection) -> None:
         "DROP INDEX events_of_user",
         "CREATE INDEX events_of_user ON events (user_no, moment, seq, item_no, type_no, time, weight)",
         "CREATE INDEX events_of_pair ON events (user_no, item_no, moment, seq, type_no, time, weight)",
+        "CREATE INDEX IF NOT EXISTS events_of_item ON events (item_no, seq)",
     ):
         connection.execute(sa.text(statement), {"now": time_ns() // 1000} if ":now" in statement else {})
 
@@ -191,4 +197,4 @@ def next_of(connection: sa.Connection, name: str) -> int:
 
 def next_change(connection: sa.Connection) -> int:
     """Raise the counter of changes of items; returns it."""
-    return next_of(connection, "items")
+    return next_of(connection, CHANGES)

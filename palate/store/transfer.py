@@ -11,23 +11,35 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Longs
-from palate.data.columns import CATALOGUE
+from palate.data.columns import CATALOGUE, LOG
 from palate.errors import DataError
 from palate.store.catalogues import read_items
 from palate.store.database import Database
 from palate.store.events import MOST_EVENT_TYPES, Store
 from palate.store.exported import places_of
-from palate.store.exports import Watch, export_events, export_items, text_column
+from palate.store.exports import Watch, export_events, export_items, export_users, text_column
 from palate.store.feedback import Recorded, named_events
 from palate.store.forgotten import MOMENTS, forgotten_of, moments, taken_back
 from palate.store.forgotten import bring_back as drop_forgotten
 from palate.store.items import check_item
 from palate.store.logs import EVENT_IDS, EventRows, id_conflict, read_events
+from palate.store.people import check_user
+from palate.store.profiles import read_users
 from palate.store.recording import MOST_TYPE_CHARACTERS, Recorder, check_text, driver_cursor, now
 from palate.store.scan import Gathering
 from palate.store.schema import event_types, events, items, sa, set_state, users
 
-__all__ = ["Imported", "Watch", "export_events", "export_items", "import_events", "import_items", "import_log"]
+__all__ = [
+    "Imported",
+    "Watch",
+    "export_events",
+    "export_items",
+    "export_users",
+    "import_events",
+    "import_items",
+    "import_log",
+    "import_users",
+]
 
 EVENTS = 200_000  # of an import in one transaction: about a second, in which other writers wait
 ITEMS = 10_000  # looked up at once
@@ -38,7 +50,7 @@ SAME = (*NUMBERS.values(), "time")  # events that agree in these and in their we
 
 
 class Imported(NamedTuple):
-    """How many events were new, and how many were left out since their users were forgotten."""
+    """How many events, or users, were new, and how many were left out since their users were forgotten."""
 
     new: int
     forgotten: int
@@ -254,3 +266,35 @@ def import_items(store: Store, source: object, *, watch: Watch | None = None, **
                 watch(done, count)
     store.items.name_columns(names)
     return changed
+
+
+def import_users(
+    store: Store, source: object, *, bring_back: bool = False, user: str | None = None, on_error: str = "raise"
+) -> Imported:
+    """Put the users of a file and their attributes: of what `export_users` wrote, or a column of users beside others.
+
+    Returns how many are new or changed, and how many were left out since they were forgotten. What is told of a user
+    replaces what was told of them. All are stored or none: raises `DataError` with the row before anything is
+    written.
+
+    bring_back  stores forgotten users, too, who are forgotten no more
+    user        name of the column of users where it is unusual
+    on_error    "raise", or "skip" rows that break a rule
+    """
+    given = read_users(source, user=user, on_error=on_error)
+    for each in given():
+        try:
+            check_user("import", each)
+        except DataError:
+            check_user(next(places_of(source, "user", LOG, user, each.user_id), "import"), each)
+    changed = left = 0
+    rest = given()
+    with store.database.writing() as connection:
+        while part := list(islice(rest, ITEMS)):
+            names = [each.user_id for each in part]
+            if bring_back:
+                drop_forgotten(store.database, connection, names)
+            gone = forgotten_of(store.database, connection, names)
+            kept = [each for each in part if each.user_id not in gone]
+            changed, left = changed + store.people.write(connection, kept), left + len(gone)
+    return Imported(changed, left)

@@ -1,4 +1,4 @@
-"""Model bundles as versions that never change, one of them active."""
+"""Model bundles as versions, one of them active; only users that were forgotten are taken out of one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from palate.errors import SettingError, UnknownId, check
-from palate.store.bundles import read_bundle
+from palate.store.bundles import finish_replacing, read_bundle
 from palate.store.dialects import SQLite
 from palate.store.events import Store
 from palate.store.files import lock, remove, share
 from palate.store.recording import now
-from palate.store.schema import get_state, models, sa, set_state
+from palate.store.schema import ACTIVE, get_state, models, sa, set_state
 
 FOLDER = re.compile(r"\.?\d{6,}(\..+)?")  # of a version, and of what is written aside
-ACTIVE, PREVIOUS, LAST = "active model", "previous model", "last model"
+PREVIOUS, LAST = "previous model", "last model"
 
 
 class Version(NamedTuple):
@@ -54,7 +54,7 @@ class Versions:
 
         Raises what `write` raises, and `BundleError` if it left no sound bundle; then there is no version.
         """
-        with self._adding():
+        with self._locked():
             number = self._next()
             path = self.path(number)
             try:
@@ -70,21 +70,40 @@ class Versions:
                 )
         return version
 
+    def rewrite(self, number: int, write: Callable[[Path], object], about: Mapping[str, Any]) -> None:
+        """Have the bundle of a version written anew in its place, and `about` added to what is told of it.
+
+        After a kill it is the bundle before, or the new one. Raises what `write` raises; then it stays as it was.
+        """
+        with self._locked(alone=True):
+            write(self.path(number))
+            with self._store.database.writing() as connection:
+                chosen = models.c.version == number
+                told = json.loads(connection.scalar(sa.select(models.c.about).where(chosen)) or "{}")
+                connection.execute(sa.update(models).where(chosen).values(about=json.dumps({**told, **about})))
+
     @contextmanager
-    def _adding(self) -> Iterator[None]:
-        """Share a lock with all that add versions; who has it alone first removes the folders that are no version."""
+    def _locked(self, *, alone: bool = False) -> Iterator[None]:
+        """Hold a lock, alone or with all that add versions; who has it alone first sweeps what kills left."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(self.folder, os.O_RDONLY)
         try:
-            if lock(handle):
-                named = {self.path(version.number).name for version in self.list()}
-                for path in self.folder.iterdir():
-                    if FOLDER.fullmatch(path.name) and path.name not in named:
-                        remove(path)
-            share(handle)
+            if lock(handle, wait=alone):
+                self._sweep()
+            if not alone:
+                share(handle)
             yield
         finally:
             os.close(handle)
+
+    def _sweep(self) -> None:
+        """Remove the folders that are no version, once each version is in its place."""
+        named = [self.path(version.number) for version in self.list()]
+        for path in named:
+            finish_replacing(path)
+        for path in self.folder.iterdir():
+            if FOLDER.fullmatch(path.name) and path not in named:
+                remove(path)
 
     def _next(self) -> int:
         """Take a number that nobody ever had: two trainings at once must not write to one folder."""
@@ -139,6 +158,15 @@ class Versions:
         for number in gone:
             shutil.rmtree(self.path(number), ignore_errors=True)
         return tuple(gone)
+
+    def remove(self, number: int) -> None:
+        """Delete a version; there is no rollback to it. Raises `SettingError` for the active one."""
+        with self._store.database.writing() as connection:
+            check(get_state(connection, ACTIVE) != str(number), "number", number, "must not be the active version")
+            if get_state(connection, PREVIOUS) == str(number):
+                set_state(connection, PREVIOUS, "")
+            connection.execute(sa.delete(models).where(models.c.version == number))
+        shutil.rmtree(self.path(number), ignore_errors=True)
 
     def get(self, number: int) -> Version:
         """Return a version; raises `UnknownId` for a number that is none."""

@@ -118,14 +118,14 @@ def listing_router(service: Service) -> APIRouter:
 
     @router.get("/item/{item_id}/feedback", response_model=list[FeedbackOut])
     def of_item(request: Request, item_id: Segment, n: N = MOST_ROWS, cursor: Word = "") -> Response:
-        """Return the feedback on an item; this looks through all events."""
+        """Return the feedback on an item."""
         return part(request, n, cursor, item_id=item_id)
 
     @router.get("/item/{item_id}/feedback/{event_type}", response_model=list[FeedbackOut])
     def of_item_and_type(
         request: Request, item_id: Segment, event_type: Segment, n: N = MOST_ROWS, cursor: Word = ""
     ) -> Response:
-        """Return the feedback of a type on an item; this looks through all events."""
+        """Return the feedback of a type on an item."""
         return part(request, n, cursor, item_id=item_id, event_type=event_type)
 
     return router

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
-import polars.selectors as cs
 
 from palate.arrays import Longs
 from palate.errors import UnknownId
@@ -125,10 +124,7 @@ class Lists:
     def found(self, words: Sequence[str]) -> list[str]:
         """Ids of the items whose text has all the words, the most popular first."""
         snapshot = self.live.snapshot()
-        frame = snapshot.catalogue.frame.select(cs.string(), cs.list().list.join(" "))
-        whole = pl.concat_str(pl.all(), separator="\n", ignore_nulls=True).str.to_lowercase()
-        has = [whole.str.contains(word.lower(), literal=True) for word in words]
-        mask = frame.select(pl.all_horizontal(has)).to_series().to_numpy()
+        mask = snapshot.catalogue.attributes.containing([word.lower() for word in words])
         positions = np.flatnonzero(mask)
         return [
             snapshot.index.id(p)
@@ -156,8 +152,9 @@ def _of_source(source: Source, part: Part, user_id: str) -> ListRequest | None:
 def _times(catalogue: LiveCatalogue) -> Longs:
     told = [_of_text, _of_numbers, _of_numbers]
     parts = [f"{kind}:timestamp" for kind in ("text", "whole", "real")]
-    read = [times(catalogue.rows[part]) for part, times in zip(parts, told, strict=True) if part in catalogue.rows]
-    found: Longs = pl.select(pl.coalesce(*read, catalogue.rows["created"])).to_series().to_numpy()
+    rows = catalogue.table.at(["created", *parts])
+    read = [times(rows[part]) for part, times in zip(parts, told, strict=True)]
+    found: Longs = pl.select(pl.coalesce(*read, rows["created"])).to_series().to_numpy()
     return found
 
 

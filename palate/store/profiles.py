@@ -1,0 +1,38 @@
+"""Users' attributes on their way out of a store and into one, in the columns that those of items have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import polars as pl
+
+from palate.data.columns import LOG, find_columns
+from palate.data.faults import Faults
+from palate.data.values import RULES
+from palate.store.catalogues import EXACT, EXACT_RULE, OWN, laid_out, read_told
+from palate.store.people import Person
+
+USER = "user_id"  # first column of an export
+
+
+def frame_of(users: Sequence[Person], *, spelled: bool) -> pl.DataFrame:
+    """Lay users out in columns, as `export_users` says; `spelled` is for files that have nothing but text."""
+    ids = pl.Series(USER, [user.user_id for user in users], pl.String)
+    return laid_out(ids, [user.attributes for user in users], spelled)
+
+
+def read_users(source: object, *, user: str | None = None, on_error: str = "raise") -> Callable[[], Iterator[Person]]:
+    """Read an export, or any file with a column of users, whose other columns are attributes.
+
+    Returns what gives them, each time anew. Raises `DataError`.
+    """
+
+    def choose(names: Sequence[str], place: str) -> dict[str, str]:
+        if user is None and [*names[:1], *names[1:][-1:]] == [USER, EXACT]:
+            return {"user": USER, EXACT: EXACT} | {OWN + name: name for name in names[1:-1]}
+        found = find_columns(names, {"user": user}, {"user": LOG["user"]}, ["user"], place)
+        return found | {OWN + name: name for name in names if name != found["user"]}
+
+    rules = {"user": RULES["user"], **EXACT_RULE}
+    columns, told = read_told(source, "user", choose, Faults(on_error, rules, ["user"], once="user"))
+    return lambda: map(Person, columns["user"], told())
