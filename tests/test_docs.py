@@ -17,6 +17,7 @@ import typer
 from starlette.testclient import TestClient
 from test_layers import ROOMS
 
+import palate
 from palate.cli import app
 from palate.models.saved import RECIPES
 from palate.serve.app import create_app
@@ -172,6 +173,12 @@ def test_every_page_is_in_the_index_and_the_site() -> None:
     names = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
     assert names <= set(re.findall(r"\]\(([\w-]+\.md)", index))
     assert names == set(re.findall(r": ([\w-]+\.md)", site)) - {"index.md"}
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    version = palate.__version__
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(rf"^## .*\b{re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
 
 
 def test_the_rooms_of_the_index_are_those_of_the_code() -> None:
