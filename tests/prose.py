@@ -52,7 +52,7 @@ def faults(text: str) -> Iterator[tuple[int, str, str]]:
 
 def pages() -> Iterator[Path]:
     """Return the pages that are prose of the project; a changelog quotes old names."""
-    yield from (ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md"))
+    yield from (ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md"))
     yield from sorted((ROOT / "docs").glob("*.md"))
 
 
