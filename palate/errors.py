@@ -71,6 +71,10 @@ class ConditionError(PalateError, ValueError):
         self.position = position
 
 
+class GivenUp(PalateError):
+    """Work was given up: its time was over, or nobody waits for it any more."""
+
+
 class MissingExtra(PalateError, ImportError):
     """An optional package is not installed; one that asks for old versions of others is in no extra."""
 

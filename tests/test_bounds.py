@@ -25,10 +25,20 @@ from starlette.types import Receive, Scope, Send
 
 from palate.errors import StoreError
 from palate.kernels.nesting import DEEPEST, Extent, extent
+from palate.kernels.nesting import measured as whole
 from palate.serve import connection
 from palate.serve.app import create_app
 from palate.serve.bodies import measure
-from palate.serve.bounds import MOST_DEPTH, MOST_ENTRIES, MOST_FORM, MOST_HEAD, MOST_NAMES, MOST_VALUES
+from palate.serve.bounds import (
+    MOST_DEPTH,
+    MOST_ENTRIES,
+    MOST_ENTRY,
+    MOST_FORM,
+    MOST_HEAD,
+    MOST_NAMES,
+    MOST_VALUES,
+    MOST_WITHIN,
+)
 from palate.serve.connection import Connection
 from palate.serve.problems import Problem
 from palate.serve.security import Rates, counted_as
@@ -146,6 +156,70 @@ def test_the_bounds_are_where_they_are_said_to_be(body: bytes, status: int | Non
         with pytest.raises(Problem) as told:
             measure(body, lines=False)
         assert told.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("body", "rule"),
+    [
+        (b'["%b"]' % (b"a" * MOST_ENTRY), "bytes in one entry"),
+        (b'[{}, {"a": "%b"}]' % (b"a" * MOST_ENTRY), "bytes in one entry"),
+        (b'{"%b": 1}' % (b"a" * MOST_ENTRY), "bytes in one entry"),
+        (b"[[%b]]" % b",".join([b"[1]"] * (MOST_WITHIN // 2 + 1)), "values in one entry"),
+        (b'{"a": [%b]}' % b",".join([b"1"] * (MOST_WITHIN + 1)), "values in one entry"),
+    ],
+    ids=["text", "second", "name", "lists", "object"],
+)
+@pytest.mark.parametrize("path", ["/v1/recommend", "/v1/recommend/session", *BATCHES])
+def test_an_entry_is_bounded(client: TestClient, path: str, body: bytes, rule: str) -> None:
+    answer = client.post(path, content=body)
+    assert answer.status_code == 413
+    assert rule in answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/items"])
+def test_a_line_is_bounded(client: TestClient, path: str) -> None:
+    lines = b'{}\n{"a": "%b"}\n' % (b"a" * MOST_ENTRY)
+    answer = client.post(path, content=lines, headers={"content-type": "application/x-ndjson"})
+    assert answer.status_code == 413
+    assert "line 2 has 2,097,161 bytes; there can be 2,097,152" in answer.text
+
+
+def test_as_much_as_may_be_is_taken(client: TestClient) -> None:
+    item = b'{"item_id": "full", "text": "%b"}' % (b"\\u00e9" * 30_000)
+    assert client.post("/v1/items", content=b"[%b]" % b",".join([item] * 80)).status_code == 200
+    steps = [{"item_id": str(n), "event_type": "like", "weight": 1.0, "timestamp": n} for n in range(10_000)]
+    assert client.post("/v1/recommend/session", content=json.dumps({"history": steps})).status_code == 200
+
+
+@pytest.mark.parametrize("path", BATCHES)
+def test_the_answer_to_a_long_name_is_short(client: TestClient, path: str) -> None:
+    answer = client.post(path, content=b'[{"%b": 1}]' % ("😀".encode() * 100_000))
+    assert answer.status_code in (400, 422)
+    assert len(answer.content) < 3000
+
+
+names = st.dictionaries(st.sampled_from(["", "a", "b", "é", "😀", "\n", '"', "\\", "/", "a:b", "{"]), st.just(0))
+
+
+@given(st.lists(st.tuples(names, st.booleans()), max_size=3), st.data())
+def test_a_name_is_twice_in_one_object_or_not(
+    objects: list[tuple[dict[str, Any], bool]], data: st.DataObject
+) -> None:
+    parts, repeated = [], False
+    for each, again in objects:
+        pairs = [f"{json.dumps(name, ensure_ascii=data.draw(st.booleans()))}:{{}}" for name in each]
+        if again and each:
+            name = data.draw(st.sampled_from(sorted(each)))
+            pairs.append("".join(f"\\u{unit:04x}" for unit in _units(name)).join('""') + ": [{}]")
+            repeated = True
+        parts.append("{" + " , ".join(pairs) + "}")
+    found = whole(("[" + ",".join(parts) + "]").encode())
+    assert (found.twice != (0, 0)) == repeated
+
+
+def _units(name: str) -> list[int]:
+    coded = name.encode("utf-16-le")
+    return [coded[n] + 256 * coded[n + 1] for n in range(0, len(coded), 2)]
 
 
 def test_a_long_number_is_told_and_is_no_fault(client: TestClient) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,7 +213,7 @@ def test_what_a_condition_costs_is_counted_before_it_is_run(store: Store, monkey
         "UPPER(CATEGORY) = 'x' AND UPPER(TEXT) < text",
     ):
         with pytest.raises(
-            ConditionError, match=r"over 5 items and their texts this takes .* steps; there can be 20,000"
+            ConditionError, match=r"over [15] items and their texts this takes .* steps; there can be 20,000"
         ):
             live.mask(condition)
 
@@ -402,3 +403,62 @@ def test_readers_see_whole_catalogues_while_another_thread_refreshes(store: Stor
         reader.join()
     assert faults == []
     assert current[0].frame["right"].to_list() == [14] * len(names)
+
+
+@pytest.mark.parametrize(
+    ("condition", "mask"),
+    [
+        ("1 + 1 = 2", [True] * 4),
+        ("LOWER('A') = 'b' OR NULL", [False] * 4),
+        ("9223372036854775807 + 1 IS NULL AND 1 / 0 IS NULL AND 1e308 * 10 > 1e308", [True] * 4),
+        ("price IN (" + ", ".join(f"{n} - 1 + 1" for n in range(40)) + ")", [False, True, False, True]),
+    ],
+)
+def test_constants_take_nothing_for_each_row(store: Store, condition: str, mask: list[bool]) -> None:
+    store.items.put([Item(name, {"price": price}) for name, price in zip("abcd", (50, 7, None, 0), strict=True)])
+    live = LiveCatalogue.load(store)
+    assert live.mask(condition).tolist() == mask
+    assert live.steps([condition]) == (0 if "price" not in condition else live.steps(["price IN (1)"]))
+
+
+def test_the_conditions_of_a_request_are_within_the_bounds_together(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.items.put(MOVIES)
+    live = LiveCatalogue.load(store)
+    conditions = [f"'{genre}' = ANY(genres)" for genre in ("Horror", "Comedy", "Drama")]
+    each = live.steps(conditions[:1])
+    monkeypatch.setattr(catalogue, "MOST_STEPS", 2 * each)
+    assert live.steps([*conditions[:2], *conditions[:2]]) == 2 * each  # what is there twice is run once
+    with pytest.raises(ConditionError, match="with the conditions before it: over 4 items"):
+        live.steps(conditions)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "COALESCE(" + ",".join(["title"] * 500) + ") = 5",
+        "year IN (" + ",".join(["title"] * 500) + ")",
+        " OR ".join(["title = 1"] * 99),
+        "genres LIKE '%a%' OR " * 30 + "title LIKE '%a" + "_" * 40 + "b%'",
+    ],
+)
+def test_what_is_read_as_another_type_or_many_times_costs_more(
+    store: Store, monkeypatch: pytest.MonkeyPatch, condition: str
+) -> None:
+    store.items.put(MOVIES)
+    live = LiveCatalogue.load(store)
+    monkeypatch.setattr(catalogue, "MOST_STEPS", 10_000)
+    with pytest.raises(ConditionError, match="steps; there can be 10,000"):
+        live.mask(condition)
+
+
+def test_many_names_that_no_item_has_take_no_time(store: Store) -> None:
+    for low in range(0, 960, 120):
+        store.items.put([Item(f"{low}", {f"attribute_{n:04d}_x": 1 for n in range(low, low + 120)})])
+    live = LiveCatalogue.load(store)
+    began = time.process_time()
+    notes = live.met(" OR ".join(f"attribut_{n:04d}" for n in range(190))).notes
+    assert time.process_time() - began < 1
+    assert len(notes) == 190
+    assert sum("did you mean 'attribute_0" in note for note in notes) == 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
@@ -14,18 +14,28 @@ from palate.arrays import Bools, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.columns import CATALOGUE, plain
 from palate.data.vocabulary import Vocabulary
+from palate.errors import ConditionError
 from palate.live.attributes import ALL, Table
-from palate.live.conditions import Cost, compile_over
+from palate.live.conditions import compile_over
+from palate.live.effort import MOST_STEPS, Meter, too_many
 from palate.live.kept import Kept
+from palate.live.patience import still_wanted
 from palate.live.readings import Attributes
 from palate.ranking.context import Labels
 from palate.store.events import Store
 
-MOST_STEPS = 1_000_000_000  # operations by items, and by bytes of their texts
-BLANK = 10  # steps a byte that a letter left open in a pattern takes
+MOST_ROWS, BLOCK_STEPS = 1 << 17, 20_000_000  # of a condition at once, which bound its memory and its time
 MASKS = 256  # kept at most
 KEPT_BYTES = 1 << 27  # of masks kept, all together, and of labels
-CELLS = 1 << 22  # values that a condition works on at once
+
+
+class Plan(NamedTuple):
+    """A condition made ready: what gives its mask, of which parts, in how many steps, and what is odd about it."""
+
+    expr: pl.Expr
+    parts: tuple[str, ...]
+    steps: int
+    notes: tuple[str, ...]
 
 
 class Met(NamedTuple):
@@ -106,10 +116,24 @@ class LiveCatalogue:
         """Return the same with what is odd about the condition."""
         return self._met(condition)
 
+    def steps(self, conditions: Iterable[str]) -> int:
+        """Count what some conditions take together. Raises `ConditionError` where it is too much."""
+        steps = 0
+        for condition in dict.fromkeys(conditions):
+            steps += self._planned(condition).steps
+            if steps > MOST_STEPS:
+                rule = too_many(len(self), steps, MOST_STEPS)
+                raise ConditionError(condition, 0, f"with the conditions before it: {rule}")
+        return steps
+
+    @cached_property
+    def _planned(self) -> Callable[[str], Plan]:
+        # Of the attributes, not of self: a cycle of references would keep every old catalogue for a while.
+        return lru_cache(MASKS)(partial(_planned, self.attributes))
+
     @cached_property
     def _met(self) -> Callable[[str], Met]:
-        # Of the attributes, not of self: a cycle of references would keep every old catalogue for a while.
-        return lru_cache(self._most(1))(partial(_masked, self.attributes))
+        return lru_cache(self._most(1))(partial(_met, self.table, self._planned))
 
     def _most(self, size: int) -> int:
         """How much of what takes so many bytes an item is kept."""
@@ -156,35 +180,35 @@ def _table_of(changed: pl.DataFrame) -> Table:
     return Table.decoded(changed.with_columns(available=available, attributes=told))
 
 
-def _masked(told: Attributes, condition: str) -> Met:
+def _planned(told: Attributes, condition: str) -> Plan:
     notes: list[str] = []
-    used: set[str] = set()
-    table, size = told.table, len(told.table)
-
-    def check(cost: Cost) -> str | None:
-        made = sum(part in table.sparse for part in used)  # into columns
-        work = (cost.operations + made) * size + (cost.operations + BLANK * cost.blanks) * told.text(used)
-        rule = f"over {size:,} items and their texts this takes {work:,} steps; there can be {MOST_STEPS:,}"
-        return rule if work > MOST_STEPS else None
-
-    expr = compile_over(condition, told.namer(notes, used), check).fill_null(False)
-    return Met(_held(table, used, expr), tuple(dict.fromkeys(notes)))
+    parts: dict[str, None] = {}
+    meter = Meter(len(told.table), MOST_STEPS)
+    expr = compile_over(condition, told.namer(notes, parts, meter), meter)
+    return Plan(expr.fill_null(False), tuple(parts), meter.steps, tuple(dict.fromkeys(notes)))
 
 
-def _held(table: Table, used: Collection[str], expr: pl.Expr) -> Bools:
-    """Where an expression of these parts holds, (P,), read-only; items that have none of them are all alike."""
+def _met(table: Table, planned: Callable[[str], Plan], condition: str) -> Met:
+    plan = planned(condition)
+    return Met(_held(table, plan), plan.notes)
+
+
+def _held(table: Table, plan: Plan) -> Bools:
+    """Where a condition holds, (P,), read-only; items that have none of its parts are all alike."""
 
     def held(rows: pl.DataFrame) -> Bools:
         # Beside a column, since an expression of literals alone gives one row.
-        return rows.select("item_no", held=expr)["held"].to_numpy()
+        return rows.select("item_no", held=plan.expr)["held"].to_numpy()
 
-    mask, having = np.zeros(len(table), np.bool_), table.having(used)
+    mask, having = np.zeros(len(table), np.bool_), table.having(plan.parts)
     if having is not None:
-        mask[:] = held(table.at(used, slice(0)).clear(1))
-    step = CELLS // (1 + len(used))
-    for low in range(0, len(table if having is None else having), step):
-        here = slice(low, low + step) if having is None else having[low : low + step]
-        mask[here] = held(table.at(used, here))
+        mask[:] = held(table.at(plan.parts, slice(0)).clear(1))
+    size = len(table if having is None else having)
+    at_once = min(MOST_ROWS, 1 + BLOCK_STEPS * size // (1 + plan.steps))
+    for low in range(0, size, at_once):
+        still_wanted()
+        here = slice(low, low + at_once) if having is None else having[low : low + at_once]
+        mask[here] = held(table.at(plan.parts, here))
     mask.setflags(write=False)
     return mask
 

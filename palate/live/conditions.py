@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
 from palate.data.columns import listed
 from palate.errors import ConditionError
 from palate.live import comparisons, functions, values
+from palate.live.effort import Meter
 from palate.live.syntax import (
     ARITHMETIC,
     COMPARISONS,
@@ -33,15 +34,18 @@ FUNCTIONS: dict[type[Any], Callable[[Value], Value]] = {
     exp.Neg: functions.negative,
 }
 MOST_CHOICES = 1000
-MOST_OPERATIONS = 100  # of a condition
-COSTING = (*FUNCTIONS, *ARITHMETIC, *COMPARISONS, exp.In, exp.Between, exp.Like, exp.ILike, exp.Contains, exp.Round)
-
-
-class Cost(NamedTuple):
-    """What running a condition takes: operations over all rows, and letters that are left open in patterns."""
-
-    operations: int
-    blanks: int
+COSTING = (
+    *FUNCTIONS,
+    *ARITHMETIC,
+    *COMPARISONS,
+    exp.In,
+    exp.Between,
+    exp.Like,
+    exp.ILike,
+    exp.Escape,
+    exp.Contains,
+    exp.Round,
+)
 
 
 def compile_condition(text: str, schema: Mapping[str, pl.DataType]) -> pl.Expr:
@@ -53,18 +57,14 @@ def compile_condition(text: str, schema: Mapping[str, pl.DataType]) -> pl.Expr:
     return compile_over(text, _Columns(schema).column)
 
 
-def compile_over(text: str, column: Column, check: Callable[[Cost], str | None] = lambda _: None) -> pl.Expr:
+def compile_over(text: str, column: Column, meter: Meter | None = None) -> pl.Expr:
     """Make such an expression of what `column` returns for the columns that the condition names.
 
-    check  returns the rule that is broken by what running it costs, None for none
+    meter  counts what running it takes, and refuses what takes too much; the columns count what reading them takes
     """
-    reader = _Reader(column)
+    reader = _Reader(column, Meter() if meter is None else meter)
     try:
-        expr = values.truth(reader.value(parsed(text))).expr
-        rule = check(Cost(reader.operations, reader.blanks))
-        if rule is not None:
-            raise Fault(0, rule)
-        return expr
+        return values.truth(reader.value(parsed(text))).expr
     except Fault as fault:
         raise ConditionError(text, fault.place, fault.rule) from None
 
@@ -95,26 +95,28 @@ class _Columns:
 class _Reader:
     """Reads the nodes of a tree as values."""
 
-    def __init__(self, column: Column) -> None:
-        self._named = column
+    def __init__(self, column: Column, meter: Meter) -> None:
+        self._named, self._meter = column, meter
         self._depth = 0
-        self.operations = self.blanks = 0
 
     def value(self, node: exp.Expr) -> Value:
         """Value of a node of any allowed kind; a chain of AND or OR counts as one level."""
         refuse_others(node)
         if self._depth > MOST_DEPTH:
             raise Fault(place(node), TOO_DEEP)
-        self.operations += isinstance(node, COSTING)
-        if self.operations > MOST_OPERATIONS:
-            raise Fault(
-                place(node), f"there can be {MOST_OPERATIONS} comparisons and computations, and this is one more"
-            )
+        meter = self._meter
+        if isinstance(node, COSTING):
+            meter.operation(place(node))
+        columns, lengths = meter.columns, meter.lengths
         self._depth += 1
         try:
-            return self._read(node)
+            value = self._read(node)
         finally:
             self._depth -= 1
+        if meter.columns == columns:
+            return values.folded(value)
+        meter.node(node, value, meter.columns - columns, meter.lengths - lengths)
+        return value
 
     def _read(self, node: exp.Expr) -> Value:
         kind = type(node)
@@ -158,6 +160,7 @@ class _Reader:
     def _column(self, node: exp.Expr) -> Value:
         if not isinstance(node.this, exp.Identifier):
             raise Fault(place(node), f"{node.sql()} means nothing in a condition")
+        self._meter.columns += 1
         return self._named(node.this.this, place(node))
 
     def _chain(self, node: exp.Expr) -> Value:
@@ -192,7 +195,6 @@ class _Reader:
 
     def _like(self, node: exp.Expr, escape: str = "") -> Value:
         value, pattern = self._operand(node.this), self._operand(node.expression)
-        self.blanks += str(pattern.constant).count("_")
         found = comparisons.like(value, pattern, escape, folded=isinstance(node, exp.ILike))
         return _negated(found) if node.args.get("negate") else found
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Longs
-from palate.live.attributes import ALL, Table
+from palate.live.attributes import ALL, BLOCK, Table
+from palate.live.effort import A_VALUE, BYTES, Meter
+from palate.live.patience import still_wanted
 from palate.live.values import ANY, LISTS, NOTHING, REAL, TEXT, TRUTH, WHOLE, Column, Value, column, whole
 from palate.store.items import FIELDS
 
@@ -22,7 +24,7 @@ TYPE_OF = {"list": LISTS, "whole": REAL, "real": REAL, "truth": TRUTH, "text": T
 HINTS, NEAR, SHORT = 3, 100, 50  # suggestions, names that may be suggested, and their characters
 CALLED = {LISTS: "a list", REAL: "a number", WHOLE: "a number", TRUTH: "true or false", TEXT: "text"}
 TRUTHS = {"true": True, "false": False}
-WRITTEN = ("item_id", "text:", "list:", "object:")  # whose values have a length
+WRITTEN = ("item_id", "text", "list", "object")  # kinds whose values have a length
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,38 +54,42 @@ class Attributes:
         most_last = sorted(every, key=lambda name: sum(self.counts.get(name, {}).values()))
         return {name.lower(): name for name in most_last}
 
-    def find(self, asked: str, notes: list[str] | None = None) -> Attribute | None:
+    def find(self, asked: str, notes: list[str] | None = None, meter: Meter | None = None) -> Attribute | None:
         """Find an attribute, by the name of a column of an imported file too; None if no item has it.
 
         An item's own value under the name asked for comes first. If no name is spelled so, one that differs in case
         only is taken, that of most values.
         """
         if asked in self.counts or asked in self.names:
-            found = self._under([asked, self.names.get(asked, asked)], notes)
+            found = self._under([asked, self.names.get(asked, asked)], notes, meter)
             if found is not None:
                 return found
         best = self._folded.get(asked.lower(), asked)
-        return self._under([best, self.names.get(best, best)], notes)
+        return self._under([best, self.names.get(best, best)], notes, meter)
 
-    def _under(self, names: Sequence[str], notes: list[str] | None) -> Attribute | None:
+    def _under(
+        self, names: Sequence[str], notes: list[str] | None = None, meter: Meter | None = None
+    ) -> Attribute | None:
         parts: dict[str, list[str]] = {}
         counts: Counter[str] = Counter()
         for name in dict.fromkeys(names):
             for kind, count in self.counts.get(name, {}).items():
                 parts.setdefault(kind, []).append(f"{kind}:{name}")
                 counts[kind] += count
-        return Attribute(names[0], self.table, parts, counts, [] if notes is None else notes) if parts else None
+        if not parts:
+            return None
+        return Attribute(names[0], self, parts, counts, [] if notes is None else notes, meter or Meter())
 
     def unknown(self, names: Iterable[str]) -> list[str]:
         """Say which of some attributes no item has, and for the first ones what was perhaps meant."""
         notes: list[str] = []
         for asked in dict.fromkeys(names):
             if asked not in FIELDS and self.find(asked) is None:
-                notes.append(self._unknown(asked, notes))
+                notes.append(self._unknown(asked, hint=len(notes) < HINTS))
         return notes
 
-    def _unknown(self, asked: str, notes: Sequence[str]) -> str:
-        near = get_close_matches(asked, self._common, 1) if len(notes) < HINTS and len(asked) <= SHORT else []
+    def _unknown(self, asked: str, *, hint: bool) -> str:
+        near = get_close_matches(asked, self._common, 1) if hint and len(asked) <= SHORT else []
         return f"no item has an attribute {asked!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
     @cached_property
@@ -91,23 +97,43 @@ class Attributes:
         """The short names of most values."""
         return [name for name in reversed(list(self._folded.values())) if len(name) <= SHORT][:NEAR]
 
-    def text(self, parts: Iterable[str]) -> int:
-        """Bytes of the texts of some parts."""
-        return sum(int(self.table.values(part).estimated_size()) for part in filter(_written, parts))
+    @cached_property
+    def lengths(self) -> Callable[[str], int]:
+        """Count the steps in which one operation passes over the texts or lists of a part."""
+        return cache(partial(_length, self.table))
 
-    def namer(self, notes: list[str], used: set[str]) -> Column:
-        """Make what finds the columns of a condition; it notes what no item has, and which parts are used."""
+    @cached_property
+    def spells_whole(self) -> Callable[[str], bool]:
+        """Whether the numbers that a part of texts spells are whole."""
+        return cache(partial(_spells_whole, self.table))
+
+    def namer(self, notes: list[str], parts: dict[str, None], meter: Meter) -> Column:
+        """Make what finds the columns of a condition.
+
+        It notes what no item has, adds the parts that they are read from, and counts what reading takes.
+        """
+        unknown: dict[str, str] = {}
+
+        def use(names: Iterable[str]) -> None:
+            for part in names:
+                if part not in parts:
+                    parts[part] = None
+                    sparse = self.table.sparse.get(part)
+                    meter.use(len(self.table if sparse is None else sparse), made=sparse is not None)
 
         def named(asked: str, place: int) -> Value:
             own = next((each for each in FIELDS if each == asked.lower()), None)
             if own is not None:
-                used.add(own)
+                use([own])
+                meter.read(own, self.table.rows.schema[own], self.lengths(own))
                 return column(own, self.table.rows.schema[own], place)
-            found = self.find(asked, notes)
+            found = self.find(asked, notes, meter)
             if found is None:
-                notes.append(self._unknown(asked, notes))
+                if asked not in unknown:
+                    unknown[asked] = self._unknown(asked, hint=len(unknown) < HINTS)
+                    notes.append(unknown[asked])
                 return Value(pl.lit(None), NOTHING, place, asked)
-            used.update(found.columns)
+            use(found.columns)
             return Value(found.present, ANY, place, asked, readings=found)
 
         return named
@@ -131,7 +157,7 @@ class Attributes:
 
     def frame(self, where: slice | Longs = ALL) -> pl.DataFrame:
         """Fields and attributes of the items at some positions, by name, each of the type of most of its values."""
-        found = [each for name in sorted(self.counts) if (each := self._under([name], None)) is not None]
+        found = [each for name in sorted(self.counts) if (each := self._under([name])) is not None]
         rows = self.table.at([*FIELDS, *self.table.counts], where)
         return rows.select(*FIELDS, *(each.read(each.main)[0].alias(each.name) for each in found))
 
@@ -170,14 +196,15 @@ class Attributes:
 class Attribute:
     """An attribute by the parts of its values, the first of which comes first, and how many there are, of each kind.
 
-    notes  what it was read as though no item has such a value
+    notes  what it was read as though no item has such a value; meter: counts what reading takes
     """
 
     name: str
-    table: Table = field(repr=False)
+    told: Attributes = field(repr=False)
     named: Mapping[str, Sequence[str]]
     counts: Mapping[str, int]
     notes: list[str] = field(default_factory=list)
+    meter: Meter = field(default_factory=Meter)
 
     @cached_property
     def parts(self) -> Mapping[str, pl.Expr]:
@@ -206,13 +233,9 @@ class Attribute:
     def odd(self) -> int:
         """Values that the column leaves out, since they are neither of its type nor read as it."""
         column, _ = self.read(self.main)
-        return sum(self.counts.values()) - int(self._having.select(column.count()).item())
-
-    @property
-    def _having(self) -> pl.DataFrame:
-        """The items that have it, at least."""
-        positions = self.table.having(self.columns)
-        return self.table.at(self.columns, ALL if positions is None else positions)
+        positions = self.told.table.having(self.columns)
+        rows = self.told.table.at(self.columns, ALL if positions is None else positions)
+        return sum(self.counts.values()) - int(rows.select(column.count()).item())
 
     @property
     def present(self) -> pl.Expr:
@@ -226,6 +249,8 @@ class Attribute:
         of itself. What is read as REAL is WHOLE where all numbers are.
         """
         wanted = dtype if dtype in CALLED else TEXT
+        for kind, parts in self.named.items():
+            self.meter.read(kind, wanted, sum(map(self.told.lengths, parts)))
         if not any(TYPE_OF[kind] == (REAL if wanted == WHOLE else wanted) for kind in self.parts):
             self.notes.append(f"{self.name!r} is {CALLED[wanted]} of no item")
         if wanted in (REAL, WHOLE):
@@ -243,7 +268,7 @@ class Attribute:
         """Whether all numbers are whole."""
         if "real" in self.parts or "text" not in self.parts:
             return "real" not in self.parts
-        return bool(self._having.select((_as_number(self.parts["text"]) % 1 == 0).all()).item())
+        return all(map(self.told.spells_whole, self.named["text"]))
 
     def _numbers(self) -> Iterator[tuple[str, pl.Expr]]:
         yield from ((kind, self.parts[kind]) for kind in ("whole", "real") if kind in self.parts)
@@ -258,7 +283,24 @@ class Attribute:
 
 
 def _written(part: str) -> bool:
-    return part.startswith(WRITTEN)
+    return part.partition(":")[0] in WRITTEN
+
+
+def _length(table: Table, part: str) -> int:
+    if not _written(part):
+        return 0
+    values = table.values(part)
+    if part.startswith("list:"):
+        return A_VALUE * int(values.list.len().sum() or 0)
+    return int(values.estimated_size()) // BYTES
+
+
+def _spells_whole(table: Table, part: str) -> bool:
+    for block in table.values(part).to_frame("text").iter_slices(BLOCK):
+        still_wanted()
+        if not block.select((_as_number(pl.col("text")) % 1 == 0).all()).item():
+            return False
+    return True
 
 
 def _said(rows: pl.DataFrame, attribute: Attribute | None) -> list[Any]:

@@ -76,11 +76,17 @@ class Live:
         """Make a list. Raises `ConditionError`, `SettingError`, `DataError`, `StoreError`."""
         return recommend(request, self.context(request))
 
+    def steps(self, request: ListRequest) -> int:
+        """Count the steps that the conditions of a request take. Raises `ConditionError` for too many."""
+        return self.snapshot().catalogue.steps(request.conditions)
+
     def context(self, request: ListRequest) -> Context:
         """Return what the list of a request is made from. Raises `StoreError`."""
         user_id = request.user_id
         pulse = self.store.pulses.read(user_id or "", self._prepared.since(user_id or ""))
-        base = self.snapshot(pulse).context
+        snapshot = self.snapshot(pulse)
+        snapshot.catalogue.steps(request.conditions)  # all are within the bounds before one is run
+        base = snapshot.context
         context = base if user_id is None else self._of_user(user_id, request.until, pulse, base)
         if request.session:
             context = context.of(context.history.followed_by(*self._events(base.index, request.session)))

@@ -149,6 +149,15 @@ def literal(constant: Constant, place: int) -> Value:
     return Value(pl.lit(number, REAL), REAL, place, str(constant), number)
 
 
+def folded(value: Value) -> Value:
+    """Compute a value without a column once, so that it takes nothing for each row."""
+    if value.constant is not None or value.dtype not in NAMES or value.dtype == NOTHING:
+        return value
+    constant = pl.select(value.expr).item()
+    name = repr(constant) if isinstance(constant, str) else str(constant).upper()
+    return replace(value, expr=pl.lit(constant, value.dtype), name=name, constant=constant)
+
+
 def null(place: int, dtype: pl.DataType = NOTHING) -> Value:
     """Return the value that is unknown."""
     return Value(pl.lit(None, dtype), dtype, place)

@@ -97,11 +97,10 @@ class ListRequest:
     def __post_init__(self) -> None:
         check(1 <= self.k <= MOST_PLACES, "k", self.k, f"must be 1 to {MOST_PLACES}")
         check(0 <= self.explore <= 1, "explore", self.explore, "must be 0 to 1")
-        conditions = [self.filter or "", *(boost.condition for boost in self.boost)]
-        size = sum(map(len, conditions))
+        size = sum(map(len, self.conditions))
         if size > MOST_CHARACTERS:
             rule = f"filter and boosts have {size:,} characters together; there can be {MOST_CHARACTERS:,}"
-            raise ConditionError(conditions[-1], 0, rule)
+            raise ConditionError(self.conditions[-1], 0, rule)
         for name in ("session", "anchor_items", "exclude"):
             count = len(getattr(self, name))
             check(count <= MOST_NAMED, name, f"{count} items", f"there may be {MOST_NAMED:,}")
@@ -111,6 +110,11 @@ class ListRequest:
         positions = [pin.position for pin in self.pin]
         if len(set(positions)) < len(positions) or len({pin.item_id for pin in self.pin}) < len(positions):
             raise SettingError("pin: two pins name the same place or the same item; each must be there once")
+
+    @property
+    def conditions(self) -> list[str]:
+        """The filter and the conditions of the boosts."""
+        return [*([self.filter] if self.filter else []), *(boost.condition for boost in self.boost)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from palate.ranking.request import ListRequest
 from palate.ranking.slate import Slate
 
 LARGEST_BOOST = 1e30  # of all boosts of a list together
+BLOCK = 1 << 14  # of what is computed at once
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -22,16 +23,28 @@ def boosts(request: ListRequest, context: Context) -> Floats | None:
     """Factor of each position's score, (P,); None without boosts."""
     if not request.boost:
         return None
-    factor = np.ones(len(context.index))
-    for boost in request.boost:
-        factor[context.masks.attributes.mask(boost.condition)] *= boost.factor
-    return np.clip(factor, 1 / LARGEST_BOOST, LARGEST_BOOST).astype(np.float32)
+    masks = [(context.masks.attributes.mask(boost.condition), boost.factor) for boost in request.boost]
+    factors = np.empty(len(context.index), np.float32)
+    for part in _blocks(len(factors)):
+        factor = np.ones(len(factors[part]))
+        for mask, times in masks:
+            np.multiply(factor, times, out=factor, where=mask[part])
+        factors[part] = np.clip(factor, 1 / LARGEST_BOOST, LARGEST_BOOST)
+    return factors
 
 
 def boosted(scores: Floats, factor: Floats) -> Floats:
     """Multiply scores above 0 and divide those below, so that a factor above 1 always lifts."""
-    wide = factor.astype(np.float64)
-    return finite(np.where(scores > 0, scores * wide, scores / wide))
+    result = np.empty(len(scores), np.float32)
+    for part in _blocks(len(scores)):
+        score, wide = scores[part], factor[part].astype(np.float64)
+        result[part] = finite(np.where(score > 0, score * wide, score / wide))
+    return result
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    """Cut many numbers into blocks: what is computed of one fits the cache."""
+    return (slice(low, low + BLOCK) for low in range(0, count, BLOCK))
 
 
 def finite(scores: NDArray[np.floating]) -> Floats:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Path, Query, Response
+from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
@@ -144,15 +144,15 @@ def hot_router(service: Service) -> APIRouter:
         router.add_api_route(path, function, methods=[method], route_class_override=plain(handler))
 
     @router.get("/v1/similar/{item_id:id}", response_model=Recommendations)
-    def similar(
+    async def similar(
+        request: Request,
         item_id: Annotated[str, Path(examples=["260"])],
         k: Annotated[int, Query(ge=1, le=1000)] = 10,
         filter: Annotated[str | None, Query(max_length=4000)] = None,
     ) -> Response:
         """Items like one item; popular ones where nothing is known of it."""
-        return answered_list(
-            service.live.recommend(ListRequest(k=k, filter=filter, anchor_items=(item_id,), explore=0))
-        )
+        asked = ListRequest(k=k, filter=filter, anchor_items=(item_id,), explore=0)
+        return answered_list(await service.answer(asked, request.receive))
 
     return router
 

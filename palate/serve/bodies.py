@@ -6,16 +6,16 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
-from palate.kernels.nesting import extent
-from palate.serve.bounds import MOST_DEPTH, MOST_ENTRIES, MOST_FORM, MOST_NAMES, MOST_VALUES
+from palate.kernels.nesting import measured
+from palate.serve.bounds import MOST_DEPTH, MOST_ENTRIES, MOST_ENTRY, MOST_FORM, MOST_NAMES, MOST_VALUES, MOST_WITHIN
 from palate.serve.browser import Fields
-from palate.serve.exact import check_names
+from palate.serve.exact import check_lines, named_twice
 from palate.serve.problems import Problem
 
 JSON = b"application/json"
 NDJSON = (b"application/x-ndjson", b"application/jsonlines", b"application/jsonl")
-FORM = b"application/x-www-form-urlencoded"
 LARGE = 256 << 10  # bytes that are examined in a thread: others are answered meanwhile
+FORM = b"application/x-www-form-urlencoded"
 FORMS = ("/login", "/logout")  # which browsers send without a script
 
 
@@ -46,23 +46,35 @@ async def read(scope: Scope, receive: Receive, headers: Fields, most: int) -> Re
 
 def examine(body: bytes, *, lines: bool) -> None:
     """Refuse a body that is out of bounds, or names something twice. Raises `Problem`."""
-    measure(body, lines=lines)
-    check_names(body, lines=lines)
+    begin, end = measure(body, lines=lines)
+    if end:
+        raise named_twice(body[begin:end])
+    if lines:
+        check_lines(body)
 
 
-def measure(body: bytes, *, lines: bool) -> None:
-    """Refuse a body that would cost more than its size. Raises `Problem`."""
-    found = extent(body)
-    many = body.count(b"\n") if lines else found.entries if body.lstrip()[:1] == b"[" else 1
+def measure(body: bytes, *, lines: bool) -> tuple[int, int]:
+    """Refuse a body that would cost more than its size; return where a name is that stands twice, (0, 0) for none.
+
+    Raises `Problem`.
+    """
+    whole = measured(body)
+    found = whole.extent
+    listed = body.lstrip()[:1] == b"["
+    many = body.count(b"\n") if lines else found.entries if listed else 1
+    longest, fullest = (whole.longest, whole.fullest) if listed else (len(body), found.values)
     for count, most, of in (
         (many, MOST_ENTRIES, "entries"),
         (found.names, MOST_NAMES, "names in one object"),
         (found.values, MOST_VALUES, "values"),
+        (0 if lines else longest, MOST_ENTRY, "bytes in one entry"),
+        (0 if lines else fullest, MOST_WITHIN, "values in one entry"),
     ):
         if count > most:
             raise Problem(413, f"the body has {count:,} {of}; there can be {most:,}")
     if found.depth > MOST_DEPTH:
         raise Problem(400, f"the body is nested {found.depth:,} deep; it can be {MOST_DEPTH}")
+    return whole.twice
 
 
 def kind_of(content_type: bytes) -> bytes:

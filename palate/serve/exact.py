@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import Scope
 
+from palate.serve.bounds import MOST_ENTRY
 from palate.serve.problems import Problem
 
 
@@ -21,22 +21,22 @@ def check_address(scope: Scope) -> None:
             raise Problem(400, f"the {part} {shown!r}: must be UTF-8 once its percent signs are read") from None
 
 
-def check_names(body: bytes, *, lines: bool) -> None:
-    """Raise `Problem` where an object of JSON has a name twice, or a line is not one value of JSON.
-
-    A body that is no JSON at all is left to the route that reads it.
-    """
-    for n, part in enumerate(body.split(b"\n") if lines else [body], 1):
+def check_lines(body: bytes) -> None:
+    """Raise `Problem` where a line is not one value of JSON."""
+    for n, part in enumerate(body.split(b"\n"), 1):
+        if len(part) > MOST_ENTRY:
+            raise Problem(413, f"line {n} has {len(part):,} bytes; there can be {MOST_ENTRY:,}")
         try:
             # Numbers stay text: they may be long.
-            json.loads(part.decode(), object_pairs_hook=_once, parse_int=str, parse_float=str)
+            json.loads(part.decode(), parse_int=str, parse_float=str) if part.strip() else None
         except (ValueError, RecursionError) as error:
-            if lines and part.strip():
-                raise Problem(400, f"the body is not JSON: line {n}: {error}") from None
+            raise Problem(400, f"the body is not JSON: line {n}: {error}") from None
 
 
-def _once(pairs: list[tuple[str, object]]) -> None:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise Problem(400, f"the body names {twice[:80]!r} twice in one object; a name must be there once")
+def named_twice(name: bytes) -> Problem:
+    """Make the error of a name, as it stands between its quotes, that its object has had before."""
+    try:
+        shown = json.loads(b'"%s"' % name) if len(name) < 1000 else name[:100].decode(errors="replace")
+    except ValueError:
+        shown = name[:100].decode(errors="replace")
+    return Problem(400, f"the body names {shown[:80]!r} twice in one object; a name must be there once")

@@ -89,17 +89,17 @@ class Hot:
             else:
                 values[name] = value
         asked = RecommendQuery.model_validate(values)
-        return self._answered(asked, await self.service.recommend(asked.asked()))
+        return self._answered(asked, await self.service.recommend(asked.asked(), request.receive))
 
     async def recommend_post(self, request: Request) -> Response:
         """Answer a list, asked for in the body."""
         asked = RecommendIn.model_validate_json(await request.body())
-        return self._answered(asked, await self.service.recommend(asked.asked()))
+        return self._answered(asked, await self.service.recommend(asked.asked(), request.receive))
 
     async def session(self, request: Request) -> Response:
         """Answer a list from the history in the body."""
         asked = SessionIn.model_validate_json(await request.body())
-        return self._answered(asked, await self.service.recommend(asked.asked(asked.steps())))
+        return self._answered(asked, await self.service.recommend(asked.asked(asked.steps()), request.receive))
 
     async def events(self, request: Request) -> Response:
         """Store one event or many."""

@@ -19,6 +19,7 @@ from palate.errors import (
     ConditionError,
     DataError,
     EventConflict,
+    GivenUp,
     PalateError,
     SettingError,
     StoreError,
@@ -30,6 +31,7 @@ SHORT = Repr()  # which writes no more of a value than is shown
 SHORT.maxstring = SHORT.maxother = 120
 SHORT.maxlist = SHORT.maxdict = 20
 MEDIA = "application/problem+json"
+MOST_SHOWN = 80  # characters
 OUT_OF_BOUNDS = "out_of_bounds"  # pydantic's name of an error for a value of the right type that is not taken: 400
 STATUS: dict[type[PalateError], int] = {
     ConditionError: 400,
@@ -70,6 +72,8 @@ async def answered(_: Request, error: Exception) -> Response:
     if isinstance(error, StoreError):
         LOG.error("%s", error)
         return response(503, error.public, {"Retry-After": "1"})
+    if isinstance(error, GivenUp):
+        return response(503, str(error), {"Retry-After": "1"})
     for kind, status in STATUS.items():
         if isinstance(error, kind):
             return response(status, str(error))
@@ -100,7 +104,8 @@ def _invalid(error: RequestValidationError | ValidationError) -> Response:
 
 
 def _place(location: Any) -> str:
-    return ".".join(str(part) for part in location) or "body"
+    text = ".".join(str(part)[:MOST_SHOWN] for part in location[:MOST_SHOWN])
+    return text.encode("utf-8", "replace").decode() or "body"
 
 
 def _shown(fault: Any) -> str:
@@ -108,5 +113,5 @@ def _shown(fault: Any) -> str:
         text = SHORT.repr(fault.get("input"))
     except ValueError:  # a number of more digits than Python writes
         text = "a number of thousands of digits"
-    text = text if len(text) <= 80 else f"{text[:80]}..."
+    text = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
     return text.encode("utf-8", "replace").decode()

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+from asyncio import FIRST_COMPLETED, Semaphore, create_task, wait
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive
 from threadpoolctl import threadpool_limits
 
+from palate.errors import GivenUp
+from palate.live.patience import waiting
 from palate.live.service import Live
 from palate.models.saved import load
 from palate.ranking.request import ListRequest, RecommendationList
+from palate.serve.bounds import CHEAP_STEPS, CONDITION_SECONDS, SHORT
 from palate.serve.metrics import Metrics
 from palate.serve.settings import Settings
 from palate.store.events import Appended, Event, Store
@@ -23,6 +29,7 @@ from palate.store.versions import Versions
 
 P = ParamSpec("P")
 R = TypeVar("R")
+COSTLY = max(1, (os.cpu_count() or 2) // 2)  # requests whose conditions take long, at once
 SWITCH = 0.0005  # seconds that answers may keep the writer of events waiting, which needs the interpreter often
 
 
@@ -35,6 +42,7 @@ class Service:
     versions: Versions
     metrics: Metrics
     settings: Settings
+    _costly: Semaphore = field(default_factory=lambda: Semaphore(COSTLY))
 
     @classmethod
     def open(cls, settings: Settings) -> Service:
@@ -62,10 +70,37 @@ class Service:
         self.metrics.stored(events)
         return appended
 
-    async def recommend(self, asked: ListRequest) -> RecommendationList:
-        """Return a list, and note it."""
-        # A condition may take its time: off the event loop, so that others are answered meanwhile.
-        slow = asked.filter is not None or asked.boost
-        answer = await (run_in_threadpool if slow else self.run)(self.live.recommend, asked)
+    async def recommend(self, asked: ListRequest, receive: Receive) -> RecommendationList:
+        """Return a list as `answer` does, and note it."""
+        answer = await self.answer(asked, receive)
         self.metrics.answered(asked.user_id, answer)
         return answer
+
+    async def answer(self, asked: ListRequest, receive: Receive) -> RecommendationList:
+        """Return a list. Raises `GivenUp` where conditions take too long, or the client leaves meanwhile."""
+        if not asked.conditions:
+            return await (run_in_threadpool if asked.anchor_items else self.run)(self.live.recommend, asked)
+        with waiting():
+            work, left = create_task(self._conditioned(asked)), create_task(_left(receive))
+            try:
+                await wait((work, left), timeout=CONDITION_SECONDS, return_when=FIRST_COMPLETED)
+                if work.done():
+                    return work.result()
+                raise GivenUp(f"conditions took longer than {CONDITION_SECONDS} s beside others; try again")
+            finally:
+                work.cancel()
+                left.cancel()
+
+    async def _conditioned(self, asked: ListRequest) -> RecommendationList:
+        """Answer off the event loop; conditions that take long wait for each other, and so leave threads free."""
+        short = sum(map(len, asked.conditions)) <= SHORT
+        if short and await run_in_threadpool(self.live.steps, asked) <= CHEAP_STEPS:
+            return await run_in_threadpool(self.live.recommend, asked)
+        async with self._costly:
+            return await run_in_threadpool(self.live.recommend, asked)
+
+
+async def _left(receive: Receive) -> None:
+    """Wait until the client leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

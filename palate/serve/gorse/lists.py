@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
+from starlette.types import Receive
 
 from palate.arrays import Longs
 from palate.errors import UnknownId
@@ -63,18 +64,19 @@ class Lists:
         self.service, self.live, self.store = service, service.live, service.store
         self._times: tuple[LiveCatalogue, Longs] | None = None
 
-    async def personal(self, user_id: str, part: Part) -> list[tuple[str, float]]:
+    async def personal(self, user_id: str, part: Part, receive: Receive) -> list[tuple[str, float]]:
         """Return a person's list; delayed feedback counts when its time has come."""
-        return await self._asked(part, user_id=user_id, until=now() + AHEAD)
+        return await self._asked(part, receive, user_id=user_id, until=now() + AHEAD)
 
-    async def session(self, steps: Iterable[SessionEvent], part: Part) -> list[tuple[str, float]]:
+    async def session(self, steps: Iterable[SessionEvent], part: Part, receive: Receive) -> list[tuple[str, float]]:
         """Return a list from a history that is not stored."""
-        return await self._asked(part, session=tuple(steps))
+        return await self._asked(part, receive, session=tuple(steps))
 
-    async def _asked(self, part: Part, **more: Any) -> list[tuple[str, float]]:
+    async def _asked(self, part: Part, receive: Receive, **more: Any) -> list[tuple[str, float]]:
         if not part.most:
             return []
-        answer = await self.service.recommend(ListRequest(k=part.most, filter=part.condition, explore=0, **more))
+        asked = ListRequest(k=part.most, filter=part.condition, explore=0, **more)
+        answer = await self.service.recommend(asked, receive)
         return _pairs(part, answer)
 
     async def write_back(self, user_id: str, shown: Iterable[str], kind: str, delay: int) -> None:

@@ -32,7 +32,7 @@ def personal_router(service: Service) -> APIRouter:
             raise Problem(403, "write-back-type: this key may not write")
         if kind and is_foreign(request.scope):
             raise Problem(403, "write-back-type: the page of another site may not write")
-        pairs = await lists.personal(user_id, part)
+        pairs = await lists.personal(user_id, part, request.receive)
         if kind and pairs:
             await lists.write_back(user_id, [name for name, _ in pairs], kind, delay)
         return json(scores(pairs) if version == "2" else [name for name, _ in pairs])
@@ -72,20 +72,22 @@ def session_router(service: Service) -> APIRouter:
     """Make the routes of a session's list."""
     router, lists = new_router(), Lists(service)
 
-    async def of_session(steps: list[FeedbackIn], part: Part) -> Response:
+    async def of_session(request: Request, steps: list[FeedbackIn], part: Part) -> Response:
         moment = now()  # of those without a time, and of those to come
         past = sorted((feedback.step() for feedback in steps), key=lambda step: min(step.time or moment, moment))
-        return json(scores(await lists.session(past, part)))
+        return json(scores(await lists.session(past, part, request.receive)))
 
     @router.post("/session/recommend", response_model=list[Score])
-    async def session(steps: Batch[FeedbackIn], n: N = 10, offset: Offset = 0) -> Response:
+    async def session(request: Request, steps: Batch[FeedbackIn], n: N = 10, offset: Offset = 0) -> Response:
         """Recommend items from feedback that is not stored."""
-        return await of_session(steps, Part(n, offset))
+        return await of_session(request, steps, Part(n, offset))
 
     @router.post("/session/recommend/{category}", response_model=list[Score])
-    async def session_of(steps: Batch[FeedbackIn], category: Segment, n: N = 10, offset: Offset = 0) -> Response:
+    async def session_of(
+        request: Request, steps: Batch[FeedbackIn], category: Segment, n: N = 10, offset: Offset = 0
+    ) -> Response:
         """Recommend items of a category from feedback that is not stored."""
-        return await of_session(steps, Part(n, offset, [category]))
+        return await of_session(request, steps, Part(n, offset, [category]))
 
     return router
 
