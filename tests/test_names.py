@@ -15,29 +15,29 @@ ROOT = Path(__file__).parents[1]
 # A word of an identifier, what to use instead (docs/glossary.md), and how often palate/ still has it: a number may
 # only fall, and a line whose number is 0 stays.
 BANNED = {
-    "told": ("manifest, as_dict, describe_..., by case", 305),
+    "told": ("manifest, as_dict, describe_..., by case", 254),
     "tell": ("describe, report", 5),
-    "unmet": ("cold_items", 4),
-    "met": ("known", 31),
+    "unmet": ("cold_items", 0),
+    "met": ("known", 26),
     "goods": ("items", 5),
-    "crew": ("team, threads", 50),
-    "likeness": ("item_similarity", 18),
-    "people": ("users, batch_size", 111),
-    "person": ("user", 61),
+    "crew": ("team, threads", 0),
+    "likeness": ("item_similarity", 0),
+    "people": ("users, batch_size", 49),
+    "person": ("user", 55),
     "persons": ("users", 0),
-    "who": ("user", 39),
+    "who": ("user", 2),
     "whom": ("user", 0),
     "whose": ("user, owner", 12),
-    "everybody": ("all_users", 8),
+    "everybody": ("all_users", 6),
     "anybody": ("any_user", 0),
     "somebody": ("user", 0),
     "nobody": ("no_user", 0),
-    "risen": ("log_gap_features", 2),
+    "risen": ("log_gap_features", 0),
     "lately": ("recent", 6),
     "rested": ("throttled", 8),
-    "desks": ("workspaces", 4),
-    "trail": ("session_state", 17),
-    "toward": ("content_profile", 16),
+    "desks": ("workspaces", 0),
+    "trail": ("session_state", 0),
+    "toward": ("content_profile", 0),
     "adopt": ("import_model", 5),
     "adopting": ("import_model", 1),
 }
@@ -73,7 +73,7 @@ def test_no_name_gains_a_banned_word(word: str) -> None:
 
 
 def test_files_have_no_banned_names() -> None:
-    allowed = {"people", "crew", "goods", "adopting"}
+    allowed = {"people", "goods", "adopting"}
     names = Counter(
         word for path in (ROOT / "palate").rglob("*.py") for word in words_of(path.stem) if word in BANNED
     )

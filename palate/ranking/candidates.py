@@ -74,7 +74,7 @@ def by_similarity(
     """Best items by their mean similarity to those at the rows of the model."""
     model = context.model
     try:
-        total = sum((model.likeness(row) for row in rows), np.zeros(len(model.items), np.float32))
+        total = sum((model.item_similarity(row) for row in rows), np.zeros(len(model.items), np.float32))
     except SettingError:  # a model that has none
         return EMPTY
     scores = total / np.float32(len(rows))
