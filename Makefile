@@ -1,22 +1,38 @@
 # `make demo` and `make test` work on a fresh machine that has Python 3.11 or newer.
 PYTHON ?= python3
-BIN = .venv/bin
+# An environment for each version of Python: .venv for python3, .venv-3.12 for `make test PYTHON=python3.12`.
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
+BIN = $(VENV)/bin
+PIP = $(BIN)/pip --quiet --disable-pip-version-check
 
-.PHONY: demo test lint format reliability browser peers clean
+.PHONY: demo test test-lowest lint format docs reliability browser peers clean
 
-demo: .venv/core
+demo: $(VENV)/core
 	$(BIN)/palate demo
 
 # Two processes, each with whole files: what a file has started serves all of its tests.
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
 
-lint: .venv/test
+# The tests of the core with the lowest versions that pyproject.toml admits.
+test-lowest: $(VENV)-lowest/ready
+	$(VENV)-lowest/bin/pytest $(CORE_TESTS)
+	$(VENV)-lowest/bin/palate demo
+
+CORE_TESTS = $(addprefix tests/test_,$(addsuffix .py,interactions readers splits tokens topk popularity item_knn ials))
+
+lint: $(VENV)/test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy palate tests benchmarks
+	$(BIN)/codespell
+	$(BIN)/python tests/prose.py
 
-format: .venv/test
+# The site, in build/site. It needs no network once the environment is there.
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+format: $(VENV)/test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -32,25 +48,36 @@ peers: benchmarks/peers/venv/ready
 # nothing is left. PARTS names some of them. Root for the small disks.
 PARTS ?=
 MINUTES ?= 18
-reliability: .venv/test
+reliability: $(VENV)/test
 	$(BIN)/python benchmarks/reliability.py $(PARTS) --minutes $(MINUTES)
 
 clean:
-	rm -rf .venv benchmarks/peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* benchmarks/peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.venv/bin/python:
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("palate needs Python 3.11 or newer, this is " + sys.version if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 
 # The stamps say which packages are in; they are older than pyproject.toml when it has changed.
-.venv/core: pyproject.toml | .venv/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+$(VENV)/core: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable .
 	@touch $@
 
-.venv/test: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps aisfx  # it asks for numpy 1.23, but only its weights are read
-	@touch .venv/core $@
+$(VENV)/test: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --constraint constraints.txt --editable '.[test]'
+	$(PIP) install --no-deps aisfx  # it asks for numpy 1.23, but only its weights are read
+	@touch $(VENV)/core $@
+
+$(VENV)/docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --constraint constraints.txt --editable '.[docs]'
+	@touch $(VENV)/core $@
+
+# Each dependency of the core at its lower bound: `numpy>=2.0` becomes `numpy==2.0`.
+LOWEST = import re, tomllib; print(*(re.sub(r">=([^,]+).*", r"==\1", each) for each in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]))
+$(VENV)-lowest/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/pip --quiet --disable-pip-version-check install $$($(PYTHON) -c '$(LOWEST)') hypothesis pandas pyarrow pytest --editable .
+	@touch $@
 
 benchmarks/peers/venv/ready:
 	$(PYTHON) -m venv benchmarks/peers/venv

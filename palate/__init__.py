@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from palate.models.transformer import Transformer
     from palate.ranking.pipeline import Pipeline
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "EASE",
     "IALS",

@@ -99,8 +99,9 @@ def stated(kind: Any) -> Mapping[str, tuple[np.dtype[Any], Array, bool]]:
         for each in (hint, *get_args(hint)):  # also of `Annotated[...] | None`
             for rule in getattr(each, "__metadata__", ()):
                 if isinstance(rule, Array):
-                    numbers = get_args(get_args(each)[0])[1]  # of NDArray[T]: an array of some shape and dtype[T]
-                    found[name] = (np.dtype(get_args(numbers)[0]), rule, each is hint)
+                    # NDArray[T] is ndarray[shape, dtype[T]]; from numpy 2.5 on it is an alias with the argument T
+                    last = get_args(get_args(each)[0])[-1]
+                    found[name] = (np.dtype((get_args(last) or (last,))[0]), rule, each is hint)
     return found
 
 

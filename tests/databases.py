@@ -81,9 +81,19 @@ class Server:
         return self.url(name)
 
 
+def postgresql() -> Server:
+    """The server of this test run. Without one the test is skipped, or fails where PALATE_TEST_POSTGRESQL says so."""
+    running = server()
+    if isinstance(running, Server):
+        return running
+    if os.environ.get("PALATE_TEST_POSTGRESQL") == "required":
+        pytest.fail(running)
+    pytest.skip(running)
+
+
 @cache
 def server() -> Server | str:
-    """The server of this test run, or why there is none: from the system, or from the package pgserver."""
+    """A server from the system, or from the package pgserver; or why there is none."""
     reasons = []
     for programs in _programs():
         try:
@@ -104,10 +114,7 @@ def new_database(kind: str, folder: Path) -> str:
     """URL of a database that holds nothing yet; skips the test where there is no PostgreSQL."""
     if kind == "sqlite":
         return f"sqlite:///{folder}/store{next(NUMBERS)}.db"
-    running = server()
-    if isinstance(running, str):
-        pytest.skip(running)
-    return running.create()
+    return postgresql().create()
 
 
 @pytest.fixture(params=KINDS)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from databases import Server, server
+from databases import postgresql
 from hypothesis import given
 from hypothesis import strategies as st
 from serving import serving
@@ -482,9 +482,7 @@ def test_a_store_that_is_away_is_503_and_tells_no_address(tmp_path: Path, keys: 
 
 
 def test_a_password_stands_in_no_log_and_no_list_of_processes(tmp_path: Path) -> None:
-    running = server()
-    if not isinstance(running, Server):
-        pytest.skip(running)
+    running = postgresql()
     url = running.create().replace("palate@", "palate:s3cret@")
     with serving(tmp_path, "--store", url, "--models", "models", "--retrain", "events=1") as served:
         events = [{"user_id": f"u{n % 9}", "item_id": f"i{n % 7}", "event_type": "like"} for n in range(40)]

@@ -10,11 +10,14 @@ from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import typer
 from starlette.testclient import TestClient
+from test_layers import ROOMS
 
+import palate
 from palate.cli import app
 from palate.models.registry import recipes
 from palate.serve.app import create_app
@@ -23,11 +26,16 @@ from palate.serve.settings import Settings
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ALL_PAGES = [
-    *PAGES,
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "CHANGELOG.md",
-    ROOT / "SECURITY.md",
-    ROOT / "examples/movielens-small/README.md",
+    page
+    for places in (
+        "*.md",
+        "docs/*.md",
+        "benchmarks/*.md",
+        "benchmarks/results/*.md",
+        "examples/*/*.md",
+        ".github/*.md",
+    )
+    for page in sorted(ROOT.glob(places))
 ]
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -121,24 +129,62 @@ def test_every_setting_is_documented_with_its_default(recipe: type) -> None:
         assert re.search(rf"^\| `{field.name}` \| `{re.escape(default)}` \|", text, re.M), (field.name, default)
 
 
+def prose_of(page: Path) -> str:
+    """The text of a page without its code."""
+    return re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What links may name in a page, as GitHub and the site make it of titles; the same title again gets a number."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    found: set[str] = set()
+    for title in re.findall(r"^#+ (.*)$", text, re.M):
+        words = re.sub(r"\]\([^)]*\)", "", title.lower())
+        anchor = re.sub(r"[^\w -]", "", words).replace(" ", "-")
+        found.add(next(name for name in (anchor, *(f"{anchor}-{n}" for n in range(1, 99))) if name not in found))
+    return found
+
+
 @pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
-        if "://" in target:
+    for target in re.findall(r"\]\(([^)\s]+)\)|^\[[^]]+\]: (\S+)", prose_of(page), re.M):
+        link = "".join(target)
+        if ":" in link:
+            parts = urlsplit(link)
+            assert (parts.scheme, "." in parts.netloc, parts.username) == ("https", True, None), link
             continue
-        path, _, anchor = target.partition("#")
-        there = (page.parent / path) if path else page
-        assert there.exists(), target
+        path, _, anchor = link.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert ROOT in there.parents, link
+        assert there.is_file(), link
         if anchor:
-            titles = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.M)
-            assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, target
+            assert anchor in anchors_of(there), link
 
 
-def test_every_page_is_in_the_index() -> None:
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_benchmarks_that_pages_name_exist(page: Path) -> None:
+    named = re.findall(r"(?:^|[\s`(])(benchmarks/[\w/-]+\.\w+)", page.read_text(encoding="utf-8"))
+    assert not [path for path in named if not (ROOT / path).is_file() and "/results/" not in path]
+
+
+def test_every_page_is_in_the_index_and_the_site() -> None:
     index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
-    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= set(
-        re.findall(r"\]\(([\w-]+\.md)", index)
-    )
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    names = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert names <= set(re.findall(r"\]\(([\w-]+\.md)", index))
+    assert names == set(re.findall(r": ([\w-]+\.md)", site)) - {"index.md"}
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    version = palate.__version__
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(rf"^## .*\b{re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+
+
+def test_the_rooms_of_the_index_are_those_of_the_code() -> None:
+    text = (ROOT / "docs/index.md").read_text(encoding="utf-8").partition("## Rooms")[2]
+    here = {path.stem for path in (ROOT / "palate").iterdir()}
+    assert re.findall(r"^\| `(\w+)` \|", text, re.M) == [room for room in ROOMS if room in here]
 
 
 LIMIT = re.compile(r"^\| [^|]+ \| ([\d,]+) \| `([\w.]+)\.([A-Z_]+)` \| [^|]+ \|$", re.M)

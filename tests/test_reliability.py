@@ -18,7 +18,7 @@ from bad_input import break_rules, counted, filters, fuzz_filters, fuzz_routes
 from clock import jumps
 from common import ROOT
 from damages import DAMAGES
-from databases import new_database, server, url
+from databases import new_database, postgresql, url
 from durability import damaged, disk_full, locked, read_only, stops, swaps, two_models
 from freshness import measured
 from hostile import hostile
@@ -67,9 +67,7 @@ def test_what_is_killed_leaves_nothing_lost_twice_or_half(n: int, tmp_path: Path
 @mounts
 @pytest.mark.parametrize("n", range(len(FAULTS)), ids=lambda n: FAULTS[n].__name__)
 def test_postgresql_goes_away_and_comes_back(n: int) -> None:
-    running = server()
-    if isinstance(running, str):
-        pytest.skip(running)
+    postgresql()
     facts = run(Part("", 1, partial(outages, seconds=0.3, first=n), exactly(), str), {}, 60)
     assert facts["acknowledged"] > 0
     assert facts.items() >= {**NOTHING_LOST, "hasty": 0, "lists_refused": 0}.items()

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from databases import Server, new_database, server, url
+from databases import Server, postgresql, url
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from processes import started
@@ -571,12 +571,9 @@ def test_a_closed_store_takes_nothing_more(url: str) -> None:
 # PostgreSQL
 
 
-@pytest.fixture
-def postgresql(tmp_path: Path) -> Server:
-    new_database("postgresql", tmp_path)
-    running = server()
-    assert isinstance(running, Server)
-    return running
+@pytest.fixture(name="postgresql")
+def running_server() -> Server:
+    return postgresql()
 
 
 def kill_connections(running: Server, database: str) -> None:

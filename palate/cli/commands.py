@@ -68,14 +68,14 @@ Settings: TypeAlias = Annotated[
 Reading: TypeAlias = Annotated[
     list[str],
     typer.Option(
-        "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="An argument of read_log."
+        "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="Passed to read_log."
     ),
 ]
 CatalogueFile: TypeAlias = Annotated[
     Path | None, typer.Option("--catalogue", metavar="FILE", help="Items with their titles.")
 ]
 ItemsFile: TypeAlias = Annotated[
-    Path | None, typer.Option("--catalogue", metavar="FILE", help="Items, for recipes that read what they are like.")
+    Path | None, typer.Option("--catalogue", metavar="FILE", help="Items, for recipes that read content.")
 ]
 Length: TypeAlias = Annotated[int, typer.Option("-k", metavar="N", help="Length of the list.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -127,7 +127,7 @@ def palate(
 def inspect(
     log: LogFile, *, read: Reading, catalogue: CatalogueFile = None, told: CatalogueReading, json: Json = False
 ) -> None:
-    """Read a log and tell what is in it."""
+    """Read a log and summarise it."""
     events = read_log(log, **read_settings(read))
     titles = titles_of(catalogue, told, events.items, "the log")
     counts = events.item_counts()
@@ -157,7 +157,7 @@ def fit(
     early_stop: Annotated[
         bool, typer.Option("--early-stop", help="Hold out the newest 10%; keep the best epoch on it.")
     ] = False,
-    no_log: Annotated[bool, typer.Option("--no-log", help="Keep no histories with the model.")] = False,
+    no_log: Annotated[bool, typer.Option("--no-log", help="Save no histories with the model.")] = False,
     json: Json = False,
 ) -> None:
     """Fit a recipe to a log and save the model. Ctrl-C keeps the last full epoch."""
@@ -194,7 +194,7 @@ def evaluate(
     *,
     split: Annotated[
         Literal["time", "last", "ratio", "users", "items"],
-        typer.Option(metavar="HOW", help="Cut by time, last, ratio, users or items."),
+        typer.Option(metavar="HOW", help="Split by time, last, ratio, users or items."),
     ] = "time",
     k: Annotated[
         list[int],
@@ -215,10 +215,10 @@ def evaluate(
     read: Reading,
     catalogue: ItemsFile = None,
     told: CatalogueReading,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a picture too, PNG or SVG.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw a plot, PNG or SVG.")] = None,
     json: Json = False,
 ) -> None:
-    """Fit recipes on a part of a log, and compare them on the rest."""
+    """Fit recipes on one part of a log and compare them on the rest."""
     if plot is not None and plot.suffix not in (".png", ".svg"):
         raise typer.BadParameter(f"--plot {plot}: a picture is a .png or .svg file")
     chosen = build_recipes(recipes, settings)
@@ -239,18 +239,18 @@ def evaluate(
 def recommend(
     model: Folder,
     *,
-    user: Annotated[str | None, typer.Option(metavar="ID", help="A person of the log.")] = None,
+    user: Annotated[str | None, typer.Option(metavar="ID", help="A user of the log.")] = None,
     k: Length = 10,
     history: Annotated[Path | None, typer.Option(metavar="FILE", help="A newer log, or a .txt of item ids.")] = None,
     read: Reading,
     catalogue: CatalogueFile = None,
     told: CatalogueReading,
-    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Show items of the history too.")] = False,
-    all_users: Annotated[bool, typer.Option("--all-users", help="Everybody of the log, to --out.")] = False,
+    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Also show items of the history.")] = False,
+    all_users: Annotated[bool, typer.Option("--all-users", help="All users of the log, to --out.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Parquet file for --all-users.")] = None,
     json: Json = False,
 ) -> None:
-    """Recommend items to a person, whose history is kept with the model or given, or to everybody."""
+    """Recommend items to one user, by the history saved with the model or a given one, or to all users."""
     fitted, log = load_with_log(model)
     if all_users:
         everybody = log if history is None else newer_log(history, read, fitted)
@@ -309,7 +309,7 @@ def similar(
     told: CatalogueReading,
     json: Json = False,
 ) -> None:
-    """Show the items most like one item."""
+    """Show the items most similar to an item."""
     fitted = load(model)
     titles = titles_of(catalogue, told, fitted.items, "the model")
     asked = fitted.items.parse(item)
@@ -327,10 +327,10 @@ def demo(
     log: Annotated[Path | None, typer.Option(metavar="FILE", help="Your own log instead of MovieLens.")] = None,
     catalogue: CatalogueFile = None,
     told: CatalogueReading,
-    content: Annotated[bool, typer.Option("--content", help="Recommend films that nobody has rated.")] = False,
+    content: Annotated[bool, typer.Option("--content", help="Recommend films without ratings.")] = False,
     json: Json = False,
 ) -> None:
-    """Do the whole job on real data: read, split, train, evaluate, recommend."""
+    """Show the whole path on real data: read, split, train, evaluate, recommend."""
     if content:
         run_content_demo(json)
         return

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def describe(
-    catalogue: Annotated[Path, typer.Argument(metavar="CATALOGUE", help="Items and what is known of them.")],
+    catalogue: Annotated[Path, typer.Argument(metavar="CATALOGUE", help="Items with their attributes.")],
     *,
     told: CatalogueReading,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="JSON lines; what it holds already is kept.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="JSON lines; finished texts are kept.")],
     language: Annotated[str, typer.Option(metavar="en|zh", help="Language of the texts.")] = "en",
-    kind: Annotated[str, typer.Option(metavar="NOUN", help="What every item is: film.")] = "product",
-    style: Annotated[str, typer.Option(metavar="WORDS", help="How to write, asked of the model.")] = "",
+    kind: Annotated[str, typer.Option(metavar="NOUN", help="A noun for every item: film.")] = "product",
+    style: Annotated[str, typer.Option(metavar="WORDS", help="Instructions on style.")] = "",
     field: Annotated[
         list[str],
         typer.Option(
@@ -32,7 +32,7 @@ def describe(
             metavar="NAME",
             default_factory=list,
             show_default=False,
-            help="A column to tell of; repeatable.",
+            help="A column to describe; repeatable.",
         ),
     ],
     endpoint: Annotated[
@@ -41,12 +41,12 @@ def describe(
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Model of the endpoint, or a .gguf file of this machine.")
     ] = None,
-    templates: Annotated[bool, typer.Option("--templates", help="Ask no model: plain templates.")] = False,
-    seconds: Annotated[float | None, typer.Option(metavar="S", min=0, help="Stop asking after so long.")] = None,
-    tokens: Annotated[int | None, typer.Option(metavar="N", min=0, help="Stop asking after so many.")] = None,
+    templates: Annotated[bool, typer.Option("--templates", help="Use templates and no model.")] = False,
+    seconds: Annotated[float | None, typer.Option(metavar="S", min=0, help="Limit of seconds for the model.")] = None,
+    tokens: Annotated[int | None, typer.Option(metavar="N", min=0, help="Limit of tokens for the model.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Describe every item, by a model whose every text is checked against the facts. Go on where a run ended."""
+    """Describe every item with a model and check each text against the facts. Continues an earlier run."""
     from palate.describe.describing import Budget, Manner
     from palate.describe.describing import describe as write
 

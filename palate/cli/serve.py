@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # loaded by the commands that need it: the extra may be missi
 ModelsFolder: TypeAlias = Annotated[
     Path | None, typer.Option("--models", metavar="DIR", help="Folder of the models; beside an SQLite store.")
 ]
-RecipeOption: TypeAlias = Annotated[str, typer.Option("--recipe", metavar="RECIPE", help="What to train.")]
+RecipeOption: TypeAlias = Annotated[str, typer.Option("--recipe", metavar="RECIPE", help="Recipe to train.")]
 Settings: TypeAlias = Annotated[
     list[str],
     typer.Option(
@@ -30,7 +30,9 @@ Settings: TypeAlias = Annotated[
 ]
 Reading: TypeAlias = Annotated[
     list[str],
-    typer.Option("--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="One of read_log."),
+    typer.Option(
+        "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="Passed to read_log."
+    ),
 ]
 WeightsOption: TypeAlias = Annotated[
     str | None, typer.Option("--weights", metavar="TYPE:N,...", help="Weights of event types: view:1,like:3.")
@@ -63,7 +65,7 @@ def train(
     keep: Annotated[int, typer.Option(metavar="N", help="Versions to keep.")] = 5,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Fit a recipe to all events of a store; the model answers unless it is worse than the one that does."""
+    """Fit a recipe to all events of a store and activate the model unless it is worse than the active one."""
     from palate.models.registry import load
     from palate.store.events import Store
     from palate.store.versions import Versions
@@ -86,7 +88,7 @@ def activate(
     models: ModelsFolder = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Activate a version of the model, whatever was measured of it."""
+    """Activate a version of the model, whatever its measurements."""
     from palate.models.registry import load
     from palate.store.events import Store
     from palate.store.versions import Versions
@@ -110,10 +112,8 @@ def serve(
             show_default="named after the log, else palate.db",
         ),
     ] = None,
-    log: Annotated[Path | None, typer.Option("--log", metavar="FILE", help="Events to begin with.")] = None,
-    catalogue: Annotated[
-        Path | None, typer.Option("--catalogue", metavar="FILE", help="Items to begin with.")
-    ] = None,
+    log: Annotated[Path | None, typer.Option("--log", metavar="FILE", help="Events to import.")] = None,
+    catalogue: Annotated[Path | None, typer.Option("--catalogue", metavar="FILE", help="Items to import.")] = None,
     model: Annotated[Path | None, typer.Option("--model", metavar="DIR", help="Saved model to serve.")] = None,
     models: ModelsFolder = None,
     recipe: RecipeOption = "ials",
@@ -129,7 +129,7 @@ def serve(
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that answer.")] = 1,
     keys: Annotated[
         bool | None,
-        typer.Option("--keys/--no-keys", help="Ask for API keys.", show_default="beyond this machine"),
+        typer.Option("--keys/--no-keys", help="Require API keys.", show_default="beyond this machine"),
     ] = None,
     rate: Annotated[float, typer.Option(metavar="N", min=0, help="Requests a second of a client; 0: any.")] = 0,
     allowed_hosts: Annotated[
@@ -139,13 +139,13 @@ def serve(
             metavar="HOST,...",
             default_factory=list,
             show_default=False,
-            help="Other names of the service.",
+            help="Further names of the service.",
         ),
     ],
     origin: Annotated[
         list[str],
         typer.Option(
-            "--origin", metavar="URL", default_factory=list, show_default=False, help="A site that may call."
+            "--origin", metavar="URL", default_factory=list, show_default=False, help="A site whose pages may call."
         ),
     ],
     trusted_proxies: Annotated[
@@ -155,11 +155,11 @@ def serve(
             metavar="ADDRESS,...",
             default_factory=list,
             show_default=False,
-            help="Whose X-Forwarded-For counts.",
+            help="Proxies whose headers count.",
         ),
     ],
 ) -> None:
-    """Serve recommendations over HTTP that every event changes at once; a page at /."""
+    """Serve recommendations over HTTP that reflect every event at once; a page at /."""
     from palate.models.registry import load
     from palate.serve.browser import hosts_of, networks_of, origins_of
     from palate.serve.run import Retrain, run

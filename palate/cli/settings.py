@@ -26,7 +26,7 @@ CatalogueReading: TypeAlias = Annotated[
         metavar="NAME=VALUE",
         default_factory=list,
         show_default=False,
-        help="One of read_catalogue.",
+        help="Passed to read_catalogue.",
     ),
 ]
 

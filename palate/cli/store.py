@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # SQLAlchemy is loaded by the commands that need it
     from palate.store.events import Store
 
 store_app = typer.Typer(no_args_is_help=True, help="Keep events and items: import, export, backup, restore, check.")
-key_app = typer.Typer(no_args_is_help=True, help="Give and take API keys.")
+key_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
 
 Url: TypeAlias = Annotated[
     str, typer.Option("--store", metavar="URL", help="SQLite file, or postgresql://USER@HOST/DB.")
@@ -26,7 +26,7 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reading: TypeAlias = Annotated[
     list[str],
     typer.Option(
-        "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="An argument of read_log."
+        "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="Passed to read_log."
     ),
 ]
 Log: TypeAlias = Annotated[Path | None, typer.Option("--log", metavar="FILE", help="Events.")]
@@ -58,12 +58,10 @@ def import_(
     ] = "event",
     read: Reading,
     told: CatalogueReading,
-    bring_back: Annotated[
-        bool, typer.Option("--bring-back", help="Store events of users that were forgotten, too.")
-    ] = False,
+    bring_back: Annotated[bool, typer.Option("--bring-back", help="Also store forgotten users.")] = False,
     json: Json = False,
 ) -> None:
-    """Store a log's events, each once however often it comes, a catalogue's items, and users' attributes."""
+    """Store the events of a log, the items of a catalogue, and users; events already stored are skipped."""
     from palate.store.transfer import import_items, import_log, import_users
 
     if log is None and catalogue is None and users is None:
@@ -126,7 +124,7 @@ def backup(
     *,
     store: Url,
 ) -> None:
-    """Copy a store as it is now, while others write."""
+    """Copy a store while other processes write to it."""
     from palate.store.backup import backup as copy
 
     with _open(store) as opened, WorkBar("events") as bar:
@@ -140,7 +138,7 @@ def restore(
     *,
     store: Url,
 ) -> None:
-    """Make a new store of a backup."""
+    """Make a new store from a backup."""
     from palate.store.backup import restore as fill
 
     with WorkBar("rows") as bar, fill(source, store, watch=bar) as opened:
@@ -150,7 +148,7 @@ def restore(
 
 @store_app.command("check")
 def check_(*, store: Url, json: Json = False) -> None:
-    """Look for damage; exit code 1 where there is some."""
+    """Look for damage; exit code 1 if there is any."""
     from palate.store.backup import check
 
     with _open(store) as opened:
@@ -169,7 +167,7 @@ def check_(*, store: Url, json: Json = False) -> None:
 
 @store_app.command()
 def info(*, store: Url, json: Json = False) -> None:
-    """Tell what is in a store."""
+    """Summarise a store."""
     from palate.store.backup import facts
 
     with _open(store) as opened:
@@ -185,13 +183,13 @@ def info(*, store: Url, json: Json = False) -> None:
 
 @key_app.command("create")
 def create_key(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.")],
     *,
     store: Url,
     scope: Annotated[list[str], typer.Option("--scope", metavar="SCOPE", help="read, write or admin; repeatable.")],
     json: Json = False,
 ) -> None:
-    """Make a key, and print its secret, this once."""
+    """Create a key and print its secret once."""
     from palate.store.keys import Keys
 
     with _open(store, new=True) as opened:
@@ -227,7 +225,7 @@ def revoke_key(
     *,
     store: Url,
 ) -> None:
-    """Make a key of no use from the next request on."""
+    """Make a key invalid from the next request on."""
     from palate.store.keys import Keys
 
     with _open(store) as opened:

@@ -37,11 +37,11 @@ CATALOGUE_RULES = {
 
 @dataclass(frozen=True, eq=False)
 class Catalogue:
-    """I items; row i of `frame` tells of item i of `items`.
+    """I items; row i of `frame` has the attributes of item i of `items`.
 
     frame (I, ...): column item_id, then those found of title, text, image, audio (strings), categories (lists of
-    strings), price (float32) and available (boolean), then all others under their own names. What is missing is null.
-    named: what the source calls the columns that have another name here; skipped: rows left out, by reason
+    strings), price (float32) and available (boolean), then all others under their own names. A missing value is null.
+    named: the source's names of columns that have another name here; skipped: rows left out, by reason
     """
 
     items: Vocabulary
@@ -57,11 +57,11 @@ class Catalogue:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Names of what is told of items."""
+        """Names of the attributes."""
         return tuple(name for name in self.frame.columns if name != "item_id")
 
     def row(self, item: Id) -> dict[str, Any]:
-        """Return all that is told of an item; raises `UnknownId`."""
+        """Return all attributes of an item; raises `UnknownId`."""
         return self.frame.row(self.items.code(item, "item"), named=True)
 
     def column(self, name: str) -> str | None:
@@ -77,7 +77,7 @@ class Catalogue:
         return self._select(items.recode(self.items) < 0)
 
     def among(self, items: Vocabulary) -> Catalogue:
-        """Return what is told of these items alone."""
+        """Return the catalogue with these items only."""
         return self._select(items.recode(self.items) >= 0)
 
     def _select(self, kept: Bools) -> Catalogue:
@@ -113,15 +113,15 @@ def read_catalogue(
     ids: str = "auto",
     on_error: str = "raise",
 ) -> Catalogue:
-    """Read what is known of items from the files and frames that `read_log` reads.
+    """Read items and their attributes from the files and frames that `read_log` reads.
 
-    item, title, ...  names of columns that are not known by their usual names; "" reads none
+    item, title, ...  names of columns with other than the usual names; "" reads none
     ids               "text" keeps all ids as strings; "auto" as `read_log` does
     on_error          "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in
                       `catalogue.skipped` and warns
 
-    An item has one row. Of delimited text, other columns are numbers, or true and false, where every value is spelled
-    so. Values are judged one by one, whatever stands beside them. Raises `DataError` with the place, value and rule.
+    An item has one row. In delimited text, a further column has numbers or booleans if all its values are spelled so.
+    Each value is checked by itself. Raises `DataError` with the place, value and rule.
     """
     asked = {"item": item, "title": title, "text": text, "categories": categories}
     asked |= {"price": price, "image": image, "audio": audio, "available": available}

@@ -17,9 +17,9 @@ from palate.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Histories:
-    """B histories over the items of a vocabulary: one row of (item, weight, time) a person, oldest first.
+    """B histories over the items of a vocabulary: one row of (item, weight, time) for each user, oldest first.
 
-    users (B,) names the rows of the answer: user ids, row numbers for users without one, or null.
+    users (B,) are the ids of rankings: user ids, row numbers for users without one, or null.
     """
 
     users: pl.Series
@@ -66,7 +66,7 @@ class Histories:
         return len(self.rows)
 
     def on(self, items: Vocabulary, *, whose: str = "") -> Histories:
-        """Return the same histories over another vocabulary; items it does not hold are dropped.
+        """Return the same histories over another vocabulary; items that are not in it are dropped.
 
         With `whose` vocabulary it is, warn (`JoinWarning`) where it holds none of the items.
         """

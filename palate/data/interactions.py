@@ -35,8 +35,8 @@ class Interactions:
     start (U + 1,) int64: events of user u are `[start[u], start[u + 1])`; item (N,) int32 rows of `items`;
     weight (N,) float32; timestamp (N,) int64 microseconds since 1970 UTC, or None when the log has no times;
     event (N,) int16 positions in `event_types`, or None when the log has no types;
-    skipped: rows that the reader left out, by reason; a log made from this one starts afresh;
-    read_at: microseconds since 1970 UTC when the log was made, or that from which this one was.
+    skipped: rows that the reader left out, by reason; empty for a log derived from another;
+    read_at: microseconds since 1970 UTC when the log, or the log that it is derived from, was read.
     """
 
     users: Vocabulary
@@ -152,7 +152,7 @@ class Interactions:
     def merge(self, other: Interactions) -> Interactions:
         """Return the events of both logs over the union of their ids, this log's first at equal times.
 
-        Times and event types survive only if both logs have them. Ids compare by what they spell.
+        Times and event types are kept only if both logs have them. Ids are compared by their spelling.
         """
         users, items = self.users.union(other.users), self.items.union(other.items)
         types = tuple(dict.fromkeys(self.event_types + other.event_types))
@@ -178,7 +178,7 @@ class Interactions:
 
         min_weight  events below it are dropped
         since       events before it are dropped: a date, datetime or ISO 8601 text; UTC unless it has a zone
-        min_events  then every user and item left has at least so many events (the k-core: repeated until stable)
+        min_events  then every user and item left has at least this many events (the k-core: repeated until stable)
         """
         kept = np.ones(len(self), np.bool_)
         if min_weight is not None:

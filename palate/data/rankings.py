@@ -32,11 +32,11 @@ class Rankings:
         return self.item >= 0
 
     def lists(self) -> list[list[Id]]:
-        """Item ids, a list a row."""
+        """Item ids, one list for each row."""
         return [self.items.names(row[row >= 0]).to_list() for row in self.item]
 
     def to_frame(self) -> pl.DataFrame:
-        """Return columns user_id, item_id, score and rank (from 1), a line a recommendation."""
+        """Return columns user_id, item_id, score and rank (from 1), one line for each recommendation."""
         row, place = np.nonzero(self.filled)
         return pl.DataFrame(
             {

@@ -48,19 +48,19 @@ def read_log(
     ids: str = "auto",
     on_error: str = "raise",
 ) -> Interactions:
-    """Read who did what, when, from a path (file, or folder of parts) or a frame (polars, pandas, Arrow).
+    """Read a log of events from a path (file, or folder of parts) or a data frame (polars, pandas, Arrow).
 
-    source      .csv .tsv .jsonl .ndjson .parquet .arrow .ipc .feather or RecBole's .inter, also packed as .gz or .zst
+    source      .csv .tsv .jsonl .ndjson .parquet .arrow .ipc .feather or RecBole's .inter, also as .gz or .zst
     user, item, time, weight, event
-                names of columns that are not known by their usual names; "" reads none, as weight="" for stars
-                that should count 1 each
+                names of columns with other than the usual names; "" reads none, as weight="" for stars that should
+                count 1 each
     weights     turns event types into weights, {"view": 1, "cart": 3, "dislike": -1}; a column of weights
-                multiplies them. What an event of weight below 0 does is each model's own: docs/models.md
+                multiplies them. The effect of a negative weight depends on the model: docs/models.md
     min_weight  events below it are dropped
-    time_unit   of times that are numbers: "s", "ms", "us" or "ns"; found by most of them if it is not given
-    time_format how times are written, as `strptime` takes it: "%d.%m.%Y"
-    ids         "text" keeps all ids as strings; "auto" keeps them as given, those of delimited text as integers
-                where every one is spelled as a 64-bit integer is. Either way ids compare by what they spell
+    time_unit   unit of numeric times: "s", "ms", "us" or "ns"; detected by default
+    time_format format of times in text, as in `strptime`: "%d.%m.%Y"
+    ids         "text" keeps all ids as strings; "auto" keeps their types, and reads delimited text as integers
+                if every id is spelled as a 64-bit integer. Either way ids are compared by their spelling
     on_error    "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in `log.skipped` and warns
 
     Times are stored as microseconds since 1970 UTC; a warning counts those that are more than 48 hours ahead of the

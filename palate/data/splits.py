@@ -27,11 +27,11 @@ _NAMES = {VALID: "validation", TEST: "test"}
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Train, test and, where asked for, a validation part; each holds only the ids of its own events.
+    """Train, test and, optionally, a validation part; each has only the ids of its own events.
 
-    fold_in   the known events of people who are not in train
-    kind      one line that says how the split was made
-    promise   what the parts must keep beside sharing no event: their order in time, or that users or items are new
+    fold_in   the known events of users who are not in train
+    kind      one line on how the split was made
+    promise   what `check` checks beside shared events: the order in time, or that users or items are new
     dropped   events that are in no part, counted by reason
     """
 
@@ -61,7 +61,7 @@ class Split:
 
     @classmethod
     def of(cls, train: Interactions, test: Interactions, valid: float | None = None, seed: int = 0) -> Split:
-        """Take a published split as it is; `valid` carves that share of each user's events from train, at random."""
+        """Take a published split; `valid` moves a random share of each user's events out of train."""
         if valid is None:
             return cls(train, test, kind="as published")
         _check_share("valid", valid)
@@ -72,12 +72,12 @@ class Split:
         return cls(train.select(part == TRAIN), test, train.select(carved), kind=kind, dropped=dropped)
 
     def parts(self) -> dict[str, Interactions]:
-        """Return the parts there are, by name, in the order in which they become known."""
+        """Return the existing parts by name: train, validation, test."""
         parts = {"train": self.train, "fold-in": self.fold_in, "validation": self.valid, "test": self.test}
         return {name: log for name, log in parts.items() if log is not None}
 
     def part(self, part: Part = "test") -> Interactions:
-        """Return the events to be guessed; raises `DataError` for a validation part that was not made."""
+        """Return the events to predict; raises `DataError` where there is no validation part."""
         check(part in ("test", "valid"), "part", part, "is 'test' or 'valid'")
         log = self.test if part == "test" else self.valid
         if log is None:
@@ -85,7 +85,7 @@ class Split:
         return log
 
     def history(self, part: Part = "test") -> Interactions:
-        """Return what is known when this part is to be guessed: train, fold-in and, before the test, validation."""
+        """Return the histories for this part: train, fold-in and, for the test, validation."""
         self.part(part)
         before_test = self.valid if part == "test" else None
         known = [log for log in (self.train, self.fold_in, before_test) if log is not None]
@@ -94,7 +94,7 @@ class Split:
     def check(self) -> None:
         """Raise `DataError` for the first leak: an event in two parts, or a broken promise.
 
-        An event is its user, item and time; in a log without times a repeated pair cannot be told from a copy.
+        User, item and time identify an event; in a log without times, a repeated pair counts as a copy.
         """
         _check_events(self.parts())
         if self.promise == "time":
@@ -112,9 +112,9 @@ class Split:
 
 
 def split_by_time(log: Interactions, test: float = 0.2, valid: float | None = None) -> Split:
-    """Cut at one moment for everyone: the newest share of events is the test, as it would be in use.
+    """Split at one time for all users: the newest share of events is the test, as in real use.
 
-    `valid` is the newest share of what is left. Events of the same time stay together. Raises `DataError`
+    `valid` is the newest share of the rest. Events of the same time stay together. Raises `DataError`
     for a log without times, or with a single time.
     """
     if log.timestamp is None:
@@ -126,10 +126,10 @@ def split_by_time(log: Interactions, test: float = 0.2, valid: float | None = No
 
 
 def split_last(log: Interactions, valid: bool = False) -> Split:
-    """Leave one out: the last event of each user is the test, with `valid` the last but one the validation part.
+    """Leave one out: the last event of each user is the test; with `valid`, the one before it is the validation part.
 
-    Users with fewer than 2 (with `valid` 3) events stay in train. The future of some people is in train here:
-    `split_by_time` is the more honest of the two.
+    Users with fewer than 2 (with `valid` 3) events stay in train. Train has the future of some users here;
+    `split_by_time` does not.
     """
     counts = np.diff(log.start)[log.user]
     left = log.rows.left
@@ -141,7 +141,7 @@ def split_last(log: Interactions, valid: bool = False) -> Split:
 
 
 def split_ratio(log: Interactions, test: float = 0.2, valid: float | None = None, seed: int = 0) -> Split:
-    """Take a random share of each user's events as the test, `valid` of what is left as the validation part.
+    """Take a random share of each user's events as the test, and a share `valid` of the rest as the validation part.
 
     At least one event of each user stays in train.
     """
@@ -154,7 +154,7 @@ def split_ratio(log: Interactions, test: float = 0.2, valid: float | None = None
 def split_users(
     log: Interactions, test: float = 0.2, valid: float | None = None, held_out: float = 0.2, seed: int = 0
 ) -> Split:
-    """Hold out people: train has none of their events, a random `held_out` share of them is to be guessed.
+    """Hold out users: train has none of their events, and a random share `held_out` of them is the test.
 
     Strong generalisation, Liang et al. 2018 (Variational autoencoders for collaborative filtering), sec. 4.1.
     `test` and `valid` (of the rest) are shares of users; only those with 2 events or more are held out.
@@ -172,7 +172,7 @@ def split_users(
 
 
 def split_items(log: Interactions, test: float = 0.2, valid: float | None = None, seed: int = 0) -> Split:
-    """Hold out items: train has none of their events; the test is who chose them, among people with other events.
+    """Hold out items: train has none of their events; the test has those of users with other events.
 
     `test` and `valid` (of the rest) are shares of items.
     """

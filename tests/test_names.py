@@ -1,0 +1,116 @@
+"""Names are the field's own: identifiers hold no banned word, the glossary holds every term once."""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# A word of an identifier, what to use instead (docs/glossary.md), and how often palate/ still has it: a number may
+# only fall, and a line whose number is 0 stays.
+BANNED = {
+    "told": ("manifest, as_dict, describe_..., by case", 254),
+    "tell": ("describe, report", 5),
+    "unmet": ("cold_items", 0),
+    "met": ("known", 26),
+    "goods": ("items", 5),
+    "crew": ("team, threads", 0),
+    "likeness": ("item_similarity", 0),
+    "people": ("users, batch_size", 49),
+    "person": ("user", 55),
+    "persons": ("users", 0),
+    "who": ("user", 2),
+    "whom": ("user", 0),
+    "whose": ("user, owner", 12),
+    "everybody": ("all_users", 6),
+    "anybody": ("any_user", 0),
+    "somebody": ("user", 0),
+    "nobody": ("no_user", 0),
+    "risen": ("log_gap_features", 0),
+    "lately": ("recent", 6),
+    "rested": ("throttled", 8),
+    "desks": ("workspaces", 0),
+    "trail": ("session_state", 0),
+    "toward": ("content_profile", 0),
+    "adopt": ("import_model", 5),
+    "adopting": ("import_model", 1),
+}
+
+
+def words_of(identifier: str) -> list[str]:
+    """Split snake_case and CamelCase into lower-case words."""
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", identifier)]
+
+
+def names_of(source: str) -> list[tuple[str, int]]:
+    """Return the identifiers of a Python file with their lines."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return [(token.string, token.start[0]) for token in tokens if token.type == tokenize.NAME]
+
+
+@cache
+def places() -> dict[str, list[str]]:
+    """Return where each banned word is in a name of palate/."""
+    found: dict[str, list[str]] = {word: [] for word in BANNED}
+    for path in sorted((ROOT / "palate").rglob("*.py")):
+        for name, line in names_of(path.read_text(encoding="utf-8")):
+            for word in set(words_of(name)) & BANNED.keys():
+                found[word].append(f"{path.relative_to(ROOT)}:{line}: {name}")
+    return found
+
+
+@pytest.mark.parametrize("word", BANNED)
+def test_no_name_gains_a_banned_word(word: str) -> None:
+    instead, most = BANNED[word]
+    here = places()[word]
+    assert len(here) <= most, f"{word!r} in {len(here)} names, at most {most}; use {instead}:\n" + "\n".join(here)
+
+
+def test_files_have_no_banned_names() -> None:
+    allowed = {"people", "goods", "adopting"}
+    names = Counter(
+        word for path in (ROOT / "palate").rglob("*.py") for word in words_of(path.stem) if word in BANNED
+    )
+    assert names.keys() <= allowed
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("told_of", ["told", "of"]),
+        ("ModelTold", ["model", "told"]),
+        ("IALSModel", ["ials", "model"]),
+        ("MOST_PEOPLE", ["most", "people"]),
+        ("_who2", ["who"]),
+        ("metadata", ["metadata"]),
+    ],
+)
+def test_words_of_a_name(name: str, words: list[str]) -> None:
+    assert words_of(name) == words
+
+
+def test_the_glossary_has_every_term_once_in_order() -> None:
+    text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")][1:]
+    assert all(len(row) == 3 for row in rows), "term | meaning | where"
+    terms = [row[0].removeprefix("| ") for row in rows]
+    assert terms == sorted(set(terms))
+    assert {
+        "user",
+        "item",
+        "event",
+        "history",
+        "candidate",
+        "slate",
+        "cold-start item",
+        "contribution",
+        "manifest",
+    } <= {*terms}
+    assert {"recipe", "model", "bundle", "store", "version", "fold-in", "anchor item"} <= {*terms}
+    assert not [word for row in rows for word in words_of(" ".join(row[:2])) if word in {"told", "person", "people"}]
