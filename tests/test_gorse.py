@@ -30,7 +30,7 @@ from palate.serve.settings import Settings
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
-from palate.store.people import Person
+from palate.store.people import UserProfile
 from palate.store.schema import sa
 from palate.store.versions import Versions
 
@@ -807,21 +807,21 @@ def test_a_later_event_that_is_still_to_come_hides_no_earlier_one(url: str) -> N
 def test_people_are_kept_with_what_is_told_of_them(url: str) -> None:
     with Store.open(url) as store:
         store.append([Event("ann", "a", "like", 1)])
-        assert store.people.get("ann") == Person("ann", {})
-        store.people.put([Person("ann", {"x": 1}), Person("bob"), Person("bob", {"y": [None]})])
-        assert store.people.page() == [Person("ann", {"x": 1}), Person("bob", {"y": [None]})]
-        assert store.people.known(["bob", "cat"]) == {"bob"}
-        assert store.people.page(1, "ann") == [Person("bob", {"y": [None]})]
-        assert store.people.patch("ann", {"z": 2, "x": None}) == Person("ann", {"z": 2})
+        assert store.profiles.get("ann") == UserProfile("ann", {})
+        store.profiles.put([UserProfile("ann", {"x": 1}), UserProfile("bob"), UserProfile("bob", {"y": [None]})])
+        assert store.profiles.page() == [UserProfile("ann", {"x": 1}), UserProfile("bob", {"y": [None]})]
+        assert store.profiles.known(["bob", "cat"]) == {"bob"}
+        assert store.profiles.page(1, "ann") == [UserProfile("bob", {"y": [None]})]
+        assert store.profiles.patch("ann", {"z": 2, "x": None}) == UserProfile("ann", {"z": 2})
         assert len(store.history("ann")) == 1
         with pytest.raises(UnknownId, match="user 'cat' is unknown"):
-            store.people.patch("cat", {})
-        for bad in (Person(""), Person("x", {"": 1}), Person("x", {"a": float("nan")})):
+            store.profiles.patch("cat", {})
+        for bad in (UserProfile(""), UserProfile("x", {"": 1}), UserProfile("x", {"a": float("nan")})):
             with pytest.raises(DataError, match="user 1: "):
-                store.people.put([Person("dan"), bad])
-        assert store.people.get("dan") is None
+                store.profiles.put([UserProfile("dan"), bad])
+        assert store.profiles.get("dan") is None
         assert store.forget("ann") == 2
-        assert store.people.get("ann") is None
+        assert store.profiles.get("ann") is None
 
 
 def test_popular_is_the_sum_of_weights_and_follows_what_is_changed(tmp_path: Path) -> None:

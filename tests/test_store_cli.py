@@ -15,7 +15,7 @@ from palate.data.readers import read_log
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
-from palate.store.people import Person
+from palate.store.people import UserProfile
 from palate.store.versions import Versions
 
 __all__ = ["url"]
@@ -71,14 +71,20 @@ def test_a_store_from_end_to_end(palate: Run, url: str, ratings: Path, tmp_path:
 def test_users_and_their_attributes_come_in_and_go_out(palate: Run, url: str, tmp_path: Path) -> None:
     out, other = tmp_path / "users.csv", tmp_path / "other.db"
     with Store.open(url) as store:
-        store.people.put([Person("ann", {"age": 40, "likes": ["tea"]}), Person("bob"), Person("cem", {"age": "old"})])
+        store.profiles.put(
+            [
+                UserProfile("ann", {"age": 40, "likes": ["tea"]}),
+                UserProfile("bob"),
+                UserProfile("cem", {"age": "old"}),
+            ]
+        )
     assert palate("store", "export", "--store", url, "--users", out)[:2] == (0, "3 users\n")
     given = ("store", "import", "--store", other, "--users", out)
     code, said, _ = palate(*given)
     assert (code, said.partition(", in ")[0]) == (0, "0 new events, 0 new or changed items, 3 new or changed users")
     assert json.loads(palate(*given, "--json")[1])["users"] == 0
     with Store.open(url) as store, Store.open(other) as copy:
-        assert copy.people.page() == store.people.page()
+        assert copy.profiles.page() == store.profiles.page()
         copy.forget("ann")
     _, said, err = palate(*given, "--json")
     assert (json.loads(said)["users"], json.loads(said)["forgotten_users"]) == (0, 1)

@@ -20,7 +20,7 @@ from palate.data.values import LARGEST_WEIGHT
 from palate.errors import DataError
 from palate.store.events import Event, Store
 from palate.store.items import Item
-from palate.store.people import Person
+from palate.store.people import UserProfile
 from palate.store.recording import EARLIEST, LATEST
 from palate.store.schema import metadata, sa
 from palate.store.transfer import (
@@ -165,27 +165,27 @@ def test_items_come_back_as_they_were(pair: Pair, tmp_path: Path, ending: str, m
 
 
 @st.composite
-def profiles(draw: st.DrawFn) -> list[Person]:
+def profiles(draw: st.DrawFn) -> list[UserProfile]:
     """Users with attributes of any kind, or all of one kind; some have none."""
     names = draw(
         st.lists(st.sampled_from([*NAMES, "user_id", "userId", "available"]) | texts, max_size=4, unique=True)
     )
     kinds = {name: draw(st.sampled_from([values, *alike])) for name in names}
-    user = st.builds(Person, texts, st.fixed_dictionaries({}, optional=kinds))
+    user = st.builds(UserProfile, texts, st.fixed_dictionaries({}, optional=kinds))
     return draw(st.lists(user, min_size=1, max_size=5, unique_by=lambda each: each[0]))
 
 
 def users(store: Store) -> list[tuple[str, str]]:
-    return [(user.user_id, repr(sorted(user.attributes.items()))) for user in store.people.page()]
+    return [(user.user_id, repr(sorted(user.attributes.items()))) for user in store.profiles.page()]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(many=profiles())
-def test_users_come_back_as_they_were(pair: Pair, tmp_path: Path, ending: str, many: list[Person]) -> None:
+def test_users_come_back_as_they_were(pair: Pair, tmp_path: Path, ending: str, many: list[UserProfile]) -> None:
     store, other = pair
     emptied(*pair)
-    store.people.put(many)
+    store.profiles.put(many)
     out = tmp_path / f"users{ending}"
     assert export_users(store, out) == len(many)
     assert import_users(other, out) == (len(many), 0)
@@ -199,7 +199,7 @@ def test_users_of_any_file_are_imported_all_or_none(pair: Pair, tmp_path: Path) 
     file = tmp_path / "customers.csv"
     file.write_text("age,customer_id,city\n40,ann,Rome\n,bob,\n7,007,5\n")
     assert import_users(store, file) == (3, 0)
-    found = {user.user_id: user.attributes for user in store.people.page()}
+    found = {user.user_id: user.attributes for user in store.profiles.page()}
     assert found == {"ann": {"age": 40, "city": "Rome"}, "bob": {}, "007": {"age": 7, "city": "5"}}
     file.write_text(f"user_id,city\ncem,Oslo\ndan,{'x' * 300_000}\n")
     with pytest.raises(DataError, match=r"row 2 of customers\.csv: its attributes have 300,011 bytes"):
@@ -207,10 +207,10 @@ def test_users_of_any_file_are_imported_all_or_none(pair: Pair, tmp_path: Path) 
     file.write_text("user_id,city\ncem,Oslo\ncem,Bonn\n")
     with pytest.raises(DataError, match=r"row 2 of customers\.csv: user 'cem' is on row 1 already"):
         import_users(store, file)
-    assert len(store.people.page()) == 3
+    assert len(store.profiles.page()) == 3
     store.forget("ann")
     file.write_text("user_id,city\nann,Oslo\ncem,Bonn\n")
     assert import_users(store, file) == (1, 1)
-    assert store.people.get("ann") is None
+    assert store.profiles.get("ann") is None
     assert import_users(store, file, bring_back=True) == (1, 0)
-    assert store.people.get("ann") == Person("ann", {"city": "Oslo"})
+    assert store.profiles.get("ann") == UserProfile("ann", {"city": "Oslo"})

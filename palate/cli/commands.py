@@ -125,11 +125,16 @@ def palate(
 
 @app.command()
 def inspect(
-    log: LogFile, *, read: Reading, catalogue: CatalogueFile = None, told: CatalogueReading, json: Json = False
+    log: LogFile,
+    *,
+    read: Reading,
+    catalogue: CatalogueFile = None,
+    catalogue_read: CatalogueReading,
+    json: Json = False,
 ) -> None:
     """Read a log and summarise it."""
     events = read_log(log, **read_settings(read))
-    titles = titles_of(catalogue, told, events.items, "the log")
+    titles = titles_of(catalogue, catalogue_read, events.items, "the log")
     counts = events.item_counts()
     best = np.argsort(-counts, kind="stable")[:5]
     top: list[Row] = [{**named(events.items.ids[int(i)], titles), "events": int(counts[i])} for i in best]
@@ -153,7 +158,7 @@ def fit(
     settings: Settings,
     read: Reading,
     catalogue: ItemsFile = None,
-    told: CatalogueReading,
+    catalogue_read: CatalogueReading,
     early_stop: Annotated[
         bool, typer.Option("--early-stop", help="Hold out the newest 10%; keep the best epoch on it.")
     ] = False,
@@ -164,7 +169,7 @@ def fit(
     chosen = build_recipe(recipe, settings)
     events = read_log(log, **read_settings(read))
     note(sentence(events))
-    content = content_of(catalogue, told, events)
+    content = content_of(catalogue, catalogue_read, events)
     began = perf_counter()
     with FitBar(f"fitting {recipe}", keep=True) as bar:
         model = _fit(chosen, events, content, early_stop, bar)
@@ -214,7 +219,7 @@ def evaluate(
     ],
     read: Reading,
     catalogue: ItemsFile = None,
-    told: CatalogueReading,
+    catalogue_read: CatalogueReading,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw a plot, PNG or SVG.")] = None,
     json: Json = False,
 ) -> None:
@@ -224,7 +229,7 @@ def evaluate(
     chosen = build_recipes(recipes, settings)
     events = read_log(log, **read_settings(read))
     note(sentence(events))
-    content = content_of(catalogue, told, events)
+    content = content_of(catalogue, catalogue_read, events)
     with FitBar("fitting") as bar:
         result = compare(chosen, SPLITS[split](events), k, catalogue=content, watch=bar)
     if plot is not None:
@@ -244,7 +249,7 @@ def recommend(
     history: Annotated[Path | None, typer.Option(metavar="FILE", help="A newer log, or a .txt of item ids.")] = None,
     read: Reading,
     catalogue: CatalogueFile = None,
-    told: CatalogueReading,
+    catalogue_read: CatalogueReading,
     keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Also show items of the history.")] = False,
     all_users: Annotated[bool, typer.Option("--all-users", help="All users of the log, to --out.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Parquet file for --all-users.")] = None,
@@ -253,10 +258,10 @@ def recommend(
     """Recommend items to one user, by the history saved with the model or a given one, or to all users."""
     fitted, log = load_with_log(model)
     if all_users:
-        everybody = log if history is None else newer_log(history, read, fitted)
-        _export(fitted, model, everybody, out, k, keep_seen, json)
+        chosen_log = log if history is None else newer_log(history, read, fitted)
+        _export(fitted, model, chosen_log, out, k, keep_seen, json)
         return
-    titles = titles_of(catalogue, told, fitted.items, "the model")
+    titles = titles_of(catalogue, catalogue_read, fitted.items, "the model")
     whole = fitted if titles is None else fitted.with_items(titles.without(fitted.items))
     past = _past(whole, log, user, history, read)
     rows = recommended(whole, past, k, titles, keep_seen)
@@ -264,8 +269,10 @@ def recommend(
     if json:
         print_json({"user_id": user, "known_events": known, "items": rows})
         return
-    whose = "this history" if user is None else f"user {user}"
-    stdout.print(f"{whose}: {known:,} known events" if known else f"{whose}: nothing known; popular with everyone:")
+    heading = "this history" if user is None else f"user {user}"
+    stdout.print(
+        f"{heading}: {known:,} known events" if known else f"{heading}: nothing known; popular with everyone:"
+    )
     stdout.print(listing(rows))
 
 
@@ -306,12 +313,12 @@ def similar(
     item: Annotated[str, typer.Option(metavar="ID", help="An item of the log.")],
     k: Length = 10,
     catalogue: CatalogueFile = None,
-    told: CatalogueReading,
+    catalogue_read: CatalogueReading,
     json: Json = False,
 ) -> None:
     """Show the items most similar to an item."""
     fitted = load(model)
-    titles = titles_of(catalogue, told, fitted.items, "the model")
+    titles = titles_of(catalogue, catalogue_read, fitted.items, "the model")
     asked = fitted.items.parse(item)
     rows = ranked(fitted.similar_items([asked], k), titles)
     if json:
@@ -326,7 +333,7 @@ def demo(
     *,
     log: Annotated[Path | None, typer.Option(metavar="FILE", help="Your own log instead of MovieLens.")] = None,
     catalogue: CatalogueFile = None,
-    told: CatalogueReading,
+    catalogue_read: CatalogueReading,
     content: Annotated[bool, typer.Option("--content", help="Recommend films without ratings.")] = False,
     json: Json = False,
 ) -> None:
@@ -334,4 +341,4 @@ def demo(
     if content:
         run_content_demo(json)
         return
-    run_demo(log, catalogue, json, reading=reading_of(catalogue, told))
+    run_demo(log, catalogue, json, reading=reading_of(catalogue, catalogue_read))

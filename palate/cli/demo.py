@@ -26,7 +26,7 @@ from palate.models.base import Model
 from palate.models.embedding import Embedding
 from palate.models.popularity import Popularity
 
-PEOPLE, LATEST, K = 3, 3, 10
+USERS, LATEST, K = 3, 3, 10
 SHOWN = ("NDCG@10", "Recall@20", "HitRate@10", "MRR@20")
 
 
@@ -61,12 +61,12 @@ def run_demo(
     head(out, f"4  How well it guesses the future of {len(result['embedding'].users)} people")
     out.print(_scores(result))
 
-    people = [_person(user, model, split, titles) for user in some_people(result["embedding"].users, split)]
-    hits = sum(row["chosen_later"] for person in people for row in person["items"])
-    shown = sum(len(person["items"]) for person in people)
+    shown_users = [_user_row(user, model, split, titles) for user in sample_users(result["embedding"].users, split)]
+    hits = sum(row["chosen_later"] for user in shown_users for row in user["items"])
+    shown = sum(len(user["items"]) for user in shown_users)
     head(out, "5  Three people", f"● marks what they really chose later: {hits} of {shown}")
-    for person in people:
-        out.print(_portrait(person))
+    for user in shown_users:
+        out.print(_portrait(user))
     if json:
         print_json(
             {
@@ -74,7 +74,7 @@ def run_demo(
                 "split": {"kind": split.kind, "dropped": split.dropped},
                 "fit": {"settings": recipe.settings(), "losses": bar.losses, "samples_a_second": bar.rate},
                 "evaluation": result.to_dict(),
-                "people": people,
+                "people": shown_users,
             }
         )
 
@@ -112,14 +112,14 @@ def _scores(result: Comparison) -> Table:
     return table
 
 
-def some_people(users: pl.Series, split: Split) -> list[Id]:
+def sample_users(users: pl.Series, split: Split) -> list[Id]:
     """People with a short, a middling and a long history, so that no one chose them for their results."""
     order = np.argsort(split.history().histories(users).rows.lengths, kind="stable")
-    picks = {len(order) * (n + 1) // (PEOPLE + 1) for n in range(PEOPLE)}  # quartiles
+    picks = {len(order) * (n + 1) // (USERS + 1) for n in range(USERS)}  # quartiles
     return [users[int(order[pick])] for pick in sorted(picks)]
 
 
-def _person(user: Id, model: Model, split: Split, titles: Catalogue | None) -> Row:
+def _user_row(user: Id, model: Model, split: Split, titles: Catalogue | None) -> Row:
     past = model.histories(split.history().histories([user]))
     latest = past.items.names(past.rows.column[-LATEST:]).to_list()
     future = split.test.histories([user])
@@ -135,8 +135,8 @@ def _person(user: Id, model: Model, split: Split, titles: Catalogue | None) -> R
     }
 
 
-def _portrait(person: Row) -> Group:
-    latest = ", ".join(title(row) for row in person["latest"])
-    heading = Text(f"user {person['user_id']}", style="bold")
-    heading.append(f", {person['known_events']:,} events; the latest: {latest}", style="not bold")
-    return Group("", heading, listing(person["items"]))
+def _portrait(user: Row) -> Group:
+    latest = ", ".join(title(row) for row in user["latest"])
+    heading = Text(f"user {user['user_id']}", style="bold")
+    heading.append(f", {user['known_events']:,} events; the latest: {latest}", style="not bold")
+    return Group("", heading, listing(user["items"]))

@@ -9,7 +9,7 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
-from palate.cli.demo import head, parts, some_people
+from palate.cli.demo import head, parts, sample_users
 from palate.cli.example import movielens
 from palate.cli.lists import Row, listing, named, recommended, sentence, title
 from palate.cli.terminal import FitBar, print_json, stderr, stdout
@@ -34,7 +34,7 @@ def run_content_demo(json: bool, console: Console = stdout) -> None:
     """Hold out a fifth of the films, fit to the others, recommend those held out; then a film that is made up."""
     out = Console(quiet=True) if json else console
     ratings, movies = movielens()
-    log, films = read_log(ratings), told(movies)
+    log, films = read_log(ratings), read_films(movies)
     head(
         out,
         "1  The log, and what is told of the films",
@@ -58,21 +58,21 @@ def run_content_demo(json: bool, console: Console = stdout) -> None:
     head(out, f"4  The best {AMONG} new films for each of {len(report.users)} people")
     out.print(f"hold {recall:.1%} [{low:.1%}, {high:.1%}] of what they really chose; by chance it is {chance:.1%}")
 
-    people = [_person(user, model, split, films) for user in some_people(report.users, split)]
+    shown_users = [_user_row(user, model, split, films) for user in sample_users(report.users, split)]
     head(out, "5  Three people", "new films; ● marks what they really chose")
-    for person in people:
-        out.print("", Text(f"user {person['user_id']}, the latest: {', '.join(map(title, person['latest']))}"))
-        out.print(listing(person["items"]))
+    for user in shown_users:
+        out.print("", Text(f"user {user['user_id']}, the latest: {', '.join(map(title, user['latest']))}"))
+        out.print(listing(user["items"]))
 
     nearest = _nearest(model, films)
     head(out, "6  A film that does not exist: Moon Pirates, Sci-Fi and Adventure, with space and robots")
     out.print(f"it stands near {', '.join(map(title, nearest))}")
     if json:
         measured = {"mean": recall, "low": low, "high": high, "chance": chance}
-        print_json({f"recall@{AMONG}": measured, "people": people, "nearest": nearest})
+        print_json({f"recall@{AMONG}": measured, "people": shown_users, "nearest": nearest})
 
 
-def told(movies: Path) -> Catalogue:
+def read_films(movies: Path) -> Catalogue:
     """Titles and genres, and the tags of the file beside them where it is there."""
     frame = read_catalogue(movies).frame
     tags = movies.with_name(f"tags{''.join(movies.suffixes)}")
@@ -82,7 +82,7 @@ def told(movies: Path) -> Catalogue:
     return read_catalogue(frame)
 
 
-def _person(user: Id, model: Model, split: Split, films: Catalogue) -> Row:
+def _user_row(user: Id, model: Model, split: Split, films: Catalogue) -> Row:
     past, future = split.history().histories([user]), split.test.histories([user])
     chosen = set(future.items.names(future.rows.column).to_list())
     rows = recommended(model, model.histories(past), K, films, only=split.test.items.ids)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def describe(
     catalogue: Annotated[Path, typer.Argument(metavar="CATALOGUE", help="Items with their attributes.")],
     *,
-    told: CatalogueReading,
+    catalogue_read: CatalogueReading,
     out: Annotated[Path, typer.Option(metavar="FILE", help="JSON lines; finished texts are kept.")],
     language: Annotated[str, typer.Option(metavar="en|zh", help="Language of the texts.")] = "en",
     kind: Annotated[str, typer.Option(metavar="NOUN", help="A noun for every item: film.")] = "product",
@@ -52,7 +52,7 @@ def describe(
 
     manner = Manner(kind, language, style, tuple(field) or None)
     writer = None if templates else _writer(endpoint, model)
-    items = read_catalogue(catalogue, **catalogue_settings(told))
+    items = read_catalogue(catalogue, **catalogue_settings(catalogue_read))
     with WorkBar("items") as bar:
         summary = write(items, out, writer, manner, budget=Budget(seconds, tokens), watch=bar)
     if json:

@@ -41,15 +41,15 @@ def export_all(
     try:
         _open(parts, question)
         histories = log.histories()
-        everybody = len(log.users)
-        for low in range(0, everybody, PART):
-            high = min(low + PART, everybody)
+        total = len(log.users)
+        for low in range(0, total, PART):
+            high = min(low + PART, total)
             part = parts / f"{low:012}.parquet"
             if not part.exists():
                 frame = model.recommend(histories.block(low, high), k, keep_seen=keep_seen).to_frame()
                 _write(frame.lazy(), part)
             if watch is not None:
-                watch(high, everybody)
+                watch(high, total)
         whole = pl.scan_parquet(sorted(parts.glob("*.parquet")))
         _write(whole, out)
         shutil.rmtree(parts)

@@ -37,40 +37,40 @@ def history_in(file: Path, model: Model) -> Histories:
     return model.histories([ids.to_list()])
 
 
-def reading_of(file: Path | None, told: list[str]) -> dict[str, str]:
+def reading_of(file: Path | None, catalogue_read: list[str]) -> dict[str, str]:
     """Return how `--read-catalogue` says to read a catalogue, which must be there then."""
-    reading = catalogue_settings(told)
+    reading = catalogue_settings(catalogue_read)
     if file is None and reading:
         raise typer.BadParameter("--read-catalogue says how to read a catalogue: give --catalogue FILE")
     return reading
 
 
-def content_of(file: Path | None, told: list[str], log: Interactions) -> Catalogue | None:
+def content_of(file: Path | None, catalogue_read: list[str], log: Interactions) -> Catalogue | None:
     """Read what the items of a log are like; a recipe that needs it warns if it tells of none."""
-    reading = reading_of(file, told)
+    reading = reading_of(file, catalogue_read)
     catalogue = None if file is None else read_catalogue(file, **reading)
     if file is not None and catalogue is not None:
         _note_part(catalogue.items.ids, log.items, file, "the log")
     return catalogue
 
 
-def titles_of(file: Path | None, told: list[str], known: Vocabulary, whose: str) -> Catalogue | None:
+def titles_of(file: Path | None, catalogue_read: list[str], known: Vocabulary, owner: str) -> Catalogue | None:
     """Read the titles of known items."""
-    reading = reading_of(file, told)
+    reading = reading_of(file, catalogue_read)
     catalogue = None if file is None else read_catalogue(file, **reading)
     if file is not None and catalogue is not None:
-        _check_all(catalogue.items.ids, known, file, whose)
+        _check_all(catalogue.items.ids, known, file, owner)
     return catalogue
 
 
-def _check_all(ids: pl.Series, known: Vocabulary, file: Path, whose: str) -> None:
+def _check_all(ids: pl.Series, known: Vocabulary, file: Path, owner: str) -> None:
     """Warn where no id is known; say so where some are not."""
-    check_join(known.codes(ids), ids, known, str(file), whose)
-    _note_part(ids, known, file, whose)
+    check_join(known.codes(ids), ids, known, str(file), owner)
+    _note_part(ids, known, file, owner)
 
 
-def _note_part(ids: pl.Series, known: Vocabulary, file: Path, whose: str) -> None:
+def _note_part(ids: pl.Series, known: Vocabulary, file: Path, owner: str) -> None:
     """Say how many ids are unknown where some are known."""
     row = known.codes(ids)
     if (row >= 0).any() and (row < 0).any():
-        note(unmatched(row, ids, known, str(file), whose))
+        note(unmatched(row, ids, known, str(file), owner))

@@ -113,6 +113,6 @@ def listing(rows: list[Row]) -> Table:
 
 def reason(row: Row) -> str:
     """Say why an item is in the list: what is told of it that speaks for it, and the past item."""
-    told = ", ".join(row.get("terms", ()))
+    terms = ", ".join(row.get("terms", ()))
     because = [title(row["because"][0])] if row["because"] else []
-    return "; ".join([told, *because] if told else because) or "popular with everyone"
+    return "; ".join([terms, *because] if terms else because) or "popular with everyone"

@@ -119,7 +119,7 @@ def serve(
     recipe: RecipeOption = "ials",
     settings: Settings,
     read: Reading,
-    told: CatalogueReading,
+    catalogue_read: CatalogueReading,
     weights: WeightsOption = None,
     retrain: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Train again: every=1h, or events=10000.")
@@ -175,9 +175,9 @@ def serve(
     guarded = not _is_loopback(host) if keys is None else keys
     with Store.open(url) as opened:
         versions = Versions(opened, models, load)
-        new = _fill(opened, log, catalogue, read_settings(read), catalogue_settings(told))
+        new = _fill(opened, log, catalogue, read_settings(read), catalogue_settings(catalogue_read))
         if model is not None:
-            _adopt(opened, versions, model)
+            _import_model(opened, versions, model)
         elif new or (versions.active() is None and opened.newest()):
             trained = _train(opened, versions, chosen, types)
             note(f"model version {trained.version.number}: {trained.why}")
@@ -207,14 +207,18 @@ def _train(store: Store, versions: Versions, recipe: Recipe, weights: Mapping[st
 
 
 def _fill(
-    store: Store, log: Path | None, catalogue: Path | None, reading: Mapping[str, Any], told: Mapping[str, str]
+    store: Store,
+    log: Path | None,
+    catalogue: Path | None,
+    reading: Mapping[str, Any],
+    catalogue_reading: Mapping[str, str],
 ) -> int:
     """Import what is new of the files; returns the number of new events."""
     from palate.store.transfer import import_items, import_log
 
     if catalogue is not None:
         with WorkBar("items") as bar:
-            import_items(store, catalogue, watch=bar, **told)
+            import_items(store, catalogue, watch=bar, **catalogue_reading)
     if log is None:
         return 0
     with WorkBar("events") as bar:
@@ -224,11 +228,11 @@ def _fill(
     return new
 
 
-def _adopt(store: Store, versions: Versions, folder: Path) -> None:
+def _import_model(store: Store, versions: Versions, folder: Path) -> None:
     """Make a saved model the active version, its items and the people kept with it the store's; once."""
-    from palate.live.adopting import adopt
+    from palate.live.adopting import import_model
 
-    version = adopt(store, versions, folder)
+    version = import_model(store, versions, folder)
     note(f"model version {version.number}: {folder}")
 
 

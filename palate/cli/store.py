@@ -57,7 +57,7 @@ def import_(
         str, typer.Option("--event-type", metavar="NAME", help="Type of events of a log without types.")
     ] = "event",
     read: Reading,
-    told: CatalogueReading,
+    catalogue_read: CatalogueReading,
     bring_back: Annotated[bool, typer.Option("--bring-back", help="Also store forgotten users.")] = False,
     json: Json = False,
 ) -> None:
@@ -66,7 +66,7 @@ def import_(
 
     if log is None and catalogue is None and users is None:
         raise typer.BadParameter(f"nothing to import: {NO_FILE}")
-    settings, reading = read_settings(read), catalogue_settings(told)
+    settings, reading = read_settings(read), catalogue_settings(catalogue_read)
     answer: dict[str, str | int] = {"store": store, "events": 0, "items": 0}
     forgotten = forgotten_users = 0
     began = perf_counter()

@@ -65,7 +65,7 @@ class Histories:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def on(self, items: Vocabulary, *, whose: str = "") -> Histories:
+    def on(self, items: Vocabulary, *, owner: str = "") -> Histories:
         """Return the same histories over another vocabulary; items that are not in it are dropped.
 
         With `whose` vocabulary it is, warn (`JoinWarning`) where it holds none of the items.
@@ -73,8 +73,8 @@ class Histories:
         if items is self.items:
             return self
         row = items.recode(self.items)
-        if whose:
-            check_join(row, self.items.ids, items, "histories", whose)
+        if owner:
+            check_join(row, self.items.ids, items, "histories", owner)
         return Histories(self.users, items, self.rows.recoded(row))
 
     def block(self, low: int, high: int) -> Histories:

@@ -74,14 +74,14 @@ class Times:
     def __call__(self, column: pl.Series) -> dict[str, pl.Series]:
         """Return what each value says, null if it is no time: `time`, to be settled, and the `kind` of each."""
         if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
-            return _told(_typed(column), MOMENT)
+            return _of_one_kind(_typed(column), MOMENT)
         known = each(column, _written) if column.dtype == pl.Object else column
         if self._shape is not None:
-            return _told(_shaped(as_text(known), self._shape), MOMENT)
+            return _of_one_kind(_shaped(as_text(known), self._shape), MOMENT)
         whole = known.cast(pl.Int64, strict=False) if _is_countable(known.dtype) else nulls(known, pl.Int64())
         if not whole.has_nulls():
             self._count(whole.to_numpy())
-            return _told(whole, NUMBER)
+            return _of_one_kind(whole, NUMBER)
         return self._mixed(known, whole)
 
     def _mixed(self, column: pl.Series, whole: pl.Series) -> dict[str, pl.Series]:
@@ -249,7 +249,7 @@ def _typed(column: pl.Series) -> pl.Series:
     return column.cast(pl.Datetime("us", zone)).to_physical()
 
 
-def _told(values: pl.Series, kind: int) -> dict[str, pl.Series]:
+def _of_one_kind(values: pl.Series, kind: int) -> dict[str, pl.Series]:
     return {"time": values.alias("time"), "kind": pl.Series([kind], dtype=pl.UInt8).new_from_index(0, len(values))}
 
 

@@ -58,7 +58,7 @@ def chinese_faults(body: str, facts: Facts) -> Iterator[str]:
 
     A value of a field that says what it is to the item, a director, a keyword, stands after the field's label.
     """
-    values = [(value, field) for field, told in facts.by_field().items() for value in told]
+    values = [(value, field) for field, field_values in facts.by_field().items() for value in field_values]
     if "title" in facts.withheld:
         values = [(value, field) for value, field in values if field != "title"]
     pieces = {(value.lower(), field) for value, field in values} | {(facts.name.lower(), "title")}

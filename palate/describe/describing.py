@@ -100,31 +100,31 @@ def describe(
     """
     how, limit = manner or Manner(), budget or Budget()
     nouns = shop_nouns(shop or catalogue) if how.language == "en" else frozenset[tuple[str, ...]]()
-    told = {
+    facts_by_item = {
         item: facts_of(catalogue, item, kind=how.kind, fields=how.fields, nouns=nouns)
         for item in catalogue.items.ids.to_list()
     }
-    keys = {item: _key(facts, how, writer) for item, facts in told.items()}
+    keys = {item: _key(facts, how, writer) for item, facts in facts_by_item.items()}
     lines = read_lines(out)
-    lines = {item: lines[item] for item in told if item in lines}  # of items that are no more, none
+    lines = {item: lines[item] for item in facts_by_item if item in lines}  # of items that are no more, none
     kept = {item for item, line in lines.items() if line.key == keys[item]}
     began, tokens, done = perf_counter(), 0, len(kept)
     try:
         with appending(out) as append:
-            for item in told:
+            for item in facts_by_item:
                 if item in kept:
                     continue
                 spent = _spent(limit, tokens, perf_counter() - began)
-                line = _described(told[item], how, None if spent else writer, keys[item])
+                line = _described(facts_by_item[item], how, None if spent else writer, keys[item])
                 lines[item] = line if not spent or writer is None else _later(line)
                 tokens += line.tokens
                 append(lines[item])
                 done += 1
                 if watch is not None:
-                    watch(done, len(told))
+                    watch(done, len(facts_by_item))
     finally:
-        rewrite(out, [lines[item] for item in told if item in lines])
-    return Summary(tuple(lines[item] for item in told), len(kept), tokens, perf_counter() - began)
+        rewrite(out, [lines[item] for item in facts_by_item if item in lines])
+    return Summary(tuple(lines[item] for item in facts_by_item), len(kept), tokens, perf_counter() - began)
 
 
 def _described(facts: Facts, manner: Manner, writer: Writer | None, key: str) -> Description:
@@ -169,7 +169,7 @@ def _spent(budget: Budget, tokens: int, seconds: float) -> bool:
 
 def _key(facts: Facts, manner: Manner, writer: Writer | None) -> str:
     """Hash of what a text depends on: facts, manner, model, and the versions of the prompt and the check."""
-    told: Mapping[str, object] = {
+    content: Mapping[str, object] = {
         "title": facts.title,
         "facts": facts.by_field(),
         "noun": facts.noun,
@@ -178,4 +178,4 @@ def _key(facts: Facts, manner: Manner, writer: Writer | None) -> str:
         "model": "" if writer is None else writer.name,
         "versions": [prompts.VERSION, checking.VERSION],
     }
-    return hashlib.sha256(json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()[:32]

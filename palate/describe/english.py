@@ -37,9 +37,9 @@ class Support:
         # A number alone says nothing without its field: "30" of a width is no thirty of anything.
         named = f"{field_name} (number)" if NUMBER.fullmatch(value) and field_name not in RELATED else field_name
         self.values.setdefault(value.lower(), set()).add(named)
-        told, dated = list(terms(value)), set(DATED.findall(value)) if field_name == "title" else set()
-        self.pairs.update(pair for pair in pairwise(told) if not any(map(is_mark, pair)))
-        for term in told:
+        value_terms, dated = list(terms(value)), set(DATED.findall(value)) if field_name == "title" else set()
+        self.pairs.update(pair for pair in pairwise(value_terms) if not any(map(is_mark, pair)))
+        for term in value_terms:
             if not is_mark(term):
                 self.words.setdefault(term, set()).update({named, "year"} if term in dated else {named})
 
@@ -85,9 +85,9 @@ def _sentences(body: str, facts: Facts, support: Support) -> Iterator[list[Unit]
     for n, part in enumerate(pattern.split(body)):
         if n % 2:
             whole = part.lower() in facts.names
-            told = tuple(term for term in terms(part) if not is_mark(term))
+            part_terms = tuple(term for term in terms(part) if not is_mark(term))
             fields = frozenset(support.values.get(part.lower(), ()))
-            sentence.append(Unit("item" if whole else "fact", part, told, fields))
+            sentence.append(Unit("item" if whole else "fact", part, part_terms, fields))
             continue
         for unit in _units(part, facts, support):
             if unit.said == "." and sentence:
@@ -167,10 +167,10 @@ def _titled(sentence: Sequence[Unit], facts: Facts) -> Iterator[str]:
             opener = _opener(chain[0].said, opener)
             continue
         only = [unit for unit in chain if unit.role == "fact" and unit.fields and unit.fields <= {"title"}]
-        told = tuple(term for unit in only for term in unit.terms if not is_denial(term))
-        noun = opener == "is" and len(told) > 1 and told == facts.noun[-len(told) :]
-        if told and told != size and not noun:
-            yield f"the title alone does not say: {' '.join(told)}"
+        title_terms = tuple(term for unit in only for term in unit.terms if not is_denial(term))
+        noun = opener == "is" and len(title_terms) > 1 and title_terms == facts.noun[-len(title_terms) :]
+        if title_terms and title_terms != size and not noun:
+            yield f"the title alone does not say: {' '.join(title_terms)}"
 
 
 def _opener(word: str, before: str) -> str:

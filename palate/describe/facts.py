@@ -125,7 +125,7 @@ def facts_of(
                 facts += [Fact(field_name(column), _line(value)) for value in cell.split("|") if _tells(value)]
     bare = Facts(item, kind, title, (), tuple(sorted(withheld)))
     known = _words(title)
-    told = [
+    found = [
         fact
         for fact in dict.fromkeys(facts)
         if not all(any(word.startswith(part) for word in known) for part in _words(fact.value))
@@ -133,7 +133,7 @@ def facts_of(
     name = noun_of(bare.name)
     trusted = shop_nouns(catalogue) if nouns is None else nouns
     ends = [name[low:] for low in range(len(name)) if name[low:] in trusted]
-    return replace(bare, facts=tuple(told[:MOST_VALUES]), noun=next(iter(ends), ()))
+    return replace(bare, facts=tuple(found[:MOST_VALUES]), noun=next(iter(ends), ()))
 
 
 def shop_nouns(catalogue: Catalogue) -> frozenset[tuple[str, ...]]:

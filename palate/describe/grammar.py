@@ -32,15 +32,15 @@ PLACED = {"stars", "starring", "directed", "written", "by", "from", "in"}  # kee
 def grammar(facts: Facts) -> str:
     """Rules for the sentences that may go on after the item's name."""
     rules: list[str] = []
-    told = [opener for opener in CLAUSES if opener == "is" or any(_values(facts, opener))]
-    for opener in told:
+    openers = [opener for opener in CLAUSES if opener == "is" or any(_values(facts, opener))]
+    for opener in openers:
         values = list(_values(facts, opener))
         rules += _kinds(values, facts) if opener == "is" else _listed(values, opener)
-    verbs = [f"{_text(CLAUSES[opener][0])} {opener}-0" for opener in told if CLAUSES[opener][0] and opener != "is"]
-    first = _one_of({opener: CLAUSES[opener][1] for opener in told if opener != "in"})
+    verbs = [f"{_text(CLAUSES[opener][0])} {opener}-0" for opener in openers if CLAUSES[opener][0] and opener != "is"]
+    first = _one_of({opener: CLAUSES[opener][1] for opener in openers if opener != "in"})
     # After another name nobody knows of whom "from" and "in" are said.
-    later = _one_of({opener: CLAUSES[opener][1] for opener in told if opener not in ("in", "from")})
-    second = '" It" clause "."' if verbs and ("in" in told or facts.sentences > 1) else ""
+    later = _one_of({opener: CLAUSES[opener][1] for opener in openers if opener not in ("in", "from")})
+    second = '" It" clause "."' if verbs and ("in" in openers or facts.sentences > 1) else ""
     clause = [f"clause ::= ({' | '.join(verbs)}) {later}"] if verbs else []
     return "\n".join([f'root ::= " is" is-0 {first} "." {second}', *clause, *rules])
 

@@ -69,8 +69,8 @@ def read_lines(path: Path) -> dict[Id, Description]:
             if not text.endswith(b"\n") and BEGINNING.startswith(text[: len(BEGINNING)]):
                 break
             try:
-                told = json.loads(text)
-                line = Description(**told | {name: tuple(told[name]) for name in ("refused", "withheld")})
+                values = json.loads(text)
+                line = Description(**values | {name: tuple(values[name]) for name in ("refused", "withheld")})
             except (ValueError, TypeError, KeyError) as error:
                 raise DataError(f"{path}, line {number}: is no description: {error}") from None
             found[line.item_id] = line

@@ -64,10 +64,10 @@ RULES = {
 
 def fact_lines(facts: Facts) -> str:
     """Facts as quoted data: a line a field, each value a JSON string."""
-    told = {
+    shown = {
         name: values for name, values in facts.by_field().items() if name not in facts.withheld or name != "title"
     }
-    lines = [("kind", [facts.kind]), *told.items()]
+    lines = [("kind", [facts.kind]), *shown.items()]
     return "\n".join(f"{name}: {', '.join(_quoted(value) for value in values)}" for name, values in lines)
 
 

@@ -15,30 +15,30 @@ FIELDS = 6  # of which it tells
 def template(facts: Facts, language: str) -> str:
     """Sentences, without the title line, of the first values of each field. Raises `SettingError`."""
     check(language in ("en", "zh"), "language", language, "must be en or zh")
-    told = {field: values for field, values in facts.by_field().items() if field != "title"}
+    by_field = {field: values for field, values in facts.by_field().items() if field != "title"}
     name = facts.title if "title" not in facts.withheld else ""
-    return _english(name, facts.kind, told) if language == "en" else _chinese(name, facts.kind, told)
+    return _english(name, facts.kind, by_field) if language == "en" else _chinese(name, facts.kind, by_field)
 
 
-def _english(name: str, kind: str, told: Mapping[str, list[str]]) -> str:
+def _english(name: str, kind: str, by_field: Mapping[str, list[str]]) -> str:
     article = "an" if kind[:1].lower() in "aeiou" else "a"
     first = f"{name} is {article} {kind}" if name else f"This is {article} {kind}"
-    rest = [f"{field.capitalize()}: {', '.join(values)}" for field, values in _short(told).items()]
+    rest = [f"{field.capitalize()}: {', '.join(values)}" for field, values in _short(by_field).items()]
     second = "; ".join(rest)
     return " ".join(f"{part.rstrip('.')}." for part in (first, second) if part)
 
 
-def _chinese(name: str, kind: str, told: Mapping[str, list[str]]) -> str:
-    rest = [f"{label_of(field)}：{'、'.join(values)}" for field, values in _short(told).items()]
+def _chinese(name: str, kind: str, by_field: Mapping[str, list[str]]) -> str:
+    rest = [f"{label_of(field)}：{'、'.join(values)}" for field, values in _short(by_field).items()]
     second = "；".join(rest)
     return "".join(f"{part.rstrip('。.')}。" for part in (f"{name or '这'}是一个{kind}", second) if part)
 
 
-def _short(told: Mapping[str, list[str]]) -> dict[str, list[str]]:
+def _short(by_field: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """Return the first values of the first fields, as long as there is room."""
     kept: dict[str, list[str]] = {}
     room = ROOM
-    for field, values in list(told.items())[:FIELDS]:
+    for field, values in list(by_field.items())[:FIELDS]:
         for value in values[:8]:
             room -= len(value)
             if room > 0:

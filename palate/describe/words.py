@@ -137,17 +137,17 @@ def noun_of(name: str) -> tuple[str, ...]:
 
     Empty where what follows says that the words before were no noun of the item: "Fruit of the Earth" is no fruit.
     """
-    told: list[str] = []
+    noun: list[str] = []
     for term in terms(name):
         if term in ("of", "by", "and", "or", "/", "+", "*"):
             return ()
         if term in SMALL or is_mark(term):
             break
-        told.append(term)
-    while told and (is_size(told[-1]) or told[-1] in UNITS.values()):
-        told.pop()
-    doubtful = any(term[0].isdigit() for term in told) or (told and told[-1] in map(stem, COLOURS))
-    return () if doubtful else tuple(told)
+        noun.append(term)
+    while noun and (is_size(noun[-1]) or noun[-1] in UNITS.values()):
+        noun.pop()
+    doubtful = any(term[0].isdigit() for term in noun) or (noun and noun[-1] in map(stem, COLOURS))
+    return () if doubtful else tuple(noun)
 
 
 def nouns_of(names: Iterable[str]) -> frozenset[tuple[str, ...]]:
@@ -156,9 +156,9 @@ def nouns_of(names: Iterable[str]) -> frozenset[tuple[str, ...]]:
     "Body lotion" ends many names of a shop; a line, a shade or a half of a brand ends few.
     """
     before: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    for told in map(noun_of, names):
-        for n in range(2, len(told)):
-            before[told[-n:]].add(told[-n - 1])
+    for noun in map(noun_of, names):
+        for n in range(2, len(noun)):
+            before[noun[-n:]].add(noun[-n - 1])
     return frozenset(end for end, words in before.items() if len(words) >= SHARED and len(end[-1]) >= SHORTEST)
 
 

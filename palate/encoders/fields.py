@@ -13,7 +13,7 @@ from palate.errors import DataError, SettingError, check
 
 TERMS, VECTORS = "terms", "vectors"  # encoders that are no networks: see terms.py; a column that holds vectors
 USUAL = {"image": "efficientnet", "audio": "aisfx"}
-UNTOLD = {"available", *USUAL}  # not read unless asked for
+LEFT_OUT = {"available", *USUAL}  # not read unless asked for
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def chosen(fields: Sequence[str], catalogue: Catalogue) -> list[Field]:
     """
     if fields:
         return [_field(asked, catalogue) for asked in fields]
-    found = [Field(each.name, _usual(each)) for each in _told(catalogue) if not _is_binary(each.dtype)]
+    found = [Field(each.name, _usual(each)) for each in _default_columns(catalogue) if not _is_binary(each.dtype)]
     if not found:
         has = f"ids and {listed(catalogue.fields)}" if catalogue.fields else "ids alone"
         rule = "there must be a title, a text or another column to read; fields= asks for pictures and sounds"
@@ -41,12 +41,12 @@ def chosen(fields: Sequence[str], catalogue: Catalogue) -> list[Field]:
 
 def unread(catalogue: Catalogue) -> list[str]:
     """Columns that `chosen` leaves out because of their type."""
-    return [each.name for each in _told(catalogue) if _is_binary(each.dtype)]
+    return [each.name for each in _default_columns(catalogue) if _is_binary(each.dtype)]
 
 
-def _told(catalogue: Catalogue) -> list[pl.Series]:
+def _default_columns(catalogue: Catalogue) -> list[pl.Series]:
     """Columns that have values, and are read unless something else is asked for."""
-    columns = (catalogue.frame[name] for name in catalogue.fields if name not in UNTOLD)
+    columns = (catalogue.frame[name] for name in catalogue.fields if name not in LEFT_OUT)
     return [each for each in columns if each.null_count() < len(each)]
 
 

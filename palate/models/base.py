@@ -215,7 +215,7 @@ class Model(ABC):
         if isinstance(histories, Interactions):
             return self.histories(histories.histories())
         if isinstance(histories, Histories):
-            return histories.on(self.items, whose="the model")
+            return histories.on(self.items, owner="the model")
         return Histories.of(self.items, histories)
 
     def recommend(

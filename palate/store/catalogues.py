@@ -40,18 +40,20 @@ def frame_of(items: Sequence[Item], *, spelled: bool) -> pl.DataFrame:
 
 def laid_out(
     ids: pl.Series,
-    told: Sequence[Mapping[str, Any]],
+    attributes: Sequence[Mapping[str, Any]],
     spelled: bool,
     readable: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame,
 ) -> pl.DataFrame:
     """Lay attributes out beside the ids: a column for each that is `readable`, and what no column gives back."""
-    names = dict.fromkeys(name for each in told for name in each)
-    columns = {name: _column(name, [each.get(name) for each in told], spelled) for name in names}
+    names = dict.fromkeys(name for each in attributes for name in each)
+    columns = {name: _column(name, [each.get(name) for each in attributes], spelled) for name in names}
     taken = (EXACT, ids.name)
     kept = [c for name, c in columns.items() if name not in taken and name.isprintable() and not PATTERN(name)]
     frame = readable(pl.DataFrame([ids, *kept]))
     back = {name: _meant(frame[name].to_list(), spelled) for name in frame.columns if name != ids.name}
-    exact = [_not_given(each, {name: values[n] for name, values in back.items()}) for n, each in enumerate(told)]
+    exact = [
+        _not_given(each, {name: values[n] for name, values in back.items()}) for n, each in enumerate(attributes)
+    ]
     return frame.with_columns(pl.Series(EXACT, exact, pl.String))
 
 
@@ -136,8 +138,8 @@ def read_items(source: object, reading: Mapping[str, Any]) -> ReadItems:
 def _item(row: dict[str, Any]) -> Item:
     available = row.pop(AVAILABLE, None)
     item_id = row.pop(ITEM)
-    told = {name: _plain(value) for name, value in row.items()}
-    attributes = {name: value for name, value in told.items() if value is not None}
+    values = {name: _plain(value) for name, value in row.items()}
+    attributes = {name: value for name, value in values.items() if value is not None}
     return Item(item_id, attributes, available is not False)
 
 
@@ -156,16 +158,18 @@ def _plain(value: Any) -> Any:
 
 def _read_export(source: object, on_error: str) -> Callable[[], Iterator[Item]]:
     """Read an export; raises `NoExport` for what is none."""
-    columns, told = read_told(source, "item", _export_columns, Faults(on_error, EXPORT_RULES, ["item"], once="item"))
+    columns, given = read_attributes(
+        source, "item", _export_columns, Faults(on_error, EXPORT_RULES, ["item"], once="item")
+    )
 
     def items() -> Iterator[Item]:
-        for item_id, available, attributes in zip(columns["item"], columns[AVAILABLE], told(), strict=True):
+        for item_id, available, attributes in zip(columns["item"], columns[AVAILABLE], given(), strict=True):
             yield Item(item_id, attributes, available is not False)
 
     return items
 
 
-def read_told(
+def read_attributes(
     source: object, role: str, choose: Choose, faults: Faults
 ) -> tuple[dict[str, list[Any]], Callable[[], Iterator[dict[str, Any]]]]:
     """Read a file with attributes beside the ids in `role`: its columns by role, and the attributes of each row.
@@ -182,13 +186,13 @@ def read_told(
     faults.report(place_of(source))
     given = {name.removeprefix(OWN): _meant(columns[name], spelled) for name in columns if name.startswith(OWN)}
 
-    def told() -> Iterator[dict[str, Any]]:
+    def rows() -> Iterator[dict[str, Any]]:
         for n in range(len(columns.get(role, ()))):
             exact = columns[EXACT][n] if EXACT in columns else None
             own = {name: values[n] for name, values in given.items() if values[n] is not None}
             yield own | json.loads(exact or "{}")
 
-    return columns, told
+    return columns, rows
 
 
 def _export_columns(names: Sequence[str], _: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from palate.store.feedback import Feedback, Recorded, named_events
 from palate.store.forgotten import FORGETTINGS, forgotten_since, note_forgotten
 from palate.store.histories import Histories, Past
 from palate.store.items import Items
-from palate.store.people import People
+from palate.store.people import UserProfiles
 from palate.store.pulse import Pulses
 from palate.store.recording import Appended, Batch, Event, Keep, check_event
 from palate.store.scan import read_all
@@ -69,7 +69,7 @@ class Store:
             self.database.close()
             raise
         self.items = Items(self.database)
-        self.people = People(self.database)
+        self.profiles = UserProfiles(self.database)
         self.feedback = Feedback(self.database)
         self.histories = Histories(self.database)
         self.pulses = Pulses(self.database)

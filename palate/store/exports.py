@@ -84,7 +84,7 @@ def export_users(store: Store, out: str | Path) -> int:
 
     Columns user_id, one for each attribute, and `attributes`, as `export_items` writes them.
     """
-    frame = users_frame(store.people.every(), spelled=Path(out).suffix == ".csv")
+    frame = users_frame(store.profiles.every(), spelled=Path(out).suffix == ".csv")
     return write_frames(iter([frame]), frame.schema, Path(out))
 
 

@@ -102,20 +102,20 @@ class Histories:
         seen = lowest.cte("seen", recursive=True)
         following = lowest.where(events.c.item_no > seen.c.item).scalar_subquery()
         seen = seen.union_all(sa.select(following).where(seen.c.item.is_not(None)))
-        told: sa.Select[Any] = sa.select(sa.literal_column("1")).where(
+        of_item: sa.Select[Any] = sa.select(sa.literal_column("1")).where(
             events.c.user_no == NUMBER, events.c.item_no == seen.c.item, HAPPENED
         )
         reversed_sign = events.c.type_no.in_(self._database.rows("negative", sa.Integer()))
         below = sa.func.coalesce(events.c.weight, sa.literal_column("1")) < sa.literal_column("0")
         disliked = (
-            told.with_only_columns(sa.case((below != reversed_sign, 1), else_=0))
+            of_item.with_only_columns(sa.case((below != reversed_sign, 1), else_=0))
             .where(*self._counting())
             .order_by(*(column.desc() for column in ORDER))
             .limit(1)
         )
-        met: sa.Select[Any] = told.with_only_columns(sa.literal_column("0")).limit(1)
+        seen_weightless: sa.Select[Any] = of_item.with_only_columns(sa.literal_column("0")).limit(1)
         to_come: sa.ColumnElement[int] = sa.literal_column("-1")
-        sign = sa.func.coalesce(disliked.scalar_subquery(), met.scalar_subquery(), to_come).label("sign")
+        sign = sa.func.coalesce(disliked.scalar_subquery(), seen_weightless.scalar_subquery(), to_come).label("sign")
         found = sa.select(seen.c.item, sign).where(seen.c.item.is_not(None)).subquery().c
         return self._database.query(sa.select(self._database.packed(found.item, found.sign)))
 

@@ -21,7 +21,7 @@ MOST_ATTRIBUTES = 128  # of an item
 MOST_NAMES = 1000  # of attributes of all items, counted once for each kind of value that they have
 MOST_DEPTH = 16  # levels of lists and objects in an attribute
 LARGEST = 1 << 1023  # that a float surely holds
-TOLD = ("attributes", "available", "removed")
+STORED = ("attributes", "available", "removed")
 FIELDS = ("item_id", "available")  # which are no attributes
 SCHEMA = pl.Schema(
     {
@@ -71,8 +71,8 @@ class Items:
         chosen = items.c.item_id.in_(self._database.rows("ids", sa.Text()))
         asked = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.c.removed).where(chosen)
         there = {row[0]: tuple(row[1:]) for row in connection.execute(asked, {"ids": listed})}
-        told = {item.item_id: (encoded(item.attributes), item.available, False) for item in many}
-        changed = {item_id: values for item_id, values in told.items() if not _equal(there.get(item_id), values)}
+        given = {item.item_id: (encoded(item.attributes), item.available, False) for item in many}
+        changed = {item_id: values for item_id, values in given.items() if not _equal(there.get(item_id), values)}
         if not changed:
             return 0
         before = {item_id: decoded(values[0]) for item_id, values in there.items() if not values[2]}
@@ -82,9 +82,9 @@ class Items:
         moment = now()
         common = {"updated": moment, "change": next_change(connection)}
         rows = [
-            {"id": item_id, **dict(zip(TOLD, values, strict=True)), **common} for item_id, values in changed.items()
+            {"id": item_id, **dict(zip(STORED, values, strict=True)), **common} for item_id, values in changed.items()
         ]
-        names: dict[str, Any] = {name: sa.bindparam(name) for name in (*TOLD, *common)}
+        names: dict[str, Any] = {name: sa.bindparam(name) for name in (*STORED, *common)}
         old = [row for row in rows if row["id"] in there]
         if old:
             connection.execute(sa.update(items).where(items.c.item_id == sa.bindparam("id")).values(names), old)
@@ -107,12 +107,12 @@ class Items:
     def change(self, item_id: str, changed: Callable[[Item], Item]) -> Item:
         """Put what `changed` makes of an item, with no other change in between. Raises `UnknownId`, `DataError`."""
         with self._database.writing() as connection:
-            row = connection.execute(_told.where(items.c.item_id == item_id, ~items.c.removed)).first()
+            row = connection.execute(_chosen.where(items.c.item_id == item_id, ~items.c.removed)).first()
             if row is None:
                 raise UnknownId(f"item {item_id!r} is unknown")
             item = check_item("item 0", changed(_item(row)))
             self.write(connection, [item])
-            return _item(connection.execute(_told.where(items.c.item_id == item_id)).one())
+            return _item(connection.execute(_chosen.where(items.c.item_id == item_id)).one())
 
     def remove(self, ids: Iterable[str]) -> int:
         """Take items away: they are recommended no more, their events stay; returns how many there were."""
@@ -120,26 +120,26 @@ class Items:
         rows = self._database.rows("ids", sa.Text())
         chosen = items.c.item_id.in_(rows) & ~items.c.removed
         with self._database.writing() as connection:
-            told = connection.scalars(sa.select(items.c.attributes).where(chosen), {"ids": gone})
-            _count_names(connection, ((decoded(attributes), {}) for attributes in told))
+            stored = connection.scalars(sa.select(items.c.attributes).where(chosen), {"ids": gone})
+            _count_names(connection, ((decoded(attributes), {}) for attributes in stored))
             values = {"removed": True, "updated": now(), "change": next_change(connection)}
             return int(connection.execute(sa.update(items).where(chosen).values(values), {"ids": gone}).rowcount)
 
     def get(self, item_id: str) -> Item | None:
         """Return an item, or None if there is none or it was removed."""
         with self._database.reading() as connection:
-            row = connection.execute(_told.where(items.c.item_id == item_id, ~items.c.removed)).first()
+            row = connection.execute(_chosen.where(items.c.item_id == item_id, ~items.c.removed)).first()
         return None if row is None else _item(row)
 
     def page(self, limit: int = 100, after: str = "") -> list[Item]:
         """Items by id, those after `after`; removed ones left out."""
-        asked = _told.where(items.c.item_id > after, ~items.c.removed).order_by(items.c.item_id).limit(limit)
+        asked = _chosen.where(items.c.item_id > after, ~items.c.removed).order_by(items.c.item_id).limit(limit)
         with self._database.reading() as connection:
             return [_item(row) for row in connection.execute(asked)]
 
     def every(self) -> list[Item]:
         """All items by id, of one moment; removed ones left out."""
-        asked = _told.where(~items.c.removed).order_by(items.c.item_id)
+        asked = _chosen.where(~items.c.removed).order_by(items.c.item_id)
         with self._database.reading() as connection:
             return [_item(row) for row in connection.execute(asked)]
 
@@ -184,7 +184,7 @@ class Items:
         return self._database.query(_counter)
 
 
-_told = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.c.created, items.c.updated)
+_chosen = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.c.created, items.c.updated)
 _counter = sa.select(state.c.value).where(state.c.name == sa.literal_column(f"'{CHANGES}'"))
 
 
@@ -196,13 +196,13 @@ def _names(connection: sa.Connection) -> dict[str, str]:
     return dict(json.loads(get_state(connection, NAMES) or "{}"))
 
 
-def _count_names(connection: sa.Connection, told: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+def _count_names(connection: sa.Connection, changes: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
     """Count the names of attributes as those of items change, from old to new ones.
 
     Raises `DataError` for more than `MOST_NAMES` of them.
     """
     change: Counter[str] = Counter()
-    for old, new in told:
+    for old, new in changes:
         change.update(_parts(new))
         change.subtract(_parts(old))
     changed = {_key(part): part for part, number in change.items() if number}
@@ -225,7 +225,7 @@ def _counts(connection: sa.Connection) -> Counter[str]:
     if isinstance(known, dict):
         return Counter(known)
     there = connection.scalars(sa.select(items.c.attributes).where(~items.c.removed))
-    return Counter(_key(part) for told in there for part in _parts(decoded(told)))
+    return Counter(_key(part) for text in there for part in _parts(decoded(text)))
 
 
 def _key(part: str) -> str:
@@ -279,12 +279,12 @@ def _parts(attributes: Mapping[str, Any]) -> Iterator[str]:
 def decoded(attributes: str) -> dict[str, Any]:
     """Attributes that are stored; what an older version stored deeper than `MOST_DEPTH` is its JSON, as text."""
     try:
-        told: dict[str, Any] = json.loads(attributes)
+        found: dict[str, Any] = json.loads(attributes)
     except RecursionError:
         return {}
     if attributes.count("[") + attributes.count("{") <= MOST_DEPTH:  # which most have
-        return told
-    return {name: json.dumps(value) if too_deep(value) else value for name, value in told.items()}
+        return found
+    return {name: json.dumps(value) if too_deep(value) else value for name, value in found.items()}
 
 
 def too_deep(value: object) -> bool:

@@ -13,62 +13,64 @@ from palate.store.recording import check_text, now
 from palate.store.schema import sa, users
 
 
-class Person(NamedTuple):
+class UserProfile(NamedTuple):
     """A person and what is told of them."""
 
     user_id: str
     attributes: Mapping[str, Any] = {}
 
 
-class People:
+class UserProfiles:
     """The people of a store. Whoever an event names is there; `Store.forget` takes them away."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, many: Iterable[Person]) -> None:
+    def put(self, many: Iterable[UserProfile]) -> None:
         """Insert people, or replace what is told of them. Raises `DataError` before anything is written."""
         checked = {user.user_id: user for user in (check_user(f"user {n}", user) for n, user in enumerate(many))}
         if checked:
             with self._database.writing() as connection:
                 self.write(connection, list(checked.values()))
 
-    def write(self, connection: sa.Connection, many: Sequence[Person]) -> int:
+    def write(self, connection: sa.Connection, many: Sequence[UserProfile]) -> int:
         """Put different, checked users within a transaction; returns how many are new or changed."""
         chosen = users.c.user_id.in_(self._database.rows("ids", sa.Text()))
         listed = self._database.listed([user.user_id for user in many])
         there = {
-            row.user_id: _ordered(_person(row)) for row in connection.execute(_told.where(chosen), {"ids": listed})
+            row.user_id: _ordered(_profile(row)) for row in connection.execute(_chosen.where(chosen), {"ids": listed})
         }
         rows = {
             user.user_id: {"id": user.user_id, "attributes": encoded(user.attributes)}
             for user in many
             if there.get(user.user_id) != _ordered(user)
         }
-        told: dict[str, Any] = {"attributes": sa.bindparam("attributes")}
+        values: dict[str, Any] = {"attributes": sa.bindparam("attributes")}
         old = [row for name, row in rows.items() if name in there]
         if old:
-            connection.execute(sa.update(users).where(users.c.user_id == sa.bindparam("id")).values(told), old)
+            connection.execute(sa.update(users).where(users.c.user_id == sa.bindparam("id")).values(values), old)
         new = [row for name, row in rows.items() if name not in there]
         if new:
-            connection.execute(sa.insert(users).values(told | {"user_id": sa.bindparam("id"), "created": now()}), new)
+            connection.execute(
+                sa.insert(users).values(values | {"user_id": sa.bindparam("id"), "created": now()}), new
+            )
         return len(rows)
 
-    def patch(self, user_id: str, attributes: Mapping[str, Any]) -> Person:
+    def patch(self, user_id: str, attributes: Mapping[str, Any]) -> UserProfile:
         """Change some attributes, None takes one away; returns the person. Raises `UnknownId`, `DataError`."""
         with self._database.writing() as connection:
-            row = connection.execute(_told.where(users.c.user_id == user_id)).first()
+            row = connection.execute(_chosen.where(users.c.user_id == user_id)).first()
             if row is None:
                 raise UnknownId(f"user {user_id!r} is unknown")
-            person = check_user("user 0", Person(user_id, merged(_person(row).attributes, attributes)))
-            self.write(connection, [person])
-            return person
+            profile = check_user("user 0", UserProfile(user_id, merged(_profile(row).attributes, attributes)))
+            self.write(connection, [profile])
+            return profile
 
-    def get(self, user_id: str) -> Person | None:
+    def get(self, user_id: str) -> UserProfile | None:
         """Return a person, or None if nobody has this id."""
         with self._database.reading() as connection:
-            row = connection.execute(_told.where(users.c.user_id == user_id)).first()
-        return None if row is None else _person(row)
+            row = connection.execute(_chosen.where(users.c.user_id == user_id)).first()
+        return None if row is None else _profile(row)
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Return those of the ids that somebody has."""
@@ -76,31 +78,31 @@ class People:
         with self._database.reading() as connection:
             return set(connection.scalars(chosen, {"ids": self._database.listed(list(ids))}))
 
-    def page(self, limit: int = 100, after: str = "") -> list[Person]:
+    def page(self, limit: int = 100, after: str = "") -> list[UserProfile]:
         """People by id, those after `after`."""
-        asked = _told.where(users.c.user_id > after).order_by(users.c.user_id).limit(limit)
+        asked = _chosen.where(users.c.user_id > after).order_by(users.c.user_id).limit(limit)
         with self._database.reading() as connection:
-            return [_person(row) for row in connection.execute(asked)]
+            return [_profile(row) for row in connection.execute(asked)]
 
-    def every(self) -> list[Person]:
+    def every(self) -> list[UserProfile]:
         """All users by id, of one moment."""
         with self._database.reading() as connection:
-            return [_person(row) for row in connection.execute(_told.order_by(users.c.user_id))]
+            return [_profile(row) for row in connection.execute(_chosen.order_by(users.c.user_id))]
 
 
-def check_user(place: str, user: Person) -> Person:
+def check_user(place: str, user: UserProfile) -> UserProfile:
     """Raise `DataError` with the place, the value and the rule it breaks."""
     check_text(place, "user_id", user.user_id)
     check_attributes(place, user.attributes)
     return user
 
 
-_told = sa.select(users.c.user_id, users.c.attributes)
+_chosen = sa.select(users.c.user_id, users.c.attributes)
 
 
-def _person(row: Any) -> Person:
-    return Person(row[0], decoded(row[1] or "{}"))
+def _profile(row: Any) -> UserProfile:
+    return UserProfile(row[0], decoded(row[1] or "{}"))
 
 
-def _ordered(user: Person) -> str:
+def _ordered(user: UserProfile) -> str:
     return json.dumps(user.attributes, sort_keys=True)

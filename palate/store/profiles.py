@@ -9,19 +9,21 @@ import polars as pl
 from palate.data.columns import LOG, find_columns
 from palate.data.faults import Faults
 from palate.data.values import RULES
-from palate.store.catalogues import EXACT, EXACT_RULE, OWN, laid_out, read_told
-from palate.store.people import Person
+from palate.store.catalogues import EXACT, EXACT_RULE, OWN, laid_out, read_attributes
+from palate.store.people import UserProfile
 
 USER = "user_id"  # first column of an export
 
 
-def frame_of(users: Sequence[Person], *, spelled: bool) -> pl.DataFrame:
+def frame_of(users: Sequence[UserProfile], *, spelled: bool) -> pl.DataFrame:
     """Lay users out in columns, as `export_users` says; `spelled` is for files that have nothing but text."""
     ids = pl.Series(USER, [user.user_id for user in users], pl.String)
     return laid_out(ids, [user.attributes for user in users], spelled)
 
 
-def read_users(source: object, *, user: str | None = None, on_error: str = "raise") -> Callable[[], Iterator[Person]]:
+def read_users(
+    source: object, *, user: str | None = None, on_error: str = "raise"
+) -> Callable[[], Iterator[UserProfile]]:
     """Read an export, or any file with a column of users, whose other columns are attributes.
 
     Returns what gives them, each time anew. Raises `DataError`.
@@ -34,5 +36,5 @@ def read_users(source: object, *, user: str | None = None, on_error: str = "rais
         return found | {OWN + name: name for name in names if name != found["user"]}
 
     rules = {"user": RULES["user"], **EXACT_RULE}
-    columns, told = read_told(source, "user", choose, Faults(on_error, rules, ["user"], once="user"))
-    return lambda: map(Person, columns["user"], told())
+    columns, attributes = read_attributes(source, "user", choose, Faults(on_error, rules, ["user"], once="user"))
+    return lambda: map(UserProfile, columns["user"], attributes())

@@ -191,8 +191,8 @@ class Recorder:
         there = self._newest(connection, chosen)
         self._insert(connection, [event for key, event in chosen.items() if key not in there])
         if keep == "last" and there:
-            told: dict[str, Any] = {name: sa.bindparam(name) for name in ("time", "weight", "moment")}
-            changed = sa.update(events).where(events.c.seq == sa.bindparam("old")).values(told)
+            values: dict[str, Any] = {name: sa.bindparam(name) for name in ("time", "weight", "moment")}
+            changed = sa.update(events).where(events.c.seq == sa.bindparam("old")).values(values)
             clock, newest = now(), self._newest_moments(connection, (user for user, *_ in there))
             rows: list[dict[str, Any]] = []
             for key, old in there.items():

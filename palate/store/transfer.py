@@ -98,8 +98,8 @@ def import_log(
     work.check_ids(source)
     new = left = done = 0
     for part in rows.parts(EVENTS):
-        told = work.store(part)
-        new, left, done = new + told.new, left + told.forgotten, part.stop
+        stored = work.store(part)
+        new, left, done = new + stored.new, left + stored.forgotten, part.stop
         if watch is not None:
             watch(done, len(rows))
     return Imported(new, left)
@@ -296,5 +296,5 @@ def import_users(
                 drop_forgotten(store.database, connection, names)
             gone = forgotten_of(store.database, connection, names)
             kept = [each for each in part if each.user_id not in gone]
-            changed, left = changed + store.people.write(connection, kept), left + len(gone)
+            changed, left = changed + store.profiles.write(connection, kept), left + len(gone)
     return Imported(changed, left)

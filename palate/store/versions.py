@@ -79,8 +79,8 @@ class Versions:
             write(self.path(number))
             with self._store.database.writing() as connection:
                 chosen = models.c.version == number
-                told = json.loads(connection.scalar(sa.select(models.c.about).where(chosen)) or "{}")
-                connection.execute(sa.update(models).where(chosen).values(about=json.dumps({**told, **about})))
+                before = json.loads(connection.scalar(sa.select(models.c.about).where(chosen)) or "{}")
+                connection.execute(sa.update(models).where(chosen).values(about=json.dumps({**before, **about})))
 
     @contextmanager
     def _locked(self, *, alone: bool = False) -> Iterator[None]:

@@ -102,7 +102,7 @@ class Lists:
         except (UnknownId, SettingError):  # a user that the model does not know, a model without vectors of users
             return []
         names = [str(name) for name in found.lists()[0]]
-        known = self.store.people.known([user_id, *names])
+        known = self.store.profiles.known([user_id, *names])
         pairs = [(name, score) for name, score in zip(names, found.score[0].tolist(), strict=False) if name in known]
         return list(part.of(pairs)) if user_id in known else []
 

@@ -19,25 +19,25 @@ def users_router(service: Service) -> APIRouter:
     @router.post("/user")
     def insert_user(user: User) -> Success:
         """Put a person; this replaces what was told of them."""
-        store.people.put([user.person()])
+        store.profiles.put([user.person()])
         return Success(RowAffected=1)
 
     @router.post("/users")
     def insert_users(users: Batch[User]) -> Success:
         """Put people."""
-        store.people.put(user.person() for user in users)
+        store.profiles.put(user.person() for user in users)
         return Success(RowAffected=len(users))
 
     @router.get("/users", response_model=UserPage)
     def users(request: Request, n: N = 10, cursor: Word = "") -> Response:
         """Return people by id."""
         after = cursor_of(request, cursor)
-        return page("Users", n, lambda most: store.people.page(most, after), user_out, lambda row: row.user_id)
+        return page("Users", n, lambda most: store.profiles.page(most, after), user_out, lambda row: row.user_id)
 
     @router.get("/user/{user_id}", response_model=User)
     def user(user_id: Segment) -> Response:
         """Return a person."""
-        person = store.people.get(user_id)
+        person = store.profiles.get(user_id)
         if person is None:
             raise UnknownId(f"user {user_id!r} is unknown")
         return json(user_out(person))
@@ -45,7 +45,7 @@ def users_router(service: Service) -> APIRouter:
     @router.patch("/user/{user_id}")
     def modify_user(user_id: Segment, user: UserPatch) -> Success:
         """Change what is told of a person."""
-        store.people.patch(user_id, user.attributes())
+        store.profiles.patch(user_id, user.attributes())
         return Success(RowAffected=1)
 
     @router.delete("/user/{user_id}")

@@ -25,7 +25,7 @@ from palate.ranking.request import SessionEvent
 from palate.serve.wire import Finite, Moment, WireId
 from palate.store.events import Event, Recorded
 from palate.store.items import Item
-from palate.store.people import Person
+from palate.store.people import UserProfile
 from palate.store.recording import MOST_TYPE_CHARACTERS
 
 LONGEST = 10**15  # microseconds, of a delay
@@ -104,9 +104,9 @@ class User(UserPatch):
 
     UserId: WireId
 
-    def person(self) -> Person:
+    def person(self) -> UserProfile:
         """Return what the store takes."""
-        return Person(self.UserId, _given(self.attributes()))
+        return UserProfile(self.UserId, _given(self.attributes()))
 
 
 class UserPage(BaseModel):
@@ -211,7 +211,7 @@ class Health(BaseModel):
     CacheStoreConnected: bool
 
 
-def user_out(person: Person) -> dict[str, Any]:
+def user_out(person: UserProfile) -> dict[str, Any]:
     """Return a person as gorse does."""
     told = person.attributes
     return {
