@@ -19,6 +19,7 @@ Halves: TypeAlias = NDArray[np.uint16]
 Words: TypeAlias = NDArray[np.uint32]
 Hashes: TypeAlias = NDArray[np.uint64]
 Bools: TypeAlias = NDArray[np.bool_]
+AnyArray: TypeAlias = NDArray[Any]
 
 LINE = 64  # bytes
 
@@ -37,7 +38,7 @@ class Array:
     def __init__(self, *sizes: str, least: float | None = None, below: str = "", starts: str = "") -> None:
         self.sizes, self.least, self.below, self.starts = sizes, least, below, starts
 
-    def fault(self, array: Any, dtype: np.dtype[Any], known: dict[str, int]) -> str:
+    def fault(self, array: object, dtype: np.dtype[Any], known: dict[str, int]) -> str:
         """Say what is wrong with a value, "" for nothing; words that are new to `known` are added to it."""
         if not isinstance(array, np.ndarray) or array.dtype != dtype:
             return f"holds {getattr(array, 'dtype', type(array).__name__)}; it must hold {dtype}"
@@ -49,7 +50,7 @@ class Array:
             return f"has the shape {array.shape}; it must be ({', '.join(self.sizes)}), row by row, with {words}"
         return self._wrong_numbers(array, known)
 
-    def _wrong_numbers(self, array: NDArray[Any], known: dict[str, int]) -> str:
+    def _wrong_numbers(self, array: AnyArray, known: dict[str, int]) -> str:
         if self.least is not None and array.size and array.min() < self.least:
             return f"has the number {array.min()}; it must be {self.least} or more"
         if self.below and array.size and not 0 <= array.min() <= array.max() < known[self.below]:
@@ -66,7 +67,7 @@ def _fits(word: str, size: int, known: dict[str, int]) -> bool:
     return size - more == known.setdefault(word.removesuffix("+1"), size - more)
 
 
-def all_finite(array: NDArray[Any]) -> bool:
+def all_finite(array: AnyArray) -> bool:
     """Whether all numbers are finite; the sum of squares tells in one pass, unless it is too large itself."""
     if array.flags.c_contiguous:
         flat = array.reshape(-1)
@@ -76,7 +77,7 @@ def all_finite(array: NDArray[Any]) -> bool:
     return bool(np.isfinite(array).all())
 
 
-def check_arrays(owner: Any, sizes: Mapping[str, int], error: type[PalateError] = ModelError) -> None:
+def check_arrays(owner: object, sizes: Mapping[str, int], error: type[PalateError] = ModelError) -> None:
     """Raise an error naming the first array of an object that breaks what its field says."""
     known = dict(sizes)
     kind: Any = type(owner)

@@ -7,7 +7,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -58,7 +57,7 @@ def export_all(
         raise DataError(f"{out}: cannot be written: {error}") from error
 
 
-def _question(folder: Path, log: Interactions, k: int, keep_seen: bool) -> dict[str, Any]:
+def _question(folder: Path, log: Interactions, k: int, keep_seen: bool) -> dict[str, object]:
     """Say what the parts answer; they are worth nothing for another question."""
     known = hashlib.sha256()
     for ids in (log.users.ids, log.items.ids):
@@ -70,7 +69,7 @@ def _question(folder: Path, log: Interactions, k: int, keep_seen: bool) -> dict[
     return about | {"k": k, "keep_seen": keep_seen, "part": PART}
 
 
-def _open(parts: Path, question: dict[str, Any]) -> None:
+def _open(parts: Path, question: dict[str, object]) -> None:
     """Make the folder of parts, or keep the one that is there if it answers the same question."""
     asked = parts / "question.json"
     text = json.dumps(question)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import polars as pl
 
@@ -25,7 +24,7 @@ def as_categories(column: pl.Series, separator: str) -> pl.Series:
     return pl.Series(column.name, [_names(value, separator) for value in given.to_list()], pl.List(pl.String))
 
 
-def _names(value: Any, separator: str) -> list[str] | None:
+def _names(value: object, separator: str) -> list[str] | None:
     if value is None:
         return None
     try:
@@ -36,7 +35,7 @@ def _names(value: Any, separator: str) -> list[str] | None:
     return [name for name in names if name] if all(map(is_unicode, names)) else None
 
 
-def _flat(value: Any) -> Iterator[str]:
+def _flat(value: object) -> Iterator[str]:
     """Yield the names in a value. Raises `ValueError` for what is none."""
     if isinstance(value, list):
         for each in value:

@@ -118,11 +118,11 @@ def _known(column: pl.Series) -> pl.Series:
     return _of_values(column.to_list()).alias(column.name) if _is_odd(column.dtype) else column
 
 
-def _of_values(values: Iterable[Any]) -> pl.Series:
+def _of_values(values: Iterable[object]) -> pl.Series:
     return series_of("", [_own(value) for value in values])
 
 
-def _own(value: Any) -> Any:
+def _own(value: object) -> Any:
     """Return a value of a library as one of Python's own kinds; a text if there is none for it."""
     if isinstance(value, (np.floating, np.integer, np.bool_)):
         return float(value) if isinstance(value, np.floating) else value.item()

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from palate.arrays import Array, Bools, Floats, Ints, Longs, all_finite, check_arrays
+from palate.arrays import AnyArray, Array, Bools, Floats, Ints, Longs, all_finite, check_arrays
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
 from palate.data.times import from_iso
@@ -233,7 +233,7 @@ class Interactions:
         )
 
 
-def _check_columns(users: int, **columns: NDArray[Any] | None) -> None:
+def _check_columns(users: int, **columns: AnyArray | None) -> None:
     """Raise `DataError` for a column of another type or length, and for a user row that there is not."""
     user = columns["user"]
     assert user is not None

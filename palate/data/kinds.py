@@ -25,7 +25,7 @@ TYPED: dict[type, pl.DataType | None] = {
 FOREIGN = (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError)
 
 
-def series_of(name: str, values: Sequence[Any]) -> pl.Series:
+def series_of(name: str, values: Sequence[object]) -> pl.Series:
     """Make a column of Python values, "" null: typed if all are of one kind, else `Object`, which keeps each."""
     return _series(name, [None if isinstance(value, str) and value == "" else value for value in values])
 
@@ -42,7 +42,7 @@ def _series(name: str, values: list[Any]) -> pl.Series:
     return pl.Series(name, values, pl.Object)
 
 
-def _kinds(values: Sequence[Any]) -> set[type]:
+def _kinds(values: Sequence[object]) -> set[type]:
     return {*map(type, values)} - {type(None)}
 
 

@@ -7,13 +7,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from palate.arrays import Bools, Longs
+from palate.arrays import AnyArray, Bools, Longs
 from palate.data.batch import Batch
 from palate.data.faults import show
 from palate.data.times import EPOCH, HOURS_AHEAD, MICROSECOND, from_iso, microseconds
@@ -101,7 +100,7 @@ class Times:
             found = found.scatter(rest, _iso(as_text(column.gather(rest))))
         return {"time": found.alias("time"), "kind": pl.Series(kind)}
 
-    def _count(self, numbers: NDArray[Any]) -> None:
+    def _count(self, numbers: AnyArray) -> None:
         """Count numbers by their size, and those that are days."""
         if not len(numbers):
             return
@@ -253,7 +252,7 @@ def _of_one_kind(values: pl.Series, kind: int) -> dict[str, pl.Series]:
     return {"time": values.alias("time"), "kind": pl.Series([kind], dtype=pl.UInt8).new_from_index(0, len(values))}
 
 
-def _written(value: Any) -> str | None:
+def _written(value: object) -> str | None:
     return value.isoformat() if isinstance(value, date) else spelled(value)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from palate.arrays import AnyArray
 from palate.data.batch import Batch, Fields
 from palate.data.coder import Coder
 from palate.data.columns import LOG, SIGNED_WEIGHT, find_columns, listed, plain
@@ -166,7 +166,7 @@ class _Columns:
             ids = batch.frame.select("user", "item")
             self._strings |= {column.name for column in ids if has_strings(column)}
 
-    def _coded(self, role: str, column: Fields | pl.Series) -> NDArray[Any]:
+    def _coded(self, role: str, column: Fields | pl.Series) -> AnyArray:
         if isinstance(column, pl.Series) and role not in self._coders:
             return column.to_numpy()
         return self._coders[role].codes(column)
@@ -212,13 +212,13 @@ class Grown:
         self._size = 0
 
     @classmethod
-    def of(cls, values: NDArray[Any]) -> Grown:
+    def of(cls, values: AnyArray) -> Grown:
         """Begin with these values, which become its own."""
         grown = cls(values.dtype)
         grown._values, grown._size = values, len(values)
         return grown
 
-    def add(self, part: NDArray[Any]) -> None:
+    def add(self, part: AnyArray) -> None:
         """Append values of the same type."""
         end = self._size + len(part)
         if end > len(self._values):
@@ -226,7 +226,7 @@ class Grown:
         self._values[self._size : end] = part
         self._size = end
 
-    def taken(self) -> NDArray[Any]:
+    def taken(self) -> AnyArray:
         """Return the array, cut to size; it must not grow any more."""
         self._values.resize(self._size, refcheck=False)
         return self._values

@@ -108,7 +108,7 @@ def as_lines(column: pl.Series) -> pl.Series:
     return as_words(column)
 
 
-def _lines(value: Any) -> str | None:
+def _lines(value: object) -> str | None:
     if not isinstance(value, list):
         return spelled(value)
     lines = [spelled(line) for line in value if line not in (None, "")]
@@ -139,14 +139,14 @@ def each(column: pl.Series, rule: Callable[[Any], str | None]) -> pl.Series:
     return pl.Series(column.name, known, pl.String)
 
 
-def spelled(value: Any) -> str | None:
+def spelled(value: object) -> str | None:
     """Spell a text or a number; None for all else."""
     if isinstance(value, (float, Decimal)):
         return (str(int(value)) if _is_whole(value) else str(value)) if math.isfinite(value) else None
     return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
 
 
-def _id(value: Any) -> str | None:
+def _id(value: object) -> str | None:
     return None if isinstance(value, (float, Decimal)) and not _is_whole(value) else spelled(value)
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from html import unescape
-from typing import Any
 
 from palate.data.catalogue import Catalogue
 from palate.data.columns import CATALOGUE, plain
@@ -171,9 +170,9 @@ def _is_said(column: str) -> bool:
     return column not in UNSAID and not known.endswith("id") and known not in CATALOGUE["item"]
 
 
-def _cells(value: Any) -> Iterator[str]:
+def _cells(value: object) -> Iterator[str]:
     """Texts of a cell: a list's parts, numbers as they are written."""
-    parts: Iterable[Any] = value if isinstance(value, list) else [value]
+    parts: Iterable[object] = value if isinstance(value, list) else [value]
     for part in parts:
         if isinstance(part, float):
             yield f"{part:g}" if abs(part) < 1e5 else f"{part:.15g}"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from palate.arrays import Floats
 from palate.encoders.encoder import Encoder, Inputs
-from palate.encoders.networks import digest, folder_of, inference, need, session, weights
+from palate.encoders.networks import Tensor, digest, folder_of, inference, need, session, weights
 
 RATE = 44_100
 WINDOW, HOP, BANDS = 2048, 1024, 96  # of the mel spectrogram
@@ -62,7 +61,7 @@ class Aisfx(AudioEncoder):
         with inference() as torch:
             return np.stack([self._one(torch.from_numpy(blocks(spectrogram(sound)))) for sound in inputs])
 
-    def _one(self, x: Any) -> Floats:
+    def _one(self, x: Tensor) -> Floats:
         functional, w = need("torch.nn.functional", "torch"), self._weights
         x = x[:, None]  # (blocks, 1, frames, bands)
         for n in range(1, 5):

@@ -12,7 +12,8 @@ from palate.arrays import Floats
 from palate.encoders.axes import unit
 from palate.encoders.cache import Cache
 
-Inputs: TypeAlias = list[Any]  # what `Encoder.read` made of some values; each encoder knows its own kind
+Input: TypeAlias = Any  # what `Encoder.read` made of a value; each encoder knows its own kind
+Inputs: TypeAlias = list[Input]
 ReportProgress: TypeAlias = Callable[[int, int], None]  # called with how many items are encoded, and of how many
 
 
@@ -27,7 +28,7 @@ class Encoder(ABC):
         """Return what the vector depends on: the text itself, or the bytes of a file. Raises `OSError`."""
         return value.encode()
 
-    def read(self, value: str) -> Any:
+    def read(self, value: str) -> Input:
         """Make the network's input of a value. Raises `ValueError` or `OSError` for a broken one."""
         return value
 
@@ -70,7 +71,7 @@ def encode(
     return vectors, faults
 
 
-def _read(encoder: Encoder, value: str, n: int, faults: dict[int, str]) -> Any:
+def _read(encoder: Encoder, value: str, n: int, faults: dict[int, str]) -> Input:
     try:
         return encoder.read(value)
     except (ValueError, OSError) as error:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -129,7 +128,7 @@ class Encoding:
         return found
 
 
-def _values(catalogue: Catalogue, column: str) -> Sequence[Any]:
+def _values(catalogue: Catalogue, column: str) -> Sequence[object]:
     return catalogue.frame[column].to_list() if column in catalogue.fields else [None] * len(catalogue)
 
 
@@ -160,7 +159,9 @@ def _raw(catalogue: Catalogue, field: Field, size: int | None, progress: ReportP
 
 def _texts(catalogue: Catalogue, column: str) -> list[str | None]:
     values = _values(catalogue, column)
-    return [", ".join(map(str, value)) if isinstance(value, list) else value and str(value) for value in values]
+    return [
+        ", ".join(map(str, value)) if isinstance(value, list) else str(value) if value else None for value in values
+    ]
 
 
 def _held(catalogue: Catalogue, column: str, size: int | None) -> Floats:

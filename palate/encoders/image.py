@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from palate.arrays import Floats
 from palate.encoders.encoder import Encoder, Inputs
-from palate.encoders.networks import digest, folder_of, inference, need, session, weights
+from palate.encoders.networks import Tensor, digest, folder_of, inference, need, session, weights
 
 SIZE = 224  # pixels of a side
 # Stages of EfficientNet-lite0 (Tan and Le 2019, without squeeze-and-excitation): blocks, first stride, expansion.
@@ -58,13 +57,13 @@ class EfficientNet(ImageEncoder):
             x = self._layer(x, "_conv_head", "_bn1")
             return np.asarray(x.mean(dim=(2, 3)).numpy())
 
-    def _block(self, x: Any, name: str, stride: int, expansion: int) -> Any:
+    def _block(self, x: Tensor, name: str, stride: int, expansion: int) -> Tensor:
         y = x if expansion == 1 else self._layer(x, f"{name}._expand_conv", f"{name}._bn0")
         y = self._layer(y, f"{name}._depthwise_conv", f"{name}._bn1", stride=stride, groups=y.shape[1])
         y = self._layer(y, f"{name}._project_conv", f"{name}._bn2", bent=False)
         return x + y if stride == 1 and x.shape == y.shape else y
 
-    def _layer(self, x: Any, conv: str, norm: str, stride: int = 1, groups: int = 1, bent: bool = True) -> Any:
+    def _layer(self, x: Tensor, conv: str, norm: str, stride: int = 1, groups: int = 1, bent: bool = True) -> Tensor:
         """Convolution with the padding of TensorFlow, batch norm, and ReLU6 where `bent`."""
         functional, w = need("torch.nn.functional", "torch"), self._weights
         kernel = w[f"{conv}.weight"]

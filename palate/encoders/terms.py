@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import polars as pl
@@ -51,7 +51,7 @@ class Lexicon:
         check_arrays(self, {"terms": len(self.names)})
 
     @classmethod
-    def of(cls, field: str, values: Sequence[Any], dim: int, seed: int = 0) -> Lexicon:
+    def of(cls, field: str, values: Sequence[object], dim: int, seed: int = 0) -> Lexicon:
         """Learn from the values of N items, None where nothing is known; D is `dim`, or the rank if that is less."""
         # Not a set, whose order is another in each process: ties are kept in the order of the values.
         counts = Counter(term for value in values for term in dict.fromkeys(terms(field, value)))
@@ -61,7 +61,7 @@ class Lexicon:
         bare = cls(field, names, rarity, np.zeros((len(kept), 0), np.float32))
         return cls(field, names, rarity, leading_axes(bare.weights(values), dim, seed))
 
-    def weights(self, values: Sequence[Any]) -> csr_array:
+    def weights(self, values: Sequence[object]) -> csr_array:
         """Weights (1 + log count) idf of the terms of values, (N, T), rows of length 1; none of unknown ones."""
         found = [Counter(terms(self.field, value)) for value in values]
         code = self.names.codes(pl.Series([term for counts in found for term in counts], dtype=pl.String))
@@ -84,7 +84,7 @@ class Lexicon:
         return list(zip(self.names.names(term).to_list(), parts.tolist(), strict=True))
 
 
-def terms(field: str, value: Any) -> Iterator[str]:
+def terms(field: str, value: object) -> Iterator[str]:
     """Yield the terms of one value of a field."""
     if isinstance(value, str):
         yield from words(value)
@@ -102,7 +102,7 @@ def terms(field: str, value: Any) -> Iterator[str]:
         yield from (term for each in value for term in _listed(field, each))
 
 
-def _listed(field: str, value: Any) -> Iterator[str]:
+def _listed(field: str, value: object) -> Iterator[str]:
     """Yield the terms of a value of a list: texts and numbers are names."""
     if value and isinstance(value, str | int | float):
         parts = (part.split() for part in PARTED.split(str(value).lower()))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 import polars as pl
 
@@ -30,13 +30,13 @@ from palate.store.files import (
     sha256_of,
     written,
 )
-from palate.store.schema import event_types, events, items, metadata, newest_version, sa, users, version_of
+from palate.store.schema import SqlType, event_types, events, items, metadata, newest_version, sa, users, version_of
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 FILES = (".db", ".sqlite")  # endings of a backup that is an SQLite file
 ROWS = 50_000  # of other tables read at once
-KINDS: dict[type[sa.types.TypeEngine[Any]], pl.DataType] = {
+KINDS: dict[type[SqlType], pl.DataType] = {
     sa.Integer: pl.Int64(),
     sa.BigInteger: pl.Int64(),
     sa.Boolean: pl.Boolean(),
@@ -46,6 +46,14 @@ KINDS: dict[type[sa.types.TypeEngine[Any]], pl.DataType] = {
 NUMBERS = ("seq", "user_no", "item_no", "type_no", "time", "moment")
 
 Frames: TypeAlias = Callable[[sa.Table], Iterable[pl.DataFrame]]
+
+
+class FileFacts(TypedDict):
+    """What a manifest states of a file."""
+
+    rows: int
+    bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ def _copy_file(store: Store, target: Path) -> None:
 
 
 def _write_folder(store: Store, folder: Path, watch: Watch | None) -> None:
-    files: dict[str, dict[str, Any]] = {}
+    files: dict[str, FileFacts] = {}
     with store.database.reading() as connection:
         schema = version_of(connection)
         for table in metadata.sorted_tables:
@@ -197,7 +205,7 @@ def _fill(database: Database, frames: Frames, watch: Watch | None) -> None:
             database.number_on(connection, table)
 
 
-def _verified(folder: Path) -> Mapping[str, Any]:
+def _verified(folder: Path) -> Mapping[str, FileFacts]:
     """Return the files that the manifest of a backup names, each of them checked."""
     try:
         body = json.loads((folder / MANIFEST).read_bytes())
@@ -207,7 +215,7 @@ def _verified(folder: Path) -> Mapping[str, Any]:
                 f"{body['palate']}; this version restores {FORMAT} and {newest_version()}: use that one, then open "
                 "the store with this one"
             )
-        files: dict[str, Any] = body["files"]
+        files: dict[str, FileFacts] = body["files"]
         for name, facts in files.items():
             if sha256_of(folder / name) != facts["sha256"]:
                 raise StoreError(
@@ -218,7 +226,7 @@ def _verified(folder: Path) -> Mapping[str, Any]:
     return files
 
 
-def _read(folder: Path, table: sa.Table, files: Mapping[str, Any]) -> Iterator[pl.DataFrame]:
+def _read(folder: Path, table: sa.Table, files: Mapping[str, FileFacts]) -> Iterator[pl.DataFrame]:
     name = f"{table.name}.parquet"
     if name in files:
         yield from pl.scan_parquet(folder / name, glob=False).collect_batches()

@@ -23,8 +23,8 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from palate.arrays import AnyArray
 from palate.data.vocabulary import Vocabulary
 from palate.errors import BundleError, MissingExtra
 from palate.store.files import aside_of, flush
@@ -35,20 +35,21 @@ PATIENCE = 10.0  # seconds for a bundle that is replaced all the time
 
 T = TypeVar("T")
 Part: TypeAlias = (
-    "NDArray[Any] | Mapping[str, NDArray[Any]] | Vocabulary | pl.DataFrame | str | int | float | bool"
+    "AnyArray | Mapping[str, AnyArray] | Vocabulary | pl.DataFrame | str | int | float | bool"
     " | tuple[Part, ...] | None"
 )
+About: TypeAlias = Mapping[str, Any]  # what JSON has, by name
 
 
 @dataclass(frozen=True)
 class Bundle:
     """What a folder holds: `parts` by name, and `about`, the free part of its manifest."""
 
-    about: Mapping[str, Any]
+    about: About
     parts: Mapping[str, Part]
 
 
-def write_bundle(folder: str | Path, parts: Mapping[str, Part], about: Mapping[str, Any]) -> None:
+def write_bundle(folder: str | Path, parts: Mapping[str, Part], about: About) -> None:
     """Write the parts to a new folder, or in place of the bundle that is there.
 
     Everything is written aside, flushed to disk and renamed, so a crash leaves the old bundle or the new one. A new
@@ -160,7 +161,7 @@ def _holds_something(target: Path) -> bool:
     return target.is_file() or (target.is_dir() and any(target.iterdir()))
 
 
-def _write_files(folder: Path, parts: Mapping[str, Part], about: Mapping[str, Any]) -> None:
+def _write_files(folder: Path, parts: Mapping[str, Part], about: About) -> None:
     codes = {name: _save(folder, name, part) for name, part in parts.items()}
     files = {path.name: {"bytes": path.stat().st_size, "crc32": _crc32(path)} for path in sorted(folder.iterdir())}
     body = {
@@ -292,7 +293,7 @@ def _safetensors() -> Any:
     return safetensors.numpy
 
 
-def _body_crc32(body: Mapping[str, Any]) -> str:
+def _body_crc32(body: About) -> str:
     return f"{zlib.crc32(json.dumps(body, sort_keys=True, default=np.generic.item).encode()):08x}"
 
 

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import polars as pl
 
@@ -18,8 +18,8 @@ from palate.data.faults import Faults
 from palate.data.sources import batches, place_of
 from palate.data.values import as_text, as_truth
 from palate.errors import DataError
-from palate.store.exported import NoExport
-from palate.store.items import Item, encoded
+from palate.store.exported import NoExport, Reading
+from palate.store.items import Attributes, Item, encoded
 
 # Columns of an export. The last holds, as a JSON object, the attributes that their columns do not give back exactly.
 ITEM, AVAILABLE, EXACT = "item_id", "available", "attributes"
@@ -29,6 +29,7 @@ EXPORT_RULES = CATALOGUE_RULES | EXACT_RULE
 ROLES = {"item": ITEM, AVAILABLE: AVAILABLE, EXACT: EXACT}
 PATTERN = re.compile(r"\*|\^.*\$").fullmatch  # names that polars takes for a pattern of names
 OWN = "attribute "  # begins the role of a column that is no other
+Cells: TypeAlias = list[Any]  # of a column
 
 
 def frame_of(items: Sequence[Item], *, spelled: bool) -> pl.DataFrame:
@@ -40,7 +41,7 @@ def frame_of(items: Sequence[Item], *, spelled: bool) -> pl.DataFrame:
 
 def laid_out(
     ids: pl.Series,
-    attributes: Sequence[Mapping[str, Any]],
+    attributes: Sequence[Attributes],
     spelled: bool,
     readable: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame,
 ) -> pl.DataFrame:
@@ -57,7 +58,7 @@ def laid_out(
     return frame.with_columns(pl.Series(EXACT, exact, pl.String))
 
 
-def _column(name: str, values: list[Any], spelled: bool) -> pl.Series:
+def _column(name: str, values: Cells, spelled: bool) -> pl.Series:
     """Values of an attribute, as text unless all are of one kind."""
     kinds = {type(value) for value in values if value is not None}
     if not spelled and kinds == {list} and all(isinstance(each, str) for value in values if value for each in value):
@@ -68,7 +69,7 @@ def _column(name: str, values: list[Any], spelled: bool) -> pl.Series:
     return pl.Series(name, [_json(value) for value in values], pl.String)
 
 
-def _json(value: Any) -> str | None:
+def _json(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -86,19 +87,19 @@ def _readable(frame: pl.DataFrame) -> pl.DataFrame:
     return frame[[name for name in frame.columns if plain(name) not in aliases or name in {ITEM, *left}]]
 
 
-def _not_given(attributes: Mapping[str, Any], back: Mapping[str, Any]) -> str | None:
+def _not_given(attributes: Attributes, back: Attributes) -> str | None:
     """Return the attributes that the columns do not give back, as JSON."""
     exact = {name: value for name, value in attributes.items() if not _same(value, back.get(name))}
     return encoded(exact) if exact else None
 
 
-def _same(value: Any, other: Any) -> bool:
+def _same(value: object, other: object) -> bool:
     if isinstance(value, list):
         return value == other and all(value)
     return value is not None and type(value) is type(other) and value == other and value != ""
 
 
-def _meant(cells: list[Any], spelled: bool) -> list[Any]:
+def _meant(cells: Cells, spelled: bool) -> Cells:
     """Return what the cells of a column mean: in a file of text they are JSON, unless one of them is not."""
     if not spelled:
         return cells
@@ -119,7 +120,7 @@ class ReadItems(NamedTuple):
     names: Mapping[str, str] = {}
 
 
-def read_items(source: object, reading: Mapping[str, Any]) -> ReadItems:
+def read_items(source: object, reading: Reading) -> ReadItems:
     """Read what `read_catalogue` reads, or an export of a store."""
     try:
         if reading.keys() - {"on_error"}:
@@ -143,7 +144,7 @@ def _item(row: dict[str, Any]) -> Item:
     return Item(item_id, attributes, available is not False)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Turn a value into what JSON has: dates and the like are text, nan and infinity are None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -171,12 +172,12 @@ def _read_export(source: object, on_error: str) -> Callable[[], Iterator[Item]]:
 
 def read_attributes(
     source: object, role: str, choose: Choose, faults: Faults
-) -> tuple[dict[str, list[Any]], Callable[[], Iterator[dict[str, Any]]]]:
+) -> tuple[dict[str, Cells], Callable[[], Iterator[Attributes]]]:
     """Read a file with attributes beside the ids in `role`: its columns by role, and the attributes of each row.
 
     choose  gives columns that are attributes roles which begin with `OWN`
     """
-    columns: dict[str, list[Any]] = {}
+    columns: dict[str, Cells] = {}
     spelled = False
     for batch in batches(source, choose):
         values = faults.sift(batch, _converted(batch, role))
@@ -186,7 +187,7 @@ def read_attributes(
     faults.report(place_of(source))
     given = {name.removeprefix(OWN): _meant(columns[name], spelled) for name in columns if name.startswith(OWN)}
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def rows() -> Iterator[Attributes]:
         for n in range(len(columns.get(role, ()))):
             exact = columns[EXACT][n] if EXACT in columns else None
             own = {name: values[n] for name, values in given.items() if values[n] is not None}

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import polars as pl
 
 from palate.arrays import Doubles, Longs
 from palate.errors import MissingExtra, StoreAway, StoreError
-from palate.store.schema import migrate, newest_version, sa, version_of
+from palate.store.schema import (
+    Cursor,
+    DriverConnection,
+    Expression,
+    Packed,
+    Parameters,
+    Row,
+    Selection,
+    SqlType,
+    migrate,
+    newest_version,
+    sa,
+    version_of,
+)
 
 
 class Database(ABC):
@@ -31,20 +44,20 @@ class Database(ABC):
         except ModuleNotFoundError as error:
             raise MissingExtra(str(error.name), "serve") from None
         self.fault: type[Exception] = self.engine.dialect.loaded_dbapi.Error
-        self._idle: list[Any] = []
+        self._idle: list[Cursor] = []
         self._closed = False
         sa.event.listen(self.engine, "connect", lambda connection, _: self.prepare(connection))
 
     @abstractmethod
-    def prepare(self, connection: Any) -> None:
+    def prepare(self, connection: DriverConnection) -> None:
         """Make a new connection of the driver ready."""
 
     @abstractmethod
-    def pin(self, connection: Any) -> Any:
+    def pin(self, connection: DriverConnection) -> Cursor:
         """Return a cursor of a driver's connection whose every statement is a transaction of its own."""
 
     @abstractmethod
-    def writing(self) -> Any:
+    def writing(self) -> AbstractContextManager[sa.Connection]:
         """Open a write transaction, as a context that gives its connection; an error undoes it."""
 
     @abstractmethod
@@ -52,42 +65,42 @@ class Database(ABC):
         """Leave nothing of what was deleted in files of this store."""
 
     @abstractmethod
-    def reading(self) -> Any:
+    def reading(self) -> AbstractContextManager[sa.Connection]:
         """Open a transaction whose every statement sees the same moment."""
 
     @abstractmethod
-    def rows(self, name: str, kind: sa.types.TypeEngine[Any]) -> sa.Select[Any]:
+    def rows(self, name: str, kind: SqlType) -> Selection:
         """Select the values of the parameter `name`, which `listed` made, a row each."""
 
     @abstractmethod
-    def listed(self, values: Sequence[Any]) -> Any:
+    def listed(self, values: Sequence[object]) -> object:
         """Make a parameter of many values."""
 
     @abstractmethod
-    def packed(self, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    def packed(self, *columns: Expression) -> Expression:
         """Gather columns of whole numbers over all rows in one value.
 
         A driver needs about a microsecond to hand over a row, so many rows are handed over as one.
         """
 
     @abstractmethod
-    def unpacked(self, value: Any, columns: int) -> Longs:
+    def unpacked(self, value: Packed, columns: int) -> Longs:
         """Return the numbers of a packed value, (columns, N)."""
 
     @abstractmethod
-    def packed_weights(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    def packed_weights(self, column: Expression) -> Expression:
         """Gather a column of numbers that may be missing; None if all are."""
 
     @abstractmethod
-    def unpacked_weights(self, value: Any, n: int) -> Doubles:
+    def unpacked_weights(self, value: Packed, n: int) -> Doubles:
         """Return the numbers of a packed value, (n,), nan where there is none."""
 
     @abstractmethod
-    def packed_texts(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    def packed_texts(self, column: Expression) -> Expression:
         """Gather a column of texts that may be missing as a JSON list; None if all are."""
 
     @abstractmethod
-    def insert_frame(self, cursor: Any, table: sa.Table, frame: pl.DataFrame) -> None:
+    def insert_frame(self, cursor: Cursor, table: sa.Table, frame: pl.DataFrame) -> None:
         """Insert many rows, the columns of the frame named as the table's."""
 
     @abstractmethod
@@ -103,10 +116,10 @@ class Database(ABC):
         """Bytes on disk."""
 
     @abstractmethod
-    def insert(self, cursor: Any, table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    def insert(self, cursor: Cursor, table: sa.Table, columns: Sequence[str], rows: Iterable[Row]) -> None:
         """Insert rows through a cursor of the driver."""
 
-    def text(self, statement: sa.Executable) -> tuple[str, dict[str, Any]]:
+    def text(self, statement: sa.Executable) -> tuple[str, Parameters]:
         """Return the SQL of a statement for the driver itself, and the parameters it brings along."""
         compiled = statement.compile(dialect=self.engine.dialect)  # type: ignore[attr-defined]
         return str(compiled), {name: value for name, value in compiled.params.items() if value is not None}
@@ -115,17 +128,17 @@ class Database(ABC):
         """Prepare a question that is asked often."""
         return Query(self, *self.text(statement))
 
-    def cursor(self) -> Any:
+    def cursor(self) -> Cursor:
         """Take a cursor of the driver, in autocommit mode, for `give_back`."""
         with suppress(IndexError):  # another thread may take the last one at any moment
             return self._idle.pop()
         with self.explained():
             pinned = self.engine.raw_connection()
-            connection: Any = pinned.driver_connection
+            connection: DriverConnection = pinned.driver_connection
             pinned.detach()
             return self.pin(connection)
 
-    def give_back(self, cursor: Any) -> None:
+    def give_back(self, cursor: Cursor) -> None:
         """Keep a cursor for the next one who needs it."""
         self._idle.append(cursor)
         if self._closed:
@@ -196,12 +209,12 @@ class Query:
     The SQL is compiled once, and connections are taken from a stack, so each keeps its prepared statements.
     """
 
-    def __init__(self, database: Database, text: str, brought: dict[str, Any]) -> None:
+    def __init__(self, database: Database, text: str, brought: Parameters) -> None:
         self._database = database
         self._text = text
         self._brought = brought
 
-    def __call__(self, **values: Any) -> list[tuple[Any, ...]]:
+    def __call__(self, **values: object) -> list[tuple[Any, ...]]:
         """Return all rows; a connection that was lost since the last question is replaced once."""
         given = self._brought | values
         database = self._database

@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import reduce
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +16,7 @@ from palate.arrays import Doubles, Longs
 from palate.errors import StoreError
 from palate.kernels.decimals import read_decimals
 from palate.store.database import Database, shown
-from palate.store.schema import metadata, sa
+from palate.store.schema import Cursor, DriverConnection, Expression, Packed, Row, Selection, SqlType, metadata, sa
 
 WAIT = 60.0  # seconds for another process to end its transaction
 LOOK = 0.001  # seconds between two looks whether it has
@@ -41,7 +40,7 @@ class SQLite(Database):
         self._to_empty, self._again = False, 0.0
         sa.event.listen(self.engine, "begin", _begin)
 
-    def prepare(self, connection: Any) -> None:
+    def prepare(self, connection: DriverConnection) -> None:
         """Readers beside one writer (WAL); a commit is on the disk (FULL); what is deleted is overwritten.
 
         A new file is its owner's alone; what SQLite keeps beside it follows its mode.
@@ -57,7 +56,7 @@ class SQLite(Database):
         """Never: a file does not go away."""
         return False
 
-    def pin(self, connection: Any) -> Any:
+    def pin(self, connection: DriverConnection) -> Cursor:
         """Return a cursor; it is so from the start."""
         return connection.cursor()
 
@@ -88,7 +87,7 @@ class SQLite(Database):
         return log.stat().st_size if log.exists() else 0
 
     def _empty(self, connection: sa.Connection) -> bool:
-        driver: Any = connection.connection.driver_connection
+        driver: DriverConnection = connection.connection.driver_connection
         driver.execute(f"PRAGMA busy_timeout={EMPTYING * 1000:.0f}")
         try:
             busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
@@ -120,40 +119,40 @@ class SQLite(Database):
         with self.explained(), self.engine.connect() as connection, connection.begin():
             yield connection
 
-    def rows(self, name: str, kind: sa.types.TypeEngine[Any]) -> sa.Select[Any]:
+    def rows(self, name: str, kind: SqlType) -> Selection:
         """From a JSON list."""
         return sa.select(sa.func.json_each(sa.bindparam(name)).table_valued(sa.column("value", kind)).c.value)
 
-    def listed(self, values: Sequence[Any]) -> Any:
+    def listed(self, values: Sequence[object]) -> object:
         """As JSON."""
         return json.dumps(values)
 
-    def packed(self, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    def packed(self, *columns: Expression) -> Expression:
         """As JSON lists, one behind the other."""
         return reduce(_joined, map(_json_list, columns))
 
-    def unpacked(self, value: Any, columns: int) -> Longs:
+    def unpacked(self, value: Packed, columns: int) -> Longs:
         """Read the JSON."""
         return read_decimals(np.frombuffer(value.encode(), np.uint8)).reshape(columns, -1)
 
-    def packed_weights(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    def packed_weights(self, column: Expression) -> Expression:
         """As a JSON list."""
         return sa.case((sa.func.count(column) > sa.literal_column("0"), _json_list(column)))
 
-    def unpacked_weights(self, value: Any, n: int) -> Doubles:
+    def unpacked_weights(self, value: Packed, n: int) -> Doubles:
         """Read the JSON."""
         return np.full(n, np.nan) if value is None else np.array(json.loads(value), np.float64)
 
-    def insert(self, cursor: Any, table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    def insert(self, cursor: Cursor, table: sa.Table, columns: Sequence[str], rows: Iterable[Row]) -> None:
         """One statement, run for each row."""
         marks = ", ".join("?" * len(columns))
         cursor.executemany(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})", rows)
 
-    def packed_texts(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    def packed_texts(self, column: Expression) -> Expression:
         """By SQLite's own JSON."""
         return sa.case((sa.func.count(column) > sa.literal_column("0"), _json_list(column)))
 
-    def insert_frame(self, cursor: Any, table: sa.Table, frame: pl.DataFrame) -> None:
+    def insert_frame(self, cursor: Cursor, table: sa.Table, frame: pl.DataFrame) -> None:
         """Row by row."""
         self.insert(cursor, table, frame.columns, zip(*(column.to_list() for column in frame), strict=True))
 
@@ -180,7 +179,7 @@ class PostgreSQL(Database):
     def __init__(self, url: sa.URL) -> None:
         super().__init__(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
 
-    def prepare(self, connection: Any) -> None:
+    def prepare(self, connection: DriverConnection) -> None:
         """Have a commit mean that it is on the disk, whatever the server's default."""
         connection.autocommit = True
         if connection.execute("SHOW synchronous_commit").fetchone()[0] == "off":
@@ -195,7 +194,7 @@ class PostgreSQL(Database):
         code = getattr(original, "sqlstate", None)
         return code is None or code.startswith(("08", "57P"))
 
-    def pin(self, connection: Any) -> Any:
+    def pin(self, connection: DriverConnection) -> Cursor:
         """In autocommit mode."""
         connection.autocommit = True
         return connection.cursor(binary=True)
@@ -219,43 +218,43 @@ class PostgreSQL(Database):
     def erase(self) -> None:
         """PostgreSQL's log is the server's own."""
 
-    def rows(self, name: str, kind: sa.types.TypeEngine[Any]) -> sa.Select[Any]:
+    def rows(self, name: str, kind: SqlType) -> Selection:
         """From an array."""
         return sa.select(sa.func.unnest(sa.bindparam(name, type_=sa.ARRAY(kind))))
 
-    def listed(self, values: Sequence[Any]) -> Any:
+    def listed(self, values: Sequence[object]) -> object:
         """As it is."""
         return list(values)
 
-    def packed(self, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    def packed(self, *columns: Expression) -> Expression:
         """As big-endian bytes, one column behind the other."""
         return reduce(_joined, (_bytes(sa.func.int8send(sa.cast(column, sa.BigInteger))) for column in columns))
 
-    def unpacked(self, value: Any, columns: int) -> Longs:
+    def unpacked(self, value: Packed, columns: int) -> Longs:
         """Turn the bytes around; no rows give no bytes at all."""
         return np.frombuffer(value or b"", ">i8").astype(np.int64).reshape(columns, -1)
 
-    def packed_weights(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    def packed_weights(self, column: Expression) -> Expression:
         """As big-endian bytes, nan where there is none."""
         nan = sa.cast(sa.literal_column("'NaN'"), sa.Double)
         given = sa.func.count(column) > sa.literal_column("0")
         return sa.case((given, _bytes(sa.func.float8send(sa.func.coalesce(column, nan)))))
 
-    def unpacked_weights(self, value: Any, n: int) -> Doubles:
+    def unpacked_weights(self, value: Packed, n: int) -> Doubles:
         """Turn the bytes around."""
         return np.full(n, np.nan) if value is None else np.frombuffer(value, ">f8").astype(np.float64)
 
-    def insert(self, cursor: Any, table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    def insert(self, cursor: Cursor, table: sa.Table, columns: Sequence[str], rows: Iterable[Row]) -> None:
         """COPY, which takes all rows in one round trip."""
         with cursor.copy(f"COPY {table.name} ({', '.join(columns)}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
 
-    def packed_texts(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    def packed_texts(self, column: Expression) -> Expression:
         """By PostgreSQL's own JSON."""
         return sa.case((sa.func.count(column) > sa.literal_column("0"), sa.cast(sa.func.json_agg(column), sa.Text)))
 
-    def insert_frame(self, cursor: Any, table: sa.Table, frame: pl.DataFrame) -> None:
+    def insert_frame(self, cursor: Cursor, table: sa.Table, frame: pl.DataFrame) -> None:
         """COPY, from CSV that polars writes much faster than Python hands over rows."""
         with cursor.copy(f"COPY {table.name} ({', '.join(frame.columns)}) FROM STDIN (FORMAT csv)") as copy:
             copy.write(frame.write_csv(include_header=False))
@@ -304,15 +303,15 @@ def _parsed(text: str) -> sa.URL:
         raise StoreError(f"'{kind}://...': no URL of a database; {KNOWN}") from None
 
 
-def _joined(left: sa.ColumnElement[Any], right: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def _joined(left: Expression, right: Expression) -> Expression:
     return left.concat(right)
 
 
-def _json_list(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+def _json_list(column: Expression) -> sa.ColumnElement[str]:
     return sa.func.json_group_array(column, type_=sa.Text)
 
 
-def _bytes(column: sa.ColumnElement[Any]) -> sa.ColumnElement[bytes]:
+def _bytes(column: Expression) -> sa.ColumnElement[bytes]:
     return sa.func.string_agg(column, sa.literal_column("''::bytea"), type_=sa.LargeBinary)
 
 

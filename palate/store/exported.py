@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from palate.data.columns import Aliases, find_columns
 from palate.data.interactions import Interactions
 from palate.data.sources import batches
 from palate.data.values import as_text
+
+Reading: TypeAlias = Mapping[str, Any]  # arguments of `read_log` or `read_catalogue`
 
 
 class NoExport(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -16,7 +16,7 @@ from palate.store.events import Store
 from palate.store.files import written
 from palate.store.logs import EVENT_ID, GIVEN, KEYS, SIGNED, WEIGHT
 from palate.store.profiles import frame_of as users_frame
-from palate.store.scan import NAMED, NUMBERS, PART, Gathering, Names, newest
+from palate.store.scan import NAMED, NUMBERS, PART, Columns, Gathering, Names, newest
 from palate.store.schema import events, sa
 
 Watch: TypeAlias = Callable[[int, int], None]
@@ -90,7 +90,7 @@ def export_users(store: Store, out: str | Path) -> int:
 
 def event_parts(
     database: Database, connection: sa.Connection, numbers: Sequence[str], watch: Watch | None = None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Columns]:
     """Columns of all events, part by part, as a `Gathering` of these numbers gives them with event ids."""
     gathering = Gathering(database, numbers, whole=True)
     last = newest(connection)

@@ -10,12 +10,11 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
 from palate.store.database import Database
-from palate.store.schema import events, get_state, next_of, sa, set_state, state
+from palate.store.schema import Row, events, get_state, next_of, sa, set_state, state
 
 KEY = "key of the forgotten"
 FORGETTINGS = "forgettings"  # how many there were
@@ -53,7 +52,7 @@ def bring_back(database: Database, connection: sa.Connection, ids: Iterable[str]
         connection.execute(sa.delete(state).where(chosen), {"names": database.listed(names)})
 
 
-def note_taken_back(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> None:
+def note_taken_back(connection: sa.Connection, rows: Sequence[Row]) -> None:
     """Keep the hashes of events that go, each with the columns `EVENT`."""
     if not rows:
         return
@@ -63,7 +62,7 @@ def note_taken_back(connection: sa.Connection, rows: Sequence[Sequence[Any]]) ->
         set_state(connection, name, str(int(get_state(connection, name) or 0) + count))
 
 
-def taken_back(database: Database, connection: sa.Connection, rows: Iterable[Sequence[Any]]) -> list[int]:
+def taken_back(database: Database, connection: sa.Connection, rows: Iterable[Row]) -> list[int]:
     """How often each of these events was taken back: numbers of user, item, type; time, None without one; weight."""
     key = get_state(connection, KEY)
     names = [] if key is None else [_event(key, row) for row in rows]
@@ -97,7 +96,7 @@ def _user(key: str, user_id: str) -> str:
     return f"{USER}{_hash(key, user_id)}"
 
 
-def _event(key: str, row: Sequence[Any]) -> str:
+def _event(key: str, row: Row) -> str:
     *numbers, weight = row
     return f"taken back {_hash(key, repr((*numbers, float(np.float32(1 if weight is None else weight)))))}"
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from palate.arrays import Bools, Floats, Longs
 from palate.store.database import Database, Query
-from palate.store.schema import ORDER, events, sa, users
+from palate.store.schema import ORDER, Row, Selection, events, sa, users
 
 EVER = (1 << 63) - 1  # later than any time
 
@@ -64,7 +63,7 @@ class Histories:
         item, sign = self._database.unpacked(rows[0][0], 2)
         return item[sign >= 0], sign[sign >= 0] > 0
 
-    def _past(self, rows: list[tuple[Any, ...]]) -> Past:
+    def _past(self, rows: Sequence[Row]) -> Past:
         last, packed, packed_weights = rows[0]
         item, kind, time = self._database.unpacked(packed, 3)[:, ::-1].copy()
         weight = self._database.unpacked_weights(packed_weights, len(item))[::-1].astype(np.float32)
@@ -102,7 +101,7 @@ class Histories:
         seen = lowest.cte("seen", recursive=True)
         following = lowest.where(events.c.item_no > seen.c.item).scalar_subquery()
         seen = seen.union_all(sa.select(following).where(seen.c.item.is_not(None)))
-        of_item: sa.Select[Any] = sa.select(sa.literal_column("1")).where(
+        of_item: Selection = sa.select(sa.literal_column("1")).where(
             events.c.user_no == NUMBER, events.c.item_no == seen.c.item, HAPPENED
         )
         reversed_sign = events.c.type_no.in_(self._database.rows("negative", sa.Integer()))
@@ -113,7 +112,7 @@ class Histories:
             .order_by(*(column.desc() for column in ORDER))
             .limit(1)
         )
-        seen_weightless: sa.Select[Any] = of_item.with_only_columns(sa.literal_column("0")).limit(1)
+        seen_weightless: Selection = of_item.with_only_columns(sa.literal_column("0")).limit(1)
         to_come: sa.ColumnElement[int] = sa.literal_column("-1")
         sign = sa.func.coalesce(disliked.scalar_subquery(), seen_weightless.scalar_subquery(), to_come).label("sign")
         found = sa.select(seen.c.item, sign).where(seen.c.item.is_not(None)).subquery().c

@@ -7,14 +7,25 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import polars as pl
 
 from palate.errors import DataError, UnknownId
 from palate.store.database import Database, Query
 from palate.store.recording import check_text, driver_cursor, now
-from palate.store.schema import CHANGES, get_state, items, next_change, sa, set_state, state
+from palate.store.schema import (
+    CHANGES,
+    Expression,
+    Parameters,
+    Row,
+    get_state,
+    items,
+    next_change,
+    sa,
+    set_state,
+    state,
+)
 
 MOST_BYTES = 1 << 18  # of an item's attributes as JSON
 MOST_ATTRIBUTES = 128  # of an item
@@ -36,6 +47,7 @@ SCHEMA = pl.Schema(
     }
 )
 NOTHING = SCHEMA.to_frame()
+Attributes: TypeAlias = Mapping[str, Any]  # of an item or a user: what JSON has, by name
 
 
 class Item(NamedTuple):
@@ -84,7 +96,7 @@ class Items:
         rows = [
             {"id": item_id, **dict(zip(STORED, values, strict=True)), **common} for item_id, values in changed.items()
         ]
-        names: dict[str, Any] = {name: sa.bindparam(name) for name in (*STORED, *common)}
+        names: dict[str, Expression] = {name: sa.bindparam(name) for name in (*STORED, *common)}
         old = [row for row in rows if row["id"] in there]
         if old:
             connection.execute(sa.update(items).where(items.c.item_id == sa.bindparam("id")).values(names), old)
@@ -94,7 +106,7 @@ class Items:
             connection.execute(sa.insert(items).values(names), new)
         return len(changed)
 
-    def patch(self, item_id: str, attributes: Mapping[str, Any], available: bool | None = None) -> Item:
+    def patch(self, item_id: str, attributes: Attributes, available: bool | None = None) -> Item:
         """Change some attributes, None takes one away; returns the item. Raises `UnknownId`, `DataError`."""
         return self.change(
             item_id,
@@ -173,7 +185,7 @@ class Items:
                 next_change(connection)  # so that who reads items reads the names too
 
     @cached_property
-    def _changed(self) -> tuple[str, dict[str, Any]]:
+    def _changed(self) -> tuple[str, Parameters]:
         since = sa.bindparam("since", type_=sa.BigInteger)
         number = items.c.item_no + 0  # which is no index: SQLite shall take the one of changes
         asked = sa.select(*(items.c[name] for name in SCHEMA)).where(items.c.change > since).order_by(number)
@@ -196,7 +208,7 @@ def _names(connection: sa.Connection) -> dict[str, str]:
     return dict(json.loads(get_state(connection, NAMES) or "{}"))
 
 
-def _count_names(connection: sa.Connection, changes: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+def _count_names(connection: sa.Connection, changes: Iterable[tuple[Attributes, Attributes]]) -> None:
     """Count the names of attributes as those of items change, from old to new ones.
 
     Raises `DataError` for more than `MOST_NAMES` of them.
@@ -233,17 +245,17 @@ def _key(part: str) -> str:
     return blake2b(part.encode(), digest_size=8).hexdigest()
 
 
-def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def merged(old: Attributes, new: Attributes) -> Attributes:
     """Return the old attributes changed by the new, of which None takes one away."""
     return {name: value for name, value in {**old, **new}.items() if value is not None}
 
 
-def _item(row: Any) -> Item:
+def _item(row: Row) -> Item:
     item_id, attributes, available, created, updated = row
     return Item(item_id, decoded(attributes), available, created, updated)
 
 
-def _equal(old: tuple[Any, ...] | None, new: tuple[Any, ...]) -> bool:
+def _equal(old: tuple[str, bool, bool] | None, new: tuple[str, bool, bool]) -> bool:
     """Whether an item is told of as it was; the order of its attributes means nothing."""
     if old is None or old == new:
         return old == new
@@ -254,7 +266,7 @@ def _ordered(attributes: str) -> str:
     return json.dumps(decoded(attributes), sort_keys=True)
 
 
-def encoded(attributes: Mapping[str, Any]) -> str:
+def encoded(attributes: Attributes) -> str:
     """Attributes as they are stored."""
     return json.dumps(attributes, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -272,14 +284,14 @@ def kind_of(value: object) -> str:
     return "list" if isinstance(value, list) else "object"
 
 
-def _parts(attributes: Mapping[str, Any]) -> Iterator[str]:
+def _parts(attributes: Attributes) -> Iterator[str]:
     return (f"{kind_of(value)}:{name}" for name, value in attributes.items() if value is not None)
 
 
-def decoded(attributes: str) -> dict[str, Any]:
+def decoded(attributes: str) -> Attributes:
     """Attributes that are stored; what an older version stored deeper than `MOST_DEPTH` is its JSON, as text."""
     try:
-        found: dict[str, Any] = json.loads(attributes)
+        found: Attributes = json.loads(attributes)
     except RecursionError:
         return {}
     if attributes.count("[") + attributes.count("{") <= MOST_DEPTH:  # which most have
@@ -310,7 +322,7 @@ def check_item(place: str, item: Item) -> Item:
     return item
 
 
-def check_attributes(place: str, attributes: Mapping[str, Any]) -> None:
+def check_attributes(place: str, attributes: Attributes) -> None:
     """Raise `DataError` unless the attributes can be stored."""
     if not isinstance(attributes, Mapping):
         raise DataError(f"{place}: attributes are {attributes!r:.80}; they must be an object of names and values")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from palate.arrays import Doubles, Floats, Longs
+from palate.arrays import AnyArray, Bools, Doubles, Floats, Longs
 from palate.data.batch import Batch
 from palate.data.coder import Coder
 from palate.data.columns import LOG
@@ -21,7 +19,7 @@ from palate.data.readers import Grown, read_log
 from palate.data.sources import batches, place_of
 from palate.data.values import LARGEST_WEIGHT, RULES, as_number, as_text, as_truth
 from palate.errors import DataError
-from palate.store.exported import NoExport, places_of
+from palate.store.exported import NoExport, Reading, places_of
 from palate.store.recording import MOST_CHARACTERS, MOST_TYPE_CHARACTERS, check_text
 
 # Columns of an export by role. Those of the first four are always there; one of the last two marks an export.
@@ -48,7 +46,7 @@ class EventRows:
     """
 
     names: Mapping[str, pl.Series]
-    code: Mapping[str, NDArray[Any]]
+    code: Mapping[str, AnyArray]
     time: Longs | None
     weight: Floats | Doubles | None
     event_id: pl.Series | None = None
@@ -78,12 +76,12 @@ class EventRows:
         )
 
 
-def _differs(values: NDArray[Any]) -> NDArray[np.bool_]:
-    different: NDArray[np.bool_] = values[1:] != values[:-1]
+def _differs(values: AnyArray) -> Bools:
+    different: Bools = values[1:] != values[:-1]
     return different
 
 
-def read_events(source: object, event_type: str, reading: Mapping[str, Any]) -> EventRows:
+def read_events(source: object, event_type: str, reading: Reading) -> EventRows:
     """Read what `read_log` reads, or an export of a store, with the type of events that have none.
 
     Raises `DataError` with the row for what a store does not take.

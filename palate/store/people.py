@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from palate.errors import UnknownId
 from palate.store.database import Database
-from palate.store.items import check_attributes, decoded, encoded, merged
+from palate.store.items import Attributes, check_attributes, decoded, encoded, merged
 from palate.store.recording import check_text, now
-from palate.store.schema import sa, users
+from palate.store.schema import Expression, Row, sa, users
 
 
 class UserProfile(NamedTuple):
@@ -45,7 +45,7 @@ class UserProfiles:
             for user in many
             if there.get(user.user_id) != _ordered(user)
         }
-        values: dict[str, Any] = {"attributes": sa.bindparam("attributes")}
+        values: dict[str, Expression] = {"attributes": sa.bindparam("attributes")}
         old = [row for name, row in rows.items() if name in there]
         if old:
             connection.execute(sa.update(users).where(users.c.user_id == sa.bindparam("id")).values(values), old)
@@ -56,7 +56,7 @@ class UserProfiles:
             )
         return len(rows)
 
-    def patch(self, user_id: str, attributes: Mapping[str, Any]) -> UserProfile:
+    def patch(self, user_id: str, attributes: Attributes) -> UserProfile:
         """Change some attributes, None takes one away; returns the person. Raises `UnknownId`, `DataError`."""
         with self._database.writing() as connection:
             row = connection.execute(_chosen.where(users.c.user_id == user_id)).first()
@@ -100,7 +100,7 @@ def check_user(place: str, user: UserProfile) -> UserProfile:
 _chosen = sa.select(users.c.user_id, users.c.attributes)
 
 
-def _profile(row: Any) -> UserProfile:
+def _profile(row: Row) -> UserProfile:
     return UserProfile(row[0], decoded(row[1] or "{}"))
 
 

@@ -17,6 +17,8 @@ from palate.store.schema import (
     ORDER,
     REWRITTEN,
     WITHDRAWN,
+    Cursor,
+    Expression,
     event_types,
     events,
     items,
@@ -191,10 +193,10 @@ class Recorder:
         there = self._newest(connection, chosen)
         self._insert(connection, [event for key, event in chosen.items() if key not in there])
         if keep == "last" and there:
-            values: dict[str, Any] = {name: sa.bindparam(name) for name in ("time", "weight", "moment")}
+            values: dict[str, Expression] = {name: sa.bindparam(name) for name in ("time", "weight", "moment")}
             changed = sa.update(events).where(events.c.seq == sa.bindparam("old")).values(values)
             clock, newest = now(), self._newest_moments(connection, (user for user, *_ in there))
-            rows: list[dict[str, Any]] = []
+            rows: list[dict[str, object]] = []
             for key, old in there.items():
                 time, moment = chosen[key].times(clock, newest[key[0]])
                 rows.append({"old": old.seq, "time": time, "weight": _float(chosen[key].weight), "moment": moment})
@@ -277,7 +279,7 @@ class Recorder:
         return found
 
     def _add(self, connection: sa.Connection, table: sa.Table, names: list[str]) -> None:
-        others: dict[str, Any] = {}
+        others: dict[str, object] = {}
         moment = now()
         if table is users:
             others = {"created": moment}
@@ -315,6 +317,6 @@ NAMES = {
 }
 
 
-def driver_cursor(connection: sa.Connection) -> Any:
+def driver_cursor(connection: sa.Connection) -> Cursor:
     """Cursor of the driver within the transaction."""
     return connection.connection.cursor()

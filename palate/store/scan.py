@@ -6,25 +6,25 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from palate.arrays import Ints
+from palate.arrays import AnyArray, Ints
 from palate.data.interactions import Interactions
 from palate.data.readers import Grown
 from palate.data.vocabulary import Vocabulary
 from palate.store.database import Database
 from palate.store.recording import driver_cursor
-from palate.store.schema import event_types, events, items, sa, users
+from palate.store.schema import Parameters, Row, event_types, events, items, sa, users
 
 PART = 1 << 16  # numbers of seq read at once
 NUMBERS = ("user_no", "item_no", "type_no", "time")
 LEARNED = ("user_no", "item_no", "type_no", "moment")  # a time later than an event's arrival counts at its arrival
 KINDS = {"user_no": np.int32, "item_no": np.int32, "type_no": np.int16, "moment": np.int64, "weight": np.float32}
 NAMED = {"user_no": users.c.user_id, "item_no": items.c.item_id, "type_no": event_types.c.name}
+Columns: TypeAlias = dict[str, Any]  # arrays (N,), and event ids as a list or None
 
 
 class Gathering:
@@ -56,7 +56,7 @@ class Gathering:
         self.select = sa.select(*packed, *([database.packed_texts(rows.event_id)] if whole else []))
         self._weights = database.text(asked.with_only_columns(events.c.weight))
 
-    def read(self, connection: sa.Connection, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def read(self, connection: sa.Connection, asked: Parameters) -> Columns:
         """Read the columns of whole events within a transaction."""
         found = self.columns(connection.execute(self.select, asked).one())
         if not np.isnan(found["weight"]).all():  # SQLite packs 15 digits of them, and a double needs up to 17
@@ -65,10 +65,10 @@ class Gathering:
             found["weight"] = np.array([row[0] for row in rows], np.float64)
         return found
 
-    def columns(self, row: Sequence[Any]) -> dict[str, Any]:
+    def columns(self, row: Row) -> Columns:
         """Arrays (N,) by name; weights are nan where none was given. Event ids are a list, None where all are."""
         numbers = self._database.unpacked(row[0], len(self._numbers))
-        found: dict[str, Any] = dict(zip(self._numbers, numbers, strict=True))
+        found: Columns = dict(zip(self._numbers, numbers, strict=True))
         found["weight"] = self._database.unpacked_weights(row[1], numbers.shape[1])
         if len(row) > 2:
             found["event_id"] = None if row[2] is None else json.loads(row[2])
@@ -101,7 +101,7 @@ class Names:
             ids.append(pl.Series("id", [] if texts is None else json.loads(texts), pl.String).gather(order))
         return cls(pl.concat(ids), row)
 
-    def rows(self, numbers: NDArray[Any]) -> Ints:
+    def rows(self, numbers: AnyArray) -> Ints:
         """Place of each number, (N,)."""
         return self.row[np.where(numbers < len(self.row), numbers, 0)]
 
@@ -137,12 +137,12 @@ def read_all(database: Database, weights: Mapping[str, float], since: int | None
     return Interactions.of(users, items, user, item, weight, columns.pop("moment"), event, tuple(types.ids))
 
 
-def _columns(database: Database, last: int, since: int | None) -> dict[str, NDArray[Any]]:
+def _columns(database: Database, last: int, since: int | None) -> dict[str, AnyArray]:
     """Read the events up to a seq by two threads."""
     gathering = Gathering(database, LEARNED, whole=False, since=since)
     query = database.query(gathering.select)
 
-    def read(low: int) -> dict[str, NDArray[Any]]:
+    def read(low: int) -> dict[str, AnyArray]:
         part = gathering.columns(query(low=low, high=min(low + PART, last))[0])
         return {name: part[name].astype(kind) for name, kind in KINDS.items()}
 

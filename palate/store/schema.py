@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import time_ns
+from typing import Any, TypeAlias
 
 from palate.errors import MissingExtra, StoreError
 
@@ -15,6 +16,14 @@ except ModuleNotFoundError:
 __all__ = [
     "MIGRATIONS",
     "ORDER",
+    "Cursor",
+    "DriverConnection",
+    "Expression",
+    "Packed",
+    "Parameters",
+    "Row",
+    "Selection",
+    "SqlType",
     "event_types",
     "events",
     "get_state",
@@ -31,6 +40,16 @@ __all__ = [
     "users",
     "version_of",
 ]
+
+Expression: TypeAlias = sa.ColumnElement[Any]  # of any type, as the next two
+Selection: TypeAlias = sa.Select[Any]
+SqlType: TypeAlias = sa.types.TypeEngine[Any]
+Row: TypeAlias = Sequence[Any]  # of a table or an answer
+Parameters: TypeAlias = dict[str, Any]  # of a statement
+# What only one of the drivers has is called on these: they share no types.
+DriverConnection: TypeAlias = Any
+Cursor: TypeAlias = Any
+Packed: TypeAlias = Any  # text in SQLite, bytes in PostgreSQL, None for no rows
 
 # Compared byte by byte in both databases, so that pages by id have one order.
 TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")

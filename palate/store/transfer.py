@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from palate.arrays import Bools, Longs
+from palate.arrays import AnyArray, Bools, Longs
 from palate.data.columns import CATALOGUE, LOG
 from palate.errors import DataError
 from palate.store.catalogues import read_items
@@ -27,7 +26,7 @@ from palate.store.people import check_user
 from palate.store.profiles import read_users
 from palate.store.recording import MOST_TYPE_CHARACTERS, Recorder, check_text, driver_cursor, now
 from palate.store.scan import Gathering
-from palate.store.schema import event_types, events, items, sa, set_state, users
+from palate.store.schema import Parameters, event_types, events, items, sa, set_state, users
 
 __all__ = [
     "Imported",
@@ -154,7 +153,7 @@ class _Import:
             frame = frame.with_columns(weight=weight.fill_nan(None))
         return frame if log.event_id is None else frame.with_columns(event_id=log.event_id.gather(rows))
 
-    def _numbers(self, connection: sa.Connection, role: str, codes: Any, add: bool) -> Longs:
+    def _numbers(self, connection: sa.Connection, role: str, codes: AnyArray, add: bool) -> Longs:
         """Numbers in the store of coded ids, (N,)."""
         used, place = np.unique(codes, return_inverse=True)
         names = self._rows.names[role].gather(used).to_list()
@@ -210,9 +209,7 @@ class _Import:
         chosen = events.c.event_id.in_(self._database.rows("ids", sa.Text()))
         return self._gathered(connection, chosen, {"ids": self._database.listed(ids.drop_nulls().to_list())})
 
-    def _gathered(
-        self, connection: sa.Connection, chosen: sa.ColumnElement[bool], asked: Mapping[str, Any]
-    ) -> pl.DataFrame:
+    def _gathered(self, connection: sa.Connection, chosen: sa.ColumnElement[bool], asked: Parameters) -> pl.DataFrame:
         gathering = Gathering(self._database, [*SAME], whole=True, chosen=chosen)
         columns = gathering.read(connection, asked)
         weight = pl.Series(columns["weight"], dtype=pl.Float64).fill_nan(None)

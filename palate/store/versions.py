@@ -6,13 +6,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from palate.errors import SettingError, UnknownId, check
-from palate.store.bundles import finish_replacing, read_bundle
+from palate.store.bundles import About, finish_replacing, read_bundle
 from palate.store.dialects import SQLite
 from palate.store.events import Store
 from palate.store.files import lock, remove, share
@@ -28,7 +28,7 @@ class Version(NamedTuple):
 
     number: int
     created: int
-    about: dict[str, Any]
+    about: About
 
 
 class Versions:
@@ -49,7 +49,7 @@ class Versions:
         """Folder of a version's bundle."""
         return self.folder / f"{number:06d}"
 
-    def add(self, write: Callable[[Path], object], about: Mapping[str, Any]) -> Version:
+    def add(self, write: Callable[[Path], object], about: About) -> Version:
         """Have a bundle written to the folder of a new version, and keep it; it is not active yet.
 
         Raises what `write` raises, and `BundleError` if it left no sound bundle; then there is no version.
@@ -70,7 +70,7 @@ class Versions:
                 )
         return version
 
-    def rewrite(self, number: int, write: Callable[[Path], object], about: Mapping[str, Any]) -> None:
+    def rewrite(self, number: int, write: Callable[[Path], object], about: About) -> None:
         """Have the bundle of a version written anew in its place, and `about` added to what is told of it.
 
         After a kill it is the bundle before, or the new one. Raises what `write` raises; then it stays as it was.
