@@ -1,4 +1,4 @@
-"""The array types every room shares, what a field says of its array, and arrays that begin with a cache line."""
+"""The array types every room shares, the rule of a field for its array, and arrays that begin with a cache line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Array:
 
     least   no number is less
     below   whole numbers are 0 or more, and less than that of this word
-    starts  where rows begin in arrays of so many places: the numbers rise from 0 to that of this word
+    starts  where rows begin in another array: the numbers rise from 0 to that of this word
     """
 
     def __init__(self, *sizes: str, least: float | None = None, below: str = "", starts: str = "") -> None:
@@ -68,7 +68,7 @@ def _fits(word: str, size: int, known: dict[str, int]) -> bool:
 
 
 def all_finite(array: AnyArray) -> bool:
-    """Whether all numbers are finite; the sum of squares tells in one pass, unless it is too large itself."""
+    """Whether all numbers are finite; the sum of squares shows it in one pass, unless it overflows."""
     if array.flags.c_contiguous:
         flat = array.reshape(-1)
         with np.errstate(over="ignore", invalid="ignore"):

@@ -2,6 +2,7 @@
 
 from math import isfinite
 from numbers import Integral, Real
+from typing import cast
 
 
 class PalateError(Exception):
@@ -76,7 +77,7 @@ class ConditionError(PalateError, ValueError):
 
 
 class GivenUp(PalateError):
-    """Work was given up: its time was over, or nobody waits for it any more."""
+    """Work was given up: its time was over, or its client is gone."""
 
 
 class MissingExtra(PalateError, ImportError):
@@ -91,14 +92,14 @@ def whole(setting: str, value: object, least: int = 1) -> int:
     """Return a whole number, python's own or numpy's, as an int; raises `SettingError` for all else, as True."""
     fine = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
     check(fine, setting, value, f"must be a whole number, {least} or more")
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return int(cast(Integral, value))
 
 
 def real(setting: str, value: object) -> float:
     """Return a finite number, python's own or numpy's, as a float; raises `SettingError` for all else, as True."""
     fine = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
     check(fine, setting, value, "must be a finite number")
-    return float(value)  # type: ignore[arg-type]
+    return float(cast(Real, value))
 
 
 def check(condition: bool, setting: str, value: object, rule: str) -> None:

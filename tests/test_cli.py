@@ -641,7 +641,7 @@ def test_demo_on_another_log(palate: Run, files: Path) -> None:
     log = ("--log", files / "log.csv", "--catalogue", files / "items.csv")
     told = palate("demo", *log)
     assert told.code == 0, told.err
-    for heading in ("The log", "The past to learn from", "Learning a vector", "How well it guesses", "Three people"):
+    for heading in ("The log", "The past to learn from", "Learning a vector", "How well it guesses", "Three users"):
         assert heading in told.out
     answer = palate("demo", *log, "--json").json
     assert set(answer) == {"log", "split", "fit", "evaluation", "people"}

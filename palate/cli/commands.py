@@ -279,19 +279,19 @@ def recommend(
 def _export(
     model: Model, folder: Path, log: Interactions | None, out: Path | None, k: int, keep_seen: bool, json: bool
 ) -> None:
-    """Everybody's list to a file, with a bar."""
+    """Write the lists of all users to a file, with a bar."""
     if out is None:
         raise typer.BadParameter("--all-users writes to a file: give --out FILE.parquet")
     if log is None:
         raise DataError(f"{folder}: the model was saved without histories; give a log with --history FILE")
     began = perf_counter()
-    with WorkBar("people") as bar:
+    with WorkBar("users") as bar:
         lines = export_all(model, folder, log, out, k, keep_seen=keep_seen, watch=bar)
     seconds = perf_counter() - began
     if json:
         print_json({"out": str(out), "users": len(log.users), "lines": lines, "seconds": seconds})
     else:
-        typer.echo(f"{out}: {lines:,} recommendations to {len(log.users):,} people, in {seconds:.1f} s")
+        typer.echo(f"{out}: {lines:,} recommendations to {len(log.users):,} users, in {seconds:.1f} s")
 
 
 def _past(model: Model, log: Interactions | None, user: str | None, file: Path | None, read: list[str]) -> Histories:

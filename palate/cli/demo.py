@@ -1,4 +1,4 @@
-"""`palate demo`: the whole job on real data, told on one screen after the other."""
+"""`palate demo`: the whole path on real data, one screen after the other."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def run_demo(
         out.print("loss by epoch  " + "  ".join(f"{loss:.3f}" for loss in bar.losses), style="dim")
 
     result = compare({"popularity": Popularity().fit(split.train), "embedding": model}, split)
-    head(out, f"4  How well it guesses the future of {len(result['embedding'].users)} people")
+    head(out, f"4  How well it guesses the future of {len(result['embedding'].users)} users")
     out.print(_scores(result))
 
     shown_users = [_user_row(user, model, split, titles) for user in sample_users(result["embedding"].users, split)]
     hits = sum(row["chosen_later"] for user in shown_users for row in user["items"])
     shown = sum(len(user["items"]) for user in shown_users)
-    head(out, "5  Three people", f"● marks what they really chose later: {hits} of {shown}")
+    head(out, "5  Three users", f"● marks what they really chose later: {hits} of {shown}")
     for user in shown_users:
         out.print(_portrait(user))
     if json:
@@ -113,7 +113,7 @@ def _scores(result: Comparison) -> Table:
 
 
 def sample_users(users: pl.Series, split: Split) -> list[Id]:
-    """People with a short, a middling and a long history, so that no one chose them for their results."""
+    """Users with a short, a middling and a long history: they are not chosen for their results."""
     order = np.argsort(split.history().histories(users).rows.lengths, kind="stable")
     picks = {len(order) * (n + 1) // (USERS + 1) for n in range(USERS)}  # quartiles
     return [users[int(order[pick])] for pick in sorted(picks)]

@@ -1,4 +1,4 @@
-"""`palate demo --content`: films that nobody has rated yet, recommended from what is told of them."""
+"""`palate demo --content`: films without ratings, recommended by their content."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def run_content_demo(json: bool, console: Console = stdout) -> None:
     log, films = read_log(ratings), read_films(movies)
     head(
         out,
-        "1  The log, and what is told of the films",
+        "1  The log, and the catalogue of the films",
         f"{sentence(log)}\n{len(films):,} films: {', '.join(films.fields)}",
     )
 
     split = split_items(log)
     new = split.test.items
-    head(out, f"2  {len(new):,} films that nobody has met: all their ratings are held out", parts(split))
+    head(out, f"2  {len(new):,} films without ratings: all of theirs are held out", parts(split))
 
-    head(out, "3  Learning vectors, and how they follow from what is told")
+    head(out, "3  Learning vectors, and how they follow from the content")
     began = perf_counter()
     with FitBar("hybrid", console=stderr if json else out) as bar:
         model = Hybrid().fit(split.train, films, watch=bar)
@@ -55,11 +55,11 @@ def run_content_demo(json: bool, console: Console = stdout) -> None:
     chance = AMONG / len(new)
     low, high = report.interval(f"Recall@{AMONG}")
     recall = report[f"Recall@{AMONG}"]
-    head(out, f"4  The best {AMONG} new films for each of {len(report.users)} people")
+    head(out, f"4  The best {AMONG} new films for each of {len(report.users)} users")
     out.print(f"hold {recall:.1%} [{low:.1%}, {high:.1%}] of what they really chose; by chance it is {chance:.1%}")
 
     shown_users = [_user_row(user, model, split, films) for user in sample_users(report.users, split)]
-    head(out, "5  Three people", "new films; ● marks what they really chose")
+    head(out, "5  Three users", "new films; ● marks what they really chose")
     for user in shown_users:
         out.print("", Text(f"user {user['user_id']}, the latest: {', '.join(map(title, user['latest']))}"))
         out.print(listing(user["items"]))

@@ -1,4 +1,4 @@
-"""Everybody's list in one Parquet file, written part by part: an interrupted export goes on where it stopped."""
+"""The lists of all users in one Parquet file, written in parts: an interrupted export goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from palate.models.base import Model
 from palate.store.bundles import manifest_checksum
 from palate.store.files import written
 
-PART = 20_000  # people whose lists are held at once
+PART = 20_000  # users whose lists are held at once
 
 
 def export_all(
@@ -33,7 +33,7 @@ def export_all(
     """Write the best k items of every user of the log to a Parquet file; returns the number of lines.
 
     Columns user_id, item_id, score, rank. Finished parts wait in a folder beside `out`, and are used again if the
-    same model (its `folder`), log and question are asked for. `watch` is told (people done, of all).
+    same model (its `folder`), log and question are asked for. `watch` is called with (users done, of all).
     """
     parts = out.with_name(f".{out.name}.parts")
     question = _question(folder, log, k, keep_seen)

@@ -1,4 +1,4 @@
-"""Files that a command joins with a log or a model by their ids; how many ids have no partner is told of."""
+"""Files that a command joins with a log or a model by their ids; ids without a partner are reported."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def reading_of(file: Path | None, catalogue_read: list[str]) -> dict[str, str]:
 
 
 def content_of(file: Path | None, catalogue_read: list[str], log: Interactions) -> Catalogue | None:
-    """Read what the items of a log are like; a recipe that needs it warns if it tells of none."""
+    """Read the content of the items of a log; a recipe that needs it warns if it has none of them."""
     reading = reading_of(file, catalogue_read)
     catalogue = None if file is None else read_catalogue(file, **reading)
     if file is not None and catalogue is not None:

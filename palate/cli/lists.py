@@ -1,4 +1,4 @@
-"""A log in a few facts, and a person's list with titles and reasons."""
+"""A log in a few facts, and a user's list with titles and reasons."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def sentence(log: Interactions) -> str:
     """Say the size of a log in a line."""
     span = days(log)
     when = "" if span is None else f", {span[0]} to {span[1]}"
-    return f"{len(log):,} events by {len(log.users):,} people on {len(log.items):,} items{when}"
+    return f"{len(log):,} events by {len(log.users):,} users on {len(log.items):,} items{when}"
 
 
 def facts(log: Interactions) -> Row:
-    """Return what there is to know of a log at first sight."""
+    """Return the key facts of a log."""
     span = days(log)
     each = np.diff(log.start)
     found: Row = {"events": len(log), "users": len(log.users), "items": len(log.items)}
@@ -62,7 +62,7 @@ def named(item: Id, catalogue: Catalogue | None) -> Row:
 
 
 def title(row: Row) -> str:
-    """Return how a row names its item to a person."""
+    """Return the name of the item of a row for the terminal."""
     return str(row.get("title", row["item_id"]))
 
 
@@ -82,7 +82,7 @@ def recommended(
     keep_seen: bool = False,
     only: Iterable[Id] | None = None,
 ) -> list[Row]:
-    """Recommend to one person, each item with the past items that speak for it."""
+    """Recommend to one user, each item with the past items that account for it."""
     seen = past.items.names(past.rows.column).to_list()
     rows = ranked(model.recommend(past, k, only=only, keep_seen=keep_seen), catalogue)
     for row in rows:
@@ -112,7 +112,7 @@ def listing(rows: list[Row]) -> Table:
 
 
 def reason(row: Row) -> str:
-    """Say why an item is in the list: what is told of it that speaks for it, and the past item."""
+    """Say why an item is in the list: the terms that account for it, and the past item."""
     terms = ", ".join(row.get("terms", ()))
     because = [title(row["because"][0])] if row["because"] else []
     return "; ".join([terms, *because] if terms else because) or "popular with everyone"

@@ -229,7 +229,7 @@ def _fill(
 
 
 def _import_model(store: Store, versions: Versions, folder: Path) -> None:
-    """Make a saved model the active version, its items and the people kept with it the store's; once."""
+    """Make a saved model the active version, and store its items and histories; once."""
     from palate.live.adopting import import_model
 
     version = import_model(store, versions, folder)

@@ -53,7 +53,7 @@ def build_recipe(name: str, settings: Iterable[str]) -> Recipe:
 
 
 def build_recipes(names: Sequence[str], settings: Sequence[str]) -> dict[str, Recipe]:
-    """Build several recipes; a setting says whose it is (`embedding.dim=32`) when there are several."""
+    """Build several recipes; a setting names its recipe (`embedding.dim=32`) when there are several."""
     own: dict[str, list[str]] = {name: [] for name in names}
     for text in settings:
         name, _, value = text.partition("=")

@@ -24,7 +24,7 @@ def print_json(answer: object) -> None:
 
 
 def note(text: str) -> None:
-    """Say something to the person, and not to a program that reads stdout."""
+    """Print a line for the user on stderr, which a program that reads stdout does not see."""
     typer.echo(text, err=True)
 
 
@@ -82,7 +82,7 @@ class FitBar:
 
 
 class WorkBar:
-    """A bar of so many things done, of all."""
+    """A bar of the things done, of all."""
 
     def __init__(self, title: str, *, console: Console = stderr) -> None:
         columns = TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn()

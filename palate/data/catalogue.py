@@ -154,7 +154,7 @@ def read_catalogue(
 
 
 def _converted(batch: Batch) -> pl.DataFrame:
-    """Convert the columns of a batch, null where a rule is broken or nothing is told."""
+    """Convert the columns of a batch, null where a rule is broken or a value is missing."""
     separator = " " if batch.columns.get("categories", "").endswith(":token_seq") else "|"
     convert = CONVERT | {"categories": partial(as_categories, separator=separator)}
     return pl.DataFrame([convert.get(role, writable)(batch.frame[role]) for role in batch.columns])

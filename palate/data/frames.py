@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -22,6 +22,7 @@ from palate.errors import DataError, MissingExtra, PalateError
 PART = 1 << 17  # rows handled at once
 OWN = (bool, int, float, str, bytes, date, datetime, time, timedelta, Decimal, type(None))
 EXTENSION = getattr(pl, "BaseExtension", ())  # which older versions of polars do not have
+Foreign: TypeAlias = Any  # a frame, a column or a type of another library
 
 
 def read_frame(source: object, place: str, choose: Choose) -> Iterator[Batch]:
@@ -70,7 +71,7 @@ def reading(place: str) -> Iterator[None]:
 
 def _columns(source: object) -> tuple[list[str], Callable[[int], pl.Series]]:
     """Names of the columns of a frame, and how to get one by its place."""
-    frame: Any = source
+    frame: Foreign = source
     kinds = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(source).__mro__}
     if "pandas.DataFrame" in kinds:
         return [str(name) for name in frame.columns], lambda n: _of_pandas(frame.iloc[:, n])
@@ -87,7 +88,7 @@ def _columns(source: object) -> tuple[list[str], Callable[[int], pl.Series]]:
     return table.columns, lambda n: _known(table.to_series(n))
 
 
-def _of_pandas(column: Any) -> pl.Series:
+def _of_pandas(column: Foreign) -> pl.Series:
     try:
         found = pl.Series(pl.from_pandas(column))
     except ModuleNotFoundError:
@@ -100,14 +101,14 @@ def _of_pandas(column: Any) -> pl.Series:
     return _of_values(None if gone else value for value, gone in zip(column, missing, strict=True))
 
 
-def _of_arrow(column: Any) -> pl.Series:
+def _of_arrow(column: Foreign) -> pl.Series:
     try:
         return _known(pl.Series(pl.from_arrow(column)))
     except (Exception, pl.exceptions.PanicException):  # a type that polars does not have
         return _of_values(column.to_pylist())
 
 
-def _is_odd(dtype: Any) -> bool:
+def _is_odd(dtype: Foreign) -> bool:
     """Whether a column's values are better taken one by one: dictionaries, or none of polars' own kinds."""
     inner = getattr(dtype, "inner", None)
     return dtype in (pl.Object, pl.Struct) or isinstance(dtype, EXTENSION) or (inner is not None and _is_odd(inner))
@@ -122,7 +123,7 @@ def _of_values(values: Iterable[object]) -> pl.Series:
     return series_of("", [_own(value) for value in values])
 
 
-def _own(value: object) -> Any:
+def _own(value: object) -> object:
     """Return a value of a library as one of Python's own kinds; a text if there is none for it."""
     if isinstance(value, (np.floating, np.integer, np.bool_)):
         return float(value) if isinstance(value, np.floating) else value.item()

@@ -1,4 +1,4 @@
-"""Histories: what each of a batch of people has done, the only thing a model is asked with."""
+"""Histories: the events of a batch of users, the only input of a model."""
 
 from __future__ import annotations
 

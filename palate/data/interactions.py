@@ -1,4 +1,4 @@
-"""The log: who did what, with which weight, when; frozen columns grouped by person."""
+"""The log: user, item, weight, time; frozen columns grouped by user."""
 
 from __future__ import annotations
 

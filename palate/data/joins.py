@@ -1,4 +1,4 @@
-"""Two sources that are joined by their ids: a join without a partner is told of."""
+"""Two sources that are joined by their ids: ids without a partner are reported."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ MAKE = {NUMBER: _of_numbers, FRACTION: _of_fractions, MOMENT: _of_moments}
 
 
 def _calendar(numbers: Longs, digits: int) -> tuple[Longs, Bools]:
-    """Microseconds since 1970 of days written as numbers of so many digits, and which numbers are days, (N,)."""
+    """Microseconds since 1970 of days written as numbers of `digits` digits, and which numbers are days, (N,)."""
     fine = (numbers >= 10 ** (digits - 1)) & (numbers < 10**digits)
     whole = np.where(fine, numbers, 0) * 10 ** (14 - digits)
     year, month, day = whole // 10**10, whole // 10**8 % 100, whole // 10**6 % 100

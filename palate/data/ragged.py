@@ -38,7 +38,7 @@ class Ragged:
             raise DataError(f"ragged rows: {len(self.column)} columns and {len(self.time)} times; the two must agree")
 
     def fault(self, rows: int, columns: int) -> str:
-        """Say what is wrong with so many rows over so many columns, "" for nothing."""
+        """Return the fault of `rows` rows over `columns` columns, "" without one."""
         if len(self) != rows:
             return f"there are {len(self):,} rows; there must be {rows:,}"
         if len(self.column) and not 0 <= self.column.min() <= self.column.max() < columns:
@@ -73,7 +73,7 @@ class Ragged:
     @property
     def positives(self) -> Longs:
         """Number of pairs of weight above 0 in each row, (B,)."""
-        if len(self) == 1:  # a list is asked for one person most of the time
+        if len(self) == 1:  # most lists are for one user
             return np.array([np.count_nonzero(self.weight[self.start[0] : self.start[1]] > 0)], np.int64)
         before = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.weight > 0, dtype=np.int64)])
         return np.diff(before[self.start])

@@ -1,4 +1,4 @@
-"""The answer: for each person, the best items with their scores."""
+"""Rankings: for each user, the best items with their scores."""
 
 from __future__ import annotations
 

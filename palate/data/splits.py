@@ -233,7 +233,7 @@ def _some(able: Bools, share: float, rng: np.random.Generator) -> Bools:
 
 
 def _cut(log: Interactions, part: NDArray[np.int8], kind: str, *, valid: bool, promise: Promise = "") -> Split:
-    """Build the split from the part of each event, (N,); what nobody could guess is dropped and counted."""
+    """Build the split from the part of each event, (N,); events that cannot be predicted are dropped and counted."""
     tested, lost_tests = _usable(log, part, TEST, promise == "cold items")
     checked, lost_checks = _usable(log, part, VALID, promise == "cold items")
     return Split(

@@ -26,5 +26,5 @@ def to_iso(time: int) -> str:
 
 
 def scaled(number: float, unit: int) -> int:
-    """Microseconds of a number of units of so many microseconds; of a float, what its shortest decimal spells."""
+    """Microseconds of a number of units of a given length; of a float, what its shortest decimal spells."""
     return number * unit if isinstance(number, int) else round(Decimal(repr(number)) * unit)

@@ -1,4 +1,4 @@
-"""The fact check: what keeps a text from being published."""
+"""The fact check: the rules that a text must pass to be published."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARKUP = re.compile(r"[<>{}\[\]`*_#|\\~^=@$€£¥!?！？\n]|\"\"")
 
 
 def faults_of(body: str, facts: Facts, language: str) -> tuple[str, ...]:
-    """Tell what is wrong with the sentences written of an item; nothing where they may be kept.
+    """Find the faults of the sentences about an item; none where they may be kept.
 
     body has no title line. Every fault names the rule and the words. Raises `SettingError` for another language.
     """

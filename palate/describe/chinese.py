@@ -54,7 +54,7 @@ def label_of(field: str) -> str:
 
 
 def chinese_faults(body: str, facts: Facts) -> Iterator[str]:
-    """Tell what the text states beyond the facts: characters that no fact and no neutral phrase covers.
+    """Find what the text states beyond the facts: characters that no fact and no neutral phrase covers.
 
     A value of a field that says what it is to the item, a director, a keyword, stands after the field's label.
     """

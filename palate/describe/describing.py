@@ -1,4 +1,4 @@
-"""Describing a catalogue: draft, check, once more, else a template; what is written already is kept."""
+"""Describing a catalogue: a draft, a check, a second draft, else a template; finished texts are kept."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Manner:
     kind      a noun for what every item is, which texts may use: film, product
     language  en or zh
     style     asked of the model in these words, as far as the check allows
-    fields    columns that may be told of; all that can be by default
+    fields    columns that may be described; by default all that can be
     """
 
     kind: str = "product"
@@ -47,7 +47,7 @@ class Manner:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may take: seconds, and tokens read and written; None is without end."""
+    """Limits of a run: seconds, and tokens read and written; None is no limit."""
 
     seconds: float | None = None
     tokens: int | None = None
@@ -59,7 +59,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Summary:
-    """Lines in the order of the catalogue, how many of them were there before, and what the others took."""
+    """Lines in the order of the catalogue, the number of kept ones, and the cost of the others."""
 
     lines: tuple[Description, ...]
     kept: int
@@ -91,8 +91,8 @@ def describe(
 
     writer  None writes templates only
     budget  once it is spent, items get templates, which the next run writes again
-    shop    what the catalogue is a part of: its titles tell which nouns name things; the catalogue itself by default
-    watch   is told (items done, of all)
+    shop    catalogue that this one is a part of: its titles show which nouns name things; by default this one
+    watch   is called with (items done, of all)
 
     An item whose facts, model and manner are those of its line keeps it. However the run ends, what was written
     stays, and the next one goes on from there. Raises `DataError` for a file that is something else or cannot be
@@ -106,7 +106,7 @@ def describe(
     }
     keys = {item: _key(facts, how, writer) for item, facts in facts_by_item.items()}
     lines = read_lines(out)
-    lines = {item: lines[item] for item in facts_by_item if item in lines}  # of items that are no more, none
+    lines = {item: lines[item] for item in facts_by_item if item in lines}  # without those of removed items
     kept = {item for item, line in lines.items() if line.key == keys[item]}
     began, tokens, done = perf_counter(), 0, len(kept)
     try:

@@ -39,7 +39,7 @@ class Endpoint:
         return openai.OpenAI(base_url=self.url, api_key=key, timeout=self.timeout, max_retries=2)
 
     def write(self, facts: Facts, language: str, style: str, refused: Sequence[str]) -> Draft:
-        """Ask for the sentences, and tell a second time why the first were refused."""
+        """Ask for the sentences; the second time with the reasons why the first were refused."""
         client = self._client
         import openai
 

@@ -54,7 +54,7 @@ def support_of(facts: Facts) -> Support:
 
 
 def english_faults(body: str, facts: Facts) -> Iterator[str]:
-    """Tell what the sentences state beyond the facts, each with the words in question."""
+    """Find what the sentences state beyond the facts, each with the words in question."""
     support = support_of(facts)
     sentences = list(_sentences(body, facts, support))
     said: set[str] = set()
@@ -147,7 +147,7 @@ def _relations(sentence: Sequence[Unit]) -> Iterator[str]:
     opener = "is"
     for n, unit in enumerate(sentence):
         if unit.role == "plain":
-            if unit.said in ("from", "in") and opener != "is":  # of whom: the item, or the one just named?
+            if unit.said in ("from", "in") and opener != "is":  # of which: the item, or the one just named?
                 yield f"{unit.said!r} after {opener!r}"
             opener = _opener(unit.said, opener)
         elif unit.role == "item" and any(each.role != "plain" or each.said not in ARTICLES for each in sentence[:n]):
@@ -193,7 +193,7 @@ def _words(field_name: str) -> set[str]:
 
 
 def _subjects(sentence: Sequence[Unit]) -> Iterator[str]:
-    """Every sentence, and every verb, is of the item: nothing is told of a name or a keyword."""
+    """Every sentence, and every verb, is about the item, never about a name or a keyword."""
     first = next((unit for unit in sentence if unit.said not in ARTICLES), None)
     if first is not None and not (first.role in ("item", "kind") or first.said == "it" or "title" in first.fields):
         yield f"a sentence about something else: {first.said}"

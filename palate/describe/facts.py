@@ -43,7 +43,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is told of an item.
+    """What the catalogue states of an item.
 
     kind      what every item of the catalogue is: film, product
     title     as the catalogue has it, on one line; the id where there is none
@@ -74,17 +74,17 @@ class Facts:
 
     @property
     def size(self) -> str:
-        """Size that the title tells of the whole item, or nothing."""
+        """Size of the whole item that the title states, or nothing."""
         return size_of(self.title)
 
     @property
     def tells(self) -> bool:
-        """Whether a text can tell anything but the kind of the item."""
+        """Whether a text can state anything but the kind of the item."""
         return bool(self.facts or self.noun or self.size)
 
     @property
     def sentences(self) -> int:
-        """How many its facts fill at least: two, or one where they are of less than three fields."""
+        """Least number of sentences: two, or one where the facts are of fewer than three fields."""
         return 2 if len(self.by_field()) > 3 else 1
 
     def by_field(self) -> dict[str, list[str]]:
@@ -103,7 +103,7 @@ def facts_of(
     fields: Sequence[str] | None = None,
     nouns: Set[tuple[str, ...]] | None = None,
 ) -> Facts:
-    """Collect what the catalogue tells of an item; `fields` names its columns, all that can be said by default.
+    """Collect what the catalogue states of an item; `fields` names its columns, by default all that can be said.
 
     nouns: those of `shop_nouns`, which are sought anew by default
 

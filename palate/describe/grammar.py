@@ -38,7 +38,7 @@ def grammar(facts: Facts) -> str:
         rules += _kinds(values, facts) if opener == "is" else _listed(values, opener)
     verbs = [f"{_text(CLAUSES[opener][0])} {opener}-0" for opener in openers if CLAUSES[opener][0] and opener != "is"]
     first = _one_of({opener: CLAUSES[opener][1] for opener in openers if opener != "in"})
-    # After another name nobody knows of whom "from" and "in" are said.
+    # After another name it is unclear which one "from" and "in" refer to.
     later = _one_of({opener: CLAUSES[opener][1] for opener in openers if opener not in ("in", "from")})
     second = '" It" clause "."' if verbs and ("in" in openers or facts.sentences > 1) else ""
     clause = [f"clause ::= ({' | '.join(verbs)}) {later}"] if verbs else []
@@ -101,7 +101,7 @@ def _kinds(values: Sequence[str], facts: Facts) -> list[str]:
     ends = [] if year else values
     forms = [_with_article(form) for form in dict.fromkeys(form for end in ends for form in (end, end.lower()))]
     if forms and not categories:
-        chosen = []  # the end of a name tells more than the kind
+        chosen = []  # the end of a name says more than the kind
     return [f"is-0 ::= {' | '.join([*chosen, *forms])}", *rules]
 
 

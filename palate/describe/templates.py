@@ -1,4 +1,4 @@
-"""The plain text of an item, put together from its facts alone: what is published where no better text holds."""
+"""The plain text of an item from its facts alone: it is published where no better text passes the check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from palate.describe.facts import LONGEST_VALUE, Facts
 from palate.errors import check
 
 ROOM = 2 * LONGEST_VALUE  # characters of the values named
-FIELDS = 6  # of which it tells
+FIELDS = 6  # that are stated
 
 
 def template(facts: Facts, language: str) -> str:

@@ -165,7 +165,7 @@ def nouns_of(names: Iterable[str]) -> frozenset[tuple[str, ...]]:
 def size_of(title: str) -> str:
     """Size at the end of a title that has no other number and is not of several things, else nothing.
 
-    Elsewhere a size may be a part's: "1 Inch Flat Iron". Lengths are not told of at all.
+    Elsewhere a size may be a part's: "1 Inch Flat Iron". Lengths are never stated.
     """
     found = CONTENTS.search(title)
     alone = len(re.findall(r"\d[\d.,/]*", title)) == 1 and SEVERAL.isdisjoint(terms(title))

@@ -1,1 +1,1 @@
-"""Raw things of items, text, attributes, pictures and sounds, become unit vectors."""
+"""The content of items, text, attributes, pictures and sounds, as unit vectors."""

@@ -1,4 +1,4 @@
-"""What every pretrained encoder is: a reader of one input at a time, and a network over a batch of them."""
+"""The base of pretrained encoders: a reader of one input at a time, and a network over a batch of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ReportProgress: TypeAlias = Callable[[int, int], None]  # called with how many i
 
 
 class Encoder(ABC):
-    """A pretrained network; `name` tells its weights and its way to read, `dim` the length of its vectors."""
+    """A pretrained network; `name` identifies weights and preprocessing, `dim` is the length of its vectors."""
 
     name: str
     dim: int
@@ -42,7 +42,7 @@ def encode(
 ) -> tuple[Floats, dict[int, str]]:
     """Return unit vectors (N, D) of values, zeros where one is missing or broken, and why, by position.
 
-    What this encoder has met before, on any run, comes from the cache on disk.
+    Values that this encoder has encoded before, in any run, come from the cache on disk.
     """
     vectors = np.zeros((len(values), encoder.dim), np.float32)
     faults: dict[int, str] = {}

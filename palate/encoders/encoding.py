@@ -36,7 +36,7 @@ class Encoded:
     terms: Ragged
 
     def on(self, rows: Ints) -> Encoded:
-        """Return these rows, in this order; -1 is an item of which nothing is known."""
+        """Return these rows, in this order; -1 is an item without content."""
         nothing = np.eye(1, self.vectors.shape[1], dtype=np.float32)
         vectors = np.where(rows[:, None] < 0, nothing, self.vectors[np.maximum(rows, 0)] if len(self.vectors) else 0)
         return Encoded(np.asarray(vectors, np.float32), self.terms.rows(rows.astype(np.int64)))
@@ -49,7 +49,7 @@ class Encoded:
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """How items of any catalogue are read: F fields by column and encoder, and what was learned of each.
+    """How items of any catalogue are read: F fields by column and encoder, and what was learned from each.
 
     readers (F,): a `Lexicon` of a field that is read as terms, a `Projection` of any other
     """
@@ -61,7 +61,7 @@ class Encoding:
     def __post_init__(self) -> None:
         counts = {len(self.columns), len(self.encoders), len(self.readers)}
         if len(counts) > 1 or not all(isinstance(each, Lexicon | Projection) for each in self.readers):
-            raise ModelError("Encoding: columns, encoders and readers must be as many")
+            raise ModelError("Encoding: columns, encoders and readers must have one length")
 
     @property
     def terms(self) -> int:

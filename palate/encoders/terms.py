@@ -1,7 +1,7 @@
 """Vectors of texts and attributes without pretrained weights: TF-IDF and its leading axes (Deerwester et al. 1990).
 
 Every value is cut into terms with names a user can read: words and pairs of words of a text, each value of a list,
-ranges of a number. The same rules cut any item of any catalogue, so that a fitted lexicon reads items it never met.
+ranges of a number. The same rules cut any item of any catalogue, so that a fitted lexicon reads new items.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from palate.encoders.axes import leading_axes, unit, unit_rows
 LARGEST = 1e300  # number that is read
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MOST = 1 << 14  # terms kept, those of the most items
-LEAST = 2  # items that a term must tell of: one alone links nothing
+LEAST = 2  # items that must have a term: a single one links nothing
 UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # scripts that put no space between words
 WORD = re.compile(rf"[{UNSPACED}]+|[^\W_{UNSPACED}]+(?:['’][^\W_{UNSPACED}]+)*")
 JOINED = re.compile(f"[{UNSPACED}]")

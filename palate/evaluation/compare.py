@@ -34,7 +34,7 @@ def compare(
 
     catalogue, only  as `evaluate` takes them
 
-    Names are the keys of a mapping, else the recipes' own, with the settings that tell two of a kind apart.
+    Names are the keys of a mapping, else the recipes' own, with the settings in which two of a kind differ.
     """
     check(len(subjects) > 0, "subjects", subjects, "at least one recipe or model must be given")
     named = dict(subjects) if isinstance(subjects, Mapping) else _named(list(subjects))
@@ -102,7 +102,7 @@ class Comparison:
             if report.fit_seconds is not None
         ]
         check(bool(points), "path", str(path), "nothing to draw; give recipes, not models, to know training times")
-        subtitle = f"{len(self.reports[self.first].users):,} people; bars: 95% intervals"
+        subtitle = f"{len(self.reports[self.first].users):,} users; bars: 95% intervals"
         draw(path, points, self._metric, f"{self._split_line()}\n{subtitle}")
 
     @property

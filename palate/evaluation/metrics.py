@@ -68,7 +68,7 @@ def per_user(hits: Bools, relevant: Longs, cuts: Sequence[int]) -> dict[str, Dou
 
 
 def coverage(shown: Longs) -> float:
-    """Share of the catalogue that was shown to somebody; shown (I,) counts the places of each item."""
+    """Share of the catalogue that was shown to any user; shown (I,) counts the places of each item."""
     return float(np.count_nonzero(shown) / len(shown))
 
 

@@ -106,7 +106,7 @@ class Exam:
         only: Iterable[Id] | None = None,
         watch: Watch | None = None,
     ) -> Report:
-        """Rank for everybody and measure; a recipe is fitted on the split's train part first."""
+        """Rank for all users and measure; a recipe is fitted on the split's train part first."""
         cuts = tuple(whole("k", each) for each in (k if isinstance(k, Iterable) and not isinstance(k, str) else (k,)))
         check(0 < len(cuts) == len(set(cuts)), "k", k, "needs different numbers, 1 or more")
         began = perf_counter()

@@ -1,4 +1,4 @@
-"""What happened lately in a store: how many events when, the newest of them, and the newest people."""
+"""Recent activity of a store: counts of events over time, the newest events and the newest users."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from palate.arrays import Longs
 from palate.store.events import Recorded, Store
 from palate.store.schema import ORDER, event_types, events, items, sa, users
 
-MOST = 100_000  # events that came last, which are counted: some tens of milliseconds
-LATEST = 10_000  # events that came last, of which the newest are shown
+MOST = 100_000  # newest events that are counted: some tens of milliseconds
+LATEST = 10_000  # newest events by arrival, from which the newest by time are shown
 SECOND, DAY = 1_000_000, 86_400_000_000
-# How long a bucket may be: 1, 5, 30 s, 1, 5, 15 min, 1, 6 h, a day, a week, a month, a quarter, a year.
+# Possible lengths of a bucket: 1, 5, 30 s, 1, 5, 15 min, 1, 6 h, a day, a week, a month, a quarter, a year.
 WIDTHS = [n * SECOND for n in (1, 5, 30, 60, 300, 900, 3600, 21_600)] + [n * DAY for n in (1, 7, 30, 91, 365)]
 
 
@@ -22,9 +22,9 @@ WIDTHS = [n * SECOND for n in (1, 5, 30, 60, 300, 900, 3600, 21_600)] + [n * DAY
 class Activity:
     """Counts of events in B equal times from `start` on, each `width` long (microseconds), by T types.
 
-    count (B, T) int64; types: the names, the most frequent first; whole: whether it counts all events of that time
-    as far as events come in the order of their times, not just those of them among the newest `MOST`. A time later
-    than the arrival of its event counts as that.
+    count (B, T) int64; types: the names, the most frequent first; whole: whether all events of that time are counted,
+    not only those among the newest `MOST`, provided that events arrive in the order of their times. An event with a
+    time later than its arrival counts at its arrival.
     """
 
     start: int
@@ -35,7 +35,7 @@ class Activity:
 
 
 def activity(store: Store, since: int | None = None, until: int | None = None, buckets: int = 100) -> Activity:
-    """Count the newest events by time, those in [since, until) only, in at most so many buckets."""
+    """Count the newest events by time, only those in [since, until), in at most `buckets` buckets."""
     with store.database.reading() as connection:
         newest = connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0
         chosen = [events.c.seq > newest - MOST]
@@ -68,7 +68,7 @@ def activity(store: Store, since: int | None = None, until: int | None = None, b
 
 
 def newest_events(store: Store, limit: int = 10) -> list[Recorded]:
-    """Events of all users, the newest first, of the `LATEST` that came last."""
+    """Events of all users, the newest first, from the last `LATEST` that arrived."""
     last = sa.select(sa.func.max(events.c.seq)).scalar_subquery()
     ordered = sa.select(events).where(events.c.seq > last - LATEST).order_by(*(each.desc() for each in ORDER))
     newest = ordered.limit(limit).subquery().c
@@ -85,7 +85,7 @@ def newest_events(store: Store, limit: int = 10) -> list[Recorded]:
 
 
 def newest_users(store: Store, limit: int = 1000) -> list[str]:
-    """Ids of the people who came last, the newest first."""
+    """Ids of the newest users, the newest first."""
     asked = sa.select(users.c.user_id).order_by(users.c.user_no.desc()).limit(limit)
     with store.database.reading() as connection:
         return list(connection.scalars(asked))

@@ -1,4 +1,4 @@
-"""A store's copy in a file or folder, and back; and whether a store is sound."""
+"""Backup of a store to a file or folder, restore, and a check for damage."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class FileFacts(TypedDict):
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found: faults, one line each; of a database without damage also how much is in it."""
+    """Result of `check`: faults, one line each, and the counts unless the database is damaged."""
 
     schema: int
     counts: Counts | None
@@ -69,8 +69,8 @@ def backup(store: Store, out: str | Path, *, watch: Watch | None = None) -> None
     """Copy a store as it is at one moment, while others go on writing.
 
     A path that ends with .db or .sqlite becomes an SQLite file, which only a store in SQLite can give. Any other
-    becomes a folder of Parquet files, their checksums in a manifest, of which a store in either database can be made.
-    Both are written aside, flushed and renamed. The bundles of models are not copied.
+    becomes a folder of Parquet files, their checksums in a manifest; either database can be restored from it. Both
+    are written aside, flushed and renamed. The bundles of models are not copied.
     Raises `StoreError` for a target that is there, or that cannot be written.
     """
     target = Path(out)
@@ -134,7 +134,7 @@ def _frames(
 def restore(source: str | Path, url: str | Path, *, watch: Watch | None = None) -> Store:
     """Make a store of a backup, in the same kind of database or another; returns it, open.
 
-    An SQLite file that is no backup, be it in use, is copied as it is at one moment.
+    Any SQLite file of a store will do, even one in use: it is copied as it is at one moment.
     Raises `StoreError` for a backup that is damaged or from a newer version, before anything is written, and for a
     store that already holds something. A restore that fails or is interrupted leaves nothing behind.
     """
@@ -233,7 +233,7 @@ def _read(folder: Path, table: sa.Table, files: Mapping[str, FileFacts]) -> Iter
 
 
 def check(store: Store) -> Report:
-    """Look for what is broken in a store: its pages and indexes (SQLite), and rows that point to nothing."""
+    """Check a store for damage: its pages and indexes (SQLite), and references to missing rows."""
     with store.database.reading() as connection:
         faults = store.database.damage(connection)
         schema = version_of(connection)
@@ -251,7 +251,7 @@ def check(store: Store) -> Report:
 
 
 def facts(store: Store) -> dict[str, Any]:
-    """Tell what is in a store: where, how much, since when."""
+    """Summarise a store: its place, its counts, its first and last event."""
     with store.database.reading() as connection:
         schema = version_of(connection)
         first, last = connection.execute(sa.select(sa.func.min(events.c.time), sa.func.max(events.c.time))).one()

@@ -1,4 +1,4 @@
-"""A bundle: named parts kept in a folder as plain files, with a manifest that vouches for each of them.
+"""A bundle: named parts in a folder of plain files, with a manifest of their checksums.
 
 Arrays are `.npy`, ids and tables are uncompressed Arrow IPC (`.arrow`), weights of a network `.safetensors` (extra
 `deep`), everything else stands in `manifest.json`. Loading maps the files into memory. This room knows no models: it
@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -31,7 +31,7 @@ from palate.store.files import aside_of, flush
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-PATIENCE = 10.0  # seconds for a bundle that is replaced all the time
+PATIENCE = 10.0  # seconds to retry while a bundle is being replaced
 
 T = TypeVar("T")
 Part: TypeAlias = (
@@ -43,7 +43,7 @@ About: TypeAlias = Mapping[str, Any]  # what JSON has, by name
 
 @dataclass(frozen=True)
 class Bundle:
-    """What a folder holds: `parts` by name, and `about`, the free part of its manifest."""
+    """The contents of a folder: `parts` by name, and `about`, the free part of its manifest."""
 
     about: About
     parts: Mapping[str, Part]
@@ -211,7 +211,7 @@ def _replace(target: Path, aside: Path) -> None:
 
 
 def finish_replacing(target: Path) -> None:
-    """Bring a bundle to its place where a kill cut off its replacing; nobody may be at it meanwhile."""
+    """Finish a replacement that a kill cut off; no other process may work on the bundle meanwhile."""
     previous = _previous(target)
     if target.exists():
         shutil.rmtree(previous, ignore_errors=True)
@@ -264,7 +264,7 @@ def _load(folder: Path, code: object) -> Part:
     if isinstance(code, list):
         return tuple(_load(folder, each) for each in code)
     if not isinstance(code, dict):
-        return code  # type: ignore[return-value]
+        return cast("Part", code)
     path = folder / Path(code["table" if "table" in code else "file"]).name
     try:
         return _read_part(path, "table" in code)

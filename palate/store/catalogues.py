@@ -1,4 +1,4 @@
-"""Items on their way out of a store and into one: columns for all readers, and what no column gives back exactly."""
+"""Items in files: laid out in columns for an export, read for an import; JSON keeps what columns cannot hold."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def laid_out(
     spelled: bool,
     readable: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame,
 ) -> pl.DataFrame:
-    """Lay attributes out beside the ids: a column for each that is `readable`, and what no column gives back."""
+    """Lay attributes out beside the ids: a column for each that is `readable`, and JSON for the rest."""
     names = dict.fromkeys(name for each in attributes for name in each)
     columns = {name: _column(name, [each.get(name) for each in attributes], spelled) for name in names}
     taken = (EXACT, ids.name)
@@ -114,7 +114,7 @@ def _refuse(constant: str) -> None:
 
 
 class ReadItems(NamedTuple):
-    """What gives the items of a file, each time anew; and the attributes that columns of other names became."""
+    """A function that yields the items of a file from the start; and the attribute of each renamed column."""
 
     items: Callable[[], Iterator[Item]]
     names: Mapping[str, str] = {}

@@ -1,4 +1,4 @@
-"""A store's database: connections, transactions, and what SQLite and PostgreSQL do differently."""
+"""The database of a store: connections, transactions, and the operations in which SQLite and PostgreSQL differ."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from palate.store.schema import (
 class Database(ABC):
     """Connections to one database; threads may share it.
 
-    There is one write transaction at a time, over all processes: so numbers and `seq` grow in the order in which
-    they become visible, and what was not found may be inserted without looking again.
+    One write transaction runs at a time, over all processes: numbers and `seq` grow in the order in which they become
+    visible, and a row that was not found may be inserted without a second look.
     """
 
     in_process: bool  # reads take microseconds
-    in_order: bool  # rows come in the order of the table's key though nobody asks for it
+    in_order: bool  # rows come in the order of the table's key without ORDER BY
 
     def __init__(self, url: sa.URL, **settings: Any) -> None:
         self.place = shown(url)
@@ -62,11 +62,11 @@ class Database(ABC):
 
     @abstractmethod
     def erase(self) -> None:
-        """Leave nothing of what was deleted in files of this store."""
+        """Erase deleted rows from the files of this store."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[sa.Connection]:
-        """Open a transaction whose every statement sees the same moment."""
+        """Open a transaction in which all statements see one snapshot."""
 
     @abstractmethod
     def rows(self, name: str, kind: SqlType) -> Selection:
@@ -80,7 +80,7 @@ class Database(ABC):
     def packed(self, *columns: Expression) -> Expression:
         """Gather columns of whole numbers over all rows in one value.
 
-        A driver needs about a microsecond to hand over a row, so many rows are handed over as one.
+        A driver takes about a microsecond per row, so many rows are packed into one.
         """
 
     @abstractmethod
@@ -105,11 +105,11 @@ class Database(ABC):
 
     @abstractmethod
     def number_on(self, connection: sa.Connection, table: sa.Table) -> None:
-        """Have the next number of a table follow those that were inserted with their numbers."""
+        """Set the next number of a table behind the numbers that were inserted explicitly."""
 
     @abstractmethod
     def damage(self, connection: sa.Connection) -> list[str]:
-        """Ask the database itself what is broken in its files, one line each."""
+        """Faults that the database itself finds in its files, one line each."""
 
     @abstractmethod
     def size(self) -> int:
@@ -119,13 +119,13 @@ class Database(ABC):
     def insert(self, cursor: Cursor, table: sa.Table, columns: Sequence[str], rows: Iterable[Row]) -> None:
         """Insert rows through a cursor of the driver."""
 
-    def text(self, statement: sa.Executable) -> tuple[str, Parameters]:
+    def text(self, statement: Selection) -> tuple[str, Parameters]:
         """Return the SQL of a statement for the driver itself, and the parameters it brings along."""
-        compiled = statement.compile(dialect=self.engine.dialect)  # type: ignore[attr-defined]
+        compiled = statement.compile(dialect=self.engine.dialect)
         return str(compiled), {name: value for name, value in compiled.params.items() if value is not None}
 
-    def query(self, statement: sa.Executable) -> Query:
-        """Prepare a question that is asked often."""
+    def query(self, statement: Selection) -> Query:
+        """Prepare a statement that runs often."""
         return Query(self, *self.text(statement))
 
     def cursor(self) -> Cursor:
@@ -139,7 +139,7 @@ class Database(ABC):
             return self.pin(connection)
 
     def give_back(self, cursor: Cursor) -> None:
-        """Keep a cursor for the next one who needs it."""
+        """Keep a cursor for the next query."""
         self._idle.append(cursor)
         if self._closed:
             self.drop()
@@ -150,7 +150,7 @@ class Database(ABC):
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn what the driver raises into a `StoreError` with the place; a closed database raises it, too.
+        """Turn errors of the driver into a `StoreError` with the place; a closed database raises it, too.
 
         It is a `StoreAway` where the connection was lost.
         """
@@ -162,7 +162,7 @@ class Database(ABC):
             raise self.explain(error) from error
 
     def explain(self, error: Exception) -> StoreError:
-        """Say where it happened, and what the driver said."""
+        """Build the error, with the place and the message of the driver."""
         original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         line = str(original).strip().splitlines()[0]
         if self.lost(error):
@@ -185,7 +185,7 @@ class Database(ABC):
             raise StoreError(f"{self.place}: {error}", error.public) from None
 
     def drop(self) -> None:
-        """Close the cursors that wait to be taken."""
+        """Close the idle cursors."""
         with suppress(IndexError):
             while True:
                 self._idle.pop().connection.close()
@@ -204,7 +204,7 @@ def shown(url: sa.URL) -> str:
 
 
 class Query:
-    """One statement, asked through the driver: SQLAlchemy's own way takes several times as long as SQLite itself.
+    """One statement that runs through the driver: by SQLAlchemy it takes several times as long as SQLite itself.
 
     The SQL is compiled once, and connections are taken from a stack, so each keeps its prepared statements.
     """
@@ -215,7 +215,7 @@ class Query:
         self._brought = brought
 
     def __call__(self, **values: object) -> list[tuple[Any, ...]]:
-        """Return all rows; a connection that was lost since the last question is replaced once."""
+        """Return all rows; a connection that was lost since the last query is replaced once."""
         given = self._brought | values
         database = self._database
         cursor = database.cursor()

@@ -1,4 +1,4 @@
-"""SQLite and PostgreSQL: what a store needs from each."""
+"""The two databases of a store: SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from palate.store.database import Database, shown
 from palate.store.schema import Cursor, DriverConnection, Expression, Packed, Row, Selection, SqlType, metadata, sa
 
 WAIT = 60.0  # seconds for another process to end its transaction
-LOOK = 0.001  # seconds between two looks whether it has
+LOOK = 0.001  # seconds between two checks whether it has ended
 LONG = 64 << 20  # bytes of a write-ahead log that is emptied
-EMPTYING = 0.05  # seconds that readers may keep it from being emptied
-REST = 20  # it is tried again after a rest of so many times what the last try took
+EMPTYING = 0.05  # seconds to wait for readers that keep it from being emptied
+REST = 20  # pause before the next try, as a multiple of the time that the last try took
 LOCK = 0x70616C617465  # of PostgreSQL's advisory locks, the one that writers of a store hold
 KNOWN = "give the path of an SQLite file, sqlite:///PATH, or postgresql://USER@HOST/NAME"
 
@@ -53,16 +53,16 @@ class SQLite(Database):
         )
 
     def lost(self, error: BaseException | None) -> bool:
-        """Never: a file does not go away."""
+        """Return False: a file does not lose its connection."""
         return False
 
     def pin(self, connection: DriverConnection) -> Cursor:
-        """Return a cursor; it is so from the start."""
+        """Return a cursor; SQLite connections start in this mode."""
         return connection.cursor()
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """Begin with the lock, so that two writers never wait for each other.
+        """Begin with the lock, so that two writers never deadlock.
 
         Processes take turns at a file beside, where they look every millisecond: SQLite would look again after up to
         a tenth of a second.
@@ -80,7 +80,7 @@ class SQLite(Database):
         """Empty the write-ahead log; where readers are at work, with a later transaction."""
         self._to_empty, self._again = True, 0.0
         with self.writing():
-            """Its end does it."""
+            """The end of a transaction empties the log."""
 
     def _written(self) -> int:
         log = Path(f"{self.file}-wal")
@@ -99,7 +99,7 @@ class SQLite(Database):
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Wait for the turn of this writer; without one in time, or a file to lock, SQLite's own lock is all."""
+        """Wait for the turn of this writer; after `WAIT`, or without a file to lock, only SQLite's lock is left."""
         with ExitStack() as line:
             with suppress(ImportError, OSError):
                 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -157,7 +157,7 @@ class SQLite(Database):
         self.insert(cursor, table, frame.columns, zip(*(column.to_list() for column in frame), strict=True))
 
     def number_on(self, connection: sa.Connection, table: sa.Table) -> None:
-        """SQLite does."""
+        """SQLite does this by itself."""
 
     def damage(self, connection: sa.Connection) -> list[str]:
         """Pages, order and indexes."""
@@ -187,7 +187,7 @@ class PostgreSQL(Database):
         connection.autocommit = False
 
     def lost(self, error: BaseException | None) -> bool:
-        """Tell by the class of the error: connections (08), the server's end (57P), none from the driver itself."""
+        """Decide by the class of the error: connections (08), shutdown (57P), or no code, from the driver itself."""
         original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         if not isinstance(original, self.engine.dialect.loaded_dbapi.OperationalError):
             return False
@@ -216,14 +216,14 @@ class PostgreSQL(Database):
                 yield connection
 
     def erase(self) -> None:
-        """PostgreSQL's log is the server's own."""
+        """PostgreSQL manages its log itself."""
 
     def rows(self, name: str, kind: SqlType) -> Selection:
         """From an array."""
         return sa.select(sa.func.unnest(sa.bindparam(name, type_=sa.ARRAY(kind))))
 
     def listed(self, values: Sequence[object]) -> object:
-        """As it is."""
+        """As a list."""
         return list(values)
 
     def packed(self, *columns: Expression) -> Expression:

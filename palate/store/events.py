@@ -1,4 +1,4 @@
-"""The store: every event and item, kept for good; a person's history in one indexed read."""
+"""The store: every event and item, kept for good; one indexed read gives a user's history."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MOST_EVENT_TYPES = 1000
 
 
 class Counts(NamedTuple):
-    """How much there is; removed items do not count."""
+    """Numbers of events, users and items; removed items do not count."""
 
     events: int
     users: int
@@ -110,12 +110,12 @@ class Store:
         """Store events together with all others that wait; the future is done when they are on the disk.
 
         An event whose event_id is stored already, or stands earlier in the sequence, is counted as repeated and
-        changes nothing; it may have another time, since who sends again may date again. Raises `DataError` for a bad
-        event, before anything is written; the future raises `EventConflict` where an event_id is that of an event of
-        another user, item, type or weight, and `StoreError` if the transaction failed, and then none of its events is
-        stored.
+        changes nothing; it may have another time, since a client that sends again may date it again. Raises
+        `DataError` for a bad event, before anything is written; the future raises `EventConflict` where an event_id
+        is that of an event of another user, item, type or weight, and `StoreError` if the transaction failed, and
+        then none of its events is stored.
 
-        keep  what stays where a person has an event of the same type on the same item: "all"; "first", the one that
+        keep  what stays where a user has an event of the same type on the same item: "all"; "first", the one that
               is stored, so that the other counts as repeated; "last", the other in the place of the newest one
         """
         checked = list(events)
@@ -170,7 +170,7 @@ class Store:
         return int(self.state(FORGETTINGS) or 0)
 
     def forgotten_since(self, number: int, ids: Iterable[str]) -> set[str]:
-        """Return those of the ids that were forgotten after so many forgettings."""
+        """Return those of the ids that were forgotten after the first `number` forgettings."""
         with self.database.reading() as connection:
             return forgotten_since(connection, number, ids)
 
@@ -207,7 +207,7 @@ class Store:
         return found[0], found[1]
 
     def users(self, limit: int = 100, after: str = "") -> list[str]:
-        """Ids of people in their order, those after `after`."""
+        """Ids of users in their order, those after `after`."""
         asked = sa.select(users.c.user_id).where(users.c.user_id > after).order_by(users.c.user_id).limit(limit)
         with self.database.reading() as connection:
             return list(connection.scalars(asked))

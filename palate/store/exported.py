@@ -1,4 +1,4 @@
-"""What readers of logs and of catalogues for a store share."""
+"""Parts that the readers of logs and of catalogues share."""
 
 from __future__ import annotations
 

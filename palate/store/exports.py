@@ -33,7 +33,8 @@ def export_events(store: Store, out: str | Path, *, watch: Watch | None = None) 
 
     Columns user_id, item_id, event_type, timestamp, then where any event has one, weight and event_id. An event
     without a weight counts 1 there, and a column weight_given says so; where a weight is below 0 the column is called
-    signed_weight. They are of one moment, whoever writes meanwhile, and `import_events` stores them as they were.
+    signed_weight. The file shows the store at one moment, whatever is written meanwhile, and `import_events`
+    restores it exactly.
     """
     with store.database.reading() as connection:
         kinds: dict[str, pl.DataType] = {name: pl.String() for name in KEYS.values()}

@@ -1,4 +1,4 @@
-"""Events as feedback: of each user, item and type one event, the newest: by time, then by arrival."""
+"""Events as feedback: for each user, item and type only the newest event, by time, then by arrival."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Feedback:
         limit: int | None = None,
         after: int = 0,
     ) -> list[Recorded]:
-        """Return the feedback of a person, on an item, of a type, at or before the time `until`, by seq.
+        """Return the feedback of a user, on an item, of a type, at or before the time `until`, by seq.
 
-        The next page comes `after` the last seq of this one. It takes time by the events of the person, by those on
-        the item from `after` to the end of the page, or without either by all events of the page.
+        The next page comes `after` the last seq of this one. Its cost grows with the events of the user, with those
+        on the item from `after` to the end of the page, or without either with all events of the page.
         """
         # The sum keeps a database from walking along all events where it can look up those of one user. Those on an
         # item stand in this order in an index of their own.
@@ -63,7 +63,7 @@ class Feedback:
             return [Recorded(*row) for row in connection.execute(asked)]
 
     def withdraw(self, user_id: str, item_id: str, event_type: str | None = None) -> int:
-        """Delete what a person did to an item, of one type or any; returns how many events there were."""
+        """Delete the events of a user on an item, of one type or any; returns the number of events."""
         with self._database.writing() as connection:
             gone = sa.delete(events).where(*_of(user_id, item_id, event_type)).returning(*EVENT)
             rows = connection.execute(gone).all()

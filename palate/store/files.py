@@ -25,8 +25,8 @@ FAULTS = (OSError, sqlite3.Error, pl.exceptions.PolarsError)  # of what writes f
 def aside_of(target: Path, *, folder: bool = False) -> Iterator[Path]:
     """Make an empty file, or a folder, beside a target, to be written and renamed; what is not renamed is removed.
 
-    Its owner alone may read it, or whoever may read the target that it replaces. It is locked as long as its process
-    lives, so that what no process holds any more can be swept.
+    Only its owner may read it, or the readers of the target that it replaces. It is locked as long as its process
+    lives, so that files of dead processes can be removed.
     """
     _sweep(target.parent)
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o700 if folder else 0o600
@@ -56,7 +56,7 @@ def _locked(target: Path, folder: bool, mode: int) -> tuple[int, Path]:
 def lock(handle: int, *, wait: bool = False) -> bool:
     """Lock an open file or folder until it is closed; False if another process has it. Without locks, True.
 
-    wait  waits for whoever has it
+    wait  waits until the other process releases it
     """
     with suppress(BlockingIOError):
         with suppress(ImportError):

@@ -1,6 +1,6 @@
-"""What imports leave out: events of forgotten users, and events that were taken back.
+"""Events that imports leave out: those of forgotten users, and those that were deleted as feedback.
 
-Keyed hashes are all that is kept of either, so that a log that still has them brings nothing back.
+Only keyed hashes are kept of both, so that a log that still holds them brings nothing back.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def note_forgotten(connection: sa.Connection, user_id: str) -> None:
 
 
 def forgotten_since(connection: sa.Connection, number: int, ids: Iterable[str]) -> set[str]:
-    """Return those of the ids that were forgotten after so many forgettings; in time by how many users were."""
+    """Return those of the ids that were forgotten after the first `number` forgettings; time by all of them."""
     key = get_state(connection, KEY)
     rows = connection.execute(sa.select(state.c.name, state.c.value).where(state.c.name.startswith(USER))).all()
     names = {row.name for row in rows if int(row.value or 1) > number}
@@ -63,7 +63,7 @@ def note_taken_back(connection: sa.Connection, rows: Sequence[Row]) -> None:
 
 
 def taken_back(database: Database, connection: sa.Connection, rows: Iterable[Row]) -> list[int]:
-    """How often each of these events was taken back: numbers of user, item, type; time, None without one; weight."""
+    """How often each of these events was deleted: numbers of user, item, type; time, None without one; weight."""
     key = get_state(connection, KEY)
     names = [] if key is None else [_event(key, row) for row in rows]
     kept = _kept(database, connection, set(names))

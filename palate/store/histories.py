@@ -1,4 +1,4 @@
-"""What one user did, in bounded reads of indexes that hold all they need."""
+"""Histories of single users, in bounded reads of covering indexes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Past:
 
 
 class Histories:
-    """Reads of what users did; an event of a time after `until` has not happened yet."""
+    """Reads of histories; an event with a time after `until` has not happened yet."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

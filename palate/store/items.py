@@ -1,4 +1,4 @@
-"""Items of a store: attributes as JSON, and a counter that tells what changed since."""
+"""Items of a store: attributes as JSON, and a counter of changes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Attributes: TypeAlias = Mapping[str, Any]  # of an item or a user: what JSON has
 
 
 class Item(NamedTuple):
-    """An item and what is told of it; the store sets `created` and `updated`, microseconds since 1970 UTC."""
+    """An item with its attributes; the store sets `created` and `updated`, microseconds since 1970 UTC."""
 
     item_id: str
     attributes: Mapping[str, Any] = {}
@@ -67,7 +67,7 @@ class Items:
         self._database = database
 
     def put(self, many: Iterable[Item]) -> int:
-        """Insert items, or replace all that is told of them; returns how many are new or changed by it.
+        """Insert items, or replace their attributes; returns the number of new or changed items.
 
         Raises `DataError` for an id or attributes that cannot be stored, before anything is written.
         """
@@ -78,7 +78,7 @@ class Items:
             return self.write(connection, list(checked.values()))
 
     def write(self, connection: sa.Connection, many: Sequence[Item]) -> int:
-        """Put different, checked items within a transaction; returns how many are new or changed."""
+        """Write distinct, checked items within a transaction; returns the number of new or changed items."""
         listed = self._database.listed([item.item_id for item in many])
         chosen = items.c.item_id.in_(self._database.rows("ids", sa.Text()))
         asked = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.c.removed).where(chosen)
@@ -107,7 +107,7 @@ class Items:
         return len(changed)
 
     def patch(self, item_id: str, attributes: Attributes, available: bool | None = None) -> Item:
-        """Change some attributes, None takes one away; returns the item. Raises `UnknownId`, `DataError`."""
+        """Change some attributes, None removes one; returns the item. Raises `UnknownId`, `DataError`."""
         return self.change(
             item_id,
             lambda old: old._replace(
@@ -117,7 +117,7 @@ class Items:
         )
 
     def change(self, item_id: str, changed: Callable[[Item], Item]) -> Item:
-        """Put what `changed` makes of an item, with no other change in between. Raises `UnknownId`, `DataError`."""
+        """Replace an item by `changed(item)`, with no other change in between. Raises `UnknownId`, `DataError`."""
         with self._database.writing() as connection:
             row = connection.execute(_chosen.where(items.c.item_id == item_id, ~items.c.removed)).first()
             if row is None:
@@ -127,7 +127,7 @@ class Items:
             return _item(connection.execute(_chosen.where(items.c.item_id == item_id)).one())
 
     def remove(self, ids: Iterable[str]) -> int:
-        """Take items away: they are recommended no more, their events stay; returns how many there were."""
+        """Remove items: they are no longer recommended, their events stay; returns the number of removed items."""
         gone = self._database.listed(list(ids))
         rows = self._database.rows("ids", sa.Text())
         chosen = items.c.item_id.in_(rows) & ~items.c.removed
@@ -177,12 +177,12 @@ class Items:
             return _names(connection)
 
     def name_columns(self, names: Mapping[str, str]) -> None:
-        """Keep which attributes columns of an imported file became, so that both names are understood."""
+        """Store the attribute of each column of an imported file, so that both names are understood."""
         with self._database.writing() as connection:
             before = _names(connection)
             if {**before, **names} != before:
                 set_state(connection, NAMES, json.dumps({**before, **names}, ensure_ascii=False))
-                next_change(connection)  # so that who reads items reads the names too
+                next_change(connection)  # so that readers of items read the names too
 
     @cached_property
     def _changed(self) -> tuple[str, Parameters]:
@@ -246,7 +246,7 @@ def _key(part: str) -> str:
 
 
 def merged(old: Attributes, new: Attributes) -> Attributes:
-    """Return the old attributes changed by the new, of which None takes one away."""
+    """Return the old attributes changed by the new; None removes one."""
     return {name: value for name, value in {**old, **new}.items() if value is not None}
 
 
@@ -256,7 +256,7 @@ def _item(row: Row) -> Item:
 
 
 def _equal(old: tuple[str, bool, bool] | None, new: tuple[str, bool, bool]) -> bool:
-    """Whether an item is told of as it was; the order of its attributes means nothing."""
+    """Whether an item is unchanged; the order of its attributes means nothing."""
     if old is None or old == new:
         return old == new
     return old[1:] == new[1:] and _ordered(old[0]) == _ordered(new[0])

@@ -1,4 +1,4 @@
-"""API keys: each shown once, kept as a hash, with what it may do."""
+"""API keys: each is shown once and stored as a hash, with its scopes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RANDOM = 40  # bytes; 34 of them stand behind the prefix
 
 
 class Key(NamedTuple):
-    """What is known of a key; times in microseconds since 1970 UTC, `revoked` None while it is good."""
+    """A stored key; times in microseconds since 1970 UTC, `revoked` is None while it is valid."""
 
     prefix: str
     name: str
@@ -34,14 +34,14 @@ class Key(NamedTuple):
 class Keys:
     """The API keys of a store.
 
-    Only the SHA-256 of a secret is kept: nobody can guess 256 random bits, so it need not be slow, as for passwords.
+    Only the SHA-256 of a secret is kept: 256 random bits cannot be guessed, so the hash need not be a slow one.
     """
 
     def __init__(self, store: Store) -> None:
         self._database: Database = store.database
 
     def create(self, name: str, scopes: Iterable[str]) -> str:
-        """Make a key that may do all that its scopes say; returns its secret, which is not to be had again.
+        """Create a key with scopes; returns its secret, which is shown only here.
 
         Raises `SettingError` for an unknown scope, none, or a name in use.
         """
@@ -65,7 +65,7 @@ class Keys:
         return [Key(prefix, name, frozenset(scopes.split()), made, gone) for prefix, name, scopes, made, gone in rows]
 
     def revoke(self, name: str) -> None:
-        """Make a key of no use from the next request on; raises `UnknownId`."""
+        """Revoke a key from the next request on; raises `UnknownId`."""
         with self._database.writing() as connection:
             good = sa.update(keys).where(keys.c.name == name, keys.c.revoked.is_(None))
             if not connection.execute(good.values(revoked=now())).rowcount:
@@ -74,7 +74,7 @@ class Keys:
     def verify(self, secret: str) -> frozenset[str]:
         """Scopes of a secret; none for one that is unknown or revoked.
 
-        The row is found by the prefix, which tells nothing of the rest; the rest is compared in constant time.
+        The row is found by the prefix, which reveals nothing of the rest; the rest is compared in constant time.
         """
         if not secret.isascii() or "\0" in secret:  # the secret is whatever a client sent
             return frozenset()

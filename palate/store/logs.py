@@ -1,4 +1,4 @@
-"""Events on their way into a store: those of any log, and those that a store wrote, as exact as they were."""
+"""Events of an import: those of any log, and those of an export, exactly as they were stored."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class EventRows:
         return len(self.code["user"])
 
     def parts(self, size: int) -> Iterator[slice]:
-        """Cut into parts of at least so many events, so that events that are equal stand in one part."""
+        """Cut into parts of at least `size` events, so that equal events stand in one part."""
         user = self.code["user"]
         last = user[1:] != user[:-1] if self.time is None else _differs(user) | _differs(self.time)
         low = 0
@@ -172,7 +172,7 @@ def _weights(values: pl.DataFrame) -> Doubles:
 
 
 def _once(rows: EventRows, source: object) -> EventRows:
-    """Leave out the events whose id stands before; raises `DataError` where one id has two contents."""
+    """Leave out the events whose id stands in an earlier row; raises `DataError` where one id has two contents."""
     ids = rows.event_id
     if ids is None or not ids.count():
         return replace(rows, event_id=None)

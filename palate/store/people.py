@@ -1,4 +1,4 @@
-"""People of a store, and what is told of them. It is kept and given back; nothing is learned from it."""
+"""Users of a store and their attributes. The attributes are stored and returned; models do not learn from them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from palate.store.schema import Expression, Row, sa, users
 
 
 class UserProfile(NamedTuple):
-    """A person and what is told of them."""
+    """A user with attributes."""
 
     user_id: str
     attributes: Mapping[str, Any] = {}
 
 
 class UserProfiles:
-    """The people of a store. Whoever an event names is there; `Store.forget` takes them away."""
+    """The users of a store. Every user with an event is one; `Store.forget` removes a user."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def put(self, many: Iterable[UserProfile]) -> None:
-        """Insert people, or replace what is told of them. Raises `DataError` before anything is written."""
+        """Insert users, or replace their attributes. Raises `DataError` before anything is written."""
         checked = {user.user_id: user for user in (check_user(f"user {n}", user) for n, user in enumerate(many))}
         if checked:
             with self._database.writing() as connection:
                 self.write(connection, list(checked.values()))
 
     def write(self, connection: sa.Connection, many: Sequence[UserProfile]) -> int:
-        """Put different, checked users within a transaction; returns how many are new or changed."""
+        """Write distinct, checked users within a transaction; returns the number of new or changed users."""
         chosen = users.c.user_id.in_(self._database.rows("ids", sa.Text()))
         listed = self._database.listed([user.user_id for user in many])
         there = {
@@ -57,7 +57,7 @@ class UserProfiles:
         return len(rows)
 
     def patch(self, user_id: str, attributes: Attributes) -> UserProfile:
-        """Change some attributes, None takes one away; returns the person. Raises `UnknownId`, `DataError`."""
+        """Change some attributes, None removes one; returns the user. Raises `UnknownId`, `DataError`."""
         with self._database.writing() as connection:
             row = connection.execute(_chosen.where(users.c.user_id == user_id)).first()
             if row is None:
@@ -67,19 +67,19 @@ class UserProfiles:
             return profile
 
     def get(self, user_id: str) -> UserProfile | None:
-        """Return a person, or None if nobody has this id."""
+        """Return a user, or None for an unknown id."""
         with self._database.reading() as connection:
             row = connection.execute(_chosen.where(users.c.user_id == user_id)).first()
         return None if row is None else _profile(row)
 
     def known(self, ids: Iterable[str]) -> set[str]:
-        """Return those of the ids that somebody has."""
+        """Return those of the ids that are users."""
         chosen = sa.select(users.c.user_id).where(users.c.user_id.in_(self._database.rows("ids", sa.Text())))
         with self._database.reading() as connection:
             return set(connection.scalars(chosen, {"ids": self._database.listed(list(ids))}))
 
     def page(self, limit: int = 100, after: str = "") -> list[UserProfile]:
-        """People by id, those after `after`."""
+        """Users by id, those after `after`."""
         asked = _chosen.where(users.c.user_id > after).order_by(users.c.user_id).limit(limit)
         with self._database.reading() as connection:
             return [_profile(row) for row in connection.execute(asked)]

@@ -1,4 +1,4 @@
-"""Users' attributes on their way out of a store and into one, in the columns that those of items have."""
+"""Users' attributes in files: laid out in columns for an export, read for an import, as those of items."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_users(
 ) -> Callable[[], Iterator[UserProfile]]:
     """Read an export, or any file with a column of users, whose other columns are attributes.
 
-    Returns what gives them, each time anew. Raises `DataError`.
+    Returns a function that yields them from the start each time. Raises `DataError`.
     """
 
     def choose(names: Sequence[str], place: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a recommendation has to know has changed, in one look: a few µs on SQLite, one round trip on PostgreSQL."""
+"""Whether the data of a recommendation changed, in one read: a few µs on SQLite, one round trip on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NEVER = (1 << 63) - 1  # after every event
 
 
 class Pulse(NamedTuple):
-    """Where the counters of a store stand.
+    """The counters of a store.
 
     newest     `seq` of the newest event, 0 without one
     withdrawn  how often events were taken out or given another weight; rewritten: another time or weight

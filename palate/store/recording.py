@@ -1,4 +1,4 @@
-"""How events are written: checked, numbered, each event id once; many submissions in one transaction."""
+"""Writing events: they are checked and numbered, each event id is stored once, a transaction takes many batches."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ COLUMNS = ("user_no", "item_no", "type_no", "time", "weight", "event_id", "momen
 
 
 class Event(NamedTuple):
-    """Who did what to which item, and when, in microseconds since 1970 UTC; with an `event_id` it counts once.
+    """One interaction of a user with an item; time in microseconds since 1970 UTC; an `event_id` counts once.
 
-    Without a time it is of its arrival in the store. A later time is kept as it is given, but the event counts as of
-    its arrival where it matters which of a user's events is newer.
+    An event without a time gets the time of its arrival in the store. A time later than the arrival is kept as given,
+    but the event is ordered among the events of its user by its arrival.
     """
 
     user_id: str
@@ -49,28 +49,28 @@ class Event(NamedTuple):
     event_id: str | None = None
 
     def times(self, clock: int, newest: int) -> tuple[int, int]:
-        """Return time and moment of an event that arrives now, of a user whose newest event is of that moment.
+        """Return time and moment of an event that arrives now; `newest` is the moment of the user's newest event.
 
-        Where the clock was set back, the event still arrives after those that are there.
+        If the clock was set back, the event still comes after the stored ones.
         """
         arrival = max(clock, newest)
         return (clock, arrival) if self.time is None else (self.time, min(self.time, arrival))
 
 
-# What is kept where a person has several events of one type on one item: all of them, or one of them.
+# Which events are kept where a user has several of one type on one item: all of them, or one of them.
 Keep: TypeAlias = Literal["all", "first", "last"]
-Key: TypeAlias = tuple[str, str, str]  # person, item, type
+Key: TypeAlias = tuple[str, str, str]  # user, item, type
 
 
 class Batch(NamedTuple):
-    """Events stored together; of those that mean the same, `keep` says which stay."""
+    """Events stored together; `keep` says which of several on one user, item and type stay."""
 
     events: Sequence[Event]
     keep: Keep = "all"
 
 
 class Content(NamedTuple):
-    """What an event says, whenever it was: the same under one event id, however often it is sent."""
+    """The content of an event apart from its time: it must be the same whenever an event id is sent again."""
 
     user_id: str
     item_id: str
@@ -83,7 +83,7 @@ class Content(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """How many events were new, and how many had been stored before."""
+    """Number of new events, and of events that were already stored."""
 
     new: int
     repeated: int
@@ -159,7 +159,7 @@ class Recorder:
         self._moments = database.text(sa.select(users.c.user_id, newest).where(asked))
 
     def record(self, connection: sa.Connection, batches: Sequence[Batch]) -> list[Appended | EventConflict]:
-        """Store what is new of each batch; nothing of one that has an event id of another event."""
+        """Store the new events of each batch; a batch with a conflicting event id is not stored at all."""
         every = chain.from_iterable(batch.events for batch in batches)
         ids = [event.event_id for event in every if event.event_id is not None]
         seen = self._stored(connection, ids) if ids else {}
@@ -184,7 +184,7 @@ class Recorder:
         return answers
 
     def _record_once(self, connection: sa.Connection, fresh: list[Event], keep: Keep) -> int:
-        """Store what no user has done to an item yet; what one has stays ("first") or is changed ("last")."""
+        """Store events without an earlier one of their user, item and type; an earlier one stays or is replaced."""
         chosen: dict[Key, Event] = {}
         for event in fresh:
             key = event.user_id, event.item_id, event.event_type
@@ -201,7 +201,7 @@ class Recorder:
                 time, moment = chosen[key].times(clock, newest[key[0]])
                 rows.append({"old": old.seq, "time": time, "weight": _float(chosen[key].weight), "moment": moment})
             if any(there[key].weight != _float(chosen[key].weight) for key in there):
-                next_of(connection, WITHDRAWN)  # who counted the old weight counts again
+                next_of(connection, WITHDRAWN)  # counts that include the old weight are taken again
             next_of(connection, REWRITTEN)
             note_taken_back(connection, [old[: len(EVENT)] for old in there.values()])
             connection.execute(changed, rows)

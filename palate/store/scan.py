@@ -77,7 +77,7 @@ class Gathering:
 
 @dataclass(frozen=True)
 class Names:
-    """Ids in the order of their numbers; `row` tells the place of a number among them, -1 where it has none."""
+    """Ids in the order of their numbers; `row` is the place of each number among them, -1 without one."""
 
     ids: pl.Series
     row: Ints
@@ -126,7 +126,7 @@ def read_all(database: Database, weights: Mapping[str, float], since: int | None
         names = {number: Names.read(database, connection, number) for number in NAMED}
     rows = {number: names[number].rows(columns.pop(number)) for number in NAMED}
     left = rows["user_no"] >= 0
-    if not left.all():  # somebody was forgotten since the events were read
+    if not left.all():  # a user was forgotten since the events were read
         rows, columns = ({name: column[left] for name, column in table.items()} for table in (rows, columns))
     users, user = names["user_no"].used(rows.pop("user_no"))
     items, item = names["item_no"].used(rows.pop("item_no"))

@@ -1,4 +1,4 @@
-"""The tables of a store, and how an older store becomes today's. The one home of SQLAlchemy (extra `serve`)."""
+"""The tables of a store and their migrations. The only file that imports SQLAlchemy (extra `serve`)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ users = sa.Table(
     sa.Column("user_id", TEXT, nullable=False, unique=True),
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("attributes", TEXT),
-    sqlite_autoincrement=True,  # a forgotten person's number is never given again
+    sqlite_autoincrement=True,  # the number of a forgotten user is never used again
 )
 items = sa.Table(
     "items",
@@ -101,8 +101,8 @@ events = sa.Table(
 # The one order of a user's events: time, then arrival. `time` is what was given; `moment` is the same, but for a time
 # later than the event's arrival, which counts at its arrival.
 ORDER = (events.c.moment, events.c.seq)
-# They hold all that a history needs, so that reading one touches no page of the table. By the second the items of a
-# user are found by skipping from one to the next.
+# These indexes cover a history, so that reading one touches no page of the table. The second finds the items of a
+# user by skipping from one to the next.
 _read = (events.c.type_no, events.c.time, events.c.weight)
 sa.Index("events_of_user", events.c.user_no, *ORDER, events.c.item_no, *_read)
 sa.Index("events_of_pair", events.c.user_no, events.c.item_no, *ORDER, *_read)
@@ -136,7 +136,7 @@ models = sa.Table(
 )
 
 # Names of counters, and of the version of the active model, in the table of state.
-WITHDRAWN = "withdrawn"  # how often events were taken out, or changed their weights
+WITHDRAWN = "withdrawn"  # how often events were deleted, or changed their weights
 REWRITTEN = "rewritten"  # how often stored events changed their times or weights
 CHANGES = "items"  # how often items changed
 ACTIVE = "active model"
@@ -160,7 +160,7 @@ MIGRATIONS: list[Callable[[sa.Connection], None]] = [_moments]
 
 
 def migrate(connection: sa.Connection) -> None:
-    """Make the tables, or bring them to today's version; the caller's transaction makes it all or nothing.
+    """Create the tables, or migrate them to the newest version, within the caller's transaction.
 
     Raises `StoreError` for a store from a newer version.
     """
@@ -184,7 +184,7 @@ def newest_version() -> int:
 
 
 def version_of(connection: sa.Connection) -> int:
-    """Version of the schema that is there; 0 for a database without a store."""
+    """Version of the schema of a database; 0 without a store."""
     if not sa.inspect(connection).has_table(state.name):
         return 0
     found = get_state(connection, "schema")

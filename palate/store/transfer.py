@@ -1,4 +1,4 @@
-"""Whole logs and catalogues into a store; how they come out again is in `exports`."""
+"""Import of whole logs, catalogues and user files; the export is in `exports`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SAME = (*NUMBERS.values(), "time")  # events that agree in these and in their we
 
 
 class Imported(NamedTuple):
-    """How many events, or users, were new, and how many were left out since their users were forgotten."""
+    """Number of new events, or users, and of those left out because their users were forgotten."""
 
     new: int
     forgotten: int
@@ -80,9 +80,9 @@ def import_log(
     """Store the events of a log that `read_log` reads, with its arguments, or of what `export_events` wrote.
 
     event_type  type of the events of a log without types
-    bring_back  stores the events of forgotten users, too, who are forgotten no more, and events that were taken back;
-                else they are left out
-    watch       is told (events done, of all)
+    bring_back  also stores events of forgotten users, which ends their being forgotten, and events that were deleted;
+                otherwise both are left out
+    watch       is called with (events done, of all)
 
     Each event of a log is stored once, however often it comes: where n events of a log agree in user, item, type,
     time and weight, the store has n of them in the end, those counted that were there before. Events without times
@@ -242,7 +242,7 @@ def _conflict(database: Database, source: object, event_id: str) -> DataError:
 def import_items(store: Store, source: object, *, watch: Watch | None = None, **reading: Any) -> int:
     """Put the items of a catalogue that `read_catalogue` reads, with its arguments, or of what `export_items` wrote.
 
-    Returns how many it changed. What is told of an item replaces what was told of it; what is missing is left out.
+    Returns the number of changed items. An item replaces the stored one; missing values are left out.
     All are stored or none: raises `DataError` with the row before anything is written.
     """
     given, names = read_items(source, reading)
@@ -270,11 +270,11 @@ def import_users(
 ) -> Imported:
     """Put the users of a file and their attributes: of what `export_users` wrote, or a column of users beside others.
 
-    Returns how many are new or changed, and how many were left out since they were forgotten. What is told of a user
-    replaces what was told of them. All are stored or none: raises `DataError` with the row before anything is
-    written.
+    Returns the number of users that are new or changed, and of those left out because they were forgotten. The
+    attributes of a user replace the stored ones. All are stored or none: raises `DataError` with the row before
+    anything is written.
 
-    bring_back  stores forgotten users, too, who are forgotten no more
+    bring_back  also stores forgotten users, which ends their being forgotten
     user        name of the column of users where it is unusual
     on_error    "raise", or "skip" rows that break a rule
     """

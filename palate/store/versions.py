@@ -1,4 +1,4 @@
-"""Model bundles as versions, one of them active; only users that were forgotten are taken out of one."""
+"""Model bundles as versions, one of them active; a bundle only changes when forgotten users are removed from it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PREVIOUS, LAST = "previous model", "last model"
 
 
 class Version(NamedTuple):
-    """A model's number, when it was made (microseconds since 1970 UTC), and what is told of it: recipe, metrics."""
+    """A model of a store: its number, its time (microseconds since 1970 UTC), and facts: recipe, metrics."""
 
     number: int
     created: int
@@ -34,8 +34,8 @@ class Version(NamedTuple):
 class Versions:
     """The models of a store, each a bundle in a folder of its own.
 
-    The database says which versions there are and which is active; a folder that it does not name is what a crash
-    left, is no version, and goes when the next one is added.
+    The database lists the versions and the active one. A folder that it does not list was left by a crash; the next
+    `add` removes it.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Versions:
         return self.folder / f"{number:06d}"
 
     def add(self, write: Callable[[Path], object], about: About) -> Version:
-        """Have a bundle written to the folder of a new version, and keep it; it is not active yet.
+        """Write a bundle to the folder of a new version; it is not active yet.
 
         Raises what `write` raises, and `BundleError` if it left no sound bundle; then there is no version.
         """
@@ -71,9 +71,9 @@ class Versions:
         return version
 
     def rewrite(self, number: int, write: Callable[[Path], object], about: About) -> None:
-        """Have the bundle of a version written anew in its place, and `about` added to what is told of it.
+        """Replace the bundle of a version, and add `about` to its facts.
 
-        After a kill it is the bundle before, or the new one. Raises what `write` raises; then it stays as it was.
+        A kill leaves the old bundle or the new one. Raises what `write` raises; then the version stays as it was.
         """
         with self._locked(alone=True):
             write(self.path(number))
@@ -84,7 +84,7 @@ class Versions:
 
     @contextmanager
     def _locked(self, *, alone: bool = False) -> Iterator[None]:
-        """Hold a lock, alone or with all that add versions; who has it alone first sweeps what kills left."""
+        """Hold a lock, alone or shared by all that add versions; alone, first remove what kills left."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(self.folder, os.O_RDONLY)
         try:
@@ -106,7 +106,7 @@ class Versions:
                 remove(path)
 
     def _next(self) -> int:
-        """Take a number that nobody ever had: two trainings at once must not write to one folder."""
+        """Take a number that was never used: two trainings at once must not write to one folder."""
         with self._store.database.writing() as connection:
             number = 1 + int(get_state(connection, LAST) or 0)
             set_state(connection, LAST, str(number))
@@ -119,12 +119,12 @@ class Versions:
         return [Version(number, created, json.loads(about)) for number, created, about in rows]
 
     def active(self) -> int | None:
-        """Return the number of the version that answers, None before there is one; a few µs on SQLite."""
+        """Return the number of the active version, None without one; a few µs on SQLite."""
         number = self._store.state(ACTIVE)
         return int(number) if number else None
 
     def activate(self, number: int) -> Version:
-        """Have a version answer from now on; all processes see it in their next request.
+        """Make a version the active one; all processes see it in their next request.
 
         Raises `UnknownId` for a number that is none, and `BundleError` for a bundle that is missing or damaged; then
         the one that was active stays so.

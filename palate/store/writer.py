@@ -1,4 +1,4 @@
-"""One thread that writes for all others: every transaction takes all that waits, so many share one flush."""
+"""One thread writes for all others: every transaction takes all waiting batches, so that they share one flush."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Writer:
                 return
 
     def _group(self, first: _Work) -> tuple[list[_Work], bool]:
-        """All that waits, up to `MOST` events; and whether more may come."""
+        """All waiting batches, up to `MOST` events; and whether more may come."""
         group, size = [first], len(first.batch.events)
         while size < MOST:
             try:
@@ -76,7 +76,7 @@ class Writer:
         return group, True
 
     def _write(self, group: list[_Work]) -> None:
-        """Settle every future: all are stored, or none is; but for batches that are at odds with an event id."""
+        """Settle every future: all batches are stored or none, except those with a conflicting event id."""
         try:
             answers = self._stored([work.batch for work in group])
         except Exception as error:
