@@ -19,10 +19,10 @@ from victims import Nursery
 
 from palate import Popularity, read_log
 from palate.errors import PalateError
+from palate.files import remove
 from palate.models.registry import load
 from palate.store.backup import backup, check, restore
 from palate.store.events import Event, Store
-from palate.store.files import remove
 from palate.store.schema import events, sa, users
 from palate.store.transfer import import_events
 from palate.store.versions import Versions

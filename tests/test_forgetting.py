@@ -210,7 +210,7 @@ def test_a_damaged_version_goes_unless_it_is_the_active_one(store: Store, caplog
 def test_a_full_disk_deletes_no_version(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from palate.store import bundles
+    from palate.bundles import bundle as bundles
 
     versions = Versions(store)
     train(store, versions, RECIPE)

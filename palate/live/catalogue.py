@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Longs
+from palate.conditions.compile import compile_over
+from palate.conditions.effort import MOST_STEPS, Meter, too_many
 from palate.data.catalogue import Catalogue
 from palate.data.columns import CATALOGUE, plain
 from palate.data.vocabulary import Vocabulary
 from palate.errors import ConditionError
 from palate.live.attributes import ALL, Table
-from palate.live.conditions import compile_over
-from palate.live.effort import MOST_STEPS, Meter, too_many
 from palate.live.kept import Kept
 from palate.live.patience import still_wanted
 from palate.live.readings import Attributes

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from palate.arrays import Doubles
+from palate.bundles.bundle import read_bundle, write_bundle
 from palate.errors import BundleError
 from palate.live.attributes import Table
-from palate.store.bundles import read_bundle, write_bundle
 from palate.store.events import Store
 
 LOG = logging.getLogger("palate.live")

@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Longs
+from palate.conditions.effort import A_VALUE, BYTES, Meter
+from palate.conditions.values import ANY, LISTS, NOTHING, REAL, TEXT, TRUTH, WHOLE, Column, Value, column, whole
 from palate.live.attributes import ALL, BLOCK, Table
-from palate.live.effort import A_VALUE, BYTES, Meter
 from palate.live.patience import still_wanted
-from palate.live.values import ANY, LISTS, NOTHING, REAL, TEXT, TRUTH, WHOLE, Column, Value, column, whole
 from palate.store.items import FIELDS
 
 # What most values of an attribute are is the type of its column; of as many, the first of these.

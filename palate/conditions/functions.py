@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from palate.live.comparisons import alike, settled
-from palate.live.values import (
+from palate.conditions.comparisons import alike, settled
+from palate.conditions.values import (
     ANY,
     NOTHING,
     NUMBERS,

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from palate.live.values import (
+from palate.conditions.values import (
     LISTS,
     NOTHING,
     NUMBERS,

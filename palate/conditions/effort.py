@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from palate.live.syntax import exp
-from palate.live.values import LISTS, REAL, TEXT, TRUTH, WHOLE, Fault, Value
+from palate.conditions.syntax import exp
+from palate.conditions.values import LISTS, REAL, TEXT, TRUTH, WHOLE, Fault, Value
 
 MOST_STEPS = 500_000_000  # of a condition, and of the filter and the boosts of a request together
 MOST_OPERATIONS = 100  # comparisons and computations of a condition, those of constants too
