@@ -28,9 +28,12 @@ browser:
 TORCH ?= torch
 peers: benchmarks/peers/venv/ready
 
-# Crashes, bad input, freshness, load, soak: about two hours on a quiet machine; root for the small disk.
+# Kills, outages, damages, hostile requests, an hour of load: MINUTES of it, from where the last run stopped; run it until
+# nothing is left. PARTS names some of them. Root for the small disks.
+PARTS ?=
+MINUTES ?= 18
 reliability: .venv/test
-	for each in durability freshness bad_input hostile service_load soak; do $(BIN)/python benchmarks/$$each.py --publish; done
+	$(BIN)/python benchmarks/reliability.py $(PARTS) --minutes $(MINUTES)
 
 clean:
 	rm -rf .venv benchmarks/peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,13 +1,10 @@
-"""What bad input does: `python benchmarks/bad_input.py [--requests N] [--publish]`.
+"""Bad input: requests that schemathesis makes from the OpenAPI, filters, raw sockets that break the rules of HTTP.
 
-Half of the requests are made by schemathesis from /openapi.json, half are filters: bytes at random, sentences of a
-grammar, things nested in one another, all of Unicode. Then raw sockets break the rules of HTTP. Counted are answers
-of 5xx, as the service itself counts them, answers that take more than 10 s, and the memory of the service.
+Filters are bytes at random, sentences of a grammar, things nested in one another, all of Unicode.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
 import re
 import socket
@@ -16,13 +13,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from common import synthetic
-from service import ADDRESS, Client, Served, connected, fill, goods, report, serving
+from service import ADDRESS, Client, Served, connected
 
 PATIENCE = 10.0  # seconds after which an answer counts as hung
 COLUMNS = ("title", "price", "categories", "item_id", "available", "nothing", "ä", '"price"')
@@ -147,14 +142,15 @@ def _ask(client: Client, draw: random.Random, text: str) -> int:
 # Everything
 
 
-def fuzz_routes(served: Served, examples: int, phases: str = "examples,coverage,fuzzing") -> dict[str, Any]:
+def fuzz_routes(served: Served, examples: int, phases: str, seed: int = 1) -> dict[str, Any]:
     """Have schemathesis test every route; returns what it found."""
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         "run",
         f"http://{ADDRESS}:{served.port}/openapi.json",
     ]
-    command += ["--checks", "not_a_server_error", "--max-examples", str(examples), "--mode", "all", "--seed", "1"]
+    command += ["--checks", "not_a_server_error", "--max-examples", str(examples), "--mode", "all"]
+    command += ["--seed", str(seed)]
     command += ["--phases", phases, "--request-timeout", str(PATIENCE), "--no-color"]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
@@ -258,47 +254,3 @@ def counted(served: Served) -> Counter[str]:
     for status, count in re.findall(r'palate_request_seconds_count\{.*status="(\d+)".*\} (\S+)', text):
         found[status] += int(float(count))
     return found
-
-
-def measured(folder: Path, requests: int) -> dict[str, Any]:
-    """Fuzz a service of 500 items: routes, filters, sockets."""
-    url = folder / "shop.db"
-    fill(url, synthetic(500, 500, 10_000), goods(500), dim=16)
-    facts: dict[str, Any] = {}
-    with serving(url) as served:
-        fuzz_filters(served, requests // 20, seed=1)  # fills what is kept of filters, and loads what is loaded once
-        fuzz_routes(served, 1, "examples,fuzzing")
-        steps: dict[str, Callable[[], object]] = {
-            "filters": lambda: fuzz_filters(served, requests // 2),
-            "routes": lambda: fuzz_routes(served, max(1, requests // 80)),
-            "sockets": lambda: break_rules(served),
-        }
-        for name, step in steps.items():
-            before, began = served.memory(), time.perf_counter()
-            facts[name] = step()
-            facts[name] |= {"megabytes": [round(before, 1), round(served.memory(), 1)]}
-            facts[name] |= {"seconds": round(time.perf_counter() - began)}
-        statuses = counted(served)
-        facts["requests"] = sum(statuses.values())
-        facts["statuses"] = dict(sorted(statuses.items()))
-        facts["server_errors"] = sum(count for status, count in statuses.items() if status >= "500")
-        facts["alive"] = served.client().get("/health/ready").status == 200
-        facts["errors_logged"] = served.log.read_text().count("Traceback")
-        if facts["errors_logged"]:
-            print(served.log.read_text()[-6000:], file=sys.stderr)
-    return facts
-
-
-def main() -> None:
-    """Run from the command line."""
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--requests", type=int, default=24_000)
-    asked.add_argument("--publish", action="store_true", help="keep the results")
-    options = asked.parse_args()
-    with tempfile.TemporaryDirectory(prefix="palate-bad-input-") as folder:
-        facts = measured(Path(folder), options.requests)
-    report("bad_input", "Bad input: routes by schemathesis, filters, raw sockets", facts, publish=options.publish)
-
-
-if __name__ == "__main__":
-    main()

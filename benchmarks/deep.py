@@ -46,6 +46,7 @@ from palate.data.interactions import Interactions
 from palate.models.base import Model, Recipe
 from palate.models.network import NetworkRecipe
 from palate.models.onnx import exported
+from palate.models.registry import as_recipe
 
 OUTCOMES = RESULTS / "deep.jsonl"
 SESSIONS = SLIST(
@@ -100,8 +101,8 @@ class Contest:
 def next_item(dataset: str) -> Contest:
     """Make the contest of what comes next."""
     task = TASKS[dataset]()
-    told = DATA / f"amazon-{dataset}" / "items.csv"
-    catalogue = read_catalogue(told) if told.is_file() else None
+    content = DATA / f"amazon-{dataset}" / "items.csv"
+    catalogue = read_catalogue(content) if content.is_file() else None
 
     def grade(recipe: Recipe, _: int) -> tuple[Figures, float]:
         model, seconds = timed(recipe, task.train["test"], catalogue)
@@ -164,8 +165,8 @@ def measured(dataset: str, contest: Contest, name: str, seed: int, measuring: bo
 def seeded(recipe: Recipe, seed: int) -> Recipe:
     """Return the recipe with another seed, a blend with that of its recipes too; one of no chance as it is."""
     if isinstance(recipe, Blend):
-        return replace(recipe, recipes=tuple(seeded(each, seed) for each in recipe.blended()), seed=seed)
-    return replace(recipe, seed=seed) if hasattr(recipe, "seed") else recipe  # type: ignore[type-var]
+        return replace(recipe, recipes=tuple(seeded(as_recipe(each), seed) for each in recipe.recipes), seed=seed)
+    return replace(recipe, seed=seed) if hasattr(recipe, "seed") else recipe  # type: ignore[call-arg]
 
 
 def section(dataset: str, only: Sequence[str], seeds: int, measuring: bool) -> list[str]:
@@ -243,12 +244,12 @@ def answers(measuring: bool) -> list[str]:
     found = kept({"answers": repr(recipe)}, lambda: {"rates": rates(recipe)}, measuring)["rates"]
     rows = [[name, *(f"{rate:,.0f}" for rate in pair)] for name, pair in found.items()]
     about = "Histories of Amazon Beauty scored a CPU second, each over the whole catalogue."
-    head = ["", f"{ASKED:,} at once", "one by one", "one more event of a trail"]
+    head = ["", f"{ASKED:,} at once", "one by one", "one more event of a session"]
     return ["## Answers", "", about, "", *grid(head, [[*row, ""][: len(head)] for row in rows]), ""]
 
 
 def rates(recipe: Transformer) -> dict[str, list[float]]:
-    """Histories a CPU second at once and one by one, and, for torch, events of a trail."""
+    """Histories a CPU second at once and one by one, and, for torch, events of a session."""
     log = TASKS["beauty"]().train["test"]
     model, histories = recipe.fit(log), log.histories()
     some = [histories.block(n, n + 1) for n in range(ONE_BY_ONE)]
@@ -262,10 +263,10 @@ def rates(recipe: Transformer) -> dict[str, list[float]]:
     events = log.items.names(log.item[:ONE_BY_ONE]).to_list()
 
     def follow() -> None:
-        trail = model.begin()
+        session = model.start()
         for item in events:
-            trail = model.extend(trail, item)
-            model.scores_after(trail)
+            session = model.append(session, item)
+            model.scores_after(session)
 
     found["torch"].append(ONE_BY_ONE / spent(follow))
     return found

@@ -50,7 +50,7 @@ class DropoutNet(Recipe):
         net = nn.Sequential(
             nn.Linear(self.dim + content.shape[1], self.hidden), nn.Tanh(), nn.Linear(self.hidden, self.dim)
         )
-        descent = torch.optim.Adam(net.parameters(), self.learning_rate)
+        sgd_task = torch.optim.Adam(net.parameters(), self.learning_rate)
         rng = torch.Generator().manual_seed(0)
         spread = (people @ own[: len(log.items)].T).pow(2).mean() if len(people) * len(log.items) < 1 << 27 else 1.0
         for _ in range(self.steps):
@@ -59,9 +59,9 @@ class DropoutNet(Recipe):
             kept = (torch.rand((ITEMS, 1), generator=rng) >= self.dropout).float()
             made = net(torch.cat([own[some] * kept, content[some]], dim=1))
             loss = (who @ (made - own[some]).T).pow(2).mean() / spread
-            descent.zero_grad()
+            sgd_task.zero_grad()
             loss.backward()
-            descent.step()
+            sgd_task.step()
         with torch.inference_mode():
             vectors = net(torch.cat([own, content], dim=1)).numpy()
         return VectorsModel(Vectors(), items, log.users, base.user_vectors, vectors)

@@ -1,164 +1,25 @@
-"""What crashes leave: `python benchmarks/durability.py [--rounds N] [--only PART ...] [--publish]`.
-
-Writers send events with ids of their own as fast as they are acknowledged, and send again what a crash left without
-an answer, while the service, its database or its disk goes down. Counted is what was acknowledged and is not there,
-and what is there twice. Parts: sqlite and postgresql (kill -9, N times each), restart (of PostgreSQL), disk (full),
-bundle (damaged), swap (of models), stop (SIGTERM), lock (by another process, and a disk that cannot be written).
-"""
+"""A disk that runs full, a damaged bundle, swaps of models, SIGTERM, a lock: each under writers or load."""
 
 from __future__ import annotations
 
-import random
 import sqlite3
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from common import ROOT, synthetic
-from service import Client, Served, fill, fork, goods, message, paced, report, serving, start
+from common import synthetic
+from parts import Facts, Part, exactly, once
+from service import fill, fork, goods, message, paced, serving, start
+from writers import Writers, wait_for
 
 from palate import Popularity
-from palate.store.backup import check
 from palate.store.events import Store
-from palate.store.schema import events, sa
 from palate.store.versions import Versions
-
-sys.path.append(str(ROOT / "tests"))
-from databases import Server, new_database, server
-
-Facts = dict[str, Any]
-WRITERS = 4
-PAUSE = 0.05  # seconds before a writer tries again
-
-
-class Writer(threading.Thread):
-    """Sends events, one to five at once, until it is told to end."""
-
-    def __init__(self, name: str, port: Callable[[], int]) -> None:
-        super().__init__(daemon=True)
-        self.told, self._port = name, port
-        self.acknowledged: set[str] = set()
-        self.statuses: Counter[int] = Counter()  # 0: no answer
-        self.unanswered = 0.0  # when the newest request without an answer was sent
-        self.ended = threading.Event()
-
-    def run(self) -> None:
-        """Send; what had no answer, or 503, is sent again until it is acknowledged."""
-        draw, number, client = random.Random(self.told), 0, Client(self._port(), 30.0)
-        batch: list[dict[str, Any]] = []
-        while not self.ended.is_set():
-            if client.port != self._port():
-                client = Client(self._port(), 30.0)
-            if not batch:
-                batch = [self._event(draw, number + n) for n in range(draw.randint(1, 5))]
-                number += len(batch)
-            sent = time.monotonic()
-            try:
-                status = client.post("/v1/events", batch if len(batch) > 1 else batch[0]).status
-            except OSError:
-                status, self.unanswered = 0, sent
-            self.statuses[status] += 1
-            if status == 200:
-                self.acknowledged |= {event["event_id"] for event in batch}
-                batch = []
-            else:
-                self.ended.wait(PAUSE)
-
-    def _event(self, draw: random.Random, number: int) -> dict[str, Any]:
-        """Make an event whose time, in microseconds, no other has."""
-        moment = 1_700_000_000_000_000 + 1_000_000_000 * int(self.told) + number
-        user, item = draw.randrange(50), draw.randrange(200)
-        return {
-            "event_id": f"{self.told}-{number}",
-            "user_id": f"u{user}",
-            "item_id": f"i{item}",
-            "event_type": "view",
-            "timestamp": moment,
-        }
-
-
-class Writers:
-    """Some writers to one service, which may move to another port."""
-
-    def __init__(self, served: Served) -> None:
-        self.served = served
-        self.all = [Writer(str(n), lambda: self.served.port) for n in range(WRITERS)]
-        for writer in self.all:
-            writer.start()
-
-    def acknowledged(self) -> int:
-        """How many events so far."""
-        return sum(len(writer.acknowledged) for writer in self.all)
-
-    def end(self, url: str | Path) -> Facts:
-        """Stop, and compare what was acknowledged with what is in the store."""
-        for writer in self.all:
-            writer.ended.set()
-        for writer in self.all:
-            writer.join()
-        acknowledged = set().union(*(writer.acknowledged for writer in self.all))
-        statuses = sum((writer.statuses for writer in self.all), Counter[int]())
-        with Store.open(url) as store:
-            with store.database.reading() as connection:
-                rows = connection.execute(sa.select(events.c.event_id, events.c.time)).all()
-            faults = check(store).faults
-        return {
-            "acknowledged": len(acknowledged),
-            "lost": len(acknowledged - {row[0] for row in rows}),
-            "twice": len(rows) - len({row[1] for row in rows}),
-            "faults": list(faults),
-            "answers": {str(status) if status else "none": count for status, count in sorted(statuses.items())},
-        }
-
-
-def kills(url: str | Path, rounds: int, *options: str) -> Facts:
-    """Kill the service by SIGKILL, again and again, while events come in."""
-    began = time.monotonic()
-    served = fork(url, *options)
-    served.wait()
-    writers = Writers(served)
-    draw = random.Random(0)
-    for _ in range(rounds):
-        before, deadline = writers.acknowledged(), time.monotonic() + 60
-        while writers.acknowledged() == before and time.monotonic() < deadline:  # events are coming in
-            time.sleep(0.005)
-        time.sleep(draw.uniform(0, 0.4))
-        served.kill()
-        served.log.unlink()
-        served = writers.served = fork(url, *options)
-        served.wait()
-    facts = writers.end(url)
-    served.kill()
-    return {"kills": rounds, "minutes": round((time.monotonic() - began) / 60, 1), **facts}
-
-
-def restarts(database: Server, models: Path, rounds: int = 5) -> Facts:
-    """Let PostgreSQL crash and come back under writers and readers."""
-    url = database.create()
-    recovered = []
-    with serving(url, "--models", str(models)) as served:
-        writers = Writers(served)
-        client = served.client()
-        for _ in range(rounds):
-            time.sleep(1.0)
-            database.stop()
-            time.sleep(0.5)
-            assert client.get("/v1/recommend?user_id=u1").status == 503
-            database.start()
-            began, before = time.monotonic(), writers.acknowledged()
-            while writers.acknowledged() == before or client.get("/v1/recommend?user_id=u1").status != 200:
-                time.sleep(0.005)
-            recovered.append(round(time.monotonic() - began, 2))
-        return {"restarts": rounds, "seconds_to_recover": recovered, **writers.end(url)}
 
 
 def disk_full(folder: Path) -> Facts:
@@ -182,15 +43,6 @@ def disk_full(folder: Path) -> Facts:
         return {**answers, **facts}
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
-    """Wait until it holds. Raises `TimeoutError`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds:g} s")
-        time.sleep(0.005)
 
 
 def two_models(folder: Path, people: int = 2000, items: int = 500) -> Path:
@@ -311,55 +163,56 @@ def read_only(folder: Path) -> Facts:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def main() -> None:
-    """Run the parts asked for."""
-    asked = arguments()
-    here = Path(tempfile.mkdtemp(prefix="palate-durability-"))
-    for part in asked.only:
-        folder = here / part
-        folder.mkdir(mode=0o755)
-        facts = measured(part, folder, asked.rounds)
-        report(f"durability-{part}", TITLES[part], facts, publish=asked.publish)
+def both_locks(folder: Path) -> Facts:
+    """Hold the lock of a store; then start on a disk that can only be read."""
+    small = folder / "small"
+    small.mkdir()
+    return {"locked": locked(folder / "shop.db"), "read_only": read_only(small)}
 
 
-TITLES = {
-    "sqlite": "kill -9 under writers, SQLite",
-    "postgresql": "kill -9 under writers, PostgreSQL",
-    "restart": "PostgreSQL crashes and comes back under writers",
-    "disk": "The disk runs full under writers",
-    "bundle": "A damaged model",
-    "swap": "Models swapped under load",
-    "stop": "SIGTERM under writers",
-    "lock": "A store locked by another process, and one on a disk that can only be read",
+DURABILITY = {
+    "disk": Part(
+        "the disk runs full under writers, SQLite",
+        1,
+        once(disk_full),
+        exactly(lost=0, doubled=0, faults=[], hasty=0, write_while_full=503, read_while_full=200),
+        lambda facts: (
+            f"writes {facts['write_while_full']} with Retry-After, reads {facts['read_while_full']}; of"
+            f" {facts['acknowledged']:,} acknowledged events lost {facts['lost']}; writes again once there is space"
+        ),
+    ),
+    "bundle": Part(
+        "a bundle with a changed byte",
+        1,
+        once(damaged),
+        exactly(activate=409, model_after=1, answers_after_damage=[200], models_after_damage=[1]),
+        lambda facts: f"`activate` is refused ({facts['activate']}) with the file's name; the old model stays",
+    ),
+    "swap": Part(
+        "models swapped under load",
+        1,
+        once(swaps),
+        exactly(failed=0),
+        lambda facts: f"{facts['swaps']} swaps, {facts['requests']:,} requests; failed {facts['failed']}",
+    ),
+    "stop": Part(
+        "SIGTERM under writers",
+        1,
+        once(lambda folder: stops(folder / "shop.db")),
+        exactly(lost=0, doubled=0, faults=[], cut_off=0),
+        lambda facts: (
+            f"{facts['stops']} times; requests cut off {facts['cut_off']}, lost {facts['lost']}; the longest took"
+            f" {facts['longest_s']} s"
+        ),
+    ),
+    "lock": Part(
+        "the file locked for 2 s by another process",
+        1,
+        once(both_locks),
+        lambda facts: [] if facts["locked"]["write"] == 200 else ["a write failed"],
+        lambda facts: (
+            f"writes wait, {facts['locked']['reads']} reads go on, the longest for"
+            f" {facts['locked']['longest_read_ms']:.0f} ms"
+        ),
+    ),
 }
-
-
-def measured(part: str, folder: Path, rounds: int) -> Facts:
-    """Measure one part."""
-    if part in ("sqlite", "postgresql"):
-        return kills(new_database(part, folder), rounds, "--models", str(folder / "models"))
-    if part == "restart":
-        running = server()
-        if isinstance(running, str):
-            raise SystemExit(running)
-        return restarts(running, folder / "models")
-    if part == "lock":
-        return {"locked": locked(folder / "shop.db"), "read_only": read_only(folder)}
-    if part == "stop":
-        return stops(folder / "shop.db")
-    return {"disk": disk_full, "bundle": damaged, "swap": swaps}[part](folder)
-
-
-def arguments() -> Any:
-    """Read the command line."""
-    import argparse
-
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--rounds", type=int, default=200, help="kills")
-    asked.add_argument("--only", nargs="+", choices=TITLES, default=list(TITLES), metavar="PART")
-    asked.add_argument("--publish", action="store_true", help="keep the results")
-    return asked.parse_args()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""What a hostile request costs: `python benchmarks/hostile.py [--requests N] [--seed S] [--publish]`.
+"""What hostile requests cost the service, and others who ask it meanwhile.
 
 Requests of up to 64 KB, valid and not, for every route of /openapi.json: values as its schemas say, and in their
 place deep nesting, long texts, huge numbers, thousands of names, bad filters, bytes at random. Each may take half a
@@ -8,17 +8,19 @@ second of the service's CPU, and 16 MB and ten times its own size and four times
 
 from __future__ import annotations
 
-import argparse
-import sys
-import tempfile
+import multiprocessing
 import time
-from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+from bad_input import RAW, break_rules, counted, fuzz_filters, fuzz_routes
 from common import synthetic
-from service import Served, Taken, connected, fill, goods, report, serving
+from parts import Facts, Part, Step, exactly
+from service import Client, Served, Taken, connected, fill, goods, serving
 from wild import Maker, Request
 
 CPU = 0.5  # seconds
@@ -113,38 +115,129 @@ def attack(served: Served, requests: int, seed: int = 0) -> tuple[list[Cost], li
     return costs, [cost for cost in costs if cost.fault]
 
 
-def measured(folder: Path, requests: int, seed: int) -> dict[str, Any]:
-    """Attack a service of 500 items."""
+# Another client
+
+
+class Canary:
+    """A process that asks for a list every 50 ms, each wait counted from when the request was due."""
+
+    def __init__(self, served: Served) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=sing, args=(served.port, served.process.pid, other), daemon=True)
+        self._process.start()
+        self._pipe.recv()
+
+    def waits(self) -> tuple[list[float], list[float]]:
+        """Milliseconds of each wait since the last time; the same without what processes waited for a CPU."""
+        self._pipe.send("told")
+        told: tuple[list[float], list[float]] = self._pipe.recv()
+        return told
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.join()
+
+
+def sing(port: int, pid: int, pipe: Connection) -> None:
+    """Be the canary."""
+    client, mine = Client(port), multiprocessing.current_process().pid
+    whole: list[float] = []
+    own: list[float] = []
+    pipe.send("ready")
+    due = time.perf_counter()
+    while True:
+        due += 0.05
+        idle = idle_for(pid) + idle_for(mine)
+        time.sleep(max(0.0, due - time.perf_counter()))
+        with suppress(OSError):
+            client.get(f"/v1/recommend?user_id={len(whole) % 500}")
+        wait = time.perf_counter() - due
+        whole.append(1000 * wait)
+        own.append(1000 * max(0.0, wait - (idle_for(pid) + idle_for(mine) - idle)))
+        if wait > 1:  # what was due meanwhile is not asked all at once
+            due = time.perf_counter()
+        if pipe.poll():
+            pipe.recv()
+            pipe.send((whole, own))
+            whole, own = [], []
+
+
+def idle_for(pid: int | None) -> float:
+    """Seconds that threads of a process were ready, but the CPUs worked for others: one may hold up all."""
+    waited = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # it ended
+            waited += int((task / "schedstat").read_text().split()[1])
+    return waited / 1e9
+
+
+def sung(name: str, waits: tuple[list[float], list[float]]) -> Facts:
+    """Count waits."""
+    whole, own = (np.array(each) for each in waits)
+    return {
+        f"asked_{name}": len(whole),
+        f"longest_{name}_ms": float(whole.max()),
+        f"longest_{name}_without_cpu_ms": float(own.max()),
+        f"over_250_{name}": int((whole > 250).sum()),
+        f"over_250_{name}_without_cpu": int((own > 250).sum()),
+        f"over_100_{name}": int((whole > 100).sum()),
+    }
+
+
+# Together
+
+
+@contextmanager
+def hostile(folder: Path, wild: int = 1500, filters: int = 700, examples: int = 8) -> Iterator[Step]:
+    """Attack a service of 500 items in every way, with a canary beside; then let the canary sing alone."""
     url = folder / "shop.db"
     fill(url, synthetic(500, 500, 10_000), goods(500), dim=16)
     with serving(url) as served:
-        costs, faults = attack(served, requests, seed)
-        facts: dict[str, Any] = {
-            "requests": len(costs),
-            "routes": len({(cost.request.method, cost.request.path.partition("?")[0]) for cost in costs}),
-            "statuses": dict(sorted(Counter(cost.status for cost in costs).items())),
-            "longest_cpu_s": round(max(cost.cpu for cost in costs), 3),
-            "most_memory_mb": round(max(cost.memory for cost in costs) / 1e6, 1),
-            "alive": served.client().get("/health/ready").status == 200,
-            "errors_logged": served.log.read_text().count("Traceback"),
-            "faults": [cost.described() for cost in faults],
-        }
-        if facts["errors_logged"]:
-            print(*served.log.read_text().split("Traceback")[1:], sep="\n", file=sys.stderr)
-    return facts
+        canary = Canary(served)
+
+        def step(n: int) -> Facts:
+            canary.waits()
+            before, logged = counted(served), served.log.read_text().count("Traceback")
+            costs, faults = attack(served, wild, seed=n)
+            told = fuzz_filters(served, filters, seed=n)
+            routes = fuzz_routes(served, examples, "fuzzing" if n % 10 else "examples,coverage,fuzzing", seed=n)
+            raw = break_rules(served)
+            beside = canary.waits()
+            statuses = counted(served) - before
+            time.sleep(3)
+            errors = sum(count for status, count in statuses.items() if status >= "500")
+            errors += sum(" 5" in answer[:12] for answer in raw.values())
+            texts = [cost.described() for cost in faults] + [f"schemathesis: {each}" for each in routes["failures"]]
+            texts += ["an error in the log"] * (served.log.read_text().count("Traceback") - logged)
+            texts += [f"hung: {told['hung']}"] if told["hung"] else []
+            return {
+                "requests": statuses.total() + len(RAW) - len(beside[0]),
+                "statuses": dict(sorted(statuses.items())),
+                "errors": errors,
+                "restarts": int(served.process.poll() is not None),
+                "longest_cpu_s": max(cost.cpu for cost in costs),
+                "most_memory_mb": max(cost.memory for cost in costs) / 1e6,
+                "faults": texts,
+                **sung("beside", beside),
+                **sung("calm", canary.waits()),
+            }
+
+        yield step
+        canary.close()
 
 
-def main() -> None:
-    """Run from the command line."""
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--requests", type=int, default=10_000)
-    asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--publish", action="store_true", help="keep the results")
-    options = asked.parse_args()
-    with tempfile.TemporaryDirectory(prefix="palate-hostile-") as folder:
-        facts = measured(Path(folder), options.requests, options.seed)
-    report("hostile", "What hostile requests cost", facts, publish=options.publish)
-
-
-if __name__ == "__main__":
-    main()
+HOSTILE = Part(
+    "hostile requests: schemathesis, cost fuzz, filters, raw sockets, beside a client that asks 20 lists a second",
+    40,
+    hostile,
+    exactly(errors=0, restarts=0, faults=[], over_250_beside_without_cpu=0),
+    lambda facts: (
+        f"{facts['requests']:,} requests; 5xx {facts['errors']}, restarts {facts['restarts']}; at most"
+        f" {facts['longest_cpu_s']:.2f} s of CPU each; of {facts['asked_beside']:,} lists for another client"
+        f" {facts['over_250_beside']} waited over 250 ms (longest {facts['longest_beside_ms']:.0f} ms;"
+        f" {facts['longest_beside_without_cpu_ms']:.0f} ms but for waiting for a CPU; with no attack"
+        f" {facts['longest_calm_ms']:.0f} ms)"
+    ),
+)

@@ -19,7 +19,7 @@ from common import fit_apart, gowalla, grid, has_peers, parser, publish, run_pee
 
 from palate.arrays import Floats
 from palate.data.interactions import Interactions
-from palate.models.ials import IALS, Alternation
+from palate.models.ials import IALS, AlsState
 
 EPOCHS = 4
 ALPHA, L2 = 0.01, 0.003
@@ -29,22 +29,22 @@ import json, sys, time
 import numpy as np
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
-from palate.models.crew import Crew
-from palate.models.ials import IALS, Alternation
+from palate.compute.threads import ThreadTeam
+from palate.models.ials import IALS, AlsState
 
 given, answer, settings, epochs = sys.argv[1:]
 log = np.load(given)
 ids = [Vocabulary.of(range(n)) for n in (len(log["start"]) - 1, int(log["n_items"]))]
 recipe = IALS(**json.loads(settings))
 log = Interactions(*ids, log["start"], log["item"], log["weight"])
-with Crew(1) as crew:
-    Alternation.of(recipe, log).epoch(crew, recipe.steps)  # kernels are compiled outside the clock
-    work = Alternation.of(recipe, log)
+with ThreadTeam(1) as team:
+    AlsState.of(recipe, log).epoch(team, recipe.steps)  # kernels are compiled outside the clock
+    work = AlsState.of(recipe, log)
     moments = [time.process_time()]
     for _ in range(int(epochs)):
-        work.epoch(crew, recipe.steps)
+        work.epoch(team, recipe.steps)
         moments.append(time.process_time())
-np.savez(answer, users=work.people, items=work.items, epoch_seconds=np.diff(moments))
+np.savez(answer, users=work.users, items=work.items, epoch_seconds=np.diff(moments))
 """
 
 
@@ -54,10 +54,10 @@ def run_palate(log: Interactions, settings: Mapping[str, object]) -> dict[str, n
     return fit_apart(log, "palate", lambda given, answer: [sys.executable, "-c", MEASURE, given, answer, *shown])
 
 
-def objective(people: Floats, items: Floats, log: Interactions, recipe: IALS) -> float:
+def objective(users: Floats, items: Floats, log: Interactions, recipe: IALS) -> float:
     """Objective of Rendle et al. 2022 a unit of weight."""
-    work = Alternation.of(recipe, log)
-    work.people, work.items = (np.ascontiguousarray(side, np.float32) for side in (people, items))
+    work = AlsState.of(recipe, log)
+    work.users, work.items = (np.ascontiguousarray(side, np.float32) for side in (users, items))
     return work.loss()
 
 
@@ -111,10 +111,10 @@ def main() -> None:
         reached: dict[str, float] = {}
         for _ in range(options.rounds if dim < 1024 else 1):
             for name, (peer, settings) in contestants.items():
-                taken, (people, items) = epochs_of(options.peers, log, peer, settings)
+                taken, (users, items) = epochs_of(options.peers, log, peer, settings)
                 seconds[name] += taken
                 if peer in ("", "irspack_ials"):
-                    reached[name] = objective(people, items, log, recipe)
+                    reached[name] = objective(users, items, log, recipe)
         best = median(seconds["palate, 2 steps"])
         for name, taken in seconds.items():
             cells = f"{median(taken):.3f}", f"{min(taken):.3f} to {max(taken):.3f}", f"{median(taken) / best:.2f}"

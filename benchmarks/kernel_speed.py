@@ -18,11 +18,11 @@ from threadpoolctl import threadpool_limits
 
 from palate import Embedding
 from palate.arrays import Floats, Ints
+from palate.compute.threads import ThreadTeam
 from palate.data.interactions import Interactions
 from palate.kernels.compile import compiled
 from palate.kernels.vectors import row_dot, row_prefetch
-from palate.models.crew import Crew
-from palate.models.descent import BlockDescent
+from palate.models.sgd import BlockSgd
 
 DIM, K = 64, 10
 LEAST_SECONDS = 0.5  # of one measurement
@@ -51,18 +51,18 @@ def rate(work: Callable[[], int]) -> float:
     return units / (time.process_time() - began)
 
 
-def epoch_of(recipe: Embedding, log: Interactions, crew: Crew) -> Callable[[], int]:
+def epoch_of(recipe: Embedding, log: Interactions, team: ThreadTeam) -> Callable[[], int]:
     """One epoch of training on one thread, which returns the number of item scores."""
-    descent = recipe.resolved().descent(log, log.item_counts().astype(np.float32))
+    sgd_task = recipe.resolved().sgd_task(log, log.item_counts().astype(np.float32))
     users = np.count_nonzero(np.diff(log.start))
     sampled = recipe.resolved().negatives or 0
-    if isinstance(descent, BlockDescent):
+    if isinstance(sgd_task, BlockSgd):
         scores = len(log) + int(users) * min(sampled, len(log.items))
     else:
         scores = len(log) * (1 + sampled)
 
     def epoch() -> int:
-        for _ in descent.epoch(crew, lambda share: 0.01 * (1 - share)):
+        for _ in sgd_task.epoch(team, lambda share: 0.01 * (1 - share)):
             pass
         return scores
 
@@ -77,10 +77,10 @@ def peer_rate(python: Path, log: Interactions) -> float:
     return float(2 * len(log) / np.median(found["epoch_seconds"].astype(np.float64)))
 
 
-def contestants(log: Interactions, crew: Crew, python: Path | None) -> dict[str, Callable[[], float]]:
+def contestants(log: Interactions, team: ThreadTeam, python: Path | None) -> dict[str, Callable[[], float]]:
     """Everybody on one log: each call measures once."""
-    individual = epoch_of(Embedding(loss="logistic", dim=DIM, negatives=K, sampler="uniform"), log, crew)
-    shared = epoch_of(Embedding(dim=DIM), log, crew)
+    individual = epoch_of(Embedding(loss="logistic", dim=DIM, negatives=K, sampler="uniform"), log, team)
+    shared = epoch_of(Embedding(dim=DIM), log, team)
     draw = np.random.default_rng(0)
     table = draw.random((len(log.items), DIM), np.float32)
     order = draw.integers(len(table), size=1 << 20, dtype=np.int32)
@@ -108,16 +108,16 @@ def contestants(log: Interactions, crew: Crew, python: Path | None) -> dict[str,
 
 def row(name: str, log: Interactions, runs: Mapping[str, list[float]]) -> list[str]:
     """Line of the table of one log."""
-    middle = {who: median(values) for who, values in runs.items()}
+    middle = {subject: median(values) for subject, values in runs.items()}
     peer = middle.get(PEER)
     cells = [f"{name}: {len(log.users):,} x {len(log.items):,}, {len(log):,} events"]
-    for who in (PEER, INDIVIDUAL, SHARED):
-        if who not in runs:
+    for subject in (PEER, INDIVIDUAL, SHARED):
+        if subject not in runs:
             cells.append("not run")
             continue
-        low, high = min(runs[who]) / 1e6, max(runs[who]) / 1e6
-        times = f", {middle[who] / peer:.1f}x" if peer and who != PEER else ""
-        cells.append(f"{middle[who] / 1e6:.1f} ({low:.1f} to {high:.1f}){times}")
+        low, high = min(runs[subject]) / 1e6, max(runs[subject]) / 1e6
+        times = f", {middle[subject] / peer:.1f}x" if peer and subject != PEER else ""
+        cells.append(f"{middle[subject] / 1e6:.1f} ({low:.1f} to {high:.1f}){times}")
     cells.append(f"{middle[ROWS] / 1e6:.0f} M/s, {middle[INDIVIDUAL] / middle[ROWS]:.0%}")
     cells.append(f"{middle[FLOPS] / 1e9:.0f} GFLOP/s, {middle[SHARED] * FLOPS_A_SCORE / middle[FLOPS]:.0%}")
     return cells
@@ -149,16 +149,16 @@ def main() -> None:
     options = asked.parse_args()
     python = options.peers if has_peers(options.peers) else None
     rows = []
-    with threadpool_limits(1), Crew(1) as crew:  # one crew for all epochs, as in a fit
+    with threadpool_limits(1), ThreadTeam(1) as team:  # one team for all epochs, as in a fit
         for name in options.logs:
             log = LOGS[name]()
             if log is None:
                 continue
-            measures = contestants(log, crew, python)
-            runs: dict[str, list[float]] = {who: [] for who in measures}
+            measures = contestants(log, team, python)
+            runs: dict[str, list[float]] = {subject: [] for subject in measures}
             for _ in range(options.rounds):
-                for who, measure in measures.items():
-                    runs[who].append(measure())
+                for subject, measure in measures.items():
+                    runs[subject].append(measure())
             rows.append(row(name, log, runs))
     shared = Embedding().resolved().negatives
     lines = [

@@ -32,7 +32,7 @@ def times(model: HybridModel, factor: float) -> HybridModel:
     """Return the model with vectors of new items so many times as long."""
     base = model.base
     vectors = aligned_copy(base.item_vectors)
-    vectors[model.unmet] *= np.float32(factor)
+    vectors[model.cold_items] *= np.float32(factor)
     return replace(model, models=(replace(base, item_vectors=vectors),))
 
 
@@ -50,7 +50,7 @@ def by_factor(model: HybridModel, split: Split) -> list[str]:
 
 def by_score(model: HybridModel, split: Split, whole: Interactions) -> list[str]:
     """Table of how often pairs of about the same score are events held out; `whole` is all that happened."""
-    new = model.unmet
+    new = model.cold_items
     edges = np.array([*EDGES, np.inf])
     count, hits = np.zeros((2, 2, len(edges) + 1), np.int64)
     everybody = split.train.histories(split.test.users.ids).on(model.items)

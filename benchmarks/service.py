@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,10 +35,11 @@ GENRES = ("action", "comedy", "crime", "drama", "fantasy", "horror", "romance", 
 
 
 class Answer(NamedTuple):
-    """What a server said; body is JSON where it is that."""
+    """What a server said; body is JSON where it is that, head is in small letters."""
 
     status: int
     body: Any
+    head: bytes = b""
 
 
 class Client:
@@ -75,7 +76,7 @@ class Client:
             self.close()
             raise
         self._used = time.monotonic()
-        return Answer(taken.status, json.loads(taken.body) if taken.body else None)
+        return Answer(taken.status, json.loads(taken.body) if taken.body else None, taken.head)
 
     def close(self) -> None:
         """Close the connection."""
@@ -111,6 +112,11 @@ class Taken:
         return int(self.content[9:12])
 
     @property
+    def head(self) -> bytes:
+        """The lines before the body, in small letters."""
+        return self.content[: self.content.find(b"\r\n\r\n")].lower()
+
+    @property
     def body(self) -> bytes:
         """The body."""
         return self.content[self.content.find(b"\r\n\r\n") + 4 : self.ends]
@@ -133,7 +139,7 @@ def connected(port: int, timeout: float = 30.0) -> socket.socket:
 class Served:
     """A running `palate serve`: the process that was started, and those that it started."""
 
-    def __init__(self, process: subprocess.Popen[bytes] | Forked, port: int, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | Forked | Joined, port: int, log: Path) -> None:
         self.process, self.port, self.log = process, port, log
 
     def client(self, timeout: float = 30.0) -> Client:
@@ -182,19 +188,59 @@ class Served:
         return self.process.wait(seconds)
 
 
-def start(url: str | Path, *options: str, port: int | None = None, nice: int = 0) -> Served:
-    """Start `palate serve` over a store, on a free port unless one is given; it is not ready yet."""
+def start(
+    url: str | Path,
+    *options: str,
+    port: int | None = None,
+    nice: int = 0,
+    temporary: Path | None = None,
+    before: str = "",
+) -> Served:
+    """Start `palate serve` over a store, on a free port unless one is given; it is not ready yet.
+
+    temporary  folder of its temporary files
+    before     code that its process runs first
+    """
     number = port or free_port()
     log = Path(tempfile.mkstemp(prefix="palate-serve-", suffix=".log")[1])
-    command = [sys.executable, "-c", "from palate.cli import main; main()", "serve", "--store", str(url)]
+    command = [sys.executable, "-c", f"{before}\nfrom palate.cli import main; main()", "serve", "--store", str(url)]
     with log.open("wb") as out:
         process = subprocess.Popen(
             [*command, "--port", str(number), *options],
             stdout=out,
             stderr=out,
+            env=os.environ | ({"TMPDIR": str(temporary)} if temporary else {}),
             preexec_fn=lambda: _begin(nice),
+            start_new_session=True,  # it ends when its benchmark says so
         )
     return Served(process, number, log)
+
+
+class Joined:
+    """A process that another one started, in the manner of `subprocess.Popen`."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def poll(self) -> int | None:
+        """Return None as long as it runs."""
+        with suppress(OSError):
+            if Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2][0] != "Z":
+                return None
+        return 0
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end. Raises `TimeoutError`."""
+        end = time.monotonic() + (timeout or 60)
+        while self.poll() is None:
+            if time.monotonic() > end:
+                raise TimeoutError(f"process {self.pid} has not ended")
+            time.sleep(0.01)
+        return 0
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        os.kill(self.pid, signal.SIGTERM)
 
 
 def _begin(nice: int = 0) -> None:

@@ -132,7 +132,7 @@ def parts(url: Path, count: int = 2000) -> dict[str, float]:
         histories = [Histories(pl.Series("user", [0]), model.items, past) for past in pasts]
         best = model.top(histories[0], 10, allowed, False)[0][0]
         told["vector and best items"] = microseconds(lambda one: model.top(one, 10, allowed, False), histories)
-        told["reasons"] = microseconds(lambda past: model.parts(past, best), pasts)
+        told["reasons"] = microseconds(lambda past: model.contributions(past, best), pasts)
     return told
 
 

@@ -1,22 +1,31 @@
-"""Half an hour of mixed load: `python benchmarks/soak.py [--minutes N] [--rate N] [--store FILE] [--publish]`.
+"""An hour over one server: mixed load, retraining, swaps, forgetting; its memory at equal points of the cycle.
 
-Nine requests of ten recommend, one sends an event; some have a filter, some people and items are new. Every ten
-seconds the memory of the service is read: what is its own, without what it shares. Growth is counted from the end of
-the warm-up, a fifth of the time, as the mean of the first and of the last tenth of the rest.
+Nine requests of ten recommend, one sends an event; some have a filter, some people and items are new. The server goes
+on between the runs of a part, in a folder of its own in the temporary directory.
 """
 
 from __future__ import annotations
 
-import argparse
+import json
+import shutil
+import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from common import synthetic
-from service import Served, Timings, fill, goods, message, paced, report, serving
+from parts import Facts, Part, Step
+from service import Joined, Served, fill, goods, message, paced, start
+from writers import wait_for
 
-PERIOD = 10.0  # seconds between two looks at the memory
+PEOPLE, ITEMS, EVENTS = 20_000, 5_000, 200_000
+RATE, SECONDS = 100.0, 40.0  # of the load of a cycle
+RETRAIN = 300  # new events after which the service trains; a cycle has about 400
+CYCLES = 54
+ALLOWED = 0.03  # growth of the memory from the third cycle to the last
+HOME = Path(tempfile.gettempdir()) / "palate-soak"
 FILTERS = ("price%20%3C%2020", "NOT%20'horror'%20IN%20categories", "price%20BETWEEN%205%20AND%2030")
 
 
@@ -37,45 +46,113 @@ def mixed(count: int, people: int, items: int, seed: int, events: float = 0.1, f
     return made
 
 
-def measured(served: Served, minutes: float, rate: float, people: int, items: int) -> dict[str, Any]:
-    """Put load on a service, and watch its memory."""
-    memory, timings = [], []
-    for n in range(int(minutes * 60 / PERIOD)):
-        timings.append(paced(served.port, mixed(int(rate * PERIOD), people, items, seed=n), rate, seed=n))
-        memory.append(served.memory())
-    settled = memory[len(memory) // 5 :]
-    tenth = max(1, len(settled) // 10)
-    first, last = np.mean(settled[:tenth]), np.mean(settled[-tenth:])
-    together = Timings(np.concatenate([timing.seconds for timing in timings]), 0, 0.0)
+def begun(home: Path, people: int) -> Served:
+    """Fill a store and start the server."""
+    end(home)
+    (home / "tmp").mkdir(parents=True)
+    fill(home / "shop.db", synthetic(people, ITEMS, 10 * people), goods(ITEMS), dim=32)
+    options = ["--retrain", f"events={RETRAIN}", "--recipe", "ials", "--set", "dim=32", "--set", "epochs=4"]
+    served = start(home / "shop.db", *options, temporary=home / "tmp")
+    served.wait()
+    told = {"pid": served.process.pid, "port": served.port, "log": str(served.log)}
+    (home / "server.json").write_text(json.dumps(told))
+    if isinstance(served.process, subprocess.Popen):
+        served.process.returncode = 0  # it outlives this process, which shall not warn of it
+    return joined(home)
+
+
+def joined(home: Path) -> Served:
+    """Find the server that another run has started. Raises `OSError` where it is gone."""
+    told = json.loads((home / "server.json").read_text())
+    served = Served(Joined(told["pid"]), told["port"], Path(told["log"]))
+    served.wait(5)
+    return served
+
+
+def end(home: Path) -> None:
+    """Stop the server, if there is one, and remove what it had."""
+    with suppress(OSError):
+        served = joined(home)
+        served.stop()
+        served.log.unlink()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def cycle(served: Served, home: Path, n: int, seconds: float, people: int) -> Facts:
+    """Put load on the server until it trains, forget and swap; then look at what it holds."""
+    client = served.client()
+
+    def versions() -> list[int]:
+        return sorted(each["version"] for each in client.get("/v1/models").body["models"])
+
+    last = versions()[-1]
+    timed = paced(served.port, mixed(int(RATE * seconds), people, ITEMS, seed=n), RATE, seed=n)
+    missing = message(
+        "POST",
+        "/v1/events",
+        [{"user_id": f"more-{n}", "item_id": str(k % ITEMS), "event_type": "view"} for k in range(RETRAIN)],
+    )
+    client.ask(missing)
+    gone = [client.ask(message("DELETE", f"/v1/users/{100 * n + k}")).status for k in range(10)]
+    wait_for(lambda: versions()[-1] > last and len(served.pids()) == 1, 300)
+    there = versions()[-2:]
+    swapped = [client.post(f"/v1/models/{number}/activate", None).status for number in there * 3]
+    wait_for(lambda: client.get("/v1/recommend?user_id=1").body["model"]["version"] == there[-1])
+    lists = [client.get(f"/v1/recommend?user_id={user}").status for user in range(200)]
     return {
-        "minutes": minutes,
-        "requests_a_second": rate,
-        "requests": len(together.seconds),
-        "failed": sum(timing.failed for timing in timings),
-        "p50_ms": round(together.ms(0.5), 2),
-        "p99_ms": round(together.ms(0.99), 2),
-        "megabytes": [round(each, 1) for each in memory[:: max(1, len(memory) // 30)]],
-        "growth_percent": round(100 * float(last / first - 1), 2),
+        "requests": len(timed.seconds) + len(gone) + len(swapped) + len(lists),
+        "failed": timed.failed + sum(status not in (200, 404) for status in gone + swapped + lists),
+        "trainings": versions()[-1] - last,
+        "swaps": len(swapped),
+        "forgotten": gone.count(200),
+        "longest_p99_ms": timed.ms(0.99),
+        "megabytes": [round(served.memory(), 1)],
+        "descriptors": [len(list(Path(f"/proc/{served.process.pid}/fd").iterdir()))],
+        "temporary": [len(list((home / "tmp").rglob("*")))],
+        "bundles": [len([each for each in (home / "shop.models").iterdir() if each.name != "start"])],
     }
 
 
-def main() -> None:
-    """Run from the command line."""
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--minutes", type=float, default=30)
-    asked.add_argument("--rate", type=float, default=200)
-    asked.add_argument("--people", type=int, default=100_000)
-    asked.add_argument("--store", type=Path, help="a store filled by service_load.py")
-    asked.add_argument("--publish", action="store_true", help="keep the results")
-    options = asked.parse_args()
-    with tempfile.TemporaryDirectory(prefix="palate-soak-") as folder:
-        url = options.store or Path(folder) / "shop.db"
-        if not url.exists():
-            fill(url, synthetic(options.people, 20_000, 30 * options.people), goods(20_000))
-        with serving(url) as served:
-            facts = measured(served, options.minutes, options.rate, options.people, 20_000)
-    report("soak", "Memory under mixed load", facts, publish=options.publish)
+@contextmanager
+def soak(
+    _: Path, home: Path = HOME, seconds: float = SECONDS, people: int = PEOPLE, cycles: int = CYCLES
+) -> Iterator[Step]:
+    """Go on with the server that there is; the first cycle starts it, the last one ends it."""
+
+    def step(n: int) -> Facts:
+        served = begun(home, people) if n == 0 else joined(home)
+        facts = cycle(served, home, n, seconds, people)
+        if n == cycles - 1:
+            end(home)
+        return facts
+
+    yield step
 
 
-if __name__ == "__main__":
-    main()
+def growth(facts: Facts) -> float:
+    """By how much the memory grew from the third cycle to the last."""
+    memory = facts["megabytes"]
+    return float(memory[-1] / memory[min(2, len(memory) - 1)] - 1)
+
+
+def faults(facts: Facts) -> list[str]:
+    """Say what failed or grew."""
+    told = [f"failed: {facts['failed']}"] if facts["failed"] else []
+    told += [f"memory grew by {100 * growth(facts):.1f}%"] if growth(facts) >= ALLOWED else []
+    for name in ("descriptors", "temporary", "bundles"):
+        settled = facts[name][2:] or [0]
+        told += [f"{name}: {settled[0]} at first, {settled[-1]} at the end"] if settled[-1] > settled[0] else []
+    return told
+
+
+def said(facts: Facts) -> str:
+    """Say how it went."""
+    memory, third = facts["megabytes"], min(3, facts["steps"])
+    done = f"{facts['requests']:,} requests, {facts['trainings']} trainings, {facts['swaps']} swaps"
+    grown = f"memory {memory[third - 1]} MB after cycle {third}, {memory[-1]} MB after cycle {len(memory)}"
+    flat = f"descriptors {facts['descriptors'][-1]}, temporary files {facts['temporary'][-1]}"
+    gone = f"{facts['forgotten']} users forgotten; failed {facts['failed']}"
+    return f"{done}, {gone}; {grown} ({100 * growth(facts):+.1f}%); {flat}"
+
+
+SOAK = Part("an hour of load with retraining, swaps and forgetting, over one server", CYCLES, soak, faults, said)

@@ -22,7 +22,7 @@ from palate.arrays import Floats
 from palate.kernels.compile import compiled
 from palate.kernels.quantised import quantise, scanner
 from palate.kernels.topk import nothing
-from palate.models.factors import COLUMNS, PEOPLE, best_products
+from palate.models.factors import COLUMNS, ROWS, best_products
 
 USERS, ITEMS, DIM, K, SEEN = 100_000, 20_000, 64, 10, 50
 MANY = 1_000_000
@@ -66,13 +66,13 @@ def everybody(python: Path | None, rounds: int) -> list[list[str]]:
     start = np.arange(USERS + 1, dtype=np.int64) * SEEN
     column = draw.integers(0, ITEMS, USERS * SEEN, dtype=np.int32)
     allowed = np.ones(ITEMS, np.bool_)
-    tile = np.empty((PEOPLE, COLUMNS), np.float32)
+    tile = np.empty((ROWS, COLUMNS), np.float32)
 
     def product() -> None:
-        for low in range(0, USERS, PEOPLE):
+        for low in range(0, USERS, ROWS):
             for left in range(0, ITEMS, COLUMNS):
                 part = items[left : left + COLUMNS].T
-                np.matmul(users[low : low + PEOPLE], part, out=tile[: min(PEOPLE, USERS - low), : part.shape[1]])
+                np.matmul(users[low : low + ROWS], part, out=tile[: min(ROWS, USERS - low), : part.shape[1]])
 
     runs: dict[str, list[float]] = {"palate": [], "the products alone": []}
     best_products(users[:1000], items, K, allowed, start[:1001], column)  # compiles

@@ -1,4 +1,6 @@
-"""Palate: history in, ranking out."""
+"""Palate: history in, ranking out. A recipe is imported when it is first asked for."""
+
+from typing import TYPE_CHECKING
 
 from palate.data.catalogue import Catalogue, read_catalogue
 from palate.data.histories import Histories
@@ -11,19 +13,22 @@ from palate.evaluation.compare import compare
 from palate.evaluation.early import fit_until_best
 from palate.evaluation.protocol import evaluate
 from palate.models.approximate import approximate
-from palate.models.autoencoder import Autoencoder
-from palate.models.blend import Blend
-from palate.models.content import Content
-from palate.models.ease import EASE
-from palate.models.embedding import Embedding
-from palate.models.hybrid import Hybrid
-from palate.models.ials import IALS
-from palate.models.infinite_ae import InfiniteAE
-from palate.models.item_knn import ItemKNN
-from palate.models.popularity import Popularity
-from palate.models.saved import load
-from palate.models.slist import SLIST
-from palate.models.transformer import Transformer
+from palate.models.registry import MODULES, load, recipe_class
+
+if TYPE_CHECKING:
+    from palate.models.autoencoder import Autoencoder
+    from palate.models.blend import Blend
+    from palate.models.content import Content
+    from palate.models.ease import EASE
+    from palate.models.embedding import Embedding
+    from palate.models.hybrid import Hybrid
+    from palate.models.ials import IALS
+    from palate.models.infinite_ae import InfiniteAE
+    from palate.models.item_knn import ItemKNN
+    from palate.models.popularity import Popularity
+    from palate.models.slist import SLIST
+    from palate.models.transformer import Transformer
+    from palate.ranking.pipeline import Pipeline
 
 __version__ = "0.1.0"
 __all__ = [
@@ -41,6 +46,7 @@ __all__ = [
     "Interactions",
     "ItemKNN",
     "PalateError",
+    "Pipeline",
     "Popularity",
     "Rankings",
     "Split",
@@ -58,3 +64,15 @@ __all__ = [
     "split_ratio",
     "split_users",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import a recipe."""
+    if name in MODULES:
+        return recipe_class(name)
+    raise AttributeError(f"module 'palate' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Names of the module, recipes that are not imported yet among them."""
+    return sorted({*globals(), *__all__})

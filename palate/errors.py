@@ -55,6 +55,10 @@ class StoreError(PalateError):
         self.public = message if public is None else public
 
 
+class StoreAway(StoreError):
+    """The database of a store is out of reach; it may be back at any moment."""
+
+
 class WriterError(PalateError):
     """A language model cannot be loaded or does not answer."""
 

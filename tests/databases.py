@@ -25,9 +25,9 @@ NUMBERS = count(1)
 class Server:
     """A PostgreSQL server of its own, reached through a socket in its folder; it ends with the process."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, folder: Path | None = None) -> None:
         self.programs = programs
-        self.folder = Path(tempfile.mkdtemp(prefix="palate-pg-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="palate-pg-"))
         self.user: str | None = None
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             self.user = next(
@@ -54,8 +54,14 @@ class Server:
         settings = f"-c listen_addresses='' -c unix_socket_directories={self.folder} -c shared_buffers=64MB"
         self.run("pg_ctl", "-D", str(self.data), "-l", str(self.folder / "log"), "-o", settings, "-w", "start")
 
-    def stop(self) -> None:
-        self.run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
+    def stop(self, mode: str = "immediate") -> None:
+        self.run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
+
+    def running(self) -> bool:
+        with suppress(OSError):
+            self.run("pg_ctl", "-D", str(self.data), "status")
+            return True
+        return False
 
     def end(self) -> None:
         with suppress(OSError):

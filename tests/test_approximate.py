@@ -26,7 +26,7 @@ def model() -> IALSModel:
     )
     ids = Vocabulary.of(range(ITEMS)), Vocabulary.of(range(USERS))
     spectrum, popularity = np.ones(DIM, np.float32), rng.random(ITEMS).astype(np.float32)
-    return IALSModel(IALS(unseen_weight=0.1), *ids, users, items, spectrum, 1.0, popularity)
+    return IALSModel(IALS(unseen_weight=0.1), *ids, users, items, popularity, spectrum, 1.0)
 
 
 def histories(model: IALSModel) -> Histories:

@@ -14,8 +14,8 @@ from palate import EASE, IALS, SLIST, Blend, Content, Hybrid, ItemKNN, Popularit
 from palate.arrays import Doubles, Floats
 from palate.data.interactions import Interactions
 from palate.errors import SettingError
-from palate.models.blend import learned, levels, parsed
-from palate.models.saved import RECIPES
+from palate.models.blend import learned, rank_scores
+from palate.models.registry import as_recipe, recipes
 
 
 def chain(people: int = 80) -> Interactions:
@@ -59,7 +59,7 @@ SCORE = st.sampled_from([-1e30, -2.5, -1.0, -1e-30, -0.0, 0.0, 1e-30, 1.0, 3.0, 
 def test_levels_count_the_unseen_above(rows: list[list[float]], bits: int) -> None:
     scores = np.array(rows, np.float32)
     seen = np.tile([bool(bits >> n & 1) for n in range(6)], (len(rows), 1))
-    found = levels(scores, seen)
+    found = rank_scores(scores, seen)
     for b in range(len(rows)):
         for i in range(6):
             others = [j for j in range(6) if j != i and not seen[b, j]]
@@ -71,32 +71,32 @@ def test_levels_count_the_unseen_above(rows: list[list[float]], bits: int) -> No
 def test_any_scale_of_scores_blends() -> None:
     scores = np.random.default_rng(0).standard_normal((3, 9)).astype(np.float32)
     seen = np.zeros((3, 9), np.bool_)
-    np.testing.assert_array_equal(levels(scores, seen), levels(np.exp(5 * scores) - 100, seen))
+    np.testing.assert_array_equal(rank_scores(scores, seen), rank_scores(np.exp(5 * scores) - 100, seen))
 
 
 def test_the_held_out_are_the_last_events_of_some() -> None:
     log = log_of([*block_events(), ("alone", "i3", 1.0, 0), ("u0", "i19", -1.0, 99)])
-    mask = Blend(people=7).held_out(log)
+    mask = Blend(users=7).held_out(log)
     assert mask.sum() == 7
     for n in np.flatnonzero(mask):
         of_person = np.flatnonzero((log.user == log.user[n]) & (log.weight > 0))
         assert n == of_person[-1]
         assert len(of_person) > 1
-    assert Blend(people=1000).held_out(log).sum() == 30
-    assert (Blend(people=7, seed=1).held_out(log) != mask).any()
+    assert Blend(users=1000).held_out(log).sum() == 30
+    assert (Blend(users=7, seed=1).held_out(log) != mask).any()
 
 
 @pytest.mark.parametrize("recipe", [EASE(l2=3, neighbours=5), ItemKNN(similarity="bm25"), IALS(unseen_weight=1e-05)])
 def test_a_recipe_is_read_from_what_it_prints(recipe: EASE) -> None:
-    assert parsed(repr(recipe)) == recipe
+    assert as_recipe(repr(recipe)) == recipe
 
 
 def test_a_recipe_is_never_run_as_code() -> None:
     for text in ("__import__('os').system('true')", "EASE(l2=1) + EASE(l2=2)", "EASE(l2=print(1))", "Blend", ""):
         with pytest.raises(SettingError, match=r"recipes=.*: each is a recipe with its settings") as caught:
-            parsed(text)
+            as_recipe(text, "recipes")
         assert "SLIST" in str(caught.value)
-    assert {each.__name__ for each in RECIPES} <= set(str(caught.value).replace(",", " ").split())
+    assert {each.__name__ for each in recipes()} <= set(str(caught.value).replace(",", " ").split())
 
 
 def test_a_blend_reads_of_a_catalogue_what_is_told_of_its_items(tmp_path: Path) -> None:

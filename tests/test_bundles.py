@@ -23,7 +23,7 @@ from palate.errors import BundleError
 from palate.models.base import Model
 from palate.models.ease import EASE
 from palate.models.popularity import Popularity
-from palate.models.saved import load, load_with_log
+from palate.models.registry import load, load_with_log
 from palate.store import bundles
 from palate.store.bundles import MANIFEST, Part, copy_bundle, read_bundle, write_bundle
 from palate.store.events import Store

@@ -36,7 +36,7 @@ from palate.models.embedding import Embedding
 from palate.models.ials import IALS
 from palate.models.item_knn import ItemKNN
 from palate.models.popularity import Popularity
-from palate.models.saved import load, load_with_log
+from palate.models.registry import load, load_with_log
 from palate.store.events import Store
 from palate.store.transfer import import_events
 from palate.store.versions import Versions

@@ -17,7 +17,8 @@ from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.errors import DataError, JoinWarning, SettingError
-from palate.models.content import ContentModel, said
+from palate.models.content import ContentModel
+from palate.models.item_content import said
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_items_that_nobody_met_are_ranked_by_what_they_are_like(block_log: Inter
 def test_parts_add_up_to_the_score(block_log: Interactions, model: ContentModel) -> None:
     past = block_log.histories(["u3"])
     items = np.arange(len(model.items), dtype=np.int32)
-    parts = model.parts(past.on(model.items).rows, items).sum(axis=0)
+    parts = model.contributions(past.on(model.items).rows, items).sum(axis=0)
     np.testing.assert_allclose(parts, model.scores(past)[0], rtol=1e-3, atol=1e-5)
 
 

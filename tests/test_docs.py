@@ -16,7 +16,7 @@ import typer
 from starlette.testclient import TestClient
 
 from palate.cli import app
-from palate.models.saved import RECIPES
+from palate.models.registry import recipes
 from palate.serve.app import create_app
 from palate.serve.settings import Settings
 
@@ -113,7 +113,7 @@ def test_no_other_command_is_documented() -> None:
     assert set(re.findall(r"^## palate (\w+)", text, re.M)) == set(COMMANDS)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.__name__)
+@pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: recipe.__name__)
 def test_every_setting_is_documented_with_its_default(recipe: type) -> None:
     text = (ROOT / "docs/models.md").read_text(encoding="utf-8")
     for field in fields(recipe):

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 from palate import EASE, evaluate, split_ratio
 from palate.arrays import Doubles, Floats
+from palate.compute import memory
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id, Vocabulary
@@ -93,12 +94,12 @@ def test_a_penalty_lost_to_rounding_is_refused(shape: tuple[int, int]) -> None:
 def test_what_does_not_fit_is_refused_with_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "meminfo"
     info.write_text("MemTotal: 9 kB\nMemAvailable: 1 kB\n", encoding="ascii")
-    monkeypatch.setattr(ease, "MEMORY", info)
+    monkeypatch.setattr(memory, "MEMINFO", info)
     log = log_of(block_events())
     with pytest.raises(SettingError, match=r"neighbours=None: all weights between 20 items take .* neighbours=100"):
         EASE().fit(log)
     EASE(neighbours=3).fit(log)
-    monkeypatch.setattr(ease, "MEMORY", tmp_path / "absent")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "absent")
     EASE().fit(log)
 
 
@@ -135,7 +136,7 @@ def test_pruned_weights_are_the_best_on_their_neighbours() -> None:
 def test_the_size_of_blocks_changes_no_weight(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     X = csr_array(random_events(80, 25))
     whole = pruned_weights(X, 3.0, 6).toarray()
-    monkeypatch.setattr(ease, "SYSTEMS", room)
+    monkeypatch.setattr(ease, "BLOCK_SYSTEMS", room)
     np.testing.assert_array_equal(pruned_weights(X, 3.0, 6).toarray(), whole)
 
 
@@ -201,7 +202,7 @@ def test_the_parts_of_an_explanation_add_up_to_the_score() -> None:
     for recipe in (EASE(l2=1), EASE(l2=1, neighbours=5)):
         model = recipe.fit(log_of(block_events()))
         history = ["i0", "i1", "i2"]
-        parts = [model.likeness(model.items.code(item))[model.items.code("i5")] for item in history]
+        parts = [model.item_similarity(model.items.code(item))[model.items.code("i5")] for item in history]
         told = model.explain(history, "i5")
         np.testing.assert_allclose(sorted(value for _, value in told), sorted(part for part in parts if part > 0))
         score = model.scores(Histories.of(model.items, [history]))[0, model.items.code("i5")]
@@ -226,4 +227,4 @@ def test_old_events_fade_and_a_pair_counts_as_its_newest() -> None:
     np.testing.assert_allclose(positives(log, True, 5).toarray(), np.array([[1, 0.5], [0.25, 0]]))
     np.testing.assert_allclose(positives(log, False, 5).toarray(), np.array([[1.5, 1.5], [1, 0]]))
     fresh, old = EASE(l2=1).fit(log), EASE(l2=1, half_life_days=5).fit(log)
-    assert 0 < old.likeness(0)[1] < fresh.likeness(0)[1]
+    assert 0 < old.item_similarity(0)[1] < fresh.item_similarity(0)[1]

@@ -22,9 +22,9 @@ from palate.errors import SettingError, UnknownId
 from palate.evaluation.protocol import Exam
 from palate.kernels import reference
 from palate.models.base import Progress
-from palate.models.descent import Catch
 from palate.models.embedding import DEFAULTS, Embedding, EmbeddingModel, balanced
 from palate.models.folding import BlockFolding
+from palate.models.negative_sampling import NegativeSample
 
 RATINGS = Path(__file__).parents[1] / "examples" / "movielens-small" / "ratings.csv.gz"
 LOSSES = tuple(DEFAULTS)
@@ -43,7 +43,7 @@ def losses_of(recipe: Embedding, log: Interactions) -> list[float]:
 
 def refolded(model: EmbeddingModel) -> EmbeddingModel:
     """Return the model as if it had met nobody: everyone is folded in."""
-    return replace(model, prints=np.zeros_like(model.prints))
+    return replace(model, history_hashes=np.zeros_like(model.history_hashes))
 
 
 # Training
@@ -182,8 +182,8 @@ def model_after(epochs: int, recipe: Embedding, log: Interactions) -> EmbeddingM
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the watch called in the middle of an epoch too."""
-    monkeypatch.setattr("palate.models.descent.SLICE_SAMPLES", 40)
-    monkeypatch.setattr("palate.models.descent.BLOCK_SAMPLES", 20)
+    monkeypatch.setattr("palate.models.sgd.SLICE_SAMPLES", 40)
+    monkeypatch.setattr("palate.models.sgd.BLOCK_SAMPLES", 20)
 
 
 @pytest.mark.usefixtures("small_slices")
@@ -247,11 +247,11 @@ def test_fold_in_finds_the_minimum() -> None:
     start = np.append(0, np.cumsum(lengths))
     column = np.concatenate([rng.permutation(ITEMS)[:n] for n in lengths]).astype(np.int32)
     rows = Ragged(start, column, rng.uniform(0.5, 3, start[-1]).astype(np.float32))
-    catch = Catch(rng.permutation(ITEMS)[:15].astype(np.int32), rng.uniform(-1, 1, 15).astype(np.float32))
-    found, _ = BlockFolding(items, catch, 0.4, 0.1).vectors(rows)
+    sample = NegativeSample(rng.permutation(ITEMS)[:15].astype(np.int32), rng.uniform(-1, 1, 15).astype(np.float32))
+    found, _ = BlockFolding(items, sample, 0.4, 0.1).vectors(rows)
 
-    def size(person: int, u: Doubles) -> float:
-        part = slice(start[person], start[person + 1])
+    def size(user: int, u: Doubles) -> float:
+        part = slice(start[user], start[user + 1])
         return float(
             np.linalg.norm(
                 reference.of_person(
@@ -260,15 +260,15 @@ def test_fold_in_finds_the_minimum() -> None:
                     items.astype(float),
                     column[part].astype(np.int64),
                     rows.weight[part].astype(float),
-                    catch.items.astype(np.int64),
-                    np.exp(catch.log_weight.astype(float)),
+                    sample.items.astype(np.int64),
+                    np.exp(sample.log_weight.astype(float)),
                     0.4,
                     0.1,
                 ).user
             )
         )
 
-    shares = [size(person, found[person].astype(float)) / size(person, np.zeros(6)) for person in range(USERS)]
+    shares = [size(user, found[user].astype(float)) / size(user, np.zeros(6)) for user in range(USERS)]
     assert np.max(shares) < 0.1, shares
     assert np.median(shares) < 0.05, shares
 
@@ -276,10 +276,10 @@ def test_fold_in_finds_the_minimum() -> None:
 def test_the_size_of_weights_does_not_matter_to_fold_in() -> None:
     rng = np.random.default_rng(2)
     items = rng.normal(size=(ITEMS, 6)).astype(np.float32)
-    catch = Catch(np.arange(ITEMS, dtype=np.int32), np.zeros(ITEMS, np.float32))
+    sample = NegativeSample(np.arange(ITEMS, dtype=np.int32), np.zeros(ITEMS, np.float32))
     start, column = np.array([0, 3, 3]), np.array([4, 1, 9], np.int32)
     weight = np.array([1, 2, 5], np.float32)
-    folding = BlockFolding(items, catch, 0.4, 0.1)
+    folding = BlockFolding(items, sample, 0.4, 0.1)
     one, ten = (folding.vectors(Ragged(start, column, factor * weight))[0] for factor in (1, 10))
     np.testing.assert_allclose(one, ten, rtol=1e-3, atol=1e-4)
     assert not one[1].any()
@@ -328,8 +328,8 @@ def test_reasons_are_parts_of_the_score() -> None:
     items = model.item_vectors.astype(float)
     scores = items @ u / np.sqrt(3)
     free = np.array([1])
-    pull = {n: -reference.softmax(scores[n], scores[free], np.ones(1)).positive for n in (0, 2, 4, 3)}
-    expected = {f"i{n}": pull[n] * items[n] @ items[1] / 3 for n in (0, 2, 4, 3)}
+    influence = {n: -reference.softmax(scores[n], scores[free], np.ones(1)).positive for n in (0, 2, 4, 3)}
+    expected = {f"i{n}": influence[n] * items[n] @ items[1] / 3 for n in (0, 2, 4, 3)}
     positive = sorted(((name, part) for name, part in expected.items() if part > 0), key=lambda pair: -pair[1])
     assert [name for name, _ in parts] == [name for name, _ in positive]
     got, wanted = (np.array([part for _, part in pairs]) for pairs in (parts, positive))

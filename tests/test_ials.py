@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palate.arrays import Doubles, Floats, Ints, Longs
+from palate.compute.threads import ThreadTeam
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id
 from palate.errors import DataError
 from palate.kernels.least_squares import row_solver
 from palate.models.base import Progress
-from palate.models.crew import Crew
-from palate.models.ials import IALS, Alternation, IALSModel
+from palate.models.ials import IALS, AlsState, IALSModel
 from palate.models.weights import faded
 
 
@@ -33,17 +33,17 @@ def reference_row(
     return np.asarray(np.linalg.solve(A, np.maximum(weight.astype(float), 0) @ own if target is None else target))
 
 
-def objective(people: Doubles, items: Doubles, log: Interactions, recipe: IALS) -> float:
+def objective(users: Doubles, items: Doubles, log: Interactions, recipe: IALS) -> float:
     """Rendle et al. 2022, eq. 1-3, over dense float64 matrices; the weights of the log have a mean of 1."""
-    S = people @ items.T
+    S = users @ items.T
     weight, alpha = log.weight.astype(float), recipe.unseen_weight or 0.0
     user, item = log.user, log.item
     scores = S[user, item]
     seen = np.where(weight > 0, weight * (scores - 1) ** 2, -weight * scores**2).sum()
-    by_user = np.bincount(user, np.abs(weight), len(people)) + alpha * len(items)
-    by_item = np.bincount(item, np.abs(weight), len(items)) + alpha * len(people)
+    by_user = np.bincount(user, np.abs(weight), len(users)) + alpha * len(items)
+    by_item = np.bincount(item, np.abs(weight), len(items)) + alpha * len(users)
     penalty = recipe.l2 * (
-        by_user**recipe.l2_scaling @ (people**2).sum(1) + by_item**recipe.l2_scaling @ (items**2).sum(1)
+        by_user**recipe.l2_scaling @ (users**2).sum(1) + by_item**recipe.l2_scaling @ (items**2).sum(1)
     )
     return float(seen + alpha * (S**2).sum() + penalty)
 
@@ -103,15 +103,15 @@ def test_steps_come_closer() -> None:
 def test_the_loss_never_rises_and_is_the_objective(dislikes: bool, steps: int, l2_scaling: float) -> None:
     log = weighted_log(dislikes=dislikes)
     recipe = IALS(dim=5, l2=0.02, unseen_weight=0.2, l2_scaling=l2_scaling, init_std=1.0)
-    work = Alternation.of(recipe, log)
+    work = AlsState.of(recipe, log)
     losses = [work.loss()]
-    with Crew(1) as crew:
+    with ThreadTeam(1) as team:
         for _ in range(4):
-            work.half(crew, work.items, work.people, work.columns, work.items_ridge, steps)
+            work.half(team, work.items, work.users, work.columns, work.item_ridge, steps)
             losses.append(work.loss())
-            work.half(crew, work.people, work.items, work.rows, work.people_ridge, steps)
+            work.half(team, work.users, work.items, work.rows, work.user_ridge, steps)
             losses.append(work.loss())
-            true = objective(work.people.astype(float), work.items.astype(float), log, recipe)
+            true = objective(work.users.astype(float), work.items.astype(float), log, recipe)
             assert losses[-1] * np.abs(log.weight).sum() == pytest.approx(true, rel=1e-5)
     assert all(after <= before * (1 + 1e-6) for before, after in pairwise(losses))
     assert losses[-1] < 0.8 * losses[0]
@@ -122,11 +122,11 @@ def test_a_nudged_vector_costs_more(dislikes: bool) -> None:
     log = weighted_log(1, dislikes)
     recipe = IALS(dim=4, l2=0.02, unseen_weight=0.2, epochs=3, steps=16)
     model = recipe.fit(log)
-    people, items = model.user_vectors.astype(float), model.item_vectors.astype(float)
-    best = objective(people, items, log, recipe)
+    users, items = model.user_vectors.astype(float), model.item_vectors.astype(float)
+    best = objective(users, items, log, recipe)
     rng = np.random.default_rng(0)
     for u in range(0, USERS, 5):
-        nudged = people.copy()
+        nudged = users.copy()
         nudged[u] += 0.01 * rng.normal(size=4)
         assert objective(nudged, items, log, recipe) > best
 

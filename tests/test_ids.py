@@ -26,7 +26,7 @@ from palate.models.hybrid import Hybrid
 from palate.models.ials import IALS
 from palate.models.item_knn import ItemKNN
 from palate.models.popularity import Popularity
-from palate.models.saved import load
+from palate.models.registry import load
 
 NUMBERED = log_of([(user, int(str(item)[1:]), weight, day) for user, item, weight, day in block_events()])
 FORMS: dict[str, Callable[[list[int]], Any]] = {

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from palate.arrays import Doubles
+from palate.compute import memory
 from palate.data.histories import Histories
 from palate.errors import SettingError
-from palate.models import slist
 from palate.models.infinite_ae import InfiniteAE
 from palate.models.item_to_item import positives
 
@@ -106,6 +106,6 @@ def test_repeats_order_and_weights_change_nothing() -> None:
 
 
 def test_what_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slist, "available_memory", lambda: 1000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1000)
     with pytest.raises(SettingError, match=r"30 people are too many for InfiniteAE.*and 0.0 GB are available"):
         InfiniteAE().fit(log_of(block_events()))

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from palate.models.registry import MODULES
+
 # A file imports from its own room and the rooms above it.
 ROOMS = [
     "errors",
     "arrays",
     "ending",
     "kernels",
+    "compute",
     "data",
     "store",
     "encoders",
@@ -25,6 +28,7 @@ ROOMS = [
     "ranking",
     "choosing",
     "privacy",
+    "testing",
     "live",
     "describe",
     "serve",
@@ -79,6 +83,15 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
                 yield (whole if whole in FILES else str(node.module)), node.lineno
 
 
+def registers(source: str) -> bool:
+    """Whether a file enters a recipe into the table."""
+    calls = (node.value for node in ast.parse(source).body if isinstance(node, ast.Expr))
+    return any(isinstance(call, ast.Call) and getattr(call.func, "id", "") == "register" for call in calls)
+
+
+RECIPES = {module for module, path in FILES.items() if registers(path.read_text())}
+
+
 def room(module: str) -> str:
     return module.split(".")[1]
 
@@ -99,6 +112,8 @@ def faults(module: str, source: str) -> list[str]:
             found.append(f"{place}; the package's own front is for users")
         elif ROOMS.index(room(target)) > ROOMS.index(room(module)):
             found.append(f"{place}, an upward arrow")
+        elif room(target) == room(module) == "models" and target in RECIPES:
+            found.append(f"{place}, a recipe: what recipes share lies in files of its own")
         elif room(target) == room(module) == "data" and DATA.index(name(target)) > DATA.index(name(module)):
             found.append(f"{place}, an upward arrow within data/")
     return found
@@ -144,6 +159,8 @@ def test_no_file_imports_itself_through_others() -> None:
         ("palate.data.ragged", "from palate.data.splits import Split", "an upward arrow within data/"),
         ("palate.models.base", "from palate import load", "the package's own front is for users"),
         ("palate.models.base", "def f():\n    import pandas as pd", "only palate.data"),
+        ("palate.models.hybrid", "from palate.models.ials import IALS", "a recipe: what recipes share"),
+        ("palate.models.base", "def f():\n    from palate.models.ease import EASE", "a recipe: what recipes share"),
         ("palate.models.embedding", "from torch.nn import Linear", "only palate.models"),
         ("palate.live.service", "from fastapi import FastAPI", "only palate.serve may"),
     ],
@@ -156,6 +173,17 @@ def test_the_check_itself_finds_faults(module: str, source: str, fault: str) -> 
 def test_the_cycle_check_finds_one() -> None:
     assert cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
     assert not cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+
+
+def test_every_recipe_registers_itself() -> None:
+    assert {f"palate.models.{name}" for name in ("ease", "blend", "transformer")} <= RECIPES
+    assert set(MODULES.values()) == RECIPES
+
+
+def test_importing_palate_imports_no_recipe() -> None:
+    code = f"import sys, palate; print([name for name in {sorted(RECIPES)} if name in sys.modules]); palate.EASE()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_importing_palate_loads_no_optional_package() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,15 +12,22 @@ from conftest import block_events, log_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palate import IALS
+from palate import EASE, IALS, Pipeline, evaluate, load, split_last
 from palate.arrays import Bools
 from palate.data.vocabulary import Vocabulary
-from palate.ranking.context import NO_MODEL, Context, Labels, Masks, Order, UserHistory
+from palate.errors import SettingError
+from palate.live.service import Live
+from palate.live.training import train
+from palate.models.registry import as_recipe
+from palate.ranking.context import Context, Labels, Masks, Order, UserHistory, no_model
 from palate.ranking.item_index import ItemIndex
-from palate.ranking.pipeline import recommend
+from palate.ranking.pipeline import PipelineModel, recommend
 from palate.ranking.request import Cap, ListRequest, Pin
 from palate.ranking.slate import Slate
 from palate.ranking.stages import Stage
+from palate.store.events import Event, Store
+from palate.store.versions import Versions
+from palate.testing import check_recipe
 
 MODEL = IALS(dim=8, epochs=5).fit(log_of(block_events()))
 INDEX = ItemIndex.of_model(MODEL.items)
@@ -54,7 +62,8 @@ def history(*positions: int) -> UserHistory:
 
 
 def ids(request: ListRequest, given: Context, stages: tuple[Stage, ...] = ()) -> list[str]:
-    return [item.item_id for item in recommend(request, given, stages).items]
+    staged = PipelineModel(Pipeline(MODEL.recipe, stages), MODEL.items, (MODEL,))
+    return [item.item_id for item in recommend(request, replace(given, model=staged)).items]
 
 
 def test_without_rules_a_list_is_that_of_the_model() -> None:
@@ -70,13 +79,13 @@ class Backwards(Stage):
     pool: int = 12
 
     def __call__(self, slate: Slate, context: Context) -> Slate:
-        assert len(slate) == self.pool
+        assert len(slate) >= self.pool
         return slate.take(np.arange(len(slate))[::-1])
 
 
 @dataclass(frozen=True)
 class OnlyFirst(Stage):
-    count: int
+    count: int = 1
 
     def __call__(self, slate: Slate, context: Context) -> Slate:
         return slate.take(slice(self.count))
@@ -87,7 +96,7 @@ def test_stages_reorder_the_pool_before_the_rules() -> None:
     best = ids(ListRequest(k=12, explore=0), given)
     request = ListRequest(k=5, explore=0)
     assert ids(request, given, (Backwards(),)) == best[::-1][:5]
-    assert ids(request, given, (Backwards(), OnlyFirst(5))) == best[::-1][:5]
+    assert ids(request, given, (Backwards(), OnlyFirst(count=5))) == best[::-1][:5]
     pinned = ids(replace(request, pin=(Pin(best[0], 2),)), given, (Backwards(11),))
     assert pinned == [best[11], best[0], *best[10:7:-1]]
     capped = ids(replace(request, cap=(Cap("kind", 2),)), given, (Backwards(),))
@@ -98,7 +107,55 @@ def test_stages_reorder_the_pool_before_the_rules() -> None:
 def test_what_stages_drop_is_filled_from_the_sources() -> None:
     given = context(history=history(0, 3))
     best = ids(ListRequest(k=8, explore=0), given)
-    assert ids(ListRequest(k=8, explore=0), given, (Backwards(8), OnlyFirst(3))) == [*best[:4:-1], *best[:5]]
+    assert ids(ListRequest(k=8, explore=0), given, (Backwards(8), OnlyFirst(count=3))) == [*best[:4:-1], *best[:5]]
+
+
+def test_a_pipeline_is_a_recipe_that_ranks_offline_as_in_the_service(tmp_path: Path) -> None:
+    log = log_of(block_events())
+    recipe = Pipeline("IALS(dim=8, epochs=5)", (Backwards(),))
+    model = recipe.fit(log)
+    past = [MODEL.items.ids[n] for n in (0, 3)]
+    offline = model.recommend([past], 5)
+    request = ListRequest(k=5, explore=0)
+    assert offline.lists()[0] == ids(request, context(history=history(0, 3)), (Backwards(),))
+    assert offline.lists()[0] == MODEL.recommend([past], 12).lists()[0][::-1][:5]
+    model.save(tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert again.recipe == recipe == as_recipe(repr(recipe)) == as_recipe(recipe.as_dict())
+    assert again.recommend([past], 5).lists() == offline.lists()
+    split = split_last(log)
+    best, worst = (evaluate(each.fit(split.train), split, 5)["NDCG@5"] for each in (MODEL.recipe, recipe))
+    assert best > worst
+
+
+def test_the_service_ranks_by_the_stages_of_its_model(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        store.append([Event(str(user), str(item), "like", day + 1) for user, item, _, day in block_events()])
+        versions = Versions(store)
+        assert train(store, versions, Pipeline(MODEL.recipe, (Backwards(),))).activated
+        live = Live(store, versions)
+        for user in ("u1", "u20"):
+            shown = [item.item_id for item in live.recommend(ListRequest(user_id=user, k=5, explore=0)).items]
+            model = load(versions.path(1))
+            past = store.log(live.weights.by_type).histories([user])
+            assert shown == model.recommend(past, 5).lists()[0]
+            assert shown != model.retriever.recommend(past, 5).lists()[0]
+
+
+def test_a_pipeline_without_stages_is_its_recipe() -> None:
+    log = log_of(block_events())
+    plain, same = (recipe.fit(log).recommend(log, 5) for recipe in (EASE(), Pipeline(EASE())))
+    assert plain.lists() == same.lists()
+    check_recipe(Pipeline(EASE(l2=100)))
+
+
+def test_settings_of_stages_are_checked() -> None:
+    with pytest.raises(SettingError, match=r"pool=-1: must be 0 or more"):
+        Backwards(-1)
+    with pytest.raises(SettingError, match=r"stages=\['mmr'\]: must be stages"):
+        Pipeline(EASE(), ("mmr",))  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="recipe='Backwards"):
+        Pipeline("Backwards(pool=3)")
 
 
 def test_only_the_sources_asked_for_fill_a_list() -> None:
@@ -109,11 +166,11 @@ def test_only_the_sources_asked_for_fill_a_list() -> None:
 
 
 def test_without_a_model_and_without_items_there_is_an_answer() -> None:
-    unread = INDEX.with_model(NO_MODEL.items)
-    assert recommend(ListRequest(k=3), context(model=NO_MODEL, index=unread)).sources == {"popular": 3}
+    unread = INDEX.with_model(no_model().items)
+    assert recommend(ListRequest(k=3), context(model=no_model(), index=unread)).sources == {"popular": 3}
     nothing = ItemIndex.of_model(Vocabulary.of([]))
     order = Order(np.zeros(0, np.int64), np.zeros(0, np.float32))
-    empty = Context(NO_MODEL, nothing, Masks(np.zeros(0, np.bool_), Halves(), nothing), order, order)
+    empty = Context(no_model(), nothing, Masks(np.zeros(0, np.bool_), Halves(), nothing), order, order)
     assert recommend(ListRequest(), empty).reason == "the store is empty"
 
 

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from bad_input import break_rules, counted, filters, fuzz_filters, fuzz_routes
-from databases import Server, server, url
-from durability import damaged, disk_full, kills, locked, read_only, restarts, stops, swaps, two_models
+from clock import jumps
+from common import ROOT
+from damages import DAMAGES
+from databases import new_database, server, url
+from durability import damaged, disk_full, locked, read_only, stops, swaps, two_models
 from freshness import measured
+from hostile import hostile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from kills import NOTHING, PLAN, kills
+from outages import FAULTS, crew, killed, outages
+from parts import Part, added, exactly, run
+from reliability import PARTS, published, table
 from service import fork
+from soak import faults as faults_of_soak
+from soak import soak
 
 from palate.arrays import Floats, Ints
 from palate.errors import ConditionError
@@ -26,29 +40,51 @@ from palate.live.conditions import compile_condition
 
 __all__ = ["url"]
 
-NOTHING_LOST = {"lost": 0, "twice": 0, "faults": []}
+NOTHING_LOST = {"lost": 0, "doubled": 0, "faults": []}
 mounts = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 
 
 def test_a_service_that_is_killed_loses_nothing(url: str, tmp_path: Path) -> None:
-    facts = kills(url, 3, "--models", str(tmp_path / "models"))
+    facts = killed(url, 2, "--models", str(tmp_path / "models"))
     assert facts["acknowledged"] > 0
     assert facts.items() >= NOTHING_LOST.items()
+
+
+def test_killed_workers_are_replaced_and_a_killed_parent_leaves_nothing(tmp_path: Path) -> None:
+    facts = crew(str(tmp_path / "shop.db"), tmp_path / "models", tmp_path / "tmp", rounds=1)
+    assert facts["acknowledged"] > 0
+    assert facts.items() >= {**NOTHING_LOST, "left": 0, "kills": 2}.items()
+
+
+@pytest.mark.parametrize("n", range(len(PLAN)), ids=lambda n: f"{PLAN[n][0].__name__}-{PLAN[n][1]}")
+def test_what_is_killed_leaves_nothing_lost_twice_or_half(n: int, tmp_path: Path) -> None:
+    new_database(PLAN[n][1], tmp_path)  # skips the test where there is no PostgreSQL
+    with kills(tmp_path, count=2) as step:
+        facts = step(n)
+    assert facts.items() >= {**NOTHING, "kills": 2, "faults": []}.items()
+
+
+@mounts
+@pytest.mark.parametrize("n", range(len(FAULTS)), ids=lambda n: FAULTS[n].__name__)
+def test_postgresql_goes_away_and_comes_back(n: int) -> None:
+    running = server()
+    if isinstance(running, str):
+        pytest.skip(running)
+    facts = run(Part("", 1, partial(outages, seconds=0.3, first=n), exactly(), str), {}, 60)
+    assert facts["acknowledged"] > 0
+    assert facts.items() >= {**NOTHING_LOST, "hasty": 0, "lists_refused": 0}.items()
+
+
+def test_a_clock_forth_and_back_changes_no_order(tmp_path: Path) -> None:
+    facts = jumps(str(tmp_path / "shop.db"), tmp_path, seed=0, sent=3)
+    assert facts["acknowledged"] > 0
+    assert facts.items() >= {**NOTHING_LOST, "refused": 0, "lists_refused": 0}.items()
 
 
 def test_sigterm_answers_what_is_under_way(tmp_path: Path) -> None:
     facts = stops(tmp_path / "shop.db", rounds=2)
     assert facts["acknowledged"] > 0
     assert facts.items() >= {**NOTHING_LOST, "cut_off": 0, "exit_codes": {0: 2}}.items()
-
-
-def test_postgresql_may_crash_and_come_back(tmp_path: Path) -> None:
-    running = server()
-    if not isinstance(running, Server):
-        pytest.skip(running)
-    facts = restarts(running, tmp_path / "models", rounds=1)
-    assert facts["acknowledged"] > 0
-    assert facts.items() >= NOTHING_LOST.items()
 
 
 @mounts
@@ -112,6 +148,61 @@ def test_bad_input_is_no_fault_of_the_server(tmp_path: Path) -> None:
         assert "Traceback" not in served.log.read_text()
     finally:
         served.kill()
+
+
+def test_another_client_is_answered_beside_hostile_requests(tmp_path: Path) -> None:
+    with hostile(tmp_path, wild=40, filters=40, examples=1) as step:
+        facts = step(1)
+    assert facts["asked_beside"] > 0
+    assert facts.items() >= {"errors": 0, "restarts": 0, "faults": []}.items()
+
+
+def test_damages_of_a_bundle_are_clear_errors() -> None:
+    facts = run(replace(DAMAGES, steps=1), {}, 60)
+    assert facts.items() >= {"wrong": 0, "faults": [], "steps": 1}.items()
+
+
+def test_a_soak_goes_on_over_the_server_of_the_run_before(tmp_path: Path) -> None:
+    short = partial(soak, home=tmp_path / "soak", seconds=1.0, people=300, cycles=2)
+    part = replace(PARTS["soak"], steps=2, open=short)
+    facts = run(replace(part, steps=1), {}, 60)
+    pid = json.loads((tmp_path / "soak" / "server.json").read_text())["pid"]
+    assert Path(f"/proc/{pid}").exists()
+    facts = run(part, facts, 60)
+    assert not (tmp_path / "soak").exists()
+    assert facts.items() >= {"steps": 2, "failed": 0, "trainings": 2, "temporary": facts["temporary"][:1] * 2}.items()
+    assert len(facts["megabytes"]) == 2
+    assert "descriptors: 5 at first, 6 at the end" in faults_of_soak(
+        {"failed": 0, "megabytes": [1], "descriptors": [5] * 3 + [6], "temporary": [], "bundles": []}
+    )
+
+
+def test_a_part_goes_on_where_it_stopped() -> None:
+    done: list[int] = []
+
+    @contextmanager
+    def opened(_: Path) -> Iterator[Callable[[int], dict[str, object]]]:
+        def step(n: int) -> dict[str, object]:
+            done.append(n)
+            return {"count": 2, "longest_ms": n, "of": {"a": 1}, "faults": []}
+
+        yield step
+
+    part = Part("counting", 3, opened, exactly(count=6), lambda facts: f"{facts['count']} counted")
+    assert run(part, {}, 0.0) == {}
+    facts: dict[str, object] = {}
+    run(replace(part, steps=2), {}, 60, facts.update)
+    assert facts.items() >= {"steps": 2, "count": 4}.items()
+    facts = run(part, facts, 60)
+    assert done == [0, 1, 2]
+    assert facts.items() >= {"steps": 3, "count": 6, "longest_ms": 2, "of": {"a": 3}, "faults": []}.items()
+    assert part.faults(facts) == []
+    assert part.faults(added(facts, {"count": 1})) == ["count: 7, wanted 6"]
+
+
+def test_the_page_shows_the_outcomes_that_are_kept() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert published(page, table()) == page
 
 
 def test_the_fuzzer_makes_sound_filters_too() -> None:

@@ -19,7 +19,7 @@ from palate.kernels.compile import compiled
 from palate.kernels.draws import GOLDEN, Sampler, alias_table, bits_of, draw, filters, redraw, shuffled
 from palate.kernels.fold import fold_kernel
 from palate.kernels.losses import BPR, LOGISTIC, SOFTMAX
-from palate.kernels.sampling import Events, Step, sgd_kernel
+from palate.kernels.sampling import Events, SgdStep, sgd_kernel
 
 USERS, ITEMS = 30, 20
 REFERENCE: dict[int, reference.Loss] = {
@@ -44,25 +44,25 @@ def state_of(dim: int, seed: int = 0, size: float = 0.5) -> State:
     return State(users, items, Events(user, item, rng.uniform(0.5, 3, 12).astype(np.float32)))
 
 
-def sampler_of(chance: Doubles, K: int, own: list[list[int]] | None = None) -> Sampler:
+def sampler_of(probability: Doubles, K: int, own: list[list[int]] | None = None) -> Sampler:
     """Sampler of these chances; `own` lists the items of each user to reject."""
     rows = own or []
     with np.errstate(divide="ignore"):
-        log_kq = np.log(K * chance).astype(np.float32)
+        log_kq = np.log(K * probability).astype(np.float32)
     start = np.cumsum([0, *(len(row) for row in rows)])
     column = np.array([item for row in rows for item in row], np.int32)
-    even = bool((chance == chance[0]).all())
-    table = np.zeros(0, np.uint64) if even else alias_table(chance)
-    return Sampler(table, log_kq, start, column, filters(start, column, len(chance)))
+    even = bool((probability == probability[0]).all())
+    table = np.zeros(0, np.uint64) if even else alias_table(probability)
+    return Sampler(table, log_kq, start, column, filters(start, column, len(probability)))
 
 
-def step_of(loss: int, K: int, rate: float, dim: int = 1, l2: float = 0.0, key: int = 7) -> Step:
-    return Step(loss, K, rate, l2, 1 / np.sqrt(dim), np.uint64(key))
+def step_of(loss: int, K: int, rate: float, dim: int = 1, l2: float = 0.0, key: int = 7) -> SgdStep:
+    return SgdStep(loss, K, rate, l2, 1 / np.sqrt(dim), np.uint64(key))
 
 
 def skewed(n: int = ITEMS) -> Doubles:
-    chance = 1 / np.arange(1.0, n + 1)
-    return np.asarray(chance / chance.sum())
+    probability = 1 / np.arange(1.0, n + 1)
+    return np.asarray(probability / probability.sum())
 
 
 def negatives_of(state: State, sampler: Sampler, K: int, at: int, key: int = 7) -> Longs:
@@ -79,10 +79,10 @@ def negatives_of(state: State, sampler: Sampler, K: int, at: int, key: int = 7) 
     )
     u, scale = state.users[state.events.user[event]].astype(float), 1 / np.sqrt(dim)
     moved = (state.items.astype(float) - items) @ u / (u @ u) / (rate * scale)  # (I,): slopes, summed
-    chance = reference.sigmoid(scale * state.items @ u)
-    moved[state.events.item[event]] += 1 - chance[state.events.item[event]]
-    counts = np.rint(moved / chance).astype(np.int64)
-    np.testing.assert_allclose(moved / chance, counts, atol=0.1)
+    probability = reference.sigmoid(scale * state.items @ u)
+    moved[state.events.item[event]] += 1 - probability[state.events.item[event]]
+    counts = np.rint(moved / probability).astype(np.int64)
+    np.testing.assert_allclose(moved / probability, counts, atol=0.1)
     assert counts.sum() == K
     return np.repeat(np.arange(ITEMS), counts)
 
@@ -101,10 +101,10 @@ def order_of(N: int, key: np.uint64) -> Longs:
     return order
 
 
-def weights_of(loss: int, drawn: Longs, chance: Doubles) -> Doubles:
+def weights_of(loss: int, drawn: Longs, probability: Doubles) -> Doubles:
     """Weights a of drawn negatives as the reference wants them."""
     K = len(drawn)
-    return {SOFTMAX: 1 / (K * chance[drawn]), LOGISTIC: np.ones(K), BPR: np.full(K, 1 / K)}[loss]
+    return {SOFTMAX: 1 / (K * probability[drawn]), LOGISTIC: np.ones(K), BPR: np.full(K, 1 / K)}[loss]
 
 
 # The reference
@@ -153,8 +153,8 @@ def test_the_reference_by_hand() -> None:
 )
 def test_one_step_is_the_gradient(loss: int, dim: int, K: int) -> None:
     """Items are few, so that negatives repeat and meet the positive; they move in turn: second order in the rate."""
-    state, chance, rate, l2 = state_of(dim, seed=dim + K), skewed(), 7e-4, 0.7
-    sampler, scale = sampler_of(chance, K), 1 / np.sqrt(dim)
+    state, probability, rate, l2 = state_of(dim, seed=dim + K), skewed(), 7e-4, 0.7
+    sampler, scale = sampler_of(probability, K), 1 / np.sqrt(dim)
     for at in (3, 7):
         event = event_at(at)
         user, drawn = state.events.user[event], negatives_of(state, sampler, K, at)
@@ -163,7 +163,7 @@ def test_one_step_is_the_gradient(loss: int, dim: int, K: int) -> None:
             REFERENCE[loss],
             state.users[user].astype(float),
             state.items[rows].astype(float),
-            weights_of(loss, drawn, chance),
+            weights_of(loss, drawn, probability),
             float(state.events.weight[event]),
             scale,
             l2,
@@ -187,8 +187,8 @@ def test_one_step_is_the_gradient(loss: int, dim: int, K: int) -> None:
 @pytest.mark.parametrize("size", [0.5, 8.0])
 def test_the_sum_of_losses(loss: int, size: float) -> None:
     """Also where scores are far out: no overflow."""
-    dim, K, chance = 16, 5, skewed()
-    state, sampler = state_of(dim, size=size), sampler_of(chance, K)
+    dim, K, probability = 16, 5, skewed()
+    state, sampler = state_of(dim, size=size), sampler_of(probability, K)
     drawing = state_of(dim)._replace(events=state.events)  # scores near 0: every draw can be read
     expected = 0.0
     for at in range(12):
@@ -199,7 +199,7 @@ def test_the_sum_of_losses(loss: int, size: float) -> None:
             REFERENCE[loss],
             state.users[state.events.user[event]].astype(float),
             state.items[rows].astype(float),
-            weights_of(loss, drawn, chance),
+            weights_of(loss, drawn, probability),
             float(state.events.weight[event]),
             1 / np.sqrt(dim),
         ).value
@@ -270,14 +270,14 @@ def test_the_fold_in_goes_along_the_gradient(loss: int, dim: int, K: int) -> Non
     items = rng.normal(size=(ITEMS, dim)).astype(np.float32)
     column, weight = np.array([4, 9, 4], np.int32), np.array([1, 2.5, 0.3], np.float32)
     before = rng.normal(size=(1, dim)).astype(np.float32)
-    chance, rate, l2, scale = skewed(), 1e-2, 0.3, 1 / np.sqrt(dim)
-    sampler = sampler_of(chance, K)
+    probability, rate, l2, scale = skewed(), 1e-2, 0.3, 1 / np.sqrt(dim)
+    sampler = sampler_of(probability, K)
     gradient = np.zeros(dim)
     for item, w in zip(column, weight, strict=True):
         key = np.uint64(mixed(np.uint64((7 + int(item) * int(GOLDEN)) % 2**64)))
         drawn = drawn_at(key, K, sampler.table, ITEMS)
         rows = items[np.append(item, drawn)].astype(float)
-        a = weights_of(loss, drawn, chance)
+        a = weights_of(loss, drawn, probability)
         gradient += reference.of_sample(REFERENCE[loss], before[0].astype(float), rows, a, float(w), scale, l2).user
     after = before.copy()
     fold_kernel(dim, K)(after, items, np.array([0, 3]), column, weight, sampler, step_of(loss, K, rate, dim, l2), 1)
@@ -296,40 +296,40 @@ def many_draws(table: Hashes, n_items: int, n: int) -> Longs:
     return counts
 
 
-def surprise(counts: Longs, chance: Doubles) -> float:
+def surprise(counts: Longs, probability: Doubles) -> float:
     """Chance of counts as far from their expectation as these, by Pearson's test."""
-    assert counts[chance == 0].sum() == 0
-    seen, expected = counts[chance > 0], chance[chance > 0] * counts.sum()
+    assert counts[probability == 0].sum() == 0
+    seen, expected = counts[probability > 0], probability[probability > 0] * counts.sum()
     return float(chi2.sf(((seen - expected) ** 2 / expected).sum(), max(len(seen) - 1, 1)))
 
 
 def steep(n: int) -> Doubles:
-    chance = np.arange(n, dtype=float) ** 6
-    chance[n // 2] = 0
-    return np.asarray(chance / chance.sum())
+    probability = np.arange(n, dtype=float) ** 6
+    probability[n // 2] = 0
+    return np.asarray(probability / probability.sum())
 
 
 @pytest.mark.parametrize(
-    "chance",
+    "probability",
     [np.full(20, 1 / 20), np.full(7, 1 / 7), skewed(), steep(13), np.eye(20)[4], np.ones(1), skewed(1000)],
     ids=["uniform", "seven", "skewed", "steep with zeros", "one of many", "one", "thousand"],
 )
-def test_items_are_drawn_with_their_chance(chance: Doubles) -> None:
-    before = chance.copy()
-    table = alias_table(chance)
-    np.testing.assert_array_equal(chance, before)
-    assert surprise(many_draws(table, len(chance), 400_000), chance) > 1e-4
+def test_items_are_drawn_with_their_chance(probability: Doubles) -> None:
+    before = probability.copy()
+    table = alias_table(probability)
+    np.testing.assert_array_equal(probability, before)
+    assert surprise(many_draws(table, len(probability), 400_000), probability) > 1e-4
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=40).filter(lambda values: sum(values) > 1e-3))
 def test_an_alias_table_holds_the_chances(weights: list[float]) -> None:
     """Whatever the chances: each column is shared by two items, and the shares of an item add up to its chance."""
-    chance = np.array(weights) / sum(weights)
-    table = alias_table(chance)
+    probability = np.array(weights) / sum(weights)
+    table = alias_table(probability)
     keep, alias = (table >> np.uint64(32)) / 2**32, (table & np.uint64(0xFFFFFFFF)).astype(np.int64)
     whole = keep.copy()
     np.add.at(whole, alias, 1 - keep)
-    np.testing.assert_allclose(whole / len(chance), chance, atol=1e-8)
+    np.testing.assert_allclose(whole / len(probability), probability, atol=1e-8)
 
 
 def drawn_by_kernel(sampler: Sampler, user: Ints, K: int) -> Longs:
@@ -345,14 +345,14 @@ def drawn_by_kernel(sampler: Sampler, user: Ints, K: int) -> Longs:
 
 
 @pytest.mark.parametrize(
-    "chance", [np.full(ITEMS, 1 / ITEMS), skewed(), steep(ITEMS)], ids=["uniform", "skewed", "steep"]
+    "probability", [np.full(ITEMS, 1 / ITEMS), skewed(), steep(ITEMS)], ids=["uniform", "skewed", "steep"]
 )
-def test_the_kernel_draws_by_the_table(chance: Doubles) -> None:
+def test_the_kernel_draws_by_the_table(probability: Doubles) -> None:
     user = np.tile(np.arange(USERS, dtype=np.int32), 300)
-    counts = drawn_by_kernel(sampler_of(chance, 5), user, 5)
+    counts = drawn_by_kernel(sampler_of(probability, 5), user, 5)
     total = counts.sum()
     assert total == pytest.approx(5 * len(user), rel=1e-4)
-    assert surprise(counts, chance) > 1e-4
+    assert surprise(counts, probability) > 1e-4
 
 
 def test_a_persons_own_items_are_rejected() -> None:

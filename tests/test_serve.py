@@ -969,6 +969,22 @@ def state(process: int) -> str:
         return ""
 
 
+def test_a_worker_that_dies_while_it_is_asked_for_a_sign_of_life_is_replaced_at_once(tmp_path: Path) -> None:
+    def workers(parent: int) -> list[int]:
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    with serving(tmp_path, "--store", "shop.db", "--workers", "2") as server:
+        first, second = workers(server.process.pid)
+        os.kill(first, signal.SIGSTOP)
+        end = time.monotonic() + 30
+        time.sleep(2)  # it is asked every half a second, and waited for two minutes
+        os.kill(first, signal.SIGKILL)
+        while len(set(workers(server.process.pid)) - {first}) < 2 and time.monotonic() < end:
+            time.sleep(0.1)
+        assert len(set(workers(server.process.pid)) - {first, second}) == 1
+
+
 def test_the_next_start_sweeps_what_a_killed_service_left(tmp_path: Path) -> None:
     for name in ("killed", "alive", "fresh"):
         (tmp_path / f"palate-figures-{name}").mkdir()

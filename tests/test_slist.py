@@ -9,6 +9,7 @@ import pytest
 from conftest import ITEMS, USERS, block_events, log_of
 
 from palate.arrays import Doubles
+from palate.compute import memory
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.errors import SettingError
@@ -36,7 +37,7 @@ def walks() -> Interactions:
         for step in range(1 + user % 9):
             at = (at + int(rng.integers(4))) % ITEMS
             events.append((f"u{user}", f"i{at}", float(rng.integers(4)), user % 5 + step))
-    return log_of(events)  # type: ignore[arg-type]
+    return log_of(events)
 
 
 def terms(log: Interactions, recipe: SLIST) -> tuple[Doubles, Doubles]:
@@ -130,8 +131,8 @@ def test_order_matters(neighbours: int | None) -> None:
     shown = [model.recommend([[item]], 1, keep_seen=True).lists()[0] for item in "ab"]
     assert shown == [["b"], ["c"]]
     code = {item: log.items.code(item) for item in "abc"}
-    assert model.likeness(code["a"])[code["b"]] > 0.3
-    assert abs(model.likeness(code["b"])[code["a"]]) < 1e-6
+    assert model.item_similarity(code["a"])[code["b"]] > 0.3
+    assert abs(model.item_similarity(code["b"])[code["a"]]) < 1e-6
 
 
 def test_later_events_speak_louder() -> None:
@@ -150,7 +151,7 @@ def test_inputs_decay_over_the_positive_events() -> None:
 def test_the_score_is_the_decayed_sum_with_repeats() -> None:
     model = SLIST(l2=1, decay=0.5, neighbours=6).fit(walks())
     history = ["i3", "i4", "i3"]
-    parts = [model.likeness(model.items.code(item)) for item in history]
+    parts = [model.item_similarity(model.items.code(item)) for item in history]
     scores = model.scores(Histories.of(model.items, [history]))[0]
     np.testing.assert_allclose(scores, 0.25 * parts[0] + 0.5 * parts[1] + parts[2], atol=1e-6)
 
@@ -169,9 +170,9 @@ def test_a_walk_keeps_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slist, "WALKED", 3)
     pruned = SLIST(l2=2, walk=0.5, neighbours=6).fit(walks())
     for item in range(len(whole.items)):
-        weights = whole.likeness(item)
+        weights = whole.item_similarity(item)
         largest = np.where(weights >= np.sort(weights)[-3], weights, 0)
-        np.testing.assert_allclose(pruned.likeness(item), largest)
+        np.testing.assert_allclose(pruned.item_similarity(item), largest)
 
 
 @pytest.mark.parametrize("settings", [{"neighbours": None}, {"neighbours": 6, "walk": 0.5}], ids=str)
@@ -181,7 +182,7 @@ def test_beta_divides_by_a_power_of_the_events(settings: dict[str, object]) -> N
     counts = np.maximum(np.bincount(log.item[log.weight > 0], minlength=len(log.items)), 1)
     assert len(set(counts.tolist())) > 1
     for j in range(len(log.items)):
-        np.testing.assert_allclose(fewer.likeness(j), plain.likeness(j) / counts**0.7, rtol=1e-5)
+        np.testing.assert_allclose(fewer.item_similarity(j), plain.item_similarity(j) / counts**0.7, rtol=1e-5)
 
 
 def test_repeats_are_answers_where_seen_items_are_kept() -> None:
@@ -216,7 +217,7 @@ def test_pieces_of_a_long_history_are_sequences_of_their_own() -> None:
 def test_what_does_not_fit_is_said_beforehand(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], named: str
 ) -> None:
-    monkeypatch.setattr(slist, "available_memory", lambda: 100)
+    monkeypatch.setattr(memory, "available_memory", lambda: 100)
     with pytest.raises(SettingError, match=rf"{named}.* GB of memory, and 0\.0 GB are available"):
         SLIST(**settings).fit(log_of(block_events()))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from processes import started
 
 from palate.errors import DataError, EventConflict, StoreError
-from palate.store import scan, schema
+from palate.store import recording, scan, schema
 from palate.store.activity import newest_events
 from palate.store.backup import check
 from palate.store.events import Appended, Event, Store
@@ -761,3 +762,24 @@ def test_two_may_open_a_new_store_at_once(url: str) -> None:
 
     with ThreadPoolExecutor(6) as pool:
         assert all(answer == (1, 0) for answer in pool.map(work, range(6)))
+
+
+def test_a_clock_that_is_set_back_changes_no_order(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    day, true = 86_400_000_000, 1_700_000_000_000_000
+    sent = []
+    with Store.open(url) as store:
+        for n, off in enumerate((0, day, -day, 0, -day, day)):
+            clock = true + n * 1_000_000 + off
+            monkeypatch.setattr(recording, "now", partial(int, clock))
+            sent.append(f"i{n}")
+            for keep in ("all", "last"):
+                store.append([Event("untimed", f"i{n}", keep)], keep)
+                store.append([Event("timed", f"i{n}", keep, true + n * 1_000_000)], keep)
+        for user in ("untimed", "timed"):
+            found = store.events(user)[::-1]
+            assert [event.item_id for event in found if event.event_type == "all"] == sent
+            assert [event.item_id for event in found if event.event_type == "last"] == sent
+            assert len(store.history(user)) == 2 * len(sent)
+        assert store.events("timed")[1].time == true + 5_000_000
+        store.append([Event("timed", "late", "view", true - 5 * day)])
+        assert store.events("timed")[-1].item_id == "late"

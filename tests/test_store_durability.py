@@ -10,7 +10,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 from databases import url
-from killing import kill_writers
 
 from palate.errors import StoreError
 from palate.store.backup import check
@@ -18,12 +17,6 @@ from palate.store.events import Event, Store
 from palate.store.transfer import import_events
 
 __all__ = ["url"]
-
-
-def test_killed_at_any_moment_nothing_acknowledged_is_lost(url: str) -> None:
-    outcome = kill_writers(url, kills=6)
-    assert outcome.acknowledged >= 6
-    assert outcome[1:] == (0, 0, ())
 
 
 @pytest.fixture

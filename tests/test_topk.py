@@ -91,25 +91,25 @@ def test_the_bytes_spare_most_rows() -> None:
     rng = np.random.default_rng(0)
     items = rng.normal(size=(5 * quantised.TILE, 32)).astype(np.float32)
     item, best = nothing(1, 10)
-    person = rng.normal(size=(1, 32)).astype(np.float32)
+    user = rng.normal(size=(1, 32)).astype(np.float32)
     everything, nobody = np.ones(len(items), np.bool_), (np.zeros(2, np.int64), np.zeros(0, np.int32))
-    twice = scanner(32)(person, items, *quantise(items), everything, *nobody, item, best)
+    twice = scanner(32)(user, items, *quantise(items), everything, *nobody, item, best)
     assert 10 <= twice < len(items) // 50
-    np.testing.assert_array_equal(item[0], np.argsort(-(person @ items.T)[0])[:10])
+    np.testing.assert_array_equal(item[0], np.argsort(-(user @ items.T)[0])[:10])
 
 
 def test_codes_bound_the_products() -> None:
     rng = np.random.default_rng(1)
     items = (rng.normal(size=(50, 24)) * rng.exponential(size=(50, 1))).astype(np.float32)
     codes = quantise(items)
-    for person in rng.normal(size=(20, 24)):
-        near = codes.step * (codes.code.astype(float) @ person)
-        assert (np.abs(near - items @ person) <= np.linalg.norm(person) * codes.slack).all()
+    for user in rng.normal(size=(20, 24)):
+        near = codes.step * (codes.code.astype(float) @ user)
+        assert (np.abs(near - items @ user) <= np.linalg.norm(user) * codes.slack).all()
 
 
 @pytest.mark.parametrize("k", [1, 10, 100])
 def test_blocks_of_products_find_the_same(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(factors, "PEOPLE", 8)
+    monkeypatch.setattr(factors, "ROWS", 8)
     monkeypatch.setattr(factors, "COLUMNS", 20)
     vectors, items, allowed, start, column = products(0, 5, 45, 90)
     found = best_products(vectors, items, k, allowed, start, column)

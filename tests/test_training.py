@@ -16,7 +16,7 @@ from conftest import block_events, log_of
 from palate import Popularity, fit_until_best, load, split_last
 from palate.errors import BundleError, SettingError
 from palate.models.base import Model, Progress, Watch
-from palate.models.training import CLIP, LAST, Diverged, Run, Task, Training, pace, train
+from palate.models.training import CLIP, LAST, Diverged, Run, Task, Training, learning_rate_share, train
 from palate.models.transformer import Transformer, TransformerModel
 
 RECIPE = Transformer(dim=8, window=4, epochs=4, batch=32, learning_rate=0.01)
@@ -160,7 +160,7 @@ def test_frozen_weights_are_changed_by_prepare_alone() -> None:
 
 
 def test_the_step_grows_then_falls() -> None:
-    paces = [pace(step, 1000) for step in range(1000)]
+    paces = [learning_rate_share(step, 1000) for step in range(1000)]
     assert np.argmax(paces) == 99
     assert (np.diff(paces[:100]) > 0).all()
     assert (np.diff(paces[100:]) < 0).all()

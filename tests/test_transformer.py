@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from palate import fit_until_best, load, read_log, split_last
 from palate.arrays import Floats
+from palate.compute.svd import leading, unit
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -27,17 +28,17 @@ from palate.live.service import Live
 from palate.live.training import train
 from palate.models.network import Inputs
 from palate.models.onnx import ExportedModel, exported
-from palate.models.pieces import Pieces
-from palate.models.saved import load_with_log
-from palate.models.spectral import leading, near_vectors, unit
+from palate.models.registry import load_with_log
+from palate.models.sequence_batches import SequenceBatches
+from palate.models.spectral import near_vectors
 from palate.models.transformer import (
     KNOTS,
     Transformer,
     TransformerModel,
     answering,
     first_weights,
+    log_gap_features,
     next_item_loss,
-    risen,
     states,
 )
 from palate.ranking.request import ListRequest, SessionEvent
@@ -140,17 +141,17 @@ def test_extending_a_trail_equals_the_full_pass(window: int, layers: int) -> Non
     recipe = replace(SMALL, window=window, layers=layers)
     model = disturbed(recipe.fit(log_of(block_events())))
     history = [f"i{n}" for n in np.random.default_rng(0).integers(0, ITEMS, 15)]
-    trail = model.begin()
-    np.testing.assert_array_equal(model.scores_after(trail), model.popularity)
+    session = model.start()
+    np.testing.assert_array_equal(model.scores_after(session), model.popularity)
     for n, item in enumerate(history):
-        before = trail
-        trail = model.extend(trail, item)
-        close(model.scores_after(trail), score(model, history[: n + 1])[0])
-        assert trail.past is not None
-        assert all(key.shape[2] <= window - 1 for key, _ in trail.past.layers)
-        assert before is not trail
-    assert model.extend(trail, "never heard") is trail
-    again = model.begin(["?", *history[:5]])
+        before = session
+        session = model.append(session, item)
+        close(model.scores_after(session), score(model, history[: n + 1])[0])
+        assert session.past is not None
+        assert all(key.shape[2] <= window - 1 for key, _ in session.past.layers)
+        assert before is not session
+    assert model.append(session, "never heard") is session
+    again = model.start(["?", *history[:5]])
     close(model.scores_after(again), score(model, history[:5])[0])
 
 
@@ -190,9 +191,9 @@ def test_every_event_but_the_first_is_a_target_once(sizes: list[int], longest: i
     names = [(f"u{u}", f"i{u}-{n}", 1.0, n) for u, size in enumerate(sizes) for n in range(size)]
     if not names:
         return
-    log = log_of(names)  # type: ignore[arg-type]
-    pieces = Pieces.of(log, longest)
-    batches = pieces.batches(events, np.random.default_rng(0))
+    log = log_of(names)
+    sequences = SequenceBatches.of(log, longest)
+    batches = sequences.batches(events, np.random.default_rng(0))
     pairs = [
         pair
         for inputs, target in batches
@@ -201,7 +202,7 @@ def test_every_event_but_the_first_is_a_target_once(sizes: list[int], longest: i
     kept = sorted(pair for pair in pairs if pair != (-1, -1))
     follows = np.flatnonzero(log.user[1:] == log.user[:-1])
     assert kept == sorted(zip(log.item[follows].tolist(), log.item[follows + 1].tolist(), strict=True))
-    assert pieces.targets == len(kept)
+    assert sequences.targets == len(kept)
     assert all(inputs.item.shape[1] <= longest for inputs, _ in batches)
 
 
@@ -263,7 +264,7 @@ def test_a_model_of_a_graphics_card_answers_on_a_processor(model: TransformerMod
     assert isinstance(loaded, TransformerModel)
     asked = [["i3"], ["i1", "i4"]]
     np.testing.assert_array_equal(score(loaded, *asked), score(model, *asked))
-    close(loaded.scores_after(loaded.begin(["i3"])), score(model, ["i3"])[0])
+    close(loaded.scores_after(loaded.start(["i3"])), score(model, ["i3"])[0])
     close(exported(loaded).scores(Histories.of(model.items, asked)), score(model, *asked))
     with pytest.raises(SettingError, match="this machine has no GPU for torch"):
         replace(SMALL, device="cuda").fit(log_of(block_events()))
@@ -334,7 +335,7 @@ def test_the_kind_of_an_event_matters_and_not_just_its_weight(timed: Transformer
 
 def test_a_rise_is_the_logarithm_above_each_knot() -> None:
     moments = torch.tensor([[0, 90 * 1_000_000, NEVER]])
-    found = risen(moments, moments)[0].numpy()
+    found = log_gap_features(moments, moments)[0].numpy()
     expected = np.maximum(np.log1p(90) - np.log1p(np.array(KNOTS)), 0)
     np.testing.assert_allclose(found[1, 0], expected, rtol=1e-5)
     assert not found[1, 1].any(), "no time has passed"
@@ -346,11 +347,11 @@ def test_a_trail_with_times_and_kinds_equals_the_full_pass(timed: TransformerMod
     row = [f"i{n}" for n in rng.integers(0, ITEMS, 12)]
     times = np.cumsum(rng.choice([20, 400_000], 12) * 1_000_000).tolist()
     weights = rng.choice([1.0, 5.0], 12).tolist()
-    trail = timed.begin()
+    session = timed.start()
     for n, item in enumerate(row):
-        trail = timed.extend(trail, item, weights[n], times[n])
-        close(timed.scores_after(trail), asked_at(timed, row[: n + 1], times[: n + 1], weights[: n + 1]))
-    assert timed.extend(trail, "i1", -1.0, times[-1]) is trail
+        session = timed.append(session, item, weights[n], times[n])
+        close(timed.scores_after(session), asked_at(timed, row[: n + 1], times[: n + 1], weights[: n + 1]))
+    assert timed.append(session, "i1", -1.0, times[-1]) is session
 
 
 def test_an_exported_model_reads_times_and_kinds(timed: TransformerModel, tmp_path: Path) -> None:
@@ -414,19 +415,19 @@ def test_an_item_that_nobody_met_stands_with_its_like() -> None:
     new = ["i0100", "i100"]
     shown = model.recommend([["i1", "i3"], ["i13", "i15"]], 1, only=new).lists()
     assert [row[0] for row in shown] == new
-    close(model.scores_after(model.begin(["i1", "i100"])), score(model, ["i1", "i100"])[0])
+    close(model.scores_after(model.start(["i1", "i100"])), score(model, ["i1", "i100"])[0])
     assert np.abs(score(model, ["i1", "i100"]) - score(model, ["i1"])).max() > 1e-3, "it may be in a history"
 
 
 def test_what_is_told_is_part_of_the_vectors() -> None:
     """The network in training, of own vectors and what is told, scores as the model that keeps their sum."""
     log = log_of(block_events())
-    told = np.random.default_rng(0).standard_normal((ITEMS + 2, 5)).astype(np.float32)
-    weights = first_weights(READING, log, told)
-    first_sum = unit(weights["items"] + weights["told"] @ weights["reading"])
+    content = np.random.default_rng(0).standard_normal((ITEMS + 2, 5)).astype(np.float32)
+    weights = first_weights(READING, log, content)
+    first_sum = unit(weights["items"] + weights["content"] @ weights["reading"])
     np.testing.assert_allclose(first_sum, near_vectors(log, 8), atol=1e-6)
     weights["items"] += 0.3
-    kept = answering(weights, told, log.item_counts().astype(np.float32))
+    kept = answering(weights, content, log.item_counts().astype(np.float32))
     assert kept["items"].shape == (ITEMS + 2, 8)
     inputs = going_in([[1, 4, 2, 7, 7]]).tensors()
     tensors = [{name: torch.tensor(each) for name, each in w.items()} for w in (weights, kept)]

@@ -36,7 +36,7 @@ from palate.errors import DataError, PalateError
 from palate.evaluation.compare import compare
 from palate.evaluation.early import fit_until_best
 from palate.models.base import Model, Recipe, Watch
-from palate.models.saved import RECIPES, load, load_with_log
+from palate.models.registry import load, load_with_log, recipe_names
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(store_app, name="store")
@@ -54,7 +54,7 @@ SPLITS: dict[str, Callable[[Interactions], Split]] = {
     "items": split_items,
 }
 
-KNOWN = [recipe.named() for recipe in RECIPES]
+KNOWN = [name.lower() for name in recipe_names()]
 
 LogFile: TypeAlias = Annotated[Path, typer.Argument(metavar="LOG", help="Events: CSV, TSV, JSONL, Parquet, ...")]
 Folder: TypeAlias = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]

@@ -64,7 +64,7 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fit a recipe to all events of a store; the model answers unless it is worse than the one that does."""
-    from palate.models.saved import load
+    from palate.models.registry import load
     from palate.store.events import Store
     from palate.store.versions import Versions
 
@@ -87,7 +87,7 @@ def activate(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Activate a version of the model, whatever was measured of it."""
-    from palate.models.saved import load
+    from palate.models.registry import load
     from palate.store.events import Store
     from palate.store.versions import Versions
 
@@ -160,7 +160,7 @@ def serve(
     ],
 ) -> None:
     """Serve recommendations over HTTP that every event changes at once; a page at /."""
-    from palate.models.saved import load
+    from palate.models.registry import load
     from palate.serve.browser import hosts_of, networks_of, origins_of
     from palate.serve.run import Retrain, run
     from palate.serve.settings import Settings as Serving

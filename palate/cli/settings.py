@@ -5,13 +5,14 @@ from __future__ import annotations
 import types
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from itertools import accumulate, pairwise
 from typing import Annotated, Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
 import typer
 
 from palate.errors import SettingError
 from palate.models.base import Recipe
-from palate.models.saved import RECIPES
+from palate.models.registry import recipe_class, recipe_names
 
 READ_NAMES = (
     *("user", "item", "time", "weight", "event", "weights", "min_weight"),
@@ -32,10 +33,10 @@ CatalogueReading: TypeAlias = Annotated[
 
 def recipe_of(name: str) -> type[Recipe]:
     """Return the recipe of this name on the command line."""
-    by_name = {recipe.named(): recipe for recipe in RECIPES}
+    by_name = {each.lower(): each for each in recipe_names()}
     if name not in by_name:
         raise typer.BadParameter(f"recipe {name!r} is unknown; known are {', '.join(sorted(by_name))}")
-    return by_name[name]
+    return recipe_class(by_name[name])
 
 
 def build_recipe(name: str, settings: Iterable[str]) -> Recipe:
@@ -117,7 +118,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 def _read(text: str, kind: Any) -> Any:
     if get_origin(kind) is tuple:
-        return tuple(_read(each, get_args(kind)[0]) for each in text.split(","))
+        return tuple(_read(each, _alternatives(get_args(kind)[0])[0]) for each in _entries(text))
     if get_origin(kind) is Literal:
         return _one_of(text, {str(choice): choice for choice in get_args(kind)})
     if kind is bool:
@@ -125,6 +126,15 @@ def _read(text: str, kind: Any) -> Any:
     if kind is type(None):
         return _one_of(text, {"none": None})
     return kind(text)
+
+
+def _entries(text: str) -> list[str]:
+    """Split a list at its commas, not within parentheses."""
+    depth = accumulate((character == "(") - (character == ")") for character in text)
+    cuts = [
+        n for n, (character, level) in enumerate(zip(text, depth, strict=True)) if character == "," and level == 0
+    ]
+    return [text[low + 1 : high].strip() for low, high in pairwise([-1, *cuts, len(text)])]
 
 
 def _one_of(text: str, choices: dict[str, Any]) -> Any:

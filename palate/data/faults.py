@@ -108,8 +108,8 @@ class Faults:
             raise DataError(f"{place}: every row is bad; the first is {self._first}")
         if skipped:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in skipped.items())
-            told = f"{place}: skipped {bad:,} of {self.rows:,} rows ({reasons}); the first is {self._first}"
-            warnings.warn(told, DataWarning, stacklevel=3)
+            message = f"{place}: skipped {bad:,} of {self.rows:,} rows ({reasons}); the first is {self._first}"
+            warnings.warn(message, DataWarning, stacklevel=3)
         return skipped
 
 

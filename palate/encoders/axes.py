@@ -28,11 +28,11 @@ class Projection:
     @classmethod
     def of(cls, vectors: Floats, dim: int) -> Projection:
         """Learn from vectors (N, R), rows of zeros left out; D is `dim`, or fewer where they span no more."""
-        told = vectors[vectors.any(axis=1)]
-        if len(told) < 2:
+        known = vectors[vectors.any(axis=1)]
+        if len(known) < 2:
             return cls(np.zeros(vectors.shape[1], np.float32), np.eye(vectors.shape[1], dtype=np.float32)[:, :dim])
-        mean = told.mean(axis=0)
-        apart = (told - mean).astype(np.float64)
+        mean = known.mean(axis=0)
+        apart = (known - mean).astype(np.float64)
         values, axes = np.linalg.eigh(apart.T @ apart)
         kept = np.flatnonzero(values > 1e-9 * max(values[-1], 1e-30))[::-1][:dim]
         return cls(mean, np.ascontiguousarray(axes[:, kept], np.float32))

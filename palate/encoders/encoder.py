@@ -12,7 +12,7 @@ from palate.arrays import Floats
 from palate.encoders.axes import unit
 from palate.encoders.cache import Cache
 
-Told: TypeAlias = Callable[[int, int], None]  # called with how many items are encoded, and of how many
+ReportProgress: TypeAlias = Callable[[int, int], None]  # called with how many items are encoded, and of how many
 
 
 class Encoder(ABC):
@@ -35,7 +35,9 @@ class Encoder(ABC):
         """Vectors of a batch, (B, D)."""
 
 
-def encode(encoder: Encoder, values: Sequence[str | None], told: Told | None = None) -> tuple[Floats, dict[int, str]]:
+def encode(
+    encoder: Encoder, values: Sequence[str | None], progress: ReportProgress | None = None
+) -> tuple[Floats, dict[int, str]]:
     """Return unit vectors (N, D) of values, zeros where one is missing or broken, and why, by position.
 
     What this encoder has met before, on any run, comes from the cache on disk.
@@ -59,8 +61,8 @@ def encode(encoder: Encoder, values: Sequence[str | None], told: Told | None = N
                 made = unit(encoder.run([part[n] for n in ready]))
                 known |= {keys[n]: vector for n, vector in zip(ready, made, strict=True)}
                 cache.put({keys[n]: known[keys[n]] for n in ready})
-            if told is not None:
-                told(len(keys) - len(fresh) + min(low + encoder.batch, len(fresh)), len(keys))
+            if progress is not None:
+                progress(len(keys) - len(fresh) + min(low + encoder.batch, len(fresh)), len(keys))
     for n, key in keys.items():
         if key in known:
             vectors[n] = known[key]

@@ -19,7 +19,7 @@ from palate.data.catalogue import Catalogue
 from palate.data.columns import listed
 from palate.data.ragged import Ragged
 from palate.encoders.axes import Projection, unit
-from palate.encoders.encoder import Told, encode
+from palate.encoders.encoder import ReportProgress, encode
 from palate.encoders.fields import TERMS, VECTORS, Field, chosen, unread
 from palate.encoders.pretrained import pretrained
 from palate.encoders.terms import Lexicon
@@ -28,7 +28,7 @@ from palate.errors import DataError, DataWarning, ModelError
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """N items: vectors (N, E), a 1 and then a block for each field, zeros where nothing is told.
+    """N items: vectors (N, E), a 1 and then a block for each field, zeros where nothing is known.
 
     terms: N rows of (term, weight) over the terms of all fields that are read as terms, one field after the other
     """
@@ -37,7 +37,7 @@ class Encoded:
     terms: Ragged
 
     def on(self, rows: Ints) -> Encoded:
-        """Return these rows, in this order; -1 is an item of which nothing is told."""
+        """Return these rows, in this order; -1 is an item of which nothing is known."""
         nothing = np.eye(1, self.vectors.shape[1], dtype=np.float32)
         vectors = np.where(rows[:, None] < 0, nothing, self.vectors[np.maximum(rows, 0)] if len(self.vectors) else 0)
         return Encoded(np.asarray(vectors, np.float32), self.terms.rows(rows.astype(np.int64)))
@@ -71,7 +71,7 @@ class Encoding:
 
     @classmethod
     def of(
-        cls, fields: Sequence[str], catalogue: Catalogue, dim: int, seed: int, told: Told | None = None
+        cls, fields: Sequence[str], catalogue: Catalogue, dim: int, seed: int, progress: ReportProgress | None = None
     ) -> tuple[Encoding, Encoded]:
         """Learn blocks of `dim` numbers at most from a catalogue; returns its items encoded too.
 
@@ -92,22 +92,22 @@ class Encoding:
                 weights.append(lexicon.weights(values))
                 blocks.append(lexicon.vectors(weights[-1]))
             else:
-                raw = _raw(catalogue, field, None, told)
+                raw = _raw(catalogue, field, None, progress)
                 projection = Projection.of(raw, dim)
                 readers.append(projection)
                 blocks.append(projection.vectors(raw))
         columns, encoders = (tuple(getattr(field, name) for field in asked) for name in ("column", "encoder"))
         return cls(columns, encoders, tuple(readers)), _encoded(len(catalogue), blocks, weights)
 
-    def encode(self, catalogue: Catalogue, told: Told | None = None) -> Encoded:
-        """Encode the items of a catalogue; a column that it does not have tells nothing."""
+    def encode(self, catalogue: Catalogue, progress: ReportProgress | None = None) -> Encoded:
+        """Encode the items of a catalogue; a column that it does not have counts as empty."""
         blocks, weights = [], []
         for column, encoder, reader in zip(self.columns, self.encoders, self.readers, strict=True):
             if isinstance(reader, Lexicon):
                 weights.append(reader.weights(_values(catalogue, column)))
                 blocks.append(reader.vectors(weights[-1]))
             else:
-                blocks.append(reader.vectors(_raw(catalogue, Field(column, encoder), len(reader.mean), told)))
+                blocks.append(reader.vectors(_raw(catalogue, Field(column, encoder), len(reader.mean), progress)))
         return _encoded(len(catalogue), blocks, weights)
 
     @property
@@ -115,8 +115,8 @@ class Encoding:
         """Field f's numbers are columns [blocks[f], blocks[f + 1]) of a row, (F + 1,)."""
         return np.cumsum([1, *(reader.axes.shape[1] for reader in self.readers)], dtype=np.int64)
 
-    def parts(self, terms: Ragged, item: int, toward: Floats) -> list[tuple[str, float]]:
-        """Terms of one item of `terms`, each with its part of the product of the item's row with `toward` (E,)."""
+    def contributions(self, terms: Ragged, item: int, content_profile: Floats) -> list[tuple[str, float]]:
+        """Terms of one item of `terms`, each with its part of the product of its row with `content_profile` (E,)."""
         own = slice(terms.start[item], terms.start[item + 1])
         column, weight = terms.column[own], terms.weight[own]
         found: list[tuple[str, float]] = []
@@ -124,7 +124,7 @@ class Encoding:
         for (low, high), reader in zip(pairwise(self.blocks.tolist()), self.readers, strict=True):
             if isinstance(reader, Lexicon):
                 mine = (column >= first) & (column < first + len(reader.names))
-                found += reader.parts(column[mine] - np.int32(first), weight[mine], toward[low:high])
+                found += reader.contributions(column[mine] - np.int32(first), weight[mine], content_profile[low:high])
                 first += len(reader.names)
         return found
 
@@ -140,7 +140,7 @@ def _encoded(items: int, blocks: Sequence[Floats], weights: Sequence[csr_array])
     return Encoded(vectors, Ragged(start, column, joined.data.astype(np.float32)))
 
 
-def _raw(catalogue: Catalogue, field: Field, size: int | None, told: Told | None) -> Floats:
+def _raw(catalogue: Catalogue, field: Field, size: int | None, progress: ReportProgress | None) -> Floats:
     """Vectors of a field as its encoder gives them, (N, R), zeros where there are none; R is `size` where known."""
     if not field.column:
         return _filed(catalogue, Path(field.encoder))
@@ -148,7 +148,7 @@ def _raw(catalogue: Catalogue, field: Field, size: int | None, told: Told | None
         return np.zeros((len(catalogue), size), np.float32)
     if field.encoder == VECTORS:
         return _held(catalogue, field.column, size)
-    vectors, faults = encode(pretrained(field.encoder, field.column), _texts(catalogue, field.column), told)
+    vectors, faults = encode(pretrained(field.encoder, field.column), _texts(catalogue, field.column), progress)
     if faults:
         n, why = min(faults.items())
         what = f"{len(faults):,} of {len(catalogue):,} items left empty"

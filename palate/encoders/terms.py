@@ -1,6 +1,6 @@
 """Vectors of texts and attributes without pretrained weights: TF-IDF and its leading axes (Deerwester et al. 1990).
 
-Every value is cut into terms with names a person can read: words and pairs of words of a text, each value of a list,
+Every value is cut into terms with names a user can read: words and pairs of words of a text, each value of a list,
 ranges of a number. The same rules cut any item of any catalogue, so that a fitted lexicon reads items it never met.
 """
 
@@ -52,7 +52,7 @@ class Lexicon:
 
     @classmethod
     def of(cls, field: str, values: Sequence[Any], dim: int, seed: int = 0) -> Lexicon:
-        """Learn from the values of N items, None where nothing is told; D is `dim`, or the rank if that is less."""
+        """Learn from the values of N items, None where nothing is known; D is `dim`, or the rank if that is less."""
         # Not a set, whose order is another in each process: ties are kept in the order of the values.
         counts = Counter(term for value in values for term in dict.fromkeys(terms(field, value)))
         kept = [(term, count) for term, count in counts.most_common(MOST) if count >= LEAST]
@@ -76,11 +76,11 @@ class Lexicon:
         """Vectors (N, D) of weights (N, T)."""
         return unit(np.asarray(weights @ self.axes))
 
-    def parts(self, term: Ints, weight: Floats, toward: Floats) -> list[tuple[str, float]]:
-        """One item's terms (n,), each with its part of the product of the item's vector with `toward` (D,)."""
+    def contributions(self, term: Ints, weight: Floats, content_profile: Floats) -> list[tuple[str, float]]:
+        """One item's terms (n,), each with its part of the product of its vector with `content_profile` (D,)."""
         shares = weight[:, None] * self.axes[term]  # (n, D)
         length = float(np.linalg.norm(shares.sum(axis=0)))
-        parts = shares @ toward / max(length, 1e-12)
+        parts = shares @ content_profile / max(length, 1e-12)
         return list(zip(self.names.names(term).to_list(), parts.tolist(), strict=True))
 
 

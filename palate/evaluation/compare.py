@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from os import PathLike
 
 from rich.console import Group, RenderableType
@@ -30,7 +30,7 @@ def compare(
     only: Iterable[Id] | None = None,
     watch: Watch | None = None,
 ) -> Comparison:
-    """Evaluate each recipe or model on the same people, in the order given; the first is what others are measured by.
+    """Evaluate each recipe or model on the same users, in the order given; the first is what others are measured by.
 
     catalogue, only  as `evaluate` takes them
 
@@ -50,7 +50,7 @@ def compare(
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Reports by name, all on the same people; the first is the yardstick."""
+    """Reports by name, all on the same users; the first is the yardstick."""
 
     reports: dict[str, Report]
 
@@ -102,8 +102,8 @@ class Comparison:
             if report.fit_seconds is not None
         ]
         check(bool(points), "path", str(path), "nothing to draw; give recipes, not models, to know training times")
-        people = f"{len(self.reports[self.first].users):,} people; bars: 95% intervals"
-        draw(path, points, self._metric, f"{self._split_line()}\n{people}")
+        subtitle = f"{len(self.reports[self.first].users):,} people; bars: 95% intervals"
+        draw(path, points, self._metric, f"{self._split_line()}\n{subtitle}")
 
     @property
     def _metric(self) -> str:
@@ -160,9 +160,10 @@ def _named(subjects: list[Recipe | Model]) -> dict[str, Recipe | Model]:
 
 
 def _differences(recipe: Recipe, kin: list[Recipe]) -> list[str]:
-    usual = {field.name: field.default for field in fields(recipe)}  # type: ignore[arg-type]
+    usual = replace(recipe, **{each.name: each.default for each in fields(recipe) if each.default is not MISSING})
     return [
-        f"{setting}={value}"
-        for setting, value in recipe.settings().items()
-        if value != usual[setting] and any(value != other.settings()[setting] for other in kin)
+        f"{each.name}={getattr(recipe, each.name)}"
+        for each in fields(recipe)
+        if getattr(recipe, each.name) != getattr(usual, each.name)
+        and any(getattr(recipe, each.name) != getattr(other, each.name) for other in kin)
     ]

@@ -10,7 +10,7 @@ from palate.errors import check, whole
 from palate.evaluation.metrics import METRICS
 from palate.evaluation.protocol import Exam
 from palate.models.base import Model, Progress, Recipe, Watch
-from palate.models.saved import load
+from palate.models.registry import load
 from palate.store.bundles import MANIFEST, read_bundle, write_bundle
 
 

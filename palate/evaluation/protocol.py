@@ -23,7 +23,7 @@ from palate.evaluation.report import Report, Scores
 from palate.kernels.hits import find_hits, first_mentions
 from palate.models.base import Model, Recipe, Watch
 
-BLOCK_USERS = 1 << 14  # people ranked at once
+BLOCK_USERS = 1 << 14  # users ranked at once
 POPULAR_SHARE = 0.2  # of the items of train, the most chosen
 
 STANDARD = (
@@ -46,7 +46,7 @@ def evaluate(
 ) -> Report:
     """Measure a model on the test (or validation) part; a recipe is fitted on train first, `watch` follows the fit.
 
-    catalogue  what is told of items, for recipes that read it
+    catalogue  the catalogue of the items, for recipes that read it
     only       ids of the items that are ranked; None ranks all that the model knows
 
     Raises `SettingError` for a bad k, `DataError` for a part that is missing or asks nothing.
@@ -56,7 +56,7 @@ def evaluate(
 
 @dataclass(frozen=True, eq=False)
 class Exam:
-    """What a part of a split asks of any model: B people with what is known of them and what would be right.
+    """What a part of a split asks of any model: B users with what is known of them and what would be right.
 
     histories (B); relevant: B rows of distinct rows of `items`, never empty; popular (len(items),) marks the head.
     """
@@ -71,7 +71,7 @@ class Exam:
 
     @classmethod
     def of(cls, split: Split, part: Part = "test") -> Exam:
-        """Read the questions out of a split; people without a relevant item are left out and counted."""
+        """Read the questions out of a split; users without a relevant item are left out and counted."""
         log = split.part(part)
         wanted = log.select(log.weight > 0)
         histories = split.history(part).histories(wanted.users.ids)
@@ -136,7 +136,7 @@ class Exam:
         )
 
     def _rank(self, model: Model, depth: int, only: pl.Series | None) -> tuple[Ints, float]:
-        """Rows of the model's items (B, depth), -1 past the end of a list, and the seconds for a thousand people."""
+        """Rows of the model's items (B, depth), -1 past the end of a list, and the seconds for a thousand users."""
         histories = model.histories(self.histories)
         item = np.full((len(histories), depth), -1, np.int32)
         model.recommend(histories.block(0, 1), depth, only=only)  # kernels are compiled outside the clock
@@ -161,7 +161,7 @@ class Exam:
         )
 
     def _by_history(self, scores: Scores) -> dict[str, Scores]:
-        """Split the people at the median length of a history; those without one are their own group."""
+        """Split the users at the median length of a history; those without one are their own group."""
         length = self.histories.rows.lengths
         middle = int(np.median(length[length > 0])) if length.any() else 0
         groups = {
@@ -176,13 +176,13 @@ class Exam:
         }
 
     def _by_item(self, hits: Bools, here: Ints, cuts: Sequence[int]) -> dict[str, Scores]:
-        """Count only popular, tail or new items as relevant, among the people who have one; new are not in train."""
-        person = np.repeat(np.arange(len(self.relevant)), self.relevant.lengths)
+        """Count only popular, tail or new items as relevant, among the users who have one; new are not in train."""
+        user = np.repeat(np.arange(len(self.relevant)), self.relevant.lengths)
         groups = {}
         new = self.split.train.items.recode(self.items) < 0
         kinds = {"popular items": self.popular, "tail items": ~self.popular & ~new, "new items": new}
         for name, of_kind in kinds.items():
-            relevant = np.bincount(person[of_kind[self.relevant.column]], minlength=len(self.relevant))
+            relevant = np.bincount(user[of_kind[self.relevant.column]], minlength=len(self.relevant))
             asked = relevant > 0
             if asked.any():
                 groups[name] = Scores(per_user((hits & of_kind[here])[asked], relevant[asked], cuts))
@@ -190,7 +190,7 @@ class Exam:
 
 
 def _new_to(known: Ragged, log: Interactions) -> Ragged:
-    """Each person's distinct items that are not in the person's known row."""
+    """Each user's distinct items that are not in the user's known row."""
     rows = log.rows
     first = first_mentions(rows.start, rows.column, known.start, known.column, len(log.items))
     return rows.where(first)

@@ -1,21 +1,20 @@
 """Small pieces shared by the kernels: bits, exp, random numbers."""
 
-from typing import Any
-
 import numpy as np
 from numba import types
 
 from palate.arrays import Floats
-from palate.kernels import lanes
+from palate.kernels import simd
 from palate.kernels.compile import compiled, emitted, inlined
+from palate.kernels.llvm import Builder, Context, Kind, Value
 
 
 @emitted
-def exp(typing_context: Any, x: Any) -> Any:
-    """Return e^x as `lanes.exp` does, of one float32; loops vectorise."""
+def exp(typing_context: Context, x: Value) -> Value:
+    """Return e^x as `simd.exp` does, of one float32; loops vectorise."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return lanes.exp(lanes.Lanes(builder, arguments[0])).value
+    def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
+        return simd.exp(simd.SimdVector(builder, arguments[0])).value
 
     return types.float32(types.float32), generate
 

@@ -1,12 +1,12 @@
-"""Softmax over one sample of the catalogue shared by a block of people, so that scoring is a matrix product.
+"""Softmax over one sample of the catalogue shared by a block of users, so that scoring is a matrix product.
 
-For a person with positives j of weight w_j and a sample of S items with weights a_k = 1 / chance of being drawn,
-where the person's own items do not count as negatives, the loss is
+For a user with positives j of weight w_j and a sample of S items with weights a_k = 1 / probability of being drawn,
+where the user's own items do not count as negatives, the loss is
 
     Σ_j w_j (-s_j + log(e^s_j + Σ_k a_k e^s_k)),
 
 the sampled softmax with the logQ correction (Bengio and Senécal 2008, sec. III; Yi et al. 2019, eq. 3). One row
-of scores serves all positives of a person.
+of scores serves all positives of a user.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from palate.arrays import Floats, Ints, Longs
 from palate.kernels.arithmetic import exp
 from palate.kernels.compile import compiled
-from palate.kernels.lanes import WIDTH
+from palate.kernels.simd import WIDTH
 from palate.kernels.vectors import add_and_top, exp_and_sum
 
 NEVER = np.float32(-1e30)  # a score whose exponential is 0
@@ -22,38 +22,45 @@ NEVER = np.float32(-1e30)  # a score whose exponential is 0
 
 @compiled
 def softmax_rows(
-    scores: Floats, log_weight: Floats, own: Floats, who: Ints, start: Longs, column: Ints, weight: Floats, slot: Ints
+    scores: Floats,
+    log_weight: Floats,
+    own: Floats,
+    rows: Ints,
+    start: Longs,
+    column: Ints,
+    weight: Floats,
+    slot: Ints,
 ) -> tuple[Floats, float]:
     """Turn scores into slopes, in place; returns share (B,) and the summed loss.
 
     scores (B, S) of the sample and log_weight log a (S,); own (P,), the scores of the block's positives end to
-    end; who (B,) names rows of (column, weight) pairs; slot (I,) is an item's place in the sample, or -1.
+    end; rows (B,) names rows of (column, weight) pairs; slot (I,) is an item's place in the sample, or -1.
     The slope by positive p's score is then own[p], by that of sample k share[b] scores[b, k].
     """
     B, S = scores.shape
     whole = S // WIDTH * WIDTH
     share = np.zeros(B, np.float32)
-    lanes = np.empty(WIDTH, np.float32)
+    partial = np.empty(WIDTH, np.float32)
     loss = 0.0
     p = 0
     for b in range(B):
-        low, high = start[who[b]], start[who[b] + 1]
+        low, high = start[rows[b]], start[rows[b] + 1]
         for n in range(low, high):
             if slot[column[n]] >= 0:
                 scores[b, slot[column[n]]] = NEVER
-        lanes[:] = NEVER
+        partial[:] = NEVER
         for k in range(0, whole, WIDTH):
-            add_and_top(scores, b, k, log_weight, lanes)
-        top = lanes.max()
+            add_and_top(scores, b, k, log_weight, partial)
+        top = partial.max()
         for k in range(whole, S):
             scores[b, k] += log_weight[k]
             top = max(top, scores[b, k])
         for n in range(high - low):
             top = max(top, own[p + n])
-        lanes[:] = 0
+        partial[:] = 0
         for k in range(0, whole, WIDTH):
-            exp_and_sum(scores, b, k, top, lanes)
-        total = lanes.sum()
+            exp_and_sum(scores, b, k, top, partial)
+        total = partial.sum()
         for k in range(whole, S):
             scores[b, k] = exp(scores[b, k] - top)
             total += scores[b, k]
@@ -69,15 +76,15 @@ def softmax_rows(
 
 
 @compiled
-def own_scores(users: Floats, items: Floats, who: Ints, start: Longs, column: Ints, scale: float) -> Floats:
+def own_scores(users: Floats, items: Floats, rows: Ints, start: Longs, column: Ints, scale: float) -> Floats:
     """Scores of the block's positives end to end, (P,); users (B, D) holds the block's vectors."""
     P = 0
-    for w in who:
+    for w in rows:
         P += start[w + 1] - start[w]
     result = np.empty(P, np.float32)
     p = 0
-    for b in range(len(who)):
-        for n in range(start[who[b]], start[who[b] + 1]):
+    for b in range(len(rows)):
+        for n in range(start[rows[b]], start[rows[b] + 1]):
             i = column[n]
             dot = np.float32(0)
             for d in range(users.shape[1]):
@@ -89,16 +96,16 @@ def own_scores(users: Floats, items: Floats, who: Ints, start: Longs, column: In
 
 @compiled
 def add_own(
-    move: Floats, items: Floats, own: Floats, who: Ints, start: Longs, column: Ints, weight: Floats
+    move: Floats, items: Floats, own: Floats, rows: Ints, start: Longs, column: Ints, weight: Floats
 ) -> Floats:
-    """Add each positive's slope times its item's vector to the gradient of its person, move (B, D).
+    """Add each positive's slope times its item's vector to the gradient of its user, move (B, D).
 
-    Returns the weight of each person's positives, (B,).
+    Returns the weight of each user's positives, (B,).
     """
-    amount = np.zeros(len(who), np.float32)
+    amount = np.zeros(len(rows), np.float32)
     p = 0
-    for b in range(len(who)):
-        for n in range(start[who[b]], start[who[b] + 1]):
+    for b in range(len(rows)):
+        for n in range(start[rows[b]], start[rows[b] + 1]):
             i = column[n]
             slope = own[p]
             amount[b] += weight[n]
@@ -112,7 +119,7 @@ def add_own(
 def gather_own(
     users: Floats,
     own: Floats,
-    who: Ints,
+    rows: Ints,
     start: Longs,
     column: Ints,
     weight: Floats,
@@ -126,7 +133,7 @@ def gather_own(
     Returns gradient (n, D) and the positives' weight (n,) of all n touched items, and n.
     """
     n = S
-    for w in who:
+    for w in rows:
         for e in range(start[w], start[w + 1]):
             if slot[column[e]] < 0:
                 slot[column[e]] = n
@@ -136,8 +143,8 @@ def gather_own(
     gradient = np.zeros((n, D), np.float32)
     amount = np.zeros(n, np.float32)
     p = 0
-    for b in range(len(who)):
-        for e in range(start[who[b]], start[who[b] + 1]):
+    for b in range(len(rows)):
+        for e in range(start[rows[b]], start[rows[b] + 1]):
             place = slot[column[e]]
             slope = own[p]
             amount[place] += weight[e]

@@ -4,7 +4,7 @@ A sample's negatives depend on a key (the seed and the sample's position) alone,
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numba import types
@@ -12,7 +12,8 @@ from numba import types
 from palate.arrays import Doubles, Floats, Halves, Hashes, Ints, Longs
 from palate.kernels.arithmetic import mix
 from palate.kernels.compile import compiled, emitted, inlined
-from palate.kernels.lanes import I32, I64, WIDTH, Lanes, numbered, spread
+from palate.kernels.llvm import Builder, Context, Kind, Value
+from palate.kernels.simd import I32, I64, WIDTH, SimdVector, numbered, splat
 from palate.kernels.vectors import element, pointer
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -20,10 +21,10 @@ WORD = np.uint64(32)
 FOUR = np.uint64(4)
 LOW_WORD = np.uint64(0xFFFFFFFF)
 GREATEST = np.uint64(0xFFFFFFFFFFFFFFFF)
-TRIES = 8  # draws before an item of the user's own is accepted: some people have nearly everything
+TRIES = 8  # draws before an item of the user's own is accepted: some users have nearly everything
 
 
-Pair: TypeAlias = list[Lanes]  # 16 numbers of 64 bits, in two registers
+Pair: TypeAlias = list[SimdVector]  # 16 numbers of 64 bits, in two registers
 
 
 class Sampler(NamedTuple):
@@ -40,10 +41,10 @@ class Sampler(NamedTuple):
 
 
 @compiled
-def alias_table(chance: Doubles) -> Hashes:
-    """Alias table (I,) of chances (I,) that add up to 1 (Vose 1991): a threshold above the number of an item."""
-    I = len(chance)
-    height = chance * I
+def alias_table(probability: Doubles) -> Hashes:
+    """Alias table (I,) of probabilities (I,) with a sum of 1 (Vose 1991): a threshold above the number of an item."""
+    I = len(probability)
+    height = probability * I
     threshold = np.full(I, 0xFFFFFFFF, np.uint32)
     alias = np.arange(I).astype(np.int32)
     stack = np.empty(I, np.int64)  # low columns from the left, high ones from the right
@@ -77,10 +78,12 @@ def draw(random: np.uint64, table: Hashes, n_items: int) -> np.int32:
 
 
 @emitted
-def draw_by_table(typing_context: Any, rows: Any, slot: Any, key: Any, table: Any, n_items: Any, count: Any) -> Any:
+def draw_by_table(
+    typing_context: Context, rows: Value, slot: Value, key: Value, table: Value, n_items: Value, count: Value
+) -> Value:
     """Do rows[slot, k] = draw(mix(key + k GOLDEN), table, n_items) for k < `count`, whole registers at once."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
         entries = pointer(context, builder, signature.args[3], arguments[3])(0)
         for target, random, column in _columns(context, builder, signature.args, arguments, count.literal_value):
             entry = [half.gather(entries) for half in column]
@@ -92,10 +95,12 @@ def draw_by_table(typing_context: Any, rows: Any, slot: Any, key: Any, table: An
 
 
 @emitted
-def draw_evenly(typing_context: Any, rows: Any, slot: Any, key: Any, table: Any, n_items: Any, count: Any) -> Any:
-    """Do as `draw_by_table` does where all items have the same chance; the table is not used."""
+def draw_evenly(
+    typing_context: Context, rows: Value, slot: Value, key: Value, table: Value, n_items: Value, count: Value
+) -> Value:
+    """Do as `draw_by_table` does where all items have the same probability; the table is not used."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
         for target, _, column in _columns(context, builder, signature.args, arguments, count.literal_value):
             _joined(column).store(target)
         return context.get_dummy_value()
@@ -103,25 +108,27 @@ def draw_evenly(typing_context: Any, rows: Any, slot: Any, key: Any, table: Any,
     return types.void(rows, types.int64, types.uint64, table, types.int64, count), generate
 
 
-def _columns(context: Any, builder: Any, kinds: Any, arguments: Any, count: int) -> Iterator[tuple[Any, Pair, Pair]]:
+def _columns(
+    context: Context, builder: Builder, kinds: Kind, arguments: Value, count: int
+) -> Iterator[tuple[Value, Pair, Pair]]:
     """Where the next 16 draws go, their random numbers and their columns of the table, as 64-bit halves."""
     rows, slot, key, _, n_items, _ = arguments
     target = element(context, builder, kinds[0], rows, slot)
-    keys, sizes = (spread(builder, value, WIDTH // 2) for value in (key, n_items))
+    keys, sizes = (splat(builder, value, WIDTH // 2) for value in (key, n_items))
     for first in range(0, count, WIDTH):
         counters = [numbered(builder, low, I64, WIDTH // 2) for low in (first, first + WIDTH // 2)]
         random = [_mixed(counter * int(GOLDEN) + keys) for counter in counters]
         yield target(first), random, [((half >> 32) * sizes) >> 32 for half in random]
 
 
-def _mixed(z: Lanes) -> Lanes:
+def _mixed(z: SimdVector) -> SimdVector:
     """Scramble 64 bits as `mix` does."""
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB
     return z ^ (z >> 31)
 
 
-def _joined(halves: Pair) -> Lanes:
+def _joined(halves: Pair) -> SimdVector:
     """Low 32 bits of the lanes of two registers, in one."""
     low, high = (half.resized(I32) for half in halves)
     return low.pick(high, range(WIDTH))

@@ -10,8 +10,8 @@ from palate.arrays import Floats, Ints, Longs
 from palate.kernels.arithmetic import mix
 from palate.kernels.compile import compiled
 from palate.kernels.draws import GOLDEN, Sampler, draw_by_table, draw_evenly, redraw
-from palate.kernels.lanes import WIDTH
-from palate.kernels.sampling import Step, sample_loss, sizes
+from palate.kernels.sampling import SgdStep, sample_loss, sizes
+from palate.kernels.simd import WIDTH
 from palate.kernels.vectors import rows_sum
 
 Fold: TypeAlias = Callable[..., Floats]
@@ -25,27 +25,27 @@ def fold_kernel(dim: int, negatives: int) -> Fold:
 @cache
 def _fold_kernel(dim: int, full: int, rest: int, width: int) -> Fold:  # noqa: C901
     @compiled
-    def fold(  # noqa: C901  the hot loop stays in one piece
+    def fold_rows(  # noqa: C901  the hot loop stays in one piece
         vectors: Floats,
         items: Floats,
         start: Longs,
         column: Ints,
         weight: Floats,
         sampler: Sampler,
-        step: Step,
+        step: SgdStep,
         steps: int,
     ) -> Floats:
         """Descend on the samples of B histories with items (I, dim) held still, by row-wise Adagrad.
 
         vectors (B, dim) are changed in place. Each step draws K fresh negatives for every event, the same for the
-        same item whoever asks. The sampler's rows to reject are the histories themselves. Returns the pull of each
-        event on its vector (N,): minus its slope, the mean of the second half of the steps.
+        same item whoever asks. The sampler's rows to reject are the histories themselves. Returns the influence of
+        each event on its vector (N,): minus its slope, the mean of the second half of the steps.
         """
         rows = np.zeros((1, width), np.int32)
         s = np.zeros(width, np.float32)
         g = np.zeros(width, np.float32)
         move = np.zeros((1, dim), np.float32)
-        pull = np.zeros(len(column), np.float32)
+        influence = np.zeros(len(column), np.float32)
         I, K = len(items), step.negatives
         table, log_kq, _, _, words = sampler  # out of the loop, as in sampling.py
         for b in range(len(vectors)):
@@ -64,7 +64,7 @@ def _fold_kernel(dim: int, full: int, rest: int, width: int) -> Fold:  # noqa: C
                     factor = weight[n] * np.float32(step.scale)
                     sample_loss(vectors, b, items, rows, 0, s, g, log_kq, step, factor, dim, full, rest, width)
                     if 2 * t >= steps:
-                        pull[n] -= g[0] / np.float32(steps - steps // 2)
+                        influence[n] -= g[0] / np.float32(steps - steps // 2)
                     for k in range(0, full, WIDTH):
                         rows_sum(move, items, rows, 0, k, g, WIDTH, dim)
                     rows_sum(move, items, rows, 0, full, g, rest, dim)
@@ -79,6 +79,6 @@ def _fold_kernel(dim: int, full: int, rest: int, width: int) -> Fold:  # noqa: C
                 rate = np.float32(step.learning_rate * (1 - t / steps)) / np.sqrt(squares)
                 for d in range(dim):
                     vectors[b, d] -= rate * move[0, d]
-        return pull
+        return influence
 
-    return fold
+    return fold_rows

@@ -26,8 +26,8 @@ def settle(place: Floats, neighbour: Ints, epochs: int, negatives: int, seed: np
         for edge in range(N * K):
             i, j = edge // K, neighbour[edge // K, edge % K]
             x, y = place[i, 0] - place[j, 0], place[i, 1] - place[j, 1]
-            pull = -TWO * rate / (ONE + x * x + y * y)
-            x, y = pull * x, pull * y
+            attraction = -TWO * rate / (ONE + x * x + y * y)
+            x, y = attraction * x, attraction * y
             place[i, 0] += x
             place[i, 1] += y
             place[j, 0] -= x

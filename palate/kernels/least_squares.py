@@ -1,21 +1,22 @@
 """Many small ridge regressions, one a row, by conjugate gradients in axes where their shared part is diagonal.
 
 Each row of x solves (Λ + λ I + Σ_k |w_k| q_k q_kᵀ) x = p + Σ_k max(w_k, 0) q_k over its own columns k, where Λ is
-what all rows share and p a pull of the row's own, such as a prior's. With the q rotated so that Λ is diagonal,
+what all rows share and p a term of the row's own, such as a prior's. With the q rotated so that Λ is diagonal,
 Λ + λ I is a preconditioner at no cost, which leaves a matrix of the rank of the row; and the few q of a row stay in
 the cache through all steps.
 """
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numba import types
 
 from palate.arrays import Floats, Ints, Longs
 from palate.kernels.compile import compiled, emitted, inlined
-from palate.kernels.lanes import I64, WIDTH, load, spread
+from palate.kernels.llvm import Builder, Context, Kind, Value
+from palate.kernels.simd import I64, WIDTH, load, splat
 from palate.kernels.vectors import chunks, element, pointer, products, read_row, sums_of
 
 AT_ONCE = 8  # columns of a row taken together
@@ -25,25 +26,25 @@ Solve: TypeAlias = Callable[..., None]
 
 @emitted
 def add_outer(
-    typing_context: Any,
-    out: Any,
-    x: Any,
-    b: Any,
-    items: Any,
-    column: Any,
-    weight: Any,
-    first: Any,
-    target: Any,
-    sign: Any,
-    count: Any,
-    dim: Any,
-) -> Any:
+    typing_context: Context,
+    out: Value,
+    x: Value,
+    b: Value,
+    items: Value,
+    column: Value,
+    weight: Value,
+    first: Value,
+    target: Value,
+    sign: Value,
+    count: Value,
+    dim: Value,
+) -> Value:
     """Do out[0] += Σ_k (target max(w, 0) + sign |w| q·x[b]) q for w = weight[n], q = items[column[n]], n = first + k.
 
     k runs to `count` <= 16.
     """
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
         kinds, n, size = signature.args, count.literal_value, dim.literal_value
         result = pointer(context, builder, kinds[0], arguments[0])
         places = pointer(context, builder, kinds[4], arguments[4], arguments[6])
@@ -51,13 +52,13 @@ def add_outer(
             element(context, builder, kinds[3], arguments[3], builder.sext(builder.load(places(k)), I64))
             for k in range(n)
         ]
-        person = read_row(builder, element(context, builder, kinds[1], arguments[1], arguments[2]), size)
-        zero = spread(builder, arguments[8]) * 0.0
-        dots = sums_of([products(person, read_row(builder, row, size)) for row in rows] + [zero] * (WIDTH - n))
+        user = read_row(builder, element(context, builder, kinds[1], arguments[1], arguments[2]), size)
+        zero = splat(builder, arguments[8]) * 0.0
+        dots = sums_of([products(user, read_row(builder, row, size)) for row in rows] + [zero] * (WIDTH - n))
         w = load(builder, pointer(context, builder, kinds[5], arguments[5], arguments[6])(0), n)
         w = w if n == WIDTH else w.widened()
-        toward, sign_lanes = spread(builder, arguments[7]), spread(builder, arguments[8])
-        factor = toward * w.max(0.0) + sign_lanes * w.max(-w) * dots
+        gain, sign = splat(builder, arguments[7]), splat(builder, arguments[8])
+        factor = gain * w.max(0.0) + sign * w.max(-w) * dots
         shares = [factor.lane(k) for k in range(n)]
         for offset, width in chunks(size):
             total = load(builder, result(offset), width)
@@ -108,7 +109,7 @@ def row_solver(dim: int) -> Solve:  # noqa: C901  the hot loop stays in one piec
         weight: Floats,
         shared: Floats,
         ridge: Floats,
-        pull: Floats,
+        prior_term: Floats,
         steps: int,
         first: int,
         last: int,
@@ -116,7 +117,7 @@ def row_solver(dim: int) -> Solve:  # noqa: C901  the hot loop stays in one piec
         """Improve rows [first, last) of x (B, dim) by so many steps, beginning where they are.
 
         items (I, dim); start (B + 1,), column (N,), weight (N,); shared (dim,) is the diagonal Λ, ridge (B,) is λ,
-        pull (B, dim) is p, or (0, dim) for none.
+        prior_term (B, dim) is p, or (0, dim) for none.
         """
         r = np.zeros((1, dim), np.float32)
         p = np.zeros((1, dim), np.float32)
@@ -126,9 +127,9 @@ def row_solver(dim: int) -> Solve:  # noqa: C901  the hot loop stays in one piec
             penalty = ridge[b]
             for d in range(dim):
                 r[0, d] = -(shared[d] + penalty) * x[b, d]
-            if len(pull):
+            if len(prior_term):
                 for d in range(dim):
-                    r[0, d] += pull[b, d]
+                    r[0, d] += prior_term[b, d]
             add_all(r, x, b, items, column, weight, low, high, 1.0, -1.0, dim)
             rz = np.float32(0)
             for d in range(dim):
@@ -163,14 +164,14 @@ def row_solver(dim: int) -> Solve:  # noqa: C901  the hot loop stays in one piec
 
 
 @compiled
-def squared_error(people: Floats, items: Floats, start: Longs, column: Ints, weight: Floats) -> float:
+def squared_error(users: Floats, items: Floats, start: Longs, column: Ints, weight: Floats) -> float:
     """Sum over the events of w (s - 1)² where w > 0, and of -w s² elsewhere; s is the product of the two vectors."""
     total = 0.0
-    for b in range(len(people)):
+    for b in range(len(users)):
         for n in range(start[b], start[b + 1]):
             i = column[n]
             s = np.float32(0)
-            for d in range(people.shape[1]):
-                s += people[b, d] * items[i, d]
+            for d in range(users.shape[1]):
+                s += users[b, d] * items[i, d]
             total += weight[n] * (s - np.float32(1)) ** 2 if weight[n] > 0 else -weight[n] * s * s
     return total

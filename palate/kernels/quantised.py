@@ -7,7 +7,7 @@ bound can be among the best k.
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from llvmlite import ir
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from palate.arrays import Bools, Floats, Ints, Longs
 from palate.kernels.compile import compiled, emitted
-from palate.kernels.lanes import I32, I64, WIDTH, load
+from palate.kernels.llvm import Builder, Context, Kind, Value
+from palate.kernels.simd import I32, I64, WIDTH, load
 from palate.kernels.topk import insert, keep_best, lanes_above, lowest_bit
 from palate.kernels.vectors import chunks, element, pointer, products, read_row, sums_of
 
@@ -60,17 +61,17 @@ def quantise(items: Floats) -> Codes:
 
 
 @emitted
-def code_dots(typing_context: Any, code: Any, first: Any, q: Any, s: Any, at: Any, dim: Any) -> Any:
+def code_dots(typing_context: Context, code: Value, first: Value, q: Value, s: Value, at: Value, dim: Value) -> Value:
     """Do s[at + k] = q[0]·code[first + k] for 16 k."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
         kinds, size = signature.args, dim.literal_value
-        person = read_row(builder, element(context, builder, kinds[2], arguments[2], ir.Constant(I64, 0)), size)
+        user = read_row(builder, element(context, builder, kinds[2], arguments[2], ir.Constant(I64, 0)), size)
         rows = []
         for k in range(WIDTH):
             row = element(context, builder, kinds[0], arguments[0], builder.add(arguments[1], ir.Constant(I64, k)))
             whole = [load(builder, row(offset), width).extended(I32).as_float() for offset, width in chunks(size)]
-            rows.append(products(person, whole))
+            rows.append(products(user, whole))
         sums_of(rows).store(pointer(context, builder, kinds[3], arguments[3], arguments[4])(0))
         return context.get_dummy_value()
 

@@ -1,7 +1,7 @@
 """Cut delimited text into records (RFC 4180), so that a bad row is known by its number before it is parsed."""
 
 from functools import reduce
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from llvmlite import ir
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from palate.arrays import Ints, Longs
 from palate.kernels.compile import compiled, emitted, inlined
-from palate.kernels.lanes import BIT, I64, spread
+from palate.kernels.llvm import Builder, Context, Kind, Value
+from palate.kernels.simd import BIT, I64, splat
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Scan: TypeAlias = tuple[int, int]
@@ -22,13 +23,13 @@ BAD_QUOTE, OPEN_QUOTE = -1, -2
 
 
 @emitted
-def find_bytes(typing_context: Any, address: Any, first: Any, second: Any, third: Any) -> Any:
+def find_bytes(typing_context: Context, address: Value, first: Value, second: Value, third: Value) -> Value:
     """Return which of the 64 bytes at an address are one of three, a bit each, the lowest for the first."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
         block = ir.VectorType(BYTE, BLOCK)
         text = builder.load(builder.inttoptr(arguments[0], block.as_pointer()), align=1)
-        wanted = [spread(builder, builder.trunc(byte, BYTE), BLOCK).value for byte in arguments[1:]]
+        wanted = [splat(builder, builder.trunc(byte, BYTE), BLOCK).value for byte in arguments[1:]]
         found = reduce(builder.or_, [builder.icmp_unsigned("==", text, byte) for byte in wanted])
         return builder.bitcast(found, I64)
 
@@ -36,10 +37,10 @@ def find_bytes(typing_context: Any, address: Any, first: Any, second: Any, third
 
 
 @emitted
-def lowest_bit(typing_context: Any, bits: Any) -> Any:
+def lowest_bit(typing_context: Context, bits: Value) -> Value:
     """Return the place of the lowest bit that is set; one must be."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
         return builder.cttz(arguments[0], ir.Constant(BIT, 1))
 
     return types.int64(types.uint64), generate

@@ -84,9 +84,9 @@ def of_person(
     scale: float = 1,
     l2: float = 0,
 ) -> Gradient:
-    """Sum of `of_sample` over one person's positives `own` (n,) of weights (n,), against a shared sample (S,).
+    """Sum of `of_sample` over one user's positives `own` (n,) of weights (n,), against a shared sample (S,).
 
-    own, sample name rows of items (I, D); the sample has weights a (S,), and the person's own items in it do not
+    own, sample name rows of items (I, D); the sample has weights a (S,), and the user's own items in it do not
     count. The gradient is by u and by all I items.
     """
     free = ~np.isin(sample, own)

@@ -13,8 +13,8 @@ from palate.arrays import Floats, Ints
 from palate.kernels.arithmetic import mix
 from palate.kernels.compile import compiled, inlined
 from palate.kernels.draws import GOLDEN, Sampler, bits_of, draw_by_table, draw_evenly, redraw, shuffled
-from palate.kernels.lanes import WIDTH
 from palate.kernels.losses import BPR, LOGISTIC, SOFTMAX, sample_slopes
+from palate.kernels.simd import WIDTH
 from palate.kernels.vectors import row_prefetch, rows_dot, rows_exchange
 
 AHEAD = 4  # samples in flight: rows are drawn and fetched from memory three before their turn; a power of 2
@@ -30,7 +30,7 @@ class Events(NamedTuple):
     weight: Floats
 
 
-class Step(NamedTuple):
+class SgdStep(NamedTuple):
     """One slice of SGD. The score of u and p is `scale` u·p; `key` seeds the random numbers of this epoch."""
 
     loss: int
@@ -57,7 +57,7 @@ def sample_loss(
     s: Floats,
     g: Floats,
     log_kq: Floats,
-    step: Step,
+    step: SgdStep,
     factor: np.float32,
     dim: int,
     full: int,
@@ -87,8 +87,8 @@ def sgd_kernel(dim: int, negatives: int) -> Kernel:
 @cache
 def _sgd_kernel(dim: int, full: int, rest: int, width: int) -> Kernel:  # noqa: C901  the hot loop stays in one piece
     @compiled
-    def sgd(
-        users: Floats, items: Floats, events: Events, sampler: Sampler, step: Step, first: int, last: int
+    def sgd_slice(
+        users: Floats, items: Floats, events: Events, sampler: Sampler, step: SgdStep, first: int, last: int
     ) -> float:
         """Take one step on each sample at `[first, last)` of the shuffled log; returns the weighted sum of losses.
 
@@ -148,4 +148,4 @@ def _sgd_kernel(dim: int, full: int, rest: int, width: int) -> Kernel:  # noqa: 
                 users[u, d] -= move[0, d]
         return total
 
-    return sgd
+    return sgd_slice

@@ -9,8 +9,6 @@ where the slot is free, and the code of the id, with its place in the arena abov
 Inlined functions take addresses here: an array passed on to a function with branches is counted, atomically.
 """
 
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -18,8 +16,9 @@ from numba import types
 from palate.arrays import Doubles, Hashes, Ints, Longs
 from palate.kernels.arithmetic import mix
 from palate.kernels.compile import compiled, emitted, inlined
-from palate.kernels.lanes import I64
+from palate.kernels.llvm import Builder, Context, Kind, Value
 from palate.kernels.records import RETURN, Bytes
+from palate.kernels.simd import I64
 from palate.kernels.vectors import row_prefetch
 
 WORD = 8  # bytes
@@ -36,10 +35,10 @@ POWERS = 10.0 ** np.arange(MOST_DIGITS + 1)
 
 
 @emitted
-def load_word(typing_context: Any, address: Any) -> Any:
+def load_word(typing_context: Context, address: Value) -> Value:
     """Return the 8 bytes at an address, lowest first."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
         return builder.load(builder.inttoptr(arguments[0], ir.PointerType(I64)), align=1)
 
     return types.uint64(types.int64), generate

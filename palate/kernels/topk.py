@@ -1,36 +1,35 @@
 """Select the k best of each row of scores, block by block of columns."""
 
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba import types
 
 from palate.arrays import Bools, Floats, Ints, Longs
 from palate.kernels.compile import compiled, emitted
-from palate.kernels.lanes import I64, WIDTH, load, spread
+from palate.kernels.llvm import Builder, Context, Kind, Value
+from palate.kernels.simd import I64, WIDTH, load, splat
 from palate.kernels.vectors import place
 
 MOST = 512  # places of a list kept in order one by one; a longer one is sorted
 
 
 @emitted
-def lanes_above(typing_context: Any, scores: Any, row: Any, first: Any, bar: Any) -> Any:
+def lanes_above(typing_context: Context, scores: Value, row: Value, first: Value, bar: Value) -> Value:
     """Bit k tells whether scores[row, first + k] > bar, for 16 k."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
         x = load(builder, place(context, builder, signature.args[0], *arguments[:3])(0))
-        mask = builder.bitcast((x > spread(builder, arguments[3])).value, ir.IntType(WIDTH))
+        mask = builder.bitcast((x > splat(builder, arguments[3])).value, ir.IntType(WIDTH))
         return builder.zext(mask, I64)
 
     return types.int64(scores, types.int64, types.int64, types.float32), generate
 
 
 @emitted
-def lowest_bit(typing_context: Any, bits: Any) -> Any:
+def lowest_bit(typing_context: Context, bits: Value) -> Value:
     """Place of the lowest bit of a number that is not 0."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.int64), generate

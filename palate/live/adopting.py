@@ -8,7 +8,7 @@ import polars as pl
 
 from palate.errors import BundleError
 from palate.live.forgetting import forget
-from palate.models.saved import load_with_log
+from palate.models.registry import load_with_log
 from palate.store.bundles import copy_bundle, manifest_checksum
 from palate.store.events import Store
 from palate.store.items import Item

@@ -178,7 +178,7 @@ def _sample(log: Interactions) -> Histories:
 
 
 def _finite(model: Model, sample: Histories) -> bool:
-    asked, step = model.histories(sample), model.people()
+    asked, step = model.histories(sample), model.batch_size()
     blocks = (asked.block(low, min(low + step, len(asked))) for low in range(0, len(asked), step))
     return all(bool(np.isfinite(model.scores(block)).all()) for block in blocks)
 

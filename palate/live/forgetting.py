@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from palate.errors import BundleError, PalateError
-from palate.models.saved import load_with_log
+from palate.models.registry import load_with_log
 from palate.store.events import Store
 from palate.store.versions import Version, Versions
 

@@ -84,13 +84,17 @@ class PreparedHistories:
                 self._changes, self._held = (pulse.withdrawn, pulse.rewritten), 0
             self._newest = max(self._newest, pulse.newest)
             kept = self._kept.get(user_id)
-            if kept is None or pulse.touched or pulse.newest < kept.newest:
-                return None
-            if kept.context.model is not base.model or kept.context.index is not base.index:
+            if kept is None or pulse.touched or pulse.newest < kept.newest or not kept.fits(base):
                 return None
             self._kept[user_id] = kept._replace(newest=pulse.newest)
             self._kept.move_to_end(user_id)
         return base.like(kept.context)
+
+    def remembered(self, user_id: str, base: Context) -> Context | None:
+        """Return the context of a user as it was last, while nobody can say whether it still counts."""
+        with self._lock:
+            kept = self._kept.get(user_id)
+        return None if kept is None or not kept.fits(base) else base.like(kept.context)
 
     def keep(self, user_id: str, pulse: Pulse, context: Context) -> None:
         """Keep the context of a user, read after `pulse`."""
@@ -111,6 +115,10 @@ class PreparedHistories:
 class _Prepared(NamedTuple):
     newest: int
     context: Context
+
+    def fits(self, base: Context) -> bool:
+        """Whether it was prepared for this model and these items."""
+        return self.context.model is base.model and self.context.index is base.index
 
 
 def _size(context: Context) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from palate.arrays import Floats, Longs
 from palate.data.ragged import NEVER
-from palate.errors import PalateError
+from palate.errors import PalateError, StoreAway
 from palate.kernels.topk import MOST
 from palate.live.catalogue import LiveCatalogue
 from palate.live.history import PreparedHistories, StoredHistory, read_history
@@ -30,6 +30,7 @@ from palate.store.recording import now
 from palate.store.versions import Versions
 
 LOG = logging.getLogger("palate.live")
+AWAY = "the database is out of reach: the list is made without the user's history"
 
 
 class Live:
@@ -73,8 +74,16 @@ class Live:
     # Asking
 
     def recommend(self, request: ListRequest) -> RecommendationList:
-        """Make a list. Raises `ConditionError`, `SettingError`, `DataError`, `StoreError`."""
-        return recommend(request, self.context(request))
+        """Make a list; while the store is out of reach, of what is in memory.
+
+        Raises `ConditionError`, `SettingError`, `DataError`, `StoreError`.
+        """
+        try:
+            return recommend(request, self.context(request))
+        except StoreAway as error:
+            LOG.error("a list is made of what is in memory: %s", error)
+            made = recommend(request, self._remembered(request))
+            return replace(made, warnings=(*made.warnings, AWAY))
 
     def steps(self, request: ListRequest) -> int:
         """Count the steps that the conditions of a request take. Raises `ConditionError` for too many."""
@@ -88,12 +97,22 @@ class Live:
         snapshot.catalogue.steps(request.conditions)  # all are within the bounds before one is run
         base = snapshot.context
         context = base if user_id is None else self._of_user(user_id, request.until, pulse, base)
-        if request.session:
-            context = context.of(context.history.followed_by(*self._events(base.index, request.session)))
+        context = self._with_session(request, context)
         if request.unseen_by is not None:
             hidden = self.history(request.unseen_by, request.until).on(base.index)
             context = context.of(context.history.hiding(hidden.seen))
         return context
+
+    def _remembered(self, request: ListRequest) -> Context:
+        """Return the context of a request from memory alone."""
+        base = self._snapshot.context
+        known = None if request.user_id is None else self._prepared.remembered(request.user_id, base)
+        return self._with_session(request, known or base)
+
+    def _with_session(self, request: ListRequest, context: Context) -> Context:
+        if not request.session:
+            return context
+        return context.of(context.history.followed_by(*self._events(context.index, request.session)))
 
     def _of_user(self, user_id: str, until: int | None, pulse: Pulse, base: Context) -> Context:
         if until is not None:
@@ -133,8 +152,14 @@ class Live:
     # What answers are made from
 
     def snapshot(self, pulse: Pulse | None = None) -> Snapshot:
-        """Return what there is at a pulse, now by default: changed items at once, another model once it is loaded."""
-        seen = self.store.pulses.read() if pulse is None else pulse
+        """Return what there is at a pulse, now by default: changed items at once, another model once it is loaded.
+
+        While the store is out of reach it is what there was.
+        """
+        try:
+            seen = self.store.pulses.read() if pulse is None else pulse
+        except StoreAway:
+            return self._snapshot
         if seen.items > self._snapshot.catalogue.change:
             with self._lock:
                 self._refresh(seen)

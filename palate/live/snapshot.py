@@ -16,9 +16,8 @@ from palate.data.times import EPOCH, MICROSECOND
 from palate.live.catalogue import LiveCatalogue
 from palate.live.weights import Popular
 from palate.models.base import Model
-from palate.models.content import ContentBased
-from palate.models.saved import load
-from palate.ranking.context import NO_MODEL, Context, Masks, Order
+from palate.models.registry import load
+from palate.ranking.context import Context, Masks, Order, no_model
 from palate.ranking.item_index import ItemIndex
 from palate.store.versions import Versions
 
@@ -34,7 +33,7 @@ class Active:
     trained  when, microseconds since 1970 UTC
     """
 
-    model: Model = NO_MODEL
+    model: Model = field(default_factory=no_model)
     version: int | None = None
     about: Mapping[str, Any] | None = None
     trained: int = 1 << 62
@@ -100,7 +99,7 @@ class Snapshot:
 
     def _reading(self) -> Snapshot:
         """Return it with a model that ranks the items it did not know but can read; itself where there are none."""
-        if not isinstance(self.active.model, ContentBased):
+        if self.active.model.cold_items is None:  # it knows items by events alone
             return self
         unread = np.flatnonzero(self.index.row < 0)
         frame = self.catalogue.attributes.frame(unread).drop(FIXED)
@@ -144,6 +143,5 @@ class Snapshot:
     @cached_property
     def cold(self) -> Bools:
         """Items that the model knows by their attributes alone, over its rows, (I,); empty if there are none."""
-        model = self.active.model
-        found = model.unmet if isinstance(model, ContentBased) else np.zeros(0, np.bool_)
-        return found if found.any() else found[:0]
+        found = self.active.model.cold_items
+        return np.zeros(0, np.bool_) if found is None or not found.any() else found

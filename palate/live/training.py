@@ -12,7 +12,7 @@ from palate.live.checking import Check, Current
 from palate.live.forgetting import WITHOUT, forget
 from palate.live.weights import EVENT_WEIGHTS
 from palate.models.base import Recipe, Watch
-from palate.models.saved import load, rebuilt
+from palate.models.registry import load, rebuilt
 from palate.models.weights import heaviest
 from palate.store.events import Store
 from palate.store.recording import now

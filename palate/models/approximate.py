@@ -5,6 +5,7 @@ The one home of faiss (extra `ann`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,39 +15,30 @@ import numpy as np
 from palate.arrays import Bools, Floats, Ints
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
-from palate.data.vocabulary import Vocabulary
+from palate.data.rankings import Rankings
+from palate.data.vocabulary import Id
 from palate.errors import MissingExtra, check, real, whole
 from palate.kernels.topk import nothing, select_top
-from palate.models.base import Model, Recipe
+from palate.models.base import Model
 from palate.models.factors import FactorModel
 
 LISTS = 2  # of the index, times √I
-ASKED = 1000  # people that the recall is measured on
-SPARE = 4  # times as many candidates as places, beside those the person has seen
+ASKED = 1000  # users that the recall is measured on
+SPARE = 4  # times as many candidates as places, beside those the user has seen
 
 
 @dataclass(frozen=True, eq=False)
 class ApproximateModel(Model):
     """A factor model whose rankings come from an inverted file of its item vectors (Jégou et al. 2011, sec. IV).
 
-    recall  share of the exact best k that the index found, a mean over people, measured when it was built
-    probes  lists looked at for each person; a list is the items nearest one of the centroids
+    recall  share of the exact best k that the index found, a mean over users, measured when it was built
+    probes  lists looked at for each user; a list is the items nearest one of the centroids
     """
 
     model: FactorModel
     probes: int
     recall: float
     index: Any = field(repr=False)
-
-    @property
-    def recipe(self) -> Recipe:  # type: ignore[override]
-        """Recipe of the model itself."""
-        return self.model.recipe
-
-    @property
-    def items(self) -> Vocabulary:  # type: ignore[override]
-        """Catalogue of the model itself."""
-        return self.model.items
 
     def scores(self, histories: Histories) -> Floats:
         """Score every item exactly, (B, I)."""
@@ -60,17 +52,26 @@ class ApproximateModel(Model):
         """Return the index over the model without what is kept of these users."""
         return replace(self, model=self.model.without(users))
 
-    def likeness(self, item: int) -> Floats:
-        """As the model itself does."""
-        return self.model.likeness(item)
+    @property
+    def item_embeddings(self) -> Floats:
+        """The item vectors, (I, D)."""
+        return self.model.item_vectors
 
-    def parts(self, past: Ragged, items: Ints) -> Floats:
+    def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
         """As the model itself does."""
-        return self.model.parts(past, items)
+        return self.model.similar_users(users, k)
 
-    def people(self) -> int:
-        """People ranked at once."""
-        return self.model.people()
+    def item_similarity(self, item: int) -> Floats:
+        """As the model itself does."""
+        return self.model.item_similarity(item)
+
+    def contributions(self, past: Ragged, items: Ints) -> Floats:
+        """As the model itself does."""
+        return self.model.contributions(past, items)
+
+    def batch_size(self) -> int:
+        """Users ranked at once."""
+        return self.model.batch_size()
 
     def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
         """Return the best k the index finds; exact where it finds fewer, or where few items are allowed."""
@@ -98,7 +99,7 @@ class ApproximateModel(Model):
 def approximate(model: FactorModel, *, recall: float = 0.95, k: int = 10, seed: int = 0) -> ApproximateModel:
     """Build an index whose lists hold at least a share `recall` of the exact best k.
 
-    The number of lists looked at is doubled until that is so on 1,000 of the model's people. It is kept in memory
+    The number of lists looked at is doubled until that is so on 1,000 of the model's users. It is kept in memory
     only: build it again after loading. Raises `MissingExtra` without faiss.
     """
     check(0 < real("recall", recall) <= 1, "recall", recall, "must be above 0 and at most 1")
@@ -112,15 +113,15 @@ def approximate(model: FactorModel, *, recall: float = 0.95, k: int = 10, seed: 
     index.train(vectors)
     index.add(vectors)
     rng = np.random.default_rng(seed)
-    who = rng.permutation(len(model.user_vectors))[:ASKED]
-    asked = np.ascontiguousarray(model.user_vectors[who])
+    chosen = rng.permutation(len(model.user_vectors))[:ASKED]
+    asked = np.ascontiguousarray(model.user_vectors[chosen])
     exact, _ = select_top(asked @ vectors.T, np.ones(I, np.bool_), min(k, I))
     probes = 1
     while True:
         _, found = index.search(asked, min(k, I), params=_probing(probes))
         reached = float(np.mean([np.isin(row, near).mean() for row, near in zip(exact, found, strict=True)]))
         if reached >= recall or probes >= lists:
-            return ApproximateModel(model, probes, reached, index)
+            return ApproximateModel(model.recipe, model.items, model, probes, reached, index)
         probes = min(2 * probes, lists)
 
 

@@ -1,6 +1,6 @@
 """Autoencoder: a variational autoencoder over histories, begun from its linear closed form.
 
-Liang, Krishnan, Hoffman, Jebara 2018 (Mult-VAE), with the composite prior, the strength of the prior by person and
+Liang, Krishnan, Hoffman, Jebara 2018 (Mult-VAE), with the composite prior, the strength of the prior by user and
 the alternating updates of Shenbin, Alekseev, Tutubalina, Malykh, Nikolenko 2020 (RecVAE).
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from palate.arrays import Floats
+from palate.compute.svd import leading
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
@@ -21,7 +22,8 @@ from palate.kernels.positives import first_positives
 from palate.models.base import Watch, refuse_empty
 from palate.models.item_to_item import positives
 from palate.models.network import Inputs, NetworkRecipe, TorchModel, check_device
-from palate.models.spectral import leading
+from palate.models.onnx import ExportedModel
+from palate.models.registry import register
 from palate.models.training import Arrays, Task, Training, Weights, need_torch, train
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class Autoencoder(NetworkRecipe):
 
     The encoder gives a history x the normal distribution q(z|x), the decoder a softmax over all items. What is made
     large is a bound of the likelihood of the items that are left out of the input at random:
-    E_q [Σ_left-out log softmax(Wz + b)] - β n KL(q, prior), n the events of a person, each of whom weighs 1/√n.
+    E_q [Σ_left-out log softmax(Wz + b)] - β n KL(q, prior), n the events of a user, each of whom weighs 1/√n.
 
     dim         latent numbers
     hidden      width of the encoder's gated block, which is added to its linear part
@@ -94,8 +96,8 @@ class Autoencoder(NetworkRecipe):
         popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(log.items)).astype(np.float32)
         rows = self.seen(log.rows)
 
-        def loss(weights: Weights, batch: Batch, chance: Generator) -> Tensor:
-            return bound_loss(weights, recipe, batch, chance)
+        def loss(weights: Weights, batch: Batch, rng: Generator) -> Tensor:
+            return bound_loss(weights, recipe, batch, rng)
 
         def model(weights: Arrays) -> AutoencoderModel:
             kept = {name: each for name, each in weights.items() if not name.startswith("old.")}
@@ -123,7 +125,7 @@ class Autoencoder(NetworkRecipe):
         return rows.where(first_positives(rows.start, rows.column, rows.weight) > 0)
 
     def shapes(self, weights: Arrays, items: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes that weights must have over so many items."""
+        """Return the shapes that weights must have over this many items."""
         I, D, H = items, self.dim, self.hidden
         encoder = {"items": (I, D), "in": (D, 2 * H), "out": (H, D), "spread": (D, D), "certain": (D,)}
         return {"items": (I, D), "bias": (I,)} | {f"encoder.{name}": shape for name, shape in encoder.items()}
@@ -154,7 +156,7 @@ class Batch:
 
 
 def batches(rows: Ragged, recipe: Autoencoder, rng: np.random.Generator) -> Sequence[Batch]:
-    """Make the batches of an epoch: the encoder's passes, then the decoder's; people of about one length together."""
+    """Make the batches of an epoch: the encoder's passes, then the decoder's; users of about one length together."""
     halves: list[Literal["encoder", "decoder"]] = ["encoder"] * recipe.encoder_passes
     halves.append("decoder")
     made = []
@@ -218,39 +220,39 @@ def encode(w: Weights, of: str, item: Tensor, weight: Tensor) -> tuple[Tensor, T
     return mean, even @ w[f"{of}.spread"] + w[f"{of}.certain"]
 
 
-def bound_loss(w: Weights, recipe: Autoencoder, batch: Batch, chance: Generator) -> Tensor:
-    """Return minus the bound, a mean over people of weight √n: see `Autoencoder`."""
+def bound_loss(w: Weights, recipe: Autoencoder, batch: Batch, rng: Generator) -> Tensor:
+    """Return minus the bound, a mean over users of weight √n: see `Autoencoder`."""
     torch = need_torch()
     device = w["items"].device
     item, inside = torch.as_tensor(batch.item, device=device), torch.as_tensor(batch.inside, device=device)
-    shown = inside & (torch.rand(item.shape, generator=chance, device=device) >= recipe.dropout)
+    shown = inside & (torch.rand(item.shape, generator=rng, device=device) >= recipe.dropout)
     wanted = inside & ~shown
     n = inside.sum(1).to(w["items"].dtype)
     if batch.half == "decoder":
         with torch.no_grad():
             z, _ = encode(w, "encoder", item, shown.to(n.dtype))
-        cost = reconstruction(w, recipe, z, item, inside, wanted, chance)
+        cost = reconstruction(w, recipe, z, item, inside, wanted, rng)
     else:
-        mean, spread = encode(w, "encoder", item, shown.to(n.dtype))
-        noise = torch.randn(mean.shape, generator=chance, device=device, dtype=mean.dtype)
-        z = mean + (spread / 2).exp() * noise
+        mean, log_variance = encode(w, "encoder", item, shown.to(n.dtype))
+        noise = torch.randn(mean.shape, generator=rng, device=device, dtype=mean.dtype)
+        z = mean + (log_variance / 2).exp() * noise
         held = {name: each.detach() for name, each in w.items() if not name.startswith("encoder.")}
-        cost = reconstruction(held, recipe, z, item, inside, wanted, chance)
+        cost = reconstruction(held, recipe, z, item, inside, wanted, rng)
         with torch.no_grad():
             old = encode(held, "old", item, inside.to(n.dtype))
-        cost = cost + recipe.beta * n * divergence(z, mean, spread, *old)
+        cost = cost + recipe.beta * n * divergence(z, mean, log_variance, *old)
     loss: Tensor = (cost / n.sqrt()).sum() / n.sqrt().sum()
     return loss
 
 
 def reconstruction(
-    w: Weights, recipe: Autoencoder, z: Tensor, item: Tensor, inside: Tensor, wanted: Tensor, chance: Generator
+    w: Weights, recipe: Autoencoder, z: Tensor, item: Tensor, inside: Tensor, wanted: Tensor, rng: Generator
 ) -> Tensor:
-    """-Σ log softmax over the items `wanted` (B, T) of each person, (B,), among all that were not shown."""
+    """-Σ log softmax over the items `wanted` (B, T) of each user, (B,), among all that were not shown."""
     torch = need_torch()
     I = len(w["items"])
     K = min(recipe.negatives or I, I)
-    drawn = torch.randperm(I, generator=chance, device=z.device)[:K]
+    drawn = torch.randperm(I, generator=rng, device=z.device)[:K]
     own = torch.zeros((len(z), I + 1), dtype=torch.bool, device=z.device)
     own[torch.arange(len(z), device=z.device)[:, None], torch.where(inside, item, I)] = True
     known = own[:, drawn]  # (B, K): left to `right`
@@ -264,17 +266,20 @@ def reconstruction(
     return cost
 
 
-def divergence(z: Tensor, mean: Tensor, spread: Tensor, old_mean: Tensor, old_spread: Tensor) -> Tensor:
+def divergence(z: Tensor, mean: Tensor, log_variance: Tensor, old_mean: Tensor, old_log_variance: Tensor) -> Tensor:
     """Return log q(z) - log prior(z), (B,): what KL(q, prior) is in the mean over z (Shenbin et al. 2020, eq. 8)."""
     torch = need_torch()
     nothing = torch.zeros_like(z)
-    parts = ((nothing, nothing), (old_mean, old_spread), (nothing, nothing + WIDE))
+    parts = ((nothing, nothing), (old_mean, old_log_variance), (nothing, nothing + WIDE))
     prior = torch.stack([normal(z, *part) + float(np.log(share)) for part, share in zip(parts, SHARES, strict=True)])
-    cost: Tensor = (normal(z, mean, spread) - prior.logsumexp(0)).sum(-1)
+    cost: Tensor = (normal(z, mean, log_variance) - prior.logsumexp(0)).sum(-1)
     return cost
 
 
-def normal(z: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """Log density of a normal distribution of log variance `spread`."""
-    density: Tensor = -0.5 * ((z - mean).square() * (-spread).exp() + spread + float(np.log(2 * np.pi)))
+def normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Log density of a normal distribution of log variance `log_variance`."""
+    density: Tensor = -0.5 * ((z - mean).square() * (-log_variance).exp() + log_variance + float(np.log(2 * np.pi)))
     return density
+
+
+register(Autoencoder, AutoencoderModel, ExportedModel)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, fields, replace
-from functools import wraps
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 
 from palate.arrays import Bools, Floats, Ints, stated
+from palate.compute.memory import BLOCK_SCORES
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -20,17 +20,15 @@ from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, NotFinite, SettingError, whole
+from palate.errors import DataError, SettingError, whole
 from palate.kernels.topk import nothing, select_top
+from palate.models.guards import settled, sound
 from palate.models.settings import settle
 from palate.models.shapes import check_model
-from palate.models.weights import within
 from palate.store.bundles import Part, write_bundle
 from palate.store.nesting import flat
 
 Asked: TypeAlias = Histories | Interactions | Sequence[Sequence[Id]]  # whose lists are wanted
-
-BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class Progress:
 Watch: TypeAlias = Callable[[Progress], bool | None]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Recipe(ABC):
     """How to fit: a frozen dataclass of settings, validated when built. Subclasses are keyword-only dataclasses.
 
@@ -79,8 +78,12 @@ class Recipe(ABC):
         """
 
     def settings(self) -> dict[str, object]:
-        """Return the settings by name."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
+        """Return the settings by name, as JSON keeps them: a recipe within is its `as_dict`."""
+        return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
+
+    def as_dict(self) -> dict[str, object]:
+        """Return name and settings, of which `palate.models.registry.rebuilt` makes the recipe again."""
+        return {"name": type(self).__name__, "settings": self.settings()}
 
     @classmethod
     def named(cls) -> str:
@@ -88,8 +91,9 @@ class Recipe(ABC):
         return cls.__name__.lower()
 
 
+@dataclass(frozen=True, eq=False)
 class Model(ABC):
-    """Fitted arrays; safe to share between threads. Every subclass is a frozen dataclass with these two fields.
+    """Fitted arrays; safe to share between threads. Subclasses are frozen dataclasses.
 
     Where it keeps something of each user it was fitted to, it has a field `users`; where it is made of others, one
     `models`. Fields say what must hold of their arrays, see `palate.arrays.Array`. Raises `ModelError` when built of
@@ -115,16 +119,16 @@ class Model(ABC):
     def scores(self, histories: Histories) -> Floats:
         """Score every item for every history over `self.items`, (B, I); higher is better."""
 
-    def likeness(self, item: int) -> Floats:
+    def item_similarity(self, item: int) -> Floats:
         """Similarity of one item to all, (I,); raises `SettingError` where a model has none."""
         raise SettingError(f"{type(self).__name__}: this model has no similarity between items")
 
-    def parts(self, past: Ragged, items: Ints) -> Floats:
-        """Parts of one person's N past events in their scores of these J items, (N, J); 0 where a model has none."""
+    def contributions(self, past: Ragged, items: Ints) -> Floats:
+        """Return what each of a user's N past events adds to the scores of J items, (N, J); 0 if unknown."""
         return np.zeros((len(past.column), len(items)), np.float32)
 
     def reasons(self, history: Sequence[Id], item: Id, k: int = 5) -> list[tuple[str, float]]:
-        """Return what is told of an item that speaks for it, with its part of the score; [] where nothing is read."""
+        """Return the terms of an item that speak for it, with their parts of its score; [] without content."""
         return []
 
     def with_items(self, catalogue: Catalogue) -> Model:
@@ -146,13 +150,40 @@ class Model(ABC):
             changed["models"] = tuple(each.without(users) for each in self.models)
         if hasattr(self, "users"):
             changed |= self.kept(self.users.others(users))
-        return replace(self, **changed) if changed else self  # type: ignore[type-var]
+        return replace(self, **changed) if changed else self
 
     def kept(self, rows: Ints) -> dict[str, Any]:
         """Return the fields that tell of users, as they are where only these rows of `users` are left."""
         rules = stated(type(self)).items()
         arrays = {name: getattr(self, name)[rows] for name, (_, rule, _) in rules if rule.sizes[0] == "users"}
         return {"users": self.users.select(rows), **arrays}  # type: ignore[attr-defined]
+
+    @property
+    def retriever(self) -> Model:
+        """The model that candidates come from: itself, unless stages stand behind it."""
+        return self
+
+    @property
+    def stages(self) -> tuple[object, ...]:
+        """Stages of `palate.ranking` that candidates go through, in their order."""
+        return ()
+
+    @property
+    def cold_items(self) -> Bools | None:
+        """Items that the model knows by their content alone, (I,); None where it knows items by events alone."""
+        return None
+
+    @property
+    def item_embeddings(self) -> Floats | None:
+        """Vectors of the items, (I, D), near each other for items that are alike; None where a model has none."""
+        return None
+
+    def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
+        """Best k users for each of these, themselves left out.
+
+        Raises `UnknownId` for an unknown one, and `SettingError` where a model has no similarity between users.
+        """
+        raise SettingError(f"{type(self).__name__}: this model has no similarity between users")
 
     def similar_items(
         self,
@@ -167,12 +198,12 @@ class Model(ABC):
         Raises `UnknownId` for an unknown one, and `DataError` for what cannot be an id.
         """
         allowed = self.allowed(only, exclude)
-        return most_similar(self.items, items, k, self.likeness, allowed)
+        return most_similar(self.items, items, k, self.item_similarity, allowed)
 
     def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
         """Past items that speak for `item`, with their parts of its score, largest first; [] if none does."""
         past = Histories.of(self.items, [history]).rows
-        parts = self.parts(past, np.array([self.items.code(item, "item")], np.int32))[:, 0]
+        parts = self.contributions(past, np.array([self.items.code(item, "item")], np.int32))[:, 0]
         names = self.items.names(past.column).to_list()
         best = [(name, part) for name, part in zip(names, parts.tolist(), strict=True) if part > 0]
         return sorted(best, key=lambda pair: -pair[1])
@@ -209,14 +240,14 @@ class Model(ABC):
         allowed = self.allowed(only, exclude)
         item = np.empty((len(asked), k), np.int32)
         score = np.empty((len(asked), k), np.float32)
-        step = self.people()
+        step = self.batch_size()
         for low in range(0, len(asked), step):
             block = asked.block(low, min(low + step, len(asked)))
             item[low : low + step], score[low : low + step] = self.top(block, k, allowed, keep_seen)
         return Rankings(asked.users, self.items, item, score)
 
-    def people(self) -> int:
-        """People ranked at once."""
+    def batch_size(self) -> int:
+        """Users ranked at once."""
         return max(1, BLOCK_SCORES // max(1, len(self.items)))
 
     def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
@@ -240,7 +271,7 @@ class Model(ABC):
     def save(self, folder: str | Path, *, log: Interactions | None = None) -> None:
         """Write the model to a folder, in place of the bundle that is there; `palate.load` reads it.
 
-        With a `log` the histories of its people are kept too, so that they can be served by their id alone.
+        With a `log` the histories of its users are kept too, so that they can be served by their id alone.
         Raises `BundleError` for a folder that is not a bundle, or that cannot be written, `ModelError` for numbers
         that are not finite.
         """
@@ -263,42 +294,19 @@ class Model(ABC):
 
     def written(self) -> tuple[dict[str, Part], dict[str, object]]:
         """Return what a bundle keeps of the model: its parts by name, and what the manifest says of it."""
-        own = [part.name for part in fields(self) if part.name != "recipe"]  # type: ignore[arg-type]
-        return dict(pair for name in own for pair in flat(name, getattr(self, name))), self.told()
+        own = [part.name for part in fields(self) if part.name != "recipe"]
+        return dict(pair for name in own for pair in flat(name, getattr(self, name))), self.manifest()
 
-    def told(self) -> dict[str, object]:
+    def manifest(self) -> dict[str, object]:
         """Name the model and its recipe, with the settings."""
-        recipe = {"name": type(self.recipe).__name__, "settings": self.recipe.settings()}
-        return {"model": type(self).__name__, "recipe": recipe}
+        return {"model": type(self).__name__, "recipe": self.recipe.as_dict()}
 
 
-def settled(check_settings: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Return the `__post_init__` of a recipe that brings its settings into the types of its fields first."""
-
-    @wraps(check_settings)
-    def whole_check(recipe: Any) -> None:
-        settle(recipe)
-        check_settings(recipe)
-
-    return whole_check
-
-
-def sound(fit: Callable[..., Model]) -> Callable[..., Model]:
-    """Return the `fit` of a recipe to a log whose weights are `within` what is usual.
-
-    It raises `NotFinite` where numbers are lost on the way.
-    """
-
-    @wraps(fit)
-    def whole_fit(recipe: Any, log: Interactions, *given: Any, **named: Any) -> Model:
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):  # it shows in the model, which is checked
-                return fit(recipe, within(log), *given, **named)
-        except (NotFinite, np.linalg.LinAlgError) as error:
-            way = "smaller weights, a lower learning rate or a larger l2 help"
-            raise NotFinite(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
-
-    return whole_fit
+def plain(value: object) -> object:
+    """Return a setting with each recipe, and each other object of settings, in it as a dict."""
+    if isinstance(value, tuple):
+        return tuple(map(plain, value))
+    return value.as_dict() if hasattr(value, "as_dict") else value
 
 
 def refuse_empty(log: Interactions) -> None:
@@ -308,14 +316,16 @@ def refuse_empty(log: Interactions) -> None:
 
 
 def most_similar(
-    vocabulary: Vocabulary, ids: Iterable[Id], k: int, likeness: Callable[[int], Floats], allowed: Bools
+    vocabulary: Vocabulary, ids: Iterable[Id], k: int, item_similarity: Callable[[int], Floats], allowed: Bools
 ) -> Rankings:
-    """Best k others allowed (I,) for each id, by the likeness of one row to all, (I,); raises `UnknownId`."""
+    """Best k others allowed (I,) for each id, by the similarity of one row to all, (I,); raises `UnknownId`."""
     whole("k", k)
     asked = Vocabulary.series(ids)
     codes = np.array([vocabulary.code(value) for value in asked.to_list()], np.int32)
     item, score = nothing(len(codes), min(int(k), len(vocabulary)))
     for n, code in enumerate(codes.tolist()):
         itself = np.array([0, 1]), codes[n : n + 1]
-        item[n], score[n] = (row[0] for row in select_top(likeness(code)[None], allowed, item.shape[1], *itself))
+        item[n], score[n] = (
+            row[0] for row in select_top(item_similarity(code)[None], allowed, item.shape[1], *itself)
+        )
     return Rankings(asked, vocabulary, item, score)

@@ -1,11 +1,10 @@
-"""Blend: the scores of several models added up, with weights learned on what their people did next."""
+"""Blend: the scores of several models added up, with weights learned from what users did next."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, cast
 
 import numpy as np
 
@@ -14,41 +13,38 @@ from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
-from palate.errors import PalateError, check
+from palate.errors import check
 from palate.kernels.places import mean_places
 from palate.models.base import Model, Recipe, Watch, refuse_empty
+from palate.models.registry import as_recipe, register
 from palate.store.bundles import Part
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blend(Recipe):
-    """Several recipes, given as such or as they print themselves; a score is Σ_m weight_m level_m.
+    """Several recipes, each given as such or as text; a score is Σ_m weight_m rank_score_m.
 
-    The level of an item is what its place r in the model's ranking for that person gives, -log r, where equal scores
-    share the mean of their places: scores of any scale blend. The weights are those, 0 or more, that make the events
-    held out most likely under a softmax: the last one of `people` people, or of all who have two. Each recipe is
+    The rank score of an item is -log r, r its place in the model's ranking for the user. Equal scores share the mean
+    of their places, so scores of any scale blend. The weights are those, 0 or more, that make held-out events most
+    likely under a softmax: the last event of `users` users, or of all with two or more events. Each recipe is
     fitted to the rest, then once more to the whole log. All rank the same items, those of the log: of a catalogue's
     others nothing is read.
     """
 
     recipes: tuple[str | Recipe, ...] = ("SLIST()", "Transformer()")
-    people: int = 1000
+    users: int = 1000
     seed: int = 0
 
     def __post_init__(self) -> None:
         check(len(self.recipes) >= 1, "recipes", self.recipes, "must name one recipe at least")
-        object.__setattr__(self, "recipes", tuple(map(repr, self.blended())))
-        check(self.people >= 1, "people", self.people, "must be 1 or more")
+        object.__setattr__(self, "recipes", tuple(as_recipe(each, "recipes") for each in self.recipes))
+        check(self.users >= 1, "users", self.users, "must be 1 or more")
         check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
-
-    def blended(self) -> tuple[Recipe, ...]:
-        """Return the recipes themselves."""
-        return tuple(each if isinstance(each, Recipe) else parsed(each) for each in self.recipes)
 
     def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> BlendModel:
         """Fit each recipe twice; `watch` follows one fit after the other."""
         refuse_empty(log)
-        recipes = self.blended()
+        recipes = cast("tuple[Recipe, ...]", self.recipes)
 
         def fitted(to: Interactions) -> tuple[Model, ...]:
             known = None if catalogue is None else catalogue.among(to.items)
@@ -61,27 +57,27 @@ class Blend(Recipe):
         return BlendModel(self, log.items, fitted(log), weights)
 
     def held_out(self, log: Interactions) -> Bools:
-        """Mark the last event of weight above 0, (N,), of some people who have another one."""
+        """Mark the last event of weight above 0, (N,), of some users who have another one."""
         liked = np.flatnonzero(log.weight > 0)
         user = log.user[liked]
         last = np.append(user[1:] != user[:-1], True) & np.insert(user[1:] == user[:-1], 0, False)
         able = liked[last]
-        chosen = np.random.default_rng(self.seed).permutation(len(able))[: self.people]
+        chosen = np.random.default_rng(self.seed).permutation(len(able))[: self.users]
         mask = np.zeros(len(log), np.bool_)
         mask[able[chosen]] = True
         return mask
 
     def questions(self, models: Sequence[Model], log: Interactions, held_out: Bools) -> tuple[Doubles, Bools]:
-        """Levels of the models (Q, M, I), and the answers (Q, I), of those held out that are new to their person."""
-        items, people = models[0].items, log.user[held_out]
-        histories = log.select(~held_out).histories(log.users.ids.gather(people)).on(items)
+        """Rank scores of the models (Q, M, I) and answers (Q, I) for held-out events that are new to their user."""
+        items, users = models[0].items, log.user[held_out]
+        histories = log.select(~held_out).histories(log.users.ids.gather(users)).on(items)
         wanted = items.recode(log.items)[log.item[held_out]]
-        answers = np.zeros((len(people), len(items)), np.bool_)
-        answers[np.arange(len(people)), wanted] = wanted >= 0
+        answers = np.zeros((len(users), len(items)), np.bool_)
+        answers[np.arange(len(users)), wanted] = wanted >= 0
         seen = marked(histories)
         answers &= ~seen
         kept = answers.any(axis=1)
-        stacked = [levels(each.scores(histories), seen)[kept] for each in models]
+        stacked = [rank_scores(each.scores(histories), seen)[kept] for each in models]
         return np.stack(stacked, axis=1).astype(np.float64), answers[kept]
 
 
@@ -89,24 +85,26 @@ def learned(asked: tuple[Doubles, Bools]) -> Floats:
     """Weights (M,), 0 or more, that make the answers (Q, I) most likely; a convex problem."""
     from scipy.optimize import minimize  # takes a while, which only blends shall cost
 
-    levels, answers = asked
-    if not len(levels):
-        return np.ones(levels.shape[1], np.float32)
-    right = levels.transpose(0, 2, 1)[answers]  # (Q, M)
+    rank_scores, answers = asked
+    if not len(rank_scores):
+        return np.ones(rank_scores.shape[1], np.float32)
+    right = rank_scores.transpose(0, 2, 1)[answers]  # (Q, M)
 
     def cost(weights: Doubles) -> tuple[float, Doubles]:
-        scores = np.einsum("qmi,m->qi", levels, weights)
+        scores = np.einsum("qmi,m->qi", rank_scores, weights)
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
         total = odds.sum(axis=1)
         likely = np.log(odds[answers] / total).mean()
-        slope = np.einsum("qmi,qi->qm", levels, odds / total[:, None]) - right
+        slope = np.einsum("qmi,qi->qm", rank_scores, odds / total[:, None]) - right
         return -float(likely), slope.mean(axis=0)
 
-    best = minimize(cost, np.ones(levels.shape[1]), jac=True, method="L-BFGS-B", bounds=[(0, None)] * levels.shape[1])
+    best = minimize(
+        cost, np.ones(rank_scores.shape[1]), jac=True, method="L-BFGS-B", bounds=[(0, None)] * rank_scores.shape[1]
+    )
     return np.asarray(best.x, np.float32)
 
 
-def levels(scores: Floats, seen: Bools) -> Floats:
+def rank_scores(scores: Floats, seen: Bools) -> Floats:
     """-log r of each item, (B, I), r its place among those not `seen` (B, I), where equal scores share the mean."""
     without_minus_0 = np.add(scores, np.float32(0), dtype=np.float32, order="C")
     return np.asarray(-np.log(mean_places(without_minus_0.view(np.uint32), seen)), np.float32)
@@ -118,31 +116,6 @@ def marked(histories: Histories) -> Bools:
     seen = np.zeros((len(rows), len(histories.items)), np.bool_)
     seen[np.repeat(np.arange(len(rows)), rows.lengths), rows.column] = True
     return seen
-
-
-def parsed(text: str, setting: str = "recipes") -> Recipe:
-    """Read a recipe from what it prints, as SLIST(l2=60.0, walk=1.0); raises `SettingError` for anything else."""
-    known = {each.__name__: each for each in descendants(Recipe)}  # type: ignore[type-abstract]
-    rule = f"each is a recipe with its settings, as SLIST(l2=60.0); known are {', '.join(sorted(known))}"
-    try:
-        call = ast.parse(text, mode="eval").body
-        assert isinstance(call, ast.Call)
-        assert isinstance(call.func, ast.Name)
-        assert not call.args
-        settings: dict[str, Any] = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
-        return known[call.func.id](**settings)
-    except PalateError:
-        raise
-    except (SyntaxError, AssertionError, ValueError, KeyError, TypeError):
-        check(False, setting, text, rule)
-        raise
-
-
-def descendants(kind: type[Recipe]) -> Iterator[type[Recipe]]:
-    """Every class below a recipe's."""
-    for each in kind.__subclasses__():
-        yield each
-        yield from descendants(each)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,22 +143,25 @@ class BlendModel(Model):
         seen = marked(asked)
         return sum(
             (
-                weight * levels(each.scores(asked), seen)
+                weight * rank_scores(each.scores(asked), seen)
                 for weight, each in zip(self.weights, self.models, strict=True)
             ),
             np.zeros(seen.shape, np.float32),
         )
 
-    def likeness(self, item: int) -> Floats:
+    def item_similarity(self, item: int) -> Floats:
         """As the first of the models says."""
-        return self.models[0].likeness(item)
+        return self.models[0].item_similarity(item)
 
     def written(self) -> tuple[dict[str, Part], dict[str, object]]:
         """Return those of the models by number, and their own."""
         parts: dict[str, Part] = {"items": self.items, "weights": self.weights}
-        about = []
+        manifests = []
         for n, each in enumerate(self.models):
-            own, told = each.written()
+            own, manifest = each.written()
             parts |= {f"{n}.{name}": part for name, part in own.items() if name != "items"}
-            about.append(told)
-        return parts, self.told() | {"models": about}
+            manifests.append(manifest)
+        return parts, self.manifest() | {"models": manifests}
+
+
+register(Blend, BlendModel, renamed={"people": "users"})

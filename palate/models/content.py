@@ -1,12 +1,10 @@
-"""Items known by their content: what they say, show and sound like, whoever met them before.
+"""Models of items by their content: texts, pictures, sounds and attributes. An item needs no events.
 
 A history is the sum of its items' rows z, and a score a product of it with an item's row: (Σ_j z_j) W z_i.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
@@ -19,100 +17,23 @@ from palate.arrays import Array, Bools, Doubles, Floats, Ints, ItemFloats
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.data.joins import check_join
 from palate.data.ragged import Ragged
-from palate.data.vocabulary import Id, Vocabulary
+from palate.data.vocabulary import Vocabulary
 from palate.encoders.encoding import Encoded, Encoding
-from palate.encoders.fields import chosen
-from palate.errors import DataError, check
-from palate.models.base import Model, Progress, Recipe, Watch, refuse_empty
+from palate.errors import check
+from palate.models.base import Recipe, Watch
 from palate.models.factors import cosines, lengths
+from palate.models.item_content import CONTENT, ContentBased, check_reading, read_items
 from palate.models.item_to_item import FAINT, positive_inputs, positives
-
-ITEMS_A_NUMBER = 6  # items with events for each number that a row may have: about the best on three validation parts
-BETWEEN = 128, 768  # numbers of a field
-
-
-def read_items(
-    log: Interactions,
-    catalogue: Catalogue | None,
-    fields: Sequence[str],
-    dim: int | None,
-    seed: int,
-    watch: Watch | None,
-) -> tuple[Vocabulary, Encoding, Encoded]:
-    """Return the items of the log, then those of the catalogue alone, and what is told of each.
-
-    Raises `DataError` where there is no catalogue; warns (`JoinWarning`) where it tells of no item of the log.
-    """
-    refuse_empty(log)
-    if catalogue is None:
-        raise DataError("no catalogue: what items are like must be known; give it as fit(log, catalogue)")
-
-    def told(done: int, of_all: int) -> None:
-        if watch is not None:
-            watch(Progress(0, 0, done / of_all, 0.0))
-
-    check_join(log.items.recode(catalogue.items), catalogue.items.ids, log.items, "catalogue", "the log")
-    if dim is None:
-        dim = fitting(len(log.items), len(chosen(fields, catalogue)))
-    encoding, encoded = Encoding.of(fields, catalogue, dim, seed, told)
-    items = log.items.union(catalogue.items)
-    return items, encoding, encoded.on(catalogue.items.recode(items))
-
-
-def fitting(items: int, fields: int) -> int:
-    """Numbers of a field that so many items with events can tell the worth of."""
-    return int(np.clip(items / fields / ITEMS_A_NUMBER, *BETWEEN))
-
-
-class ContentBased(Model):
-    """A model that reads items: how, and the terms that each was found to have."""
-
-    encoding: Encoding
-    terms: Ragged
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Numbers that the words of its `Array` fields stand for."""
-        return {**super().sizes, "content": int(self.encoding.blocks[-1])}
-
-    def fault(self) -> str:
-        """Say what is wrong with `terms`."""
-        return self.terms.fault(len(self.items), self.encoding.terms)
-
-    @property
-    @abstractmethod
-    def unmet(self) -> Bools:
-        """Items that it knows by their content alone, (I,)."""
-
-    @abstractmethod
-    def toward(self, histories: Histories) -> Floats:
-        """Return what the histories look for in the row of an item, (B, E)."""
-
-    def reasons(self, history: Sequence[Id], item: Id, k: int = 5) -> list[tuple[str, float]]:
-        """Return the terms of an item that speak most for it, with their parts of what its content scores."""
-        toward = self.toward(Histories.of(self.items, [history]))[0]
-        found = self.encoding.parts(self.terms, self.items.code(item), toward)
-        best: list[tuple[str, float]] = []
-        for term, part in sorted(found, key=lambda pair: -pair[1]):
-            new = all(not said(term, other) and not said(other, term) for other, _ in best)
-            if part > 0 and new and len(best) < k:
-                best.append((term, part))
-        return best
-
-
-def said(term: str, other: str) -> bool:
-    """Whether a term says nothing beyond another: all its words are among the other's."""
-    return set(term.split()) <= set(other.split())
+from palate.models.registry import register
 
 
 @dataclass(frozen=True, kw_only=True)
 class Content(Recipe):
-    """W (E, E) from all people at once, by ridge regressions in closed form.
+    """W (E, E) from all users at once, by ridge regressions in closed form.
 
-    With A = X Z, the people's sums of rows, W minimises ‖X - A W Zᵀ‖² but for each event's own row in its person's
-    sum: W = (AᵀA + p I)⁻¹ (AᵀA - ZᵀNZ) (ZᵀZ + l2 I)⁻¹, N the items' numbers of people. An event counts 1 per pair; of
+    With A = X Z, the users' sums of rows, W minimises ‖X - A W Zᵀ‖² but for each event's own row in its user's
+    sum: W = (AᵀA + p I)⁻¹ (AᵀA - ZᵀNZ) (ZᵀZ + l2 I)⁻¹, N the items' numbers of users. An event counts 1 per pair; of
     weight 0 or less it is no input, but counts as seen.
 
     fields      what is read: a column of the catalogue, or "column:encoder"; none: all but pictures and sounds
@@ -128,7 +49,7 @@ class Content(Recipe):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_reading(self)
+        object.__setattr__(self, "fields", check_reading(self.fields, self.dim, self.seed))
         for name in ("l2", "profile_l2"):
             check(0 < getattr(self, name) < np.inf, name, getattr(self, name), "must be above 0")
 
@@ -144,7 +65,7 @@ class Content(Recipe):
         return ContentModel(self, items, encoding, encoded.vectors, encoded.terms, W, popularity)
 
     def taste(self, X: csr_array, Z: Floats) -> Doubles:
-        """W (E, E) of people X (U, I) and rows Z (I, E)."""
+        """W (E, E) of users X (U, I) and rows Z (I, E)."""
         A = X @ Z
         profiles = (A.T @ A).astype(np.float64)
         own = (Z.T @ (diags_array(X.sum(axis=0)) @ Z)).astype(np.float64)
@@ -154,20 +75,9 @@ class Content(Recipe):
         return np.asarray(cho_solve(cho_factor(items + self.l2 * one), left.T).T)
 
 
-def check_reading(recipe: Recipe) -> None:
-    """Raise `SettingError` for bad settings of how items are read; brings `fields` into the form of a tuple."""
-    given = recipe.settings()
-    asked = given["fields"]
-    wrong = isinstance(asked, str) or not all(isinstance(name, str) and name for name in asked)  # type: ignore[attr-defined]
-    check(not wrong, "fields", asked, "must be a list of names")
-    object.__setattr__(recipe, "fields", tuple(map(str, asked)))  # type: ignore[call-overload]
-    check(given["dim"] is None or int(str(given["dim"])) >= 1, "dim", given["dim"], "must be 1 or more, or None")
-    check(0 <= int(str(given["seed"])) < 2**63, "seed", given["seed"], "must be from 0 to 2^63 - 1")
-
-
 @dataclass(frozen=True, eq=False)
 class ContentModel(ContentBased):
-    """vectors (I, E): rows z; terms: I rows; weights (E, E): W; popularity (I,): people of each item."""
+    """vectors (I, E): rows z; terms: I rows; weights (E, E): W; popularity (I,): users of each item."""
 
     recipe: Content
     items: Vocabulary
@@ -177,15 +87,15 @@ class ContentModel(ContentBased):
     weights: Annotated[Floats, Array("content", "content")]
     popularity: ItemFloats
 
-    def toward(self, histories: Histories) -> Floats:
+    def content_profile(self, histories: Histories) -> Floats:
         """Return what the histories look for in the row of an item, (B, E)."""
         rows = histories.on(self.items).rows
         x = csr_array((positive_inputs(rows, True), rows.column, rows.start), shape=(len(rows), len(self.items)))
         return np.asarray((x @ self.vectors) @ self.weights, np.float32)
 
     def scores(self, histories: Histories) -> Floats:
-        """Return (B, I), equal ones by popularity; someone without a history gets the popularity alone."""
-        scores = self.toward(histories) @ self.vectors.T
+        """Return (B, I), equal ones by popularity; a user without a history gets the popularity alone."""
+        scores = self.content_profile(histories) @ self.vectors.T
         scores += self.popularity * (FAINT / max(self.popularity.max(), np.float32(1)))
         scores[histories.on(self.items).rows.positives == 0] = self.popularity
         return scores
@@ -195,11 +105,11 @@ class ContentModel(ContentBased):
         rows = np.ascontiguousarray(self.vectors[:, 1:])
         return rows, lengths(rows)
 
-    def likeness(self, item: int) -> Floats:
-        """Cosine of what is told of one item with what is told of all, (I,)."""
+    def item_similarity(self, item: int) -> Floats:
+        """Cosine of the content of one item with that of all, (I,)."""
         return cosines(*self._content, item)
 
-    def parts(self, past: Ragged, items: Ints) -> Floats:
+    def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts x_j z_j W z_i of the scores, (N, J)."""
         x = positive_inputs(past, True)
         return np.asarray(x[:, None] * (self.vectors[past.column] @ self.weights @ self.vectors[items].T), np.float32)
@@ -213,6 +123,9 @@ class ContentModel(ContentBased):
         return replace(self, items=items, vectors=after.vectors, terms=after.terms, popularity=popularity)
 
     @property
-    def unmet(self) -> Bools:
+    def cold_items(self) -> Bools:
         """Items without events, (I,)."""
         return np.asarray(self.popularity == 0)
+
+
+register(Content, ContentModel, holds=CONTENT)

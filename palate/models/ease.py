@@ -6,7 +6,6 @@ Steck 2019, "Embarrassingly shallow autoencoders for sparse data".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +14,8 @@ from scipy.linalg.lapack import spotrf
 from scipy.sparse import csr_array
 
 from palate.arrays import Floats, Ints, Longs
+from palate.compute.memory import BLOCK_SYSTEMS, available_memory
+from palate.compute.threads import parallel_for
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
@@ -24,13 +25,11 @@ from palate.kernels.inverse import WIDE, sweep
 from palate.kernels.restricted import fill_systems, solve_systems
 from palate.kernels.rows import group_rows
 from palate.models.base import Watch, refuse_empty
-from palate.models.crew import spread
 from palate.models.item_to_item import DenseItemModel, ItemRecipe, SparseItemModel, positive_inputs, positives
 from palate.models.neighbours import Neighbours, arrays
+from palate.models.registry import register
 from palate.models.weights import check_half_life
 
-SYSTEMS = 1 << 26  # numbers of the systems that are solved at once: 256 MB
-MEMORY = Path("/proc/meminfo")
 Sides: TypeAlias = tuple[Longs, Ints, Floats]  # start, column, weight of a sparse matrix
 
 
@@ -84,12 +83,12 @@ def dense_weights(X: csr_array, l2: float) -> Floats:
     diagonal = inverse.diagonal().copy()
     if not (np.isfinite(diagonal) & (diagonal < 0)).all():
         raise _too_small(l2)
-    spread(lambda low, high: shallow_rows(inverse, diagonal, low, high), len(inverse))
+    parallel_for(lambda low, high: shallow_rows(inverse, diagonal, low, high), len(inverse))
     return inverse
 
 
 def by_users(shape: tuple[int, int]) -> bool:
-    """Whether people are so few that the inverse is cheaper by way of them."""
+    """Whether users are so few that the inverse is cheaper by way of them."""
     return 2 * shape[0] < shape[1]
 
 
@@ -118,7 +117,7 @@ def _gram(A: csr_array, l2: float) -> Floats:
     """Return A Aᵀ + l2, its lower triangle."""
     gram = np.zeros((A.shape[0], A.shape[0]), np.float32)
     sides = (*arrays(A), *arrays(A.tocsc()))
-    spread(lambda low, high: gram_rows(gram, *sides, low, high), len(gram))
+    parallel_for(lambda low, high: gram_rows(gram, *sides, low, high), len(gram))
     gram[np.diag_indices_from(gram)] += np.float32(l2)
     return gram
 
@@ -135,7 +134,7 @@ def pruned_weights(X: csr_array, l2: float, L: int) -> csr_array:
     found = Neighbours.of(left, right, np.zeros(len(norm), np.float32), L)
     sides = arrays(left), arrays(right)
     width = found.item.shape[1]
-    targets = max(1, SYSTEMS // width**2)  # solved at once
+    targets = max(1, BLOCK_SYSTEMS // width**2)  # solved at once
     systems = np.empty((min(targets, len(norm)), width, width), np.float32)
     for low in range(0, len(norm), targets):
         solve_block(found.block(low, low + targets), systems, sides)
@@ -151,10 +150,10 @@ def solve_block(found: Neighbours, systems: Floats, sides: tuple[Sides, Sides]) 
     left, right = sides
     first, order = group_rows(found.item.ravel()[kept], len(left[0]) - 1)
     place = kept[order]
-    spread(
+    parallel_for(
         lambda low, high: fill_systems(*left, *right, first, place, found.item, systems, low, high), len(first) - 1
     )
-    spread(lambda low, high: solve_systems(systems, found.size, found.value, low, high), len(found.size))
+    parallel_for(lambda low, high: solve_systems(systems, found.size, found.value, low, high), len(found.size))
 
 
 def refuse_too_large(shape: tuple[int, int]) -> None:
@@ -168,13 +167,8 @@ def refuse_too_large(shape: tuple[int, int]) -> None:
         check(False, "neighbours", None, rule)
 
 
-def available_memory() -> int | None:
-    """Bytes that a new process may use without swapping, None where the system does not tell."""
-    if not MEMORY.is_file():
-        return None
-    lines = (line.split() for line in MEMORY.read_text(encoding="ascii").splitlines())
-    return next((int(line[1]) * 1024 for line in lines if line[0] == "MemAvailable:"), None)
-
-
 def _too_small(l2: float) -> SettingError:
     return SettingError(f"l2={l2}: too small for these events, the inverse is lost to rounding; raise it")
+
+
+register(EASE, DenseItemModel, SparseItemModel)

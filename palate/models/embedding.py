@@ -1,6 +1,6 @@
-"""Vectors for people and items, trained by negative sampling and ranked by their dot product: the heart.
+"""Vectors for users and items, trained by negative sampling and ranked by their dot product: the heart.
 
-The score of person i for item j is s_ij = u_i·p_j / √dim.
+The score of user i for item j is s_ij = u_i·p_j / √dim.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from palate.arrays import Array, Doubles, Floats, Hashes, Ints, ItemFloats, aligned, aligned_copy
+from palate.arrays import Array, Doubles, Floats, Hashes, Ints, aligned, aligned_copy
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
-from palate.data.vocabulary import Vocabulary
 from palate.errors import check
 from palate.kernels.draws import Sampler, alias_table, filters
-from palate.kernels.lanes import WIDTH
 from palate.kernels.losses import BPR, LOGISTIC, SOFTMAX
-from palate.models.base import Recipe, Watch, refuse_empty
-from palate.models.descent import BlockDescent, Descent, Pace, SampleDescent, SharedSampler, train
-from palate.models.factors import FactorModel
+from palate.kernels.simd import WIDTH
+from palate.models.base import Watch, refuse_empty
+from palate.models.factors import FactorModel, FactorRecipe
 from palate.models.folding import BlockFolding, Folding, SampleFolding
+from palate.models.negative_sampling import SharedSampler
+from palate.models.registry import register
+from palate.models.sgd import BlockSgd, LinearDecay, SampleSgd, SgdTask, train
 
 LOSS_CODES = {"softmax": SOFTMAX, "sampled_softmax": SOFTMAX, "logistic": LOGISTIC, "bpr": BPR}
 SAMPLERS = ("uniform", "popularity", "unseen")
@@ -69,19 +70,19 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embedding(Recipe):
+class Embedding(FactorRecipe):
     """Settings of the embedding model.
 
     loss  "logistic", the founding formula: -w [log σ(s_ij) + Σ_k log σ(-s_ik)] over K sampled items k;
           "softmax" (default), sampled softmax with the logQ correction (Bengio and Senécal 2008; Yi et al. 2019)
-          over one sample shared by a block of people; "sampled_softmax", the same with K negatives of its own for
+          over one sample shared by a block of users; "sampled_softmax", the same with K negatives of its own for
           each event; "bpr", -w Σ_k log σ(s_ij - s_ik) / K (Rendle et al. 2009).
-    sampler  "uniform"; "popularity", chance proportional to popularity^alpha; "unseen", uniform over items the
-          person has no event on. The shared sample never counts a person's own items as negatives.
+    sampler  "uniform"; "popularity", probability proportional to popularity^alpha; "unseen", uniform over items the
+          user has no event on. The shared sample never counts a user's own items as negatives.
     negatives, epochs, learning_rate, l2, sampler, user_power: None takes what won on validation for the loss
           (docs/models.md).
-    user_power  an event of a person whose weights add up to n counts n^-user_power as much: 0, each event the
-          same; 1, each person the same. Weights are scaled to a mean of 1.
+    user_power  an event of a user whose weights add up to n counts n^-user_power as much: 0, each event the
+          same; 1, each user the same. Weights are scaled to a mean of 1.
     threads  None measures how many are fastest; with 1, the same seed gives bit-equal vectors.
     """
 
@@ -127,29 +128,31 @@ class Embedding(Recipe):
         recipe = self.resolved()
         rows = log.rows.clipped()
         popularity = np.bincount(log.item, rows.weight, minlength=len(log.items)).astype(np.float32)
-        prints = log.rows.fingerprints()
+        history_hashes = log.rows.fingerprints()
 
         def model(users: Floats, items: Floats) -> EmbeddingModel:
             user_vectors, item_vectors = (aligned_copy(side[:, : recipe.dim]) for side in (users, items))
-            return EmbeddingModel(recipe, log.items, log.users, user_vectors, item_vectors, popularity, prints)
+            return EmbeddingModel(
+                recipe, log.items, log.users, user_vectors, item_vectors, popularity, history_hashes
+            )
 
-        pace = Pace(recipe.epochs or 1, recipe.learning_rate or 0.0, recipe.threads)
-        return train(recipe.descent(replace(log, weight=rows.weight), popularity), pace, model, watch)
+        schedule = LinearDecay(recipe.epochs or 1, recipe.learning_rate or 0.0, recipe.threads)
+        return train(recipe.sgd_task(replace(log, weight=rows.weight), popularity), schedule, model, watch)
 
-    def descent(self, log: Interactions, popularity: Floats) -> Descent:
+    def sgd_task(self, log: Interactions, popularity: Floats) -> SgdTask:
         """Vectors at random and the way to train them, for a resolved recipe."""
         rng = np.random.default_rng(self.seed)
         rows = Ragged(log.start, log.item, balanced(log, self.user_power or 0.0))
         users, items = self._initial(rng, len(log.users)), self._initial(rng, len(log.items))
         K, l2, scale = self.negatives or 1, self.l2 or 0.0, float(1 / np.sqrt(self.dim))
         if self.loss == "softmax":
-            return BlockDescent(users, items, rows, rng, l2, scale, self.shared_sampler(popularity))
+            return BlockSgd(users, items, rows, rng, l2, scale, self.shared_sampler(popularity))
         sampler = self.own_sampler(popularity)._replace(start=log.start, column=log.item)
         if self.sampler == "unseen":
             sampler = sampler._replace(filter=filters(log.start, log.item, len(log.items)))
-        return SampleDescent(users, items, rows, rng, l2, scale, LOSS_CODES[self.loss], K, log.user, sampler)
+        return SampleSgd(users, items, rows, rng, l2, scale, LOSS_CODES[self.loss], K, log.user, sampler)
 
-    def chance(self, popularity: Floats) -> Doubles | None:
+    def probability(self, popularity: Floats) -> Doubles | None:
         """Chances q (I,) of the items to be drawn, None where they are equal; popularity (I,)."""
         if self.sampler != "popularity":
             return None
@@ -159,15 +162,15 @@ class Embedding(Recipe):
 
     def shared_sampler(self, popularity: Floats) -> SharedSampler:
         """Sampler of the "softmax" loss, for a resolved recipe."""
-        return SharedSampler(self.negatives or 1, len(popularity), self.chance(popularity))
+        return SharedSampler(self.negatives or 1, len(popularity), self.probability(popularity))
 
     def own_sampler(self, popularity: Floats) -> Sampler:
         """Sampler of the other losses, for a resolved recipe; the rows to reject are still to be given."""
-        chance = self.chance(popularity)
-        q = np.full(len(popularity), 1 / len(popularity)) if chance is None else chance
+        probability = self.probability(popularity)
+        q = np.full(len(popularity), 1 / len(popularity)) if probability is None else probability
         with np.errstate(divide="ignore"):  # an item that is never drawn
             log_kq = np.log((self.negatives or 1) * q).astype(np.float32)
-        table = np.zeros(0, np.uint64) if chance is None else alias_table(chance)
+        table = np.zeros(0, np.uint64) if probability is None else alias_table(probability)
         return Sampler(table, log_kq, np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.uint16))
 
     def _initial(self, rng: np.random.Generator, rows: int) -> Floats:
@@ -180,7 +183,7 @@ class Embedding(Recipe):
 
 
 def balanced(log: Interactions, power: float) -> Floats:
-    """Weights of the events (N,): w n_u^-power, n_u the person's sum of weights, scaled to a mean of 1."""
+    """Weights of the events (N,): w n_u^-power, n_u the user's sum of weights, scaled to a mean of 1."""
     mean = float(log.weight.mean(dtype=np.float64))
     even = log.weight if mean == 1 else (log.weight / mean).astype(np.float32)
     if power == 0:
@@ -203,15 +206,13 @@ def relative(rows: Ragged) -> Ragged:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingModel(FactorModel):
-    """user_vectors (U, D), item_vectors (I, D), popularity (I,): weights of the events, prints (U,): of histories."""
+    """user_vectors (U, D), item_vectors (I, D), popularity (I,): weights of the events.
+
+    history_hashes (U,): of the histories trained on
+    """
 
     recipe: Embedding
-    items: Vocabulary
-    users: Vocabulary
-    user_vectors: Annotated[Floats, Array("users", "dim")]
-    item_vectors: Annotated[Floats, Array("items", "dim")]
-    popularity: ItemFloats
-    prints: Annotated[Hashes, Array("users")]
+    history_hashes: Annotated[Hashes, Array("users")]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -241,16 +242,16 @@ class EmbeddingModel(FactorModel):
             )
         counts = np.sqrt(self.popularity.astype(np.float64) + 1)  # many items, and the popular ones first
         shared = SharedSampler(FOLD_ITEMS, len(self.items), counts / counts.sum())
-        catch = next(shared.catches(np.random.default_rng(recipe.seed)))
-        return BlockFolding(self.item_vectors, catch, self.scale, l2)
+        sample = next(shared.samples(np.random.default_rng(recipe.seed)))
+        return BlockFolding(self.item_vectors, sample, self.scale, l2)
 
     def vectors(self, histories: Histories) -> Floats:
-        """Return (B, D): the trained vector where a known person's history is the one trained on, else folded in."""
+        """Return (B, D): the trained vector where a known user's history is the one trained on, else folded in."""
         asked = histories.on(self.items)
         vectors = np.empty((len(asked), self.recipe.dim), np.float32)
         known = self.users.find(asked.users)
         trained = known >= 0
-        trained[trained] = self.prints[known[trained]] == asked.rows.fingerprints()[trained]
+        trained[trained] = self.history_hashes[known[trained]] == asked.rows.fingerprints()[trained]
         vectors[trained] = self.user_vectors[known[trained]]
         fresh = np.flatnonzero(~trained)
         for low in range(0, len(fresh), FOLD_PEOPLE):
@@ -258,8 +259,11 @@ class EmbeddingModel(FactorModel):
             vectors[part], _ = self.folding.vectors(relative(asked.rows.rows(part)))
         return vectors
 
-    def parts(self, past: Ragged, items: Ints) -> Floats:
+    def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Parts of the scores (see `Folding`), (N, J)."""
-        _, pull = self.folding.vectors(relative(past))
-        parts: Floats = pull[:, None] * (self.item_vectors[past.column] @ self.item_vectors[items].T)
+        _, influence = self.folding.vectors(relative(past))
+        parts: Floats = influence[:, None] * (self.item_vectors[past.column] @ self.item_vectors[items].T)
         return parts * np.float32(self.scale)
+
+
+register(Embedding, EmbeddingModel, renamed={"prints": "history_hashes"})

@@ -4,34 +4,50 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from palate.arrays import Bools, Floats, Ints, Longs
+from palate.arrays import Array, Bools, Floats, Ints, ItemFloats, Longs
+from palate.compute.threads import ThreadTeam, cores
 from palate.data.histories import Histories
+from palate.data.interactions import Interactions
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
+from palate.errors import SettingError
 from palate.kernels.quantised import Codes, quantise, scanner
 from palate.kernels.topk import MOST, keep_best, nothing
-from palate.models.base import Model, most_similar
-from palate.models.crew import Crew, cores
+from palate.models.base import Model, Recipe, Watch, most_similar
+from palate.models.prior import ContentPrior
 
-PEOPLE, COLUMNS = 256, 1024  # of a block of scores: 1 MB, which stays in the cache
-FEW, MANY = 4, 10_000  # so few people and so many items are ranked through bytes
-RANKED = 8192  # people whose vectors are held at once
+ROWS, COLUMNS = 256, 1024  # of a block of scores: 1 MB, which stays in the cache
+FEW, MANY = 4, 10_000  # so few users and this many items are ranked through bytes
+RANKED = 8192  # users whose vectors are held at once
 
 
+class FactorRecipe(Recipe):
+    """A recipe whose model is vectors of users and items."""
+
+    takes_prior: ClassVar[bool] = False  # whether the objective has a place for a prior of the item vectors
+
+    def fit_with_prior(self, log: Interactions, prior: ContentPrior, *, watch: Watch | None = None) -> FactorModel:
+        """Fit to the log, the item vectors drawn to the prior; only where `takes_prior`."""
+        raise SettingError(f"{type(self).__name__}: this recipe takes no prior of the item vectors")
+
+
+@dataclass(frozen=True, eq=False)
 class FactorModel(Model):
-    """Scores people's vectors u against item_vectors (I, D): `scale` u·p.
+    """Scores users' vectors u against item_vectors (I, D): `scale` u·p.
 
-    user_vectors (U, D) are those of the people trained on; popularity (I,) answers an empty history.
+    user_vectors (U, D) are those of the users trained on; popularity (I,) answers an empty history.
     """
 
     users: Vocabulary
-    user_vectors: Floats
-    item_vectors: Floats
-    popularity: Floats
+    user_vectors: Annotated[Floats, Array("users", "dim")]
+    item_vectors: Annotated[Floats, Array("items", "dim")]
+    popularity: ItemFloats
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -47,12 +63,12 @@ class FactorModel(Model):
     def vectors(self, histories: Histories) -> Floats:
         """Vectors of histories over `self.items`, (B, D)."""
 
-    def people(self) -> int:
-        """People ranked at once: no matrix of their scores is made."""
+    def batch_size(self) -> int:
+        """Users ranked at once: no matrix of their scores is made."""
         return RANKED
 
     def scores(self, histories: Histories) -> Floats:
-        """Return `scale` u·p, (B, I); someone without a history gets the popularity of the items."""
+        """Return `scale` u·p, (B, I); a user without a history gets the popularity of the items."""
         asked = histories.on(self.items)
         vectors = self.vectors(asked) * np.float32(self.scale)
         scores: Floats = np.matmul(vectors, self.item_vectors.T, dtype=np.float32)
@@ -80,11 +96,11 @@ class FactorModel(Model):
 
     @cached_property
     def codes(self) -> Codes:
-        """Return the item vectors as bytes, made when a few people first ask for the best of many items."""
+        """Return the item vectors as bytes, made when a few users first ask for the best of many items."""
         return quantise(self.item_vectors)
 
     def scanned(self, vectors: Floats, k: int, allowed: Bools, start: Longs, column: Ints) -> tuple[Ints, Floats]:
-        """Do as `best_products` does, one person at a time, through the bytes."""
+        """Do as `best_products` does, one user at a time, through the bytes."""
         item, best = nothing(len(vectors), k)
         scan = scanner(vectors.shape[1])
         for b in range(len(vectors)):
@@ -98,15 +114,20 @@ class FactorModel(Model):
         """Lengths of the item vectors, (I,)."""
         return lengths(self.item_vectors)
 
-    def likeness(self, item: int) -> Floats:
+    @property
+    def item_embeddings(self) -> Floats:
+        """The item vectors, (I, D)."""
+        return self.item_vectors
+
+    def item_similarity(self, item: int) -> Floats:
         """Cosine of one item's vector with all, (I,)."""
         return cosines(self.item_vectors, self.item_lengths, item)
 
     def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
-        """Best k people for each of these by the cosine of their vectors, themselves left out."""
+        """Best k users for each of these by the cosine of their vectors, themselves left out."""
         length = lengths(self.user_vectors)
-        everybody = np.ones(len(self.users), np.bool_)
-        return most_similar(self.users, users, k, lambda user: cosines(self.user_vectors, length, user), everybody)
+        all_users = np.ones(len(self.users), np.bool_)
+        return most_similar(self.users, users, k, lambda user: cosines(self.user_vectors, length, user), all_users)
 
 
 def best_products(
@@ -117,13 +138,13 @@ def best_products(
     Only rows that are allowed (I,), and none of the row's own columns: start (B + 1,), column (N,).
     """
     item, best = nothing(len(vectors), k)
-    columns = PEOPLE * COLUMNS // min(PEOPLE, max(1, len(vectors)))  # few people, long rows: as large a block
+    columns = ROWS * COLUMNS // min(ROWS, max(1, len(vectors)))  # few users, long rows: as large a block
 
     def work(_: int, first: int, last: int) -> float:
         stamp = np.zeros(len(items), np.int32)
-        tile = np.empty(min(PEOPLE, len(vectors)) * columns, np.float32)
-        for low in range(first * PEOPLE, min(last * PEOPLE, len(vectors)), PEOPLE):
-            high = min(low + PEOPLE, len(vectors))
+        tile = np.empty(min(ROWS, len(vectors)) * columns, np.float32)
+        for low in range(first * ROWS, min(last * ROWS, len(vectors)), ROWS):
+            high = min(low + ROWS, len(vectors))
             stamp[:] = 0
             for left in range(0, len(items), columns):
                 part = items[left : left + columns]
@@ -132,12 +153,12 @@ def best_products(
                 keep_best(scores, left, allowed, start[low : high + 1], column, stamp, item[low:high], best[low:high])
         return 0.0
 
-    blocks = -(-len(vectors) // PEOPLE)
+    blocks = -(-len(vectors) // ROWS)
     if blocks == 1:
         work(0, 0, 1)
     elif blocks > 1:
-        with Crew(cores()) as crew:
-            crew.run(work, 0, blocks)
+        with ThreadTeam(cores()) as team:
+            team.run(work, 0, blocks)
     return item, best
 
 

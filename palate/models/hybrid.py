@@ -1,17 +1,17 @@
-"""Vectors of items with a prior from their content: one list of items that many met and items that nobody did.
+"""Vectors of items with a prior from their content: items with events and items without in one list.
 
-An item's vector is N(W z_i, σ² I) before any event: nobody's item has W z_i, and each event draws it to its own.
+The prior of an item's vector is N(W z_i, σ² I): without events the vector is W z_i, and each event moves it away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 
-from palate.arrays import Array, Bools, Floats, Ints, Longs, aligned, aligned_copy
+from palate.arrays import Array, Bools, Floats, Ints, aligned, aligned_copy
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -21,20 +21,17 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.encoders.encoding import Encoding
 from palate.errors import check
 from palate.models.base import Progress, Recipe, Watch
-from palate.models.blend import parsed
-from palate.models.content import ContentBased, check_reading, read_items
-from palate.models.embedding import Embedding, EmbeddingModel
-from palate.models.ials import IALS, Alternation, IALSModel
-from palate.models.prior import Prior
+from palate.models.factors import FactorModel, FactorRecipe
+from palate.models.item_content import CONTENT, ContentBased, check_reading, read_items
+from palate.models.prior import ContentPrior
+from palate.models.registry import as_recipe, register
 from palate.store.bundles import Part
 from palate.store.nesting import flat
-
-WITHOUT = 2  # epochs before the vectors tell what content is worth
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hybrid(Recipe):
-    """A recipe of vectors, `IALS(...)` or `Embedding(...)`, given as such or as it prints itself, with a prior.
+    """A recipe of vectors, `IALS(...)` or `Embedding(...)`, with a prior; the base may be given as text.
 
     With `IALS` the prior is part of the objective, κ Σ_i |q_i - W z_i|² beside the rest, and W gets its best value in
     closed form in each epoch. With `Embedding` vectors of n units of weight are drawn to W z_i after the training, by
@@ -45,98 +42,43 @@ class Hybrid(Recipe):
     strength  κ
     """
 
-    base: str | Recipe = field(default="IALS(dim=128)", kw_only=False)
+    base: str | FactorRecipe = field(default="IALS(dim=128)", kw_only=False)
     fields: tuple[str, ...] = ()
     dim: int | None = None
     strength: float = 3.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        recipe = self.of_vectors()
-        rule = "must be IALS(...) or Embedding(...)"
-        check(isinstance(recipe, IALS | Embedding), "base", self.base, rule)
-        object.__setattr__(self, "base", repr(recipe))
-        check_reading(self)
+        base = as_recipe(self.base, "base")
+        check(isinstance(base, FactorRecipe), "base", self.base, "must be IALS(...) or Embedding(...)")
+        object.__setattr__(self, "base", base)
+        object.__setattr__(self, "fields", check_reading(self.fields, self.dim, self.seed))
         check(0 < self.strength < np.inf, "strength", self.strength, "must be above 0")
-
-    def of_vectors(self) -> Recipe:
-        """Return the recipe of the vectors."""
-        return self.base if isinstance(self.base, Recipe) else parsed(self.base, "base")
-
-    def settings(self) -> dict[str, object]:
-        """Return the settings by name, the base as it prints itself."""
-        return {name: getattr(self, name) for name in ("base", "fields", "dim", "strength", "seed")}
 
     def fit(
         self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
     ) -> HybridModel:
         """Fit to the log and the catalogue. Raises `DataError` without one."""
         items, encoding, encoded = read_items(log, catalogue, self.fields, self.dim, self.seed, watch)
-        content = encoded.vectors[: len(log.items)]
+        base = cast(FactorRecipe, self.base)
+        prior = ContentPrior(encoded.vectors[: len(log.items)], encoding.blocks, self.strength)
 
-        def whole(base: IALSModel | EmbeddingModel, prior: Prior | None) -> HybridModel:
-            known = prior or Prior.of(content, encoding.blocks, base.item_vectors)
-            weights = known.weights(base.item_vectors)
-            bare = HybridModel(self, base.items, (base,), encoding, encoded.terms.block(0, len(base.items)), weights)
-            return bare.over(items, np.arange(len(items), dtype=np.int32), encoded.vectors, encoded.terms)
-
-        recipe = self.of_vectors()
-        if isinstance(recipe, Embedding):
-            return self.drawn(whole(recipe.fit(log, watch=watch), None), content)
-        assert isinstance(recipe, IALS)
-        work = Guided.of(recipe, log).guided(content, encoding.blocks, self.strength)
+        def whole(vectors: FactorModel) -> HybridModel:
+            weights = prior.weights(vectors.item_vectors)
+            terms = encoded.terms.block(0, len(log.items))
+            bare = HybridModel(self, log.items, (vectors,), encoding, terms, weights)
+            wide = bare.over(items, np.arange(len(items), dtype=np.int32), encoded.vectors, encoded.terms)
+            return wide if base.takes_prior else wide.drawn(prior)
 
         def seen(progress: Progress) -> bool | None:
             assert watch is not None
-            base = progress.model
-            model = whole(base, work.prior) if isinstance(base, IALSModel) else None
+            model = whole(progress.model) if isinstance(progress.model, FactorModel) else None
             return watch(replace(progress, model=model))
 
-        return whole(recipe.alternate(work, log, None if watch is None else seen), work.prior)
-
-    def drawn(self, model: HybridModel, content: Floats) -> HybridModel:
-        """Draw the vectors of items with events to what their content (I, E) says."""
-        base = model.base
-        met = slice(0, len(content))
-        trust = (base.popularity[met] / (base.popularity[met] + np.float32(self.strength)))[:, None]
-        vectors = aligned_copy(base.item_vectors)
-        vectors[met] = trust * vectors[met] + (1 - trust) * (content @ model.weights)
-        return replace(model, models=(replace(base, item_vectors=vectors),))
-
-
-@dataclass
-class Guided(Alternation):
-    """An alternation in which content (I, E) draws the vectors of the items, from the third epoch on."""
-
-    content: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    blocks: Longs = field(default_factory=lambda: np.zeros(0, np.int64))
-    strength: float = 0.0
-    rounds: int = 0
-    prior: Prior | None = None
-
-    def guided(self, content: Floats, blocks: Longs, strength: float) -> Guided:
-        """Return the same at its beginning, drawn so."""
-        ridge = self.items_ridge + np.float32(strength)
-        return replace(self, content=content, blocks=blocks, strength=strength, items_ridge=ridge)
-
-    def pull(self, side: Floats) -> Floats:
-        """Return κ W z_i for the items, once their vectors say what content is worth."""
-        if side is not self.items:
-            return side[:0]
-        self.rounds += 1
-        if self.rounds <= WITHOUT:
-            return side[:0]
-        if self.prior is None:
-            self.prior = Prior.of(self.content, self.blocks, side)
-        return aligned_copy(np.float32(self.strength) * (self.content @ self.prior.weights(side)))
-
-    def loss(self) -> float:
-        """Objective a unit of weight, κ |q_i - W z_i|² in place of κ |q_i|²."""
-        if self.prior is None:
-            return super().loss()
-        told = self.content @ self.prior.weights(self.items)
-        more = self.strength * float(np.vdot(told, told - 2 * self.items))
-        return super().loss() + more / float(np.abs(self.rows.weight).sum(dtype=np.float64))
+        follow = None if watch is None else seen
+        if base.takes_prior:
+            return whole(base.fit_with_prior(log, prior, watch=follow))
+        return whole(cast(FactorModel, base.fit(log, watch=follow)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +87,7 @@ class HybridModel(ContentBased):
 
     recipe: Hybrid
     items: Vocabulary
-    models: tuple[IALSModel | EmbeddingModel, ...]
+    models: tuple[FactorModel, ...]
     encoding: Encoding
     terms: Ragged
     weights: Annotated[Floats, Array("content", "dim")]
@@ -162,46 +104,51 @@ class HybridModel(ContentBased):
         return super().fault()
 
     @property
-    def base(self) -> IALSModel | EmbeddingModel:
+    def base(self) -> FactorModel:
         """The model of vectors."""
         return self.models[0]
 
     @property
-    def unmet(self) -> Bools:
+    def cold_items(self) -> Bools:
         """Items without events, (I,)."""
         return np.asarray(self.base.popularity == 0)
 
-    def toward(self, histories: Histories) -> Floats:
+    def content_profile(self, histories: Histories) -> Floats:
         """Return what the histories look for in the row of an item, (B, E)."""
-        people = self.base.vectors(histories.on(self.items)) * np.float32(self.base.scale)
-        return np.asarray(people @ self.weights.T, np.float32)
+        users = self.base.vectors(histories.on(self.items)) * np.float32(self.base.scale)
+        return np.asarray(users @ self.weights.T, np.float32)
 
     def scores(self, histories: Histories) -> Floats:
         """Return those of the vectors, (B, I)."""
         return self.base.scores(histories)
 
-    def people(self) -> int:
-        """People ranked at once."""
-        return self.base.people()
+    def batch_size(self) -> int:
+        """Users ranked at once."""
+        return self.base.batch_size()
 
     def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
         """Return the best k of the items allowed (I,) for one block: item (B, k) and score (B, k)."""
         return self.base.top(histories, k, allowed, keep_seen)
 
-    def likeness(self, item: int) -> Floats:
-        """Cosine of one item's vector with all, (I,)."""
-        return self.base.likeness(item)
+    @property
+    def item_embeddings(self) -> Floats:
+        """The item vectors, (I, D)."""
+        return self.base.item_vectors
 
-    def parts(self, past: Ragged, items: Ints) -> Floats:
+    def item_similarity(self, item: int) -> Floats:
+        """Cosine of one item's vector with all, (I,)."""
+        return self.base.item_similarity(item)
+
+    def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Return the parts of the scores of the vectors, (N, J)."""
-        return self.base.parts(past, items)
+        return self.base.contributions(past, items)
 
     def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
-        """Best k people for each of these by the cosine of their vectors, themselves left out."""
+        """Best k users for each of these by the cosine of their vectors, themselves left out."""
         return self.base.similar_users(users, k)
 
     def with_items(self, catalogue: Catalogue) -> HybridModel:
-        """Return the model with the items of another catalogue ranked too; those nobody met are read anew."""
+        """Return the model with the items of another catalogue ranked too; those without events are read anew."""
         items = self.items.union(catalogue.items)
         encoded = self.encoding.encode(catalogue)
         row = items.recode(catalogue.items)
@@ -211,7 +158,7 @@ class HybridModel(ContentBased):
         return self.over(items, row, encoded.vectors, terms)
 
     def over(self, items: Vocabulary, row: Ints, content: Floats, terms: Ragged) -> HybridModel:
-        """Return the model over more items, these first: of rows (N,), those nobody met get W z of content (N, E)."""
+        """Return the model over more items; of rows (N,), items without events get W z of their content (N, E)."""
         base = self.base
         more = len(items) - len(base.items)
         popularity = np.pad(base.popularity, (0, more))
@@ -222,10 +169,22 @@ class HybridModel(ContentBased):
         wider = replace(base, items=items, item_vectors=vectors, popularity=popularity)
         return replace(self, items=items, models=(wider,), terms=terms)
 
+    def drawn(self, prior: ContentPrior) -> HybridModel:
+        """Return the model with the vectors of items with events drawn to what their content says."""
+        base = self.base
+        known = slice(0, len(prior.content))
+        trust = (base.popularity[known] / (base.popularity[known] + np.float32(prior.strength)))[:, None]
+        vectors = aligned_copy(base.item_vectors)
+        vectors[known] = trust * vectors[known] + (1 - trust) * (prior.content @ self.weights)
+        return replace(self, models=(replace(base, item_vectors=vectors),))
+
     def written(self) -> tuple[dict[str, Part], dict[str, object]]:
         """Return the parts of the base by number, and its own."""
-        parts, told = self.base.written()
+        parts, manifest = self.base.written()
         own = {f"0.{name}": part for name, part in parts.items() if name != "items"}
         for name in ("items", "encoding", "terms", "weights"):
             own |= dict(flat(name, getattr(self, name)))
-        return own, self.told() | {"models": [told]}
+        return own, self.manifest() | {"models": [manifest]}
+
+
+register(Hybrid, HybridModel, holds=CONTENT)

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 
 import numpy as np
 from scipy.linalg.lapack import dposv
 
-from palate.arrays import Array, Doubles, Floats, Ints, ItemFloats, aligned, aligned_copy
+from palate.arrays import Array, Doubles, Floats, Ints, aligned, aligned_copy
+from palate.compute.threads import ThreadTeam, cores
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
-from palate.data.vocabulary import Vocabulary
 from palate.errors import check
-from palate.kernels.lanes import WIDTH
 from palate.kernels.least_squares import row_solver, squared_error
 from palate.kernels.rows import gather, group_rows, row_strengths
-from palate.models.base import Progress, Recipe, Watch, refuse_empty
-from palate.models.crew import Crew, cores
-from palate.models.factors import FactorModel
+from palate.kernels.simd import WIDTH
+from palate.models.base import Progress, Watch, refuse_empty
+from palate.models.factors import FactorModel, FactorRecipe
+from palate.models.prior import ContentPrior
+from palate.models.registry import register
 from palate.models.weights import check_half_life, faded
 
 BLOCK = 2048  # rows of a matrix product
@@ -31,13 +32,13 @@ EXACT = 32  # steps that solve a row to the precision of floats
 
 
 @dataclass(frozen=True, kw_only=True)
-class IALS(Recipe):
+class IALS(FactorRecipe):
     """Settings of iALS (Hu, Koren and Volinsky 2008, with the penalty and start of Rendle et al. 2022).
 
     Minimises Σ_(u,i)∈S w (s_ui - 1)² + α Σ_ui s_ui² + Σ_u λ_u |x_u|² + Σ_i λ_i |q_i|², s_ui = x_u·q_i, over the
     events S; an event of weight below 0 is drawn to 0 with its strength instead.
 
-    unseen_weight  α, the weight of each pair of a person and an item; None makes all pairs together weigh 16 times
+    unseen_weight  α, the weight of each pair of a user and an item; None makes all pairs together weigh 16 times
           as much as the events, up to α = 1
     l2, l2_scaling  λ_u = l2 (|S_u| + α I)^l2_scaling, and λ_i likewise (Rendle et al. 2022, sec. 3)
     fold_l2  times λ_u, where a history gets its vector: more makes rankings smoother, and leans to popular items
@@ -58,6 +59,7 @@ class IALS(Recipe):
     half_life_days: float | None = None
     seed: int = 0
     threads: int | None = None
+    takes_prior: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("dim", "epochs", "steps"):
@@ -74,21 +76,26 @@ class IALS(Recipe):
     def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> IALSModel:
         """Fit to the log's events. Ctrl-C ends it with the vectors of the last full epoch."""
         refuse_empty(log)
-        return self.alternate(Alternation.of(self, log), log, watch)
+        return self.alternate(AlsState.of(self, log), log, watch)
 
-    def alternate(self, work: Alternation, log: Interactions, watch: Watch | None) -> IALSModel:
+    def fit_with_prior(self, log: Interactions, prior: ContentPrior, *, watch: Watch | None = None) -> IALSModel:
+        """Fit to the log's events with the prior in the objective; W is the best one in each epoch."""
+        refuse_empty(log)
+        return self.alternate(AlsState.of(self, log, prior), log, watch)
+
+    def alternate(self, work: AlsState, log: Interactions, watch: Watch | None) -> IALSModel:
         """Train vectors that stand at their beginning."""
         recipe = self.resolved(log)
         popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(log.items)).astype(np.float32)
         began = time.perf_counter()
         kept: IALSModel | None = None
         try:
-            with Crew(self.threads or cores()) as crew:
+            with ThreadTeam(self.threads or cores()) as team:
                 for epoch in range(self.epochs):
-                    work.epoch(crew, self.steps)
-                    people, items = (aligned_copy(side[:, : self.dim]) for side in (work.people, work.items))
+                    work.epoch(team, self.steps)
+                    users, items = (aligned_copy(side[:, : self.dim]) for side in (work.users, work.items))
                     spectrum = work.spectrum[: self.dim]
-                    kept = IALSModel(recipe, log.items, log.users, people, items, spectrum, work.unit, popularity)
+                    kept = IALSModel(recipe, log.items, log.users, users, items, popularity, spectrum, work.unit)
                     if watch is not None:
                         rate = (epoch + 1) * len(log) / (time.perf_counter() - began)
                         done = (epoch + 1) / self.epochs
@@ -108,32 +115,33 @@ class IALS(Recipe):
         return replace(self, unseen_weight=min(1.0, UNSEEN * len(log) / pairs))
 
     def ridge(self, rows: Ragged, columns: int) -> Floats:
-        """Penalty λ of each row, (B,), where it could have met so many columns."""
+        """Penalty λ of each row, (B,), where it could have this many columns."""
         strength = row_strengths(rows.start, rows.weight)
         ridge = self.l2 * (strength + (self.unseen_weight or 0.0) * columns) ** self.l2_scaling
         return np.asarray(ridge, np.float32)
 
 
 @dataclass
-class Alternation:
-    """Vectors in training: people (U, D) and items (I, D), D whole registers, are changed in place.
+class AlsState:
+    """The state of alternating least squares: users (U, D) and items (I, D), D whole registers, are changed in place.
 
     Both may be turned together without changing a score. Before a side is solved they are turned so that the Gram
     matrix of the other side is diagonal, its `spectrum` (D,): see kernels/least_squares.py.
     """
 
-    people: Floats
+    users: Floats
     items: Floats
-    rows: Ragged  # of each person
+    rows: Ragged  # of each user
     columns: Ragged  # of each item
-    people_ridge: Floats
-    items_ridge: Floats
+    user_ridge: Floats
+    item_ridge: Floats
     unseen_weight: float
     unit: float
     spectrum: Floats
+    prior: ContentPrior | None = None  # of the items
 
     @classmethod
-    def of(cls, asked: IALS, log: Interactions) -> Self:
+    def of(cls, asked: IALS, log: Interactions, prior: ContentPrior | None = None) -> AlsState:
         """Vectors at random."""
         recipe = asked.resolved(log)
         weight = faded(log, recipe.half_life_days)
@@ -149,49 +157,51 @@ class Alternation:
             vectors[:, : recipe.dim] = rng.standard_normal((count, recipe.dim), np.float32)
             vectors *= np.float32(recipe.init_std / np.sqrt(recipe.dim))
             sides.append(vectors)
-        ridges = recipe.ridge(rows, len(columns)), recipe.ridge(columns, len(rows))
-        people, items = sides
+        item_ridge = recipe.ridge(columns, len(rows)) + np.float32(prior.strength if prior else 0)
+        ridges = recipe.ridge(rows, len(columns)), item_ridge
+        users, items = sides
         alpha = recipe.unseen_weight or 0.0
-        return cls(people, items, rows, columns, *ridges, alpha, unit, np.zeros(width, np.float32))
+        return cls(users, items, rows, columns, *ridges, alpha, unit, np.zeros(width, np.float32), prior)
 
-    def epoch(self, crew: Crew, steps: int) -> None:
-        """Improve the items, then the people, who so end at their best."""
-        self.half(crew, self.items, self.people, self.columns, self.items_ridge, steps)
-        self.half(crew, self.people, self.items, self.rows, self.people_ridge, steps)
+    def epoch(self, team: ThreadTeam, steps: int) -> None:
+        """Improve the items, then the users, who so end at their best."""
+        self.half(team, self.items, self.users, self.columns, self.item_ridge, steps)
+        self.half(team, self.users, self.items, self.rows, self.user_ridge, steps)
 
-    def half(self, crew: Crew, side: Floats, other: Floats, rows: Ragged, ridge: Floats, steps: int) -> None:
+    def half(self, team: ThreadTeam, side: Floats, other: Floats, rows: Ragged, ridge: Floats, steps: int) -> None:
         """Improve the vectors of one side, the other held still."""
-        values, axes = (part[..., ::-1] for part in np.linalg.eigh(gram(crew, other)))  # columns of filling last
+        values, axes = (part[..., ::-1] for part in np.linalg.eigh(gram(team, other)))  # columns of filling last
         for vectors in (side, other):
-            turn(crew, vectors, axes.astype(np.float32))
+            turn(team, vectors, axes.astype(np.float32))
         self.spectrum = (self.unseen_weight * np.maximum(values, 0)).astype(np.float32)
         solve = row_solver(side.shape[1])
         columns = rows.column, rows.weight
-        pull = self.pull(side)
+        prior_term = self.prior_term(side)
 
         def work(_: int, first: int, last: int) -> float:
             low, high = np.searchsorted(rows.start[:-1], [first, last])  # threads get equal numbers of events
-            solve(side, other, rows.start, *columns, self.spectrum, ridge, pull, steps, low, high)
+            solve(side, other, rows.start, *columns, self.spectrum, ridge, prior_term, steps, low, high)
             return 0.0
 
-        crew.run(work, 0, len(rows.column) + 1)
+        team.run(work, 0, len(rows.column) + 1)
 
-    def pull(self, side: Floats) -> Floats:
-        """Pull of a prior on the vectors of a side, (B, D), or (0, D) where there is none."""
-        return side[:0]
+    def prior_term(self, side: Floats) -> Floats:
+        """Term of the prior for the vectors of a side, (B, D), or (0, D) where there is none."""
+        return side[:0] if self.prior is None or side is not self.items else self.prior.term(side)
 
     def loss(self) -> float:
         """Objective a unit of weight."""
-        seen = squared_error(self.people, self.items, self.rows.start, self.rows.column, self.rows.weight)
-        unseen = self.unseen_weight * float(np.vdot(self.people.T @ self.people, self.items.T @ self.items))
+        seen = squared_error(self.users, self.items, self.rows.start, self.rows.column, self.rows.weight)
+        unseen = self.unseen_weight * float(np.vdot(self.users.T @ self.users, self.items.T @ self.items))
         penalty = sum(
             float(ridge @ np.einsum("nd,nd->n", vectors, vectors))
-            for ridge, vectors in ((self.people_ridge, self.people), (self.items_ridge, self.items))
+            for ridge, vectors in ((self.user_ridge, self.users), (self.item_ridge, self.items))
         )
-        return (seen + unseen + penalty) / float(np.abs(self.rows.weight).sum(dtype=np.float64))
+        prior = 0.0 if self.prior is None else self.prior.loss(self.items)
+        return (seen + unseen + penalty + prior) / float(np.abs(self.rows.weight).sum(dtype=np.float64))
 
 
-def gram(crew: Crew, vectors: Floats) -> Doubles:
+def gram(team: ThreadTeam, vectors: Floats) -> Doubles:
     """Return vectorsᵀ vectors, (D, D)."""
     parts: list[Floats] = []
 
@@ -202,11 +212,11 @@ def gram(crew: Crew, vectors: Floats) -> Doubles:
         )
         return 0.0
 
-    crew.run(work, 0, len(vectors))
+    team.run(work, 0, len(vectors))
     return np.asarray(np.sum(parts, axis=0, dtype=np.float64))
 
 
-def turn(crew: Crew, vectors: Floats, axes: Floats) -> None:
+def turn(team: ThreadTeam, vectors: Floats, axes: Floats) -> None:
     """Do vectors = vectors axes in place, block by block."""
 
     def work(_: int, first: int, last: int) -> float:
@@ -216,7 +226,7 @@ def turn(crew: Crew, vectors: Floats, axes: Floats) -> None:
             block[:] = np.matmul(block, axes, out=buffer[: len(block)])
         return 0.0
 
-    crew.run(work, 0, len(vectors))
+    team.run(work, 0, len(vectors))
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,13 +237,8 @@ class IALSModel(FactorModel):
     """
 
     recipe: IALS
-    items: Vocabulary
-    users: Vocabulary
-    user_vectors: Annotated[Floats, Array("users", "dim")]
-    item_vectors: Annotated[Floats, Array("items", "dim")]
     spectrum: Annotated[Floats, Array("dim", least=0)]
     unit: float
-    popularity: ItemFloats
 
     def fault(self) -> str:
         """Say what is wrong with `unit`."""
@@ -250,8 +255,8 @@ class IALSModel(FactorModel):
         ridge = self.recipe.ridge(rows, len(self.items)) * np.float32(self.recipe.fold_l2)
         solve = row_solver(vectors.shape[1])
         columns = rows.column, rows.weight
-        pull = vectors[:0]
-        solve(vectors, self.item_vectors, rows.start, *columns, self.spectrum, ridge, pull, EXACT, 0, len(rows))
+        prior_term = vectors[:0]
+        solve(vectors, self.item_vectors, rows.start, *columns, self.spectrum, ridge, prior_term, EXACT, 0, len(rows))
         return vectors
 
     def scaled(self, rows: Ragged) -> Ragged:
@@ -260,7 +265,7 @@ class IALSModel(FactorModel):
         inside = np.where(rows.weight == 0, 0, np.clip(size, 1 / FAR, FAR))
         return Ragged(rows.start, rows.column, np.copysign(inside, rows.weight).astype(np.float32))
 
-    def parts(self, past: Ragged, items: Ints) -> Floats:
+    def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts of the scores, (N, J); Hu et al. 2008, sec. 5.
 
         The score is q_i·A⁻¹ Σ_j w_j q_j, with A = Λ + Σ_j |w_j| q_j q_jᵀ; event j's part is w_j q_j·A⁻¹ q_i. Of N
@@ -275,9 +280,12 @@ class IALSModel(FactorModel):
             across = V / diagonal
             K = across @ V.T
             K.flat[:: len(K) + 1] += 1.0
-            toward = dposv(K, across @ asked)[1]
+            solved = dposv(K, across @ asked)[1]
         else:
             A = V.T @ V
             A.flat[:: len(A) + 1] += diagonal
-            toward = V @ dposv(A, asked)[1]
-        return np.asarray(np.where(scaled.weight[:, None] > 0, root, 0.0) * toward, np.float32)
+            solved = V @ dposv(A, asked)[1]
+        return np.asarray(np.where(scaled.weight[:, None] > 0, root, 0.0) * solved, np.float32)
+
+
+register(IALS, IALSModel)

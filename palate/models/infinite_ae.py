@@ -14,6 +14,7 @@ from scipy.linalg.lapack import spotrf, spotrs
 from scipy.sparse import csr_array
 
 from palate.arrays import Array, Floats, Ints, ItemFloats, Longs
+from palate.compute.memory import refuse_beyond
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -21,7 +22,7 @@ from palate.data.vocabulary import Vocabulary
 from palate.errors import SettingError, check
 from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.item_to_item import positive_inputs, positives
-from palate.models.slist import refuse_beyond
+from palate.models.registry import register
 
 BLOCK = 512  # rows of a kernel made at once
 
@@ -32,12 +33,12 @@ class InfiniteAE(Recipe):
 
     A network that reproduces histories, infinitely wide and trained to the end, is f(x) = k(x, X) (K + λ)⁻¹ X, X
     (U, I) the histories of the log, K = k(X, X), λ = l2 trace(K) / U. Each item of a history with weight above 0
-    counts 1, the others 0. Memory is 4 U (U + I) bytes, the time grows with U³: for up to some 20,000 people.
+    counts 1, the others 0. Memory is 4 U (U + I) bytes, the time grows with U³: for up to some 20,000 users.
 
     l2     penalty, beside the mean of K's diagonal
     depth  hidden layers
     bias   variance of the biases of each layer, where those of its weights is 2 / width
-    norm   a history x goes in as x / ‖x‖^norm: 0, people of many events weigh most in the fit; 1, all weigh the same
+    norm   a history x goes in as x / ‖x‖^norm: 0, users of many events weigh most in the fit; 1, all weigh the same
     """
 
     l2: float = 0.5
@@ -143,10 +144,13 @@ class InfiniteAEModel(Model):
         return {"users": self.users.select(rows), "start": start, "column": column, "weights": weights}
 
     def scores(self, histories: Histories) -> Floats:
-        """Return k(x, X) (K + λ)⁻¹ X, (B, I); someone without a history gets the popularity."""
+        """Return k(x, X) (K + λ)⁻¹ X, (B, I); a user without a history gets the popularity."""
         rows = histories.on(self.items).rows
         shape = len(rows), len(self.items)
         x = csr_array((positive_inputs(rows, binary=True), rows.column, rows.start), shape=shape)
         scores = self.recipe.kernel(self.recipe.inputs(x), self.inputs) @ self.weights
         scores[rows.positives == 0] = self.popularity
         return scores
+
+
+register(InfiniteAE, InfiniteAEModel)

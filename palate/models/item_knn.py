@@ -15,6 +15,7 @@ from palate.errors import check
 from palate.models.base import Watch, refuse_empty
 from palate.models.item_to_item import ItemRecipe, SparseItemModel, positive_inputs, positives
 from palate.models.neighbours import Neighbours, arrays
+from palate.models.registry import register
 from palate.models.weights import check_half_life
 
 SIMILARITIES = ("cosine", "tf-idf", "bm25", "rp3beta")
@@ -24,16 +25,16 @@ SIMILARITIES = ("cosine", "tf-idf", "bm25", "rp3beta")
 class ItemKNN(ItemRecipe):
     """Each item i takes part in the score of a history by its `neighbours` most similar items j (Sarwar et al. 2001).
 
-    x_ui is the input of person u for item i, n_u the people's sums of items, n_i the items' numbers of people.
+    x_ui is the input of user u for item i, n_u the users' sums of items, n_i the items' numbers of users.
 
     similarity  "cosine": Σ_u x_ui x_uj / (|x_i| |x_j|).
-                "tf-idf": the cosine of √x_ui log(1 + (1 + I) / (1 + n_u)): people of few items tell more.
+                "tf-idf": the cosine of √x_ui log(1 + (1 + I) / (1 + n_u)): users of few items tell more.
                 "bm25": Σ_u b_ui b_uj, b_ui = x_ui (k1 + 1) / (x_ui + k1 (1 - b + b n_i / mean n)) idf_u with
-                idf_u = log(1 + (I - n_u + ½) / (n_u + ½)): items are the documents, people the words (Robertson and
+                idf_u = log(1 + (I - n_u + ½) / (n_u + ½)): items are the documents, users the words (Robertson and
                 Zaragoza 2009, eq. 3.15; the 1 within the logarithm, which keeps it above 0, is Lucene's).
                 "rp3beta": Σ_u (p_ju p_ui)^alpha / n_i^beta with p_ju = x_uj / Σ_u x_uj and p_ui = x_ui / Σ_i x_ui, a
-                walk of three steps from the person over item j (Paudel et al. 2017, sec. 4.2).
-    shrink      a similarity is multiplied by √(n_i n_j) / (√(n_i n_j) + shrink): what few people tell counts less.
+                walk of three steps from the user over item j (Paudel et al. 2017, sec. 4.2).
+    shrink      a similarity is multiplied by √(n_i n_j) / (√(n_i n_j) + shrink): what few users tell counts less.
     k1, b       of "bm25". alpha, beta: of "rp3beta"; more beta, fewer popular items.
     binary      a pair counts 1 however often and with what weight it came; False: its weights, which add up.
     half_life_days  in the training an event counts half as much that many days before the newest; None: no decay.
@@ -72,19 +73,19 @@ class ItemKNN(ItemRecipe):
         """Fit to the log."""
         refuse_empty(log)
         X = positives(log, self.binary, self.half_life_days)
-        people = np.bincount(X.indices, minlength=X.shape[1]).astype(np.float64)  # n_i
-        target, source = self.sides(X, people)
-        near = Neighbours.of(target.T.tocsr(), source, self.rare(people), self.neighbours)
+        counts = np.bincount(X.indices, minlength=X.shape[1]).astype(np.float64)  # n_i
+        target, source = self.sides(X, counts)
+        near = Neighbours.of(target.T.tocsr(), source, self.rare(counts), self.neighbours)
         return SparseItemModel(self, log.items, X.sum(axis=0).astype(np.float32), *arrays(near.weights()))
 
-    def sides(self, X: csr_array, people: Doubles) -> tuple[csr_array, csr_array]:
-        """T and S (U, I) with which the similarity of source j to target i is Σ_u T_ui S_uj; people is n (I,)."""
+    def sides(self, X: csr_array, counts: Doubles) -> tuple[csr_array, csr_array]:
+        """T and S (U, I) with which the similarity of source j to target i is Σ_u T_ui S_uj; counts (I,) is n."""
         user = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
         x, item = X.data.astype(np.float64), X.indices
         if self.similarity == "rp3beta":
             shares = [x / np.bincount(of, x)[of] for of in (user, item)]
             to_item, to_user = (share**self.alpha for share in shares)
-            popularity = np.maximum(people, 1) ** self.beta
+            popularity = np.maximum(counts, 1) ** self.beta
             return filled(X, to_item / popularity[item]), filled(X, to_user)
         if self.similarity == "bm25":
             own = np.bincount(user, minlength=X.shape[0])
@@ -99,11 +100,14 @@ class ItemKNN(ItemRecipe):
         both = filled(X, x / np.sqrt(np.bincount(item, x * x, minlength=X.shape[1]))[item])
         return both, both
 
-    def rare(self, people: Doubles) -> Floats:
+    def rare(self, counts: Doubles) -> Floats:
         """Factors r (I,): √(n_i n_j) / (√(n_i n_j) + shrink) is 1 / (1 + r_i r_j)."""
-        return np.sqrt(self.shrink / np.maximum(people, 1)).astype(np.float32)
+        return np.sqrt(self.shrink / np.maximum(counts, 1)).astype(np.float32)
 
 
 def filled(X: csr_array, weight: Doubles) -> csr_array:
     """X with other weights."""
     return csr_array((weight.astype(np.float32), X.indices, X.indptr), shape=X.shape)
+
+
+register(ItemKNN, SparseItemModel)

@@ -70,11 +70,11 @@ class ItemModel(Model):
         """Return x B, (B, I), for inputs x (B, I)."""
 
     @abstractmethod
-    def likeness(self, item: int) -> Floats:
+    def item_similarity(self, item: int) -> Floats:
         """Weights from one item to all, (I,)."""
 
     def scores(self, histories: Histories) -> Floats:
-        """Return x B, (B, I), where it is 0 by popularity; someone without a history gets the popularity alone."""
+        """Return x B, (B, I), where it is 0 by popularity; a user without a history gets the popularity alone."""
         asked = histories.on(self.items)
         rows = asked.rows
         shape = len(asked), len(self.items)
@@ -85,11 +85,11 @@ class ItemModel(Model):
         scores[rows.positives == 0] = self.popularity
         return scores
 
-    def parts(self, past: Ragged, items: Ints) -> Floats:
+    def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts x_j B_ji of the scores, (N, J)."""
         parts = np.empty((len(past.column), len(items)), np.float32)
         for n, (code, x) in enumerate(zip(past.column.tolist(), self.recipe.inputs(past).tolist(), strict=True)):
-            parts[n] = self.likeness(code)[items] * np.float32(x)
+            parts[n] = self.item_similarity(code)[items] * np.float32(x)
         return parts
 
 
@@ -103,7 +103,7 @@ class DenseItemModel(ItemModel):
         """Return x B, (B, I)."""
         return np.asarray(x @ self.weights, np.float32)
 
-    def likeness(self, item: int) -> Floats:
+    def item_similarity(self, item: int) -> Floats:
         """Weights from one item to all, (I,)."""
         return np.asarray(self.weights[item])
 
@@ -125,7 +125,7 @@ class SparseItemModel(ItemModel):
         """Return x B, (B, I)."""
         return np.asarray((x @ self.matrix).toarray(), np.float32)
 
-    def likeness(self, item: int) -> Floats:
+    def item_similarity(self, item: int) -> Floats:
         """Weights from one item to all, (I,)."""
         row = np.zeros(len(self.items), np.float32)
         places = slice(self.start[item], self.start[item + 1])

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array
 
 from palate.arrays import Bools, Floats, Ints, Longs
+from palate.compute.threads import parallel_for
 from palate.kernels.neighbours import nearest_rows
-from palate.models.crew import spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Neighbours:
         k = max(1, min(k, I - 1))
         found = cls.empty(I, k)
         sides = (*arrays(left), *arrays(right), rare, found.size, found.item, found.value)
-        spread(lambda low, high: nearest_rows(*sides, low, high), I)
+        parallel_for(lambda low, high: nearest_rows(*sides, low, high), I)
         return found
 
     @property

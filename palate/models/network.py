@@ -54,7 +54,7 @@ class NetworkRecipe(Recipe):
 
     @abstractmethod
     def shapes(self, weights: Arrays, items: int) -> Mapping[str, tuple[int, ...]]:
-        """Return the shapes that weights of these names must have over so many items."""
+        """Return the shapes that weights of these names must have over this many items."""
 
     @abstractmethod
     def forward(self, w: Weights, inputs: Inputs) -> Tensor:
@@ -74,7 +74,7 @@ class NetworkModel(Model):
         """Scores (B, I) of `NetworkRecipe.forward`."""
 
     def scores(self, histories: Histories) -> Floats:
-        """Return what the network says, (B, I); someone without a history gets the popularity."""
+        """Return what the network says, (B, I); a user without a history gets the popularity."""
         rows = self.recipe.seen(histories.on(self.items).rows)
         scores = np.tile(self.popularity, (len(rows), 1))
         for some, inputs in padded(rows):
@@ -116,7 +116,7 @@ class TorchModel(NetworkModel):
         with need_torch().inference_mode():
             return np.asarray(self.recipe.forward(self.tensors, inputs.tensors(self.device)).cpu().numpy())
 
-    def likeness(self, item: int) -> Floats:
+    def item_similarity(self, item: int) -> Floats:
         """Cosine of one item's vector with all, (I,)."""
         E = np.asarray(self.weights["items"])
         return cosines(E, lengths(E), item)

@@ -12,6 +12,7 @@ from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
 from palate.models.base import Model, Recipe, Watch, refuse_empty
+from palate.models.registry import register
 from palate.models.weights import check_half_life, faded
 
 
@@ -57,3 +58,6 @@ class PopularityModel(Model):
     def scores(self, histories: Histories) -> Floats:
         """Return the item scores once a history, (B, I)."""
         return np.tile(self.item_scores, (len(histories), 1))
+
+
+register(Popularity, PopularityModel)

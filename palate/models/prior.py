@@ -12,10 +12,11 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from palate.arrays import Doubles, Floats, Longs
+from palate.arrays import Doubles, Floats, Longs, aligned_copy
 
 ROUNDS = 15  # of the search for the variances, which ends sooner when they stand
 STANDS = 0.02  # relative change
+WITHOUT = 2  # rounds before the vectors show what content is worth
 FAINT = 1e-9  # smallest variance of weights, in variances of the vectors
 
 
@@ -36,19 +37,19 @@ class Prior:
         """Learn the variances from content (N, E) and vectors (N, D); columns of zeros fill up and tell nothing."""
         vectors = filled[:, filled.any(axis=0)] if filled.any() else filled
         N, D = vectors.shape
-        spread = max(float(np.square(vectors, dtype=np.float64).mean()), 1e-30)
-        prior = cls(content, blocks, np.full(len(blocks), spread), spread)
+        mean_square = max(float(np.square(vectors, dtype=np.float64).mean()), 1e-30)
+        prior = cls(content, blocks, np.full(len(blocks), mean_square), mean_square)
         size, own = np.diff(blocks, prepend=0), prior.block_of
         gram, cross = prior.gram, (content.T @ vectors).astype(np.float64)
-        whole = spread * N * D
+        whole = mean_square * N * D
         for _ in range(ROUNDS):
             spare = np.linalg.inv(gram / prior.noise + np.diag(1 / prior.variance[own]))  # variance of the weights
             weights = spare @ cross / prior.noise
             known = size - np.bincount(own, spare.diagonal(), len(size)) / prior.variance  # weights that data settle
             square = np.bincount(own, np.square(weights).sum(axis=1), len(size))
             error = whole - 2 * np.vdot(weights, cross) + np.vdot(weights, gram @ weights)
-            variance = np.maximum(square / D / np.maximum(known, 1e-9), FAINT * spread)
-            noise = max(float(error) / D / max(N - known.sum(), 1.0), FAINT * spread)
+            variance = np.maximum(square / D / np.maximum(known, 1e-9), FAINT * mean_square)
+            noise = max(float(error) / D / max(N - known.sum(), 1.0), FAINT * mean_square)
             change = np.abs(np.log(variance / prior.variance)).max()
             prior = cls(content, blocks, variance, noise)
             if change < STANDS:
@@ -73,3 +74,37 @@ class Prior:
         """W (E, D), the most likely under the variances, in closed form."""
         best = cho_solve(self._factor, (self.content.T @ vectors).astype(np.float64))
         return np.ascontiguousarray(best, np.float32)
+
+
+@dataclass
+class ContentPrior:
+    """A prior during a fit: κ Σ_i |q_i - W z_i|² in the objective, from the third round on.
+
+    content (N, E) of the items with events; blocks as in `Prior`; strength κ
+    """
+
+    content: Floats
+    blocks: Longs
+    strength: float
+    rounds: int = 0
+    learned: Prior | None = None
+
+    def term(self, vectors: Floats) -> Floats:
+        """Return κ W z_i for the item vectors (N, D) of a round, or (0, D) before the third."""
+        self.rounds += 1
+        if self.rounds <= WITHOUT:
+            return vectors[:0]
+        if self.learned is None:
+            self.learned = Prior.of(self.content, self.blocks, vectors)
+        return aligned_copy(np.float32(self.strength) * (self.content @ self.learned.weights(vectors)))
+
+    def loss(self, vectors: Floats) -> float:
+        """Return what κ Σ_i |q_i - W z_i|² is above κ Σ_i |q_i|², 0 before the third round."""
+        if self.learned is None:
+            return 0.0
+        expected = self.content @ self.learned.weights(vectors)
+        return self.strength * float(np.vdot(expected, expected - 2 * vectors))
+
+    def weights(self, vectors: Floats) -> Floats:
+        """W (E, D) for the item vectors (N, D) of a fit."""
+        return (self.learned or Prior.of(self.content, self.blocks, vectors)).weights(vectors)

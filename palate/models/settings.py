@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import fields
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from palate.errors import SettingError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 NAMES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "None": "none"}
 
 
-def settle(recipe: Any) -> None:
+def settle(recipe: DataclassInstance) -> None:
     """Bring the settings of a recipe that are numbers, truths and texts into the types that its fields declare.
 
     Raises `SettingError` for a value of another type: 2.5 is no whole number, True no number, "10" neither.

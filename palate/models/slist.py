@@ -5,26 +5,27 @@ Choi, Kim, Lee, Shim, Lee 2021, "Session-aware Linear Item-Item Models for Sessi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg.blas import strsm
 from scipy.linalg.lapack import spotrf
 from scipy.sparse import csr_array
 
-from palate.arrays import Floats, Ints, Longs
+from palate.arrays import Floats
+from palate.compute.memory import refuse_beyond
+from palate.compute.threads import parallel_for
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
-from palate.errors import SettingError, check
-from palate.kernels.rows import group_rows
-from palate.kernels.sequences import count_partners, input_products, recency, solve_targets, target_rows, walk_rows
+from palate.errors import check
+from palate.kernels.sequences import recency, walk_rows
 from palate.models.base import Watch, refuse_empty
-from palate.models.crew import spread
-from palate.models.ease import available_memory
 from palate.models.item_to_item import DenseItemModel, ItemRecipe, SparseItemModel
 from palate.models.neighbours import Neighbours, arrays
-from palate.models.weights import check_half_life, faded
+from palate.models.registry import register
+from palate.models.sequences import Products, Sequences, Tables, too_small
+from palate.models.weights import check_half_life
 
 WIDE = 512  # columns of a factor done at once
 WALKERS = 100  # items of each row that a walk goes on from: the largest weights
@@ -90,8 +91,8 @@ class SLIST(ItemRecipe):
         """Fit to the log. Raises `SettingError` where P or the weights do not fit into memory."""
         refuse_empty(log)
         popularity = np.bincount(log.item[log.weight > 0], minlength=len(log.items)).astype(np.float32)
-        sequences = Sequences.of(log, self)
-        tables = Tables.of(self)
+        sequences = Sequences.of(log, self.longest, self.half_life_days)
+        tables = Tables.of(self.longest, self.alpha, self.whole_decay, self.train_decay)
         if self.neighbours is None:
             refuse_beyond(8 * len(popularity) ** 2, "neighbours=None: all weights", "set neighbours=100")
         P = sequences.inputs(tables)
@@ -105,109 +106,6 @@ class SLIST(ItemRecipe):
         walked = few if self.walk == 0 else walk(few, self.walk)
         walked.data *= share[walked.indices]
         return SparseItemModel(self, log.items, popularity, *arrays(walked))
-
-
-@dataclass(frozen=True, eq=False)
-class Tables:
-    """What two events of a sequence add by their distance d: see `palate.kernels.sequences`; each (longest,)."""
-
-    whole: Floats
-    apart: Floats
-    later: Floats
-    before: Floats
-    after: Floats
-
-    @classmethod
-    def of(cls, recipe: SLIST) -> Tables:
-        """Sum over the cuts in closed form; with decay δ, cuts m behind the later event give Σ_{k<m} δ^2k."""
-        d = np.arange(recipe.longest, dtype=np.float64)
-        decay, share = recipe.train_decay, 1 - recipe.alpha
-        whole = recipe.alpha * recipe.whole_decay**d
-        later = (1 - decay ** (2 * d)) / (1 - decay**2)
-        # Between an input and a target d behind it lie d cuts; each adds δ^(d - 1) to their product.
-        between = share * d * decay ** np.maximum(d - 1, 0)
-        tables = (whole, share * decay**d, later, whole + between, whole)
-        return cls(*(table.astype(np.float32) for table in tables))
-
-
-@dataclass(frozen=True, eq=False)
-class Products:
-    """P (I, I) by its rows: start (I + 1,), column (N,), value (N,); diagonal (I,)."""
-
-    start: Longs
-    column: Ints
-    value: Floats
-    diagonal: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class Sequences:
-    """S sequences, laid end to end, and the events of each item.
-
-    start (S + 1,), item (N,), row (N,): the sequence of each event; first (I + 1,), place (N,): events by item;
-    importance (S,).
-    """
-
-    start: Longs
-    item: Ints
-    row: Ints
-    first: Longs
-    place: Ints
-    importance: Floats
-
-    @classmethod
-    def of(cls, log: Interactions, recipe: SLIST) -> Sequences:
-        """Cut the events of weight above 0 into sequences of at most `recipe.longest`."""
-        kept = log.weight > 0
-        rows = log.rows.where(kept)
-        item = rows.column
-        begins = np.flatnonzero(rows.place % recipe.longest == 0)
-        start = np.append(begins, len(item))
-        row = np.repeat(np.arange(len(begins), dtype=np.int32), np.diff(start))
-        fading = faded(replace(log, weight=np.ones_like(log.weight)), recipe.half_life_days)[kept]
-        importance = fading[start[1:] - 1]
-        return cls(start, item, row, *group_rows(item, len(log.items)), importance)
-
-    @property
-    def parts(self) -> tuple[Longs, Ints, Ints, Longs, Ints]:
-        """The arrays of the events, as kernels take them."""
-        return self.start, self.item, self.row, self.first, self.place
-
-    def edges(self) -> Longs:
-        """Places of each row of the products (I + 1,): an item's row holds all that share a sequence with it."""
-        size = np.zeros(len(self.first) - 1, np.int64)
-        spread(lambda low, high: count_partners(*self.parts, size, low, high), len(size))
-        edge = np.concatenate([np.zeros(1, np.int64), np.cumsum(size)])
-        refuse_beyond(8 * int(edge[-1]), "longest: products of items that share a sequence", "lower longest")
-        return edge
-
-    def inputs(self, tables: Tables) -> Products:
-        """P (I, I) = α Σ x_sᵀ x_s + (1 - α) Σ x_cᵀ x_c."""
-        edge = self.edges()
-        column, value = np.empty(edge[-1], np.int32), np.empty(edge[-1], np.float32)
-        P = Products(edge, column, value, np.empty(len(edge) - 1, np.float32))
-        sides = (*self.parts, self.importance, tables.whole, tables.apart, tables.later, edge, column, value)
-        spread(lambda low, high: input_products(*sides, P.diagonal, low, high), len(edge) - 1)
-        return P
-
-    def targets(self, tables: Tables) -> Floats:
-        """Cᵀ (I, I), C = α Σ x_sᵀ x_s + (1 - α) Σ x_cᵀ y_c."""
-        I = len(self.first) - 1
-        back = np.zeros((I, I), np.float32)
-        sides = (*self.parts, self.importance, tables.before, tables.after, back)
-        spread(lambda low, high: target_rows(*sides, low, high), I)
-        return back
-
-    def weights(self, tables: Tables, P: Products, ridge: Floats, L: int) -> csr_array:
-        """B (I, I) with at most L weights a column."""
-        found = Neighbours.empty(len(ridge), min(L, len(ridge)))
-        sides = (*self.parts, self.importance, tables.before, tables.after, P.start, P.column, P.value)
-        out = (found.size, found.item, found.value)
-        scale = 1 / np.sqrt(P.diagonal + ridge)
-        spread(lambda low, high: solve_targets(*sides, scale, *out, low, high), len(ridge))
-        if not np.isfinite(found.value).all():
-            raise too_small()
-        return found.weights()
 
 
 def penalties(diagonal: Floats, l2: float, power: float) -> Floats:
@@ -244,23 +142,13 @@ def factorise(A: Floats) -> None:
         A[K.stop :, K] = strsm(1.0, R, A[K.stop :, K], side=1, lower=0)
 
 
-def too_small() -> SettingError:
-    """Return the error of a penalty that rounding hides."""
-    return SettingError("l2: too small for these events, the factor is lost to rounding; raise it")
-
-
 def walk(B: csr_array, step: float) -> csr_array:
     """B + step B⁺ B°, the best of each row."""
     I = B.shape[0]
     found = Neighbours.empty(I, min(WALKED, I))
     sides = (*arrays(B), step, WALKERS, found.size, found.item, found.value)
-    spread(lambda low, high: walk_rows(*sides, low, high), I)
+    parallel_for(lambda low, high: walk_rows(*sides, low, high), I)
     return found.weights().T.tocsr()
 
 
-def refuse_beyond(needed: int, use: str, way: str) -> None:
-    """Raise `SettingError` where so many bytes are not to be had: the setting with its use, and the way out."""
-    free = available_memory()
-    if free is not None and needed > free:
-        amount = f"take {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are available"
-        raise SettingError(f"{use} {amount}; {way}")
+register(SLIST, DenseItemModel, SparseItemModel)

@@ -42,8 +42,8 @@ class Task(Generic[M]):
     """What is trained.
 
     start    first weights by name; those under `frozen` prefixes are changed by `prepare` alone
-    batches  the batches of one epoch, made with the chance that is given; each is what `loss` takes
-    loss     of the weights on a batch, a mean; its chance is the generator that is given
+    batches  the batches of one epoch, drawn with the generator that is given; each is what `loss` takes
+    loss     of the weights on a batch, a mean; it draws from the generator that is given
     model    of weights, when an epoch is over
     samples  in an epoch
     prepare  called with the weights before an epoch
@@ -77,11 +77,13 @@ class Training:
     key: str
 
     @classmethod
-    def of(cls, recipe: Recipe, log: Interactions, told: Floats | None = None) -> Training:
-        """Take the fields of a recipe, which has those of this class but the key; `told` is fitted to as well."""
+    def of(cls, recipe: Recipe, log: Interactions, content: Floats | None = None) -> Training:
+        """Take the fields of a recipe, which has those of this class but the key; `content` is fitted to as well."""
         settings = recipe.settings()
         crc = 0
-        for column in (each for each in (log.start, log.item, log.weight, log.timestamp, told) if each is not None):
+        for column in (
+            each for each in (log.start, log.item, log.weight, log.timestamp, content) if each is not None
+        ):
             crc = zlib.crc32(np.ascontiguousarray(column).data, crc)
         named = {name: value for name, value in settings.items() if name not in ("checkpoint", "device")}
         key = f"{type(recipe).__name__} {named} on {log!r}, crc32 {crc:08x}"
@@ -110,7 +112,7 @@ def train(task: Task[M], how: Training, watch: Watch | None = None) -> M:
             loss = run.one_epoch(task, how, tell)
             model = task.model(run.arrays())
             stop = tell(run.epoch, loss, model)
-            run.save(how)  # afterwards: an epoch that was not told of is gone through again
+            run.save(how)  # afterwards: an epoch that was not reported is trained again
             if stop:
                 break
     except KeyboardInterrupt:
@@ -155,10 +157,10 @@ class Run:
         return cls(weights, optimiser, kept["epoch"])
 
     def one_epoch(self, task: Task[Any], how: Training, tell: Callable[[float], object]) -> float:
-        """Go through the batches once; returns the mean loss. All chance follows from the seed and the epoch."""
+        """Go through the batches once; returns the mean loss. Every draw follows from the seed and the epoch."""
         torch = need_torch()
         rng = np.random.default_rng([how.seed, self.epoch])
-        chance = torch.Generator(how.device).manual_seed(int(rng.integers(1 << 62)))
+        torch_rng = torch.Generator(how.device).manual_seed(int(rng.integers(1 << 62)))
         if task.prepare is not None:
             task.prepare(self.weights)
         batches = task.batches(rng)
@@ -166,9 +168,11 @@ class Run:
         losses = np.zeros(len(batches))
         for n, batch in enumerate(batches):
             for group in self.optimiser.param_groups:
-                group["lr"] = how.learning_rate * pace(self.epoch * len(batches) + n, how.epochs * len(batches))
+                group["lr"] = how.learning_rate * learning_rate_share(
+                    self.epoch * len(batches) + n, how.epochs * len(batches)
+                )
             with torch.autocast(how.device, torch.bfloat16, enabled=how.device != "cpu"):
-                loss = task.loss(self.weights, batch, chance)
+                loss = task.loss(self.weights, batch, torch_rng)
             losses[n] = loss.item()
             if not np.isfinite(losses[n]):
                 raise Diverged(f"epoch {self.epoch + 1}, batch {n + 1}: the loss is {losses[n]}; lower learning_rate")
@@ -200,7 +204,7 @@ class Run:
         write_bundle(how.checkpoint, parts, {"fit": how.key, "epoch": self.epoch})
 
 
-def pace(step: int, steps: int) -> float:
+def learning_rate_share(step: int, steps: int) -> float:
     """Share of the learning rate at a step: up in a line, then down in a line."""
     return min(1.0, (step + 1) / WARM_STEPS) * (1 - (1 - LAST) * step / steps)
 

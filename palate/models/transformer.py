@@ -3,7 +3,7 @@
 Kang and McAuley 2018 (SASRec), with what has mattered since: softmax over many sampled items (Klenitskiy and Vasilev
 2023; Petrov and Macdonald 2023), cosine scores, norms before each block, gated blocks (Shazeer 2020), a bias of
 attention by distance (Raffel et al. 2020) and by the time between events (Li, Wang and McAuley 2020; Zhai et al.
-2024), and first item vectors taken from the log in closed form. What a catalogue tells of items may be part of their
+2024), and first item vectors taken from the log in closed form. The content of items may be part of their
 vectors, and the weight of an event, which is that of its type, part of what it says.
 """
 
@@ -16,16 +16,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from palate.arrays import Floats, Ints
+from palate.compute.svd import unit
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import NEVER, Ragged
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.models.base import Watch, refuse_empty
-from palate.models.content import check_reading, read_items
+from palate.models.item_content import check_reading, read_items
 from palate.models.network import Inputs, NetworkRecipe, TorchModel, check_device
-from palate.models.pieces import Pieces
-from palate.models.spectral import near_vectors, unit
+from palate.models.onnx import ExportedModel
+from palate.models.registry import register
+from palate.models.sequence_batches import SequenceBatches
+from palate.models.spectral import near_vectors
 from palate.models.training import Arrays, Task, Training, Weights, need_torch, train
 
 if TYPE_CHECKING:
@@ -40,15 +43,15 @@ FADING = 0.4  # of the logarithm of attention from an event to the one before it
 KNOTS = (0.0, 60.0, 3600.0, 86_400.0, 2_592_000.0)  # seconds between events, at which attention may turn
 FORGOTTEN = 0.1  # of the batches are without times, so that a history without them is nothing new
 KINDS = 16  # of events at most, told apart by their weights
-READING = 1.0  # penalty of the first guess of items' vectors by what is told of them
+READING = 1.0  # penalty of the first guess of items' vectors by their content
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transformer(NetworkRecipe):
     """Settings of the network and its training; each event of weight above 0 is an input, and the target before it.
 
-    fields      columns of the catalogue, or "column:encoder": a matrix times what they tell of an item is added to
-                its vector, and is all there is of one that nobody met; (): the catalogue is not read
+    fields      columns of the catalogue, or "column:encoder": a matrix times the content of an item is added to
+                its vector, and is all there is of an item without events; (): the catalogue is not read
     gaps        attention knows the time between two events, where time passes between those of the log
     kinds       an event tells its weight, which is that of its type, where not all weigh the same
     window      an event looks at so many events, itself the last; what is older still tells through a layer below
@@ -87,46 +90,46 @@ class Transformer(NetworkRecipe):
         check(0 < self.learning_rate < np.inf, "learning_rate", self.learning_rate, "must be above 0")
         check(0 <= self.weight_decay < np.inf, "weight_decay", self.weight_decay, "must be 0 or more")
         check(0 <= self.dropout < 1, "dropout", self.dropout, "must be 0 or more, below 1")
-        check_reading(self)
+        object.__setattr__(self, "fields", check_reading(self.fields, self.dim, self.seed))
         check(self.device in ("cpu", "cuda"), "device", self.device, "is 'cpu' or 'cuda'")
 
     def fit(
         self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
     ) -> TransformerModel:
-        """Fit to the log, and to the catalogue if fields are named; its items that nobody met are ranked too.
+        """Fit to the log, and to the catalogue if fields are named; its items without events are ranked too.
 
         Ctrl-C ends it with the weights of the last full epoch. Raises `MissingExtra`.
         """
         refuse_empty(log)
         check_device(self.device)
-        recipe, pieces = self.resolved(log), Pieces.of(log, self.reach)
-        items, told = log.items, None
+        recipe, sequences = self.resolved(log), SequenceBatches.of(log, self.reach)
+        items, content = log.items, None
         if self.fields:
             items, _, encoded = read_items(log, catalogue, self.fields, self.dim, self.seed, watch)
-            told = encoded.vectors
+            content = encoded.vectors
         popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(items)).astype(np.float32)
 
-        def loss(weights: Weights, batch: tuple[Inputs, Ints], chance: Generator) -> Tensor:
-            return next_item_loss(weights, recipe, *batch, chance)
+        def loss(weights: Weights, batch: tuple[Inputs, Ints], rng: Generator) -> Tensor:
+            return next_item_loss(weights, recipe, *batch, rng)
 
         def model(weights: Arrays) -> TransformerModel:
-            return TransformerModel(recipe, items, popularity, answering(weights, told, popularity))
+            return TransformerModel(recipe, items, popularity, answering(weights, content, popularity))
 
         task = Task(
-            start=first_weights(recipe, log, told),
-            batches=lambda rng: pieces.batches(recipe.batch, rng),
+            start=first_weights(recipe, log, content),
+            batches=lambda rng: sequences.batches(recipe.batch, rng),
             loss=loss,
             model=model,
-            samples=pieces.targets,
-            frozen=("told", "between"),
+            samples=sequences.targets,
+            frozen=("content", "between"),
         )
-        return train(task, Training.of(recipe, log, told), watch)
+        return train(task, Training.of(recipe, log, content), watch)
 
     def resolved(self, log: Interactions) -> Transformer:
         """Put a number in place of None."""
         if self.epochs is not None:
             return self
-        targets = Pieces.of(log, self.reach).targets
+        targets = SequenceBatches.of(log, self.reach).targets
         return replace(self, epochs=int(np.clip(round(TARGETS / max(1, targets)), 3, 30)))
 
     @property
@@ -140,7 +143,7 @@ class Transformer(NetworkRecipe):
         return liked.where(liked.left <= self.reach)
 
     def shapes(self, weights: Arrays, items: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes that weights of these names must have over so many items."""
+        """Return the shapes that weights of these names must have over this many items."""
         D, H = self.dim, self.heads
         layer: dict[str, tuple[int, ...]] = {
             "attend.norm": (D,),
@@ -165,11 +168,11 @@ class Transformer(NetworkRecipe):
         return item_scores(w, h.gather(1, last)[:, 0])
 
 
-def first_weights(recipe: Transformer, log: Interactions, told: Floats | None = None) -> dict[str, Floats]:
+def first_weights(recipe: Transformer, log: Interactions, content: Floats | None = None) -> dict[str, Floats]:
     """Return weights to begin with: a state is the newest event and a mean over the window that fades with distance.
 
-    So the untrained network already ranks what stands near the history in the log. Of what is told of items, (I, E)
-    and those that nobody met, `reading` (E, D) makes the best guess of their vectors, `items` is what that misses.
+    So the untrained network already ranks what stands near the history in the log. From the content of items (I, E),
+    `reading` (E, D) predicts their vectors; `items` holds the rest.
     """
     rng = np.random.default_rng(recipe.seed)
     D, I = recipe.dim, len(log.items)
@@ -182,11 +185,11 @@ def first_weights(recipe: Transformer, log: Interactions, told: Floats | None = 
         "bias": np.zeros(I, np.float32),
         "scale": np.full(1, -np.log(TEMPERATURE), np.float32),
     }
-    if told is not None:
-        Z = told[:I].astype(np.float64)
+    if content is not None:
+        Z = content[:I].astype(np.float64)
         reading = np.linalg.solve(Z.T @ Z + READING * np.eye(Z.shape[1]), Z.T @ weights["items"])
-        weights |= {"told": told[:I], "reading": reading.astype(np.float32)}
-        weights["items"] = np.asarray(weights["items"] - weights["told"] @ weights["reading"], np.float32)
+        weights |= {"content": content[:I], "reading": reading.astype(np.float32)}
+        weights["items"] = np.asarray(weights["items"] - weights["content"] @ weights["reading"], np.float32)
     between = boundaries(log.weight)
     if recipe.kinds and len(between):
         weights |= {"between": between, "kinds": np.zeros((len(between) + 1, D), np.float32)}
@@ -221,15 +224,15 @@ def boundaries(weight: Floats) -> Floats:
     return np.asarray(np.sqrt(distinct[1:]) * np.sqrt(distinct[:-1]), np.float32)
 
 
-def answering(weights: Arrays, told: Floats | None, popularity: Floats) -> Arrays:
-    """Return the weights of a model: `items` (I, D) of length 1, those that are only told (I, E) too.
+def answering(weights: Arrays, content: Floats | None, popularity: Floats) -> Arrays:
+    """Return the weights of a model: `items` (I, D) of length 1, those with content alone (I, E) too.
 
-    The latter get the mean bias of the items that the fewest have met.
+    The latter get the mean bias of the items with the fewest events.
     """
-    w = {name: each for name, each in weights.items() if name not in ("told", "reading")}
-    if told is not None:
+    w = {name: each for name, each in weights.items() if name not in ("content", "reading")}
+    if content is not None:
         met = len(w["items"])
-        vectors = told @ weights["reading"]
+        vectors = content @ weights["reading"]
         vectors[:met] += w["items"]
         rare = popularity[:met] == popularity[:met].min()
         w["items"] = np.asarray(vectors, np.float32)
@@ -239,17 +242,17 @@ def answering(weights: Arrays, told: Floats | None, popularity: Floats) -> Array
 
 
 def item_vectors(w: Weights, item: Tensor) -> Tensor:
-    """Vectors of length 1 of items of any shape, (..., D): their own, and what is told of them, if that is known."""
+    """Vectors of length 1 of items of any shape, (..., D): their own, and that of their content, if there is any."""
     functional = need_torch().nn.functional
     x = functional.embedding(item, w["items"])
-    if "told" in w:
-        x = x + functional.embedding(item, w["told"]) @ w["reading"]
+    if "content" in w:
+        x = x + functional.embedding(item, w["content"]) @ w["reading"]
     vectors: Tensor = functional.normalize(x, dim=-1)
     return vectors
 
 
 class Past(NamedTuple):
-    """Events of B histories that were met: time (B, P), and what each layer keeps of them."""
+    """Events of B histories that were read: time (B, P), and what each layer keeps of them."""
 
     time: Tensor
     layers: tuple[Both, ...]
@@ -258,7 +261,7 @@ class Past(NamedTuple):
 def states(
     w: Weights, recipe: Transformer, inputs: Inputs, past: Past | None = None, drop: Drop | None = None
 ) -> tuple[Tensor, Past]:
-    """Return unit vectors (B, T, D) of what comes after each event, and what was met.
+    """Return unit vectors (B, T, D) of what comes after each event, and what was read.
 
     An event sees itself and what is before it; so whatever is put behind the end of a history changes nothing.
     `past` holds the events before the first column, at least the last window - 1 of them.
@@ -271,7 +274,7 @@ def states(
         x = x + functional.embedding((inputs.weight[..., None] > w["between"]).sum(-1), w["kinds"])
     x = drop(x)
     time = inputs.time if past is None else torch.cat([past.time, inputs.time], 1)
-    rising = risen(inputs.time, time) if "0.attend.gap" in w else None
+    rising = log_gap_features(inputs.time, time) if "0.attend.gap" in w else None
     met = []
     for n in range(recipe.layers):
         before = None if past is None else past.layers[n]
@@ -283,7 +286,7 @@ def states(
     return functional.normalize(x, dim=-1), Past(time, tuple(met))
 
 
-def risen(time: Tensor, before: Tensor) -> Tensor:
+def log_gap_features(time: Tensor, before: Tensor) -> Tensor:
     """Return how far the logarithm of the time from each event (B, S) to each (B, T) is above that of each knot.
 
     (B, T, S, K), 0 where a time is not known; a weight for each makes any line that turns at the knots.
@@ -328,25 +331,25 @@ def norm(x: Tensor, gain: Tensor) -> Tensor:
     return normed
 
 
-def next_item_loss(w: Weights, recipe: Transformer, inputs: Inputs, target: Ints, chance: Generator) -> Tensor:
+def next_item_loss(w: Weights, recipe: Transformer, inputs: Inputs, target: Ints, rng: Generator) -> Tensor:
     """Mean cross-entropy of the targets (B, T) that are not -1, among themselves and `negatives` items drawn."""
     torch = need_torch()
     device = w["items"].device
 
     def drop(x: Tensor) -> Tensor:
-        kept = torch.empty_like(x).bernoulli_(1 - recipe.dropout, generator=chance)
+        kept = torch.empty_like(x).bernoulli_(1 - recipe.dropout, generator=rng)
         dropped: Tensor = x * kept / (1 - recipe.dropout)
         return dropped
 
     wanted = torch.as_tensor(target, device=device, dtype=torch.int64)
     known = inputs.tensors(device)
-    if "0.attend.gap" in w and float(torch.rand(1, generator=chance, device=device)) < FORGOTTEN:
+    if "0.attend.gap" in w and float(torch.rand(1, generator=rng, device=device)) < FORGOTTEN:
         known = known._replace(time=torch.full_like(known.time, NEVER))
     h, _ = states(w, recipe, known, drop=drop)
     h, wanted = h[wanted >= 0] * w["scale"].exp(), wanted[wanted >= 0]  # (N, D), (N,)
     I = len(w["items"])
     K = min(recipe.negatives or I, I)
-    drawn = torch.randperm(I, generator=chance, device=device)[:K]
+    drawn = torch.randperm(I, generator=rng, device=device)[:K]
     vectors = item_vectors(w, torch.cat([drawn, wanted]))
     itself = drawn == wanted[:, None]  # (N, K)
     wrong = (h @ vectors[:K].T + w["bias"][drawn]).masked_fill(itself, -1e9).logsumexp(-1)
@@ -363,40 +366,43 @@ class TransformerModel(TorchModel):
 
     recipe: Transformer
 
-    def begin(self, history: Sequence[Id] = ()) -> Trail:
+    def start(self, history: Sequence[Id] = ()) -> SessionState:
         """Follow a history from here on; unknown items are ignored. Raises `DataError` for what cannot be an id."""
-        trail = Trail(None, None)
+        session = SessionState(None, None)
         for item in Vocabulary.series(history, "history").to_list():
-            trail = self.extend(trail, item)
-        return trail
+            session = self.append(session, item)
+        return session
 
-    def extend(self, trail: Trail, item: Id, weight: float = 1.0, time: int | None = None) -> Trail:
-        """Return the trail with one more event, its time as in `Ragged`; the one given stays as it is.
+    def append(self, session: SessionState, item: Id, weight: float = 1.0, time: int | None = None) -> SessionState:
+        """Return the session with one more event, its time as in `Ragged`; the one given stays as it is.
 
         An event of an unknown item, or of weight 0 or less, is ignored.
         """
         code = int(self.items.codes([item], "item")[0])
         if code < 0 or weight <= 0:
-            return trail
+            return session
         event = np.array([[code]]), np.ones(1, np.int64), np.array([[weight]], np.float32)
         asked = Inputs(*event, np.array([[NEVER if time is None else time]]))
         with need_torch().inference_mode():
-            state, met = states(self.tensors, self.recipe, asked.tensors(self.device), trail.past)
+            state, met = states(self.tensors, self.recipe, asked.tensors(self.device), session.past)
             old = max(0, met.time.shape[1] + 1 - self.recipe.window)  # events that the next one does not see
             layers = tuple((key[:, :, old:], value[:, :, old:]) for key, value in met.layers)
-            return Trail(Past(met.time[:, old:], layers), state[0])
+            return SessionState(Past(met.time[:, old:], layers), state[0])
 
-    def scores_after(self, trail: Trail) -> Floats:
-        """Score every item for what comes after the trail, (I,): what `scores` says of the same history."""
-        if trail.state is None:
+    def scores_after(self, session: SessionState) -> Floats:
+        """Score every item for what comes after the session, (I,): what `scores` says of the same history."""
+        if session.state is None:
             return self.popularity
         with need_torch().inference_mode():
-            return np.asarray(item_scores(self.tensors, trail.state)[0].cpu().numpy())
+            return np.asarray(item_scores(self.tensors, session.state)[0].cpu().numpy())
 
 
 @dataclass(frozen=True, eq=False)
-class Trail:
+class SessionState:
     """A history being followed: what its newest events left, and the state (1, D) after the last; None at first."""
 
     past: Past | None
     state: Tensor | None
+
+
+register(Transformer, TransformerModel, ExportedModel)

@@ -61,7 +61,7 @@ def knows_taste(context: Context) -> bool:
 
 def by_model(context: Context, factor: Floats | None, source: Source, most: int, rows: Bools) -> Slate:
     """Best items for the history by the model, among the rows (I,)."""
-    model = context.model
+    model = context.model.retriever
     most = min(most, len(model.items))
     if factor is None:
         return _slate(context, source, *model.top(context.past, most, rows, True))
@@ -74,7 +74,7 @@ def by_similarity(
     """Best items by their mean similarity to those at the rows of the model."""
     model = context.model
     try:
-        total = sum((model.likeness(row) for row in rows), np.zeros(len(model.items), np.float32))
+        total = sum((model.item_similarity(row) for row in rows), np.zeros(len(model.items), np.float32))
     except SettingError:  # a model that has none
         return EMPTY
     scores = total / np.float32(len(rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from palate.arrays import Bools, Floats, Ints, Longs
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
+from palate.errors import ConditionError
 from palate.models.base import Model
 from palate.models.popularity import Popularity, PopularityModel
 from palate.ranking.item_index import ItemIndex
@@ -21,8 +22,13 @@ from palate.ranking.item_index import ItemIndex
 MASKS = 64  # conditions whose masks are kept
 ALL = ""  # the condition that every item meets
 UNNAMED = pl.Series("user", [None], pl.String)
-NO_MODEL: Model = PopularityModel(Popularity(), Vocabulary.of([]), np.zeros(0, np.float32))
 _NONE = np.zeros(0, np.int64)
+
+
+@cache
+def no_model() -> Model:
+    """Return a model of no items, made when it is needed: it has polars start threads, which no fork survives."""
+    return PopularityModel(Popularity(), Vocabulary.of([]), np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,3 +178,37 @@ def last_below_zero(item: Longs, weight: Floats) -> Longs:
     items, first = np.unique(item[::-1], return_index=True)
     found: Longs = items[below[::-1][first]]
     return found
+
+
+def history_of(rows: Ragged) -> UserHistory:
+    """Return the history of the only row, where rows of the model and positions are the same."""
+    column, counts = rows.column.astype(np.int64), rows.weight != 0
+    weight = rows.weight[counts]
+    return UserHistory(column[counts], weight, rows.moments[counts], column, last_below_zero(column[counts], weight))
+
+
+def offline(model: Model, allowed: Bools) -> Context:
+    """Return what lists are made from without a service: the items of a model that are allowed (I,)."""
+    index = ItemIndex.of_model(model.items)
+    nothing = Order(_NONE, np.zeros(len(index), np.float32))
+    cold = np.zeros(0, np.bool_) if model.cold_items is None else model.cold_items
+    return Context(model, index, Masks(allowed, _Untold(len(index)), index), nothing, nothing, cold=cold)
+
+
+class _Untold:
+    """Attributes of items of which nothing is stored."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def mask(self, condition: str) -> Bools:
+        raise ConditionError(condition, 0, "there are no attributes here")
+
+    def notes(self, condition: str) -> tuple[str, ...]:
+        return ()
+
+    def values(self, attribute: str) -> Labels:
+        return Labels(pl.Series([], dtype=pl.String), np.zeros(self._count + 1, np.int64), np.zeros(0, np.int32))
+
+    def unknown(self, attribute: str) -> str | None:
+        return f"no item has an attribute {attribute!r}"

@@ -19,7 +19,7 @@ def because(slate: Slate, context: Context) -> list[tuple[str, ...]]:
     own = np.flatnonzero((slate.source == CODE["personal"]) | (slate.source == CODE["session"]))
     named: list[tuple[str, ...]] = [()] * len(slate)
     if len(own):
-        contributions = context.model.parts(past, index.row[slate.position[own]])
+        contributions = context.model.contributions(past, index.row[slate.position[own]])
         found = strongest(past.column, contributions, NAMED, SHARE)
         for place, rows in zip(own.tolist(), found.tolist(), strict=True):
             named[place] = tuple(index.id(int(index.position_of_row[row])) for row in rows if row >= 0)

@@ -1,32 +1,44 @@
-"""A list from a request and a context: candidates, stages and rules, in this order."""
+"""A list from a request and a context: candidates, stages and rules, in this order; and its recipe."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
-from palate.arrays import Longs
+from palate.arrays import Bools, Floats, Ints, Longs
+from palate.data.catalogue import Catalogue
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
+from palate.data.rankings import Rankings
+from palate.data.vocabulary import Id, Vocabulary
+from palate.errors import check
+from palate.kernels.topk import nothing
+from palate.models.base import Model, Recipe, Watch
+from palate.models.registry import as_recipe, register
 from palate.ranking import candidates, cursors, rules
 from palate.ranking.candidates import Candidates
-from palate.ranking.context import Context
+from palate.ranking.context import Context, history_of, offline
 from palate.ranking.eligibility import Eligible
 from palate.ranking.explain import because, reason, why_empty
 from palate.ranking.request import SOURCES, ListItem, ListRequest, RecommendationList, Source
 from palate.ranking.slate import Slate
 from palate.ranking.stages import Stage, pool_of, run
+from palate.store.bundles import Part
 
 
-def recommend(request: ListRequest, context: Context, stages: Sequence[Stage] = ()) -> RecommendationList:
-    """Make the list: candidates go through the stages, then the rules of the request hold.
+def recommend(request: ListRequest, context: Context) -> RecommendationList:
+    """Make the list: candidates go through the stages of the model, then the rules of the request hold.
 
     Raises `ConditionError`, `SettingError` or `DataError` for what cannot be asked.
     """
     shown = cursors.read(request.cursor)
     eligible = Eligible.of(request, context, shown)
-    slate = _Filling(request, context, eligible, stages).slate(pinning=not shown)
+    slate = _Filling(request, context, eligible).slate(pinning=not shown)
     sources: dict[Source, int] = {SOURCES[code]: count for code, count in Counter(slate.source.tolist()).items()}
     numbers = context.index.number[slate.position].tolist()
     return RecommendationList(
@@ -46,9 +58,9 @@ class _Filling:
     request: ListRequest
     context: Context
     eligible: Eligible
-    stages: Sequence[Stage]
 
     def __post_init__(self) -> None:
+        self.stages = cast("tuple[Stage, ...]", self.context.model.stages)
         self.caps = rules.Caps(self.request, self.context)
         self.factor = rules.boosts(self.request, self.context)
 
@@ -144,3 +156,120 @@ def _warnings(request: ListRequest, context: Context) -> Iterator[str]:
     for cap in request.cap:
         note = attributes.unknown(cap.attribute)
         yield from () if note is None else (f"cap: {note}",)
+
+
+# A recipe with stages behind it
+
+
+@dataclass(frozen=True)
+class Pipeline(Recipe):
+    """A recipe, given as such or as text, and the stages that its candidates go through.
+
+    Models of it rank, offline and in the service, by the same stages: of a user's `pool` best candidates, the largest
+    pool that a stage asks for, each stage makes another slate, and the list is the first k of the last one.
+    """
+
+    recipe: str | Recipe
+    stages: tuple[Stage, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recipe", as_recipe(self.recipe))
+        object.__setattr__(self, "stages", tuple(self.stages))
+        wrong = [each for each in self.stages if not isinstance(each, Stage)]
+        check(not wrong, "stages", wrong[:1], "must be stages, as palate.ranking.stages.Stage")
+
+    def fit(
+        self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
+    ) -> PipelineModel:
+        """Fit the recipe."""
+        model = cast("Recipe", self.recipe).fit(log, catalogue, watch=watch)
+        return PipelineModel(self, model.items, (model,))
+
+
+@dataclass(frozen=True, eq=False)
+class PipelineModel(Model):
+    """The model of the recipe, one of `models`, and the stages of the recipe behind it."""
+
+    recipe: Pipeline
+    items: Vocabulary
+    models: tuple[Model, ...]
+
+    def fault(self) -> str:
+        """Say what is wrong with `models`."""
+        same = len(self.models) == 1 and self.models[0].items.ids.equals(self.items.ids)
+        return "" if same else "models must be one, over the same items"
+
+    @property
+    def retriever(self) -> Model:
+        """The model that candidates come from."""
+        return self.models[0]
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Stages that candidates go through, in their order."""
+        return self.recipe.stages
+
+    def scores(self, histories: Histories) -> Floats:
+        """Score every item by the model, before the stages, (B, I)."""
+        return self.retriever.scores(histories)
+
+    def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
+        """Return the best k after the stages: item (B, k) and score (B, k)."""
+        stages = self.stages
+        if not stages:
+            return self.retriever.top(histories, k, allowed, keep_seen)
+        pool = min(pool_of(stages, k), len(self.items))
+        row, score = self.retriever.top(histories, pool, allowed, keep_seen)
+        item, best = nothing(len(row), k)
+        context = offline(self.retriever, allowed)
+        for b in range(len(row)):
+            there = row[b] >= 0
+            slate = Slate.of(row[b, there].astype(np.int64), score[b, there], "personal")
+            own = context.of(history_of(histories.rows.block(b, b + 1)))
+            last = run(stages, slate, own).take(slice(k))
+            item[b, : len(last)], best[b, : len(last)] = last.position, last.score
+        return item, best
+
+    def batch_size(self) -> int:
+        """Users ranked at once."""
+        return self.retriever.batch_size()
+
+    def item_similarity(self, item: int) -> Floats:
+        """As the model says."""
+        return self.retriever.item_similarity(item)
+
+    def contributions(self, past: Ragged, items: Ints) -> Floats:
+        """As the model says."""
+        return self.retriever.contributions(past, items)
+
+    def reasons(self, history: Sequence[Id], item: Id, k: int = 5) -> list[tuple[str, float]]:
+        """As the model says."""
+        return self.retriever.reasons(history, item, k)
+
+    def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
+        """As the model says."""
+        return self.retriever.similar_users(users, k)
+
+    @property
+    def cold_items(self) -> Bools | None:
+        """As the model says."""
+        return self.retriever.cold_items
+
+    @property
+    def item_embeddings(self) -> Floats | None:
+        """As the model says."""
+        return self.retriever.item_embeddings
+
+    def with_items(self, catalogue: Catalogue) -> Model:
+        """Return a model that also ranks the items of a catalogue; itself where it knows items by events alone."""
+        model = self.retriever.with_items(catalogue)
+        return self if model is self.retriever else PipelineModel(self.recipe, model.items, (model,))
+
+    def written(self) -> tuple[dict[str, Part], dict[str, object]]:
+        """Return the parts and the manifest of the model, within those of the pipeline."""
+        own, manifest = self.retriever.written()
+        parts = {f"0.{name}": part for name, part in own.items() if name != "items"}
+        return {"items": self.items, **parts}, self.manifest() | {"models": [manifest]}
+
+
+register(Pipeline, PipelineModel)

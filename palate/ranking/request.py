@@ -134,7 +134,8 @@ class RecommendationList:
 
     model     version and recipe of the model, None without one
     sources   number of items by source
-    warnings  about the request: attributes that no item has, and types that none of their values has
+    warnings  about the request: attributes that no item has, types that none of their values has, and a history that
+              is out of reach
     """
 
     items: tuple[ListItem, ...]

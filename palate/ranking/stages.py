@@ -4,18 +4,38 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
+from palate.errors import check
+from palate.models.registry import register_setting
+from palate.models.settings import settle
 from palate.ranking.context import Context
 from palate.ranking.slate import Slate
 
 
+@dataclass(frozen=True, kw_only=True)
 class Stage(ABC):
-    """A slate in, a slate out. Subclasses are frozen dataclasses of settings.
+    """A slate in, a slate out. Subclasses are frozen dataclasses of settings, known to bundles by their names.
 
     pool  candidates that the stage wants to see; the largest of a pipeline wins
     """
 
     pool: int = 0
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        register_setting(cls)
+
+    def __post_init__(self) -> None:
+        settle(self)
+        check(self.pool >= 0, "pool", self.pool, "must be 0 or more")
+
+    def as_dict(self) -> dict[str, object]:
+        """Return name and settings, of which a bundle makes the stage again."""
+        return {
+            "name": type(self).__name__,
+            "settings": {each.name: getattr(self, each.name) for each in fields(self)},
+        }
 
     @abstractmethod
     def __call__(self, slate: Slate, context: Context) -> Slate:

@@ -15,6 +15,7 @@ from pathlib import Path
 from time import monotonic
 
 import uvicorn
+from uvicorn.supervisors import multiprocess
 
 from palate.errors import PalateError, SettingError
 from palate.serve.bounds import BACKLOG
@@ -73,6 +74,7 @@ def run(
     training         arguments of `palate train`, which runs as a process of its own when `retrain` says so
     """
     signal.signal(signal.SIGTERM, _end)
+    multiprocess.Process = Worker  # type: ignore[misc]
     trainer = Trainer(settings.store, retrain, training) if retrain else None
     with figures() as folder:
         if workers > 1:
@@ -102,6 +104,15 @@ def run(
         finally:
             if trainer:
                 trainer.stop()
+
+
+class Worker(multiprocess.Process):
+    """A worker whose end the parent notices at once, even while it waits for a sign of life."""
+
+    def start(self) -> None:
+        """Leave the worker's end of the pipe to the worker alone: so the pipe ends when the worker does."""
+        super().start()
+        self.child_conn.close()
 
 
 def _sharing(settings: Settings, folder: Path, workers: int) -> Settings:

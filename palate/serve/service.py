@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from palate.errors import GivenUp
 from palate.live.patience import waiting
 from palate.live.service import Live
-from palate.models.saved import load
+from palate.models.registry import load
 from palate.ranking.request import ListRequest, RecommendationList
 from palate.serve.bounds import CHEAP_STEPS, CONDITION_SECONDS, SHORT
 from palate.serve.metrics import Metrics

@@ -254,7 +254,7 @@ class Recommendations(BaseModel):
     model: ModelTold | None = None
     cursor: str | None = Field(None, description="Asks for the next page; null when there is none.")
     reason: str | None = Field(None, description="Why the list is empty.")
-    warnings: list[str] = Field([], description="Attributes asked for that no item has; left out if there are none.")
+    warnings: list[str] = Field([], description="Attributes that no item has, histories out of reach.")
 
 
 class Told(BaseModel):

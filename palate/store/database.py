@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from palate.arrays import Doubles, Longs
-from palate.errors import MissingExtra, StoreError
+from palate.errors import MissingExtra, StoreAway, StoreError
 from palate.store.schema import migrate, newest_version, sa, version_of
 
 
@@ -137,7 +137,10 @@ class Database(ABC):
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn what the driver raises into a `StoreError` with the place; a closed database raises it, too."""
+        """Turn what the driver raises into a `StoreError` with the place; a closed database raises it, too.
+
+        It is a `StoreAway` where the connection was lost.
+        """
         if self._closed:
             raise StoreError(f"{self.place}: the store is closed", "the store is closed")
         try:
@@ -149,7 +152,9 @@ class Database(ABC):
         """Say where it happened, and what the driver said."""
         original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         line = str(original).strip().splitlines()[0]
-        return StoreError(f"{self.place}: {line}", "the database is out of reach" if self.lost(error) else line)
+        if self.lost(error):
+            return StoreAway(f"{self.place}: {line}", "the database is out of reach")
+        return StoreError(f"{self.place}: {line}", line)
 
     def migrate(self) -> None:
         """Make the tables or bring them up to date; raises `StoreError` for those of a newer version."""

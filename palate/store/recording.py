@@ -46,9 +46,13 @@ class Event(NamedTuple):
     weight: float | None = None
     event_id: str | None = None
 
-    def times(self, arrival: int) -> tuple[int, int]:
-        """Return time and moment of an event that arrives now."""
-        return (arrival, arrival) if self.time is None else (self.time, min(self.time, arrival))
+    def times(self, clock: int, newest: int) -> tuple[int, int]:
+        """Return time and moment of an event that arrives now, of a user whose newest event is of that moment.
+
+        Where the clock was set back, the event still arrives after those that are there.
+        """
+        arrival = max(clock, newest)
+        return (clock, arrival) if self.time is None else (self.time, min(self.time, arrival))
 
 
 # What is kept where a person has several events of one type on one item: all of them, or one of them.
@@ -148,6 +152,9 @@ class Recorder:
             table: database.text(sa.select(name, number).where(name.in_(database.rows("ids", sa.Text()))))
             for table, (name, number) in NAMES.items()
         }
+        newest = sa.select(sa.func.max(events.c.moment)).where(events.c.user_no == users.c.user_no).scalar_subquery()
+        asked = users.c.user_id.in_(database.rows("ids", sa.Text()))
+        self._moments = database.text(sa.select(users.c.user_id, newest).where(asked))
 
     def record(self, connection: sa.Connection, batches: Sequence[Batch]) -> list[Appended | EventConflict]:
         """Store what is new of each batch; nothing of one that has an event id of another event."""
@@ -186,10 +193,10 @@ class Recorder:
         if keep == "last" and there:
             told: dict[str, Any] = {name: sa.bindparam(name) for name in ("time", "weight", "moment")}
             changed = sa.update(events).where(events.c.seq == sa.bindparam("old")).values(told)
-            arrival = now()
+            clock, newest = now(), self._newest_moments(connection, (user for user, *_ in there))
             rows: list[dict[str, Any]] = []
             for key, old in there.items():
-                time, moment = chosen[key].times(arrival)
+                time, moment = chosen[key].times(clock, newest[key[0]])
                 rows.append({"old": old.seq, "time": time, "weight": _float(chosen[key].weight), "moment": moment})
             if any(there[key].weight != _float(chosen[key].weight) for key in there):
                 next_of(connection, WITHDRAWN)  # who counted the old weight counts again
@@ -242,13 +249,20 @@ class Recorder:
                 (event_types, (event.event_type for event in new)),
             )
         )
-        arrival = now()
+        clock, newest = now(), self._newest_moments(connection, user)
         rows = []
         for event in new:
-            time, moment = event.times(arrival)
+            time, moment = event.times(clock, newest[event.user_id])
             numbers = user[event.user_id], item[event.item_id], kind[event.event_type]
             rows.append((*numbers, time, _float(event.weight), event.event_id, moment))
         self._database.insert(driver_cursor(connection), events, COLUMNS, rows)
+
+    def _newest_moments(self, connection: sa.Connection, ids: Iterable[str]) -> dict[str, int]:
+        """Return the moments of users' newest events, that of the first second there is for those without one."""
+        text, brought = self._moments
+        asked = brought | {"ids": self._database.listed(list(dict.fromkeys(ids)))}
+        found = driver_cursor(connection).execute(text, asked).fetchall()
+        return {user_id: EARLIEST if moment is None else moment for user_id, moment in found}
 
     def numbers(
         self, connection: sa.Connection, table: sa.Table, names: Iterable[str], *, add: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from copy import copy
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import NamedTuple
@@ -80,7 +81,7 @@ class Writer:
             answers = self._stored([work.batch for work in group])
         except Exception as error:
             for work in group:
-                work.future.set_exception(error if len(group) == 1 else type(error)(*error.args))
+                work.future.set_exception(copy(error))  # each raises its own
         else:
             for work, answer in zip(group, answers, strict=True):
                 if isinstance(answer, EventConflict):

@@ -43,10 +43,10 @@ def audience(live: Live, item_id: str) -> Audience:
         return Audience([], len(past))
     histories = _histories(snapshot.context, past)
     found = np.full((len(past), LIST), -1)
-    for low in range(0, len(past), model.people()):
-        block = histories.block(low, min(low + model.people(), len(past)))
+    for low in range(0, len(past), model.batch_size()):
+        block = histories.block(low, min(low + model.batch_size(), len(past)))
         k = min(LIST, len(model.items))
-        found[low : low + model.people(), :k] = model.top(block, k, snapshot.masks.rows(None), False)[0]
+        found[low : low + model.batch_size(), :k] = model.top(block, k, snapshot.masks.rows(None), False)[0]
     found[histories.rows.positives == 0] = -1  # they get what is popular
     who, place = np.nonzero(found == row)
     names = list(past)

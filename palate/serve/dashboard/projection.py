@@ -10,7 +10,7 @@ import numpy as np
 from palate.arrays import Floats, Longs
 from palate.kernels.layout import settle
 from palate.live.snapshot import Active, Snapshot
-from palate.models.factors import FactorModel, best_products, lengths
+from palate.models.factors import best_products, lengths
 
 MOST = 3000  # items shown, the most popular ones
 NEIGHBOURS, EPOCHS, NEGATIVES = 12, 300, 4
@@ -36,13 +36,14 @@ class Maps:
     def of(self, snapshot: Snapshot) -> Map | None:
         """Return the map; None without a model, and for one whose items have no vectors."""
         active = snapshot.active
-        if not isinstance(active.model, FactorModel):
+        item_vectors = active.model.item_embeddings
+        if item_vectors is None:
             return None
         with self._lock:  # who comes meanwhile waits for the same map
             if self._made is None or self._made[0] is not active:
                 position = snapshot.by_popularity.position
                 position = position[snapshot.index.row[position] >= 0][:MOST]
-                vectors = active.model.item_vectors[snapshot.index.row[position]]
+                vectors = item_vectors[snapshot.index.row[position]]
                 self._made = active, Map(position, placed(vectors))
             return self._made[1]
 

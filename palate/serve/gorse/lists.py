@@ -12,9 +12,8 @@ import polars as pl
 from starlette.types import Receive
 
 from palate.arrays import Longs
-from palate.errors import UnknownId
+from palate.errors import SettingError, UnknownId
 from palate.live.catalogue import LiveCatalogue
-from palate.models.factors import FactorModel
 from palate.ranking.context import Order
 from palate.ranking.pipeline import recommend
 from palate.ranking.request import MOST_PLACES, ListRequest, RecommendationList, SessionEvent, Source
@@ -96,12 +95,11 @@ class Lists:
 
     def people(self, user_id: str, part: Part) -> list[tuple[str, float]]:
         """Return people like a person, as far as the model knows them and they were not forgotten."""
-        active = self.live.snapshot().active
-        if not isinstance(active.model, FactorModel) or not part.most:
+        if not part.most:
             return []
         try:
-            found = active.model.similar_users([user_id], part.most)
-        except UnknownId:
+            found = self.live.snapshot().active.model.similar_users([user_id], part.most)
+        except (UnknownId, SettingError):  # a user that the model does not know, a model without vectors of users
             return []
         names = [str(name) for name in found.lists()[0]]
         known = self.store.people.known([user_id, *names])

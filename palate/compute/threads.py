@@ -19,7 +19,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Crew:
+class ThreadTeam:
     """Runs slices of work on several threads, BLAS on one thread in each. Use it in a `with` block.
 
     With threads=None the first slices are run by one thread and by all in turn, and the faster number stays:
@@ -33,7 +33,7 @@ class Crew:
         self.trials = [count for _ in range(TRIALS + 1) for count in self.choices] if len(self.choices) > 1 else []
         self.fastest = dict.fromkeys(self.choices, inf)  # seconds for each position, of the fastest slice
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> ThreadTeam:
         self.pool = ThreadPoolExecutor(self.most)
         self.limits = threadpool_limits(1, "blas")
         return self
@@ -63,9 +63,9 @@ class Crew:
         return total
 
 
-def spread(work: Callable[[int, int], object], total: int, slices: int = 64) -> None:
+def parallel_for(work: Callable[[int, int], object], total: int, slices: int = 64) -> None:
     """Call work(low, high) on slices of `[0, total)`, by all cores: for slices that cost much or little."""
     step = max(1, -(-total // slices))
-    with Crew(None) as crew:
-        for job in [crew.pool.submit(work, low, min(low + step, total)) for low in range(0, total, step)]:
+    with ThreadTeam(None) as team:
+        for job in [team.pool.submit(work, low, min(low + step, total)) for low in range(0, total, step)]:
             job.result()

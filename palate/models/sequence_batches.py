@@ -1,4 +1,4 @@
-"""Histories cut into pieces, and pieces into batches: what a network that reads sequences learns from."""
+"""Histories cut into sequences, and sequences grouped into batches: what a sequence network learns from."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from palate.models.network import Inputs
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
-    """Pieces of at least two events: start (P,), length (P,) within item, weight and time (N,)."""
+class SequenceBatches:
+    """Sequences of at least two events: start (P,), length (P,) within item, weight and time (N,)."""
 
     item: Ints
     weight: Floats
@@ -22,7 +22,7 @@ class Pieces:
     length: Longs
 
     @classmethod
-    def of(cls, log: Interactions, longest: int) -> Pieces:
+    def of(cls, log: Interactions, longest: int) -> SequenceBatches:
         """Cut so that each event but the first of a history is a target once, with up to `longest` inputs."""
         rows = log.rows.where(log.weight > 0)
         left = rows.left
@@ -35,17 +35,17 @@ class Pieces:
         return int((self.length - 1).sum())
 
     def batches(self, events: int, rng: np.random.Generator) -> list[tuple[Inputs, Ints]]:
-        """Make inputs and targets (B, T) of batches of about so many events, -1 behind the end of a piece.
+        """Make inputs and targets (B, T) of batches of about this many events, -1 after the end of a sequence.
 
-        Pieces of about one length go together, in an order that chance decides.
+        Sequences of similar length share a batch; the batches come in random order.
         """
         order = np.argsort(self.length * (1 + rng.random(len(self.length)) / 4))
         groups = np.split(order, np.flatnonzero(np.diff(np.cumsum(self.length[order]) // events)) + 1)
         return [self.batch(groups[n]) for n in rng.permutation(len(groups)) if len(groups[n])]
 
-    def batch(self, pieces: Longs) -> tuple[Inputs, Ints]:
+    def batch(self, rows: Longs) -> tuple[Inputs, Ints]:
         """Make inputs and targets (B, T) of these pieces."""
-        start, length = self.start[pieces, None], self.length[pieces, None]
+        start, length = self.start[rows, None], self.length[rows, None]
         place = np.arange(int(length.max(initial=1)))
         at = np.minimum(start + place, len(self.item) - 1)
         target = np.where(place < length, self.item[at], np.int32(-1))[:, 1:]

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from palate.models import crew as module
-from palate.models.crew import TRIALS, Crew
+from palate.compute import threads as module
+from palate.compute.threads import TRIALS, ThreadTeam
 
 
 @pytest.mark.parametrize("slow", [1, 3])
@@ -18,30 +18,30 @@ def test_the_faster_number_of_threads_stays(monkeypatch: pytest.MonkeyPatch, slo
 
     def work(thread: int, low: int, high: int) -> float:
         if thread == 0:
-            used.append(crew.threads)
-            time.sleep(0.005 if crew.threads == slow else 0)
+            used.append(team.threads)
+            time.sleep(0.005 if team.threads == slow else 0)
         return float(high - low)
 
-    with Crew(None) as crew:
-        assert [crew.run(work, 0, 7) for _ in range(30)] == [7.0] * 30
+    with ThreadTeam(None) as team:
+        assert [team.run(work, 0, 7) for _ in range(30)] == [7.0] * 30
     trials = 2 * (TRIALS + 1)
     assert sorted(used[:trials]) == [1] * (TRIALS + 1) + [3] * (TRIALS + 1)
     assert set(used[trials:]) == {4 - slow}
 
 
-def test_a_crew_remembers_no_more_after_a_long_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_team_remembers_no_more_after_a_long_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "cores", lambda: 2)
 
     def size() -> int:
-        return len(pickle.dumps((crew.trials, crew.fastest, crew.choices)))
+        return len(pickle.dumps((team.trials, team.fastest, team.choices)))
 
-    with Crew(None) as crew:
+    with ThreadTeam(None) as team:
         for _ in range(20):
-            crew.run(lambda *_: 0.0, 0, 1)
-        before = size(), set(vars(crew))
+            team.run(lambda *_: 0.0, 0, 1)
+        before = size(), set(vars(team))
         for _ in range(2000):
-            crew.run(lambda *_: 0.0, 0, 1)
-        assert (size(), set(vars(crew))) == before
+            team.run(lambda *_: 0.0, 0, 1)
+        assert (size(), set(vars(team))) == before
 
 
 def test_an_error_waits_for_no_slice() -> None:
@@ -53,6 +53,6 @@ def test_an_error_waits_for_no_slice() -> None:
         time.sleep(2)
         return 0.0
 
-    with pytest.raises(KeyboardInterrupt), Crew(2) as crew:
-        crew.run(work, 0, 2)
+    with pytest.raises(KeyboardInterrupt), ThreadTeam(2) as team:
+        team.run(work, 0, 2)
     assert time.perf_counter() - began < 1.5

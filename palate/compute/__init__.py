@@ -1,0 +1,1 @@
+"""What the heavy work runs on: threads, memory, linear algebra that several models use."""

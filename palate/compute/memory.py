@@ -1,0 +1,30 @@
+"""Memory: what is free, and how much work holds at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from palate.errors import SettingError
+
+MEMINFO = Path("/proc/meminfo")
+BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
+BLOCK_SYSTEMS = 1 << 26  # numbers of the linear systems that are solved at once: 256 MB
+
+
+def available_memory() -> int | None:
+    """Bytes that a new process may use without swapping, None where the system does not say."""
+    if not MEMINFO.is_file():
+        return None
+    lines = (line.split() for line in MEMINFO.read_text(encoding="ascii").splitlines())
+    return next((int(line[1]) * 1024 for line in lines if line[0] == "MemAvailable:"), None)
+
+
+def refuse_beyond(needed: int, use: str, way: str) -> None:
+    """Raise `SettingError` where this many bytes are not available.
+
+    The message is the setting with its `use`, the two amounts, and the `way` out.
+    """
+    free = available_memory()
+    if free is not None and needed > free:
+        amount = f"take {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are available"
+        raise SettingError(f"{use} {amount}; {way}")

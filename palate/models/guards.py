@@ -1,0 +1,50 @@
+"""What is done around every recipe: settings get their types before their check, and a fit that diverges says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+
+from palate.data.interactions import Interactions
+from palate.errors import NotFinite
+from palate.models.settings import settle
+from palate.models.weights import within
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+P = ParamSpec("P")
+M = TypeVar("M")  # model
+R = TypeVar("R", bound="DataclassInstance")  # recipe
+
+
+def settled(check_settings: Callable[[R], None]) -> Callable[[R], None]:
+    """Return the `__post_init__` of a recipe that brings its settings into the types of its fields first."""
+
+    @wraps(check_settings)
+    def whole_check(recipe: R) -> None:
+        settle(recipe)
+        check_settings(recipe)
+
+    return whole_check
+
+
+def sound(fit: Callable[Concatenate[R, Interactions, P], M]) -> Callable[Concatenate[R, Interactions, P], M]:
+    """Return the `fit` of a recipe to a log whose weights are `within` what is usual.
+
+    It raises `NotFinite` where numbers are lost on the way.
+    """
+
+    @wraps(fit)
+    def whole_fit(recipe: R, log: Interactions, *given: P.args, **named: P.kwargs) -> M:
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # it shows in the model, which is checked
+                return fit(recipe, within(log), *given, **named)
+        except (NotFinite, np.linalg.LinAlgError) as error:
+            way = "smaller weights, a lower learning rate or a larger l2 help"
+            raise NotFinite(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
+
+    return whole_fit  # type: ignore[return-value]

@@ -1,0 +1,223 @@
+"""The one table of recipes and their models, and the way back from a bundle to the model it holds."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from palate.data.interactions import Interactions
+from palate.errors import BundleError, MissingExtra, PalateError, SettingError
+from palate.models.base import Model, Recipe
+from palate.store.bundles import read_bundle
+from palate.store.nesting import whole
+
+# Palate's own recipes and the modules that register them; a module is imported when its recipe is first asked for.
+MODULES = {
+    "Autoencoder": "palate.models.autoencoder",
+    "Blend": "palate.models.blend",
+    "Content": "palate.models.content",
+    "EASE": "palate.models.ease",
+    "Embedding": "palate.models.embedding",
+    "Hybrid": "palate.models.hybrid",
+    "IALS": "palate.models.ials",
+    "InfiniteAE": "palate.models.infinite_ae",
+    "ItemKNN": "palate.models.item_knn",
+    "Pipeline": "palate.ranking.pipeline",
+    "Popularity": "palate.models.popularity",
+    "SLIST": "palate.models.slist",
+    "Transformer": "palate.models.transformer",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A recipe, its models by name, the classes that their fields hold, and former names of settings and fields."""
+
+    recipe: type[Recipe]
+    models: Mapping[str, type[Model]]
+    holds: Mapping[str, type]
+    renamed: Mapping[str, str]
+
+
+_TABLE: dict[str, Entry] = {}
+_SETTINGS: dict[str, type] = {}  # other classes whose objects are settings of recipes, as stages are
+
+
+def register(
+    recipe: type[Recipe],
+    *models: type[Model],
+    holds: tuple[type, ...] = (),
+    renamed: Mapping[str, str] | None = None,
+) -> None:
+    """Enter a recipe and the models that it fits into the table: they can be saved, loaded, nested and named in text.
+
+    holds    dataclasses that fields of the models hold
+    renamed  settings and fields by the names that older bundles know them by
+
+    Raises `SettingError` where the recipe of another module has the name.
+    """
+    name = recipe.__name__
+    home = _TABLE[name].recipe.__module__ if name in _TABLE else MODULES.get(name, recipe.__module__)
+    if home != recipe.__module__:
+        raise SettingError(f"recipe {name!r} of {recipe.__module__}: {home} has a recipe of this name")
+    model_by_name = {each.__name__: each for each in models}
+    _TABLE[name] = Entry(recipe, model_by_name, {each.__name__: each for each in holds}, renamed or {})
+
+
+def register_setting(kind: type) -> None:
+    """Enter a class of settings: recipes that hold such objects can be saved, loaded and named in text.
+
+    Raises `SettingError` where the name is taken.
+    """
+    name = kind.__name__
+    if name in MODULES or name in _TABLE or _SETTINGS.get(name, kind).__module__ != kind.__module__:
+        raise SettingError(f"{name!r} of {kind.__module__}: the name is taken")
+    _SETTINGS[name] = kind
+
+
+@contextmanager
+def registered(recipe: type[Recipe], *models: type[Model]) -> Iterator[None]:
+    """Have a recipe in the table for a while, and for good where it is in there already."""
+    known = _TABLE.get(recipe.__name__)
+    if known is not None and known.recipe is recipe:
+        yield
+        return
+    register(recipe, *models)
+    try:
+        yield
+    finally:
+        del _TABLE[recipe.__name__]
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of all recipes, in order of the alphabet; nothing is imported."""
+    return tuple(sorted({*MODULES, *_TABLE}, key=str.lower))
+
+
+def recipes() -> tuple[type[Recipe], ...]:
+    """Return all recipes, by name."""
+    return tuple(recipe_class(name) for name in recipe_names())
+
+
+def recipe_class(name: str) -> type[Recipe]:
+    """Return the recipe of this name. Raises `LookupError` for an unknown one."""
+    return _entry(name).recipe
+
+
+def _entry(name: str) -> Entry:
+    if name not in _TABLE and name in MODULES:
+        import_module(MODULES[name])
+    if name not in _TABLE:
+        raise LookupError(f"recipe {name!r} is unknown; known are {', '.join(recipe_names())}")
+    return _TABLE[name]
+
+
+def rebuilt(about: Mapping[str, Any]) -> Recipe:
+    """Build a recipe by the name and settings that JSON keeps. Raises `LookupError`, `TypeError`, `SettingError`."""
+    built = _rebuilt(about)
+    if not isinstance(built, Recipe):
+        raise LookupError(f"{about['name']!r} is no recipe")
+    return built
+
+
+def _rebuilt(about: Mapping[str, Any]) -> object:
+    name, settings = about["name"], {name: _setting(value) for name, value in about["settings"].items()}
+    if name in _SETTINGS:
+        return _SETTINGS[name](**settings)
+    entry = _entry(name)
+    build: Any = entry.recipe
+    return build(**{entry.renamed.get(each, each): value for each, value in settings.items()})
+
+
+def _setting(value: object) -> object:
+    """Return a setting of what JSON keeps of it: lists are tuples, tables of name and settings are recipes."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_setting, value))
+    if isinstance(value, Mapping) and value.keys() == {"name", "settings"}:
+        return _rebuilt(value)
+    return value
+
+
+def as_recipe(value: object, setting: str = "recipe") -> Recipe:
+    """Return the recipe that a value stands for: itself, its text as "SLIST(l2=60)", or its table in a manifest.
+
+    Raises `SettingError`, naming the setting, for anything else.
+    """
+    if isinstance(value, Recipe):
+        return value
+    try:
+        if isinstance(value, Mapping):
+            return rebuilt(value)
+        return rebuilt(_call_at(ast.parse(str(value), mode="eval").body))
+    except PalateError:
+        raise
+    except (SyntaxError, ValueError, LookupError, TypeError, RecursionError, MemoryError):
+        known = ", ".join(recipe_names())
+        rule = f"each is a recipe with its settings, as SLIST(l2=60.0); known are {known}"
+        raise SettingError(f"{setting}={value!r}: {rule}") from None
+
+
+def _call_at(node: ast.expr) -> dict[str, Any]:
+    """Return the name and settings that a call in a text has; nothing in the text is run."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.args:
+        raise ValueError("not a recipe with named settings")
+    return {"name": node.func.id, "settings": {str(each.arg): _value_at(each.value) for each in node.keywords}}
+
+
+def _value_at(node: ast.expr) -> object:
+    if isinstance(node, ast.Call):
+        return _rebuilt(_call_at(node))
+    if isinstance(node, ast.Tuple | ast.List):
+        return tuple(map(_value_at, node.elts))
+    return ast.literal_eval(node)
+
+
+def load(folder: str | Path) -> Model:
+    """Read a saved model, its arrays mapped into memory and checked.
+
+    Raises `BundleError` for a bundle that is missing, damaged or unknown to this version.
+    """
+    return load_with_log(folder)[0]
+
+
+def load_with_log(folder: str | Path) -> tuple[Model, Interactions | None]:
+    """Read a saved model and the histories kept with it, None if there are none."""
+    bundle = read_bundle(folder)
+    try:
+        model = _model(bundle.about, bundle.parts)
+        return model, _log(model, bundle.parts)
+    except MissingExtra:
+        raise
+    except Exception as error:  # whatever a damaged bundle leads to
+        raise BundleError(f"{folder}: this version of palate cannot rebuild the model: {error}") from error
+
+
+def _log(model: Model, parts: Mapping[str, Any]) -> Interactions | None:
+    if "log.users" not in parts:
+        return None
+    users, start, item, weight = (parts[f"log.{name}"] for name in ("users", "start", "item", "weight"))
+    return Interactions(users, model.items, start, item, weight, parts.get("log.time"))
+
+
+def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:
+    entry = _entry(about["recipe"]["name"])
+    if about["model"] not in entry.models:
+        raise LookupError(f"model {about['model']!r} is unknown; known are {', '.join(entry.models)}")
+    kept = {entry.renamed.get(name, name): part for name, part in parts.items()}
+    if "models" in about:  # of which this one is made
+        kept["models"] = tuple(_model(each, _parts_of(parts, n)) for n, each in enumerate(about["models"]))
+    build: Any = entry.models[about["model"]]
+    own = {each.name: whole(each.name, kept, entry.holds) for each in fields(build) if each.name != "recipe"}
+    model: Model = build(recipe=rebuilt(about["recipe"]), **own)
+    return model
+
+
+def _parts_of(parts: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """Parts of the n-th of the models that a model is made of."""
+    own = {name.removeprefix(f"{n}."): part for name, part in parts.items() if name.startswith(f"{n}.")}
+    return own | {"items": parts["items"]}
