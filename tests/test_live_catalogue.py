@@ -218,6 +218,43 @@ def test_what_a_condition_costs_is_counted_before_it_is_run(store: Store, monkey
             live.mask(condition)
 
 
+def test_what_few_items_have_is_counted_by_those_that_have_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    rare = [{"rare": n, "text": "ab"} if n % 100 == 7 else {} for n in range(1000)]
+    store.items.put(Item(f"i{n}", {"price": n, **more}) for n, more in enumerate(rare))
+    live = LiveCatalogue.load(store)
+    alone, beside, dense = (live.steps([text]) for text in ("rare > 500", "rare > 500 AND price > 1", "price > 1"))
+    assert 10 * 3 < alone < dense < beside
+    blocks: list[None] = []
+    monkeypatch.setattr(catalogue, "still_wanted", lambda: blocks.append(None))
+    monkeypatch.setattr(catalogue, "MOST_ROWS", 4)
+    wanted = [n % 100 == 7 and n > 500 for n in range(1000)]
+    for text, count in (("rare > 500", 3), ("text = 'ab' AND rare > 500", 3), ("rare > 500 AND price > 1", 250)):
+        blocks.clear()
+        assert live.mask(text).tolist() == wanted
+        assert len(blocks) == count
+    assert live.mask("rare IS NULL").sum() == 990
+    monkeypatch.setattr(catalogue, "MOST_STEPS", 2000)
+    assert live.steps(["rare > 501"]) == alone
+    with pytest.raises(ConditionError, match=r"over 1,000 items and their texts this takes"):
+        live.steps(["rare > 501 AND price > 2"])
+
+
+def test_a_misspelt_name_has_one_note_and_the_first_three_a_suggestion(store: Store) -> None:
+    store.items.put(MOVIES)
+    live = LiveCatalogue.load(store)
+    odd = live.notes("pric < 1 OR pric < 2 OR pric < 3 OR TITEL = 'x' OR yeear = 1 OR pricee < 4")
+    assert [note.partition("; ")[2] for note in odd] == [
+        "did you mean 'price'?",
+        "did you mean 'title'?",
+        "did you mean 'year'?",
+        "",
+    ]
+    assert live.attributes.unknown(["pric", "pric", "title", "x" * 51 + "pric"]) == [
+        "no item has an attribute 'pric'; did you mean 'price'?",
+        f"no item has an attribute {'x' * 51 + 'pric'!r}",
+    ]
+
+
 def test_names_of_columns_of_imported_files_stand_for_the_attributes_they_became(store: Store) -> None:
     store.items.put(MOVIES)
     live = LiveCatalogue.load(store)

@@ -48,7 +48,7 @@ class Attributes:
         return counts
 
     @cached_property
-    def _folded(self) -> Mapping[str, str]:
+    def _folded(self) -> dict[str, str]:
         """Names by their lower case, of those alike the one with most values."""
         every = reversed([*self.counts, *self.names])
         most_last = sorted(every, key=lambda name: sum(self.counts.get(name, {}).values()))
@@ -89,13 +89,14 @@ class Attributes:
         return notes
 
     def _unknown(self, asked: str, *, hint: bool) -> str:
-        near = get_close_matches(asked, self._common, 1) if hint and len(asked) <= SHORT else []
-        return f"no item has an attribute {asked!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        near = get_close_matches(asked.lower(), self._common, 1) if hint and len(asked) <= SHORT else []
+        meant = f"; did you mean {self._folded[near[0]]!r}?" if near else ""
+        return f"no item has an attribute {asked!r}{meant}"
 
     @cached_property
     def _common(self) -> Sequence[str]:
-        """The short names of most values."""
-        return [name for name in reversed(list(self._folded.values())) if len(name) <= SHORT][:NEAR]
+        """The short names of most values, in lower case."""
+        return [name for name in reversed(self._folded) if len(name) <= SHORT][:NEAR]
 
     @cached_property
     def lengths(self) -> Callable[[str], int]:
@@ -119,7 +120,7 @@ class Attributes:
                 if part not in parts:
                     parts[part] = None
                     sparse = self.table.sparse.get(part)
-                    meter.use(len(self.table if sparse is None else sparse), made=sparse is not None)
+                    meter.use(None if sparse is None else len(sparse))
 
         def named(asked: str, place: int) -> Value:
             own = next((each for each in FIELDS if each == asked.lower()), None)
