@@ -55,9 +55,9 @@ class Kept:
         about = bundle.about
         if about.get("token") != store.state(TOKEN):
             return None
-        told = {name: about[name] for name in ABOUT}
+        values = {name: about[name] for name in ABOUT}
         parts: dict[str, Any] = dict(bundle.parts)
-        return cls(Table.unpacked(parts), sums=parts["sums"], **told)
+        return cls(Table.unpacked(parts), sums=parts["sums"], **values)
 
     def tells_more_than(self, before: Kept | None) -> bool:
         """Whether it is worth to write it in the place of that."""

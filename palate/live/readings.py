@@ -163,7 +163,7 @@ class Attributes:
         return rows.select(*FIELDS, *(each.read(each.main)[0].alias(each.name) for each in found))
 
     def said(self, positions: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
-        """Return what is told of some items under these names as it was put, objects as JSON; None for nothing."""
+        """Return these attributes of some items as they were put, objects as JSON; None for nothing."""
         found = {name: self.find(name) for name in names if name not in FIELDS}
         parts = [part for each in found.values() if each is not None for part in each.columns]
         ascending, place = np.unique(np.array(positions, np.int64), return_inverse=True)
@@ -201,7 +201,7 @@ class Attribute:
     """
 
     name: str
-    told: Attributes = field(repr=False)
+    attributes: Attributes = field(repr=False)
     named: Mapping[str, Sequence[str]]
     counts: Mapping[str, int]
     notes: list[str] = field(default_factory=list)
@@ -234,8 +234,8 @@ class Attribute:
     def odd(self) -> int:
         """Values that the column leaves out, since they are neither of its type nor read as it."""
         column, _ = self.read(self.main)
-        positions = self.told.table.having(self.columns)
-        rows = self.told.table.at(self.columns, ALL if positions is None else positions)
+        positions = self.attributes.table.having(self.columns)
+        rows = self.attributes.table.at(self.columns, ALL if positions is None else positions)
         return sum(self.counts.values()) - int(rows.select(column.count()).item())
 
     @property
@@ -251,7 +251,7 @@ class Attribute:
         """
         wanted = dtype if dtype in CALLED else TEXT
         for kind, parts in self.named.items():
-            self.meter.read(kind, wanted, sum(map(self.told.lengths, parts)))
+            self.meter.read(kind, wanted, sum(map(self.attributes.lengths, parts)))
         if not any(TYPE_OF[kind] == (REAL if wanted == WHOLE else wanted) for kind in self.parts):
             self.notes.append(f"{self.name!r} is {CALLED[wanted]} of no item")
         if wanted in (REAL, WHOLE):
@@ -269,7 +269,7 @@ class Attribute:
         """Whether all numbers are whole."""
         if "real" in self.parts or "text" not in self.parts:
             return "real" not in self.parts
-        return all(map(self.told.spells_whole, self.named["text"]))
+        return all(map(self.attributes.spells_whole, self.named["text"]))
 
     def _numbers(self) -> Iterator[tuple[str, pl.Expr]]:
         yield from ((kind, self.parts[kind]) for kind in ("whole", "real") if kind in self.parts)

@@ -16,7 +16,7 @@ from palate.store.transfer import import_events
 from palate.store.versions import Version, Versions
 
 
-def adopt(store: Store, versions: Versions, folder: str | Path) -> Version:
+def import_model(store: Store, versions: Versions, folder: str | Path) -> Version:
     """Copy a saved model into the versions and activate it; done again with the same model, it is only activated.
 
     Its items become items of the store. Where the store has no events yet, the histories kept with the model become
