@@ -23,7 +23,7 @@ from common import RESULTS, title
 
 from palate import IALS
 from palate.data.interactions import Interactions
-from palate.live.adopting import import_model
+from palate.live.importing import import_model
 from palate.store.events import Store
 from palate.store.items import Item
 from palate.store.transfer import import_events

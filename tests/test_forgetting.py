@@ -20,7 +20,7 @@ from processes import started
 from palate import EASE, IALS, Blend, Embedding, InfiniteAE, Popularity, load, read_log
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, DataError, SettingError
-from palate.live.adopting import import_model
+from palate.live.importing import import_model
 from palate.live.training import train
 from palate.models.base import Model, Recipe
 from palate.models.ials import IALSModel
@@ -210,7 +210,7 @@ def test_a_damaged_version_goes_unless_it_is_the_active_one(store: Store, caplog
 def test_a_full_disk_deletes_no_version(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from palate.store import bundles
+    from palate.bundles import bundle as bundles
 
     versions = Versions(store)
     train(store, versions, RECIPE)

@@ -253,7 +253,7 @@ def test_a_share_of_the_list_is_kept_for_items_that_nobody_met(tmp_path: Path) -
 
 
 def test_a_model_of_numbers_reads_items_of_any_id(tmp_path: Path) -> None:
-    from palate.live.adopting import import_model
+    from palate.live.importing import import_model
 
     log = log_of(
         [(int(str(user)[1:]), int(str(item)[1:]), weight, day) for user, item, weight, day in block_events()]

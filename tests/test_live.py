@@ -18,9 +18,9 @@ from palate.data.interactions import Interactions
 from palate.errors import ConditionError, DataError, SettingError
 from palate.live import checking
 from palate.live import weights as live_weights
-from palate.live.adopting import import_model
-from palate.live.catalogue import all_told
+from palate.live.catalogue import stored_catalogue
 from palate.live.history import EVENTS, WHOLE, PreparedHistories, read_history
+from palate.live.importing import import_model
 from palate.live.service import Live
 from palate.live.training import train
 from palate.live.weights import Weights
@@ -328,11 +328,11 @@ def test_what_is_told_of_removed_items_teaches_but_is_in_no_ones_way(tmp_path: P
     store.items.remove(["b"])
     live = Live(store)
     assert live.recommend(ListRequest(filter="colour = 'red' OR title = 5")).warnings != ()
-    told = all_told(store)
+    told = stored_catalogue(store)
     assert set(told.fields) == {"available", "title", "price"}
     assert told.row("b")["title"] is None
     store.items.put([Item("d", {"title": 7, "colour": "blue"})])
-    assert all_told(store).row("b")["colour"] == "red"
+    assert stored_catalogue(store).row("b")["colour"] == "red"
     store.close()
 
 

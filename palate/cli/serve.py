@@ -230,7 +230,7 @@ def _fill(
 
 def _import_model(store: Store, versions: Versions, folder: Path) -> None:
     """Make a saved model the active version, and store its items and histories; once."""
-    from palate.live.adopting import import_model
+    from palate.live.importing import import_model
 
     version = import_model(store, versions, folder)
     note(f"model version {version.number}: {folder}")

@@ -117,7 +117,7 @@ class Hot:
         live, names = self.service.live, asked.attributes
         if not names:
             return answered(answer)
-        told = live.told([place.item_id for place in answer.items], names)
+        told = live.attributes_of([place.item_id for place in answer.items], names)
         items = [asdict(place) | {"attributes": each} for place, each in zip(answer.items, told, strict=True)]
         return answered(answer, items, [f"attributes: {note}" for note in live.unknown(names)])
 

@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Longs
+from palate.conditions.values import LISTS, TEXT
 from palate.live.catalogue import LiveCatalogue
 from palate.live.readings import Attributes
 from palate.live.snapshot import Snapshot
-from palate.live.values import LISTS, TEXT
 
 # Attributes that tell it, the first that the catalogue has.
 TITLE = ("title", "name", "label")

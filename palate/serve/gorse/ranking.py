@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.types import Receive
 
 from palate.serve.gorse.lists import Lists, Part, scores
 from palate.serve.gorse.routes import new_router
@@ -97,14 +98,18 @@ def ranking_router(service: Service) -> APIRouter:
     router, lists = new_router(), Lists(service)
 
     @router.get("/item/{item_id}/neighbors", response_model=list[Score])
-    def neighbors(item_id: Segment, n: N = 10, offset: Offset = 0, user: User = "") -> Response:
+    async def neighbors(
+        request: Request, item_id: Segment, n: N = 10, offset: Offset = 0, user: User = ""
+    ) -> Response:
         """Items like an item."""
-        return json(scores(lists.similar(item_id, Part(n, offset), user)))
+        return json(scores(await lists.similar(item_id, Part(n, offset), user, request.receive)))
 
     @router.get("/item/{item_id}/neighbors/{category}", response_model=list[Score])
-    def neighbors_of(item_id: Segment, category: Segment, n: N = 10, offset: Offset = 0, user: User = "") -> Response:
+    async def neighbors_of(
+        request: Request, item_id: Segment, category: Segment, n: N = 10, offset: Offset = 0, user: User = ""
+    ) -> Response:
         """Items of a category like an item."""
-        return json(scores(lists.similar(item_id, Part(n, offset, [category]), user)))
+        return json(scores(await lists.similar(item_id, Part(n, offset, [category]), user, request.receive)))
 
     @router.get("/user/{user_id}/neighbors", response_model=list[Score])
     def people(user_id: Segment, n: N = 10, offset: Offset = 0) -> Response:
@@ -116,12 +121,12 @@ def ranking_router(service: Service) -> APIRouter:
     return router
 
 
-def _add(router: APIRouter, name: str, told: str, make: Callable[[Part, str], Pairs]) -> None:
-    def every(n: N = 10, offset: Offset = 0, user: User = "") -> Response:
-        return json(scores(make(Part(n, offset), user)))
+def _add(router: APIRouter, name: str, told: str, make: Callable[[Part, str, Receive], Awaitable[Pairs]]) -> None:
+    async def every(request: Request, n: N = 10, offset: Offset = 0, user: User = "") -> Response:
+        return json(scores(await make(Part(n, offset), user, request.receive)))
 
-    def of(category: Segment, n: N = 10, offset: Offset = 0, user: User = "") -> Response:
-        return json(scores(make(Part(n, offset, [category]), user)))
+    async def of(request: Request, category: Segment, n: N = 10, offset: Offset = 0, user: User = "") -> Response:
+        return json(scores(await make(Part(n, offset, [category]), user, request.receive)))
 
     more: dict[str, Any] = {"response_model": list[Score]}
     router.add_api_route(f"/{name}", every, name=name, description=f"{told}.", **more)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
+from palate.bundles.bundle import copy_bundle, manifest_checksum
 from palate.errors import BundleError
 from palate.live.forgetting import forget
 from palate.models.registry import load_with_log
-from palate.store.bundles import copy_bundle, manifest_checksum
 from palate.store.events import Store
 from palate.store.items import Item
 from palate.store.transfer import import_events
