@@ -275,7 +275,7 @@ def test_what_a_kill_left_goes_with_the_next_save_beside_it(tmp_path: Path) -> N
     kill = (
         "import os; bundles._replace = lambda *_: os.kill(os.getpid(), 9); bundles.write_bundle(sys.argv[1], {}, {})"
     )
-    code = f"import sys; from palate.store import bundles; {kill}"
+    code = f"import sys; from palate.bundles import bundle as bundles; {kill}"
     subprocess.run([sys.executable, "-c", code, tmp_path / "killed"], check=False)
     assert len(list(tmp_path.iterdir())) == 1
     (tmp_path / ".notes.new").write_text("of somebody else")
