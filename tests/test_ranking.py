@@ -194,6 +194,7 @@ def test_an_index_grows_and_the_shorter_ones_stay_as_they_were(sizes: list[int],
             if there:
                 assert shorter.id(place) == f"i{number}"
                 assert shorter.row[place] == known.codes([f"i{number}"])[0]
+        assert shorter.newest.tolist() == list(range(size))[::-1]
         assert shorter.with_model(known).row.tolist() == shorter.row.tolist()
 
 

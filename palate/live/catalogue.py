@@ -98,6 +98,11 @@ class LiveCatalogue:
         """When items were first seen, microseconds since 1970 UTC, (P,)."""
         return self.table.rows["created"].to_numpy()
 
+    def columns(self, first: int = 0) -> tuple[pl.Series, Longs, Longs]:
+        """Return ids, numbers and times of the items from a position on."""
+        rows = self.table.rows[first:]
+        return rows["item_id"], rows["item_no"].to_numpy(), rows["created"].to_numpy()
+
     @property
     def frame(self) -> pl.DataFrame:
         """Attributes of the items by name, each of the type of most values, with item_id and available, (P, ...)."""
@@ -214,7 +219,7 @@ def _held(table: Table, plan: Plan) -> Bools:
 
 
 def _fixed(column: pl.Series) -> Bools:
-    mask = column.to_numpy().astype(np.bool_)
+    mask: Bools = column.to_numpy()
     mask.setflags(write=False)
     return mask
 

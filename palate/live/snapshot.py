@@ -65,7 +65,7 @@ class Snapshot:
     @classmethod
     def of(cls, catalogue: LiveCatalogue, popular: Popular) -> Snapshot:
         """Begin, without a model."""
-        index = ItemIndex.of(catalogue.ids, catalogue.numbers, catalogue.created)
+        index = ItemIndex.of(*catalogue.columns())
         return cls(catalogue, Active(), index, Masks(catalogue.available, catalogue, index), popular)
 
     def with_popular(self, popular: Popular) -> Snapshot:
@@ -75,11 +75,10 @@ class Snapshot:
     def with_catalogue(self, catalogue: LiveCatalogue, popular: Popular) -> Snapshot:
         """Return it with changed and new items; only the newest snapshot grows, by one thread at a time."""
         index, old, items = self.index, len(self.index), self.active.model.items
-        every = catalogue.ids, catalogue.numbers, catalogue.created
         if len(catalogue) > old:
-            later = not old or every[1][old] > index.number[-1]
-            new = catalogue.ids[old:], catalogue.numbers[old:], catalogue.created[old:]
-            index = index.extended(*new, items) if later else ItemIndex.of(*every).with_model(items)
+            new = catalogue.columns(old)
+            later = not old or new[1][0] > index.number[-1]
+            index = index.extended(*new, items) if later else ItemIndex.of(*catalogue.columns()).with_model(items)
         masks = Masks(catalogue.available, catalogue, index)
         return self._with(catalogue=catalogue, index=index, masks=masks, popular=popular)._reading()
 
@@ -121,7 +120,7 @@ class Snapshot:
     @cached_property
     def context(self) -> Context:
         """What lists are made from, for a user without a history."""
-        newest = Order(self.index.newest, (self.index.created / 1e6).astype(np.float32))
+        newest = Order(self.index.newest, self.index.seconds)
         active, parts = self.active, (self.by_popularity, newest, self.fresh, self.cold)
         return Context(active.model, self.index, self.masks, *parts, active.about)
 

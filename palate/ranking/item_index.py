@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from palate.arrays import Ints, Longs
+from palate.arrays import Floats, Ints, Longs
 from palate.data.vocabulary import Vocabulary
 
 
@@ -53,15 +53,22 @@ class ItemIndex:
         Only the newest of the indexes that share maps may be extended, by one thread at a time.
         """
         assert len(self) == len(self._ids), "an index is extended once"
-        new = ids.to_list()
-        self._position.update(zip(new, range(len(self), len(self) + len(new)), strict=True))
+        new, place = ids.to_list(), np.arange(len(self), len(self) + len(ids))
+        self._position.update(zip(new, place.tolist(), strict=True))
         self._ids.extend(new)
-        return replace(
+        grown = replace(
             self,
             number=np.concatenate([self.number, number]),
             created=np.concatenate([self.created, created]),
             row=np.concatenate([self.row, items.codes(ids)]),
         )
+        if len(self) and len(new):
+            gap = np.full(int(number[-1]) + 1 - len(self._of_number), -1, np.int32)
+            vars(grown)["_of_number"] = np.concatenate([self._of_number, gap])
+            vars(grown)["_of_number"][number] = place
+            if created.min() > self.created[self.newest[0]]:
+                vars(grown)["newest"] = np.concatenate([place[np.argsort(-created, kind="stable")], self.newest])
+        return grown
 
     def with_model(self, items: Vocabulary, known: ItemIndex | None = None) -> ItemIndex:
         """Return the index with the rows of another model; known  a shorter index that has them already."""
@@ -91,12 +98,13 @@ class ItemIndex:
     def at(self, number: Longs) -> Longs:
         """Positions of the store's numbers, (N,), -1 for those of no item, or of a newer one."""
         known = number < len(self._of_number)
-        return np.where(known, self._of_number[np.where(known, number, 0)], -1) if len(self) else number * 0 - 1
+        found = self._of_number[np.where(known, number, 0)] if len(self) else np.full(len(number), -1)
+        return np.where(known, found, np.int64(-1))
 
     @cached_property
-    def _of_number(self) -> Longs:
-        position = np.full(int(self.number[-1]) + 1 if len(self) else 0, -1)
-        position[self.number] = np.arange(len(self))
+    def _of_number(self) -> Ints:
+        position = np.full(int(self.number[-1]) + 1 if len(self) else 0, -1, np.int32)
+        position[self.number] = np.arange(len(self), dtype=np.int32)
         return position
 
     @cached_property
@@ -111,3 +119,8 @@ class ItemIndex:
     def newest(self) -> Longs:
         """Positions, the newest item first."""
         return np.argsort(-self.created, kind="stable")
+
+    @cached_property
+    def seconds(self) -> Floats:
+        """When items were first seen, seconds since 1970 UTC, (P,)."""
+        return (self.created / 1e6).astype(np.float32)
