@@ -7,46 +7,27 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Path, Query, Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from palate.data.times import to_iso
 from palate.live.snapshot import Active
-from palate.ranking.request import ListRequest
 from palate.serve.dashboard.login import login_router
 from palate.serve.dashboard.pages import STATIC, pages_router
-from palate.serve.gorse.api import gorse_router
-from palate.serve.hot import Hot, plain
-from palate.serve.hot import answered as answered_list
+from palate.serve.fast import FastRoutes, similar_router
+from palate.serve.gorse.api import gorse_routers
 from palate.serve.items import items_router
 from palate.serve.metrics import Timing
 from palate.serve.orphans import end_with_parent
 from palate.serve.problems import HANDLED, answered
+from palate.serve.routes import Scopes, add_routes, needs, new_router
 from palate.serve.security import Guard
 from palate.serve.service import Service
 from palate.serve.settings import Settings
-from palate.serve.wire import Accepted, EventIn, Recommendations, RecommendIn, RecommendQuery, SessionIn
 from palate.store.versions import Version
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": text,
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    for status, text in {
-        400: "No JSON, or a condition that cannot be read; `position` is its place.",
-        401: "No API key, or a wrong one.",
-        403: "The key may not do this.",
-        404: "Unknown.",
-        409: "The model cannot be activated.",
-        413: "Too large.",
-        422: "A value breaks its rule.",
-        429: "Too many requests.",
-        503: "The store is out of reach; try again.",
-    }.items()
-}
 PROBLEM = {
     "type": "object",
     "title": "Problem",
@@ -66,7 +47,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     end_with_parent()
     service = Service.open(settings or Settings.from_environment())
     app = documented(service)
-    guarded: ASGIApp = Guard(app, service.settings, service.keys, in_process=service.store.in_process)
+    guarded: ASGIApp = Guard(app, Scopes(app.routes), service)
     if service.settings.origins:
         guarded = CORSMiddleware(
             guarded,
@@ -93,19 +74,24 @@ def documented(service: Service) -> FastAPI:
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
-        responses=PROBLEMS,
         redirect_slashes=False,
         exception_handlers=dict.fromkeys(HANDLED, answered),
     )
-    app.include_router(hot_router(service))
-    app.include_router(items_router(service))
-    app.include_router(people_router(service))
-    app.include_router(models_router(service))
-    app.include_router(health_router(service))
-    app.include_router(gorse_router(service))
-    app.include_router(pages_router(service))
-    app.include_router(login_router(service))
-    app.mount("/static", STATIC)
+    add_routes(
+        app,
+        (
+            FastRoutes(service).router(),  # the routes that get most requests come first
+            similar_router(service),
+            items_router(service),
+            users_router(service),
+            models_router(service),
+            health_router(service),
+            *gorse_routers(service),
+            pages_router(service),
+            login_router(service),
+        ),
+    )
+    app.mount("/static", needs("public")(STATIC))
     schema = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -116,6 +102,7 @@ def documented(service: Service) -> FastAPI:
     app.openapi = openapi  # type: ignore[method-assign]
 
     @app.get("/openapi.json", include_in_schema=False)
+    @needs("read")
     def document() -> Response:
         """Answer in a thread."""
         return JSONResponse(app.openapi())
@@ -123,58 +110,18 @@ def documented(service: Service) -> FastAPI:
     return app
 
 
-def hot_router(service: Service) -> APIRouter:
-    """Make the routes of events and recommendations. The functions here only document: `Hot` answers."""
-    router, hot = APIRouter(tags=["recommend"]), Hot(service)
-
-    def events(body: EventIn | list[EventIn]) -> Accepted:  # type: ignore[empty-body]
-        """Store what people did: one event, a list, or lines of JSON (application/x-ndjson).
-
-        When the answer comes the events are on the disk and the next list reflects them. An event sent again with its
-        event_id counts once. One bad event refuses them all.
-        """
-
-    def recommend(asked: Annotated[RecommendQuery, Query()]) -> Recommendations:  # type: ignore[empty-body]
-        """Recommend items; `exclude` may be repeated, or hold ids between commas."""
-
-    def recommend_post(asked: RecommendIn) -> Recommendations:  # type: ignore[empty-body]
-        """Recommend items, with rules for the list: boosts, pins and caps."""
-
-    def session(asked: SessionIn) -> Recommendations:  # type: ignore[empty-body]
-        """Recommend from a history in the body, of which nothing is stored."""
-
-    for path, method, function, handler in (
-        ("/v1/events", "POST", events, hot.events),
-        ("/v1/recommend", "GET", recommend, hot.recommend_get),
-        ("/v1/recommend", "POST", recommend_post, hot.recommend_post),
-        ("/v1/recommend/session", "POST", session, hot.session),
-    ):
-        router.add_api_route(path, function, methods=[method], route_class_override=plain(handler))
-
-    @router.get("/v1/similar/{item_id:id}", response_model=Recommendations)
-    async def similar(
-        request: Request,
-        item_id: Annotated[str, Path(examples=["260"])],
-        k: Annotated[int, Query(ge=1, le=1000)] = 10,
-        filter: Annotated[str | None, Query(max_length=4000)] = None,
-    ) -> Response:
-        """Items like one item; popular ones where nothing is known of it."""
-        asked = ListRequest(k=k, filter=filter, anchor_items=(item_id,), explore=0)
-        return answered_list(await service.answer(asked, request.receive))
-
-    return router
-
-
-def people_router(service: Service) -> APIRouter:
+def users_router(service: Service) -> APIRouter:
     """Make the routes of what is stored of people."""
-    router = APIRouter(tags=["people"])
+    router = new_router("people")
 
     @router.get("/v1/users")
+    @needs("read")
     def users(limit: Annotated[int, Query(ge=1, le=10_000)] = 100, after: str = "") -> dict[str, Any]:
         """Ids of people; the next page comes `after` the last of this one."""
         return {"users": service.store.users(limit, after)}
 
     @router.get("/v1/users/{user_id:id}")
+    @needs("read")
     def history(
         user_id: str,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
@@ -196,6 +143,7 @@ def people_router(service: Service) -> APIRouter:
         return {"user_id": user_id, "events": told, "next": found[-1].seq if len(found) == limit else None}
 
     @router.delete("/v1/users/{user_id:id}")
+    @needs("admin")
     def forget(user_id: str) -> dict[str, Any]:
         """Forget a person: their events are gone when the answer comes."""
         return {
@@ -209,7 +157,7 @@ def people_router(service: Service) -> APIRouter:
 
 def models_router(service: Service) -> APIRouter:
     """Make the routes of the versions of the model."""
-    router, versions = APIRouter(tags=["models"]), service.versions
+    router, versions = new_router("models"), service.versions
 
     def told(version: Version) -> dict[str, Any]:
         return {
@@ -220,17 +168,20 @@ def models_router(service: Service) -> APIRouter:
         }
 
     @router.get("/v1/models")
+    @needs("read")
     def models() -> dict[str, Any]:
         """All versions, the newest first."""
         return {"models": [told(version) for version in reversed(versions.list())]}
 
     @router.post("/v1/models/{number}/activate")
+    @needs("admin")
     def activate(number: Annotated[int, Path(ge=1, le=2**31 - 1)]) -> dict[str, Any]:
         """Have a version answer, in all processes."""
         Active.load(versions, number)  # which is more than to find its files sound
         return told(versions.activate(number))
 
     @router.post("/v1/models/rollback")
+    @needs("admin")
     def rollback() -> dict[str, Any]:
         """Return to the version that answered before."""
         return told(versions.rollback())
@@ -240,14 +191,16 @@ def models_router(service: Service) -> APIRouter:
 
 def health_router(service: Service) -> APIRouter:
     """Make the routes that tell whether it works, and how well."""
-    router = APIRouter(tags=["health"])
+    router = new_router("health")
 
     @router.get("/health/live")
+    @needs("public")
     def live() -> dict[str, str]:
         """RecommendationList as long as the process does."""
         return {"status": "live"}
 
     @router.get("/health/ready")
+    @needs("public")
     def ready() -> dict[str, Any]:
         """RecommendationList when the store does too."""
         service.store.newest()
@@ -255,6 +208,7 @@ def health_router(service: Service) -> APIRouter:
         return {"status": "ready", "items": len(snapshot.catalogue), "model": snapshot.version}
 
     @router.get("/metrics", response_class=Response)
+    @needs("read")
     def metrics() -> Response:
         """Figures for Prometheus."""
         text = service.metrics.text(service.live.snapshot())

@@ -16,7 +16,6 @@ from time import monotonic
 from typing import cast
 from urllib.parse import urlencode
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,13 +23,13 @@ from palate.serve.bodies import read
 from palate.serve.browser import Browsers, Fields
 from palate.serve.exact import check_address
 from palate.serve.problems import Problem, answered
-from palate.serve.settings import Settings
-from palate.store.keys import PREFIX, Keys
+from palate.serve.routes import Needed, Scopes
+from palate.serve.service import Service
+from palate.store.keys import PREFIX
 
 AUDIT = logging.getLogger("palate.audit")
 COOKIE = "palate_key"
 PAGE = b"x-palate-page"  # which a page's own script sends; a form of another site cannot
-OPEN = ("/health/", "/api/health/", "/static/", "/login", "/logout")
 FOR_PROGRAMS = ("/v1/", "/api/", "/metrics", "/openapi.json", "/page/")  # the others are pages
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")  # methods whose bodies are read
 DECIDING = (b"host", b"origin", b"authorization", b"x-api-key", b"content-type", b"content-length", b"sec-fetch-site")
@@ -53,22 +52,12 @@ HEADERS = [
 ]
 
 
-def scope_needed(method: str, path: str) -> str | None:
-    """Scope that a request needs: read, write or admin; None for what is open to all."""
-    if path.startswith(OPEN):
-        return None
-    if method in ("GET", "HEAD", "OPTIONS") or path.startswith(("/v1/recommend", "/api/session/recommend")):
-        return "read"
-    if path.startswith("/v1/models") or (method == "DELETE" and path.startswith(("/v1/users", "/api/user"))):
-        return "admin"
-    return "write"
-
-
 class Guard:
     """ASGI middleware around everything."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, keys: Keys, *, in_process: bool) -> None:
-        self.app, self.settings, self.keys, self.in_process = app, settings, keys, in_process
+    def __init__(self, app: ASGIApp, scopes: Scopes, service: Service) -> None:
+        self.app, self.scopes, self.service = app, scopes, service
+        self.settings = settings = service.settings
         self.browsers = Browsers(settings.allowed_hosts, settings.origins)
         self.rates = Rates(settings.rate, settings.rates)
 
@@ -77,7 +66,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        needed = scope_needed(scope["method"], scope["path"])
+        needed = self.scopes.needed(scope)
         secured = _with_headers(send)
         try:
             check_address(scope)
@@ -101,7 +90,7 @@ class Guard:
             path = scope["raw_path"].decode("ascii", "replace")  # as it was sent: no line breaks
             AUDIT.info("%s %s %s by %r from %s", scope["method"], path, status, name, _peer(scope))
 
-    async def _admitted(self, scope: Scope, headers: Fields, needed: str | None) -> str:
+    async def _admitted(self, scope: Scope, headers: Fields, needed: Needed) -> str:
         """Return the client of a request: the beginning of its key, or its address. Raises `Problem`."""
         self.browsers.check_host(headers)
         size = headers.get(b"content-length", b"0")
@@ -118,11 +107,11 @@ class Guard:
         if wait:
             rule = f"more than {self.settings.rate:g} requests a second"
             raise Problem(429, rule, {"Retry-After": str(int(wait) + 1)})
-        if self.settings.keys and needed is not None:
+        if self.settings.keys and needed != "public":
             self._permit(scope, granted, needed)
         return name
 
-    def _permit(self, scope: Scope, granted: frozenset[str], needed: str) -> None:
+    def _permit(self, scope: Scope, granted: frozenset[str], needed: Needed) -> None:
         if not granted and _is_page(scope):
             raise Problem(303, "sign in first", {"Location": f"/login?{urlencode({'next': _asked(scope)})}"})
         if not granted:
@@ -136,12 +125,10 @@ class Guard:
         """Scopes of a secret; none where keys are not asked for, and so are not checked."""
         if not secret or not self.settings.keys:
             return frozenset()
-        if self.in_process:
-            return self.keys.verify(secret)
-        return await run_in_threadpool(self.keys.verify, secret)
+        return await self.service.run(self.service.keys.verify, secret)
 
 
-def may(scope: Scope, needed: str) -> bool:
+def may(scope: Scope, needed: Needed) -> bool:
     """Whether the key of a request that passed may do this too; always where no keys are needed."""
     granted = scope.get("palate.scopes")
     return granted is None or needed in granted or "admin" in granted

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse
 from palate.serve.bounds import MOST_FIELDS
 from palate.serve.dashboard.pages import Pages
 from palate.serve.problems import Problem
+from palate.serve.routes import needs
 from palate.serve.security import COOKIE
 from palate.serve.service import Service
 
@@ -20,12 +21,14 @@ def login_router(service: Service) -> APIRouter:
     router, pages = APIRouter(include_in_schema=False), Pages(service)
 
     @router.get("/login")
+    @needs("public")
     def form(request: Request, next: str = "/") -> Response:
         if not service.settings.keys:
             return RedirectResponse("/", 303)
         return pages.page(request, "login.html", next=next, fault=None)
 
     @router.post("/login")
+    @needs("public")
     async def login(request: Request) -> Response:
         sent = _fields(await request.body())
         key, where = sent.get("key", [""])[0].strip(), sent.get("next", ["/"])[0]
@@ -39,6 +42,7 @@ def login_router(service: Service) -> APIRouter:
         return answer
 
     @router.post("/logout")
+    @needs("public")
     def logout() -> Response:
         answer = RedirectResponse("/login", 303)
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")

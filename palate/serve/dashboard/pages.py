@@ -19,7 +19,8 @@ from palate.serve.dashboard.cards import Cards
 from palate.serve.dashboard.figures import RANGES, Answers, Lately, drawn
 from palate.serve.dashboard.lists import Verb, WhatIf, lines_of, listed
 from palate.serve.dashboard.projection import Maps
-from palate.serve.hot import json
+from palate.serve.fast import json
+from palate.serve.routes import needs
 from palate.serve.security import may
 from palate.serve.service import Service
 from palate.store.activity import newest_events, newest_users
@@ -76,6 +77,7 @@ def overview_routes(router: APIRouter, pages: Pages) -> None:
     service, lately = pages.service, Lately(pages.service.store)
 
     @router.get("/")
+    @needs("read")
     def overview(
         request: Request, span: Annotated[Literal["hour", "day", "month", "all"] | None, Query(alias="range")] = None
     ) -> Response:
@@ -105,6 +107,7 @@ def people_routes(router: APIRouter, pages: Pages) -> None:
     store, live = service.store, service.live
 
     @router.get("/people")
+    @needs("read")
     def people(
         request: Request,
         user: Text = None,
@@ -135,6 +138,7 @@ def people_routes(router: APIRouter, pages: Pages) -> None:
         )
 
     @router.get("/page/people")
+    @needs("read")
     def suggested(q: Annotated[str, Query(max_length=MOST_CHARACTERS)] = "") -> Response:
         """People whose id begins so."""
         after = [name for name in store.users(8, q) if name.startswith(q)]
@@ -147,6 +151,7 @@ def items_routes(router: APIRouter, pages: Pages) -> None:
     service, maps = pages.service, Maps()
 
     @router.get("/items")
+    @needs("read")
     def items(request: Request, item: Text = None, q: Text = None) -> Response:
         cards = pages.cards()
         snapshot = cards.snapshot
@@ -169,21 +174,25 @@ def items_routes(router: APIRouter, pages: Pages) -> None:
         )
 
     @router.get("/page/search")
+    @needs("read")
     def search(q: Annotated[str, Query(max_length=MOST_CHARACTERS)] = "") -> Response:
         """Items by words of their title."""
         return json([asdict(card) for card in pages.cards().search(q)] if q.strip() else [])
 
     @router.get("/page/audience")
+    @needs("read")
     def would_get(request: Request, item: Annotated[str, Query(max_length=MOST_CHARACTERS)]) -> Response:
         """People who would get an item, as a part of a page."""
         return pages.page(request, "audience.html", audience=audience(service.live, item), most=MOST_PEOPLE)
 
     @router.get("/map")
+    @needs("read")
     def shown(request: Request) -> Response:
         cards = pages.cards()
         return pages.page(request, "map.html", categories=cards.categories, active=cards.snapshot.active)
 
     @router.get("/page/map")
+    @needs("read")
     def drawn_map() -> Response:
         """Items of the map: id, title, colour, and x and y; null for a model that has no vectors."""
         cards = pages.cards()
@@ -199,6 +208,7 @@ def models_routes(router: APIRouter, pages: Pages) -> None:
     service = pages.service
 
     @router.get("/models")
+    @needs("read")
     def models(request: Request) -> Response:
         versions = list(reversed(service.versions.list()))
         highest = [max(each.about["metrics"][METRIC]) for each in versions if METRIC in each.about.get("metrics", {})]

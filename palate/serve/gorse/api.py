@@ -9,21 +9,20 @@ from palate.serve.gorse import feedback, goods, people, ranking
 from palate.serve.gorse.routes import new_router
 from palate.serve.gorse.wire import Health
 from palate.serve.problems import Problem
+from palate.serve.routes import needs
 from palate.serve.service import Service
 
 
-def gorse_router(service: Service) -> APIRouter:
-    """Make all routes under `/api`."""
-    router = APIRouter()
-    for make in (  # those that are asked most come first
+def gorse_routers(service: Service) -> list[APIRouter]:
+    """Make all routes under `/api`, those with the most requests first."""
+    makers = (
         *(ranking.personal_router, ranking.session_router, ranking.ranking_router),
         health_router,
         people.users_router,
         *(goods.goods_router, goods.categories_router),
         *(feedback.writing_router, feedback.reading_router, feedback.choosing_router, feedback.listing_router),
-    ):
-        router.include_router(make(service))
-    return router
+    )
+    return [make(service) for make in makers]
 
 
 def health_router(service: Service) -> APIRouter:
@@ -31,6 +30,7 @@ def health_router(service: Service) -> APIRouter:
     router = new_router()
 
     @router.get("/health/live")
+    @needs("public")
     def live() -> Health:
         """Answer as long as the process does."""
         try:
@@ -40,6 +40,7 @@ def health_router(service: Service) -> APIRouter:
         return _health(None)
 
     @router.get("/health/ready")
+    @needs("public")
     def ready() -> Health:
         """Answer 200 when the store does."""
         health = live()

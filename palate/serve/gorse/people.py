@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from palate.errors import UnknownId
+from palate.serve.fast import json
 from palate.serve.gorse.routes import cursor_of, new_router, page
 from palate.serve.gorse.wire import N, Segment, Success, User, UserPage, UserPatch, Word, user_out
-from palate.serve.hot import json
+from palate.serve.routes import needs
 from palate.serve.service import Service
 from palate.serve.wire import Batch
 
@@ -17,24 +18,28 @@ def users_router(service: Service) -> APIRouter:
     router, store = new_router(), service.store
 
     @router.post("/user")
+    @needs("write")
     def insert_user(user: User) -> Success:
         """Put a person; this replaces what was told of them."""
         store.people.put([user.person()])
         return Success(RowAffected=1)
 
     @router.post("/users")
+    @needs("write")
     def insert_users(users: Batch[User]) -> Success:
         """Put people."""
         store.people.put(user.person() for user in users)
         return Success(RowAffected=len(users))
 
     @router.get("/users", response_model=UserPage)
+    @needs("read")
     def users(request: Request, n: N = 10, cursor: Word = "") -> Response:
         """Return people by id."""
         after = cursor_of(request, cursor)
         return page("Users", n, lambda most: store.people.page(most, after), user_out, lambda row: row.user_id)
 
     @router.get("/user/{user_id}", response_model=User)
+    @needs("read")
     def user(user_id: Segment) -> Response:
         """Return a person."""
         person = store.people.get(user_id)
@@ -43,12 +48,14 @@ def users_router(service: Service) -> APIRouter:
         return json(user_out(person))
 
     @router.patch("/user/{user_id}")
+    @needs("write")
     def modify_user(user_id: Segment, user: UserPatch) -> Success:
         """Change what is told of a person."""
         store.people.patch(user_id, user.attributes())
         return Success(RowAffected=1)
 
     @router.delete("/user/{user_id}")
+    @needs("admin")
     def delete_user(user_id: Segment) -> Success:
         """Forget a person and their feedback."""
         return Success(RowAffected=int(store.forget(user_id) > 0))

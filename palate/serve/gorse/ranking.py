@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
+from palate.serve.fast import json
 from palate.serve.gorse.lists import Lists, Part, scores
 from palate.serve.gorse.routes import new_router
 from palate.serve.gorse.wire import Delay, FeedbackIn, N, Offset, Score, Segment, Word
-from palate.serve.hot import json
 from palate.serve.problems import Problem
+from palate.serve.routes import needs
 from palate.serve.security import is_foreign, may
 from palate.serve.service import Service
 from palate.serve.wire import Batch
@@ -38,6 +39,7 @@ def personal_router(service: Service) -> APIRouter:
         return json(scores(pairs) if version == "2" else [name for name, _ in pairs])
 
     @router.get("/recommend/{user_id}", response_model=list[str] | list[Score])
+    @needs("read")
     async def recommend(
         request: Request,
         user_id: Segment,
@@ -52,6 +54,7 @@ def personal_router(service: Service) -> APIRouter:
         return await personal(request, user_id, Part(n, offset, category), kind, delay, version)
 
     @router.get("/recommend/{user_id}/{category}", response_model=list[str] | list[Score])
+    @needs("read")
     async def recommend_of(
         request: Request,
         user_id: Segment,
@@ -78,11 +81,13 @@ def session_router(service: Service) -> APIRouter:
         return json(scores(await lists.session(past, part, request.receive)))
 
     @router.post("/session/recommend", response_model=list[Score])
+    @needs("read")
     async def session(request: Request, steps: Batch[FeedbackIn], n: N = 10, offset: Offset = 0) -> Response:
         """Recommend items from feedback that is not stored."""
         return await of_session(request, steps, Part(n, offset))
 
     @router.post("/session/recommend/{category}", response_model=list[Score])
+    @needs("read")
     async def session_of(
         request: Request, steps: Batch[FeedbackIn], category: Segment, n: N = 10, offset: Offset = 0
     ) -> Response:
@@ -97,16 +102,19 @@ def ranking_router(service: Service) -> APIRouter:
     router, lists = new_router(), Lists(service)
 
     @router.get("/item/{item_id}/neighbors", response_model=list[Score])
+    @needs("read")
     def neighbors(item_id: Segment, n: N = 10, offset: Offset = 0, user: User = "") -> Response:
         """Items like an item."""
         return json(scores(lists.similar(item_id, Part(n, offset), user)))
 
     @router.get("/item/{item_id}/neighbors/{category}", response_model=list[Score])
+    @needs("read")
     def neighbors_of(item_id: Segment, category: Segment, n: N = 10, offset: Offset = 0, user: User = "") -> Response:
         """Items of a category like an item."""
         return json(scores(lists.similar(item_id, Part(n, offset, [category]), user)))
 
     @router.get("/user/{user_id}/neighbors", response_model=list[Score])
+    @needs("read")
     def people(user_id: Segment, n: N = 10, offset: Offset = 0) -> Response:
         """People like a person, as far as the model knows them."""
         return json(scores(lists.people(user_id, Part(n, offset))))
@@ -117,9 +125,11 @@ def ranking_router(service: Service) -> APIRouter:
 
 
 def _add(router: APIRouter, name: str, told: str, make: Callable[[Part, str], Pairs]) -> None:
+    @needs("read")
     def every(n: N = 10, offset: Offset = 0, user: User = "") -> Response:
         return json(scores(make(Part(n, offset), user)))
 
+    @needs("read")
     def of(category: Segment, n: N = 10, offset: Offset = 0, user: User = "") -> Response:
         return json(scores(make(Part(n, offset, [category]), user)))
 

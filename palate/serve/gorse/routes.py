@@ -12,13 +12,15 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Match
 from starlette.types import Scope
 
-from palate.serve.hot import json
+from palate.serve.fast import json
 from palate.serve.problems import answered
+from palate.serve.routes import PROBLEMS, Responses
+from palate.serve.routes import new_router as any_router
 
 MOST_ROWS = 10_000  # of a page
 CURSOR = "X-Cursor"  # header of an answer that is a list alone: where the rest of it begins
 Row = TypeVar("Row")
-ERRORS: dict[int | str, dict[str, Any]] = {
+ERRORS: Responses = PROBLEMS | {
     status: {"description": text, "content": {"text/plain": {"schema": {"type": "string"}}}}
     for status, text in {
         400: "A value breaks its rule, which the text tells.",
@@ -59,7 +61,7 @@ class GorseRoute(APIRoute):
 
 def new_router() -> APIRouter:
     """Make a router for a part of the API."""
-    return APIRouter(prefix="/api", tags=["gorse"], route_class=GorseRoute, responses=ERRORS)
+    return any_router("gorse", prefix="/api", route_class=GorseRoute, responses=ERRORS)
 
 
 def page(

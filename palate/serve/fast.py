@@ -2,57 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from json import dumps
-from typing import Any, TypeAlias
+from typing import Annotated, Any
 
 import orjson
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Path, Query
 from pydantic import TypeAdapter
-from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
 from palate.data.times import HOURS_AHEAD, to_iso
-from palate.ranking.request import RecommendationList
+from palate.ranking.request import ListRequest, RecommendationList
 from palate.serve.bodies import NDJSON, kind_of
 from palate.serve.problems import Problem
+from palate.serve.routes import FastRoute, documented, needs, new_router
 from palate.serve.service import Service
-from palate.serve.wire import Batch, EventIn, RecommendIn, RecommendQuery, SessionIn
+from palate.serve.wire import Accepted, Batch, EventIn, Recommendations, RecommendIn, RecommendQuery, SessionIn
 from palate.store.recording import now
 
-Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 HOUR = 3_600_000_000  # microseconds
 LISTS = ("exclude", "near", "attributes")
 EVENTS = TypeAdapter(Batch[EventIn])
-
-
-class AnyId(Convertor[str]):
-    """The rest of a path, whatever it holds: slashes and line breaks too. In a route it is written `{item_id:id}`."""
-
-    regex = r"[\s\S]+"
-
-    def convert(self, value: str) -> str:
-        """Return the id."""
-        return value
-
-    def to_string(self, value: str) -> str:
-        """Return the id."""
-        return value
-
-
-register_url_convertor("id", AnyId())
-
-
-def plain(handler: Handler) -> type[APIRoute]:
-    """Make a kind of route that FastAPI documents by the signature, and that `handler` answers without FastAPI."""
-
-    class Plain(APIRoute):
-        def get_route_handler(self) -> Any:
-            return handler
-
-    return Plain
 
 
 def json(body: object, status: int = 200) -> Response:
@@ -72,14 +44,39 @@ async def many_of(request: Request) -> bytes:
     return body
 
 
-class Hot:
+class FastRoutes:
     """The handlers, over one service."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
 
-    async def recommend_get(self, request: Request) -> Response:
-        """Answer a list, asked for in the query."""
+    def router(self) -> APIRouter:
+        """Make the routes."""
+        router = new_router("recommend", route_class=FastRoute)
+        router.post("/v1/events")(self.events)
+        router.get("/v1/recommend")(self.recommend)
+        router.post("/v1/recommend")(self.recommend_post)
+        router.post("/v1/recommend/session")(self.session)
+        return router
+
+    @needs("write")
+    @documented(Accepted, body=EventIn | list[EventIn])
+    async def events(self, request: Request) -> Response:
+        """Store events of users: one event, a list, or lines of JSON (application/x-ndjson).
+
+        When the answer comes the events are on the disk and the next list reflects them. An event sent again with its
+        event_id counts once. One invalid event refuses them all.
+        """
+        body = await many_of(request)
+        many = EVENTS.validate_json(body) if body[:1] == b"[" else [EventIn.model_validate_json(body)]
+        _refuse_ahead(many, batch=body[:1] == b"[")
+        appended = await self.service.append([each.event() for each in many])
+        return json({"accepted": appended.new, "repeated": appended.repeated})
+
+    @needs("read")
+    @documented(Recommendations, asked=Annotated[RecommendQuery, Query()])
+    async def recommend(self, request: Request) -> Response:
+        """Recommend items; `exclude` may be repeated, or hold ids between commas."""
         values: dict[str, Any] = {}
         for name, value in request.query_params.multi_items():
             if name in LISTS:
@@ -91,23 +88,19 @@ class Hot:
         asked = RecommendQuery.model_validate(values)
         return self._answered(asked, await self.service.recommend(asked.asked(), request.receive))
 
+    @needs("read")
+    @documented(Recommendations, asked=RecommendIn)
     async def recommend_post(self, request: Request) -> Response:
-        """Answer a list, asked for in the body."""
+        """Recommend items, with rules for the list: boosts, pins and caps."""
         asked = RecommendIn.model_validate_json(await request.body())
         return self._answered(asked, await self.service.recommend(asked.asked(), request.receive))
 
+    @needs("read")
+    @documented(Recommendations, asked=SessionIn)
     async def session(self, request: Request) -> Response:
-        """Answer a list from the history in the body."""
+        """Recommend from a history in the body; the service stores nothing of it."""
         asked = SessionIn.model_validate_json(await request.body())
         return self._answered(asked, await self.service.recommend(asked.asked(asked.steps()), request.receive))
-
-    async def events(self, request: Request) -> Response:
-        """Store one event or many."""
-        body = await many_of(request)
-        many = EVENTS.validate_json(body) if body[:1] == b"[" else [EventIn.model_validate_json(body)]
-        _refuse_ahead(many, batch=body[:1] == b"[")
-        appended = await self.service.append([each.event() for each in many])
-        return json({"accepted": appended.new, "repeated": appended.repeated})
 
     def _ids(self, value: str) -> Sequence[str]:
         """Ids between commas, unless the whole is an id of its own."""
@@ -120,6 +113,25 @@ class Hot:
         told = live.told([place.item_id for place in answer.items], names)
         items = [asdict(place) | {"attributes": each} for place, each in zip(answer.items, told, strict=True)]
         return answered(answer, items, [f"attributes: {note}" for note in live.unknown(names)])
+
+
+def similar_router(service: Service) -> APIRouter:
+    """Make the route of similar items."""
+    router = new_router("recommend")
+
+    @router.get("/v1/similar/{item_id:id}", response_model=Recommendations)
+    @needs("read")
+    async def similar(
+        request: Request,
+        item_id: Annotated[str, Path(examples=["260"])],
+        k: Annotated[int, Query(ge=1, le=1000)] = 10,
+        filter: Annotated[str | None, Query(max_length=4000)] = None,
+    ) -> Response:
+        """Return items like one item; popular ones where the item has neither events nor attributes."""
+        asked = ListRequest(k=k, filter=filter, anchor_items=(item_id,), explore=0)
+        return answered(await service.answer(asked, request.receive))
+
+    return router
 
 
 def _refuse_ahead(many: Sequence[EventIn], *, batch: bool) -> None:
