@@ -33,9 +33,10 @@ from palate.errors import SettingError
 from palate.live.training import train
 from palate.serve.app import create_app, documented
 from palate.serve.figures import sweep
-from palate.serve.routes import Scopes, needed_by, needs
+from palate.serve.rates import Rates
+from palate.serve.routes import needs
 from palate.serve.run import Retrain
-from palate.serve.security import Rates
+from palate.serve.security import Scopes, needed_by
 from palate.serve.service import Service
 from palate.serve.settings import Settings
 from palate.serve.wire import StepIn
@@ -671,7 +672,7 @@ def test_a_hurried_client_is_asked_to_wait(shop: Path) -> None:
 
 def test_rates_fill_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     moment = 0.0
-    monkeypatch.setattr("palate.serve.security.monotonic", lambda: moment)
+    monkeypatch.setattr("palate.serve.rates.monotonic", lambda: moment)
     rates = Rates(10)
     assert [rates.wait("a") for _ in range(20)] == [0.0] * 20
     assert rates.wait("a") == pytest.approx(0.1)

@@ -1,4 +1,4 @@
-"""The HTTP service: routes thin over the live recommender and the store."""
+"""The application: thin routes over the live recommender and the store, and the middleware around them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from palate.serve.items import items_router
 from palate.serve.metrics import Timing
 from palate.serve.orphans import end_with_parent
 from palate.serve.problems import HANDLED, answered
-from palate.serve.routes import Scopes, add_routes, needs, new_router
-from palate.serve.security import Guard
+from palate.serve.routes import add_routes, needs, new_router
+from palate.serve.security import Guard, Scopes
 from palate.serve.service import Service
 from palate.serve.settings import Settings
 from palate.store.versions import Version
@@ -43,7 +43,7 @@ PROBLEM = {
 
 
 def create_app(settings: Settings | None = None) -> ASGIApp:
-    """Make the application, by default with the settings that `Settings.to_environment` left."""
+    """Make the application, by default with the settings that `Settings.to_environment` stored."""
     end_with_parent()
     service = Service.open(settings or Settings.from_environment())
     app = documented(service)
@@ -59,7 +59,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 
 
 def documented(service: Service) -> FastAPI:
-    """Make the routes with their documentation."""
+    """Make the routes and their documentation."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -70,8 +70,8 @@ def documented(service: Service) -> FastAPI:
         title="Palate",
         version=version("palate"),
         summary="A recommender that learns from every event.",
-        openapi_url=None,  # made on the event loop, where others would wait for half a second
-        docs_url=None,  # its page would load scripts from elsewhere
+        openapi_url=None,  # FastAPI makes it on the event loop, which would block other requests for half a second
+        docs_url=None,  # its page would load scripts from another site
         redoc_url=None,
         lifespan=lifespan,
         redirect_slashes=False,
@@ -95,29 +95,29 @@ def documented(service: Service) -> FastAPI:
     schema = app.openapi
 
     def openapi() -> dict[str, Any]:
-        told = schema()
-        told["components"]["schemas"]["Problem"] = PROBLEM
-        return told
+        document = schema()
+        document["components"]["schemas"]["Problem"] = PROBLEM
+        return document
 
     app.openapi = openapi  # type: ignore[method-assign]
 
     @app.get("/openapi.json", include_in_schema=False)
     @needs("read")
     def document() -> Response:
-        """Answer in a thread."""
+        """Return the OpenAPI document; a thread makes it."""
         return JSONResponse(app.openapi())
 
     return app
 
 
 def users_router(service: Service) -> APIRouter:
-    """Make the routes of what is stored of people."""
+    """Make the routes of users and their histories."""
     router = new_router("people")
 
     @router.get("/v1/users")
     @needs("read")
     def users(limit: Annotated[int, Query(ge=1, le=10_000)] = 100, after: str = "") -> dict[str, Any]:
-        """Ids of people; the next page comes `after` the last of this one."""
+        """Return ids of users; the next page starts `after` the last id of this one."""
         return {"users": service.store.users(limit, after)}
 
     @router.get("/v1/users/{user_id:id}")
@@ -127,9 +127,9 @@ def users_router(service: Service) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
         before: Annotated[int | None, Query(ge=0, lt=1 << 63)] = None,
     ) -> dict[str, Any]:
-        """Events of a person, newest first; the next page comes `before` the `next` of this one."""
+        """Return the events of a user, newest first; the next page starts `before` the `next` of this one."""
         found = service.store.events(user_id, limit, before)
-        told = [
+        events = [
             {
                 "event_id": event.event_id,
                 "user_id": event.user_id,
@@ -140,12 +140,12 @@ def users_router(service: Service) -> APIRouter:
             }
             for event in found
         ]
-        return {"user_id": user_id, "events": told, "next": found[-1].seq if len(found) == limit else None}
+        return {"user_id": user_id, "events": events, "next": found[-1].seq if len(found) == limit else None}
 
     @router.delete("/v1/users/{user_id:id}")
     @needs("admin")
     def forget(user_id: str) -> dict[str, Any]:
-        """Forget a person: their events are gone when the answer comes."""
+        """Delete a user: the events are gone when the answer comes."""
         return {
             "deleted": service.store.forget(user_id),
             "model": "The rows are gone now, and no list uses them. The next training is without them, and takes "
@@ -159,7 +159,7 @@ def models_router(service: Service) -> APIRouter:
     """Make the routes of the versions of the model."""
     router, versions = new_router("models"), service.versions
 
-    def told(version: Version) -> dict[str, Any]:
+    def as_dict(version: Version) -> dict[str, Any]:
         return {
             "version": version.number,
             "active": version.number == versions.active(),
@@ -170,39 +170,39 @@ def models_router(service: Service) -> APIRouter:
     @router.get("/v1/models")
     @needs("read")
     def models() -> dict[str, Any]:
-        """All versions, the newest first."""
-        return {"models": [told(version) for version in reversed(versions.list())]}
+        """Return all versions, the newest first."""
+        return {"models": [as_dict(version) for version in reversed(versions.list())]}
 
     @router.post("/v1/models/{number}/activate")
     @needs("admin")
     def activate(number: Annotated[int, Path(ge=1, le=2**31 - 1)]) -> dict[str, Any]:
-        """Have a version answer, in all processes."""
-        Active.load(versions, number)  # which is more than to find its files sound
-        return told(versions.activate(number))
+        """Activate a version in all processes."""
+        Active.load(versions, number)  # a model may fail to load although its files are sound
+        return as_dict(versions.activate(number))
 
     @router.post("/v1/models/rollback")
     @needs("admin")
     def rollback() -> dict[str, Any]:
-        """Return to the version that answered before."""
-        return told(versions.rollback())
+        """Activate the version that was active before."""
+        return as_dict(versions.rollback())
 
     return router
 
 
 def health_router(service: Service) -> APIRouter:
-    """Make the routes that tell whether it works, and how well."""
+    """Make the routes of health and metrics."""
     router = new_router("health")
 
     @router.get("/health/live")
     @needs("public")
     def live() -> dict[str, str]:
-        """RecommendationList as long as the process does."""
+        """Answer 200 while the process runs."""
         return {"status": "live"}
 
     @router.get("/health/ready")
     @needs("public")
     def ready() -> dict[str, Any]:
-        """RecommendationList when the store does too."""
+        """Answer 200 while the store answers, too."""
         service.store.newest()
         snapshot = service.live.snapshot()
         return {"status": "ready", "items": len(snapshot.catalogue), "model": snapshot.version}
@@ -210,7 +210,7 @@ def health_router(service: Service) -> APIRouter:
     @router.get("/metrics", response_class=Response)
     @needs("read")
     def metrics() -> Response:
-        """Figures for Prometheus."""
+        """Return the metrics in the format of Prometheus."""
         text = service.metrics.text(service.live.snapshot())
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

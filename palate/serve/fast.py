@@ -1,4 +1,4 @@
-"""The routes asked all the time, as plain Starlette: recommend, and events."""
+"""The routes that get most requests, recommendations and events, without FastAPI's parsing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EVENTS = TypeAdapter(Batch[EventIn])
 
 
 def json(body: object, status: int = 200) -> Response:
-    """Answer with JSON; orjson knows no numbers beyond 64 bits, which attributes may hold."""
+    """Answer with JSON; orjson does not write integers beyond 64 bits, which attributes may hold."""
     try:
         text = orjson.dumps(body)
     except TypeError:
@@ -37,7 +37,7 @@ def json(body: object, status: int = 200) -> Response:
 
 
 async def many_of(request: Request) -> bytes:
-    """Read a body of one thing or a list of them; lines of JSON become a list."""
+    """Read a body of one value or a list; lines of JSON become a list."""
     body = (await request.body()).strip()
     if kind_of(request.headers.get("content-type", "").encode("latin-1")) in NDJSON:
         return b"[%s]" % b",".join(line for line in body.split(b"\n") if line.strip())
@@ -103,15 +103,15 @@ class FastRoutes:
         return self._answered(asked, await self.service.recommend(asked.asked(asked.steps()), request.receive))
 
     def _ids(self, value: str) -> Sequence[str]:
-        """Ids between commas, unless the whole is an id of its own."""
+        """Split ids at commas, unless the whole text is an id itself."""
         return [value] if "," not in value or self.service.live.knows(value) else value.split(",")
 
     def _answered(self, asked: RecommendQuery, answer: RecommendationList) -> Response:
         live, names = self.service.live, asked.attributes
         if not names:
             return answered(answer)
-        told = live.told([place.item_id for place in answer.items], names)
-        items = [asdict(place) | {"attributes": each} for place, each in zip(answer.items, told, strict=True)]
+        values = live.told([place.item_id for place in answer.items], names)
+        items = [asdict(place) | {"attributes": each} for place, each in zip(answer.items, values, strict=True)]
         return answered(answer, items, [f"attributes: {note}" for note in live.unknown(names)])
 
 
@@ -135,7 +135,7 @@ def similar_router(service: Service) -> APIRouter:
 
 
 def _refuse_ahead(many: Sequence[EventIn], *, batch: bool) -> None:
-    """Refuse a time far ahead of the clock: one wrong clock would stand before all other events for good."""
+    """Refuse a time far ahead of the clock: such an event would stay the newest of its user."""
     clock = now()
     for n, each in enumerate(many):
         if each.timestamp is not None and each.timestamp > clock + HOURS_AHEAD * HOUR:
@@ -147,12 +147,12 @@ def _refuse_ahead(many: Sequence[EventIn], *, batch: bool) -> None:
 def answered(
     answer: RecommendationList, items: Sequence[Any] | None = None, warnings: Sequence[str] = ()
 ) -> Response:
-    """Answer with a list, of the answer's own items by default."""
-    told = {
+    """Answer with a list; `items` replaces the items of the answer."""
+    body = {
         "items": answer.items if items is None else items,
         "model": answer.model,
         "cursor": answer.cursor,
         "reason": answer.reason,
     }
-    every = [*answer.warnings, *warnings]
-    return json(told | {"warnings": every} if every else told)
+    notes = [*answer.warnings, *warnings]
+    return json(body | {"warnings": notes} if notes else body)

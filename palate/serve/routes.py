@@ -1,8 +1,8 @@
-"""What every route states where it is defined: the scope that a key needs, and its documentation."""
+"""What a route states where it is defined: the scope that it needs, and its documentation."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from inspect import Parameter, Signature, signature
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -11,15 +11,12 @@ from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
-from starlette.types import Scope
 
 Needed: TypeAlias = Literal["public", "read", "write", "admin"]
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 E = TypeVar("E")
 H = TypeVar("H", bound=Callable[..., object])
-SAFE = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 NEEDED = "palate_scope"  # attribute of an endpoint
 
 PROBLEMS: Responses = {
@@ -101,33 +98,3 @@ def add_routes(app: FastAPI, routers: Iterable[APIRouter]) -> None:
     """Add the routes themselves, the first ones first: a request is matched against one flat list."""
     for router in routers:
         app.router.routes.extend(router.routes)
-
-
-def needed_by(route: BaseRoute) -> Needed:
-    """Return the scope of a route; raises `TypeError` where its endpoint declares none."""
-    endpoint = getattr(route, "endpoint", None) or getattr(route, "app", None)
-    found: Needed | None = getattr(endpoint, NEEDED, None)
-    if found is None:
-        raise TypeError(f"route {getattr(route, 'path', route)!r}: its endpoint declares no scope; add @needs(...)")
-    return found
-
-
-class Scopes:
-    """The scopes of all routes of an application. Raises `TypeError` for a route without one."""
-
-    def __init__(self, routes: Sequence[BaseRoute]) -> None:
-        self._needed = [(route, needed_by(route)) for route in routes]
-
-    def needed(self, scope: Scope) -> Needed:
-        """Return the scope of the route that answers a request.
-
-        Where no route answers this method, a public path is public, and any other needs what its method suggests:
-        so the answers 404 and 405 tell nothing without a key.
-        """
-        public = False
-        for route, needed in self._needed:
-            match = route.matches(scope)[0]
-            if match is Match.FULL:
-                return needed
-            public |= match is Match.PARTIAL and needed == "public"
-        return "public" if public else "read" if scope["method"] in SAFE else "write"

@@ -1,4 +1,4 @@
-"""Signing in: a form for the API key, which a cookie then holds."""
+"""The login: a form for the API key, which a cookie keeps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from palate.serve.service import Service
 
 
 def login_router(service: Service) -> APIRouter:
-    """Make the routes; the guard sends here who asks for a page without a key."""
+    """Make the routes; the guard redirects a request for a page without a key to the login."""
     router, pages = APIRouter(include_in_schema=False), Pages(service)
 
     @router.get("/login")

@@ -1,4 +1,4 @@
-"""How the page writes figures: the filters of its templates."""
+"""The number and time formats of the page: filters of its templates."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def ago(moment: int) -> str:
     for length, name in UNITS:
         if abs(seconds) >= length:
             n = int(abs(seconds) // length)
-            told = f"{n} {name}{'' if n == 1 else 's'}"
-            return f"in {told}" if seconds < 0 else f"{told} ago"
+            text = f"{n} {name}{'' if n == 1 else 's'}"
+            return f"in {text}" if seconds < 0 else f"{text} ago"
     return "just now" if seconds > -60 else "soon"
 
 

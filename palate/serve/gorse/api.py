@@ -1,11 +1,11 @@
-"""The whole API of gorse, and its health."""
+"""All routes of gorse's API, and those of its health."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
 from palate.errors import StoreError
-from palate.serve.gorse import feedback, goods, people, ranking
+from palate.serve.gorse import feedback, items, ranking, users
 from palate.serve.gorse.routes import new_router
 from palate.serve.gorse.wire import Health
 from palate.serve.problems import Problem
@@ -18,21 +18,21 @@ def gorse_routers(service: Service) -> list[APIRouter]:
     makers = (
         *(ranking.personal_router, ranking.session_router, ranking.ranking_router),
         health_router,
-        people.users_router,
-        *(goods.goods_router, goods.categories_router),
+        users.users_router,
+        *(items.items_router, items.categories_router),
         *(feedback.writing_router, feedback.reading_router, feedback.choosing_router, feedback.listing_router),
     )
     return [make(service) for make in makers]
 
 
 def health_router(service: Service) -> APIRouter:
-    """Make the routes that tell whether it works."""
+    """Make the routes of health."""
     router = new_router()
 
     @router.get("/health/live")
     @needs("public")
     def live() -> Health:
-        """Answer as long as the process does."""
+        """Answer 200 while the process runs."""
         try:
             service.store.newest()
         except StoreError as error:
@@ -42,7 +42,7 @@ def health_router(service: Service) -> APIRouter:
     @router.get("/health/ready")
     @needs("public")
     def ready() -> Health:
-        """Answer 200 when the store does."""
+        """Answer 200 while the store answers."""
         health = live()
         if not health.Ready:
             raise Problem(503, health.model_dump_json(), {"Retry-After": "1"})

@@ -1,4 +1,4 @@
-"""Routes of feedback: the newest event of each person, item and type."""
+"""Routes of feedback: the newest event of each user, item and type."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ def writing_router(service: Service) -> APIRouter:
     @router.post("/feedback")
     @needs("write")
     async def insert(many: Batch[FeedbackIn]) -> Success:
-        """Store feedback; what is there already stays as it is."""
+        """Store feedback; stored feedback stays as it is."""
         return await stored(many, "first")
 
     @router.put("/feedback")
     @needs("write")
     async def overwrite(many: Batch[FeedbackIn]) -> Success:
-        """Store feedback; it takes the place of what is there."""
+        """Store feedback; it replaces stored feedback."""
         return await stored(many, "last")
 
     @router.delete("/feedback/{user_id}/{item_id}")
     @needs("write")
     def delete(user_id: Segment, item_id: Segment) -> Success:
-        """Delete the feedback of a person on an item."""
+        """Delete the feedback of a user on an item."""
         return Success(RowAffected=feedback.withdraw(user_id, item_id))
 
     @router.delete("/feedback/{event_type}/{user_id}/{item_id}")
     @needs("write")
     def delete_one(event_type: Segment, user_id: Segment, item_id: Segment) -> Success:
-        """Delete the feedback of a type of a person on an item."""
+        """Delete the feedback of a type of a user on an item."""
         return Success(RowAffected=feedback.withdraw(user_id, item_id, event_type))
 
     return router
 
 
 def reading_router(service: Service) -> APIRouter:
-    """Make the routes that read all of it, page by page."""
+    """Make the routes that read all feedback in pages."""
     router, feedback = new_router(), service.store.feedback
 
     def page_of(request: Request, n: int, cursor: str, event_type: str | None) -> Response:
@@ -78,7 +78,7 @@ def reading_router(service: Service) -> APIRouter:
 
 
 def choosing_router(service: Service) -> APIRouter:
-    """Make the routes that read what a user did to an item."""
+    """Make the routes that read the feedback of a user on an item."""
     router, feedback = new_router(), service.store.feedback
 
     @router.get("/feedback/{user_id}/{item_id}", response_model=list[FeedbackOut])
@@ -100,11 +100,11 @@ def choosing_router(service: Service) -> APIRouter:
 
 
 def listing_router(service: Service) -> APIRouter:
-    """Make the routes that read all of a user, or on an item."""
+    """Make the routes that read the feedback of a user or on an item."""
     router, feedback = new_router(), service.store.feedback
 
     def part(request: Request, n: int, cursor: str, **chosen: str) -> Response:
-        """Answer with n rows, and a header that tells where the others begin, if there are more."""
+        """Answer with n rows, and with the cursor of the next page in a header if there is one."""
         most = min(n, MOST_ROWS)
         after = _after(request, cursor)
         rows = feedback.get(until=now() + AHEAD, after=after, limit=most + 1, **chosen) if most else []
@@ -145,7 +145,7 @@ def listing_router(service: Service) -> APIRouter:
 
 
 def _after(request: Request, cursor: str) -> int:
-    """Return the seq that a cursor stands for, 0 for none."""
+    """Return the seq of a cursor, 0 for an empty one."""
     after = cursor_of(request, cursor) or "0"
     if not re.fullmatch("[0-9]{1,19}", after) or int(after) >= 1 << 63:
         raise Problem(400, f"cursor={after[:40]!r}: is not one that an answer gave")

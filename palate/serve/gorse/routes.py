@@ -1,4 +1,4 @@
-"""Routes as gorse's clients expect them: ids in a path may hold slashes, errors are plain text."""
+"""Routes as gorse's clients expect them: ids in a path may hold encoded slashes, errors are plain text."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from palate.serve.routes import PROBLEMS, Responses
 from palate.serve.routes import new_router as any_router
 
 MOST_ROWS = 10_000  # of a page
-CURSOR = "X-Cursor"  # header of an answer that is a list alone: where the rest of it begins
+CURSOR = "X-Cursor"  # header with the cursor, for an answer that is a bare list
 Row = TypeVar("Row")
 ERRORS: Responses = PROBLEMS | {
     status: {"description": text, "content": {"text/plain": {"schema": {"type": "string"}}}}
     for status, text in {
-        400: "A value breaks its rule, which the text tells.",
+        400: "A value breaks its rule; the text names both.",
         403: "The key may not do this.",
         404: "Unknown.",
         503: "The store is out of reach; try again.",
@@ -34,8 +34,8 @@ ERRORS: Responses = PROBLEMS | {
 class GorseRoute(APIRoute):
     """A route of gorse's API.
 
-    The path is matched as it was sent, so that an encoded slash does not part an id, and with any slash at its end,
-    which the clients leave where they have no category.
+    It matches the path as it was sent, so that an encoded slash does not split an id, and ignores slashes at the end,
+    which the clients send when they have no category.
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -44,10 +44,10 @@ class GorseRoute(APIRoute):
         return super().matches({**scope, "path": path})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Answer errors with their text alone, which is what the clients raise; 400 says that a value is bad."""
+        """Answer errors with their text alone, which the clients raise; an invalid value is 400."""
         handler = super().get_route_handler()
 
-        async def spoken(request: Request) -> Response:
+        async def plain_errors(request: Request) -> Response:
             try:
                 return await handler(request)
             except Exception as error:
@@ -56,18 +56,18 @@ class GorseRoute(APIRoute):
                 kept = {name: value for name, value in problem.headers.items() if name == "retry-after"}
                 return PlainTextResponse(orjson.loads(problem.body)["detail"], status, kept)
 
-        return spoken
+        return plain_errors
 
 
 def new_router() -> APIRouter:
-    """Make a router for a part of the API."""
+    """Make a router for one part of the API."""
     return any_router("gorse", prefix="/api", route_class=GorseRoute, responses=ERRORS)
 
 
 def page(
     name: str, n: int, read: Callable[[int], Sequence[Row]], out: Callable[[Row], Any], place: Callable[[Row], object]
 ) -> Response:
-    """Answer with n rows, and a cursor if there are more: the place of the last of them."""
+    """Answer with n rows and a cursor, the place of the last row; it is empty where no row follows."""
     most = min(n, MOST_ROWS)
     rows = read(most + 1) if most else []
     cursor = str(place(rows[most - 1])) if len(rows) > most else ""
@@ -75,5 +75,5 @@ def page(
 
 
 def cursor_of(request: Request, cursor: str) -> str:
-    """Return the cursor; gorsejs writes its name with a capital letter."""
+    """Return the cursor; gorsejs capitalises its name."""
     return cursor or request.query_params.get("Cursor", "").replace("\0", "")

@@ -29,17 +29,17 @@ from palate.serve.service import Service
 from palate.serve.wire import Batch
 from palate.store.items import Item
 
-MOST_WORDS = 20  # of a search: each is looked for in all texts
+MOST_WORDS = 20  # of a search, which scans all texts for each
 
 
-def goods_router(service: Service) -> APIRouter:
+def items_router(service: Service) -> APIRouter:
     """Make the routes."""
     router, items, lists = new_router(), service.store.items, Lists(service)
 
     @router.post("/item")
     @needs("write")
     def insert_item(item: ItemIn) -> Success:
-        """Put an item; this replaces what was told of it."""
+        """Put an item; it replaces the item that was stored."""
         items.put([item.item()])
         return Success(RowAffected=1)
 
@@ -53,7 +53,7 @@ def goods_router(service: Service) -> APIRouter:
     @router.get("/items", response_model=ItemPage)
     @needs("read")
     def page_of_items(request: Request, n: N = 10, cursor: Word = "", q: Word = "") -> Response:
-        """Return items by id; with q, those whose text has all its words, the most popular first."""
+        """Return items by id; with q, items whose text has all words of q, the most popular first."""
         words = list(dict.fromkeys(q.lower().split()))
         if len(words) > MOST_WORDS:
             raise Problem(400, f"q: has {len(words):,} words; there can be {MOST_WORDS}")
@@ -76,14 +76,14 @@ def goods_router(service: Service) -> APIRouter:
     @router.patch("/item/{item_id}")
     @needs("write")
     def modify_item(item_id: Segment, item: ItemPatch) -> Success:
-        """Change what is told of an item."""
+        """Change attributes of an item."""
         items.patch(item_id, item.attributes(), None if item.IsHidden is None else not item.IsHidden)
         return Success(RowAffected=1)
 
     @router.delete("/item/{item_id}")
     @needs("write")
     def delete_item(item_id: Segment) -> Success:
-        """Take an item away; what people did with it stays."""
+        """Remove an item; its feedback stays."""
         return Success(RowAffected=items.remove([item_id]))
 
     return router
@@ -110,7 +110,7 @@ def categories_router(service: Service) -> APIRouter:
     @router.delete("/item/{item_id}/category/{category}")
     @needs("write")
     def delete_category(item_id: Segment, category: Segment) -> Success:
-        """Take a category from an item."""
+        """Remove a category from an item."""
         return change(item_id, lambda old: [name for name in old if name != category])
 
     return router

@@ -1,4 +1,4 @@
-"""Routes of people."""
+"""Routes of users."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ def users_router(service: Service) -> APIRouter:
     @router.post("/user")
     @needs("write")
     def insert_user(user: User) -> Success:
-        """Put a person; this replaces what was told of them."""
-        store.people.put([user.person()])
+        """Put a user; this replaces the stored attributes."""
+        store.people.put([user.user()])
         return Success(RowAffected=1)
 
     @router.post("/users")
     @needs("write")
     def insert_users(users: Batch[User]) -> Success:
-        """Put people."""
-        store.people.put(user.person() for user in users)
+        """Put users."""
+        store.people.put(user.user() for user in users)
         return Success(RowAffected=len(users))
 
     @router.get("/users", response_model=UserPage)
     @needs("read")
     def users(request: Request, n: N = 10, cursor: Word = "") -> Response:
-        """Return people by id."""
+        """Return users by id."""
         after = cursor_of(request, cursor)
         return page("Users", n, lambda most: store.people.page(most, after), user_out, lambda row: row.user_id)
 
     @router.get("/user/{user_id}", response_model=User)
     @needs("read")
     def user(user_id: Segment) -> Response:
-        """Return a person."""
-        person = store.people.get(user_id)
-        if person is None:
+        """Return a user."""
+        found = store.people.get(user_id)
+        if found is None:
             raise UnknownId(f"user {user_id!r} is unknown")
-        return json(user_out(person))
+        return json(user_out(found))
 
     @router.patch("/user/{user_id}")
     @needs("write")
     def modify_user(user_id: Segment, user: UserPatch) -> Success:
-        """Change what is told of a person."""
+        """Change attributes of a user."""
         store.people.patch(user_id, user.attributes())
         return Success(RowAffected=1)
 
     @router.delete("/user/{user_id}")
     @needs("admin")
     def delete_user(user_id: Segment) -> Success:
-        """Forget a person and their feedback."""
+        """Delete a user with all feedback."""
         return Success(RowAffected=int(store.forget(user_id) > 0))
 
     return router
