@@ -42,8 +42,9 @@ def test_a_list_without_rules_runs_through_few_files(tmp_path: Path) -> None:
 
     async def ask() -> None:
         scope: Scope = {"type": "http", "method": "GET", "path": "/v1/recommend", "raw_path": b"/v1/recommend"}
-        scope |= {"query_string": QUERY, "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1)}
-        await app({**scope, "scheme": "http", "root_path": ""}, receive, send)
+        scope.update(query_string=QUERY, headers=[(b"host", b"localhost")], client=("127.0.0.1", 1))
+        scope.update(scheme="http", root_path="")
+        await app(scope, receive, send)
 
     def note(frame: FrameType, event: str, _: object) -> None:
         file = Path(frame.f_code.co_filename)

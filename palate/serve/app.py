@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Path, Query, Response
 from starlette.middleware.cors import CORSMiddleware
@@ -42,6 +42,16 @@ PROBLEM = {
 }
 
 
+class Application(FastAPI):
+    """The application, whose document describes the problems too."""
+
+    def openapi(self) -> dict[str, object]:
+        """Return the OpenAPI document."""
+        document = super().openapi()
+        document["components"]["schemas"]["Problem"] = PROBLEM
+        return document
+
+
 def create_app(settings: Settings | None = None) -> ASGIApp:
     """Make the application, by default with the settings that `Settings.to_environment` stored."""
     end_with_parent()
@@ -66,7 +76,7 @@ def documented(service: Service) -> FastAPI:
         yield
         service.store.close()  # writes what was submitted
 
-    app = FastAPI(
+    app = Application(
         title="Palate",
         version=version("palate"),
         summary="A recommender that learns from every event.",
@@ -92,14 +102,6 @@ def documented(service: Service) -> FastAPI:
         ),
     )
     app.mount("/static", needs("public")(STATIC))
-    schema = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = schema()
-        document["components"]["schemas"]["Problem"] = PROBLEM
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
 
     @app.get("/openapi.json", include_in_schema=False)
     @needs("read")
@@ -116,7 +118,7 @@ def users_router(service: Service) -> APIRouter:
 
     @router.get("/v1/users")
     @needs("read")
-    def users(limit: Annotated[int, Query(ge=1, le=10_000)] = 100, after: str = "") -> dict[str, Any]:
+    def users(limit: Annotated[int, Query(ge=1, le=10_000)] = 100, after: str = "") -> dict[str, object]:
         """Return ids of users; the next page starts `after` the last id of this one."""
         return {"users": service.store.users(limit, after)}
 
@@ -126,7 +128,7 @@ def users_router(service: Service) -> APIRouter:
         user_id: str,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
         before: Annotated[int | None, Query(ge=0, lt=1 << 63)] = None,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """Return the events of a user, newest first; the next page starts `before` the `next` of this one."""
         found = service.store.events(user_id, limit, before)
         events = [
@@ -144,7 +146,7 @@ def users_router(service: Service) -> APIRouter:
 
     @router.delete("/v1/users/{user_id:id}")
     @needs("admin")
-    def forget(user_id: str) -> dict[str, Any]:
+    def forget(user_id: str) -> dict[str, object]:
         """Delete a user: the events are gone when the answer comes."""
         return {
             "deleted": service.store.forget(user_id),
@@ -159,7 +161,7 @@ def models_router(service: Service) -> APIRouter:
     """Make the routes of the versions of the model."""
     router, versions = new_router("models"), service.versions
 
-    def as_dict(version: Version) -> dict[str, Any]:
+    def as_dict(version: Version) -> dict[str, object]:
         return {
             "version": version.number,
             "active": version.number == versions.active(),
@@ -169,20 +171,20 @@ def models_router(service: Service) -> APIRouter:
 
     @router.get("/v1/models")
     @needs("read")
-    def models() -> dict[str, Any]:
+    def models() -> dict[str, object]:
         """Return all versions, the newest first."""
         return {"models": [as_dict(version) for version in reversed(versions.list())]}
 
     @router.post("/v1/models/{number}/activate")
     @needs("admin")
-    def activate(number: Annotated[int, Path(ge=1, le=2**31 - 1)]) -> dict[str, Any]:
+    def activate(number: Annotated[int, Path(ge=1, le=2**31 - 1)]) -> dict[str, object]:
         """Activate a version in all processes."""
         Active.load(versions, number)  # a model may fail to load although its files are sound
         return as_dict(versions.activate(number))
 
     @router.post("/v1/models/rollback")
     @needs("admin")
-    def rollback() -> dict[str, Any]:
+    def rollback() -> dict[str, object]:
         """Activate the version that was active before."""
         return as_dict(versions.rollback())
 
@@ -201,7 +203,7 @@ def health_router(service: Service) -> APIRouter:
 
     @router.get("/health/ready")
     @needs("public")
-    def ready() -> dict[str, Any]:
+    def ready() -> dict[str, object]:
         """Answer 200 while the store answers, too."""
         service.store.newest()
         snapshot = service.live.snapshot()

@@ -140,7 +140,8 @@ class Connection(HttpToolsProtocol):
             self._refuse(408)
 
     def _make_room(self, most: int) -> None:
-        there: list[Connection] = [each for each in self.connections if not each.transport.is_closing()]  # type: ignore[misc]
+        connections = (each for each in self.connections if isinstance(each, Connection))
+        there = [each for each in connections if not each.transport.is_closing()]
         if len(there) <= most:
             return
         waiting = (each for each in there if each is not self and not each._is_busy())

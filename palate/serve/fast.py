@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from json import dumps
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Path, Query
@@ -77,15 +77,16 @@ class FastRoutes:
     @documented(Recommendations, asked=Annotated[RecommendQuery, Query()])
     async def recommend(self, request: Request) -> Response:
         """Recommend items; `exclude` may be repeated, or hold ids between commas."""
-        values: dict[str, Any] = {}
+        values: dict[str, str] = {}
+        lists: dict[str, list[str]] = {}
         for name, value in request.query_params.multi_items():
             if name in LISTS:
-                values.setdefault(name, []).extend(self._ids(value))
+                lists.setdefault(name, []).extend(self._ids(value))
             elif name in values:
                 raise Problem(422, f"{name}: is there twice")
             else:
                 values[name] = value
-        asked = RecommendQuery.model_validate(values)
+        asked = RecommendQuery.model_validate(values | lists)
         return self._answered(asked, await self.service.recommend(asked.asked(), request.receive))
 
     @needs("read")
@@ -145,7 +146,7 @@ def _refuse_ahead(many: Sequence[EventIn], *, batch: bool) -> None:
 
 
 def answered(
-    answer: RecommendationList, items: Sequence[Any] | None = None, warnings: Sequence[str] = ()
+    answer: RecommendationList, items: Sequence[object] | None = None, warnings: Sequence[str] = ()
 ) -> Response:
     """Answer with a list; `items` replaces the items of the answer."""
     body = {

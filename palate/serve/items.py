@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -34,7 +34,7 @@ class ItemFields(BaseModel):
     )
 
     available: bool | None = Field(None, description="False hides the item at once; null changes nothing.")
-    attributes: dict[str, Any] = {}
+    attributes: dict[str, object] = {}
 
     @model_validator(mode="after")
     def _once(self) -> Self:
@@ -43,7 +43,7 @@ class ItemFields(BaseModel):
             raise ValueError(f"{min(twice)!r} is in `attributes` and beside it; it may be there once")
         return self
 
-    def merged(self) -> dict[str, Any]:
+    def merged(self) -> dict[str, object]:
         """Return all attributes."""
         return {**(self.model_extra or {}), **self.attributes}
 
@@ -77,7 +77,7 @@ class ItemOut(BaseModel):
 
     item_id: str
     available: bool
-    attributes: dict[str, Any]
+    attributes: dict[str, object]
     created: str
     updated: str
 
@@ -113,7 +113,7 @@ def items_router(service: Service) -> APIRouter:
 
     @router.get("/v1/items")
     @needs("read")
-    def page(limit: Annotated[int, Query(ge=1, le=10_000)] = 100, after: str = "") -> dict[str, Any]:
+    def page(limit: Annotated[int, Query(ge=1, le=10_000)] = 100, after: str = "") -> dict[str, object]:
         """Return items by id; the next page starts `after` the last id of this one."""
         return {"items": [item_out(item) for item in items.page(limit, after)]}
 

@@ -82,12 +82,14 @@ class Metrics:
         self.chosen = Counter(
             "palate_chosen", "Events on items that were shown to the user before, once each.", registry=self.registry
         )
-        mode = {"registry": self.registry, "multiprocess_mode": "mostrecent"}
-        self.age = Gauge("palate_model_age_seconds", "Since the active model was trained.", **mode)  # type: ignore[arg-type]
-        self.version = Gauge("palate_model_version", "Version of the active model.", **mode)  # type: ignore[arg-type]
-        self.items = Gauge("palate_items", "Items in the catalogue.", **mode)  # type: ignore[arg-type]
-        self.odd = Gauge("palate_odd_values", "Values of another type than most of their attribute.", **mode)  # type: ignore[arg-type]
+        self.age = self._gauge("palate_model_age_seconds", "Since the active model was trained.")
+        self.version = self._gauge("palate_model_version", "Version of the active model.")
+        self.items = self._gauge("palate_items", "Items in the catalogue.")
+        self.odd = self._gauge("palate_odd_values", "Values of another type than most of their attribute.")
         self._shown = Shown()
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self.registry, multiprocess_mode="mostrecent")
 
     def answered(self, user_id: str | None, answer: RecommendationList) -> None:
         """Count a list that was shown."""

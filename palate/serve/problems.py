@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from reprlib import Repr
-from typing import Any
 
 import orjson
 from fastapi.exceptions import RequestValidationError
@@ -46,12 +46,12 @@ STATUS: dict[type[PalateError], int] = {
 class Problem(Exception):
     """An error with its status and further members of the problem details."""
 
-    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None, **more: Any) -> None:
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None, **more: object) -> None:
         super().__init__(detail)
         self.status, self.detail, self.headers, self.more = status, detail, headers, more
 
 
-def response(status: int, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
+def response(status: int, detail: str, headers: dict[str, str] | None = None, **more: object) -> Response:
     """Make the answer of an error."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
     return Response(orjson.dumps(body), status, headers, MEDIA)
@@ -103,12 +103,12 @@ def _invalid(error: RequestValidationError | ValidationError) -> Response:
     return response(400 if found[0]["type"] == OUT_OF_BOUNDS else 422, detail, errors=faults)
 
 
-def _place(location: Any) -> str:
+def _place(location: Sequence[int | str]) -> str:
     text = ".".join(str(part)[:MOST_SHOWN] for part in location[:MOST_SHOWN])
     return text.encode("utf-8", "replace").decode() or "body"
 
 
-def _shown(fault: Any) -> str:
+def _shown(fault: Mapping[str, object]) -> str:
     try:
         text = SHORT.repr(fault.get("input"))
     except ValueError:  # an integer with more digits than Python converts

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from inspect import Parameter, Signature, signature
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 Needed: TypeAlias = Literal["public", "read", "write", "admin"]
-Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
-Responses: TypeAlias = dict[int | str, dict[str, Any]]
+Handler: TypeAlias = Callable[[Request], Coroutine[object, object, Response]]
+Responses: TypeAlias = dict[int | str, dict[str, object]]
 E = TypeVar("E")
 H = TypeVar("H", bound=Callable[..., object])
 NEEDED = "palate_scope"  # attribute of an endpoint
@@ -84,14 +84,17 @@ def documented(answer: object, **parameters: object) -> Callable[[H], H]:
 class FastRoute(APIRoute):
     """A route whose endpoint gets the request itself: FastAPI documents it, and does nothing else."""
 
-    def get_route_handler(self) -> Any:
+    def get_route_handler(self) -> Handler:
         """Return the endpoint."""
-        return self.endpoint
+        handler: Handler = self.endpoint
+        return handler
 
 
-def new_router(*tags: str, **settings: Any) -> APIRouter:
+def new_router(
+    tag: str, prefix: str = "", route_class: type[APIRoute] = APIRoute, responses: Responses = PROBLEMS
+) -> APIRouter:
     """Make a router whose documentation lists the problems that any route may answer."""
-    return APIRouter(tags=[*tags], **{"responses": PROBLEMS, **settings})
+    return APIRouter(prefix=prefix, tags=[tag], route_class=route_class, responses=responses)
 
 
 def add_routes(app: FastAPI, routers: Iterable[APIRouter]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -23,12 +23,12 @@ from palate.ranking.request import (
     MOST_NAMED,
     MOST_PLACES,
     MOST_RULES,
-    SOURCES,
     Boost,
     Cap,
     ListRequest,
     Pin,
     SessionEvent,
+    Source,
 )
 from palate.serve.problems import OUT_OF_BOUNDS
 from palate.store.events import Event
@@ -225,10 +225,10 @@ class Recommended(BaseModel):
 
     item_id: str
     score: float
-    source: Literal[SOURCES]  # type: ignore[valid-type]
+    source: Source
     reason: str
     because: list[str] = Field(description="Items of the history that contribute most to the score.")
-    attributes: dict[str, Any] | None = None
+    attributes: dict[str, object] | None = None
 
 
 class ModelOut(BaseModel):

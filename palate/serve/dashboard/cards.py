@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -51,8 +50,8 @@ class Cards:
 
     def at(self, positions: Sequence[int] | Longs) -> list[Card]:
         """Return the cards of the items at these positions."""
-        rows = self.table[np.asarray(positions, np.int64)].to_dicts()
-        return [self._card(row) for row in rows]
+        rows = self.table.select("item_id", "title", "picture", "categories")[np.asarray(positions, np.int64)]
+        return [self._card(*row) for row in rows.iter_rows()]
 
     def search(self, text: str, most: int = 8) -> list[Card]:
         """Find items whose title or id has every word of the text: an exact id first, then by popularity."""
@@ -75,13 +74,12 @@ class Cards:
         """Columns item_id, title, picture, categories and words, which the search reads, (P, 5)."""
         return _table(self.snapshot.catalogue)
 
-    def _card(self, row: dict[str, Any]) -> Card:
-        picture = row["picture"]
-        categories = tuple(name for name in row["categories"] or () if name is not None)
+    def _card(self, item_id: str, title: str, picture: str | None, categories: list[str | None] | None) -> Card:
+        names = tuple(name for name in categories or () if name is not None)
         largest = self.categories
-        colour = 1 + largest.index(categories[0]) if categories and categories[0] in largest else 0
+        colour = 1 + largest.index(names[0]) if names and names[0] in largest else 0
         safe = picture if picture and picture.lower().startswith(SAFE) else None
-        return Card(row["item_id"], row["title"], safe, categories, colour)
+        return Card(item_id, title, safe, names, colour)
 
 
 @lru_cache(1)  # a catalogue stays the same until an item changes

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from threading import Lock
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from prometheus_client.samples import Sample
 
 from palate.serve.metrics import Metrics
 from palate.store.activity import DAY, SECOND, Activity, activity
@@ -46,7 +49,7 @@ class RecentActivity:
 
     def __init__(self, store: Store) -> None:
         self._counts: Throttled[Counts] = Throttled(store.counts)
-        self._activity = {name: Throttled(lambda name=name: _activity(store, name)) for name in RANGES}  # type: ignore[misc]
+        self._activity = {name: Throttled(partial(_activity, store, name)) for name in RANGES}
 
     def counts(self) -> Counts:
         """Count events, users and items."""
@@ -67,7 +70,7 @@ def _activity(store: Store, span: str) -> Activity:
     return activity(store, until - length, until, BUCKETS[span])
 
 
-def drawn(found: Activity) -> dict[str, Any]:
+def drawn(found: Activity) -> dict[str, object]:
     """Return the data of a chart of the activity; rare types are summed up."""
     named = list(found.types[:TYPES])
     count = [found.count[:, n].tolist() for n in range(len(named))]
@@ -119,11 +122,11 @@ class Answers:
         )
 
 
-def _total(samples: Iterable[Any], name: str) -> int:
+def _total(samples: Iterable[Sample], name: str) -> int:
     return int(sum(sample.value for sample in samples if sample.name == name))
 
 
-def _latency(samples: Iterable[Any]) -> Latency:
+def _latency(samples: Iterable[Sample]) -> Latency:
     within: dict[float, float] = {}
     for sample in samples:
         labels = sample.labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -49,7 +49,7 @@ class Pages:
         self.templates.filters |= wording.FILTERS
         self.templates.globals |= {"share": wording.share, "version": version("palate"), "metric": METRIC}
 
-    def page(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
+    def page(self, request: Request, name: str, status: int = 200, **values: object) -> Response:
         """Answer with a page."""
         allowed = {"may_write": may(request.scope, "write"), "may_admin": may(request.scope, "admin")}
         text = self.templates.get_template(name).render(

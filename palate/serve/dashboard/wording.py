@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import isnan
-from typing import Any
 
 from palate.data.times import to_iso
 from palate.store.recording import now
@@ -45,7 +44,7 @@ def day(moment: int) -> str:
     return to_iso(moment)[:16].replace("T", " ")
 
 
-def plain(value: Any) -> str:
+def plain(value: object) -> str:
     """Write a setting or an attribute: lists with commas, short numbers, and nothing for none."""
     if value is None:
         return NONE

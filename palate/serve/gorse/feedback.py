@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -16,6 +15,7 @@ from palate.serve.problems import Problem
 from palate.serve.routes import needs
 from palate.serve.service import Service
 from palate.serve.wire import Batch
+from palate.store.events import Recorded
 from palate.store.recording import Keep, now
 
 
@@ -59,8 +59,12 @@ def reading_router(service: Service) -> APIRouter:
     router, feedback = new_router(), service.store.feedback
 
     def page_of(request: Request, n: int, cursor: str, event_type: str | None) -> Response:
-        chosen: dict[str, Any] = {"event_type": event_type, "until": now() + AHEAD, "after": _after(request, cursor)}
-        return page("Feedback", n, lambda most: feedback.get(**chosen, limit=most), feedback_out, lambda row: row.seq)
+        until, after = now() + AHEAD, _after(request, cursor)
+
+        def read(most: int) -> list[Recorded]:
+            return feedback.get(event_type=event_type, until=until, after=after, limit=most)
+
+        return page("Feedback", n, read, feedback_out, lambda row: row.seq)
 
     @router.get("/feedback", response_model=FeedbackPage)
     @needs("read")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -51,7 +51,7 @@ class Part:
         return " AND ".join(f"'{name}' = ANY(categories)" for name in names) or None
 
 
-def scores(pairs: Iterable[tuple[Any, float]]) -> list[dict[str, Any]]:
+def scores(pairs: Iterable[tuple[object, float]]) -> list[dict[str, object]]:
     """Return a list as gorse does."""
     return [{"Id": str(name), "Score": float(score)} for name, score in pairs]
 
@@ -65,18 +65,17 @@ class Lists:
 
     async def personal(self, user_id: str, part: Part, receive: Receive) -> list[tuple[str, float]]:
         """Return a user's list; delayed feedback counts from its time on."""
-        return await self._asked(part, receive, user_id=user_id, until=now() + AHEAD)
+        return await self._list(ListRequest(user_id=user_id, until=now() + AHEAD), part, receive)
 
     async def session(self, steps: Iterable[SessionEvent], part: Part, receive: Receive) -> list[tuple[str, float]]:
         """Return a list from a history that is not stored."""
-        return await self._asked(part, receive, session=tuple(steps))
+        return await self._list(ListRequest(session=tuple(steps)), part, receive)
 
-    async def _asked(self, part: Part, receive: Receive, **more: Any) -> list[tuple[str, float]]:
+    async def _list(self, request: ListRequest, part: Part, receive: Receive) -> list[tuple[str, float]]:
         if not part.most:
             return []
-        asked = ListRequest(k=part.most, filter=part.condition, explore=0, **more)
-        answer = await self.service.recommend(asked, receive)
-        return _pairs(part, answer)
+        asked = replace(request, k=part.most, filter=part.condition, explore=0)
+        return _pairs(part, await self.service.recommend(asked, receive))
 
     async def write_back(self, user_id: str, shown: Iterable[str], kind: str, delay: int) -> None:
         """Record that items were shown. The events have weight 0: they hide their items and teach no model."""
@@ -89,8 +88,7 @@ class Lists:
         """Return items like an item, without those that a user has seen."""
         if not part.most:
             return []
-        rest = {"unseen_by": user_id or None, "until": now() + AHEAD, "explore": 0}
-        asked = ListRequest(k=part.most, filter=part.condition, anchor_items=(item_id,), **rest)  # type: ignore[arg-type]
+        asked = replace(_unseen(part, user_id), anchor_items=(item_id,))
         return _pairs(part, self.live.recommend(asked), "similar")
 
     def similar_users(self, user_id: str, part: Part) -> list[tuple[str, float]]:
@@ -143,10 +141,15 @@ def _pairs(part: Part, answer: RecommendationList, source: str | None = None) ->
     return [(place.item_id, place.score) for place in part.of(places)]
 
 
+def _unseen(part: Part, user_id: str) -> ListRequest:
+    """Return a request for a part that is not empty, without items that a user has seen."""
+    seen_by, until = user_id or None, now() + AHEAD
+    return ListRequest(k=part.most, filter=part.condition, unseen_by=seen_by, until=until, explore=0)
+
+
 def _of_source(source: Source, part: Part, user_id: str) -> ListRequest | None:
     """Return a request for one source, without items that a user has seen; None for an empty part."""
-    rest = {"sources": (source,), "unseen_by": user_id or None, "until": now() + AHEAD, "explore": 0}
-    return ListRequest(k=part.most, filter=part.condition, **rest) if part.most else None  # type: ignore[arg-type]
+    return replace(_unseen(part, user_id), sources=(source,)) if part.most else None
 
 
 def _times(catalogue: LiveCatalogue) -> Longs:

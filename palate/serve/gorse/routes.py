@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 from fastapi import APIRouter, Request
@@ -43,7 +43,7 @@ class GorseRoute(APIRoute):
         path = scope["raw_path"].decode("ascii", "replace").rstrip("/")
         return super().matches({**scope, "path": path})
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
         """Answer errors with their text alone, which the clients raise; an invalid value is 400."""
         handler = super().get_route_handler()
 
@@ -65,7 +65,11 @@ def new_router() -> APIRouter:
 
 
 def page(
-    name: str, n: int, read: Callable[[int], Sequence[Row]], out: Callable[[Row], Any], place: Callable[[Row], object]
+    name: str,
+    n: int,
+    read: Callable[[int], Sequence[Row]],
+    out: Callable[[Row], object],
+    place: Callable[[Row], object],
 ) -> Response:
     """Answer with n rows and a cursor, the place of the last row; it is empty where no row follows."""
     most = min(n, MOST_ROWS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 from urllib.parse import unquote
 
 from fastapi import Path, Query
@@ -90,11 +90,11 @@ class Score(BaseModel):
 class UserPatch(BaseModel):
     """Changed attributes of a user; null changes nothing."""
 
-    Labels: Any = None
+    Labels: object = None
     Subscribe: list[str] | None = None
     Comment: str | None = None
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, object]:
         """Return the attributes that the store keeps."""
         return _attributes(labels=self.Labels, subscribe=self.Subscribe, comment=self.Comment)
 
@@ -122,10 +122,10 @@ class ItemPatch(BaseModel):
     IsHidden: StrictBool | None = None
     Categories: list[str] | None = None
     Timestamp: Time = None
-    Labels: Any = None
+    Labels: object = None
     Comment: str | None = None
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, object]:
         """Return the attributes that the store keeps."""
         time = None if self.Timestamp is None else to_iso(self.Timestamp)
         return _attributes(categories=self.Categories, labels=self.Labels, comment=self.Comment, timestamp=time)
@@ -148,7 +148,7 @@ class ItemOut(BaseModel):
     IsHidden: bool
     Categories: list[str]
     Timestamp: str
-    Labels: Any
+    Labels: object
     Comment: str
 
 
@@ -211,7 +211,7 @@ class Health(BaseModel):
     CacheStoreConnected: bool
 
 
-def user_out(user: Person) -> dict[str, Any]:
+def user_out(user: Person) -> dict[str, object]:
     """Return a user as gorse does."""
     attributes = user.attributes
     return {
@@ -222,7 +222,7 @@ def user_out(user: Person) -> dict[str, Any]:
     }
 
 
-def item_out(item: Item) -> dict[str, Any]:
+def item_out(item: Item) -> dict[str, object]:
     """Return an item as gorse does; without a timestamp, with the time of its first storing."""
     attributes = item.attributes
     moment = moment_of(attributes.get("timestamp"))
@@ -236,7 +236,7 @@ def item_out(item: Item) -> dict[str, Any]:
     }
 
 
-def feedback_out(event: Recorded) -> dict[str, Any]:
+def feedback_out(event: Recorded) -> dict[str, object]:
     """Return an event as gorse does."""
     return {
         "FeedbackType": event.event_type,
@@ -267,10 +267,10 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _attributes(**values: Any) -> dict[str, Any]:
+def _attributes(**values: object) -> dict[str, object]:
     """Return the attributes that a body states; an empty value becomes None, which removes the attribute."""
     return {name: None if value in ("", []) else value for name, value in values.items() if value is not None}
 
 
-def _given(attributes: dict[str, Any]) -> dict[str, Any]:
+def _given(attributes: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in attributes.items() if value is not None}
