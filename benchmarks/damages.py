@@ -16,11 +16,11 @@ import safetensors.numpy as safetensors
 from common import ROOT
 from parts import Facts, Part, Step, exactly
 
+from palate.bundles import bundle as bundles
+from palate.bundles.bundle import MANIFEST
 from palate.errors import PalateError
 from palate.models.base import Model
 from palate.models.registry import load_with_log, recipes
-from palate.store import bundles
-from palate.store.bundles import MANIFEST
 
 EACH = 50  # damages of a step
 ASKED = [["i1", "i2"], [], ["i3"]]

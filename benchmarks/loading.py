@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from palate.bundles.bundle import Part, write_bundle
 from palate.data.vocabulary import Vocabulary
-from palate.store.bundles import Part, write_bundle
 
 ROUNDS = 7
 READ = """
 import sys, time
-from palate.store.bundles import read_bundle
+from palate.bundles.bundle import read_bundle
 begin = time.perf_counter()
 parts = read_bundle(sys.argv[1]).parts
 print(time.perf_counter() - begin)

@@ -23,7 +23,7 @@ from common import RESULTS, title
 
 from palate import IALS
 from palate.data.interactions import Interactions
-from palate.live.adopting import adopt
+from palate.live.importing import import_model
 from palate.store.events import Store
 from palate.store.items import Item
 from palate.store.transfer import import_events
@@ -340,7 +340,7 @@ def fill(url: str | Path, log: Interactions, attributes: Sequence[dict[str, Any]
         import_events(store, log.to_frame(), event_type="view")
         with tempfile.TemporaryDirectory() as folder:
             IALS(dim=dim, epochs=4).fit(log).save(Path(folder) / "model")
-            adopt(store, Versions(store), Path(folder) / "model")
+            import_model(store, Versions(store), Path(folder) / "model")
 
 
 def goods(n: int) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 20.0  # seconds that a victim gets to do what it is let do
+TRANSACTION = 20  # events of an import that are written at once, or a few more
 Say = Callable[[object], None]
 
 
@@ -97,11 +98,11 @@ def writers(say: Say, url: str, run: int) -> None:
 
 
 def imports(say: Say, url: str, logs: list[str], catalogues: list[str]) -> None:
-    """Import logs and catalogues, 20 events a transaction."""
+    """Import logs and catalogues, `TRANSACTION` events or a few more at once."""
     from palate.store import transfer
     from palate.store.events import Store
 
-    transfer.EVENTS = 20
+    transfer.EVENTS = TRANSACTION
     with Store.open(url) as store:
         say("begun")
         for log, catalogue in zip(logs, catalogues, strict=True):

@@ -22,10 +22,10 @@ import polars as pl
 from starlette.testclient import TestClient
 
 from palate import IALS, SLIST, Hybrid, read_catalogue, read_log
+from palate.bundles.bundle import copy_bundle
 from palate.models.base import Model
 from palate.serve.app import create_app
 from palate.serve.settings import Settings
-from palate.store.bundles import copy_bundle
 from palate.store.events import Store
 from palate.store.schema import sa
 from palate.store.versions import Versions

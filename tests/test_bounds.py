@@ -123,6 +123,19 @@ def test_a_bomb_is_refused_before_any_work(client: TestClient, path: str, body: 
     assert len(answer.content) < 1000
 
 
+def test_a_body_of_gorse_is_never_one_wide_text(client: TestClient) -> None:
+    many = [{"FeedbackType": "see", "UserId": "u", "ItemId": "i", "Comment": f"{n}😀{'a' * 10**6}"} for n in range(8)]
+    body = json.dumps(many, ensure_ascii=False).encode()
+    tracemalloc.start()
+    answer = client.post("/api/session/recommend", content=body)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer.status_code == 200
+    assert most < 8 * len(body)  # its texts, and their bytes here and there; as one text it would be 4 more
+    refused = client.post("/api/session/recommend", content=b'[{"ItemId": ')
+    assert (refused.status_code, refused.text.partition(":")[0]) == (400, "the body is not JSON")
+
+
 @pytest.mark.parametrize("path", BATCHES)
 def test_the_first_bad_entry_ends_the_work(client: TestClient, path: str) -> None:
     answer = client.post(path, content="[" + ",".join(["1"] * MOST_ENTRIES) + "]")

@@ -17,17 +17,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from processes import started
 
+from palate.bundles import bundle as bundles
+from palate.bundles.bundle import MANIFEST, Part, copy_bundle, read_bundle, write_bundle
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
 from palate.errors import BundleError
+from palate.files import aside_of
 from palate.models.base import Model
 from palate.models.ease import EASE
 from palate.models.popularity import Popularity
 from palate.models.registry import load, load_with_log
-from palate.store import bundles
-from palate.store.bundles import MANIFEST, Part, copy_bundle, read_bundle, write_bundle
 from palate.store.events import Store
-from palate.store.files import aside_of
 from palate.store.versions import Versions
 
 
@@ -264,7 +264,7 @@ def test_a_crash_between_the_renames_leaves_the_old_bundle(model: Model, saved: 
 
 SAVE_FOREVER = """
 import sys, numpy as np
-from palate.store.bundles import write_bundle
+from palate.bundles.bundle import write_bundle
 for n in range(1, 1_000_000):
     write_bundle(sys.argv[1], {"n": n, "left": np.full(5000, n), "right": np.full(5000, n)}, {})
     print(n, flush=True)

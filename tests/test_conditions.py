@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from palate.conditions.compile import compile_condition
+from palate.conditions.syntax import MOST_CHARACTERS, MOST_DEPTH
 from palate.errors import ConditionError
-from palate.live.conditions import compile_condition
-from palate.live.syntax import MOST_CHARACTERS, MOST_DEPTH
 
 FRAME = pl.DataFrame(
     {

@@ -20,7 +20,7 @@ from processes import started
 from palate import EASE, IALS, Blend, Embedding, InfiniteAE, Popularity, load, read_log
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, DataError, SettingError
-from palate.live.adopting import adopt
+from palate.live.importing import import_model
 from palate.live.training import train
 from palate.models.base import Model, Recipe
 from palate.models.ials import IALSModel
@@ -116,7 +116,7 @@ def test_an_adopted_model_loses_what_its_log_tells_of_them(store: Store, tmp_pat
     log = read_log(pl.DataFrame({"user": users, "item": items, "timestamp": 10**9 + np.arange(504)}))
     RECIPE.fit(log).save(tmp_path / "model", log=log)
     versions = Versions(store, read=load)
-    adopt(store, versions, tmp_path / "model")
+    import_model(store, versions, tmp_path / "model")
     store.forget(SECRET)
     train(store, versions, RECIPE)
     assert holding(versions.folder, SECRET.encode()) == []
@@ -125,9 +125,9 @@ def test_an_adopted_model_loses_what_its_log_tells_of_them(store: Store, tmp_pat
     frame = log.to_frame().filter(pl.col("user_id") != SECRET)
     assert kept.to_frame().sort(pl.all()).equals(frame.sort(pl.all()))
     # Adopted again, it is the version without them; a copy of other bytes comes without them, too.
-    assert adopt(store, versions, tmp_path / "model").number == 1
+    assert import_model(store, versions, tmp_path / "model").number == 1
     EASE().fit(log).save(tmp_path / "other", log=log)
-    adopt(store, versions, tmp_path / "other")
+    import_model(store, versions, tmp_path / "other")
     assert holding(versions.folder, SECRET.encode()) == []
     assert holding(tmp_path / "model", SECRET.encode())  # which is the operator's own
 
@@ -136,7 +136,7 @@ def test_ids_that_are_numbers_are_forgotten_by_their_text(store: Store, tmp_path
     log = read_log(pl.DataFrame({"user": [1, 1, 22, 22, 333], "item": [5, 6, 5, 7, 6]}))
     RECIPE.fit(log).save(tmp_path / "model", log=log)
     versions = Versions(store)
-    adopt(store, versions, tmp_path / "model")
+    import_model(store, versions, tmp_path / "model")
     store.forget("22")
     train(store, versions, RECIPE)
     model, kept = load_with_log(versions.path(1))
@@ -210,7 +210,7 @@ def test_a_damaged_version_goes_unless_it_is_the_active_one(store: Store, caplog
 def test_a_full_disk_deletes_no_version(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from palate.store import bundles
+    from palate.bundles import bundle as bundles
 
     versions = Versions(store)
     train(store, versions, RECIPE)

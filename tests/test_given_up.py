@@ -57,14 +57,26 @@ def block(monkeypatch: pytest.MonkeyPatch) -> Iterator[Block]:
 @pytest.fixture
 def app(tmp_path: Path) -> ASGIApp:
     with Store.open(tmp_path / "shop.db") as store:
-        store.items.put([Item(f"i{n}", {"price": n}) for n in range(5)])
+        store.items.put([Item(f"i{n}", {"price": n, "categories": ["x"]}) for n in range(5)])
     return create_app(Settings(store=str(tmp_path / "shop.db")))
 
 
-def test_a_client_that_leaves_ends_the_work(app: ASGIApp, block: Block) -> None:
+@pytest.mark.parametrize(
+    ("path", "query", "body"),
+    [
+        ("/v1/recommend", b"", COSTLY),
+        ("/v1/similar/i1", b"filter=price%3C3", b""),
+        ("/api/recommend/u/x", b"", b""),
+        ("/api/session/recommend/x", b"", b"[]"),
+        ("/api/item/i1/neighbors/x", b"", b""),
+        ("/api/popular/x", b"", b""),
+        ("/api/latest/x", b"", b""),
+    ],
+)
+def test_a_client_that_leaves_ends_the_work(app: ASGIApp, block: Block, path: str, query: bytes, body: bytes) -> None:
     async def ask() -> list[Message]:
         sent: list[Message] = []
-        messages: list[Message] = [{"type": "http.request", "body": COSTLY, "more_body": False}]
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive() -> Message:
             if messages:
@@ -76,8 +88,14 @@ def test_a_client_that_leaves_ends_the_work(app: ASGIApp, block: Block) -> None:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1/recommend", "query_string": b""}
-        scope |= {"raw_path": b"/v1/recommend", "client": ("127.0.0.1", 1), "http_version": "1.1", "scheme": "http"}
+        scope: dict[str, Any] = {"type": "http", "method": "POST" if body else "GET", "path": path}
+        scope |= {
+            "query_string": query,
+            "raw_path": path.encode(),
+            "client": ("127.0.0.1", 1),
+            "http_version": "1.1",
+            "scheme": "http",
+        }
         headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
         await asyncio.wait_for(app(scope | {"headers": headers}, receive, send), PATIENCE)
         return sent

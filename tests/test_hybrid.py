@@ -253,14 +253,14 @@ def test_a_share_of_the_list_is_kept_for_items_that_nobody_met(tmp_path: Path) -
 
 
 def test_a_model_of_numbers_reads_items_of_any_id(tmp_path: Path) -> None:
-    from palate.live.adopting import adopt
+    from palate.live.importing import import_model
 
     log = log_of(
         [(int(str(user)[1:]), int(str(item)[1:]), weight, day) for user, item, weight, day in block_events()]
     )
     RECIPE.fit(log, catalogue_of(log)).save(tmp_path / "model", log=log)
     with Store.open(tmp_path / "shop.db") as store:
-        adopt(store, Versions(store), tmp_path / "model")
+        import_model(store, Versions(store), tmp_path / "model")
         live = Live(store, Versions(store))
         store.items.put([Item(name, {"title": "first group"}) for name in ("77", "077", "no number")])
         places = live.recommend(ListRequest(user_id="0", k=30)).items

@@ -18,9 +18,9 @@ from palate.data.interactions import Interactions
 from palate.errors import ConditionError, DataError, SettingError
 from palate.live import checking
 from palate.live import weights as live_weights
-from palate.live.adopting import adopt
-from palate.live.catalogue import all_told
+from palate.live.catalogue import stored_catalogue
 from palate.live.history import EVENTS, WHOLE, PreparedHistories, read_history
+from palate.live.importing import import_model
 from palate.live.service import Live
 from palate.live.training import train
 from palate.live.weights import Weights
@@ -328,11 +328,11 @@ def test_what_is_told_of_removed_items_teaches_but_is_in_no_ones_way(tmp_path: P
     store.items.remove(["b"])
     live = Live(store)
     assert live.recommend(ListRequest(filter="colour = 'red' OR title = 5")).warnings != ()
-    told = all_told(store)
+    told = stored_catalogue(store)
     assert set(told.fields) == {"available", "title", "price"}
     assert told.row("b")["title"] is None
     store.items.put([Item("d", {"title": 7, "colour": "blue"})])
-    assert all_told(store).row("b")["colour"] == "red"
+    assert stored_catalogue(store).row("b")["colour"] == "red"
     store.close()
 
 
@@ -507,8 +507,8 @@ def test_a_model_fitted_elsewhere_is_adopted_once(tmp_path: Path, store: Store) 
     model.save(tmp_path / "model", log=log)
     with Store.open(tmp_path / "other.db") as other:
         versions = Versions(other)
-        adopt(other, versions, tmp_path / "model")
-        assert adopt(other, versions, tmp_path / "model").number == 1
+        import_model(other, versions, tmp_path / "model")
+        assert import_model(other, versions, tmp_path / "model").number == 1
         assert other.counts()[:2] == (len(log), len(log.users))
         live = Live(other, versions)
         offline = model.recommend(log.histories(["u5"]), 5).lists()[0]
@@ -518,7 +518,7 @@ def test_a_model_fitted_elsewhere_is_adopted_once(tmp_path: Path, store: Store) 
 def test_a_model_that_a_crash_left_between_two_renames_is_adopted(tmp_path: Path, store: Store) -> None:
     RECIPE.fit(store.log()).save(tmp_path / "model")
     (tmp_path / "model").rename(tmp_path / ".model.previous")
-    assert adopt(store, Versions(store), tmp_path / "model").number == 1
+    assert import_model(store, Versions(store), tmp_path / "model").number == 1
 
 
 # What is popular

@@ -192,11 +192,11 @@ def test_what_no_item_has_is_unknown_and_noted(store: Store) -> None:
     assert empty.mask("price < 5 AND genres = 'War' AND NOT adult").tolist() == []
     store.items.put(MOVIES)
     live = LiveCatalogue.load(store)
-    met = live.met("pric < 5 OR title = 'Cube'")
-    assert met.mask.tolist() == [False, False, True, False]
-    assert met.notes == ("no item has an attribute 'pric'; did you mean 'price'?",)
-    assert live.met("price < 'cheap'").notes == ("'price' is text of no item",)
-    assert live.met("PRICE < 5 AND Item_Id = 'a' AND title LIKE 'A%'").notes == ()
+    found = live.evaluate("pric < 5 OR title = 'Cube'")
+    assert found.mask.tolist() == [False, False, True, False]
+    assert found.notes == ("no item has an attribute 'pric'; did you mean 'price'?",)
+    assert live.evaluate("price < 'cheap'").notes == ("'price' is text of no item",)
+    assert live.evaluate("PRICE < 5 AND Item_Id = 'a' AND title LIKE 'A%'").notes == ()
     assert live.values("pric").start.tolist() == [0] * 5
     assert live.attributes.said([1], ["pric", "title"]) == [{"pric": None, "title": "Brazil"}]
 
@@ -218,6 +218,43 @@ def test_what_a_condition_costs_is_counted_before_it_is_run(store: Store, monkey
             live.mask(condition)
 
 
+def test_what_few_items_have_is_counted_by_those_that_have_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    rare = [{"rare": n, "text": "ab"} if n % 100 == 7 else {} for n in range(1000)]
+    store.items.put(Item(f"i{n}", {"price": n, **more}) for n, more in enumerate(rare))
+    live = LiveCatalogue.load(store)
+    alone, beside, dense = (live.steps([text]) for text in ("rare > 500", "rare > 500 AND price > 1", "price > 1"))
+    assert 10 * 3 < alone < dense < beside
+    blocks: list[None] = []
+    monkeypatch.setattr(catalogue, "still_wanted", lambda: blocks.append(None))
+    monkeypatch.setattr(catalogue, "MOST_ROWS", 4)
+    wanted = [n % 100 == 7 and n > 500 for n in range(1000)]
+    for text, count in (("rare > 500", 3), ("text = 'ab' AND rare > 500", 3), ("rare > 500 AND price > 1", 250)):
+        blocks.clear()
+        assert live.mask(text).tolist() == wanted
+        assert len(blocks) == count
+    assert live.mask("rare IS NULL").sum() == 990
+    monkeypatch.setattr(catalogue, "MOST_STEPS", 2000)
+    assert live.steps(["rare > 501"]) == alone
+    with pytest.raises(ConditionError, match=r"over 1,000 items and their texts this takes"):
+        live.steps(["rare > 501 AND price > 2"])
+
+
+def test_a_misspelt_name_has_one_note_and_the_first_three_a_suggestion(store: Store) -> None:
+    store.items.put(MOVIES)
+    live = LiveCatalogue.load(store)
+    odd = live.notes("pric < 1 OR pric < 2 OR pric < 3 OR TITEL = 'x' OR yeear = 1 OR pricee < 4")
+    assert [note.partition("; ")[2] for note in odd] == [
+        "did you mean 'price'?",
+        "did you mean 'title'?",
+        "did you mean 'year'?",
+        "",
+    ]
+    assert live.attributes.unknown(["pric", "pric", "title", "x" * 51 + "pric"]) == [
+        "no item has an attribute 'pric'; did you mean 'price'?",
+        f"no item has an attribute {'x' * 51 + 'pric'!r}",
+    ]
+
+
 def test_names_of_columns_of_imported_files_stand_for_the_attributes_they_became(store: Store) -> None:
     store.items.put(MOVIES)
     live = LiveCatalogue.load(store)
@@ -226,7 +263,7 @@ def test_names_of_columns_of_imported_files_stand_for_the_attributes_they_became
     live = live.refreshed(store)
     for condition in ("genre = 'Comedy'", "GENRE = 'Comedy'", "\"movie title\" = 'Brazil'", "'Comedy' IN genre"):
         assert live.mask(condition).tolist() == [False, True, False, False], condition
-    assert live.met("genre = 'Comedy'").notes == ()
+    assert live.evaluate("genre = 'Comedy'").notes == ()
     assert live.attributes.said([1], ["genre"]) == [{"genre": ["Comedy", "Sci-Fi"]}]
     assert live.values("genre").names.to_list() == live.values("genres").names.to_list()
     store.items.patch("dune", {"genre": "Epic"})  # an attribute of that name hides the other of no other item
@@ -320,7 +357,7 @@ def test_only_the_first_names_that_no_item_has_are_looked_for_among_the_others(s
     store.items.put([Item("a", {f"attribute_{n}": n for n in range(120)})])
     live = LiveCatalogue.load(store)
     names = [f"atribute_{n}" for n in range(6)]
-    notes = live.met(f"COALESCE({', '.join(names)}) IS NULL").notes
+    notes = live.evaluate(f"COALESCE({', '.join(names)}) IS NULL").notes
     assert [note.partition("; ")[2] for note in notes] == [
         *(f"did you mean 'attribute_{n}'?" for n in range(3)),
         *[""] * 3,
@@ -458,7 +495,7 @@ def test_many_names_that_no_item_has_take_no_time(store: Store) -> None:
         store.items.put([Item(f"{low}", {f"attribute_{n:04d}_x": 1 for n in range(low, low + 120)})])
     live = LiveCatalogue.load(store)
     began = time.process_time()
-    notes = live.met(" OR ".join(f"attribut_{n:04d}" for n in range(190))).notes
+    notes = live.evaluate(" OR ".join(f"attribut_{n:04d}" for n in range(190))).notes
     assert time.process_time() - began < 1
     assert len(notes) == 190
     assert sum("did you mean 'attribute_0" in note for note in notes) == 3

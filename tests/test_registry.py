@@ -109,7 +109,7 @@ def test_the_fingerprints_of_a_saved_embedding_keep_their_former_name(tmp_path: 
 
 
 def registry_crc(body: dict[str, Any]) -> str:
-    from palate.store import bundles
+    from palate.bundles import bundle as bundles
 
     return bundles._body_crc32(body)
 

@@ -34,9 +34,9 @@ from soak import faults as faults_of_soak
 from soak import soak
 
 from palate.arrays import Floats, Ints
+from palate.conditions.compile import compile_condition
 from palate.errors import ConditionError
 from palate.kernels.strongest import strongest
-from palate.live.conditions import compile_condition
 
 __all__ = ["url"]
 

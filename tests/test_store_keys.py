@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from databases import new_database, url
 
+from palate.bundles.bundle import read_bundle, write_bundle
 from palate.errors import BundleError, DataError, SettingError, UnknownId
-from palate.store.bundles import read_bundle, write_bundle
 from palate.store.events import Store
 from palate.store.keys import Keys
 from palate.store.versions import Versions

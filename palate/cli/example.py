@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
 import urllib.request
-import uuid
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from palate.cli.terminal import note
 from palate.errors import DataError
+from palate.files import aside_of
 
 ARCHIVE = "https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"
 # Also published by TensorFlow Datasets, url_checksums/movielens.txt.
@@ -41,12 +41,9 @@ def _fetch(kept: Path) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256:
         raise DataError(f"{ARCHIVE}: its sha256 is {found}, not {SHA256}; show your own log with --log FILE")
-    aside = kept.with_name(f".{uuid.uuid4().hex}")
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        aside.mkdir(parents=True)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, aside_of(kept, folder=True) as aside:
         for name in ("ratings.csv", "movies.csv", "tags.csv", "README.txt"):
             (aside / name).write_bytes(archive.read(f"ml-latest-small/{name}"))
-    try:
-        aside.rename(kept)
-    except OSError:  # another process was faster
-        shutil.rmtree(aside)
+        with suppress(OSError):  # another process was faster
+            aside.rename(kept)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from palate.bundles.bundle import manifest_checksum
 from palate.data.interactions import Interactions
 from palate.errors import DataError, StoreError
+from palate.files import written
 from palate.models.base import Model
-from palate.store.bundles import manifest_checksum
-from palate.store.files import written
 
 PART = 20_000  # people whose lists are held at once
 

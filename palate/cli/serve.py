@@ -226,9 +226,9 @@ def _fill(
 
 def _adopt(store: Store, versions: Versions, folder: Path) -> None:
     """Make a saved model the active version, its items and the people kept with it the store's; once."""
-    from palate.live.adopting import adopt
+    from palate.live.importing import import_model
 
-    version = adopt(store, versions, folder)
+    version = import_model(store, versions, folder)
     note(f"model version {version.number}: {folder}")
 
 

@@ -12,7 +12,8 @@ from time import monotonic
 from typing import IO, Protocol
 
 from palate.data.vocabulary import Id
-from palate.errors import DataError
+from palate.errors import DataError, StoreError
+from palate.files import written
 
 BEGINNING = b'{"item_id": '  # of every line, whole or torn
 EACH = 1.0  # seconds that an interruption of the machine can cost
@@ -105,16 +106,13 @@ def appending(path: Path) -> Iterator[Append]:
 
 def rewrite(path: Path, lines: Iterable[Description]) -> None:
     """Put these lines in the place of the file, aside first, so that a crash leaves the old or the new."""
-    aside = path.with_name(f".{path.name}.new")
     try:
-        with aside.open("wb") as file:
+        with written(path) as aside, aside.open("wb") as file:
             for line in lines:
                 _write(file, line)
             file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error}") from error
+    except StoreError as error:
+        raise DataError(str(error)) from error
 
 
 def _write(file: IO[bytes], line: Description) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from palate.bundles.bundle import MANIFEST, read_bundle, write_bundle
 from palate.data.catalogue import Catalogue
 from palate.data.splits import Split
 from palate.errors import check, whole
@@ -11,7 +12,6 @@ from palate.evaluation.metrics import METRICS
 from palate.evaluation.protocol import Exam
 from palate.models.base import Model, Progress, Recipe, Watch
 from palate.models.registry import load
-from palate.store.bundles import MANIFEST, read_bundle, write_bundle
 
 
 def fit_until_best(

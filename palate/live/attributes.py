@@ -106,8 +106,10 @@ class Table:
         asked = list(parts)
         if any(part in self.rows.columns for part in asked):
             return None
-        numbers = [self._few(part)["item_no"].to_numpy() for part in asked]
-        return np.searchsorted(self.numbers, np.unique(np.concatenate([self.numbers[:0], *numbers])))
+        there = np.zeros(len(self), np.bool_)  # far faster than to sort the numbers
+        for part in asked:
+            there[np.searchsorted(self.numbers, self._few(part)["item_no"].to_numpy())] = True
+        return np.flatnonzero(there)
 
     def at(self, parts: Iterable[str], where: slice | Longs = ALL) -> pl.DataFrame:
         """Return item_no and these parts, as columns, of the items at some positions, which ascend, (N, ...)."""
@@ -160,16 +162,19 @@ def _nothing(part: str) -> pl.DataFrame:
 
 def _spread(values: pl.DataFrame, numbers: Longs) -> pl.Series:
     """Return the values of the items of these numbers, which ascend, null where there is none."""
-    own = values["item_no"].to_numpy()
+    every = values["item_no"].to_numpy()
+    ends = np.searchsorted(every, numbers[[0, -1]] + [0, 1]) if len(numbers) else [0, 0]
+    near = slice(*map(int, ends))  # of the values that may be copied below
+    own, value = every[near], values["value"][near]
     if np.array_equal(own, numbers):
-        return values["value"]
-    nothing = pl.Series([None], dtype=values["value"].dtype)
+        return value
+    nothing = pl.Series([None], dtype=value.dtype)
     there, place = _matched(own, numbers)
     if not len(there):
         return nothing.new_from_index(0, len(numbers))
     index = np.full(len(numbers), len(own))  # of the null behind all values
     index[place] = there
-    return pl.concat([values["value"], nothing], rechunk=True)[index]
+    return pl.concat([value, nothing], rechunk=True)[index]
 
 
 def _matched(a: Longs, b: Longs) -> tuple[Longs, Longs]:
@@ -179,8 +184,9 @@ def _matched(a: Longs, b: Longs) -> tuple[Longs, Longs]:
         return in_a, in_b
     if not len(a):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    there = np.flatnonzero(_among(a, b))
-    return there, np.searchsorted(b, a[there])
+    place = np.minimum(np.searchsorted(b, a), len(b) - 1)
+    there = np.flatnonzero(b[place] == a)
+    return there, place[there]
 
 
 def _merged(old: pl.DataFrame, new: pl.DataFrame, changed: Longs) -> pl.DataFrame:

@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Longs
+from palate.conditions.compile import compile_over
+from palate.conditions.effort import MOST_STEPS, Meter, too_many
 from palate.data.catalogue import Catalogue
 from palate.data.columns import CATALOGUE, plain
 from palate.data.vocabulary import Vocabulary
 from palate.errors import ConditionError
 from palate.live.attributes import ALL, Table
-from palate.live.conditions import compile_over
-from palate.live.effort import MOST_STEPS, Meter, too_many
 from palate.live.kept import Kept
 from palate.live.patience import still_wanted
 from palate.live.readings import Attributes
@@ -38,7 +38,7 @@ class Plan(NamedTuple):
     notes: tuple[str, ...]
 
 
-class Met(NamedTuple):
+class Evaluation(NamedTuple):
     """Where a condition holds, (P,), and what is odd about it: names that no item has, types that no value has."""
 
     mask: Bools
@@ -62,7 +62,7 @@ class LiveCatalogue:
     def load(cls, store: Store, kept: Kept | None = None) -> LiveCatalogue:
         """Read all items of a store, removed ones too: events speak of them; or what changed since it was kept.
 
-        What is told of removed items is not read.
+        The attributes of removed items are not read.
         """
         names = store.items.column_names()
         before = cls(Table(), 0, names) if kept is None else cls(kept.table, kept.change, names)
@@ -100,21 +100,21 @@ class LiveCatalogue:
 
     @property
     def frame(self) -> pl.DataFrame:
-        """What is told, (P, ...): item_id, available, and the attributes by name, of the type of most values."""
+        """Attributes of the items by name, each of the type of most values, with item_id and available, (P, ...)."""
         return self.attributes.frame()
 
     @cached_property
     def attributes(self) -> Attributes:
-        """What is told of the items, to be read as any type."""
+        """Attributes of the items, to be read as any type."""
         return Attributes(self.table, self.names)
 
     def mask(self, condition: str) -> Bools:
         """Whether a condition holds, (P,), read-only; not where it is unknown. Raises `ConditionError`."""
-        return self.met(condition).mask
+        return self.evaluate(condition).mask
 
-    def met(self, condition: str) -> Met:
+    def evaluate(self, condition: str) -> Evaluation:
         """Return the same with what is odd about the condition."""
-        return self._met(condition)
+        return self._evaluated(condition)
 
     def steps(self, conditions: Iterable[str]) -> int:
         """Count what some conditions take together. Raises `ConditionError` where it is too much."""
@@ -132,8 +132,8 @@ class LiveCatalogue:
         return lru_cache(MASKS)(partial(_planned, self.attributes))
 
     @cached_property
-    def _met(self) -> Callable[[str], Met]:
-        return lru_cache(self._most(1))(partial(_met, self.table, self._planned))
+    def _evaluated(self) -> Callable[[str], Evaluation]:
+        return lru_cache(self._most(1))(partial(_evaluated, self.table, self._planned))
 
     def _most(self, size: int) -> int:
         """How much of what takes so many bytes an item is kept."""
@@ -141,14 +141,14 @@ class LiveCatalogue:
 
     def notes(self, condition: str) -> tuple[str, ...]:
         """Say what is odd about a condition: names that no item has, types that no value has."""
-        return self.met(condition).notes
+        return self.evaluate(condition).notes
 
     def unknown(self, attribute: str) -> str | None:
         """Say that no item has an attribute, and which one was perhaps meant; None where one has it."""
         return next(iter(self.attributes.unknown([attribute])), None)
 
-    def told(self, positions: Longs | None = None) -> Catalogue:
-        """Return what is told of some items, or of all, with the usual attributes under the names of their roles."""
+    def as_catalogue(self, positions: Longs | None = None) -> Catalogue:
+        """Return the attributes of some items, or of all, the usual ones under the names of their roles."""
         frame = self.attributes.frame(ALL if positions is None else positions)
         renamed = {}
         for role, aliases in CATALOGUE.items():
@@ -166,31 +166,31 @@ class LiveCatalogue:
         return lru_cache(self._most(16))(partial(_labelled, self.attributes))
 
 
-def all_told(store: Store) -> Catalogue:
-    """Return what is told of all items of a store, to learn from; of removed ones what others have too."""
+def stored_catalogue(store: Store) -> Catalogue:
+    """Return the attributes of all items of a store, to learn from; of removed ones those that others have too."""
     changed, counter = store.items.changed()
     there = Table().merged(_table_of(changed))
     gone = Table.decoded(changed.filter("removed").with_columns(available=False), there.counts)
-    return LiveCatalogue(there.merged(gone), counter).told()
+    return LiveCatalogue(there.merged(gone), counter).as_catalogue()
 
 
 def _table_of(changed: pl.DataFrame) -> Table:
     available = pl.col("available") & ~pl.col("removed")
-    told = pl.when(~pl.col("removed")).then("attributes").otherwise(pl.lit("{}"))
-    return Table.decoded(changed.with_columns(available=available, attributes=told))
+    kept = pl.when(~pl.col("removed")).then("attributes").otherwise(pl.lit("{}"))
+    return Table.decoded(changed.with_columns(available=available, attributes=kept))
 
 
-def _planned(told: Attributes, condition: str) -> Plan:
+def _planned(attributes: Attributes, condition: str) -> Plan:
     notes: list[str] = []
     parts: dict[str, None] = {}
-    meter = Meter(len(told.table), MOST_STEPS)
-    expr = compile_over(condition, told.namer(notes, parts, meter), meter)
+    meter = Meter(len(attributes.table), MOST_STEPS)
+    expr = compile_over(condition, attributes.namer(notes, parts, meter), meter)
     return Plan(expr.fill_null(False), tuple(parts), meter.steps, tuple(dict.fromkeys(notes)))
 
 
-def _met(table: Table, planned: Callable[[str], Plan], condition: str) -> Met:
+def _evaluated(table: Table, planned: Callable[[str], Plan], condition: str) -> Evaluation:
     plan = planned(condition)
-    return Met(_held(table, plan), plan.notes)
+    return Evaluation(_held(table, plan), plan.notes)
 
 
 def _held(table: Table, plan: Plan) -> Bools:
@@ -219,10 +219,10 @@ def _fixed(column: pl.Series) -> Bools:
     return mask
 
 
-def _labelled(told: Attributes, attribute: str) -> Labels:
-    where = told.having(attribute)
-    column = told.column(attribute, where=where)
-    size = np.zeros(len(told.table), np.int64)
+def _labelled(attributes: Attributes, attribute: str) -> Labels:
+    where = attributes.having(attribute)
+    column = attributes.column(attribute, where=where)
+    size = np.zeros(len(attributes.table), np.int64)
     if isinstance(column.dtype, pl.List):
         lists = column.list.unique(maintain_order=True)
         size[where], each = lists.list.len().fill_null(0), lists.explode().drop_nulls()

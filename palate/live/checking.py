@@ -60,7 +60,7 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Check:
-    """The check of a model of `recipe`, fitted to all of `log` and what is told of items.
+    """The check of a model of `recipe`, fitted to all of `log` and the attributes of items.
 
     current  the version that answers, None for the first of a store
     before   all versions that there are
@@ -68,7 +68,7 @@ class Check:
     """
 
     log: Interactions
-    told: Catalogue
+    catalogue: Catalogue
     recipe: Recipe
     model: Model
     current: Current | None
@@ -90,7 +90,7 @@ class Check:
         if exam is None:
             return self._unmeasured(NOTHING_ASKED)
         try:
-            report = exam.grade(self.recipe, K, catalogue=self.told)
+            report = exam.grade(self.recipe, K, catalogue=self.catalogue)
             compared = self._compared(exam, report, as_it_is=fresh is not None)
             return compared.and_then(self._itself(exam, report))
         except PalateError as error:
@@ -113,7 +113,7 @@ class Check:
         if subject is None:
             return Verdict(False, f"version {number} cannot be loaded, and its recipe is unknown", figures)
         # One recipe on the same events is one model, even where threads make each fit a little different.
-        other = report if subject == self.recipe else exam.grade(subject, K, catalogue=self.told)
+        other = report if subject == self.recipe else exam.grade(subject, K, catalogue=self.catalogue)
         difference = report.minus(other, METRIC)
         worse = _worse(difference, other)
         how = "worse than" if worse else "no worse than"

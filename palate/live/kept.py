@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from palate.arrays import Doubles
+from palate.bundles.bundle import read_bundle, write_bundle
 from palate.errors import BundleError
 from palate.live.attributes import Table
-from palate.store.bundles import read_bundle, write_bundle
 from palate.store.events import Store
 
 LOG = logging.getLogger("palate.live")
@@ -55,9 +55,9 @@ class Kept:
         about = bundle.about
         if about.get("token") != store.state(TOKEN):
             return None
-        told = {name: about[name] for name in ABOUT}
+        values = {name: about[name] for name in ABOUT}
         parts: dict[str, Any] = dict(bundle.parts)
-        return cls(Table.unpacked(parts), sums=parts["sums"], **told)
+        return cls(Table.unpacked(parts), sums=parts["sums"], **values)
 
     def tells_more_than(self, before: Kept | None) -> bool:
         """Whether it is worth to write it in the place of that."""

@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Longs
+from palate.conditions.effort import A_VALUE, BYTES, Meter
+from palate.conditions.values import ANY, LISTS, NOTHING, REAL, TEXT, TRUTH, WHOLE, Column, Value, column, whole
 from palate.live.attributes import ALL, BLOCK, Table
-from palate.live.effort import A_VALUE, BYTES, Meter
 from palate.live.patience import still_wanted
-from palate.live.values import ANY, LISTS, NOTHING, REAL, TEXT, TRUTH, WHOLE, Column, Value, column, whole
 from palate.store.items import FIELDS
 
 # What most values of an attribute are is the type of its column; of as many, the first of these.
@@ -48,7 +48,7 @@ class Attributes:
         return counts
 
     @cached_property
-    def _folded(self) -> Mapping[str, str]:
+    def _folded(self) -> dict[str, str]:
         """Names by their lower case, of those alike the one with most values."""
         every = reversed([*self.counts, *self.names])
         most_last = sorted(every, key=lambda name: sum(self.counts.get(name, {}).values()))
@@ -89,13 +89,14 @@ class Attributes:
         return notes
 
     def _unknown(self, asked: str, *, hint: bool) -> str:
-        near = get_close_matches(asked, self._common, 1) if hint and len(asked) <= SHORT else []
-        return f"no item has an attribute {asked!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        near = get_close_matches(asked.lower(), self._common, 1) if hint and len(asked) <= SHORT else []
+        meant = f"; did you mean {self._folded[near[0]]!r}?" if near else ""
+        return f"no item has an attribute {asked!r}{meant}"
 
     @cached_property
     def _common(self) -> Sequence[str]:
-        """The short names of most values."""
-        return [name for name in reversed(list(self._folded.values())) if len(name) <= SHORT][:NEAR]
+        """The short names of most values, in lower case."""
+        return [name for name in reversed(self._folded) if len(name) <= SHORT][:NEAR]
 
     @cached_property
     def lengths(self) -> Callable[[str], int]:
@@ -119,7 +120,7 @@ class Attributes:
                 if part not in parts:
                     parts[part] = None
                     sparse = self.table.sparse.get(part)
-                    meter.use(len(self.table if sparse is None else sparse), made=sparse is not None)
+                    meter.use(None if sparse is None else len(sparse))
 
         def named(asked: str, place: int) -> Value:
             own = next((each for each in FIELDS if each == asked.lower()), None)
@@ -162,7 +163,7 @@ class Attributes:
         return rows.select(*FIELDS, *(each.read(each.main)[0].alias(each.name) for each in found))
 
     def said(self, positions: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
-        """Return what is told of some items under these names as it was put, objects as JSON; None for nothing."""
+        """Return these attributes of some items as they were put, objects as JSON; None for nothing."""
         found = {name: self.find(name) for name in names if name not in FIELDS}
         parts = [part for each in found.values() if each is not None for part in each.columns]
         ascending, place = np.unique(np.array(positions, np.int64), return_inverse=True)
@@ -200,7 +201,7 @@ class Attribute:
     """
 
     name: str
-    told: Attributes = field(repr=False)
+    attributes: Attributes = field(repr=False)
     named: Mapping[str, Sequence[str]]
     counts: Mapping[str, int]
     notes: list[str] = field(default_factory=list)
@@ -233,8 +234,8 @@ class Attribute:
     def odd(self) -> int:
         """Values that the column leaves out, since they are neither of its type nor read as it."""
         column, _ = self.read(self.main)
-        positions = self.told.table.having(self.columns)
-        rows = self.told.table.at(self.columns, ALL if positions is None else positions)
+        positions = self.attributes.table.having(self.columns)
+        rows = self.attributes.table.at(self.columns, ALL if positions is None else positions)
         return sum(self.counts.values()) - int(rows.select(column.count()).item())
 
     @property
@@ -250,7 +251,7 @@ class Attribute:
         """
         wanted = dtype if dtype in CALLED else TEXT
         for kind, parts in self.named.items():
-            self.meter.read(kind, wanted, sum(map(self.told.lengths, parts)))
+            self.meter.read(kind, wanted, sum(map(self.attributes.lengths, parts)))
         if not any(TYPE_OF[kind] == (REAL if wanted == WHOLE else wanted) for kind in self.parts):
             self.notes.append(f"{self.name!r} is {CALLED[wanted]} of no item")
         if wanted in (REAL, WHOLE):
@@ -268,7 +269,7 @@ class Attribute:
         """Whether all numbers are whole."""
         if "real" in self.parts or "text" not in self.parts:
             return "real" not in self.parts
-        return all(map(self.told.spells_whole, self.named["text"]))
+        return all(map(self.attributes.spells_whole, self.named["text"]))
 
     def _numbers(self) -> Iterator[tuple[str, pl.Expr]]:
         yield from ((kind, self.parts[kind]) for kind in ("whole", "real") if kind in self.parts)

@@ -140,8 +140,8 @@ class Live:
         """Whether there is an item of this id."""
         return self._snapshot.index.position(item_id) >= 0
 
-    def told(self, ids: Sequence[str], attributes: Sequence[str]) -> list[dict[str, Any]]:
-        """Return these attributes of known items, None for what is not told."""
+    def attributes_of(self, ids: Sequence[str], attributes: Sequence[str]) -> list[dict[str, Any]]:
+        """Return these attributes of known items, None for what an item does not have."""
         snapshot = self._snapshot
         return snapshot.catalogue.attributes.said(snapshot.index.positions(ids).tolist(), attributes)
 

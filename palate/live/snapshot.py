@@ -108,7 +108,7 @@ class Snapshot:
         new = unread[~frame.select(pl.all_horizontal(pl.all().is_null())).to_series().to_numpy()]
         if not len(new):
             return self
-        active = self.active.reading(self.catalogue.told(new))
+        active = self.active.reading(self.catalogue.as_catalogue(new))
         rows = active.model.items
         index = self.index.with_rows(new, rows.codes(self.catalogue.ids[new]), len(rows))
         return self._with(active=active, index=index, masks=Masks(self.catalogue.available, self.catalogue, index))

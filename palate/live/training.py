@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from palate.errors import PalateError
-from palate.live.catalogue import all_told
+from palate.live.catalogue import stored_catalogue
 from palate.live.checking import Check, Current
 from palate.live.forgetting import WITHOUT, forget
 from palate.live.weights import EVENT_WEIGHTS
@@ -53,9 +53,9 @@ def train(
     without = store.forgettings()
     log = store.log(weights)
     current, before, moment = _current(versions), versions.list(), now()
-    told = all_told(store)
-    model = recipe.fit(log, told, watch=watch)
-    verdict = Check(log, told, recipe, model, current, before, moment).verdict()
+    catalogue = stored_catalogue(store)
+    model = recipe.fit(log, catalogue, watch=watch)
+    verdict = Check(log, catalogue, recipe, model, current, before, moment).verdict()
     about = {
         "recipe": type(recipe).__name__,
         "settings": recipe.settings(),

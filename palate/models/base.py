@@ -12,6 +12,8 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 from palate.arrays import Bools, Floats, Ints, stated
+from palate.bundles.bundle import Part, write_bundle
+from palate.bundles.nesting import flat
 from palate.compute.memory import BLOCK_SCORES
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
@@ -26,8 +28,6 @@ from palate.models.guards import settled, sound
 from palate.models.settings import settle
 from palate.models.shapes import check_model
 from palate.models.similar import most_similar
-from palate.store.bundles import Part, write_bundle
-from palate.store.nesting import flat
 
 Asked: TypeAlias = Histories | Interactions | Sequence[Sequence[Id]]  # the histories that lists are made for
 

@@ -9,6 +9,7 @@ from typing import Annotated, cast
 import numpy as np
 
 from palate.arrays import Array, Bools, Doubles, Floats
+from palate.bundles.bundle import Part
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -17,7 +18,6 @@ from palate.errors import check
 from palate.kernels.places import mean_places
 from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.registry import as_recipe, register
-from palate.store.bundles import Part
 
 
 @dataclass(frozen=True, kw_only=True)

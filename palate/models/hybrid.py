@@ -12,6 +12,8 @@ from typing import Annotated, cast
 import numpy as np
 
 from palate.arrays import Array, Bools, Floats, Ints, aligned, aligned_copy
+from palate.bundles.bundle import Part
+from palate.bundles.nesting import flat
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -25,8 +27,6 @@ from palate.models.factors import FactorModel, FactorRecipe
 from palate.models.item_content import CONTENT, ContentBased, check_reading, read_items
 from palate.models.prior import ContentPrior
 from palate.models.registry import as_recipe, register
-from palate.store.bundles import Part
-from palate.store.nesting import flat
 
 
 @dataclass(frozen=True, kw_only=True)

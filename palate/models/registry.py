@@ -10,11 +10,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from palate.bundles.bundle import read_bundle
+from palate.bundles.nesting import whole
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, MissingExtra, PalateError, SettingError
 from palate.models.base import Model, Recipe
-from palate.store.bundles import read_bundle
-from palate.store.nesting import whole
 
 # Palate's own recipes and the modules that register them; a module is imported when its recipe is first asked for.
 MODULES = {

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import numpy as np
 
 from palate.arrays import Floats
+from palate.bundles.bundle import read_bundle, write_bundle
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, MissingExtra, PalateError, check
 from palate.models.base import Model, Progress, Recipe, Watch
-from palate.store.bundles import read_bundle, write_bundle
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

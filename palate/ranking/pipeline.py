@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 
 from palate.arrays import Bools, Floats, Ints, Longs
+from palate.bundles.bundle import Part
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -28,7 +29,6 @@ from palate.ranking.explain import because, reason, why_empty
 from palate.ranking.request import SOURCES, ListItem, ListRequest, RecommendationList, Source
 from palate.ranking.slate import Slate
 from palate.ranking.stages import Stage, pool_of, run
-from palate.store.bundles import Part
 
 
 def recommend(request: ListRequest, context: Context) -> RecommendationList:

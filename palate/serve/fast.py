@@ -111,7 +111,7 @@ class FastRoutes:
         live, names = self.service.live, asked.attributes
         if not names:
             return answered(answer)
-        values = live.told([place.item_id for place in answer.items], names)
+        values = live.attributes_of([place.item_id for place in answer.items], names)
         items = [asdict(place) | {"attributes": each} for place, each in zip(answer.items, values, strict=True)]
         return answered(answer, items, [f"attributes: {note}" for note in live.unknown(names)])
 

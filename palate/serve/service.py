@@ -8,7 +8,7 @@ import sys
 from asyncio import FIRST_COMPLETED, Semaphore, create_task, wait
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeAlias, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive
@@ -29,6 +29,7 @@ from palate.store.versions import Versions
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Make: TypeAlias = Callable[[ListRequest], RecommendationList]
 COSTLY = max(1, (os.cpu_count() or 2) // 2)  # requests with long conditions that run at once
 SWITCH = 0.0005  # seconds between thread switches: the writer of events needs the interpreter often
 
@@ -76,12 +77,16 @@ class Service:
         self.metrics.answered(asked.user_id, answer)
         return answer
 
-    async def answer(self, asked: ListRequest, receive: Receive) -> RecommendationList:
-        """Return a list. Raises `GivenUp` where conditions take too long or the client disconnects."""
+    async def answer(self, asked: ListRequest, receive: Receive, make: Make | None = None) -> RecommendationList:
+        """Return a list. Raises `GivenUp` where conditions take too long or the client disconnects.
+
+        make  makes the list, in a thread; by default the live recommender
+        """
+        making = make or self.live.recommend
         if not asked.conditions:
-            return await (run_in_threadpool if asked.anchor_items else self.run)(self.live.recommend, asked)
+            return await (run_in_threadpool if make or asked.anchor_items else self.run)(making, asked)
         with waiting():
-            work, left = create_task(self._conditioned(asked)), create_task(_left(receive))
+            work, left = create_task(self._conditioned(asked, making)), create_task(_left(receive))
             try:
                 await wait((work, left), timeout=CONDITION_SECONDS, return_when=FIRST_COMPLETED)
                 if work.done():
@@ -91,13 +96,13 @@ class Service:
                 work.cancel()
                 left.cancel()
 
-    async def _conditioned(self, asked: ListRequest) -> RecommendationList:
+    async def _conditioned(self, asked: ListRequest, make: Make) -> RecommendationList:
         """Answer in a thread; the number of long conditions at once is limited, so that threads stay free."""
         short = sum(map(len, asked.conditions)) <= SHORT
         if short and await run_in_threadpool(self.live.steps, asked) <= CHEAP_STEPS:
-            return await run_in_threadpool(self.live.recommend, asked)
+            return await run_in_threadpool(make, asked)
         async with self._costly:
-            return await run_in_threadpool(self.live.recommend, asked)
+            return await run_in_threadpool(make, asked)
 
 
 async def _left(receive: Receive) -> None:

@@ -16,20 +16,12 @@ import polars as pl
 
 from palate.data.times import EPOCH, MICROSECOND
 from palate.errors import SettingError, StoreError
+from palate.files import aside_of, flush, parent_of, written
+from palate.store.copies import checksum_of, copy_checked, copy_database, sha256_of
 from palate.store.database import Database
 from palate.store.dialects import SQLite, open_database
 from palate.store.events import Counts, Store
 from palate.store.exports import Watch, event_parts, text_column, write_frames
-from palate.store.files import (
-    aside_of,
-    checksum_of,
-    copy_checked,
-    copy_database,
-    flush,
-    parent_of,
-    sha256_of,
-    written,
-)
 from palate.store.schema import event_types, events, items, metadata, newest_version, sa, users, version_of
 
 FORMAT = 1

@@ -10,10 +10,10 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from palate.errors import check
+from palate.files import written
 from palate.store.catalogues import frame_of
 from palate.store.database import Database
 from palate.store.events import Store
-from palate.store.files import written
 from palate.store.logs import EVENT_ID, GIVEN, KEYS, SIGNED, WEIGHT
 from palate.store.profiles import frame_of as users_frame
 from palate.store.scan import NAMED, NUMBERS, PART, Gathering, Names, newest

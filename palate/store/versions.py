@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from palate.bundles.bundle import finish_replacing, read_bundle
 from palate.errors import SettingError, UnknownId, check
-from palate.store.bundles import finish_replacing, read_bundle
+from palate.files import lock, remove, share
 from palate.store.dialects import SQLite
 from palate.store.events import Store
-from palate.store.files import lock, remove, share
 from palate.store.recording import now
 from palate.store.schema import ACTIVE, get_state, models, sa, set_state
 

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Longs
+from palate.conditions.values import LISTS, TEXT
 from palate.live.catalogue import LiveCatalogue
 from palate.live.readings import Attributes
 from palate.live.snapshot import Snapshot
-from palate.live.values import LISTS, TEXT
 
 # Names of attributes; the first one that the catalogue has counts.
 TITLE = ("title", "name", "label")

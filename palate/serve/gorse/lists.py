@@ -61,7 +61,7 @@ class Lists:
 
     def __init__(self, service: Service) -> None:
         self.service, self.live, self.store = service, service.live, service.store
-        self._times: tuple[LiveCatalogue, Longs] | None = None
+        self._order: tuple[LiveCatalogue, Order] | None = None
 
     async def personal(self, user_id: str, part: Part, receive: Receive) -> list[tuple[str, float]]:
         """Return a user's list; delayed feedback counts from its time on."""
@@ -84,12 +84,12 @@ class Lists:
         # Not by Service.append, which would count them as chosen.
         await asyncio.wrap_future(self.store.submit(events, keep="first"))
 
-    def similar(self, item_id: str, part: Part, user_id: str) -> list[tuple[str, float]]:
+    async def similar(self, item_id: str, part: Part, user_id: str, receive: Receive) -> list[tuple[str, float]]:
         """Return items like an item, without those that a user has seen."""
         if not part.most:
             return []
         asked = replace(_unseen(part, user_id), anchor_items=(item_id,))
-        return _pairs(part, self.live.recommend(asked), "similar")
+        return _pairs(part, await self.service.answer(asked, receive), "similar")
 
     def similar_users(self, user_id: str, part: Part) -> list[tuple[str, float]]:
         """Return users like a user: those that the model knows and the store still has."""
@@ -104,20 +104,19 @@ class Lists:
         pairs = [(name, score) for name, score in zip(names, found.score[0].tolist(), strict=False) if name in known]
         return list(part.of(pairs)) if user_id in known else []
 
-    def popular(self, part: Part, user_id: str) -> list[tuple[str, float]]:
+    async def popular(self, part: Part, user_id: str, receive: Receive) -> list[tuple[str, float]]:
         """Return the items with most events, by their weights."""
         request = _of_source("popular", part, user_id)
-        return [] if request is None else _pairs(part, self.live.recommend(request))
+        return [] if request is None else _pairs(part, await self.service.answer(request, receive))
 
-    def latest(self, part: Part, user_id: str) -> list[tuple[str, float]]:
+    async def latest(self, part: Part, user_id: str, receive: Receive) -> list[tuple[str, float]]:
         """Return the newest items, with their times in seconds."""
         request = _of_source("newest", part, user_id)
-        if request is None:
-            return []
+        return [] if request is None else _pairs(part, await self.service.answer(request, receive, self._latest))
+
+    def _latest(self, request: ListRequest) -> RecommendationList:
         context = self.live.context(request)
-        time = self._time(self.live.snapshot().catalogue)
-        order = Order(np.argsort(-time, kind="stable"), time // 1_000_000)
-        return _pairs(part, recommend(request, replace(context, newest=order)))
+        return recommend(request, replace(context, newest=self._newest(self.live.snapshot().catalogue)))
 
     def found(self, words: Sequence[str]) -> list[str]:
         """Ids of the items whose text has all the words, the most popular first."""
@@ -129,11 +128,13 @@ class Lists:
             for p in positions[np.argsort(-snapshot.by_popularity.score[positions], kind="stable")]
         ]
 
-    def _time(self, catalogue: LiveCatalogue) -> Longs:
-        """Return times of the items, (P,): the attribute `timestamp`, or the time of the first storing."""
-        if self._times is None or self._times[0] is not catalogue:
-            self._times = catalogue, _times(catalogue)
-        return self._times[1]
+    def _newest(self, catalogue: LiveCatalogue) -> Order:
+        """Return the items by their times: the attribute `timestamp`, or the time of the first storing."""
+        known = self._order
+        if known is None or known[0] is not catalogue:
+            time = _times(catalogue)
+            self._order = known = catalogue, Order(np.argsort(-time, kind="stable"), time // 1_000_000)
+        return known[1]
 
 
 def _pairs(part: Part, answer: RecommendationList, source: str | None = None) -> list[tuple[str, float]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.types import Receive
 
 from palate.serve.fast import json
 from palate.serve.gorse.lists import Lists, Part, scores
@@ -103,15 +104,19 @@ def ranking_router(service: Service) -> APIRouter:
 
     @router.get("/item/{item_id}/neighbors", response_model=list[Score])
     @needs("read")
-    def neighbors(item_id: Segment, n: N = 10, offset: Offset = 0, user: User = "") -> Response:
+    async def neighbors(
+        request: Request, item_id: Segment, n: N = 10, offset: Offset = 0, user: User = ""
+    ) -> Response:
         """Return items like an item."""
-        return json(scores(lists.similar(item_id, Part(n, offset), user)))
+        return json(scores(await lists.similar(item_id, Part(n, offset), user, request.receive)))
 
     @router.get("/item/{item_id}/neighbors/{category}", response_model=list[Score])
     @needs("read")
-    def neighbors_of(item_id: Segment, category: Segment, n: N = 10, offset: Offset = 0, user: User = "") -> Response:
+    async def neighbors_of(
+        request: Request, item_id: Segment, category: Segment, n: N = 10, offset: Offset = 0, user: User = ""
+    ) -> Response:
         """Return items of a category like an item."""
-        return json(scores(lists.similar(item_id, Part(n, offset, [category]), user)))
+        return json(scores(await lists.similar(item_id, Part(n, offset, [category]), user, request.receive)))
 
     @router.get("/user/{user_id}/neighbors", response_model=list[Score])
     @needs("read")
@@ -124,14 +129,14 @@ def ranking_router(service: Service) -> APIRouter:
     return router
 
 
-def _add(router: APIRouter, name: str, summary: str, make: Callable[[Part, str], Pairs]) -> None:
+def _add(router: APIRouter, name: str, summary: str, make: Callable[[Part, str, Receive], Awaitable[Pairs]]) -> None:
     @needs("read")
-    def every(n: N = 10, offset: Offset = 0, user: User = "") -> Response:
-        return json(scores(make(Part(n, offset), user)))
+    async def every(request: Request, n: N = 10, offset: Offset = 0, user: User = "") -> Response:
+        return json(scores(await make(Part(n, offset), user, request.receive)))
 
     @needs("read")
-    def of(category: Segment, n: N = 10, offset: Offset = 0, user: User = "") -> Response:
-        return json(scores(make(Part(n, offset, [category]), user)))
+    async def of(request: Request, category: Segment, n: N = 10, offset: Offset = 0, user: User = "") -> Response:
+        return json(scores(await make(Part(n, offset, [category]), user, request.receive)))
 
     router.get(f"/{name}", response_model=list[Score], name=name, description=f"{summary}.")(every)
     description = f"{summary} of a category."

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from json import JSONDecodeError
 from typing import TypeVar
 
 import orjson
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
+from pydantic_core import from_json
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Match
 from starlette.types import Scope
@@ -31,6 +33,18 @@ ERRORS: Responses = PROBLEMS | {
 }
 
 
+class LeanRequest(Request):
+    """A request that parses JSON from bytes: as text, a body with an emoji takes four times the memory."""
+
+    async def json(self) -> object:
+        """Read the body. Raises `JSONDecodeError`."""
+        body = await self.body()
+        try:
+            return from_json(body)
+        except ValueError as error:
+            raise JSONDecodeError(str(error), "", 0) from None
+
+
 class GorseRoute(APIRoute):
     """A route of gorse's API.
 
@@ -49,7 +63,7 @@ class GorseRoute(APIRoute):
 
         async def plain_errors(request: Request) -> Response:
             try:
-                return await handler(request)
+                return await handler(LeanRequest(request.scope, request.receive))
             except Exception as error:
                 problem = await answered(request, error)
                 status = 400 if problem.status_code == 422 else problem.status_code

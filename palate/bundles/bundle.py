@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from palate.data.vocabulary import Vocabulary
 from palate.errors import BundleError, MissingExtra
-from palate.store.files import aside_of, flush
+from palate.files import aside_of, flush
 
 FORMAT = 1
 MANIFEST = "manifest.json"

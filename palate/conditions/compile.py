@@ -9,11 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from palate.data.columns import listed
-from palate.errors import ConditionError
-from palate.live import comparisons, functions, values
-from palate.live.effort import Meter
-from palate.live.syntax import (
+from palate.conditions import comparisons, functions, values
+from palate.conditions.effort import Meter
+from palate.conditions.syntax import (
     ARITHMETIC,
     COMPARISONS,
     MOST_DEPTH,
@@ -24,7 +22,9 @@ from palate.live.syntax import (
     place,
     refuse_others,
 )
-from palate.live.values import Column, Fault, Value
+from palate.conditions.values import Column, Fault, Value
+from palate.data.columns import listed
+from palate.errors import ConditionError
 
 FUNCTIONS: dict[type[Any], Callable[[Value], Value]] = {
     exp.Lower: functions.lower,

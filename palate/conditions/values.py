@@ -72,7 +72,7 @@ class Value:
     loose: bool = False
 
     @property
-    def told(self) -> str:
+    def described(self) -> str:
         """What it is, for a message: `'cheap' (text)`."""
         kind = f"a list of {NAMES[inner(self)]}" if isinstance(self.dtype, pl.List) else NAMES[self.dtype]
         return f"{self.name} ({kind})" if self.name and self.dtype != NOTHING else kind
@@ -98,7 +98,7 @@ class Value:
         if self.loose and self.dtype == REAL and WHOLE in dtypes and REAL not in dtypes:
             return replace(self, expr=whole(self.expr), dtype=WHOLE)
         if self.dtype not in (*dtypes, NOTHING):
-            raise Fault(self.place, f"{self.told}: {rule}")
+            raise Fault(self.place, f"{self.described}: {rule}")
         return self
 
 

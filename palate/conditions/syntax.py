@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from palate.conditions.values import Fault
 from palate.errors import MissingExtra
-from palate.live.values import Fault
 
 try:
     from sqlglot import exp

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from palate.live.syntax import exp
-from palate.live.values import LISTS, REAL, TEXT, TRUTH, WHOLE, Fault, Value
+from palate.conditions.syntax import exp
+from palate.conditions.values import LISTS, REAL, TEXT, TRUTH, WHOLE, Fault, Value
 
 MOST_STEPS = 500_000_000  # of a condition, and of the filter and the boosts of a request together
 MOST_OPERATIONS = 100  # comparisons and computations of a condition, those of constants too
@@ -27,7 +27,7 @@ TAKES: dict[type[Any], int] = {
     exp.In: 50,
 }
 WHOLES = {**dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Neg, exp.Abs), 20), exp.Div: 70, exp.Mod: 70}
-SPREAD = 20  # steps a row in which a part that few items have is made into a column
+SPREAD, MATCH = 25, 40  # steps a row, and a value, in which a part that few items have is made into a column
 EACH = (exp.In, exp.Coalesce)  # take it for each column in them
 # Steps a row that reading values of a kind as a type takes, where that is not what they are.
 READS: dict[tuple[str, pl.DataType], int] = {
@@ -59,10 +59,11 @@ class Meter:
         """What it all takes."""
         return self._each * self.rows + self._passed
 
-    def use(self, rows: int, *, made: bool) -> None:
-        """Count that a column is used where so many rows have a value; it may have to be made."""
-        self.rows = min(self.size, self.rows + rows)
-        self._add(SPREAD if made else 0, 0)
+    def use(self, values: int | None = None) -> None:
+        """Count that a column is used: one of all rows, or one that has to be made of so many values."""
+        self.rows = self.size if values is None else min(self.size, self.rows + values)
+        if values is not None:
+            self._add(SPREAD, MATCH * values)
 
     def operation(self, place: int) -> None:
         """Count a comparison or a computation, of constants too."""

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import polars as pl
 
+from palate.bundles.bundle import copy_bundle, manifest_checksum
 from palate.errors import BundleError
 from palate.live.forgetting import forget
 from palate.models.registry import load_with_log
-from palate.store.bundles import copy_bundle, manifest_checksum
 from palate.store.events import Store
 from palate.store.items import Item
 from palate.store.transfer import import_events
 from palate.store.versions import Version, Versions
 
 
-def adopt(store: Store, versions: Versions, folder: str | Path) -> Version:
+def import_model(store: Store, versions: Versions, folder: str | Path) -> Version:
     """Copy a saved model into the versions and activate it; done again with the same model, it is only activated.
 
     Its items become items of the store. Where the store has no events yet, the histories kept with the model become

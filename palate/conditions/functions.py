@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from palate.live.comparisons import alike, settled
-from palate.live.values import (
+from palate.conditions.comparisons import alike, settled
+from palate.conditions.values import (
     ANY,
     NOTHING,
     NUMBERS,
@@ -93,7 +93,7 @@ def rounded(value: Value, digits: Value) -> Value:
     number = value.needed(NUMBERS, "ROUND needs a number")
     kept = digits.constant
     if not isinstance(kept, int) or isinstance(kept, bool) or not 0 <= kept <= MOST_DIGITS:
-        raise Fault(digits.place, f"{digits.told}: ROUND keeps 0 to {MOST_DIGITS} digits, a plain number")
+        raise Fault(digits.place, f"{digits.described}: ROUND keeps 0 to {MOST_DIGITS} digits, a plain number")
     if number.dtype == NOTHING:
         return number
     return Value(number.cast(REAL).expr.round(kept, mode="half_away_from_zero"), REAL, value.place)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from palate.live.values import (
+from palate.conditions.values import (
     LISTS,
     NOTHING,
     NUMBERS,
@@ -47,7 +47,9 @@ def compare(sign: str, a: Value, b: Value) -> Value:
     if isinstance(left.dtype, pl.List) or isinstance(right.dtype, pl.List):
         many, one = (left, right) if isinstance(left.dtype, pl.List) else (right, left)
         if sign not in ("=", "<>") or isinstance(one.dtype, pl.List):
-            raise Fault(a.place, f"{a.told} {sign} {b.told}: a list knows only = and <> with a single value")
+            raise Fault(
+                a.place, f"{a.described} {sign} {b.described}: a list knows only = and <> with a single value"
+            )
         found = has(many, one)
         return found if sign == "=" else replace(found, expr=~found.expr)
     left, right = alike(left, right)
@@ -92,7 +94,7 @@ def has(many: Value, one: Value) -> Value:
     if lists.dtype == NOTHING:
         return null(many.place, TRUTH)
     if not isinstance(lists.dtype, pl.List):
-        raise Fault(lists.place, f"{lists.told} is no list; for part of a text use LIKE")
+        raise Fault(lists.place, f"{lists.described} is no list; for part of a text use LIKE")
     single = replace(lists, dtype=inner(lists))
     wanted = alike(single, one.read(TEXT))[1]
     if NOTHING in (single.dtype, wanted.dtype):
@@ -110,7 +112,7 @@ def alike(a: Value, b: Value) -> tuple[Value, Value]:
         return _as_time(a), b
     both = {a.dtype, b.dtype}
     if len(both) > 1 and NOTHING not in both and not both.issubset(NUMBERS):
-        raise Fault(b.place, f"{b.told} cannot be compared with {a.told}")
+        raise Fault(b.place, f"{b.described} cannot be compared with {a.described}")
     return a, b
 
 
@@ -118,7 +120,7 @@ def _as_time(value: Value) -> Value:
     if value.dtype in (TIME, NOTHING):
         return value
     if not isinstance(value.constant, str):
-        raise Fault(value.place, f"{value.told} cannot be compared with a time")
+        raise Fault(value.place, f"{value.described} cannot be compared with a time")
     try:
         time = datetime.fromisoformat(value.constant)
         return literal(time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time, value.place)
@@ -183,7 +185,7 @@ def like(value: Value, pattern: Value, escape: str = "", *, folded: bool = False
     if NOTHING in (text.dtype, pattern.dtype):
         return null(value.place, TRUTH)
     if not isinstance(pattern.constant, str):
-        raise Fault(pattern.place, f"{pattern.told}: the pattern of LIKE must stand in quotes")
+        raise Fault(pattern.place, f"{pattern.described}: the pattern of LIKE must stand in quotes")
     gaps = len(re.findall("%[%_]*", str(pattern.constant)))
     blanks = str(pattern.constant).count("_")
     if gaps > MOST_GAPS or blanks > MOST_BLANKS:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from palate.bundles.bundle import Part
 from palate.data.vocabulary import Vocabulary
-from palate.store.bundles import Part
 
 
 def flat(name: str, value: Any) -> Iterator[tuple[str, Part]]:

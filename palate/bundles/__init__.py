@@ -1,0 +1,1 @@
+"""The format of saved models: arrays and a manifest in a folder."""

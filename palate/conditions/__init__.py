@@ -1,0 +1,1 @@
+"""SQL conditions over attributes of items: syntax, functions, values, cost; pure."""
