@@ -41,7 +41,7 @@ from palate.serve.bounds import (
 )
 from palate.serve.connection import Connection
 from palate.serve.problems import Problem
-from palate.serve.security import Rates, counted_as
+from palate.serve.rates import Rates, counted_as
 from palate.serve.settings import Settings
 from palate.store.dialects import open_database, shown_place
 from palate.store.events import Store

@@ -30,7 +30,7 @@ from processes import PALATE, started
 
 from palate import Popularity
 from palate.kernels.layout import settle
-from palate.serve.dashboard.figures import Latency, Rested, drawn
+from palate.serve.dashboard.figures import Latency, Throttled, drawn
 from palate.serve.dashboard.lists import WhatIf
 from palate.serve.dashboard.login import here
 from palate.serve.dashboard.projection import placed
@@ -511,7 +511,7 @@ def test_what_is_costly_rests(monkeypatch: pytest.MonkeyPatch) -> None:
         done.append(clock[0])
         return len(done)
 
-    rested = Rested(work)
+    rested = Throttled(work)
     assert [rested.now(), rested.now()] == [1, 1]
     clock[0] += 99
     assert rested.now() == 1

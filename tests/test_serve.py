@@ -20,19 +20,24 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from fastapi import FastAPI
 from httpx2 import Client, Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from serving import EXAMPLE, Served, serving
+from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
 
 from palate import IALS
 from palate.errors import SettingError
 from palate.live.training import train
-from palate.serve.app import create_app
+from palate.serve.app import create_app, documented
 from palate.serve.figures import sweep
+from palate.serve.rates import Rates
+from palate.serve.routes import needs
 from palate.serve.run import Retrain
-from palate.serve.security import Rates
+from palate.serve.security import Scopes, needed_by
+from palate.serve.service import Service
 from palate.serve.settings import Settings
 from palate.serve.wire import StepIn
 from palate.store.backup import backup
@@ -555,6 +560,57 @@ def test_keys_open_what_their_scopes_say(guarded: tuple[Client, dict[str, str]])
     problem(client.get("/openapi.json"), 401)
 
 
+def test_every_route_states_its_scope(tmp_path: Path) -> None:
+    service = Service.open(Settings(store=str(tmp_path / "routes.db")))
+    routes = documented(service).routes
+    service.store.close()
+    stated: dict[str, set[str]] = {}
+    for route in routes:
+        for method in getattr(route, "methods", None) or {"*"}:
+            stated.setdefault(needed_by(route), set()).add(f"{method} {getattr(route, 'path', '?')}")
+    assert stated["public"] == {
+        *("GET /health/live", "GET /health/ready", "GET /api/health/live", "GET /api/health/ready"),
+        *("GET /login", "POST /login", "POST /logout", "* /static"),
+    }
+    assert stated["admin"] == {
+        *("DELETE /v1/users/{user_id:id}", "DELETE /api/user/{user_id}"),
+        *("POST /v1/models/{number}/activate", "POST /v1/models/rollback"),
+    }
+    assert {each for each in stated["read"] if not each.startswith("GET ")} == {
+        *("POST /v1/recommend", "POST /v1/recommend/session"),
+        *("POST /api/session/recommend", "POST /api/session/recommend/{category}"),
+    }
+    assert {each.split()[0] for each in stated["write"]} == {"POST", "PUT", "PATCH", "DELETE"}
+    assert sum(map(len, stated.values())) > 70
+
+
+def test_a_route_without_a_scope_is_refused() -> None:
+    app = FastAPI(openapi_url=None)
+    app.mount("/files", needs("public")(StaticFiles(directory=Path(__file__).parent)))
+    Scopes(app.routes)
+    app.mount("/more", StaticFiles(directory=Path(__file__).parent))
+    with pytest.raises(TypeError, match="route '/more': its endpoint declares no scope"):
+        Scopes(app.routes)
+    app.router.routes.pop()
+    app.get("/shown")(lambda: None)
+    with pytest.raises(TypeError, match="route '/shown': its endpoint declares no scope"):
+        Scopes(app.routes)
+
+
+def test_what_no_route_answers_needs_a_key_too(guarded: tuple[Client, dict[str, str]]) -> None:
+    client, secrets = guarded
+    read, write = ({"X-API-Key": secrets[scope]} for scope in ("read", "write"))
+    for method, path, status in (
+        ("GET", "/v1/nothing", 404),
+        ("POST", "/api/nothing", 404),
+        ("PUT", "/v1/users", 405),
+    ):
+        problem(client.request(method, path), 401)
+        problem(client.request(method, path, headers=write if method != "GET" else read), status)
+        problem(client.request(method, path, headers=read if method != "GET" else write), 403)
+    problem(client.put("/health/live"), 405)
+
+
 def test_a_key_that_may_only_write_reads_no_item(guarded: tuple[Client, dict[str, str]]) -> None:
     client, secrets = guarded
     write, admin = {"X-API-Key": secrets["write"]}, {"X-API-Key": secrets["admin"]}
@@ -616,7 +672,7 @@ def test_a_hurried_client_is_asked_to_wait(shop: Path) -> None:
 
 def test_rates_fill_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     moment = 0.0
-    monkeypatch.setattr("palate.serve.security.monotonic", lambda: moment)
+    monkeypatch.setattr("palate.serve.rates.monotonic", lambda: moment)
     rates = Rates(10)
     assert [rates.wait("a") for _ in range(20)] == [0.0] * 20
     assert rates.wait("a") == pytest.approx(0.1)

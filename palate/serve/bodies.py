@@ -1,6 +1,8 @@
-"""Bodies of requests, read whole and measured before anything is made of them."""
+"""Bodies of requests: read completely and measured before they are parsed."""
 
 from __future__ import annotations
+
+import json
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
@@ -9,25 +11,24 @@ from starlette.types import Message, Receive, Scope
 from palate.kernels.nesting import measured
 from palate.serve.bounds import MOST_DEPTH, MOST_ENTRIES, MOST_ENTRY, MOST_FORM, MOST_NAMES, MOST_VALUES, MOST_WITHIN
 from palate.serve.browser import Fields
-from palate.serve.exact import check_lines, named_twice
 from palate.serve.problems import Problem
 
 JSON = b"application/json"
 NDJSON = (b"application/x-ndjson", b"application/jsonlines", b"application/jsonl")
-LARGE = 256 << 10  # bytes that are examined in a thread: others are answered meanwhile
+LARGE = 256 << 10  # bytes above which a thread examines the body, so that the event loop stays free
 FORM = b"application/x-www-form-urlencoded"
-FORMS = ("/login", "/logout")  # which browsers send without a script
+FORMS = ("/login", "/logout")  # paths that take a form
 
 
 async def read(scope: Scope, receive: Receive, headers: Fields, most: int) -> Receive:
-    """Read a body of a kind that is taken here, within the bounds; returns what gives it to the application.
+    """Read a body within the bounds; returns the `receive` that passes it to the application.
 
-    Raises `Problem`: 413 for one that is too large, 415 for another kind, 400 for one that is nested too
-    deep, or names something twice in an object.
+    Raises `Problem`: 413 for a body that is too large, 415 for a type other than JSON, 400 for JSON that is
+    nested too deep or has a name twice in one object.
     """
     kind, form = kind_of(headers.get(b"content-type", b"")), scope["path"] in FORMS
     body = await _whole(receive, min(most, MOST_FORM) if form else most)
-    if not body:  # what has none may say anything of it
+    if not body:  # the Content-Type of an empty body does not matter
         return _given(body, receive)
     if form:
         if kind not in (FORM, b""):
@@ -45,7 +46,7 @@ async def read(scope: Scope, receive: Receive, headers: Fields, most: int) -> Re
 
 
 def examine(body: bytes, *, lines: bool) -> None:
-    """Refuse a body that is out of bounds, or names something twice. Raises `Problem`."""
+    """Raise `Problem` for a body out of bounds, or with a name twice in one object."""
     begin, end = measure(body, lines=lines)
     if end:
         raise named_twice(body[begin:end])
@@ -54,9 +55,9 @@ def examine(body: bytes, *, lines: bool) -> None:
 
 
 def measure(body: bytes, *, lines: bool) -> tuple[int, int]:
-    """Refuse a body that would cost more than its size; return where a name is that stands twice, (0, 0) for none.
+    """Return the place of the first name that one object has twice, (0, 0) for none.
 
-    Raises `Problem`.
+    Raises `Problem` for a body out of bounds, which would cost more to parse than its size suggests.
     """
     whole = measured(body)
     found = whole.extent
@@ -77,8 +78,29 @@ def measure(body: bytes, *, lines: bool) -> tuple[int, int]:
     return whole.twice
 
 
+def check_lines(body: bytes) -> None:
+    """Raise `Problem` where a line is not one JSON value."""
+    for n, part in enumerate(body.split(b"\n"), 1):
+        if len(part) > MOST_ENTRY:
+            raise Problem(413, f"line {n} has {len(part):,} bytes; there can be {MOST_ENTRY:,}")
+        try:
+            # Numbers stay text, however long they are.
+            json.loads(part.decode(), parse_int=str, parse_float=str) if part.strip() else None
+        except (ValueError, RecursionError) as error:
+            raise Problem(400, f"the body is not JSON: line {n}: {error}") from None
+
+
+def named_twice(name: bytes) -> Problem:
+    """Make the error of a name, given as between its quotes, that one object has twice."""
+    try:
+        shown = json.loads(b'"%s"' % name) if len(name) < 1000 else name[:100].decode(errors="replace")
+    except ValueError:
+        shown = name[:100].decode(errors="replace")
+    return Problem(400, f"the body names {shown[:80]!r} twice in one object; a name must be there once")
+
+
 def kind_of(content_type: bytes) -> bytes:
-    """Return what a Content-Type says without its parameters."""
+    """Return a Content-Type without its parameters."""
     return content_type.partition(b";")[0].strip().lower()
 
 
@@ -101,7 +123,7 @@ async def _whole(receive: Receive, most: int) -> bytes:
 
 
 def _given(body: bytes, receive: Receive) -> Receive:
-    """Give the body once, and then whatever else there is to tell: that the client has left."""
+    """Return a `receive` that gives the body once, then the later messages, such as a disconnect."""
     given = False
 
     async def receiving() -> Message:

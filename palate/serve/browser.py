@@ -1,4 +1,4 @@
-"""What browsers may do for the pages of other sites: the hosts a service answers to, and whose pages may call it."""
+"""Limits on browsers: the hosts that a service answers to, and the sites with pages that may call it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ from palate.serve.problems import Problem
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
-Fields: TypeAlias = Mapping[bytes, bytes]  # headers by their names, in small letters
+Fields: TypeAlias = Mapping[bytes, bytes]  # headers by lower-case name
 
 HOST = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([\w.-]{1,253}))(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
 SITE = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+|null|\*")
 ANY = "*"
 LOOPBACK = ("localhost", "127.0.0.0/8", "::1")
-KEPT = 1_000  # hosts whose check is remembered
-OWN = (None, b"same-origin", b"none")  # Sec-Fetch-Site of no browser, of the service's own pages, of an address typed
+KEPT = 1_000  # hosts with a cached check
+OWN = (
+    None,
+    b"same-origin",
+    b"none",
+)  # Sec-Fetch-Site: other clients, own pages, a typed address
 
 
 def is_wildcard(host: str) -> bool:
-    """Whether to listen at this host is to listen at all addresses of the machine."""
+    """Whether a host stands for all addresses of the machine."""
     if not host:
         return True
     with suppress(OSError, ValueError):
@@ -39,9 +43,9 @@ def _found(host: str) -> list[tuple[object, object, int, str, tuple[object, ...]
 
 
 def hosts_of(host: str, allowed: Iterable[str]) -> tuple[str, ...]:
-    """Hosts that a service at `host` answers to: those of this machine, its own, and those allowed.
+    """Return the hosts that a service at `host` answers to: those of this machine, its own, and those allowed.
 
-    Raises `SettingError` for a wildcard host without any allowed, since nothing tells by which names it is reached.
+    Raises `SettingError` for a wildcard host without any allowed, since its names are unknown.
     """
     given = tuple(name for part in allowed for name in part.replace(",", " ").split())
     rule = "it listens at all addresses; name the hosts that clients ask for: --allowed-hosts shop.example,10.0.0.7"
@@ -50,7 +54,7 @@ def hosts_of(host: str, allowed: Iterable[str]) -> tuple[str, ...]:
 
 
 def origins_of(sites: Iterable[str]) -> tuple[str, ...]:
-    """Check the sites whose pages may call: `https://shop.example`, with its port if it has one."""
+    """Check the sites that may call: `https://shop.example`, with a port if it is not the default."""
     given = tuple(site.lower().rstrip("/") for site in sites)
     for site in given:
         check(SITE.fullmatch(site) is not None, "origin", site, "must be a site, such as https://shop.example")
@@ -66,10 +70,10 @@ def networks_of(proxies: Iterable[str]) -> tuple[str, ...]:
 
 
 class Browsers:
-    """Refuses what a page of another site may have a browser send.
+    """Refuses requests that a page of another site makes a browser send.
 
     hosts    names, `*.names`, addresses and networks that a Host header may give; `*` for any
-    origins  sites whose pages may call
+    origins  sites that may call
     """
 
     def __init__(self, hosts: Iterable[str], origins: Iterable[str]) -> None:
@@ -78,7 +82,7 @@ class Browsers:
         self._answers_to = lru_cache(KEPT)(self._is_known)
 
     def check_host(self, headers: Fields) -> None:
-        """Refuse another host: a name of another site that was made to lead here (DNS rebinding)."""
+        """Refuse another host, such as a name that an attacker resolves to this address (DNS rebinding)."""
         host = headers.get(b"host")
         if host is None:
             raise Problem(400, "Host: a request must name its host")
@@ -87,9 +91,9 @@ class Browsers:
             raise Problem(403, f"Host: {shown!r} is no host of this service; --allowed-hosts names them")
 
     def check_page(self, headers: Fields, *, page: bool) -> None:
-        """Refuse what a page of another site sends without a key.
+        """Refuse a request without a key from a page of another site.
 
-        page  whether it asks for a page of the service, to which other sites may link
+        page  whether the request is for a page of the service, to which other sites may link
         """
         origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
         if origin is not None:
@@ -100,9 +104,9 @@ class Browsers:
             raise Problem(403, "Sec-Fetch-Site: this comes from another site; --origin names those that may call")
 
     def is_foreign(self, headers: Fields) -> bool:
-        """Whether a request that passed may still come from another page: an image, a link, another port."""
+        """Whether a request that passed may still come from another site: an image, a link, another port."""
         if b"origin" in headers:
-            return False  # it is allowed
+            return False  # an allowed origin
         referer = headers.get(b"referer")
         return headers.get(b"sec-fetch-site") not in OWN or not (referer is None or _is_own(referer, headers))
 
@@ -154,6 +158,6 @@ def _address(text: str) -> Address | None:
 
 
 def _is_own(url: bytes, headers: Fields) -> bool:
-    """Whether a URL is one of the host that was asked for."""
+    """Whether a URL has the host of the request."""
     kind, _, rest = url.lower().partition(b"://")
     return kind in (b"http", b"https") and rest.partition(b"/")[0] == headers[b"host"].lower()

@@ -1,4 +1,4 @@
-"""One connection, within bounds that uvicorn leaves open: of its head, its time, and how many there are."""
+"""One connection, with bounds that uvicorn lacks: size of the head, time, number of connections."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from palate.serve.bounds import (
 )
 from palate.serve.problems import response
 
-SPARE = 20  # one of so many connections makes room when all places are taken
-CROWD = 10  # one of so many places: when more are taken, a client that is late gets no answer
-PIECE = 16 << 10  # bytes that are read at once
+SPARE = 20  # when all places are taken, one connection in this many is closed
+CROWD = 10  # when more than one place in this many is taken, a late client gets no answer
+PIECE = 16 << 10  # bytes that are parsed at once
 REFUSED = {
     408: f"a head must come within {HEAD_SECONDS:g} s, a body too, and 1 s more for each {BODY_RATE:,} bytes of it",
     413: f"more than {MOST_SENT:,} bytes were sent for one body",
@@ -35,7 +35,7 @@ REFUSED = {
 
 @cache
 def most_connections() -> int:
-    """Return how many there may be: half the files of this process are left for the store and the models."""
+    """Return the most connections of a worker: half the file descriptors stay for the store and the models."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -44,15 +44,15 @@ def most_connections() -> int:
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that waits for its client in a head or a body, or is busy with an answer.
+    """A connection that waits for a head or a body of its client, or is busy with an answer.
 
-    One that waits too long is ended, one whose body is missing with 408. When all places are taken those that have
-    waited longest make room, so that half-sent requests keep no other client out; where all are busy the next one is
-    answered 503.
+    A connection that waits too long is closed, with 408 where the body is missing. When all places are taken, those
+    that have waited longest are closed, so that half-sent requests lock no client out; where all are busy, a new one
+    gets 503.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a head."""
+        """Start to wait for a head."""
         super().connection_made(transport)
         self._in_head, self._refused = True, False
         self._came, self._unsent, self.url = 0, 0, b""
@@ -62,12 +62,12 @@ class Connection(HttpToolsProtocol):
             self._make_room(most_connections())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the waiting."""
+        """Stop waiting."""
         self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, as many as a head or a body may have; in pieces, since what ends a head stands within one."""
+        """Parse bytes within the bounds of a head and a body; in pieces, since a head may end within `data`."""
         for begin in range(0, len(data), PIECE):
             if self._refused or self.transport.is_closing():
                 return
@@ -80,30 +80,30 @@ class Connection(HttpToolsProtocol):
                 self._refuse(413)
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Start a head."""
         super().on_message_begin()
         self._since = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; what comes behind a body is none."""
+        """Take a header; trailers of a body are ignored."""
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Answer a request, if its head is within bounds."""
+        """Start a request, or refuse a head out of bounds."""
         self._in_head, self._came, self._since = False, 0, self.loop.time()
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MOST_HEAD or len(self.headers) > MOST_HEADERS:
-            self.app, self.url = refusal(self._too_large()), b"/"  # one that can be parsed
+            self.app, self.url = refusal(self._too_large()), b"/"  # a URL that can be parsed
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Begin to wait for another head."""
+        """Start to wait for the next head."""
         super().on_message_complete()
         self._in_head, self._came = True, 0
 
     def on_response_complete(self) -> None:
-        """Count the time from here."""
+        """Measure the waiting time from here."""
         self._since = self.loop.time()
         super().on_response_complete()
 
@@ -111,21 +111,21 @@ class Connection(HttpToolsProtocol):
         return 414 if len(self.url) > MOST_HEAD // 2 else 431
 
     def _is_busy(self) -> bool:
-        """Whether it waits for an answer of the application, and not for its client."""
+        """Whether the connection waits for the application, not for the client."""
         cycle = self.cycle
         return bool(self.pipeline) or not (cycle is None or cycle.response_complete or cycle.more_body)
 
     def _look(self) -> None:
-        """End what has waited too long, and look again when it may have."""
+        """Close the connection if it has waited too long, else check again later."""
         unsent = self.transport.get_write_buffer_size()
         wait = ANSWER_SECONDS if unsent else self._left()
-        if wait <= 0 or (unsent and unsent == self._unsent):  # the client sends nothing, or takes nothing
+        if wait <= 0 or (unsent and unsent == self._unsent):  # the client sends nothing, or reads nothing
             self._give_up()
         self._unsent = unsent
         self._timer = self.loop.call_later(wait if wait > 0 else HEAD_SECONDS, self._look)
 
     def _left(self) -> float:
-        """Seconds that the client has left; while it waits for the answer, until the next look."""
+        """Seconds that the client has left; while the application works, until the next check."""
         if self._is_busy():
             return HEAD_SECONDS
         allowed = HEAD_SECONDS if self._in_head else BODY_SECONDS + self._came / BODY_RATE
@@ -140,7 +140,8 @@ class Connection(HttpToolsProtocol):
             self._refuse(408)
 
     def _make_room(self, most: int) -> None:
-        there: list[Connection] = [each for each in self.connections if not each.transport.is_closing()]  # type: ignore[misc]
+        connections = (each for each in self.connections if isinstance(each, Connection))
+        there = [each for each in connections if not each.transport.is_closing()]
         if len(there) <= most:
             return
         waiting = (each for each in there if each is not self and not each._is_busy())
@@ -151,10 +152,10 @@ class Connection(HttpToolsProtocol):
             self.app = refusal(503)
 
     def _refuse(self, status: int) -> None:
-        """Answer without the application, unless it has begun to.
+        """Answer without the application, unless it has started an answer.
 
-        What else the client sends is not read, but it is taken for a while: to close at once would reset the
-        connection, and the client would never see the answer.
+        Further bytes of the client are received for a while but not parsed: closing at once would reset the
+        connection before the client sees the answer.
         """
         if self._is_busy() or (self.cycle is not None and self.cycle.response_started and not self._in_head):
             self.transport.abort()
@@ -167,6 +168,6 @@ class Connection(HttpToolsProtocol):
 
 
 def refusal(status: int) -> Response:
-    """Make the answer that tells of a bound, after which the connection is closed."""
+    """Make the answer that names a bound and closes the connection."""
     retry = {"Retry-After": "1"} if status == 503 else {}
     return response(status, REFUSED[status], {"Connection": "close", **retry})

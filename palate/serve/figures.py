@@ -1,4 +1,4 @@
-"""The folder that the workers of a service share, for their figures; that of a killed service is swept."""
+"""The folder of metrics that the workers of a service share; the next start removes that of a killed service."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import time
 
-COLLECTED = "PROMETHEUS_MULTIPROC_DIR"  # of the environment: the folder, where there are several workers
+COLLECTED = "PROMETHEUS_MULTIPROC_DIR"  # environment variable with the folder, where there are several workers
 PREFIX = "palate-figures-"
-LOCK = "lock"  # a file in it, locked as long as its service lives
-FRESH = 60.0  # seconds after its making in which a folder may not have its lock yet
+LOCK = "lock"  # a file in the folder, locked while its service runs
+FRESH = 60.0  # seconds in which a new folder may not be locked yet
 
 
 @contextmanager
 def figures() -> Iterator[Path]:
-    """Make a folder, and remove it at the end; those that killed services left are removed now."""
+    """Make a folder and remove it at the end; folders of killed services are removed at once."""
     sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -28,7 +28,7 @@ def figures() -> Iterator[Path]:
 
 
 def sweep(temporary: Path) -> None:
-    """Remove the folders of services that are no more."""
+    """Remove the folders of services that no longer run."""
     for folder in temporary.glob(f"{PREFIX}*"):
         with suppress(OSError), (folder / LOCK).open("rb") as lock:  # another user's, or without a lock: left alone
             if time() - os.fstat(lock.fileno()).st_mtime > FRESH and _locked(lock.fileno()):
@@ -36,7 +36,7 @@ def sweep(temporary: Path) -> None:
 
 
 def _locked(file: int) -> bool:
-    """Take the lock of a file, which ends with the process; False if another has it, or there are no such locks."""
+    """Lock a file until the process ends; False if another process has the lock, or the system has no such locks."""
     try:
         from fcntl import LOCK_EX, LOCK_NB, flock
 

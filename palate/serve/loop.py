@@ -1,4 +1,4 @@
-"""The event loop of a worker: it listens at a socket of its own, so that connections spread over the workers."""
+"""The event loop of a worker; it listens at a socket of its own, so that connections spread over the workers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from palate.ending import listen
 
 
 class Loop(uvloop.Loop):
-    """uvloop, but for where it listens for connections, and that the deadline of Ctrl-C hears of signals, too.
+    """uvloop with a listening socket for each worker, and with the deadline after Ctrl-C.
 
-    At a socket that all share, the worker that wakes first takes whatever waits: of 32 connections 2 and 30 are seen.
+    With one shared socket the worker that wakes first accepts all waiting connections: of 32, two
+    workers got 2 and 30.
     Among sockets of the same port the kernel chooses by a hash of the addresses (SO_REUSEPORT).
     """
 
@@ -22,12 +23,12 @@ class Loop(uvloop.Loop):
         self.call_soon(listen)  # before the application is made, which compiles kernels
 
     def run_forever(self) -> None:
-        """Run; then the deadline listens again."""
+        """Run, then install the deadline's signal handlers again."""
         super().run_forever()
         listen()
 
     async def create_server(self, *args: Any, sock: socket.socket | None = None, **kwargs: Any) -> Any:
-        """Listen beside the socket that is given, at its port."""
+        """Listen at a new socket with the address of the given one."""
         return await super().create_server(*args, sock=None if sock is None else beside(sock), **kwargs)
 
 

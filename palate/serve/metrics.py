@@ -1,4 +1,4 @@
-"""What Prometheus reads: latencies, events, sources of answers, clicks on what was shown, the age of the model."""
+"""Metrics for Prometheus: latencies, events, sources of answers, events on shown items, the age of the model."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from palate.serve.figures import COLLECTED
 from palate.store.events import Event
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
-REMEMBERED = 1 << 20  # places for items shown to a user; of two that fall into one place the later stays
+REMEMBERED = 1 << 20  # entries of the table of shown items
 
 
 class Shown:
-    """Which items were shown to whom, lately: 64 bits of each pair in a table that all workers share.
+    """The items shown to users recently: a 64-bit hash of each pair in a table that all workers share.
 
-    The table is a file in the folder that the workers share, else in the memory of the only process; the older of two
-    pairs that fall into one place is forgotten.
+    With several workers the table is a file in their folder, otherwise memory. Of two pairs with the same entry the
+    later one stays.
     """
 
     def __init__(self) -> None:
@@ -35,12 +35,12 @@ class Shown:
         self._table = np.zeros(REMEMBERED, np.uint64) if folder is None else _shared(Path(folder) / "shown")
 
     def add(self, user_id: str, items: Iterable[str]) -> None:
-        """Note that items were shown to a user."""
+        """Record that items were shown to a user."""
         pairs = np.fromiter((_mark(user_id, item_id) for item_id in items), np.uint64)
         self._table[pairs % REMEMBERED] = pairs
 
     def take(self, user_id: str, item_id: str) -> bool:
-        """Whether an item was shown to a user; from now on it was not."""
+        """Whether an item was shown to a user; removes the pair."""
         pair = _mark(user_id, item_id)
         found = bool(self._table[pair % REMEMBERED] == pair)
         if found:
@@ -50,7 +50,7 @@ class Shown:
 
 def _shared(file: Path) -> Hashes:
     with file.open("ab") as table:
-        table.truncate(8 * REMEMBERED)  # zeros that take no place until they are written
+        table.truncate(8 * REMEMBERED)  # a sparse file
     return np.memmap(file, np.uint64, "r+")
 
 
@@ -60,7 +60,7 @@ def _mark(user_id: str, item_id: str) -> int:
 
 
 class Metrics:
-    """The figures of one process; of all workers together where they share a folder of figures."""
+    """The metrics of one process, or of all workers together where they share a folder."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -82,15 +82,17 @@ class Metrics:
         self.chosen = Counter(
             "palate_chosen", "Events on items that were shown to the user before, once each.", registry=self.registry
         )
-        mode = {"registry": self.registry, "multiprocess_mode": "mostrecent"}
-        self.age = Gauge("palate_model_age_seconds", "Since the active model was trained.", **mode)  # type: ignore[arg-type]
-        self.version = Gauge("palate_model_version", "Version of the active model.", **mode)  # type: ignore[arg-type]
-        self.items = Gauge("palate_items", "Items in the catalogue.", **mode)  # type: ignore[arg-type]
-        self.odd = Gauge("palate_odd_values", "Values of another type than most of their attribute.", **mode)  # type: ignore[arg-type]
+        self.age = self._gauge("palate_model_age_seconds", "Since the active model was trained.")
+        self.version = self._gauge("palate_model_version", "Version of the active model.")
+        self.items = self._gauge("palate_items", "Items in the catalogue.")
+        self.odd = self._gauge("palate_odd_values", "Values of another type than most of their attribute.")
         self._shown = Shown()
 
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self.registry, multiprocess_mode="mostrecent")
+
     def answered(self, user_id: str | None, answer: RecommendationList) -> None:
-        """Note a list that was shown."""
+        """Count a list that was shown."""
         for source, count in answer.sources.items():
             self.answers.labels(source).inc(count)
         if not answer.items:
@@ -100,14 +102,14 @@ class Metrics:
             self._shown.add(user_id, (place.item_id for place in answer.items))
 
     def stored(self, events: Iterable[Event]) -> None:
-        """Note events that are on the disk."""
+        """Count stored events."""
         for event in events:
             self.events.labels(event.event_type).inc()
             if self._shown.take(event.user_id, event.item_id):
                 self.chosen.inc()
 
     def text(self, snapshot: Snapshot) -> bytes:
-        """Return all figures in Prometheus' form."""
+        """Return all metrics in the format of Prometheus."""
         self.items.set(len(snapshot.catalogue))
         self.odd.set(snapshot.catalogue.attributes.odd)
         if snapshot.active.version is not None:
@@ -116,7 +118,7 @@ class Metrics:
         return generate_latest(self.collected())
 
     def collected(self) -> CollectorRegistry:
-        """Return the registry to read: of this process, or of all that share a folder."""
+        """Return the registry of this process, or of all workers that share a folder."""
         if COLLECTED not in os.environ:
             return self.registry
         together = CollectorRegistry()
@@ -125,13 +127,13 @@ class Metrics:
 
 
 class Timing:
-    """ASGI middleware that times every request by its route."""
+    """ASGI middleware that measures the latency of every route."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Time one request."""
+        """Measure one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""A worker or a training whose parent was killed ends: nobody would replace it, and a worker holds the port."""
+"""A worker or a training run ends when its parent is killed; a worker would keep the port."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from time import sleep
 
 from palate.serve.figures import COLLECTED
 
-STOP = 10  # seconds that requests get to end
+STOP = 10  # seconds that running requests get to finish
 
 
 def end_with_parent() -> None:
-    """End this process when its parent does, if it is a worker."""
+    """End this process together with its parent, if it is a worker."""
     parent = parent_process()
     if parent is not None:
         end_with_pipe(parent.sentinel)
 
 
 def end_with_pipe(pipe: int) -> None:
-    """End this process when a pipe does whose other end its parent holds; a thread watches it."""
+    """End this process when its parent closes the other end of a pipe; a thread watches it."""
     Thread(target=_watch, args=(pipe,), daemon=True, name="orphan").start()
 
 
@@ -31,7 +31,7 @@ def _watch(pipe: int) -> None:
     wait([pipe])
     os.kill(os.getpid(), signal.SIGTERM)
     folder = os.environ.get(COLLECTED)
-    if folder is not None:  # which the parent would have removed
+    if folder is not None:  # the parent can no longer remove it
         shutil.rmtree(folder, ignore_errors=True)
     sleep(STOP + 1)
     os._exit(1)

@@ -1,11 +1,11 @@
-"""Errors over HTTP: problem details of RFC 9457, with the place and the rule, and never a stack trace."""
+"""Errors over HTTP: problem details (RFC 9457) with the place and the rule, never a stack trace."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from reprlib import Repr
-from typing import Any
 
 import orjson
 from fastapi.exceptions import RequestValidationError
@@ -27,12 +27,12 @@ from palate.errors import (
 )
 
 LOG = logging.getLogger("palate.serve")
-SHORT = Repr()  # which writes no more of a value than is shown
+SHORT = Repr()  # limits how much of a value is formatted
 SHORT.maxstring = SHORT.maxother = 120
 SHORT.maxlist = SHORT.maxdict = 20
 MEDIA = "application/problem+json"
 MOST_SHOWN = 80  # characters
-OUT_OF_BOUNDS = "out_of_bounds"  # pydantic's name of an error for a value of the right type that is not taken: 400
+OUT_OF_BOUNDS = "out_of_bounds"  # error type of a value of the right type but out of bounds: 400
 STATUS: dict[type[PalateError], int] = {
     ConditionError: 400,
     EventConflict: 409,
@@ -44,21 +44,21 @@ STATUS: dict[type[PalateError], int] = {
 
 
 class Problem(Exception):
-    """An error with its status, and more members where they help."""
+    """An error with its status and further members of the problem details."""
 
-    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None, **more: Any) -> None:
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None, **more: object) -> None:
         super().__init__(detail)
         self.status, self.detail, self.headers, self.more = status, detail, headers, more
 
 
-def response(status: int, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
-    """Make the answer that tells of an error."""
+def response(status: int, detail: str, headers: dict[str, str] | None = None, **more: object) -> Response:
+    """Make the answer of an error."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
     return Response(orjson.dumps(body), status, headers, MEDIA)
 
 
 async def answered(_: Request, error: Exception) -> Response:
-    """Turn any error into an answer; the handler of every application here."""
+    """Turn any error into an answer; the application's exception handler."""
     if isinstance(error, Problem):
         return response(error.status, error.detail, error.headers, **error.more)
     if isinstance(error, ConditionError):
@@ -66,7 +66,7 @@ async def answered(_: Request, error: Exception) -> Response:
     if isinstance(error, (RequestValidationError, ValidationError)):
         return _invalid(error)
     if isinstance(error, ClientDisconnect):
-        return response(400, "the body ended before its end")  # nobody reads it, but it is counted
+        return response(400, "the body ended before its end")  # no client reads it, but the metrics count it
     if isinstance(error, HTTPException):
         return response(error.status_code, error.detail, dict(error.headers or {}))
     if isinstance(error, StoreError):
@@ -78,7 +78,7 @@ async def answered(_: Request, error: Exception) -> Response:
         if isinstance(error, kind):
             return response(status, str(error))
     LOG.error("unexpected error", exc_info=error)
-    return response(500, "an unexpected error; the log of the server tells more")
+    return response(500, "an unexpected error; the log of the server has the details")
 
 
 HANDLED: tuple[type[Exception], ...] = (
@@ -103,15 +103,15 @@ def _invalid(error: RequestValidationError | ValidationError) -> Response:
     return response(400 if found[0]["type"] == OUT_OF_BOUNDS else 422, detail, errors=faults)
 
 
-def _place(location: Any) -> str:
+def _place(location: Sequence[int | str]) -> str:
     text = ".".join(str(part)[:MOST_SHOWN] for part in location[:MOST_SHOWN])
     return text.encode("utf-8", "replace").decode() or "body"
 
 
-def _shown(fault: Any) -> str:
+def _shown(fault: Mapping[str, object]) -> str:
     try:
         text = SHORT.repr(fault.get("input"))
-    except ValueError:  # a number of more digits than Python writes
+    except ValueError:  # an integer with more digits than Python converts
         text = "a number of thousands of digits"
     text = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
     return text.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""The processes of the service: workers that answer, and now and then one that trains."""
+"""The processes of the service: workers that answer, and a training run at intervals."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from palate.errors import PalateError, SettingError
 from palate.serve.bounds import BACKLOG
 from palate.serve.figures import COLLECTED, figures
 from palate.serve.orphans import STOP
-from palate.serve.security import Rates
+from palate.serve.rates import Rates
 from palate.serve.settings import STORE, Settings
 from palate.store.events import Store
 
 LOG = logging.getLogger("palate.serve")
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-LOOK = 1.0  # seconds between two looks whether it is time to train
+LOOK = 1.0  # seconds between two checks whether to train
 TRAIN = """
 from palate.serve.orphans import end_with_pipe
-end_with_pipe(0)  # its input, whose other end is here
+end_with_pipe(0)  # its standard input; the service holds the other end
 from palate.cli import main
 main()
 """
-SIGN = 120  # seconds without a sign of life after which a worker is replaced: it reads a whole catalogue first
+SIGN = 120  # seconds without a health check after which a worker is replaced; a start reads the whole catalogue
 
 
 @dataclass(frozen=True)
 class Retrain:
-    """When to train again: so many seconds after the last time, or after so many new events."""
+    """When to train again: `every` seconds, or after a number of new `events`."""
 
     every: float | None = None
     events: int | None = None
@@ -68,10 +68,10 @@ def run(
     retrain: Retrain | None = None,
     training: Sequence[str] = (),
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests under way are answered, and what was acknowledged stays.
+    """Serve until SIGTERM or Ctrl-C; running requests are answered, acknowledged events are stored.
 
-    trusted_proxies  addresses and networks whose X-Forwarded-For and X-Forwarded-Proto count
-    training         arguments of `palate train`, which runs as a process of its own when `retrain` says so
+    trusted_proxies  addresses and networks that may set X-Forwarded-For and X-Forwarded-Proto
+    training         arguments of `palate train`, which `retrain` starts as a process of its own
     """
     signal.signal(signal.SIGTERM, _end)
     multiprocess.Process = Worker  # type: ignore[misc]
@@ -107,16 +107,16 @@ def run(
 
 
 class Worker(multiprocess.Process):
-    """A worker whose end the parent notices at once, even while it waits for a sign of life."""
+    """A worker; the parent notices its end at once, even during a health check."""
 
     def start(self) -> None:
-        """Leave the worker's end of the pipe to the worker alone: so the pipe ends when the worker does."""
+        """Close the parent's copy of the worker's end of the pipe, so that the pipe ends with the worker."""
         super().start()
         self.child_conn.close()
 
 
 def _sharing(settings: Settings, folder: Path, workers: int) -> Settings:
-    """Have workers count the requests of a client together."""
+    """Make the table with which workers enforce one rate together."""
     if workers == 1 or not settings.rate:
         return settings
     table = folder / "rates"
@@ -125,12 +125,12 @@ def _sharing(settings: Settings, folder: Path, workers: int) -> Settings:
 
 
 def _end(*_: object) -> None:
-    """End in order: uvicorn raises SIGTERM again once requests are answered, which would end it at once."""
+    """Exit cleanly: uvicorn raises SIGTERM again after the last answer, which would kill the process."""
     sys.exit(0)
 
 
 class Trainer(threading.Thread):
-    """Looks at the clock and the store, and starts a training when it is time."""
+    """Watches the clock and the store, and starts training runs."""
 
     def __init__(self, store: str, when: Retrain, arguments: Sequence[str]) -> None:
         super().__init__(daemon=True, name="trainer")
@@ -139,7 +139,7 @@ class Trainer(threading.Thread):
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
-        """Look until `stop`."""
+        """Watch until `stop`."""
         with Store.open(self._url) as store:
             last, newest = monotonic(), store.newest()
             while not self._ended.wait(LOOK):
@@ -160,8 +160,8 @@ class Trainer(threading.Thread):
     def _train(self) -> None:
         command = [sys.executable, "-c", TRAIN, "train", *self._arguments]
         LOG.info("retraining: palate train %s", shlex.join(self._arguments))
-        # As nice as can be: whoever waits for an answer comes first.
-        # The URL may hold a password, which would stand in the list of processes.
+        # At low priority, so that requests come first.
+        # The URL goes through the environment: its password would appear in the list of processes.
         environment = os.environ | {STORE: self._url}
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, preexec_fn=lambda: os.nice(10) and None
@@ -171,14 +171,14 @@ class Trainer(threading.Thread):
             LOG.error("retraining: palate train ended with code %d; the model before stays", code)
 
     def stop(self) -> None:
-        """End, and the training that is under way with it; its half-made bundle is no version."""
+        """Stop, together with a running training; its unfinished bundle is no version."""
         self._ended.set()
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
 
 
 def logged() -> dict[str, object]:
-    """Say how the loggers write: one line each, to stderr."""
+    """Return the configuration of the loggers: one line a message, to stderr."""
     return {
         "version": 1,
         "disable_existing_loggers": False,

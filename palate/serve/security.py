@@ -1,44 +1,32 @@
-"""Who may do what: API keys with scopes, limits of rate and size, headers, and a line for each admin call."""
+"""The guard of all routes: API keys with scopes, limits of rate and size, headers, a line for each admin call."""
 
 from __future__ import annotations
 
 import logging
-from array import array
 from collections import Counter
-from collections.abc import MutableSequence
-from functools import lru_cache
-from hashlib import blake2b
-from ipaddress import IPv6Address, IPv6Network
-from mmap import mmap
-from pathlib import Path
-from secrets import token_bytes
-from time import monotonic
-from typing import cast
-from urllib.parse import urlencode
+from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes, urlencode
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palate.serve.bodies import read
 from palate.serve.browser import Browsers, Fields
-from palate.serve.exact import check_address
 from palate.serve.problems import Problem, answered
-from palate.serve.settings import Settings
-from palate.store.keys import PREFIX, Keys
+from palate.serve.rates import Rates, counted_as
+from palate.serve.routes import NEEDED, Needed
+from palate.serve.service import Service
+from palate.store.keys import PREFIX
 
 AUDIT = logging.getLogger("palate.audit")
 COOKIE = "palate_key"
-PAGE = b"x-palate-page"  # which a page's own script sends; a form of another site cannot
-OPEN = ("/health/", "/api/health/", "/static/", "/login", "/logout")
-FOR_PROGRAMS = ("/v1/", "/api/", "/metrics", "/openapi.json", "/page/")  # the others are pages
-CHANGING = ("POST", "PUT", "PATCH", "DELETE")  # methods whose bodies are read
+PAGE = b"x-palate-page"  # a script of the page sends it; a form of another site cannot
+FOR_PROGRAMS = ("/v1/", "/api/", "/metrics", "/openapi.json", "/page/")  # paths of programs; all others are pages
+CHANGING = ("POST", "PUT", "PATCH", "DELETE")  # methods with a body
 DECIDING = (b"host", b"origin", b"authorization", b"x-api-key", b"content-type", b"content-length", b"sec-fetch-site")
-DIGITS = 15  # of the length of a body
-AT_ONCE = 2.0  # seconds' worth of requests that a client may send at once
-CLIENTS = 10_000  # whose networks are remembered
-PLACES = 1 << 17  # of the table of rates
-HASHED = 8  # bytes of a hash, and of its key
+DIGITS = 15  # of a Content-Length
+SAFE = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -53,31 +41,51 @@ HEADERS = [
 ]
 
 
-def scope_needed(method: str, path: str) -> str | None:
-    """Scope that a request needs: read, write or admin; None for what is open to all."""
-    if path.startswith(OPEN):
-        return None
-    if method in ("GET", "HEAD", "OPTIONS") or path.startswith(("/v1/recommend", "/api/session/recommend")):
-        return "read"
-    if path.startswith("/v1/models") or (method == "DELETE" and path.startswith(("/v1/users", "/api/user"))):
-        return "admin"
-    return "write"
+def needed_by(route: BaseRoute) -> Needed:
+    """Return the scope of a route; raises `TypeError` where its endpoint declares none."""
+    endpoint = getattr(route, "endpoint", None) or getattr(route, "app", None)
+    found: Needed | None = getattr(endpoint, NEEDED, None)
+    if found is None:
+        raise TypeError(f"route {getattr(route, 'path', route)!r}: its endpoint declares no scope; add @needs(...)")
+    return found
+
+
+class Scopes:
+    """The scopes of all routes of an application. Raises `TypeError` for a route without one."""
+
+    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+        self._needed = [(route, needed_by(route)) for route in routes]
+
+    def needed(self, scope: Scope) -> Needed:
+        """Return the scope of the route that answers a request.
+
+        Where no route answers this method, a public path is public, and any other needs what its method suggests:
+        so the answers 404 and 405 tell nothing without a key.
+        """
+        public = False
+        for route, needed in self._needed:
+            match = route.matches(scope)[0]
+            if match is Match.FULL:
+                return needed
+            public |= match is Match.PARTIAL and needed == "public"
+        return "public" if public else "read" if scope["method"] in SAFE else "write"
 
 
 class Guard:
-    """ASGI middleware around everything."""
+    """ASGI middleware around all routes."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, keys: Keys, *, in_process: bool) -> None:
-        self.app, self.settings, self.keys, self.in_process = app, settings, keys, in_process
+    def __init__(self, app: ASGIApp, scopes: Scopes, service: Service) -> None:
+        self.app, self.scopes, self.service = app, scopes, service
+        self.settings = settings = service.settings
         self.browsers = Browsers(settings.allowed_hosts, settings.origins)
-        self.rates = Rates(settings.rate, settings.rates)
+        self.rates = Rates(settings.rate, settings.rates) if settings.rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer that it may not pass."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        needed = scope_needed(scope["method"], scope["path"])
+        needed = self.scopes.needed(scope)
         secured = _with_headers(send)
         try:
             check_address(scope)
@@ -98,11 +106,11 @@ class Guard:
 
         await self.app(scope, given, sending if needed == "admin" else secured)
         if needed == "admin":
-            path = scope["raw_path"].decode("ascii", "replace")  # as it was sent: no line breaks
+            path = scope["raw_path"].decode("ascii", "replace")  # percent-encoded, so without line breaks
             AUDIT.info("%s %s %s by %r from %s", scope["method"], path, status, name, _peer(scope))
 
-    async def _admitted(self, scope: Scope, headers: Fields, needed: str | None) -> str:
-        """Return the client of a request: the beginning of its key, or its address. Raises `Problem`."""
+    async def _admitted(self, scope: Scope, headers: Fields, needed: Needed) -> str:
+        """Check a request; returns its client: the prefix of its key, or its address. Raises `Problem`."""
         self.browsers.check_host(headers)
         size = headers.get(b"content-length", b"0")
         if not size.isdigit() or len(size) > DIGITS or int(size) > self.settings.most_bytes:
@@ -114,15 +122,15 @@ class Guard:
         if not (granted and by_header):
             self.browsers.check_page(headers, page=_is_page(scope))
             scope["palate.foreign"] = self.browsers.is_foreign(headers)
-        wait = self.rates.wait(name if granted else counted_as(name))
+        wait = self.rates.wait(name if granted else counted_as(name)) if self.rates else 0.0
         if wait:
             rule = f"more than {self.settings.rate:g} requests a second"
             raise Problem(429, rule, {"Retry-After": str(int(wait) + 1)})
-        if self.settings.keys and needed is not None:
+        if self.settings.keys and needed != "public":
             self._permit(scope, granted, needed)
         return name
 
-    def _permit(self, scope: Scope, granted: frozenset[str], needed: str) -> None:
+    def _permit(self, scope: Scope, granted: frozenset[str], needed: Needed) -> None:
         if not granted and _is_page(scope):
             raise Problem(303, "sign in first", {"Location": f"/login?{urlencode({'next': _asked(scope)})}"})
         if not granted:
@@ -133,27 +141,35 @@ class Guard:
         scope["palate.scopes"] = granted
 
     async def _granted(self, secret: str | None) -> frozenset[str]:
-        """Scopes of a secret; none where keys are not asked for, and so are not checked."""
+        """Return the scopes of a secret; none where the service runs without keys."""
         if not secret or not self.settings.keys:
             return frozenset()
-        if self.in_process:
-            return self.keys.verify(secret)
-        return await run_in_threadpool(self.keys.verify, secret)
+        return await self.service.run(self.service.keys.verify, secret)
 
 
-def may(scope: Scope, needed: str) -> bool:
-    """Whether the key of a request that passed may do this too; always where no keys are needed."""
+def may(scope: Scope, needed: Needed) -> bool:
+    """Whether a request that passed also has this scope; always where the service runs without keys."""
     granted = scope.get("palate.scopes")
     return granted is None or needed in granted or "admin" in granted
 
 
 def is_foreign(scope: Scope) -> bool:
-    """Whether a request without a key that passed may come from another page: such a one stores nothing by GET."""
+    """Whether a request that passed without a key may come from another site: its GET must not store anything."""
     return bool(scope.get("palate.foreign", False))
 
 
+def check_address(scope: Scope) -> None:
+    """Raise `Problem` unless path and query are UTF-8; other bytes would turn into replacement characters."""
+    for part, sent in (("path", scope["raw_path"]), ("query", scope["query_string"])):
+        try:
+            unquote_to_bytes(sent).decode()
+        except UnicodeDecodeError:
+            shown = sent[:80].decode("latin-1")
+            raise Problem(400, f"the {part} {shown!r}: must be UTF-8 once its percent signs are read") from None
+
+
 def _fields(scope: Scope) -> Fields:
-    """Headers by name. Raises `Problem` where one that decides is there twice."""
+    """Return headers by name. Raises `Problem` where a header that the guard reads is there twice."""
     headers = dict(scope["headers"])
     if len(headers) < len(scope["headers"]):
         names = Counter(name for name, _ in scope["headers"])
@@ -164,7 +180,7 @@ def _fields(scope: Scope) -> Fields:
 
 
 def _secret(method: str, headers: Fields) -> tuple[str | None, bool]:
-    """Secret of a request, and whether it stands in a header, where no page of another site can put it."""
+    """Return the secret of a request, and whether it came in a header, which a page of another site cannot set."""
     bearer = headers.get(b"authorization", b"")
     if bearer[:7].lower() == b"bearer ":
         return bearer[7:].strip().decode("latin-1"), True
@@ -179,7 +195,7 @@ def _secret(method: str, headers: Fields) -> tuple[str | None, bool]:
 
 
 def _is_page(scope: Scope) -> bool:
-    """Whether a request asks for a page, and not as a program."""
+    """Whether a request is a browser's for a page."""
     return scope["method"] == "GET" and not scope["path"].startswith(FOR_PROGRAMS)
 
 
@@ -199,56 +215,3 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return sending
-
-
-@lru_cache(CLIENTS)
-def counted_as(address: str) -> str:
-    """Return by what an address is counted: one of version 6 by its network, which a client has as a whole."""
-    try:
-        found = IPv6Address(address)
-    except ValueError:
-        return address
-    return str(found.ipv4_mapped or IPv6Network((int(found), 64), strict=False))
-
-
-class Rates:
-    """How often each client comes: `rate` times a second, two seconds' worth at once.
-
-    A client is a number: the moment at which it will have as much left as one that never came. The numbers of all
-    stand in a table, two places each, found by a hash with a key of its own; the lower one counts, so that a client
-    is held up by others only where both its places are shared. Workers share the table through a file, so that
-    the rate is one for all; two that write in the same microsecond may let one request more pass.
-    """
-
-    def __init__(self, rate: float, shared: str | None = None) -> None:
-        self.rate = rate
-        self._key, self._moments = opened(shared) if rate else (b"", array("d"))
-
-    @staticmethod
-    def create(path: Path) -> None:
-        """Make the table that workers share."""
-        path.write_bytes(token_bytes(HASHED) + bytes(8 * PLACES))
-
-    def wait(self, client: str) -> float:
-        """Seconds until the client may come again, 0 if it may now."""
-        if not self.rate:
-            return 0.0
-        digest = blake2b(client.encode("utf-8", "replace"), digest_size=HASHED, key=self._key).digest()
-        places = [int.from_bytes(half) % PLACES for half in (digest[:4], digest[4:])]
-        now, step = monotonic(), 1 / self.rate
-        after = max(now, min(self._moments[place] for place in places)) + step
-        wait = after - now - max(step, AT_ONCE)
-        if wait > 1e-9:
-            return wait
-        for place in places:
-            self._moments[place] = max(self._moments[place], after)
-        return 0.0
-
-
-def opened(shared: str | None) -> tuple[bytes, MutableSequence[float]]:
-    """Open the table that workers share, or make one of this process: the key of its hash, its moments."""
-    if shared is None:
-        return token_bytes(HASHED), array("d", bytes(8 * PLACES))
-    with Path(shared).open("r+b") as file:
-        table = memoryview(mmap(file.fileno(), 0))
-    return bytes(table[:HASHED]), cast(MutableSequence[float], table[HASHED:].cast("d"))

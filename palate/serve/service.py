@@ -1,4 +1,4 @@
-"""What the routes share: the live recommender of this process, its figures, and how work gets off the event loop."""
+"""What the routes share: the live recommender of this process, its metrics, and the choice of a thread."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from palate.store.versions import Versions
 P = ParamSpec("P")
 R = TypeVar("R")
 Make: TypeAlias = Callable[[ListRequest], RecommendationList]
-COSTLY = max(1, (os.cpu_count() or 2) // 2)  # requests whose conditions take long, at once
-SWITCH = 0.0005  # seconds that answers may keep the writer of events waiting, which needs the interpreter often
+COSTLY = max(1, (os.cpu_count() or 2) // 2)  # requests with long conditions that run at once
+SWITCH = 0.0005  # seconds between thread switches: the writer of events needs the interpreter often
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Service:
     def open(cls, settings: Settings) -> Service:
         """Open the store and load the active model."""
         sys.setswitchinterval(SWITCH)
-        threadpool_limits(1, "blas")  # one answer needs so little that threads would only wait for each other
+        threadpool_limits(1, "blas")  # one answer is too little work for several threads
         store = Store.open(settings.store)
         versions = Versions(store, settings.models, load)
         return cls(Live(store, versions, settings.weights), Keys(store), versions, Metrics(), settings)
@@ -60,7 +60,7 @@ class Service:
         return self.live.store
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do what takes microseconds here, and what waits for a database elsewhere in a thread."""
+        """Run work here if the database is in process, else in a thread, since the work waits for the network."""
         if self.store.in_process:
             return work(*args, **kwargs)
         return await run_in_threadpool(work, *args, **kwargs)
@@ -72,15 +72,15 @@ class Service:
         return appended
 
     async def recommend(self, asked: ListRequest, receive: Receive) -> RecommendationList:
-        """Return a list as `answer` does, and note it."""
+        """Return a list as `answer` does, and count it."""
         answer = await self.answer(asked, receive)
         self.metrics.answered(asked.user_id, answer)
         return answer
 
     async def answer(self, asked: ListRequest, receive: Receive, make: Make | None = None) -> RecommendationList:
-        """Return a list. Raises `GivenUp` where conditions take too long, or the client leaves meanwhile.
+        """Return a list. Raises `GivenUp` where conditions take too long or the client disconnects.
 
-        make  makes it, in a thread; by default the live recommender does
+        make  makes the list, in a thread; by default the live recommender
         """
         making = make or self.live.recommend
         if not asked.conditions:
@@ -97,7 +97,7 @@ class Service:
                 left.cancel()
 
     async def _conditioned(self, asked: ListRequest, make: Make) -> RecommendationList:
-        """Answer off the event loop; conditions that take long wait for each other, and so leave threads free."""
+        """Answer in a thread; the number of long conditions at once is limited, so that threads stay free."""
         short = sum(map(len, asked.conditions)) <= SHORT
         if short and await run_in_threadpool(self.live.steps, asked) <= CHEAP_STEPS:
             return await run_in_threadpool(make, asked)
@@ -106,6 +106,6 @@ class Service:
 
 
 async def _left(receive: Receive) -> None:
-    """Wait until the client leaves."""
+    """Wait until the client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""How a service is run: what its processes are told when they start."""
+"""The settings of a service, and how its processes get them."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import asdict, dataclass, field
 
 from palate.live.weights import EVENT_WEIGHTS
 
-STORE = "PALATE_STORE"  # of the environment, through which `palate train` may get the URL
-VARIABLE = "PALATE_SERVE"  # of the environment, through which worker processes get their settings
+STORE = "PALATE_STORE"  # environment variable with the URL for `palate train`
+VARIABLE = "PALATE_SERVE"  # environment variable with the settings for worker processes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a service needs to know.
+    """The settings of a service.
 
     store          path or URL
     models         folder of the versions of the model, None for the one beside an SQLite store
-    weights        of event types
+    weights        of each event type
     keys           whether requests need an API key
     rate           requests a second of one client, 0 for no limit
-    rates          file through which workers count them together
+    rates          file that workers share to count these requests
     most_bytes     of a request's body
-    allowed_hosts  that a Host header may name; `palate serve` says which, `*` is any
+    allowed_hosts  hosts that a Host header may name; `*` is any
     origins        sites whose pages may call (CORS)
     """
 
@@ -39,11 +39,11 @@ class Settings:
     origins: tuple[str, ...] = ()
 
     def to_environment(self) -> None:
-        """Leave the settings for the processes that this one starts."""
+        """Store the settings for the processes that this one starts."""
         os.environ[VARIABLE] = json.dumps(asdict(self))
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """Read what `to_environment` left."""
-        told = json.loads(os.environ[VARIABLE])
-        return cls(**{**told, **{name: tuple(told[name]) for name in ("allowed_hosts", "origins")}})
+        """Read the settings that `to_environment` stored."""
+        fields = json.loads(os.environ[VARIABLE])
+        return cls(**{**fields, **{name: tuple(fields[name]) for name in ("allowed_hosts", "origins")}})

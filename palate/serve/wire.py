@@ -1,10 +1,10 @@
-"""The bodies of requests and answers: what they hold, checked by pydantic, documented in the OpenAPI."""
+"""The bodies of requests and answers; pydantic checks them, the OpenAPI document describes them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -14,23 +14,21 @@ from pydantic import (
     FailFast,
     Field,
     StringConstraints,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from palate.data.times import from_iso, scaled
 from palate.data.values import LARGEST_WEIGHT
-from palate.errors import DataError
 from palate.ranking.request import (
     MOST_NAMED,
     MOST_PLACES,
     MOST_RULES,
-    SOURCES,
     Boost,
     Cap,
     ListRequest,
     Pin,
     SessionEvent,
+    Source,
 )
 from palate.serve.problems import OUT_OF_BOUNDS
 from palate.store.events import Event
@@ -38,12 +36,12 @@ from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS
 
 
 def _as_id(value: object) -> object:
-    """Make whole numbers text: an id is text on the wire."""
+    """Turn integers into text: an id is text on the wire."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _as_moment(value: object) -> object:
-    """Microseconds since 1970 UTC of ISO 8601 text, or of seconds, milliseconds or microseconds by their size."""
+    """Return microseconds since 1970 UTC; the size of a number gives its unit: seconds, ms or us."""
     if isinstance(value, str):
         try:
             return from_iso(value)
@@ -62,7 +60,7 @@ def _as_weight(value: float) -> float:
 
 
 T = TypeVar("T")
-Batch = Annotated[list[T], FailFast()]  # the first bad entry ends the work
+Batch = Annotated[list[T], FailFast()]  # validation stops at the first invalid entry
 Text: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MOST_CHARACTERS)]
 WireId: TypeAlias = Annotated[Text, BeforeValidator(_as_id, json_schema_input_type=str | int)]
 Moment: TypeAlias = Annotated[
@@ -78,19 +76,19 @@ Finite: TypeAlias = Annotated[
 
 
 class Body(BaseModel):
-    """A body that knows its fields: a misspelt one is an error, not silence."""
+    """A body with a fixed set of fields: a misspelt name is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Strict(Body):
-    """A body whose values are of the types it says: no number as text, no truth as a number."""
+    """A body without conversions: text is no number, true is no number."""
 
     model_config = ConfigDict(strict=True)
 
 
 class EventIn(Strict):
-    """Something a person did."""
+    """An event of a user."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -101,31 +99,25 @@ class EventIn(Strict):
     user_id: WireId
     item_id: WireId
     event_type: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(
-        description="Its weight is the service's: like, view, purchase, dislike, ..."
+        description="like, view, purchase, dislike, ...; the service sets the weight of each type."
     )
     timestamp: Moment | None = Field(
         None,
-        description="ISO 8601, or seconds, ms or us since 1970, at most 48 hours ahead; now if left out.",
+        description="ISO 8601, or seconds, ms or us since 1970, at most 48 hours ahead; now by default.",
     )
     weight: Finite | None = Field(None, description="Multiplies the weight of the type.")
-    event_id: Text | None = Field(None, description="Sent again with the same id, an event counts once.")
+    event_id: Text | None = Field(None, description="An event that is sent again with the same id counts once.")
 
     def event(self) -> Event:
-        """Return what the store takes."""
+        """Return the event for the store."""
         return Event(self.user_id, self.item_id, self.event_type, self.timestamp, self.weight, self.event_id)
 
 
 class Accepted(Body):
-    """Events are on the disk."""
+    """The events are on the disk."""
 
     accepted: int = Field(description="Events that were new.")
-    repeated: int = Field(description="Events whose event_id was there before.")
-
-
-class Stored(Body):
-    """Items are on the disk."""
-
-    stored: int
+    repeated: int = Field(description="Events whose event_id was stored before.")
 
 
 class StepIn(Strict):
@@ -134,49 +126,49 @@ class StepIn(Strict):
     item_id: WireId
     event_type: str | None = None
     weight: Finite | None = None
-    timestamp: Moment | None = Field(default=None, description="As of an event; not known if left out.")
+    timestamp: Moment | None = Field(default=None, description="As in an event; unknown by default.")
 
     def event(self) -> SessionEvent:
-        """Return what the recommender takes."""
+        """Return the event for the recommender."""
         return SessionEvent(self.item_id, self.event_type, self.weight, self.timestamp)
 
 
 class BoostIn(Strict):
-    """Items that meet a condition score so many times as high."""
+    """A factor on the scores of items that meet a condition."""
 
     condition: str = Field(max_length=4000)
     factor: float = Field(gt=0, le=1e6)
 
 
 class PinIn(Strict):
-    """An item at a place of the first page, counted from 1."""
+    """An item at a fixed position of the first page, counted from 1."""
 
     item_id: WireId
     position: int = Field(ge=1, le=MOST_PLACES)
 
 
 class CapIn(Strict):
-    """At most so many items with the same value of an attribute."""
+    """The most items with the same value of an attribute."""
 
     attribute: str
     most: int = Field(ge=1)
 
 
 class RecommendQuery(Body):
-    """Who asks for how many items, and what must hold of them."""
+    """A request for a list without rules."""
 
-    user_id: WireId | None = Field(None, description="Anybody, known or not.")
+    user_id: WireId | None = Field(None, description="Known or not; without one the list is for a new user.")
     k: int = Field(10, ge=1, le=MOST_PLACES, description="Length of the list.")
     filter: str | None = Field(None, max_length=4000, description="An SQL condition on the attributes of items.")
-    exclude: Batch[WireId] = Field([], max_length=MOST_NAMED, description="Items never shown.")
-    near: Batch[WireId] = Field([], max_length=100, description="Items on the page, for somebody nobody knows.")
-    keep_seen: bool = Field(False, description="Show items of the history too.")
-    explore: float = Field(0.1, ge=0, le=1, description="Share of places for new items.")
-    cursor: str | None = Field(None, max_length=20_000, description="Of the answer before: the next page.")
-    attributes: Batch[str] = Field([], max_length=100, description="Attributes told of each item.")
+    exclude: Batch[WireId] = Field([], max_length=MOST_NAMED, description="Items that the list leaves out.")
+    near: Batch[WireId] = Field([], max_length=100, description="Items on the page, for a user without events.")
+    keep_seen: bool = Field(False, description="Whether items of the history may come.")
+    explore: float = Field(0.1, ge=0, le=1, description="Share of positions for new items.")
+    cursor: str | None = Field(None, max_length=20_000, description="From the answer before; asks for the next page.")
+    attributes: Batch[str] = Field([], max_length=100, description="Attributes that the answer gives with each item.")
 
     def asked(self, session: Sequence[StepIn] = ()) -> ListRequest:
-        """Return what the recommender takes."""
+        """Return the request for the recommender."""
         return ListRequest(
             user_id=self.user_id,
             k=self.k,
@@ -193,7 +185,7 @@ class RecommendQuery(Body):
 
 
 class RecommendIn(RecommendQuery):
-    """The same with rules for the list."""
+    """A request for a list with rules."""
 
     model_config = ConfigDict(
         strict=True,
@@ -207,7 +199,7 @@ class RecommendIn(RecommendQuery):
     cap: Batch[CapIn] = Field([], max_length=MOST_RULES)
 
     def asked(self, session: Sequence[StepIn] = ()) -> ListRequest:
-        """Return what the recommender takes."""
+        """Return the request for the recommender."""
         return replace(
             super().asked(session),
             boost=tuple(Boost(each.condition, each.factor) for each in self.boost),
@@ -217,7 +209,7 @@ class RecommendIn(RecommendQuery):
 
 
 class SessionIn(RecommendIn):
-    """The same with a history in the body, oldest first: ids, or events; nothing of it is stored."""
+    """A request for a list with a history, oldest first, of ids or events; the service stores nothing of it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"history": ["1", "260"], "k": 5}]})
 
@@ -233,13 +225,13 @@ class Recommended(BaseModel):
 
     item_id: str
     score: float
-    source: Literal[SOURCES]  # type: ignore[valid-type]
+    source: Source
     reason: str
-    because: list[str] = Field(description="Past items that speak most for it.")
-    attributes: dict[str, Any] | None = None
+    because: list[str] = Field(description="Items of the history that contribute most to the score.")
+    attributes: dict[str, object] | None = None
 
 
-class ModelTold(BaseModel):
+class ModelOut(BaseModel):
     """The model that answered."""
 
     version: int
@@ -251,65 +243,7 @@ class Recommendations(BaseModel):
     """A list, best first."""
 
     items: list[Recommended]
-    model: ModelTold | None = None
+    model: ModelOut | None = None
     cursor: str | None = Field(None, description="Asks for the next page; null when there is none.")
     reason: str | None = Field(None, description="Why the list is empty.")
-    warnings: list[str] = Field([], description="Attributes that no item has, histories out of reach.")
-
-
-class Told(BaseModel):
-    """What is told of an item: attributes under `attributes`, or beside the others by their own names."""
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="allow",
-        json_schema_extra={"examples": [{"title": "Star Wars", "categories": ["Sci-Fi"], "price": 9.5}]},
-    )
-
-    available: bool | None = Field(None, description="False hides it at once; null leaves it as it is.")
-    attributes: dict[str, Any] = {}
-
-    @model_validator(mode="after")
-    def _once(self) -> Self:
-        twice = self.attributes.keys() & (self.model_extra or {}).keys()
-        if twice:
-            raise ValueError(f"{min(twice)!r} is told in `attributes` and beside it; it must be told once")
-        return self
-
-    def told(self) -> dict[str, Any]:
-        """Return all attributes."""
-        return {**(self.model_extra or {}), **self.attributes}
-
-
-class ItemIn(Told):
-    """An item."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"item_id": "260", "title": "Star Wars", "categories": ["Sci-Fi"], "price": 9.5}]
-        }
-    )
-
-    item_id: WireId
-
-
-class ItemBody(Told):
-    """What is told of the item that the address names."""
-
-    item_id: WireId | None = Field(None, description="Need not be told; if it is, it is that of the address.")
-
-    def of(self, item_id: str) -> ItemIn:
-        """Return the item with its id; raises `DataError` where the body names another."""
-        if self.item_id not in (None, item_id):
-            raise DataError(f"item_id: {self.item_id!r}: the address names {item_id!r:.80}; both must be one")
-        return ItemIn(item_id=item_id, available=self.available, attributes=self.told())
-
-
-class ItemOut(BaseModel):
-    """An item as it is stored."""
-
-    item_id: str
-    available: bool
-    attributes: dict[str, Any]
-    created: str
-    updated: str
+    warnings: list[str] = Field([], description="For example an attribute that no item has.")

@@ -1,4 +1,4 @@
-"""Who would get an item: the newest people, whose lists are made all at once."""
+"""The users who would get an item: those with the newest events, whose lists are made in blocks."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from palate.live.service import Live
 from palate.ranking.context import Context
 from palate.store.activity import newest_users
 
-PEOPLE = 1000  # the newest
-SECONDS = 0.5  # of reading histories, after which nobody else is looked at
+USERS = 1000  # those with the newest events
+SECONDS = 0.5  # of reading histories; later users are left out
 LIST = 10
 
 
 @dataclass(frozen=True)
 class Audience:
-    """People in whose list an item is, with its place there, the highest first; of so many `looked` at."""
+    """Users whose list has an item, with its position, best first; `looked` counts the users examined."""
 
-    people: list[tuple[str, int]]
+    users: list[tuple[str, int]]
     looked: int
 
 
 def audience(live: Live, item_id: str) -> Audience:
-    """Look for an item in the first ten that the model has for the newest people; bounded work."""
+    """Look for an item in the first ten items of the model for the newest users, within bounded work."""
     began = monotonic()
     past: dict[str, StoredHistory] = {}
-    for user_id in newest_users(live.store, PEOPLE):
+    for user_id in newest_users(live.store, USERS):
         if monotonic() - began > SECONDS:
             break
         past[user_id] = live.history(user_id)
@@ -47,10 +47,10 @@ def audience(live: Live, item_id: str) -> Audience:
         block = histories.block(low, min(low + model.batch_size(), len(past)))
         k = min(LIST, len(model.items))
         found[low : low + model.batch_size(), :k] = model.top(block, k, snapshot.masks.rows(None), False)[0]
-    found[histories.rows.positives == 0] = -1  # they get what is popular
-    who, place = np.nonzero(found == row)
+    found[histories.rows.positives == 0] = -1  # their list is by popularity
+    user, place = np.nonzero(found == row)
     names = list(past)
-    return Audience(sorted(zip([names[n] for n in who], (place + 1).tolist(), strict=True), key=_place), len(past))
+    return Audience(sorted(zip([names[n] for n in user], (place + 1).tolist(), strict=True), key=_place), len(past))
 
 
 def _place(found: tuple[str, int]) -> int:
@@ -58,7 +58,7 @@ def _place(found: tuple[str, int]) -> int:
 
 
 def _histories(context: Context, past: dict[str, StoredHistory]) -> Histories:
-    """Return the histories over the rows of the model; what was seen before their events has the weight 0."""
+    """Return the histories over the rows of the model; items seen before the stored events have weight 0."""
     start, columns, weights, times = [0], [], [], []
     for each in past.values():
         before = each.before

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,7 +15,7 @@ from palate.live.catalogue import LiveCatalogue
 from palate.live.readings import Attributes
 from palate.live.snapshot import Snapshot
 
-# Attributes that tell it, the first that the catalogue has.
+# Names of attributes; the first one that the catalogue has counts.
 TITLE = ("title", "name", "label")
 PICTURE = ("image", "poster", "picture", "image_url", "poster_url", "thumbnail")
 CATEGORIES = ("categories", "category", "genres", "genre")
@@ -26,7 +25,7 @@ COLOURS = 8  # the largest categories have one each, the others share grey, 0
 
 @dataclass(frozen=True)
 class Card:
-    """An item as it is shown; `colour` is 1 to `COLOURS`, 0 for grey."""
+    """An item as the page shows it; `colour` is 1 to `COLOURS`, 0 for grey."""
 
     item_id: str
     title: str
@@ -42,7 +41,7 @@ class Cards:
     snapshot: Snapshot
 
     def of(self, ids: Iterable[str]) -> list[Card]:
-        """Return the cards of these items; one that is unknown has its id for a title."""
+        """Return the cards of these items; the title of an unknown item is its id."""
         asked = list(ids)
         position = self.snapshot.index.positions(asked)
         known = self.at(position[position >= 0])
@@ -51,14 +50,14 @@ class Cards:
 
     def at(self, positions: Sequence[int] | Longs) -> list[Card]:
         """Return the cards of the items at these positions."""
-        rows = self.told[np.asarray(positions, np.int64)].to_dicts()
-        return [self._card(row) for row in rows]
+        rows = self.table.select("item_id", "title", "picture", "categories")[np.asarray(positions, np.int64)]
+        return [self._card(*row) for row in rows.iter_rows()]
 
     def search(self, text: str, most: int = 8) -> list[Card]:
-        """Find items whose title or id has every word of the text, the popular ones first; an exact id before all."""
-        every = np.ones(len(self.told), np.bool_)
+        """Find items whose title or id has every word of the text: an exact id first, then by popularity."""
+        every = np.ones(len(self.table), np.bool_)
         for word in text.lower().split():
-            every &= self.told["words"].str.contains(word, literal=True).to_numpy()
+            every &= self.table["words"].str.contains(word, literal=True).to_numpy()
         positions = np.flatnonzero(every)
         order = np.argsort(-self.snapshot.by_popularity.score[positions], kind="stable")[:most]
         exact = self.snapshot.index.position(text.strip())
@@ -71,42 +70,41 @@ class Cards:
         return _largest(self.snapshot.catalogue)
 
     @property
-    def told(self) -> pl.DataFrame:
-        """Columns item_id, title, picture, categories, and words, which is searched, (P, 5)."""
-        return _told(self.snapshot.catalogue)
+    def table(self) -> pl.DataFrame:
+        """Columns item_id, title, picture, categories and words, which the search reads, (P, 5)."""
+        return _table(self.snapshot.catalogue)
 
-    def _card(self, row: dict[str, Any]) -> Card:
-        picture = row["picture"]
-        categories = tuple(name for name in row["categories"] or () if name is not None)
+    def _card(self, item_id: str, title: str, picture: str | None, categories: list[str | None] | None) -> Card:
+        names = tuple(name for name in categories or () if name is not None)
         largest = self.categories
-        colour = 1 + largest.index(categories[0]) if categories and categories[0] in largest else 0
+        colour = 1 + largest.index(names[0]) if names and names[0] in largest else 0
         safe = picture if picture and picture.lower().startswith(SAFE) else None
-        return Card(row["item_id"], row["title"], safe, categories, colour)
+        return Card(item_id, title, safe, names, colour)
 
 
 @lru_cache(1)  # a catalogue stays the same until an item changes
-def _told(catalogue: LiveCatalogue) -> pl.DataFrame:
-    told = catalogue.attributes
-    title = pl.coalesce(*_texts(told, TITLE), catalogue.ids)
+def _table(catalogue: LiveCatalogue) -> pl.DataFrame:
+    attributes = catalogue.attributes
+    title = pl.coalesce(*_texts(attributes, TITLE), catalogue.ids)
     return pl.select(
         item_id=catalogue.ids,
         title=title,
-        picture=pl.coalesce(*_texts(told, PICTURE), pl.lit(None, pl.String)),
-        categories=_lists(told),
+        picture=pl.coalesce(*_texts(attributes, PICTURE), pl.lit(None, pl.String)),
+        categories=_lists(attributes),
         words=(title + " " + catalogue.ids).str.to_lowercase(),
     )
 
 
 @lru_cache(1)
 def _largest(catalogue: LiveCatalogue) -> tuple[str, ...]:
-    first = _told(catalogue).select(first=pl.col("categories").list.first()).drop_nulls()
+    first = _table(catalogue).select(first=pl.col("categories").list.first()).drop_nulls()
     return tuple(first["first"].value_counts(sort=True)["first"].head(COLOURS))
 
 
-def _texts(told: Attributes, names: Sequence[str]) -> list[pl.Series]:
-    return [told.column(name, TEXT) for name in names if name in told.counts]
+def _texts(attributes: Attributes, names: Sequence[str]) -> list[pl.Series]:
+    return [attributes.column(name, TEXT) for name in names if name in attributes.counts]
 
 
-def _lists(told: Attributes) -> pl.Series:
-    first = next((name for name in CATEGORIES if name in told.counts), CATEGORIES[0])
-    return told.column(first, LISTS)
+def _lists(attributes: Attributes) -> pl.Series:
+    first = next((name for name in CATEGORIES if name in attributes.counts), CATEGORIES[0])
+    return attributes.column(first, LISTS)

@@ -1,13 +1,16 @@
-"""The figures of the overview: from the store, from what this service counted since it began, and of the model."""
+"""The figures of the overview: from the store, and from the metrics since the service started."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from threading import Lock
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from prometheus_client.samples import Sample
 
 from palate.serve.metrics import Metrics
 from palate.store.activity import DAY, SECOND, Activity, activity
@@ -15,15 +18,15 @@ from palate.store.events import Counts, Store
 from palate.store.recording import now
 
 T = TypeVar("T")
-REST = 50  # what is costly to count is counted again after a rest of so many times what it took
+PAUSE = 50  # pause before a costly count runs again, as a multiple of the time it took
 TYPES = 4  # event types with a colour of their own
 RANGES: dict[str, int | None] = {"hour": 3600 * SECOND, "day": DAY, "month": 30 * DAY, "all": None}
 BUCKETS = {"hour": 60, "day": 96, "month": 30, "all": 100}
 LISTS = "/v1/recommend"  # the routes whose time is shown
 
 
-class Rested(Generic[T]):
-    """A value that is worked out again after a rest, so that however many look, it costs little."""
+class Throttled(Generic[T]):
+    """A value that is computed again only after a pause, so that many viewers cost little."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -37,23 +40,23 @@ class Rested(Generic[T]):
             began = monotonic()
             if began >= self._until:
                 self._value = self._work()
-                self._until = monotonic() + REST * (monotonic() - began)
+                self._until = monotonic() + PAUSE * (monotonic() - began)
             return self._value
 
 
-class Lately:
-    """How much there is in the store, and how much was done when."""
+class RecentActivity:
+    """Counts of the store, and of its events over time."""
 
     def __init__(self, store: Store) -> None:
-        self._counts: Rested[Counts] = Rested(store.counts)
-        self._activity = {name: Rested(lambda name=name: _activity(store, name)) for name in RANGES}  # type: ignore[misc]
+        self._counts: Throttled[Counts] = Throttled(store.counts)
+        self._activity = {name: Throttled(partial(_activity, store, name)) for name in RANGES}
 
     def counts(self) -> Counts:
-        """Count events, people and items."""
+        """Count events, users and items."""
         return self._counts.now()
 
     def activity(self, span: str | None) -> tuple[str, Activity]:
-        """Count events of one of `RANGES`; of the last day, or of all where it had none, if not told which."""
+        """Count events of one of `RANGES`; by default of the last day, or of all time where that day has none."""
         if span is None:
             span = "day" if self._activity["day"].now().count.any() else "all"
         return span, self._activity[span].now()
@@ -67,8 +70,8 @@ def _activity(store: Store, span: str) -> Activity:
     return activity(store, until - length, until, BUCKETS[span])
 
 
-def drawn(found: Activity) -> dict[str, Any]:
-    """Return what a chart of the activity needs; the rarer types together."""
+def drawn(found: Activity) -> dict[str, object]:
+    """Return the data of a chart of the activity; rare types are summed up."""
     named = list(found.types[:TYPES])
     count = [found.count[:, n].tolist() for n in range(len(named))]
     if len(found.types) > TYPES:
@@ -80,7 +83,7 @@ def drawn(found: Activity) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Latency:
-    """Times to answer a list: upper bounds in seconds, answers in each, and all of them."""
+    """Response times of lists: upper bounds of the buckets in seconds, and the number of answers in each."""
 
     bounds: Sequence[float]
     count: Sequence[float]
@@ -91,7 +94,7 @@ class Latency:
         return int(sum(self.count))
 
     def quantile(self, share: float) -> float:
-        """Seconds within which that share was answered, between bounds by a straight line; nan for no answer."""
+        """Return the quantile in seconds, linear between bounds; nan without answers."""
         missing, low = share * sum(self.count), 0.0
         for bound, count in zip(self.bounds, self.count, strict=True):
             if count and missing <= count:
@@ -102,7 +105,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Answers:
-    """What was answered since the service began: times, items by source, items shown, and those then chosen."""
+    """The answers since the service started: times, items by source, items shown, and items chosen after that."""
 
     latency: Latency
     sources: dict[str, int]
@@ -119,11 +122,11 @@ class Answers:
         )
 
 
-def _total(samples: Iterable[Any], name: str) -> int:
+def _total(samples: Iterable[Sample], name: str) -> int:
     return int(sum(sample.value for sample in samples if sample.name == name))
 
 
-def _latency(samples: Iterable[Any]) -> Latency:
+def _latency(samples: Iterable[Sample]) -> Latency:
     within: dict[float, float] = {}
     for sample in samples:
         labels = sample.labels

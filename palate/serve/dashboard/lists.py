@@ -1,4 +1,4 @@
-"""A person's list as the page shows it: reasons by title, and, for what if, how each item moved."""
+"""A user's list as the page shows it: reasons by title, and for "what if" how each item moved."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from palate.serve.dashboard.cards import Card, Cards
 Verb: TypeAlias = Literal["like", "dislike"]
 
 SHOWN = 12
-YEAR = re.compile(r"\s*\(\d{4}\)$")  # which reads ill in the middle of a sentence
+YEAR = re.compile(r"\s*\(\d{4}\)$")  # the year of a title, left out within a sentence
 
 
 @dataclass(frozen=True)
 class Line:
-    """An item of a list: how it moved, None if nothing was asked for what if; new: it was not in the list."""
+    """An item of a list; `moved` is None without hypothetical events, `new` says that it was not in the list."""
 
     card: Card
     place: ListItem
@@ -30,13 +30,13 @@ class Line:
 
     @property
     def reason(self) -> str:
-        """Say why, with titles for ids."""
+        """The reason with titles in place of ids."""
         return f"because of {' and '.join(self.because)}" if self.because else self.place.reason
 
 
 @dataclass(frozen=True)
 class WhatIf:
-    """Events of a person that did not happen: pairs of verb and item."""
+    """Hypothetical events of a user: pairs of verb and item."""
 
     user_id: str
     events: tuple[tuple[Verb, str], ...] = ()
@@ -61,7 +61,7 @@ class WhatIf:
 
 
 def listed(live: Live, cards: Cards, what_if: WhatIf) -> list[Line]:
-    """Return a person's list, and how each item of it would move."""
+    """Return a user's list, and how the hypothetical events move each item."""
     session = tuple(SessionEvent(item_id, verb) for verb, item_id in what_if.events)
     places = live.recommend(ListRequest(user_id=what_if.user_id, k=SHOWN, session=session)).items
     lines = lines_of(places, cards)

@@ -1,4 +1,4 @@
-"""Signing in: a form for the API key, which a cookie then holds."""
+"""The login: a form for the API key, which a cookie keeps."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from starlette.responses import RedirectResponse
 from palate.serve.bounds import MOST_FIELDS
 from palate.serve.dashboard.pages import Pages
 from palate.serve.problems import Problem
+from palate.serve.routes import needs
 from palate.serve.security import COOKIE
 from palate.serve.service import Service
 
 
 def login_router(service: Service) -> APIRouter:
-    """Make the routes; the guard sends here who asks for a page without a key."""
+    """Make the routes; the guard redirects a request for a page without a key to the login."""
     router, pages = APIRouter(include_in_schema=False), Pages(service)
 
     @router.get("/login")
+    @needs("public")
     def form(request: Request, next: str = "/") -> Response:
         if not service.settings.keys:
             return RedirectResponse("/", 303)
         return pages.page(request, "login.html", next=next, fault=None)
 
     @router.post("/login")
+    @needs("public")
     async def login(request: Request) -> Response:
         sent = _fields(await request.body())
         key, where = sent.get("key", [""])[0].strip(), sent.get("next", ["/"])[0]
@@ -39,6 +42,7 @@ def login_router(service: Service) -> APIRouter:
         return answer
 
     @router.post("/logout")
+    @needs("public")
     def logout() -> Response:
         answer = RedirectResponse("/login", 303)
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")

@@ -1,11 +1,11 @@
-"""The routes of the page, made of templates; what a script asks for is under /page/."""
+"""The routes of the page, rendered from templates; its scripts read /page/."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,10 +16,11 @@ from palate.ranking.request import ListRequest
 from palate.serve.dashboard import wording
 from palate.serve.dashboard.audience import audience
 from palate.serve.dashboard.cards import Cards
-from palate.serve.dashboard.figures import RANGES, Answers, Lately, drawn
+from palate.serve.dashboard.figures import RANGES, Answers, RecentActivity, drawn
 from palate.serve.dashboard.lists import Verb, WhatIf, lines_of, listed
 from palate.serve.dashboard.projection import Maps
-from palate.serve.hot import json
+from palate.serve.fast import json
+from palate.serve.routes import needs
 from palate.serve.security import may
 from palate.serve.service import Service
 from palate.store.activity import newest_events, newest_users
@@ -29,15 +30,15 @@ from palate.store.versions import Version
 METRIC = "NDCG@10"
 STATIC = StaticFiles(directory=Path(__file__).parent / "static")
 FEED, NEWEST, HISTORY, GRID, SIMILAR = 12, 24, 30, 24, 12  # lines of the lists of the page
-MOST_PEOPLE = 30
-MOST_IF = 100  # events that did not happen, of one request
+MOST_USERS = 30
+MOST_IF = 100  # hypothetical events of one request
 
 Text = Annotated[str | None, Query(max_length=MOST_CHARACTERS)]
 Texts = Annotated[list[str], Query(max_length=MOST_IF)]
 
 
 class Pages:
-    """Templates, and what they all need."""
+    """The templates, and the values that all of them use."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -48,7 +49,7 @@ class Pages:
         self.templates.filters |= wording.FILTERS
         self.templates.globals |= {"share": wording.share, "version": version("palate"), "metric": METRIC}
 
-    def page(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
+    def page(self, request: Request, name: str, status: int = 200, **values: object) -> Response:
         """Answer with a page."""
         allowed = {"may_write": may(request.scope, "write"), "may_admin": may(request.scope, "admin")}
         text = self.templates.get_template(name).render(
@@ -57,7 +58,7 @@ class Pages:
         return HTMLResponse(text, status, {"Cache-Control": "no-store"})
 
     def cards(self) -> Cards:
-        """Return the cards of the items there are now."""
+        """Return the cards of the current items."""
         return Cards(self.service.live.snapshot())
 
 
@@ -65,22 +66,23 @@ def pages_router(service: Service) -> APIRouter:
     """Make all routes of the page."""
     router, pages = APIRouter(include_in_schema=False), Pages(service)
     overview_routes(router, pages)
-    people_routes(router, pages)
+    users_routes(router, pages)
     items_routes(router, pages)
     models_routes(router, pages)
     return router
 
 
 def overview_routes(router: APIRouter, pages: Pages) -> None:
-    """Add what the service does now."""
-    service, lately = pages.service, Lately(pages.service.store)
+    """Add the overview."""
+    service, recent = pages.service, RecentActivity(pages.service.store)
 
     @router.get("/")
+    @needs("read")
     def overview(
         request: Request, span: Annotated[Literal["hour", "day", "month", "all"] | None, Query(alias="range")] = None
     ) -> Response:
-        counts, cards = lately.counts(), pages.cards()
-        chosen, found = lately.activity(span)
+        counts, cards = recent.counts(), pages.cards()
+        chosen, found = recent.activity(span)
         events = newest_events(service.store, FEED)
         answers = Answers.of(service.metrics)
         return pages.page(
@@ -99,13 +101,14 @@ def overview_routes(router: APIRouter, pages: Pages) -> None:
         )
 
 
-def people_routes(router: APIRouter, pages: Pages) -> None:
-    """Add what is known of a person, what they would get, and what if."""
+def users_routes(router: APIRouter, pages: Pages) -> None:
+    """Add the page of a user: history, list, and "what if"."""
     service = pages.service
     store, live = service.store, service.live
 
     @router.get("/people")
-    def people(
+    @needs("read")
+    def users(
         request: Request,
         user: Text = None,
         like: Texts = [],  # noqa: B006  FastAPI copies it
@@ -115,7 +118,7 @@ def people_routes(router: APIRouter, pages: Pages) -> None:
         before: Annotated[int | None, Query(ge=0, lt=1 << 63)] = None,
     ) -> Response:
         if not user:
-            return pages.page(request, "people.html", user=None, newest=newest_users(store, NEWEST))
+            return pages.page(request, "users.html", user=None, newest=newest_users(store, NEWEST))
         cards = pages.cards()
         what_if = WhatIf(user, tuple(("like", name) for name in like) + tuple(("dislike", name) for name in dislike))
         if add:
@@ -124,7 +127,7 @@ def people_routes(router: APIRouter, pages: Pages) -> None:
         events = store.events(user, HISTORY, before)
         return pages.page(
             request,
-            "people.html",
+            "users.html",
             user=user,
             what_if=what_if,
             supposed=list(zip([verb for verb, _ in what_if.events], cards.of([*like, *dislike]), strict=True)),
@@ -135,18 +138,20 @@ def people_routes(router: APIRouter, pages: Pages) -> None:
         )
 
     @router.get("/page/people")
+    @needs("read")
     def suggested(q: Annotated[str, Query(max_length=MOST_CHARACTERS)] = "") -> Response:
-        """People whose id begins so."""
+        """Return users whose id begins with the text."""
         after = [name for name in store.users(8, q) if name.startswith(q)]
         first = [q] if q and store.events(q, 1) else []
         return json([{"item_id": name, "title": name, "colour": 0} for name in [*first, *after][:8]])
 
 
 def items_routes(router: APIRouter, pages: Pages) -> None:
-    """Add what is told of an item, what is like it, who would get it, and the map of all."""
+    """Add the page of an item, the search, the audience, and the map."""
     service, maps = pages.service, Maps()
 
     @router.get("/items")
+    @needs("read")
     def items(request: Request, item: Text = None, q: Text = None) -> Response:
         cards = pages.cards()
         snapshot = cards.snapshot
@@ -169,29 +174,33 @@ def items_routes(router: APIRouter, pages: Pages) -> None:
         )
 
     @router.get("/page/search")
+    @needs("read")
     def search(q: Annotated[str, Query(max_length=MOST_CHARACTERS)] = "") -> Response:
-        """Items by words of their title."""
+        """Return items by words of their title."""
         return json([asdict(card) for card in pages.cards().search(q)] if q.strip() else [])
 
     @router.get("/page/audience")
+    @needs("read")
     def would_get(request: Request, item: Annotated[str, Query(max_length=MOST_CHARACTERS)]) -> Response:
-        """People who would get an item, as a part of a page."""
-        return pages.page(request, "audience.html", audience=audience(service.live, item), most=MOST_PEOPLE)
+        """Return users whose list has the item, as a part of a page."""
+        return pages.page(request, "audience.html", audience=audience(service.live, item), most=MOST_USERS)
 
     @router.get("/map")
+    @needs("read")
     def shown(request: Request) -> Response:
         cards = pages.cards()
         return pages.page(request, "map.html", categories=cards.categories, active=cards.snapshot.active)
 
     @router.get("/page/map")
+    @needs("read")
     def drawn_map() -> Response:
-        """Items of the map: id, title, colour, and x and y; null for a model that has no vectors."""
+        """Return the items of the map: id, title, colour, x and y; null for a model without item vectors."""
         cards = pages.cards()
         found = maps.of(cards.snapshot)
         if found is None:
             return json(None)
-        told = [(card.item_id, card.title, card.colour) for card in cards.at(found.position)]
-        return json({"items": told, "places": found.place.ravel().tolist()})
+        shown = [(card.item_id, card.title, card.colour) for card in cards.at(found.position)]
+        return json({"items": shown, "places": found.place.ravel().tolist()})
 
 
 def models_routes(router: APIRouter, pages: Pages) -> None:
@@ -199,6 +208,7 @@ def models_routes(router: APIRouter, pages: Pages) -> None:
     service = pages.service
 
     @router.get("/models")
+    @needs("read")
     def models(request: Request) -> Response:
         versions = list(reversed(service.versions.list()))
         highest = [max(each.about["metrics"][METRIC]) for each in versions if METRIC in each.about.get("metrics", {})]
@@ -213,6 +223,6 @@ def models_routes(router: APIRouter, pages: Pages) -> None:
 
 
 def _active(service: Service) -> Version | None:
-    """Return the version that answers here."""
+    """Return the version that this process answers with."""
     number = service.live.snapshot().version
     return next((each for each in service.versions.list() if each.number == number), None)

@@ -1,4 +1,4 @@
-"""The map: items of a model in the plane, those near each other that the model finds alike."""
+"""The map: a model's items in the plane, similar items near each other."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Map:
 
 
 class Maps:
-    """The map of the model in use, made once for each version."""
+    """The map of the active model, computed once for each version."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._made: tuple[Active, Map] | None = None
 
     def of(self, snapshot: Snapshot) -> Map | None:
-        """Return the map; None without a model, and for one whose items have no vectors."""
+        """Return the map; None for a model without item vectors."""
         active = snapshot.active
         item_vectors = active.model.item_embeddings
         if item_vectors is None:
             return None
-        with self._lock:  # who comes meanwhile waits for the same map
+        with self._lock:  # concurrent requests wait for the same map
             if self._made is None or self._made[0] is not active:
                 position = snapshot.by_popularity.position
                 position = position[snapshot.index.row[position] >= 0][:MOST]
@@ -51,7 +51,7 @@ class Maps:
 def placed(vectors: Floats) -> Floats:
     """Places (N, 2) for vectors (N, D): first their two principal components, then neighbours by cosine together.
 
-    Most lie within -1 to 1; the first axis is the longer one. What all vectors share is taken off before.
+    Most lie within -1 to 1; the first axis is the longer one. The vectors are centred first.
     """
     N = len(vectors)
     centred = vectors - vectors.mean(axis=0) if N else vectors

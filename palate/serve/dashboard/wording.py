@@ -1,9 +1,8 @@
-"""How the page writes figures: the filters of its templates."""
+"""The number and time formats of the page: filters of its templates."""
 
 from __future__ import annotations
 
 from math import isnan
-from typing import Any
 
 from palate.data.times import to_iso
 from palate.store.recording import now
@@ -35,8 +34,8 @@ def ago(moment: int) -> str:
     for length, name in UNITS:
         if abs(seconds) >= length:
             n = int(abs(seconds) // length)
-            told = f"{n} {name}{'' if n == 1 else 's'}"
-            return f"in {told}" if seconds < 0 else f"{told} ago"
+            text = f"{n} {name}{'' if n == 1 else 's'}"
+            return f"in {text}" if seconds < 0 else f"{text} ago"
     return "just now" if seconds > -60 else "soon"
 
 
@@ -45,7 +44,7 @@ def day(moment: int) -> str:
     return to_iso(moment)[:16].replace("T", " ")
 
 
-def plain(value: Any) -> str:
+def plain(value: object) -> str:
     """Write a setting or an attribute: lists with commas, short numbers, and nothing for none."""
     if value is None:
         return NONE

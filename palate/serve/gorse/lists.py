@@ -1,11 +1,11 @@
-"""What gorse calls recommendation: lists for a person or a session, popular and latest items, neighbours."""
+"""The lists of gorse's API: for a user or a session, popular and latest items, neighbours."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -22,14 +22,14 @@ from palate.serve.service import Service
 from palate.store.events import Event
 from palate.store.recording import EARLIEST, LATEST, now
 
-AHEAD = 5_000_000  # µs that another clock may be ahead of this one; what is later than that has not happened yet
+AHEAD = 5_000_000  # µs that another clock may be ahead of this one; a later event is in the future
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Part:
-    """The `n` places behind the first `offset` of a list of the items that are in all the categories."""
+    """The `n` positions after the first `offset` of a list of items that are in all the categories."""
 
     n: int
     offset: int = 0
@@ -37,7 +37,7 @@ class Part:
 
     @property
     def most(self) -> int:
-        """Places of the list up to the end of this part."""
+        """Length of the list up to the end of this part."""
         return min(self.n + self.offset, MOST_PLACES)
 
     def of(self, places: Sequence[T]) -> Sequence[T]:
@@ -46,55 +46,53 @@ class Part:
 
     @property
     def condition(self) -> str | None:
-        """What holds of its items, None where all may come."""
+        """The filter of the categories, None without any."""
         names = [name.replace("'", "''") for name in self.categories if name]
         return " AND ".join(f"'{name}' = ANY(categories)" for name in names) or None
 
 
-def scores(pairs: Iterable[tuple[Any, float]]) -> list[dict[str, Any]]:
+def scores(pairs: Iterable[tuple[object, float]]) -> list[dict[str, object]]:
     """Return a list as gorse does."""
     return [{"Id": str(name), "Score": float(score)} for name, score in pairs]
 
 
 class Lists:
-    """Makes the lists, over one service. Each is the beginning of a longer one, so that parts fit together."""
+    """Makes the lists of one service. Each is the beginning of a longer one, so that pages fit together."""
 
     def __init__(self, service: Service) -> None:
         self.service, self.live, self.store = service, service.live, service.store
         self._order: tuple[LiveCatalogue, Order] | None = None
 
     async def personal(self, user_id: str, part: Part, receive: Receive) -> list[tuple[str, float]]:
-        """Return a person's list; delayed feedback counts when its time has come."""
-        return await self._asked(part, receive, user_id=user_id, until=now() + AHEAD)
+        """Return a user's list; delayed feedback counts from its time on."""
+        return await self._list(ListRequest(user_id=user_id, until=now() + AHEAD), part, receive)
 
     async def session(self, steps: Iterable[SessionEvent], part: Part, receive: Receive) -> list[tuple[str, float]]:
         """Return a list from a history that is not stored."""
-        return await self._asked(part, receive, session=tuple(steps))
+        return await self._list(ListRequest(session=tuple(steps)), part, receive)
 
-    async def _asked(self, part: Part, receive: Receive, **more: Any) -> list[tuple[str, float]]:
+    async def _list(self, request: ListRequest, part: Part, receive: Receive) -> list[tuple[str, float]]:
         if not part.most:
             return []
-        asked = ListRequest(k=part.most, filter=part.condition, explore=0, **more)
-        answer = await self.service.recommend(asked, receive)
-        return _pairs(part, answer)
+        asked = replace(request, k=part.most, filter=part.condition, explore=0)
+        return _pairs(part, await self.service.recommend(asked, receive))
 
     async def write_back(self, user_id: str, shown: Iterable[str], kind: str, delay: int) -> None:
-        """Note that items were shown. It has weight 0: they are not shown again, and nothing is learned from it."""
+        """Record that items were shown. The events have weight 0: they hide their items and teach no model."""
         time = now() + delay
         events = [Event(user_id, name, kind, time, 0.0) for name in shown]
         # Not by Service.append, which would count them as chosen.
         await asyncio.wrap_future(self.store.submit(events, keep="first"))
 
     async def similar(self, item_id: str, part: Part, user_id: str, receive: Receive) -> list[tuple[str, float]]:
-        """Return items like an item, without those a person has seen."""
+        """Return items like an item, without those that a user has seen."""
         if not part.most:
             return []
-        rest = {"unseen_by": user_id or None, "until": now() + AHEAD, "explore": 0}
-        asked = ListRequest(k=part.most, filter=part.condition, anchor_items=(item_id,), **rest)  # type: ignore[arg-type]
+        asked = replace(_unseen(part, user_id), anchor_items=(item_id,))
         return _pairs(part, await self.service.answer(asked, receive), "similar")
 
-    def people(self, user_id: str, part: Part) -> list[tuple[str, float]]:
-        """Return people like a person, as far as the model knows them and they were not forgotten."""
+    def similar_users(self, user_id: str, part: Part) -> list[tuple[str, float]]:
+        """Return users like a user: those that the model knows and the store still has."""
         if not part.most:
             return []
         try:
@@ -131,7 +129,7 @@ class Lists:
         ]
 
     def _newest(self, catalogue: LiveCatalogue) -> Order:
-        """Return the items by their times: told as `timestamp`, or when they were first seen."""
+        """Return the items by their times: the attribute `timestamp`, or the time of the first storing."""
         known = self._order
         if known is None or known[0] is not catalogue:
             time = _times(catalogue)
@@ -144,17 +142,22 @@ def _pairs(part: Part, answer: RecommendationList, source: str | None = None) ->
     return [(place.item_id, place.score) for place in part.of(places)]
 
 
+def _unseen(part: Part, user_id: str) -> ListRequest:
+    """Return a request for a part that is not empty, without items that a user has seen."""
+    seen_by, until = user_id or None, now() + AHEAD
+    return ListRequest(k=part.most, filter=part.condition, unseen_by=seen_by, until=until, explore=0)
+
+
 def _of_source(source: Source, part: Part, user_id: str) -> ListRequest | None:
-    """Ask for a list of one source, without what a user has seen; None for no place."""
-    rest = {"sources": (source,), "unseen_by": user_id or None, "until": now() + AHEAD, "explore": 0}
-    return ListRequest(k=part.most, filter=part.condition, **rest) if part.most else None  # type: ignore[arg-type]
+    """Return a request for one source, without items that a user has seen; None for an empty part."""
+    return replace(_unseen(part, user_id), sources=(source,)) if part.most else None
 
 
 def _times(catalogue: LiveCatalogue) -> Longs:
-    told = [_of_text, _of_numbers, _of_numbers]
+    readers = [_of_text, _of_numbers, _of_numbers]
     parts = [f"{kind}:timestamp" for kind in ("text", "whole", "real")]
     rows = catalogue.table.at(["created", *parts])
-    read = [times(rows[part]) for part, times in zip(parts, told, strict=True)]
+    read = [times(rows[part]) for part, times in zip(parts, readers, strict=True)]
     found: Longs = pl.select(pl.coalesce(*read, rows["created"])).to_series().to_numpy()
     return found
 

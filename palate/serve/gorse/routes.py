@@ -1,10 +1,10 @@
-"""Routes as gorse's clients expect them: ids in a path may hold slashes, errors are plain text."""
+"""Routes as gorse's clients expect them: ids in a path may hold encoded slashes, errors are plain text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from json import JSONDecodeError
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 from fastapi import APIRouter, Request
@@ -14,16 +14,18 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Match
 from starlette.types import Scope
 
-from palate.serve.hot import json
+from palate.serve.fast import json
 from palate.serve.problems import answered
+from palate.serve.routes import PROBLEMS, Responses
+from palate.serve.routes import new_router as any_router
 
 MOST_ROWS = 10_000  # of a page
-CURSOR = "X-Cursor"  # header of an answer that is a list alone: where the rest of it begins
+CURSOR = "X-Cursor"  # header with the cursor, for an answer that is a bare list
 Row = TypeVar("Row")
-ERRORS: dict[int | str, dict[str, Any]] = {
+ERRORS: Responses = PROBLEMS | {
     status: {"description": text, "content": {"text/plain": {"schema": {"type": "string"}}}}
     for status, text in {
-        400: "A value breaks its rule, which the text tells.",
+        400: "A value breaks its rule; the text names both.",
         403: "The key may not do this.",
         404: "Unknown.",
         503: "The store is out of reach; try again.",
@@ -32,9 +34,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 class LeanRequest(Request):
-    """A request whose JSON is read from its bytes: as one text, a body with an emoji takes four times as much."""
+    """A request that parses JSON from bytes: as text, a body with an emoji takes four times the memory."""
 
-    async def json(self) -> Any:
+    async def json(self) -> object:
         """Read the body. Raises `JSONDecodeError`."""
         body = await self.body()
         try:
@@ -46,8 +48,8 @@ class LeanRequest(Request):
 class GorseRoute(APIRoute):
     """A route of gorse's API.
 
-    The path is matched as it was sent, so that an encoded slash does not part an id, and with any slash at its end,
-    which the clients leave where they have no category.
+    It matches the path as it was sent, so that an encoded slash does not split an id, and ignores slashes at the end,
+    which the clients send when they have no category.
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -55,11 +57,11 @@ class GorseRoute(APIRoute):
         path = scope["raw_path"].decode("ascii", "replace").rstrip("/")
         return super().matches({**scope, "path": path})
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Answer errors with their text alone, which is what the clients raise; 400 says that a value is bad."""
+    def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
+        """Answer errors with their text alone, which the clients raise; an invalid value is 400."""
         handler = super().get_route_handler()
 
-        async def spoken(request: Request) -> Response:
+        async def plain_errors(request: Request) -> Response:
             try:
                 return await handler(LeanRequest(request.scope, request.receive))
             except Exception as error:
@@ -68,18 +70,22 @@ class GorseRoute(APIRoute):
                 kept = {name: value for name, value in problem.headers.items() if name == "retry-after"}
                 return PlainTextResponse(orjson.loads(problem.body)["detail"], status, kept)
 
-        return spoken
+        return plain_errors
 
 
 def new_router() -> APIRouter:
-    """Make a router for a part of the API."""
-    return APIRouter(prefix="/api", tags=["gorse"], route_class=GorseRoute, responses=ERRORS)
+    """Make a router for one part of the API."""
+    return any_router("gorse", prefix="/api", route_class=GorseRoute, responses=ERRORS)
 
 
 def page(
-    name: str, n: int, read: Callable[[int], Sequence[Row]], out: Callable[[Row], Any], place: Callable[[Row], object]
+    name: str,
+    n: int,
+    read: Callable[[int], Sequence[Row]],
+    out: Callable[[Row], object],
+    place: Callable[[Row], object],
 ) -> Response:
-    """Answer with n rows, and a cursor if there are more: the place of the last of them."""
+    """Answer with n rows and a cursor, the place of the last row; it is empty where no row follows."""
     most = min(n, MOST_ROWS)
     rows = read(most + 1) if most else []
     cursor = str(place(rows[most - 1])) if len(rows) > most else ""
@@ -87,5 +93,5 @@ def page(
 
 
 def cursor_of(request: Request, cursor: str) -> str:
-    """Return the cursor; gorsejs writes its name with a capital letter."""
+    """Return the cursor; gorsejs capitalises its name."""
     return cursor or request.query_params.get("Cursor", "").replace("\0", "")

@@ -1,11 +1,11 @@
-"""Gorse's bodies and answers, and what they are here. Fields that it does not name are ignored, as gorse does."""
+"""Gorse's bodies and answers, translated from and to those of the store. Unknown fields are ignored."""
 
 from __future__ import annotations
 
 import json
 import re
 from decimal import Decimal
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 from urllib.parse import unquote
 
 from fastapi import Path, Query
@@ -34,9 +34,9 @@ UNITS = {
     for name, size in {"ns": "1e-3", "us": "1", "µs": "1", "ms": "1e3", "s": "1e6", "m": "6e7", "h": "36e8"}.items()
 }
 PIECE = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
-READ = "read"  # gorse's type of what was seen
+READ = "read"  # gorse's type of an item that the user has seen
 MOMENT = TypeAdapter(Moment)
-NO_TIME = ("", "0001-01-01T00:00:00Z")  # how a client says that it knows none
+NO_TIME = ("", "0001-01-01T00:00:00Z")  # how a client states no time
 
 
 def _sound(text: str) -> str:
@@ -46,7 +46,7 @@ def _sound(text: str) -> str:
 
 
 def _duration(text: object) -> object:
-    """Microseconds of a duration as Go writes it: 1h30m, 500ms."""
+    """Return the microseconds of a duration in Go's notation: 1h30m, 500ms."""
     if not isinstance(text, str):
         return text
     pieces = PIECE.findall(text)
@@ -60,8 +60,8 @@ def _duration(text: object) -> object:
 
 Segment: TypeAlias = Annotated[str, Path(), BeforeValidator(unquote), AfterValidator(_sound)]  # of a path, as sent
 Word: TypeAlias = Annotated[str, Query(), AfterValidator(_sound)]
-N: TypeAlias = Annotated[int, Query(ge=0, description="Length of the answer.")]
-Offset: TypeAlias = Annotated[int, Query(ge=0, description="Places to leave out at its beginning.")]
+N: TypeAlias = Annotated[int, Query(ge=0, description="Length of the list.")]
+Offset: TypeAlias = Annotated[int, Query(ge=0, description="Number of items to skip at the beginning.")]
 Delay: TypeAlias = Annotated[
     int,
     Query(alias="write-back-delay", description="Such as 1h30m."),
@@ -75,60 +75,60 @@ Time: TypeAlias = Annotated[
 
 
 class Success(BaseModel):
-    """How many there were."""
+    """The number of rows that changed."""
 
     RowAffected: int
 
 
 class Score(BaseModel):
-    """An item or a person of a list."""
+    """An item or a user of a list."""
 
     Id: str
     Score: float
 
 
 class UserPatch(BaseModel):
-    """What is told of a person anew; null leaves it."""
+    """Changed attributes of a user; null changes nothing."""
 
-    Labels: Any = None
+    Labels: object = None
     Subscribe: list[str] | None = None
     Comment: str | None = None
 
-    def attributes(self) -> dict[str, Any]:
-        """Return what is kept of it."""
-        return _told(labels=self.Labels, subscribe=self.Subscribe, comment=self.Comment)
+    def attributes(self) -> dict[str, object]:
+        """Return the attributes that the store keeps."""
+        return _attributes(labels=self.Labels, subscribe=self.Subscribe, comment=self.Comment)
 
 
 class User(UserPatch):
-    """A person."""
+    """A user."""
 
     UserId: WireId
 
-    def person(self) -> UserProfile:
-        """Return what the store takes."""
+    def user(self) -> UserProfile:
+        """Return the user for the store."""
         return UserProfile(self.UserId, _given(self.attributes()))
 
 
 class UserPage(BaseModel):
-    """Some people, and where the others begin; an empty cursor: there are none."""
+    """A page of users, and the cursor of the next page; it is empty on the last page."""
 
     Cursor: str
     Users: list[User]
 
 
 class ItemPatch(BaseModel):
-    """What is told of an item anew; null leaves it."""
+    """Changed attributes of an item; null changes nothing."""
 
     IsHidden: StrictBool | None = None
     Categories: list[str] | None = None
     Timestamp: Time = None
-    Labels: Any = None
+    Labels: object = None
     Comment: str | None = None
 
-    def attributes(self) -> dict[str, Any]:
-        """Return what is kept of it as attributes."""
+    def attributes(self) -> dict[str, object]:
+        """Return the attributes that the store keeps."""
         time = None if self.Timestamp is None else to_iso(self.Timestamp)
-        return _told(categories=self.Categories, labels=self.Labels, comment=self.Comment, timestamp=time)
+        return _attributes(categories=self.Categories, labels=self.Labels, comment=self.Comment, timestamp=time)
 
 
 class ItemIn(ItemPatch):
@@ -137,54 +137,54 @@ class ItemIn(ItemPatch):
     ItemId: WireId
 
     def item(self) -> Item:
-        """Return what the store takes."""
+        """Return the item for the store."""
         return Item(self.ItemId, _given(self.attributes()), not self.IsHidden)
 
 
 class ItemOut(BaseModel):
-    """An item as it is told."""
+    """A stored item."""
 
     ItemId: str
     IsHidden: bool
     Categories: list[str]
     Timestamp: str
-    Labels: Any
+    Labels: object
     Comment: str
 
 
 class ItemPage(BaseModel):
-    """Some items, and where the others begin."""
+    """A page of items, and the cursor of the next page."""
 
     Cursor: str
     Items: list[ItemOut]
 
 
 class FeedbackIn(BaseModel):
-    """Something a person did; 0 is gorse's word for no value."""
+    """An event of a user; a value of 0 stands for no value."""
 
     FeedbackType: Kind
     UserId: WireId
     ItemId: WireId
     Timestamp: Time = None
-    Value: Finite | None = Field(None, description="Multiplies the weight of the type; 0 is none.")
+    Value: Finite | None = Field(None, description="Multiplies the weight of the type; 0 stands for no value.")
     Comment: str | None = Field(None, description="Not kept.")
 
     def event(self) -> Event:
-        """Return what the store takes."""
+        """Return the event for the store."""
         return Event(self.UserId, self.ItemId, self.FeedbackType, self.Timestamp, self.weight)
 
     def step(self) -> SessionEvent:
-        """Return it as a part of a session."""
+        """Return the event for a session."""
         return SessionEvent(self.ItemId, self.FeedbackType, self.weight, self.Timestamp)
 
     @property
     def weight(self) -> float | None:
-        """Weight of the event: without a value, what is read is seen and no more, as by a write-back."""
+        """Weight of the event; 0 for a read item without a value, as for a write-back."""
         return self.Value or (0.0 if self.FeedbackType == READ else None)
 
 
 class FeedbackOut(BaseModel):
-    """Feedback as it is told."""
+    """Stored feedback."""
 
     FeedbackType: str
     UserId: str
@@ -195,14 +195,14 @@ class FeedbackOut(BaseModel):
 
 
 class FeedbackPage(BaseModel):
-    """Some feedback, and where the rest begins."""
+    """A page of feedback, and the cursor of the next page."""
 
     Cursor: str
     Feedback: list[FeedbackOut]
 
 
 class Health(BaseModel):
-    """Whether the store answers. There is no cache that could fail."""
+    """Whether the store answers. There is no cache."""
 
     Ready: bool
     DataStoreError: str | None
@@ -211,32 +211,32 @@ class Health(BaseModel):
     CacheStoreConnected: bool
 
 
-def user_out(person: UserProfile) -> dict[str, Any]:
-    """Return a person as gorse does."""
-    told = person.attributes
+def user_out(user: UserProfile) -> dict[str, object]:
+    """Return a user as gorse does."""
+    attributes = user.attributes
     return {
-        "UserId": person.user_id,
-        "Labels": told.get("labels"),
-        "Subscribe": told.get("subscribe"),
-        "Comment": _text(told.get("comment", "")),
+        "UserId": user.user_id,
+        "Labels": attributes.get("labels"),
+        "Subscribe": attributes.get("subscribe"),
+        "Comment": _text(attributes.get("comment", "")),
     }
 
 
-def item_out(item: Item) -> dict[str, Any]:
-    """Return an item as gorse does; without a time of its own it is from when the store first saw it."""
-    told = item.attributes
-    moment = moment_of(told.get("timestamp"))
+def item_out(item: Item) -> dict[str, object]:
+    """Return an item as gorse does; without a timestamp, with the time of its first storing."""
+    attributes = item.attributes
+    moment = moment_of(attributes.get("timestamp"))
     return {
         "ItemId": item.item_id,
         "IsHidden": not item.available,
         "Categories": categories_of(item),
         "Timestamp": to_iso(item.created if moment is None else moment),
-        "Labels": told.get("labels"),
-        "Comment": _text(told.get("comment", "")),
+        "Labels": attributes.get("labels"),
+        "Comment": _text(attributes.get("comment", "")),
     }
 
 
-def feedback_out(event: Recorded) -> dict[str, Any]:
+def feedback_out(event: Recorded) -> dict[str, object]:
     """Return an event as gorse does."""
     return {
         "FeedbackType": event.event_type,
@@ -249,7 +249,7 @@ def feedback_out(event: Recorded) -> dict[str, Any]:
 
 
 def moment_of(value: object) -> int | None:
-    """Microseconds since 1970 UTC of the attribute `timestamp`, in any form of a time; None where it is none."""
+    """Return microseconds since 1970 UTC of the attribute `timestamp`; None where it is no time."""
     try:
         return None if value in NO_TIME else MOMENT.validate_python(value)
     except ValidationError:
@@ -257,20 +257,20 @@ def moment_of(value: object) -> int | None:
 
 
 def categories_of(item: Item) -> list[str]:
-    """Return the categories of an item as texts, as conditions see them: a single one may have been told bare."""
-    told = item.attributes.get("categories", [])
-    return [_text(each) for each in (told if isinstance(told, list) else [told]) if each is not None]
+    """Return the categories of an item as texts, as conditions see them; a single one may stand without a list."""
+    found = item.attributes.get("categories", [])
+    return [_text(each) for each in (found if isinstance(found, list) else [found]) if each is not None]
 
 
 def _text(value: object) -> str:
-    """Return text as it is, and what is none as JSON spells it."""
+    """Return text as it is, other values as JSON."""
     return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _told(**values: Any) -> dict[str, Any]:
-    """Values that are told; empty ones as None, which takes an attribute away."""
+def _attributes(**values: object) -> dict[str, object]:
+    """Return the attributes that a body states; an empty value becomes None, which removes the attribute."""
     return {name: None if value in ("", []) else value for name, value in values.items() if value is not None}
 
 
-def _given(attributes: dict[str, Any]) -> dict[str, Any]:
+def _given(attributes: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in attributes.items() if value is not None}

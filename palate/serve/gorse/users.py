@@ -1,13 +1,14 @@
-"""Routes of people."""
+"""Routes of users."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
 from palate.errors import UnknownId
+from palate.serve.fast import json
 from palate.serve.gorse.routes import cursor_of, new_router, page
 from palate.serve.gorse.wire import N, Segment, Success, User, UserPage, UserPatch, Word, user_out
-from palate.serve.hot import json
+from palate.serve.routes import needs
 from palate.serve.service import Service
 from palate.serve.wire import Batch
 
@@ -17,40 +18,46 @@ def users_router(service: Service) -> APIRouter:
     router, store = new_router(), service.store
 
     @router.post("/user")
+    @needs("write")
     def insert_user(user: User) -> Success:
-        """Put a person; this replaces what was told of them."""
-        store.profiles.put([user.person()])
+        """Put a user; this replaces the stored attributes."""
+        store.profiles.put([user.user()])
         return Success(RowAffected=1)
 
     @router.post("/users")
+    @needs("write")
     def insert_users(users: Batch[User]) -> Success:
-        """Put people."""
-        store.profiles.put(user.person() for user in users)
+        """Put users."""
+        store.profiles.put(user.user() for user in users)
         return Success(RowAffected=len(users))
 
     @router.get("/users", response_model=UserPage)
+    @needs("read")
     def users(request: Request, n: N = 10, cursor: Word = "") -> Response:
-        """Return people by id."""
+        """Return users by id."""
         after = cursor_of(request, cursor)
         return page("Users", n, lambda most: store.profiles.page(most, after), user_out, lambda row: row.user_id)
 
     @router.get("/user/{user_id}", response_model=User)
+    @needs("read")
     def user(user_id: Segment) -> Response:
-        """Return a person."""
-        person = store.profiles.get(user_id)
-        if person is None:
+        """Return a user."""
+        found = store.profiles.get(user_id)
+        if found is None:
             raise UnknownId(f"user {user_id!r} is unknown")
-        return json(user_out(person))
+        return json(user_out(found))
 
     @router.patch("/user/{user_id}")
+    @needs("write")
     def modify_user(user_id: Segment, user: UserPatch) -> Success:
-        """Change what is told of a person."""
+        """Change attributes of a user."""
         store.profiles.patch(user_id, user.attributes())
         return Success(RowAffected=1)
 
     @router.delete("/user/{user_id}")
+    @needs("admin")
     def delete_user(user_id: Segment) -> Success:
-        """Forget a person and their feedback."""
+        """Delete a user with all feedback."""
         return Success(RowAffected=int(store.forget(user_id) > 0))
 
     return router

@@ -1,0 +1,159 @@
+"""The routes that get most requests, recommendations and events, without FastAPI's parsing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from json import dumps
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Path, Query
+from pydantic import TypeAdapter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from palate.data.times import HOURS_AHEAD, to_iso
+from palate.ranking.request import ListRequest, RecommendationList
+from palate.serve.bodies import NDJSON, kind_of
+from palate.serve.problems import Problem
+from palate.serve.routes import FastRoute, documented, needs, new_router
+from palate.serve.service import Service
+from palate.serve.wire import Accepted, Batch, EventIn, Recommendations, RecommendIn, RecommendQuery, SessionIn
+from palate.store.recording import now
+
+HOUR = 3_600_000_000  # microseconds
+LISTS = ("exclude", "near", "attributes")
+EVENTS = TypeAdapter(Batch[EventIn])
+
+
+def json(body: object, status: int = 200) -> Response:
+    """Answer with JSON; orjson does not write integers beyond 64 bits, which attributes may hold."""
+    try:
+        text = orjson.dumps(body)
+    except TypeError:
+        text = dumps(body, ensure_ascii=False, separators=(",", ":"), default=asdict).encode()
+    return Response(text, status, media_type="application/json")
+
+
+async def many_of(request: Request) -> bytes:
+    """Read a body of one value or a list; lines of JSON become a list."""
+    body = (await request.body()).strip()
+    if kind_of(request.headers.get("content-type", "").encode("latin-1")) in NDJSON:
+        return b"[%s]" % b",".join(line for line in body.split(b"\n") if line.strip())
+    return body
+
+
+class FastRoutes:
+    """The handlers, over one service."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def router(self) -> APIRouter:
+        """Make the routes."""
+        router = new_router("recommend", route_class=FastRoute)
+        router.post("/v1/events")(self.events)
+        router.get("/v1/recommend")(self.recommend)
+        router.post("/v1/recommend")(self.recommend_post)
+        router.post("/v1/recommend/session")(self.session)
+        return router
+
+    @needs("write")
+    @documented(Accepted, body=EventIn | list[EventIn])
+    async def events(self, request: Request) -> Response:
+        """Store events of users: one event, a list, or lines of JSON (application/x-ndjson).
+
+        When the answer comes the events are on the disk and the next list reflects them. An event sent again with its
+        event_id counts once. One invalid event refuses them all.
+        """
+        body = await many_of(request)
+        many = EVENTS.validate_json(body) if body[:1] == b"[" else [EventIn.model_validate_json(body)]
+        _refuse_ahead(many, batch=body[:1] == b"[")
+        appended = await self.service.append([each.event() for each in many])
+        return json({"accepted": appended.new, "repeated": appended.repeated})
+
+    @needs("read")
+    @documented(Recommendations, asked=Annotated[RecommendQuery, Query()])
+    async def recommend(self, request: Request) -> Response:
+        """Recommend items; `exclude` may be repeated, or hold ids between commas."""
+        values: dict[str, str] = {}
+        lists: dict[str, list[str]] = {}
+        for name, value in request.query_params.multi_items():
+            if name in LISTS:
+                lists.setdefault(name, []).extend(self._ids(value))
+            elif name in values:
+                raise Problem(422, f"{name}: is there twice")
+            else:
+                values[name] = value
+        asked = RecommendQuery.model_validate(values | lists)
+        return self._answered(asked, await self.service.recommend(asked.asked(), request.receive))
+
+    @needs("read")
+    @documented(Recommendations, asked=RecommendIn)
+    async def recommend_post(self, request: Request) -> Response:
+        """Recommend items, with rules for the list: boosts, pins and caps."""
+        asked = RecommendIn.model_validate_json(await request.body())
+        return self._answered(asked, await self.service.recommend(asked.asked(), request.receive))
+
+    @needs("read")
+    @documented(Recommendations, asked=SessionIn)
+    async def session(self, request: Request) -> Response:
+        """Recommend from a history in the body; the service stores nothing of it."""
+        asked = SessionIn.model_validate_json(await request.body())
+        return self._answered(asked, await self.service.recommend(asked.asked(asked.steps()), request.receive))
+
+    def _ids(self, value: str) -> Sequence[str]:
+        """Split ids at commas, unless the whole text is an id itself."""
+        return [value] if "," not in value or self.service.live.knows(value) else value.split(",")
+
+    def _answered(self, asked: RecommendQuery, answer: RecommendationList) -> Response:
+        live, names = self.service.live, asked.attributes
+        if not names:
+            return answered(answer)
+        values = live.attributes_of([place.item_id for place in answer.items], names)
+        items = [asdict(place) | {"attributes": each} for place, each in zip(answer.items, values, strict=True)]
+        return answered(answer, items, [f"attributes: {note}" for note in live.unknown(names)])
+
+
+def similar_router(service: Service) -> APIRouter:
+    """Make the route of similar items."""
+    router = new_router("recommend")
+
+    @router.get("/v1/similar/{item_id:id}", response_model=Recommendations)
+    @needs("read")
+    async def similar(
+        request: Request,
+        item_id: Annotated[str, Path(examples=["260"])],
+        k: Annotated[int, Query(ge=1, le=1000)] = 10,
+        filter: Annotated[str | None, Query(max_length=4000)] = None,
+    ) -> Response:
+        """Return items like one item; popular ones where the item has neither events nor attributes."""
+        asked = ListRequest(k=k, filter=filter, anchor_items=(item_id,), explore=0)
+        return answered(await service.answer(asked, request.receive))
+
+    return router
+
+
+def _refuse_ahead(many: Sequence[EventIn], *, batch: bool) -> None:
+    """Refuse a time far ahead of the clock: such an event would stay the newest of its user."""
+    clock = now()
+    for n, each in enumerate(many):
+        if each.timestamp is not None and each.timestamp > clock + HOURS_AHEAD * HOUR:
+            place = f"{n}.timestamp" if batch else "timestamp"
+            rule = f"may be at most {HOURS_AHEAD} hours ahead of the clock here, which says {to_iso(clock)}"
+            raise Problem(400, f"{place}: {to_iso(each.timestamp)!r}: {rule}")
+
+
+def answered(
+    answer: RecommendationList, items: Sequence[object] | None = None, warnings: Sequence[str] = ()
+) -> Response:
+    """Answer with a list; `items` replaces the items of the answer."""
+    body = {
+        "items": answer.items if items is None else items,
+        "model": answer.model,
+        "cursor": answer.cursor,
+        "reason": answer.reason,
+    }
+    notes = [*answer.warnings, *warnings]
+    return json(body | {"warnings": notes} if notes else body)
