@@ -79,9 +79,9 @@ def test_the_held_out_are_the_last_events_of_some() -> None:
     mask = Blend(users=7).held_out(log)
     assert mask.sum() == 7
     for n in np.flatnonzero(mask):
-        of_person = np.flatnonzero((log.user == log.user[n]) & (log.weight > 0))
-        assert n == of_person[-1]
-        assert len(of_person) > 1
+        of_user = np.flatnonzero((log.user == log.user[n]) & (log.weight > 0))
+        assert n == of_user[-1]
+        assert len(of_user) > 1
     assert Blend(users=1000).held_out(log).sum() == 30
     assert (Blend(users=7, seed=1).held_out(log) != mask).any()
 

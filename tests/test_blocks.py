@@ -57,7 +57,7 @@ def expected(scene: Scene, l2: float = 0.0) -> tuple[float, Doubles, Doubles]:
     for user in scene.rows:
         own, weight = scene.own(user)
         sample = scene.sample.items.astype(np.int64)
-        part = reference.of_person(reference.softmax, u[user], p, own, weight, sample, a, SCALE, l2)
+        part = reference.of_user(reference.softmax, u[user], p, own, weight, sample, a, SCALE, l2)
         value, by_items = value + part.value, by_items + part.items
         by_users.append(part.user)
     return value, np.array(by_users), by_items
@@ -104,7 +104,7 @@ def test_the_reference_agrees_with_finite_differences(loss: reference.Loss) -> N
     own, sample, a = np.array([2, 5, 2, 0]), np.array([1, 2, 6, 4]), rng.uniform(0.2, 3, 4)
 
     def of(u: Doubles, p: Doubles) -> reference.Gradient:
-        return reference.of_person(loss, u, p, own, weight, sample, a, 0.6, 0.3)
+        return reference.of_user(loss, u, p, own, weight, sample, a, 0.6, 0.3)
 
     gradient = of(u, p)
     for nudge in 1e-6 * np.eye(3):

@@ -254,7 +254,7 @@ def test_fold_in_finds_the_minimum() -> None:
         part = slice(start[user], start[user + 1])
         return float(
             np.linalg.norm(
-                reference.of_person(
+                reference.of_user(
                     reference.softmax,
                     u,
                     items.astype(float),

@@ -30,8 +30,8 @@ from palate.serve.settings import Settings
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
-from palate.store.people import UserProfile
 from palate.store.schema import sa
+from palate.store.user_profiles import UserProfile
 from palate.store.versions import Versions
 
 __all__ = ["url"]

@@ -15,7 +15,7 @@ from palate.data.readers import read_log
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
-from palate.store.people import UserProfile
+from palate.store.user_profiles import UserProfile
 from palate.store.versions import Versions
 
 __all__ = ["url"]

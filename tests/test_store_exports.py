@@ -20,7 +20,6 @@ from palate.data.values import LARGEST_WEIGHT
 from palate.errors import DataError
 from palate.store.events import Event, Store
 from palate.store.items import Item
-from palate.store.people import UserProfile
 from palate.store.recording import EARLIEST, LATEST
 from palate.store.schema import metadata, sa
 from palate.store.transfer import (
@@ -31,6 +30,7 @@ from palate.store.transfer import (
     import_items,
     import_users,
 )
+from palate.store.user_profiles import UserProfile
 
 EXPECTED = 1_700_000_000_123_456  # a time that has been
 ENDINGS = (".csv", ".jsonl", ".parquet")

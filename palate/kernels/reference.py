@@ -73,7 +73,7 @@ def of_sample(
     return Gradient(weight * (value + penalty), slope @ items + weight * l2 * u, by_items)
 
 
-def of_person(
+def of_user(
     loss: Loss,
     u: Doubles,
     items: Doubles,

@@ -114,7 +114,7 @@ class Popularity:
         if kept is not None and (kept.withdrawn, kept.weights) == (self.withdrawn, str(weights)):
             self.popular = Popular.of(kept.sums, kept.newest, kept.limit)
         self._whole = self.popular.newest  # at the last count of all
-        self._rested = 0.0
+        self._resumes = 0.0
         self._again: Thread | None = None
 
     @property
@@ -125,7 +125,7 @@ class Popularity:
     def due(self, pulse: Pulse) -> bool:
         """Whether there is something new to count, and the rest is over."""
         changed = pulse.newest > self.newest or pulse.withdrawn != self.withdrawn
-        return changed and self._again is None and monotonic() >= self._rested
+        return changed and self._again is None and monotonic() >= self._resumes
 
     def now(self, pulse: Pulse) -> Popular:
         """Return what is popular; the same as before as long as nothing changed."""
@@ -139,7 +139,7 @@ class Popularity:
                 self._again.start()
             elif newest > self.newest:
                 self.popular, _ = self._counted(self.popular, newest)
-            self._rested = monotonic() + REST * (monotonic() - began)
+            self._resumes = monotonic() + REST * (monotonic() - began)
         return self.popular
 
     def _count_again(self) -> None:
@@ -155,7 +155,7 @@ class Popularity:
         except StoreError as error:
             LOG.warning("popularity is as it was: %s", error)
         finally:
-            self._rested = monotonic() + REST * (monotonic() - began)
+            self._resumes = monotonic() + REST * (monotonic() - began)
             self._again = None
 
     def _counted(self, before: Popular, newest: int) -> tuple[Popular, tuple[Floats, Longs]]:

@@ -29,7 +29,7 @@ from palate.models.sgd import BlockSgd, LinearDecay, SampleSgd, SgdTask, train
 
 LOSS_CODES = {"softmax": SOFTMAX, "sampled_softmax": SOFTMAX, "logistic": LOGISTIC, "bpr": BPR}
 SAMPLERS = ("uniform", "popularity", "unseen")
-FOLD_PEOPLE = 512  # folded in at once: 16 MB of scores
+FOLD_USERS = 512  # folded in at once: 16 MB of scores
 FOLD_ITEMS = 8192  # negatives of the fold-in: the whole catalogue up to here
 
 # What won on the validation parts of MovieLens and Gowalla: docs/models.md has the figures.
@@ -254,8 +254,8 @@ class EmbeddingModel(FactorModel):
         trained[trained] = self.history_hashes[known[trained]] == asked.rows.fingerprints()[trained]
         vectors[trained] = self.user_vectors[known[trained]]
         fresh = np.flatnonzero(~trained)
-        for low in range(0, len(fresh), FOLD_PEOPLE):
-            part = fresh[low : low + FOLD_PEOPLE]
+        for low in range(0, len(fresh), FOLD_USERS):
+            part = fresh[low : low + FOLD_USERS]
             vectors[part], _ = self.folding.vectors(relative(asked.rows.rows(part)))
         return vectors
 

@@ -98,7 +98,7 @@ def train(task: Task[M], how: Training, watch: Watch | None = None) -> M:
     run = Run.begun(task, how)
     began, before = time.perf_counter(), run.epoch
 
-    def tell(done: float, loss: float | None = None, model: M | None = None) -> bool:
+    def report(done: float, loss: float | None = None, model: M | None = None) -> bool:
         """Say how many epochs are done; returns whether to stop."""
         if watch is None:
             return False
@@ -109,9 +109,9 @@ def train(task: Task[M], how: Training, watch: Watch | None = None) -> M:
     model = task.model(run.arrays()) if run.epoch else None
     try:
         while run.epoch < how.epochs:
-            loss = run.one_epoch(task, how, tell)
+            loss = run.one_epoch(task, how, report)
             model = task.model(run.arrays())
-            stop = tell(run.epoch, loss, model)
+            stop = report(run.epoch, loss, model)
             run.save(how)  # afterwards: an epoch that was not reported is trained again
             if stop:
                 break
@@ -156,7 +156,7 @@ class Run:
                 }
         return cls(weights, optimiser, kept["epoch"])
 
-    def one_epoch(self, task: Task[Any], how: Training, tell: Callable[[float], object]) -> float:
+    def one_epoch(self, task: Task[Any], how: Training, report: Callable[[float], object]) -> float:
         """Go through the batches once; returns the mean loss. Every draw follows from the seed and the epoch."""
         torch = need_torch()
         rng = np.random.default_rng([how.seed, self.epoch])
@@ -181,7 +181,7 @@ class Run:
             torch.nn.utils.clip_grad_norm_(trained, CLIP)
             self.optimiser.step()
             if n % max(1, len(batches) // REPORTS) == 0:
-                tell(self.epoch + n / len(batches))
+                report(self.epoch + n / len(batches))
         self.epoch += 1
         return float(losses.mean()) if len(losses) else 0.0  # a log in which nothing comes after anything
 

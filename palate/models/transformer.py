@@ -231,12 +231,12 @@ def answering(weights: Arrays, content: Floats | None, popularity: Floats) -> Ar
     """
     w = {name: each for name, each in weights.items() if name not in ("content", "reading")}
     if content is not None:
-        met = len(w["items"])
+        known = len(w["items"])
         vectors = content @ weights["reading"]
-        vectors[:met] += w["items"]
-        rare = popularity[:met] == popularity[:met].min()
+        vectors[:known] += w["items"]
+        rare = popularity[:known] == popularity[:known].min()
         w["items"] = np.asarray(vectors, np.float32)
-        w["bias"] = np.append(w["bias"], np.full(len(vectors) - met, w["bias"][rare].mean(), np.float32))
+        w["bias"] = np.append(w["bias"], np.full(len(vectors) - known, w["bias"][rare].mean(), np.float32))
     w["items"] = unit(w["items"])
     return w
 
@@ -275,15 +275,15 @@ def states(
     x = drop(x)
     time = inputs.time if past is None else torch.cat([past.time, inputs.time], 1)
     rising = log_gap_features(inputs.time, time) if "0.attend.gap" in w else None
-    met = []
+    kept = []
     for n in range(recipe.layers):
         before = None if past is None else past.layers[n]
         y, both = attend(w, recipe, n, norm(x, w[f"{n}.attend.norm"]), rising, before)
         x = x + drop(y)
-        met.append(both)
+        kept.append(both)
         value, gate = (norm(x, w[f"{n}.feed.norm"]) @ w[f"{n}.feed.in"]).chunk(2, -1)  # (B, T, 2D) each
         x = x + drop((value * functional.silu(gate)) @ w[f"{n}.feed.out"])
-    return functional.normalize(x, dim=-1), Past(time, tuple(met))
+    return functional.normalize(x, dim=-1), Past(time, tuple(kept))
 
 
 def log_gap_features(time: Tensor, before: Tensor) -> Tensor:
@@ -384,10 +384,10 @@ class TransformerModel(TorchModel):
         event = np.array([[code]]), np.ones(1, np.int64), np.array([[weight]], np.float32)
         asked = Inputs(*event, np.array([[NEVER if time is None else time]]))
         with need_torch().inference_mode():
-            state, met = states(self.tensors, self.recipe, asked.tensors(self.device), session.past)
-            old = max(0, met.time.shape[1] + 1 - self.recipe.window)  # events that the next one does not see
-            layers = tuple((key[:, :, old:], value[:, :, old:]) for key, value in met.layers)
-            return SessionState(Past(met.time[:, old:], layers), state[0])
+            state, kept = states(self.tensors, self.recipe, asked.tensors(self.device), session.past)
+            old = max(0, kept.time.shape[1] + 1 - self.recipe.window)  # events that the next one does not see
+            layers = tuple((key[:, :, old:], value[:, :, old:]) for key, value in kept.layers)
+            return SessionState(Past(kept.time[:, old:], layers), state[0])
 
     def scores_after(self, session: SessionState) -> Floats:
         """Score every item for what comes after the session, (I,): what `scores` says of the same history."""

@@ -21,7 +21,6 @@ from palate.store.feedback import Feedback, Recorded, named_events
 from palate.store.forgotten import FORGETTINGS, forgotten_since, note_forgotten
 from palate.store.histories import Histories, Past
 from palate.store.items import Items
-from palate.store.people import UserProfiles
 from palate.store.pulse import Pulses
 from palate.store.recording import Appended, Batch, Event, Keep, check_event
 from palate.store.scan import read_all
@@ -37,6 +36,7 @@ from palate.store.schema import (
     state,
     users,
 )
+from palate.store.user_profiles import UserProfiles
 from palate.store.writer import Writer
 
 __all__ = ["Appended", "Counts", "Event", "Past", "Recorded", "Store"]

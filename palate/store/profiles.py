@@ -10,7 +10,7 @@ from palate.data.columns import LOG, find_columns
 from palate.data.faults import Faults
 from palate.data.values import RULES
 from palate.store.catalogues import EXACT, EXACT_RULE, OWN, laid_out, read_attributes
-from palate.store.people import UserProfile
+from palate.store.user_profiles import UserProfile
 
 USER = "user_id"  # first column of an export
 

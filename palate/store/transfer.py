@@ -22,11 +22,11 @@ from palate.store.forgotten import MOMENTS, forgotten_of, moments, taken_back
 from palate.store.forgotten import bring_back as drop_forgotten
 from palate.store.items import check_item
 from palate.store.logs import EVENT_IDS, EventRows, id_conflict, read_events
-from palate.store.people import check_user
 from palate.store.profiles import read_users
 from palate.store.recording import MOST_TYPE_CHARACTERS, Recorder, check_text, driver_cursor, now
 from palate.store.scan import Gathering
 from palate.store.schema import Parameters, event_types, events, items, sa, set_state, users
+from palate.store.user_profiles import check_user
 
 __all__ = [
     "Imported",

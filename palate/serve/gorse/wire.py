@@ -25,8 +25,8 @@ from palate.ranking.request import SessionEvent
 from palate.serve.wire import Finite, Moment, WireId
 from palate.store.events import Event, Recorded
 from palate.store.items import Item
-from palate.store.people import UserProfile
 from palate.store.recording import MOST_TYPE_CHARACTERS
+from palate.store.user_profiles import UserProfile
 
 LONGEST = 10**15  # microseconds, of a delay
 UNITS = {
