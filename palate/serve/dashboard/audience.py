@@ -36,7 +36,7 @@ def audience(live: Live, item_id: str) -> Audience:
         if monotonic() - began > SECONDS:
             break
         past[user_id] = live.history(user_id)
-    snapshot = live.snapshot()  # after the histories, so that it knows the items of them
+    snapshot = live.snapshot()  # taken after the histories, so that it has all of their items
     position, model = snapshot.index.position(item_id), snapshot.active.model
     row = -1 if position < 0 else int(snapshot.index.row[position])
     if row < 0 or not past:
