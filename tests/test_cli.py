@@ -362,6 +362,11 @@ def test_ids_are_kept_as_text_where_asked(palate: Run, shop: Path) -> None:
         (["fit", "oracle", "{log}", "--out", "m"], 2, "'oracle' is unknown; known are"),
         (["fit", "embedding", "{log}"], 2, "--out"),
         (["fit", "embedding", "{log}", "--out", "m", "--set", "dims=3"], 1, "no setting 'dims'; known are"),
+        (
+            ["fit", "pipeline", "{log}", "--out", "m"],
+            1,
+            "pipeline needs a setting 'recipe'; give it as --set recipe=VALUE",
+        ),
         (["fit", "embedding", "{log}", "--out", "m", "--set", "dim=x"], 1, "dim='x': must be a whole number"),
         (["fit", "embedding", "{log}", "--out", "m", "--set", "dim=0"], 1, "dim=0"),
         (["fit", "popularity", "{log}", "--out", "{folder}"], 1, "only a bundle or an empty folder is replaced"),

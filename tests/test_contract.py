@@ -31,6 +31,7 @@ from palate.models.popularity import Popularity, PopularityModel
 from palate.models.registry import load, load_with_log, recipes
 from palate.models.slist import SLIST
 from palate.models.transformer import Transformer
+from palate.ranking.pipeline import Pipeline
 from palate.testing import RULES, Case, check_rule
 from palate.testing.case import lists_of
 from palate.testing.models import float_arrays
@@ -58,6 +59,7 @@ FAST: list[Recipe] = [
     Autoencoder(dim=2, hidden=4, l2=100, epochs=2, batch=64),
     Autoencoder(dim=2, hidden=4, l2=100, encoder_passes=1, epochs=2, batch=64, negatives=10),
     Blend(recipes=(EASE(l2=100), "SLIST(l2=10)"), users=20),
+    Pipeline("EASE(l2=100)"),
     InfiniteAE(l2=2),
     InfiniteAE(l2=2, bias=0.001, norm=0.0),
     EASE(l2=100),
@@ -104,6 +106,7 @@ BAD: list[tuple[type[Recipe], dict[str, Any]]] = [
     *((Autoencoder, {name: value}) for name, value in (("dropout", 1), ("device", "abacus"))),
     *((InfiniteAE, {name: value}) for name in ("l2", "bias", "norm") for value in (-1, float("nan"))),
     *((InfiniteAE, {name: 0}) for name in ("l2", "depth")),
+    *((Pipeline, {"recipe": text}) for text in ("EASE", "Best()")),
     *(
         (Transformer, {name: 0})
         for name in ("dim", "layers", "heads", "window", "negatives", "epochs", "batch", "learning_rate")

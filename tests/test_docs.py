@@ -6,7 +6,7 @@ import importlib
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ def test_no_other_command_is_documented() -> None:
 def test_every_setting_is_documented_with_its_default(recipe: type) -> None:
     text = (ROOT / "docs/models.md").read_text(encoding="utf-8")
     for field in fields(recipe):
-        default = str(field.default).replace("|", "\\|")
+        default = "required" if field.default is MISSING else str(field.default).replace("|", "\\|")
         assert re.search(rf"^\| `{field.name}` \| `{re.escape(default)}` \|", text, re.M), (field.name, default)
 
 

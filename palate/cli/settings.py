@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from itertools import accumulate, pairwise
 from typing import Annotated, Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
@@ -49,6 +49,10 @@ def build_recipe(name: str, settings: Iterable[str]) -> Recipe:
         if setting not in known:
             raise SettingError(f"{name} has no setting {setting!r}; known are {', '.join(known)}")
         values[setting] = parse(setting, text, hints[setting])
+    required = [field.name for field in fields(cast(Any, recipe)) if field.default is MISSING]
+    for setting in required:
+        if setting not in values:
+            raise SettingError(f"{name} needs a setting {setting!r}; give it as --set {setting}=VALUE")
     return recipe(**values)
 
 
