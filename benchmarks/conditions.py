@@ -16,9 +16,9 @@ import polars as pl
 from common import grid, parser, publish, title
 
 from palate.errors import ConditionError
-from palate.live.attributes import Table
 from palate.live.catalogue import LiveCatalogue
 from palate.live.snapshot import Snapshot
+from palate.live.table import Table
 from palate.live.weights import Popular
 from palate.ranking.pipeline import recommend
 from palate.ranking.request import MOST_CHARACTERS, MOST_PLACES, MOST_RULES, Boost, ListRequest, Pin

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palate.errors import ConditionError
-from palate.live import attributes, catalogue
+from palate.live import catalogue, merging, table
 from palate.live.catalogue import LiveCatalogue
 from palate.store.events import Event, Store
 from palate.store.items import Item
@@ -297,9 +297,9 @@ def test_refreshing_gives_what_loading_gives(block: int, few: int, many: int, ro
             store.items.put(Item(name, attributes, available) for name, attributes, available, _ in changes)
             store.items.remove([name for name, *_, gone in changes if gone])
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(attributes, "BLOCK", block)
-                patch.setattr(attributes, "FEW", few)
-                patch.setattr(attributes, "MANY", many)
+                patch.setattr(merging, "BLOCK", block)
+                patch.setattr(merging, "FEW", few)
+                patch.setattr(table, "MANY", many)
                 live = live.refreshed(store)
             fresh = LiveCatalogue.load(store)
             assert live.frame.equals(fresh.frame)

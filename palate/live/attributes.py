@@ -1,287 +1,210 @@
-"""Attributes of items: JSON in, columns out that can be read as any type.
-
-An attribute is kept as one part for each kind of value it has somewhere, under the name `kind:name`. So a merge of
-changed rows gives the same as reading all again, also when the last value of a kind goes; and a value of another kind
-than the rest is neither lost nor in the way of the rest. A part that few items have takes no room for the others.
-"""
+"""The attributes of items by name: found, suggested, read as columns."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from difflib import get_close_matches
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Longs
-from palate.store.items import decoded, kind_of
+from palate.conditions.effort import A_VALUE, BYTES, Meter
+from palate.conditions.values import ANY, NOTHING, TEXT, Column, Value, column
+from palate.live.readings import Attribute, spells_whole
+from palate.live.table import ALL, Table
+from palate.store.items import FIELDS
 
-KINDS: dict[str, pl.DataType] = {
-    "whole": pl.Int64(),
-    "real": pl.Float64(),
-    "truth": pl.Boolean(),
-    "text": pl.String(),
-    "list": pl.List(pl.String()),
-    "object": pl.String(),  # as JSON; also numbers beyond all floats
-}
-ITEMS = pl.Schema({"item_no": pl.Int64, "item_id": pl.String, "available": pl.Boolean, "created": pl.Int64})
-BLOCK = 1 << 16  # rows decoded at once, and copied when one of them changes
-FEW = 64  # changes that are put in their places one by one
-MANY = 4  # a part becomes a column once one item of so many has it, and is none when less than half as many have
-ALL = slice(None)
+HINTS, NEAR, SHORT = 3, 100, 50  # suggestions, names that may be suggested, and their characters
+WRITTEN = ("item_id", "text", "list", "object")  # kinds whose values have a length
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
-    """P items in the order of their numbers, with their attributes. It never changes.
+class Attributes:
+    """All attributes of P items.
 
-    rows    item_no, item_id, available, created, and the parts that many items have, null for the others (P, ...)
-    sparse  the parts that few items have: item_no, ascending, and value (N, 2)
+    table  the items by position
+    names  of attributes by the names that columns of imported files had
     """
 
-    rows: pl.DataFrame = field(default_factory=ITEMS.to_frame, repr=False)
-    sparse: Mapping[str, pl.DataFrame] = field(default_factory=dict, repr=False)
+    table: Table = field(repr=False)
+    names: Mapping[str, str]
 
-    @classmethod
-    def decoded(cls, rows: pl.DataFrame, known: Collection[str] | None = None) -> Table:
-        """Read the column `attributes` (JSON objects) of items.
+    @cached_property
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Number of values by attribute and kind."""
+        counts: dict[str, dict[str, int]] = {}
+        for part, count in self.table.counts.items():
+            kind, _, name = part.partition(":")
+            counts.setdefault(name, {})[kind] = count
+        return counts
 
-        known  the only parts that are read; None: all
+    @cached_property
+    def _folded(self) -> dict[str, str]:
+        """Names by their lower case, of those alike the one with most values."""
+        every = reversed([*self.counts, *self.names])
+        most_last = sorted(every, key=lambda name: sum(self.counts.get(name, {}).values()))
+        return {name.lower(): name for name in most_last}
+
+    def find(self, asked: str, notes: list[str] | None = None, meter: Meter | None = None) -> Attribute | None:
+        """Find an attribute, by the name of a column of an imported file too; None if no item has it.
+
+        An item's own value under the name asked for comes first. If no name is spelled so, one that differs in case
+        only is taken, that of most values.
         """
-        found: dict[str, list[pl.DataFrame]] = {}
-        for block in rows.iter_slices(BLOCK):
-            for part, values in _decoded(block, known).items():
-                found.setdefault(part, []).append(values)
-        return cls(rows.select(list(ITEMS)), {part: pl.concat(each) for part, each in found.items()})
+        if asked in self.counts or asked in self.names:
+            found = self._under([asked, self.names.get(asked, asked)], notes, meter)
+            if found is not None:
+                return found
+        best = self._folded.get(asked.lower(), asked)
+        return self._under([best, self.names.get(best, best)], notes, meter)
 
-    @classmethod
-    def unpacked(cls, frames: Mapping[str, pl.DataFrame]) -> Table:
-        """Return the table that was packed as these frames."""
-        sparse = {
-            part: pl.DataFrame({"item_no": numbers, "value": values})
-            for kind in KINDS
-            if kind in frames
-            for part, numbers, values in zip(*frames[kind].get_columns(), strict=True)
-        }
-        return cls(frames["rows"], sparse)
-
-    def packed(self) -> dict[str, pl.DataFrame]:
-        """Return it as few frames: `rows`, and of each kind its sparse parts, one a row."""
+    def _under(
+        self, names: Sequence[str], notes: list[str] | None = None, meter: Meter | None = None
+    ) -> Attribute | None:
         parts: dict[str, list[str]] = {}
-        for part in self.sparse:
-            parts.setdefault(_kind(part), []).append(part)
-        return {"rows": self.rows} | {kind: self._packed(kind, each) for kind, each in parts.items()}
-
-    def _packed(self, kind: str, parts: list[str]) -> pl.DataFrame:
-        columns = {"item_no": pl.Int64(), "value": KINDS[kind]}
-        lists = [
-            pl.Series(name, [self.sparse[part][name] for part in parts], dtype=pl.List(dtype))
-            for name, dtype in columns.items()
-        ]
-        return pl.DataFrame([pl.Series("part", parts), *lists])
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @cached_property
-    def numbers(self) -> Longs:
-        """The store's numbers of the items, (P,), ascending."""
-        return self.rows["item_no"].to_numpy()
-
-    @cached_property
-    def counts(self) -> Mapping[str, int]:
-        """Number of values of each part."""
-        dense = {part: self.rows[part].count() for part in self.rows.columns if part not in ITEMS}
-        return dense | {part: len(values) for part, values in self.sparse.items()}
-
-    def values(self, part: str) -> pl.Series:
-        """Values of a part, of no order; there may be nulls."""
-        return self.sparse[part]["value"] if part in self.sparse else self.rows[part]
-
-    def having(self, parts: Iterable[str]) -> Longs | None:
-        """Positions of the items that have one of these parts, ascending; None where many have."""
-        asked = list(parts)
-        if any(part in self.rows.columns for part in asked):
+        counts: Counter[str] = Counter()
+        for name in dict.fromkeys(names):
+            for kind, count in self.counts.get(name, {}).items():
+                parts.setdefault(kind, []).append(f"{kind}:{name}")
+                counts[kind] += count
+        if not parts:
             return None
-        there = np.zeros(len(self), np.bool_)  # far faster than to sort the numbers
-        for part in asked:
-            there[np.searchsorted(self.numbers, self._few(part)["item_no"].to_numpy())] = True
-        return np.flatnonzero(there)
+        return Attribute(names[0], self, parts, counts, [] if notes is None else notes, meter or Meter())
 
-    def at(self, parts: Iterable[str], where: slice | Longs = ALL) -> pl.DataFrame:
-        """Return item_no and these parts, as columns, of the items at some positions, which ascend, (N, ...)."""
-        asked = list(dict.fromkeys(["item_no", *parts]))
-        rows = self.rows[[part for part in asked if part in self.rows.columns]][where]
-        if rows.width == len(asked):
-            return rows
-        numbers = rows["item_no"].to_numpy()
-        made = [_spread(self._few(part), numbers).alias(part) for part in asked if part not in rows.columns]
-        return rows.hstack(made)[asked]
+    def unknown(self, names: Iterable[str]) -> list[str]:
+        """Say which of some attributes no item has, and for the first ones what was perhaps meant."""
+        notes: list[str] = []
+        for asked in dict.fromkeys(names):
+            if asked not in FIELDS and self.find(asked) is None:
+                notes.append(self._unknown(asked, hint=len(notes) < HINTS))
+        return notes
 
-    def merged(self, new: Table) -> Table:
-        """Return it with the items of another, in the place of those of their numbers."""
-        if not len(new):
-            return self
-        dense = [part for part in self.rows.columns if part not in ITEMS]
-        rows = _merged(self.rows, new.at([*ITEMS, *dense]), new.numbers)
-        sparse = {
-            part: _merged(self._few(part), new._few(part), new.numbers)
-            for part in dict.fromkeys([*self.sparse, *new.counts])
-            if part not in rows.columns
-        }
-        return Table(rows, {part: values for part, values in sparse.items() if len(values)})._balanced()
+    def _unknown(self, asked: str, *, hint: bool) -> str:
+        near = get_close_matches(asked.lower(), self._common, 1) if hint and len(asked) <= SHORT else []
+        meant = f"; did you mean {self._folded[near[0]]!r}?" if near else ""
+        return f"no item has an attribute {asked!r}{meant}"
 
-    def _balanced(self) -> Table:
-        """Return it with each part as a column if many items have it, else without."""
-        counts, size = self.counts, len(self)
-        dense = [
-            part for part, count in counts.items() if count * MANY * (1 if part in self.sparse else 2) >= size > 0
-        ]
-        if len(dense) == self.rows.width - len(ITEMS) and not any(part in self.sparse for part in dense):
-            return self
-        few = {part: self._few(part) for part, count in counts.items() if count and part not in dense}
-        return Table(_blocked(self.at([*ITEMS, *dense])), few)
+    @cached_property
+    def _common(self) -> Sequence[str]:
+        """The short names of most values, in lower case."""
+        return [name for name in reversed(self._folded) if len(name) <= SHORT][:NEAR]
 
-    def _few(self, part: str) -> pl.DataFrame:
-        """Return the items that have a part, and its values."""
-        if part in self.rows.columns:
-            return self.rows.select("item_no", value=part).drop_nulls("value")
-        return self.sparse[part] if part in self.sparse else _nothing(part)
+    @cached_property
+    def lengths(self) -> Callable[[str], int]:
+        """Count the steps in which one operation passes over the texts or lists of a part."""
+        return cache(partial(_length, self.table))
 
+    @cached_property
+    def spells_whole(self) -> Callable[[str], bool]:
+        """Whether the numbers that a part of texts spells are whole."""
+        return cache(partial(spells_whole, self.table))
 
-def _kind(part: str) -> str:
-    return part.partition(":")[0]
+    def namer(self, notes: list[str], parts: dict[str, None], meter: Meter) -> Column:
+        """Make what finds the columns of a condition.
 
+        It notes what no item has, adds the parts that they are read from, and counts what reading takes.
+        """
+        unknown: dict[str, str] = {}
 
-def _nothing(part: str) -> pl.DataFrame:
-    return pl.DataFrame(schema={"item_no": pl.Int64, "value": KINDS[_kind(part)]})
+        def use(names: Iterable[str]) -> None:
+            for part in names:
+                if part not in parts:
+                    parts[part] = None
+                    sparse = self.table.sparse.get(part)
+                    meter.use(None if sparse is None else len(sparse))
 
+        def named(asked: str, place: int) -> Value:
+            own = next((each for each in FIELDS if each == asked.lower()), None)
+            if own is not None:
+                use([own])
+                meter.read(own, self.table.rows.schema[own], self.lengths(own))
+                return column(own, self.table.rows.schema[own], place)
+            found = self.find(asked, notes, meter)
+            if found is None:
+                if asked not in unknown:
+                    unknown[asked] = self._unknown(asked, hint=len(unknown) < HINTS)
+                    notes.append(unknown[asked])
+                return Value(pl.lit(None), NOTHING, place, asked)
+            use(found.columns)
+            return Value(found.present, ANY, place, asked, readings=found)
 
-def _spread(values: pl.DataFrame, numbers: Longs) -> pl.Series:
-    """Return the values of the items of these numbers, which ascend, null where there is none."""
-    every = values["item_no"].to_numpy()
-    ends = np.searchsorted(every, numbers[[0, -1]] + [0, 1]) if len(numbers) else [0, 0]
-    near = slice(*map(int, ends))  # of the values that may be copied below
-    own, value = every[near], values["value"][near]
-    if np.array_equal(own, numbers):
-        return value
-    nothing = pl.Series([None], dtype=value.dtype)
-    there, place = _matched(own, numbers)
-    if not len(there):
-        return nothing.new_from_index(0, len(numbers))
-    index = np.full(len(numbers), len(own))  # of the null behind all values
-    index[place] = there
-    return pl.concat([value, nothing], rechunk=True)[index]
+        return named
 
+    def having(self, asked: str) -> slice | Longs:
+        """Positions of the items that have an attribute; `ALL` where many have."""
+        if asked in FIELDS:
+            return ALL
+        found = self.find(asked)
+        positions = self.table.having(() if found is None else found.columns)
+        return ALL if positions is None else positions
 
-def _matched(a: Longs, b: Longs) -> tuple[Longs, Longs]:
-    """Where the numbers stand that both have; both ascend. The shorter is looked up in the longer."""
-    if len(a) > len(b):
-        in_b, in_a = _matched(b, a)
-        return in_a, in_b
-    if not len(a):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    place = np.minimum(np.searchsorted(b, a), len(b) - 1)
-    there = np.flatnonzero(b[place] == a)
-    return there, place[there]
+    def column(self, asked: str, dtype: pl.DataType | None = None, where: slice | Longs = ALL) -> pl.Series:
+        """Values of an attribute as one type, that of most of them by default, (P,); nulls if no item has it."""
+        if asked in FIELDS:
+            return self.table.at([asked], where)[asked]
+        found = self.find(asked)
+        if found is None:
+            return pl.Series(asked, [None], dtype or TEXT).new_from_index(0, len(self.table.numbers[where]))
+        return self.table.at(found.columns, where).select(found.read(dtype or found.main)[0].alias(asked)).to_series()
 
+    def frame(self, where: slice | Longs = ALL) -> pl.DataFrame:
+        """Fields and attributes of the items at some positions, by name, each of the type of most of its values."""
+        found = [each for name in sorted(self.counts) if (each := self._under([name])) is not None]
+        rows = self.table.at([*FIELDS, *self.table.counts], where)
+        return rows.select(*FIELDS, *(each.read(each.main)[0].alias(each.name) for each in found))
 
-def _merged(old: pl.DataFrame, new: pl.DataFrame, changed: Longs) -> pl.DataFrame:
-    """Return the old rows but for those of the numbers that changed, and the new ones, ascending by `item_no`.
+    def said(self, positions: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return these attributes of some items as they were put, objects as JSON; None for nothing."""
+        found = {name: self.find(name) for name in names if name not in FIELDS}
+        parts = [part for each in found.values() if each is not None for part in each.columns]
+        ascending, place = np.unique(np.array(positions, np.int64), return_inverse=True)
+        rows = self.table.at([*FIELDS, *parts], ascending)[place]
+        columns = {name: rows[name].to_list() if name in FIELDS else _said(rows, found[name]) for name in names}
+        return [{name: values[n] for name, values in columns.items()} for n in range(len(rows))]
 
-    Only the blocks where something changes are copied.
-    """
-    own, fresh = old["item_no"].to_numpy(), new["item_no"].to_numpy()
-    if not len(own):
-        return new
-    if not len(fresh) and not _among(changed, own).any():
-        return old
-    starts = _starts(old)
-    blocks = [np.searchsorted(own[starts[1:-1]], numbers, side="right") for numbers in (changed, fresh)]
-    pieces, done = [], 0
-    for block in np.unique(blocks[0]).tolist():
-        low, high = int(starts[block]), int(starts[block + 1])
-        gone, came = (slice(*np.searchsorted(each, [block, block + 1]).tolist()) for each in blocks)
-        pieces += [old[done:low], _blocked(_woven(old[low:high], new[came], changed[gone]))]
-        done = high
-    found = pl.concat([*pieces, old[done:]], rechunk=False)
-    return found if found.n_chunks() <= 8 + 2 * len(found) // BLOCK else _blocked(found)
+    def containing(self, words: Sequence[str]) -> Bools:
+        """Whether all of some words, in lower case, stand in the ids, texts and lists of items, (P,)."""
+        found = np.zeros((len(words), len(self.table)), np.bool_)
+        for part in filter(_written, ("item_id", *self.table.counts)):
+            positions = self.table.having([part])
+            where = ALL if positions is None else positions
+            column = self.table.at([part], where)[part]
+            text = (column.list.join(" ") if part.startswith("list:") else column).str.to_lowercase()
+            for row, word in zip(found, words, strict=True):
+                row[where] |= text.str.contains(word, literal=True).fill_null(False).to_numpy()
+        every = np.ones(len(self.table), np.bool_)
+        for row in found:
+            every &= row
+        return every
 
-
-def _woven(old: pl.DataFrame, new: pl.DataFrame, changed: Longs) -> pl.DataFrame:
-    own, fresh = old["item_no"].to_numpy(), new["item_no"].to_numpy()
-    if len(changed) > FEW:
-        stays = ~_among(own, changed)
-        return pl.concat([old.filter(stays), new]).sort("item_no")
-    places = [np.searchsorted(numbers, changed, side=side) for numbers in (own, fresh) for side in ("left", "right")]
-    pieces, done = [], 0
-    for low, high, begin, end in zip(*(place.tolist() for place in places), strict=True):
-        pieces += [old[done:low], new[begin:end]]
-        done = high
-    return pl.concat([*pieces, old[done:]], rechunk=True)
+    @cached_property
+    def odd(self) -> int:
+        """Values that columns leave out, since they are neither of the type of most of the attribute nor read so."""
+        mixed = [name for name, kinds in self.counts.items() if len(kinds) > 1]
+        return sum(found.odd for name in mixed if (found := self.find(name)) is not None)
 
 
-def _among(numbers: Longs, others: Longs) -> Bools:
-    """Whether numbers are among others, which ascend and are some."""
-    return np.equal(others[np.minimum(np.searchsorted(others, numbers), len(others) - 1)], numbers)
+def _written(part: str) -> bool:
+    return part.partition(":")[0] in WRITTEN
 
 
-def _starts(rows: pl.DataFrame) -> Longs:
-    """Where the blocks of rows begin, and where the last ends."""
-    starts: list[int] = []
-    end = 0
-    for length in rows["item_no"].chunk_lengths():
-        starts += range(end, end + length, BLOCK)
-        end += length
-    return np.array([*starts, end], np.int64)
+def _length(table: Table, part: str) -> int:
+    if not _written(part):
+        return 0
+    values = table.values(part)
+    if part.startswith("list:"):
+        return A_VALUE * int(values.list.len().sum() or 0)
+    return int(values.estimated_size()) // BYTES
 
 
-def _blocked(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows, each block in a piece of memory of its own."""
-    if len(rows) <= BLOCK and rows.n_chunks() == 1:
-        return rows
-    return pl.concat([block.rechunk() for block in rows.iter_slices(BLOCK)] or [rows], rechunk=False)
-
-
-def _decoded(rows: pl.DataFrame, known: Collection[str] | None) -> dict[str, pl.DataFrame]:
-    found: dict[tuple[str, str], tuple[list[int], list[Any]]] = {}
-    for number, text in zip(rows["item_no"].to_list(), rows["attributes"], strict=True):
-        for name, value in decoded(text).items():
-            if value is None:
-                continue
-            kind = kind_of(value)
-            if known is None or f"{kind}:{name}" in known:
-                pairs = found.get((kind, name))
-                if pairs is None:
-                    pairs = found[kind, name] = [], []
-                numbers, values = pairs
-                numbers.append(number)
-                values.append(_plain(kind, value))
-    return {
-        f"{kind}:{name}": pl.DataFrame(
-            {"item_no": pl.Series(numbers, dtype=pl.Int64), "value": _series(kind, values)}
-        )
-        for (kind, name), (numbers, values) in found.items()
-    }
-
-
-def _series(kind: str, values: list[Any]) -> pl.Series:
-    if kind == "list":
-        return pl.Series(values, dtype=pl.String).str.json_decode(KINDS[kind])  # much faster than from lists
-    return pl.Series(values, dtype=KINDS[kind])
-
-
-def _plain(kind: str, value: Any) -> Any:
-    """Return a value of a kind as it is kept."""
-    if kind == "real":
-        return float(value)
-    if kind == "list":
-        return _json([each if isinstance(each, str) else _json(each) for each in value if each is not None])
-    return _json(value) if kind == "object" else value
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _said(rows: pl.DataFrame, attribute: Attribute | None) -> list[Any]:
+    said: list[Any] = [None] * len(rows)
+    for part in () if attribute is None else attribute.parts.values():
+        values = rows.select(part).to_series().to_list()
+        said = [new if old is None else old for old, new in zip(said, values, strict=True)]
+    return said

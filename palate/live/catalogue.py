@@ -17,10 +17,10 @@ from palate.data.catalogue import Catalogue
 from palate.data.columns import CATALOGUE, plain
 from palate.data.vocabulary import Vocabulary
 from palate.errors import ConditionError
-from palate.live.attributes import ALL, Table
+from palate.live.attributes import Attributes
 from palate.live.kept import Kept
 from palate.live.patience import still_wanted
-from palate.live.readings import Attributes
+from palate.live.table import ALL, Table
 from palate.ranking.context import Labels
 from palate.store.events import Store
 

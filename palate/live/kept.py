@@ -11,7 +11,7 @@ from typing import Any
 from palate.arrays import Doubles
 from palate.bundles.bundle import read_bundle, write_bundle
 from palate.errors import BundleError
-from palate.live.attributes import Table
+from palate.live.table import Table
 from palate.store.events import Store
 
 LOG = logging.getLogger("palate.live")

@@ -1,196 +1,40 @@
-"""Attributes of items read as any type: the values that fit it, whatever kinds the others are of."""
+"""An attribute read as any type: the values that fit it, whatever kinds the others are of."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from functools import cache, cached_property, partial
-from typing import Any
+from functools import cached_property
+from typing import Protocol
 
-import numpy as np
 import polars as pl
 
-from palate.arrays import Bools, Longs
-from palate.conditions.effort import A_VALUE, BYTES, Meter
-from palate.conditions.values import ANY, LISTS, NOTHING, REAL, TEXT, TRUTH, WHOLE, Column, Value, column, whole
-from palate.live.attributes import ALL, BLOCK, Table
+from palate.conditions.effort import Meter
+from palate.conditions.values import LISTS, REAL, TEXT, TRUTH, WHOLE, whole
+from palate.live.merging import BLOCK
 from palate.live.patience import still_wanted
-from palate.store.items import FIELDS
+from palate.live.table import ALL, Table
 
 # What most values of an attribute are is the type of its column; of as many, the first of these.
 TYPE_OF = {"list": LISTS, "whole": REAL, "real": REAL, "truth": TRUTH, "text": TEXT, "object": TEXT}
-HINTS, NEAR, SHORT = 3, 100, 50  # suggestions, names that may be suggested, and their characters
 CALLED = {LISTS: "a list", REAL: "a number", WHOLE: "a number", TRUTH: "true or false", TEXT: "text"}
 TRUTHS = {"true": True, "false": False}
-WRITTEN = ("item_id", "text", "list", "object")  # kinds whose values have a length
 
 
-@dataclass(frozen=True, eq=False)
-class Attributes:
-    """All attributes of P items.
+class Source(Protocol):
+    """What an attribute is read from."""
 
-    table  the items by position
-    names  of attributes by the names that columns of imported files had
-    """
+    @property
+    def table(self) -> Table:
+        """Return the items with their parts."""
 
-    table: Table = field(repr=False)
-    names: Mapping[str, str]
-
-    @cached_property
-    def counts(self) -> Mapping[str, Mapping[str, int]]:
-        """Number of values by attribute and kind."""
-        counts: dict[str, dict[str, int]] = {}
-        for part, count in self.table.counts.items():
-            kind, _, name = part.partition(":")
-            counts.setdefault(name, {})[kind] = count
-        return counts
-
-    @cached_property
-    def _folded(self) -> dict[str, str]:
-        """Names by their lower case, of those alike the one with most values."""
-        every = reversed([*self.counts, *self.names])
-        most_last = sorted(every, key=lambda name: sum(self.counts.get(name, {}).values()))
-        return {name.lower(): name for name in most_last}
-
-    def find(self, asked: str, notes: list[str] | None = None, meter: Meter | None = None) -> Attribute | None:
-        """Find an attribute, by the name of a column of an imported file too; None if no item has it.
-
-        An item's own value under the name asked for comes first. If no name is spelled so, one that differs in case
-        only is taken, that of most values.
-        """
-        if asked in self.counts or asked in self.names:
-            found = self._under([asked, self.names.get(asked, asked)], notes, meter)
-            if found is not None:
-                return found
-        best = self._folded.get(asked.lower(), asked)
-        return self._under([best, self.names.get(best, best)], notes, meter)
-
-    def _under(
-        self, names: Sequence[str], notes: list[str] | None = None, meter: Meter | None = None
-    ) -> Attribute | None:
-        parts: dict[str, list[str]] = {}
-        counts: Counter[str] = Counter()
-        for name in dict.fromkeys(names):
-            for kind, count in self.counts.get(name, {}).items():
-                parts.setdefault(kind, []).append(f"{kind}:{name}")
-                counts[kind] += count
-        if not parts:
-            return None
-        return Attribute(names[0], self, parts, counts, [] if notes is None else notes, meter or Meter())
-
-    def unknown(self, names: Iterable[str]) -> list[str]:
-        """Say which of some attributes no item has, and for the first ones what was perhaps meant."""
-        notes: list[str] = []
-        for asked in dict.fromkeys(names):
-            if asked not in FIELDS and self.find(asked) is None:
-                notes.append(self._unknown(asked, hint=len(notes) < HINTS))
-        return notes
-
-    def _unknown(self, asked: str, *, hint: bool) -> str:
-        near = get_close_matches(asked.lower(), self._common, 1) if hint and len(asked) <= SHORT else []
-        meant = f"; did you mean {self._folded[near[0]]!r}?" if near else ""
-        return f"no item has an attribute {asked!r}{meant}"
-
-    @cached_property
-    def _common(self) -> Sequence[str]:
-        """The short names of most values, in lower case."""
-        return [name for name in reversed(self._folded) if len(name) <= SHORT][:NEAR]
-
-    @cached_property
+    @property
     def lengths(self) -> Callable[[str], int]:
         """Count the steps in which one operation passes over the texts or lists of a part."""
-        return cache(partial(_length, self.table))
 
-    @cached_property
+    @property
     def spells_whole(self) -> Callable[[str], bool]:
         """Whether the numbers that a part of texts spells are whole."""
-        return cache(partial(_spells_whole, self.table))
-
-    def namer(self, notes: list[str], parts: dict[str, None], meter: Meter) -> Column:
-        """Make what finds the columns of a condition.
-
-        It notes what no item has, adds the parts that they are read from, and counts what reading takes.
-        """
-        unknown: dict[str, str] = {}
-
-        def use(names: Iterable[str]) -> None:
-            for part in names:
-                if part not in parts:
-                    parts[part] = None
-                    sparse = self.table.sparse.get(part)
-                    meter.use(None if sparse is None else len(sparse))
-
-        def named(asked: str, place: int) -> Value:
-            own = next((each for each in FIELDS if each == asked.lower()), None)
-            if own is not None:
-                use([own])
-                meter.read(own, self.table.rows.schema[own], self.lengths(own))
-                return column(own, self.table.rows.schema[own], place)
-            found = self.find(asked, notes, meter)
-            if found is None:
-                if asked not in unknown:
-                    unknown[asked] = self._unknown(asked, hint=len(unknown) < HINTS)
-                    notes.append(unknown[asked])
-                return Value(pl.lit(None), NOTHING, place, asked)
-            use(found.columns)
-            return Value(found.present, ANY, place, asked, readings=found)
-
-        return named
-
-    def having(self, asked: str) -> slice | Longs:
-        """Positions of the items that have an attribute; `ALL` where many have."""
-        if asked in FIELDS:
-            return ALL
-        found = self.find(asked)
-        positions = self.table.having(() if found is None else found.columns)
-        return ALL if positions is None else positions
-
-    def column(self, asked: str, dtype: pl.DataType | None = None, where: slice | Longs = ALL) -> pl.Series:
-        """Values of an attribute as one type, that of most of them by default, (P,); nulls if no item has it."""
-        if asked in FIELDS:
-            return self.table.at([asked], where)[asked]
-        found = self.find(asked)
-        if found is None:
-            return pl.Series(asked, [None], dtype or TEXT).new_from_index(0, len(self.table.numbers[where]))
-        return self.table.at(found.columns, where).select(found.read(dtype or found.main)[0].alias(asked)).to_series()
-
-    def frame(self, where: slice | Longs = ALL) -> pl.DataFrame:
-        """Fields and attributes of the items at some positions, by name, each of the type of most of its values."""
-        found = [each for name in sorted(self.counts) if (each := self._under([name])) is not None]
-        rows = self.table.at([*FIELDS, *self.table.counts], where)
-        return rows.select(*FIELDS, *(each.read(each.main)[0].alias(each.name) for each in found))
-
-    def said(self, positions: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
-        """Return these attributes of some items as they were put, objects as JSON; None for nothing."""
-        found = {name: self.find(name) for name in names if name not in FIELDS}
-        parts = [part for each in found.values() if each is not None for part in each.columns]
-        ascending, place = np.unique(np.array(positions, np.int64), return_inverse=True)
-        rows = self.table.at([*FIELDS, *parts], ascending)[place]
-        columns = {name: rows[name].to_list() if name in FIELDS else _said(rows, found[name]) for name in names}
-        return [{name: values[n] for name, values in columns.items()} for n in range(len(rows))]
-
-    def containing(self, words: Sequence[str]) -> Bools:
-        """Whether all of some words, in lower case, stand in the ids, texts and lists of items, (P,)."""
-        found = np.zeros((len(words), len(self.table)), np.bool_)
-        for part in filter(_written, ("item_id", *self.table.counts)):
-            positions = self.table.having([part])
-            where = ALL if positions is None else positions
-            column = self.table.at([part], where)[part]
-            text = (column.list.join(" ") if part.startswith("list:") else column).str.to_lowercase()
-            for row, word in zip(found, words, strict=True):
-                row[where] |= text.str.contains(word, literal=True).fill_null(False).to_numpy()
-        every = np.ones(len(self.table), np.bool_)
-        for row in found:
-            every &= row
-        return every
-
-    @cached_property
-    def odd(self) -> int:
-        """Values that columns leave out, since they are neither of the type of most of the attribute nor read so."""
-        mixed = [name for name, kinds in self.counts.items() if len(kinds) > 1]
-        return sum(found.odd for name in mixed if (found := self.find(name)) is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +45,7 @@ class Attribute:
     """
 
     name: str
-    attributes: Attributes = field(repr=False)
+    attributes: Source = field(repr=False)
     named: Mapping[str, Sequence[str]]
     counts: Mapping[str, int]
     notes: list[str] = field(default_factory=list)
@@ -283,33 +127,13 @@ class Attribute:
             yield self.parts["text"].replace_strict(TRUTHS, default=None, return_dtype=TRUTH)
 
 
-def _written(part: str) -> bool:
-    return part.partition(":")[0] in WRITTEN
-
-
-def _length(table: Table, part: str) -> int:
-    if not _written(part):
-        return 0
-    values = table.values(part)
-    if part.startswith("list:"):
-        return A_VALUE * int(values.list.len().sum() or 0)
-    return int(values.estimated_size()) // BYTES
-
-
-def _spells_whole(table: Table, part: str) -> bool:
+def spells_whole(table: Table, part: str) -> bool:
+    """Whether the numbers that a part of texts spells are whole."""
     for block in table.values(part).to_frame("text").iter_slices(BLOCK):
         still_wanted()
         if not block.select((_as_number(pl.col("text")) % 1 == 0).all()).item():
             return False
     return True
-
-
-def _said(rows: pl.DataFrame, attribute: Attribute | None) -> list[Any]:
-    said: list[Any] = [None] * len(rows)
-    for part in () if attribute is None else attribute.parts.values():
-        values = rows.select(part).to_series().to_list()
-        said = [new if old is None else old for old, new in zip(said, values, strict=True)]
-    return said
 
 
 def _first(parts: Iterable[pl.Expr], dtype: pl.DataType = TEXT) -> pl.Expr:

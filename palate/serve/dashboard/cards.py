@@ -11,8 +11,8 @@ import polars as pl
 
 from palate.arrays import Longs
 from palate.conditions.values import LISTS, TEXT
+from palate.live.attributes import Attributes
 from palate.live.catalogue import LiveCatalogue
-from palate.live.readings import Attributes
 from palate.live.snapshot import Snapshot
 
 # Names of attributes; the first one that the catalogue has counts.
