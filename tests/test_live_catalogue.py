@@ -242,7 +242,7 @@ def test_what_few_items_have_is_counted_by_those_that_have_it(store: Store, monk
 def test_a_misspelt_name_has_one_note_and_the_first_three_a_suggestion(store: Store) -> None:
     store.items.put(MOVIES)
     live = LiveCatalogue.load(store)
-    odd = live.notes("pric < 1 OR pric < 2 OR pric < 3 OR TITTLE = 'x' OR yeear = 1 OR pricee < 4")
+    odd = live.notes("pric < 1 OR pric < 2 OR pric < 3 OR TITLEX = 'x' OR yeear = 1 OR pricee < 4")
     assert [note.partition("; ")[2] for note in odd] == [
         "did you mean 'price'?",
         "did you mean 'title'?",
