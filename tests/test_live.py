@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -874,6 +876,19 @@ def test_a_history_is_read_again_only_when_the_user_has_a_new_event(
     assert read == ["u1", "u2", "u1"]
     live.store.forget("u2")
     assert live.recommend(ListRequest(user_id="u2")).sources.keys() <= {"popular", "newest"}
+
+
+def test_nothing_holds_the_model_before(store: Store) -> None:
+    versions = Versions(store)
+    train(store, versions, RECIPE)
+    live = Live(store, versions)
+    for user in range(USERS):
+        live.recommend(ListRequest(user_id=f"u{user}"))
+    before = weakref.ref(live.snapshot().active.model)
+    versions.activate(train(store, versions, RECIPE).version.number)
+    soon(lambda: live.snapshot().version == 2)
+    live.recommend(ListRequest(user_id="u1"))
+    soon(lambda: gc.collect() >= 0 and before() is None)
 
 
 def test_prepared_histories_are_bounded(store: Store) -> None:

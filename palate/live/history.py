@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from palate.arrays import Floats, Longs
+from palate.data.histories import Histories
 from palate.live.weights import Weights
 from palate.ranking.context import Context, UserHistory, last_below_zero
 from palate.ranking.item_index import ItemIndex
@@ -17,7 +18,7 @@ from palate.store.events import Store
 from palate.store.pulse import NEVER, Pulse
 
 EVENTS = 2000  # newest events of a user with a weight other than 0 that a model answers from
-PREPARED = 500_000  # events of prepared histories, all together: about 50 MB
+PREPARED = 250_000  # events of prepared histories, all together: about 25 MB
 LATER = 4096  # events that are looked through for one of a user
 SMALLEST = 50  # events that a history counts at least
 WHOLE = 4000  # a user of at most so many events is read in one go; of one with more the items are read by themselves
@@ -51,17 +52,29 @@ class StoredHistory:
         return UserHistory(*events, seen[seen >= 0], disliked[disliked >= 0], stored=len(self.seen) > 0)
 
 
+class _Prepared(NamedTuple):
+    newest: int
+    history: UserHistory
+    past: Histories
+
+    @property
+    def size(self) -> int:
+        """Events that it counts as."""
+        return SMALLEST + len(self.history.position) + len(self.history.seen)
+
+
 class PreparedHistories:
     """The users who asked last: their histories, ready for the model.
 
-    Each counts until the store has another event of the user, or events were taken out or changed, or the model or
-    the items are others. Together they hold at most so many events.
+    Each counts until the store has another event of the user, or events were taken out or changed, or the model is
+    another one; nothing of an old model or catalogue is held. Together they hold at most so many events.
     """
 
     def __init__(self, most: int = PREPARED) -> None:
         self._most, self._held, self._newest = most, 0, 0
         self._kept: OrderedDict[str, _Prepared] = OrderedDict()
         self._changes = (0, 0)
+        self._base: Context | None = None
         self._lock = Lock()
 
     def since(self, user_id: str) -> int:
@@ -79,50 +92,48 @@ class PreparedHistories:
     def find(self, user_id: str, pulse: Pulse, base: Context) -> Context | None:
         """Return the context of a user if it still counts; `pulse` was asked about the user and `since`."""
         with self._lock:
-            if self._changes != (pulse.withdrawn, pulse.rewritten):  # a forgotten user's events leave the memory too
-                self._kept.clear()
-                self._changes, self._held = (pulse.withdrawn, pulse.rewritten), 0
-            self._newest = max(self._newest, pulse.newest)
+            self._begin(pulse, base)
             kept = self._kept.get(user_id)
-            if kept is None or pulse.touched or pulse.newest < kept.newest or not kept.fits(base):
+            if kept is None or pulse.touched or pulse.newest < kept.newest:
                 return None
             self._kept[user_id] = kept._replace(newest=pulse.newest)
             self._kept.move_to_end(user_id)
-        return base.like(kept.context)
+        return base.prepared(kept.history, kept.past)
 
     def remembered(self, user_id: str, base: Context) -> Context | None:
         """Return the context of a user as it was last, while nobody can say whether it still counts."""
         with self._lock:
-            kept = self._kept.get(user_id)
-        return None if kept is None or not kept.fits(base) else base.like(kept.context)
+            kept = self._kept.get(user_id) if self._fits(base) else None
+        return None if kept is None else base.prepared(kept.history, kept.past)
 
     def keep(self, user_id: str, pulse: Pulse, context: Context) -> None:
-        """Keep the context of a user, read after `pulse`."""
+        """Keep the history of a user, read after `pulse`, unless something changed meanwhile."""
+        prepared = _Prepared(pulse.newest, context.history, context.past)
         with self._lock:
-            if self._changes != (pulse.withdrawn, pulse.rewritten):
+            if self._changes != (pulse.withdrawn, pulse.rewritten) or not self._fits(context):
                 return
             self._drop(user_id)
-            self._kept[user_id] = _Prepared(pulse.newest, context)
-            self._held += _size(context)
+            self._kept[user_id] = prepared
+            self._held += prepared.size
             while self._held > self._most:
                 self._drop(next(iter(self._kept)))
 
+    def _begin(self, pulse: Pulse, base: Context) -> None:
+        """Forget all where what is kept was read before a change, or prepared for another model."""
+        changes = pulse.withdrawn, pulse.rewritten
+        if changes != self._changes or not self._fits(base):  # a forgotten user's events leave the memory, too
+            self._kept.clear()
+            self._changes, self._held = changes, 0
+        self._base, self._newest = base, max(self._newest, pulse.newest)
+
+    def _fits(self, base: Context) -> bool:
+        """Whether positions and rows are those of what is kept; an index may have grown."""
+        own = self._base
+        return own is not None and own.model is base.model and own.index.shares(base.index)
+
     def _drop(self, user_id: str) -> None:
         kept = self._kept.pop(user_id, None)
-        self._held -= 0 if kept is None else _size(kept.context)
-
-
-class _Prepared(NamedTuple):
-    newest: int
-    context: Context
-
-    def fits(self, base: Context) -> bool:
-        """Whether it was prepared for this model and these items."""
-        return self.context.model is base.model and self.context.index is base.index
-
-
-def _size(context: Context) -> int:
-    return SMALLEST + len(context.history.position) + len(context.history.seen)
+        self._held -= 0 if kept is None else kept.size
 
 
 def read_history(store: Store, weights: Weights, user_id: str, until: int | None = None) -> StoredHistory:

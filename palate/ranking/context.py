@@ -163,11 +163,11 @@ class Context:
         rows = Ragged(ends, row[known], history.weight[known], history.time[known])
         return Histories(UNNAMED, self.model.items, rows)
 
-    def like(self, other: Context) -> Context:
-        """Return it with the history of another context of the same model and items, as it was prepared there."""
-        same = replace(self, history=other.history)
-        vars(same)["past"] = other.past
-        return same
+    def prepared(self, history: UserHistory, past: Histories) -> Context:
+        """Return the context of a user whose `past` is known."""
+        own = replace(self, history=history)
+        vars(own)["past"] = past
+        return own
 
 
 def last_below_zero(item: Longs, weight: Floats) -> Longs:

@@ -82,6 +82,10 @@ class ItemIndex:
         every[positions] = row
         return replace(self, row=every, rows=rows)
 
+    def shares(self, other: ItemIndex) -> bool:
+        """Whether one of two indexes extends the other, so that positions mean the same."""
+        return self._ids is other._ids
+
     def position(self, item_id: str) -> int:
         """Position of an id, -1 for an unknown one."""
         found = self._position.get(item_id, -1)
