@@ -891,6 +891,25 @@ def test_nothing_holds_the_model_before(store: Store) -> None:
     soon(lambda: gc.collect() >= 0 and before() is None)
 
 
+def test_no_cycle_of_references_keeps_what_was_before(live: Live) -> None:
+    """A changed item leaves nothing of the old catalogue, without the collector of cycles."""
+    gc.collect()
+    gc.disable()
+    try:
+        for n in range(3):
+            live.recommend(
+                ListRequest(user_id="u1", filter="price > 3", cap=(Cap("kind", 2),), boost=(Boost("price > 5", 2),))
+            )
+            old = live.snapshot()
+            before = [weakref.ref(each) for each in (old, old.catalogue, old.masks, old.context)]
+            del old
+            live.store.items.put([Item("i3", {"price": n + 0.5}), Item(f"new {n}", {"price": 9})])
+            live.recommend(ListRequest(user_id="u2"))
+            assert [each() is None for each in before] == [True] * 4
+    finally:
+        gc.enable()
+
+
 def test_prepared_histories_are_bounded(store: Store) -> None:
     live = Live(store)
     prepared = PreparedHistories(most=120)

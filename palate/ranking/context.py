@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -65,16 +65,9 @@ class Masks:
 
     def __init__(self, available: Bools, attributes: Attributes, index: ItemIndex) -> None:
         self.available, self.attributes = available, attributes
-        position = index.position_of_row
-
-        def of_items(condition: str) -> Bools:
-            return available if condition == ALL else available & attributes.mask(condition)
-
-        def of_rows(condition: str) -> Bools:
-            return self._items(condition)[position] & (position >= 0) if len(available) else position >= 0
-
-        self._items: Callable[[str], Bools] = lru_cache(MASKS)(of_items)
-        self._rows: Callable[[str], Bools] = lru_cache(MASKS)(of_rows)
+        # Of functions, not of self: a cycle of references would keep every old catalogue for a while.
+        self._items: Callable[[str], Bools] = lru_cache(MASKS)(partial(_of_items, available, attributes))
+        self._rows: Callable[[str], Bools] = lru_cache(MASKS)(partial(_of_rows, self._items, index.position_of_row))
 
     def items(self, condition: str | None) -> Bools:
         """Mask by position, (P,), not to be changed. Raises `ConditionError`."""
@@ -83,6 +76,15 @@ class Masks:
     def rows(self, condition: str | None) -> Bools:
         """Mask by row of the model, (I,), not to be changed. Raises `ConditionError`."""
         return self._rows(condition or ALL)
+
+
+def _of_items(available: Bools, attributes: Attributes, condition: str) -> Bools:
+    return available if condition == ALL else available & attributes.mask(condition)
+
+
+def _of_rows(of_items: Callable[[str], Bools], position: Longs, condition: str) -> Bools:
+    allowed = of_items(condition)
+    return allowed[position] & (position >= 0) if len(allowed) else position >= 0
 
 
 @dataclass(frozen=True, eq=False)
