@@ -30,7 +30,7 @@ from palate.store.recording import now
 from palate.store.versions import Versions
 
 LOG = logging.getLogger("palate.live")
-AWAY = "the database is out of reach: the list is made without the user's history"
+AWAY = "the database is out of reach: the list is made of what is in memory"
 
 
 class Live:
@@ -47,10 +47,10 @@ class Live:
         self._lock = Lock()
         self._loading: Thread | None = None
         self._refused: int | None = None
-        self._snapshot = Snapshot.of(LiveCatalogue.load(store, kept), self._popularity.now(store.pulses.read()))
-        wanted = None if versions is None else versions.active()
-        if wanted is not None:
-            self._swap(wanted)
+        pulse = store.pulses.read()
+        self._snapshot = Snapshot.of(LiveCatalogue.load(store, kept), self._popularity.now(pulse))
+        if versions is not None and pulse.active is not None:
+            self._swap(pulse.active)
         self.recommend(ListRequest(user_id="nobody"))  # the first request shall not wait for what is loaded once
         if versions is not None:
             Thread(target=self._keep, args=(kept, versions.folder), daemon=True).start()
@@ -215,4 +215,4 @@ def _warm(snapshot: Snapshot) -> None:
     known = np.flatnonzero(snapshot.index.row >= 0)[:2]
     past = UserHistory().followed_by(known, np.ones(len(known), np.float32), np.zeros(len(known), np.int64))
     for k in (10, MOST + 1):
-        recommend(ListRequest(k=min(k, MOST_PLACES)), replace(snapshot.context, history=past))
+        recommend(ListRequest(k=min(k, MOST_PLACES)), snapshot.context.of(past))

@@ -189,16 +189,15 @@ def history_of(rows: Ragged) -> UserHistory:
     return UserHistory(column[counts], weight, rows.moments[counts], column, last_below_zero(column[counts], weight))
 
 
-def offline(model: Model, allowed: Bools) -> Context:
-    """Return what lists are made from without a service: the items of a model that are allowed (I,)."""
-    index = ItemIndex.of_model(model.items)
+def offline(model: Model, index: ItemIndex, allowed: Bools) -> Context:
+    """Return what lists are made from without a service: the items of a model and its index, allowed (I,)."""
     nothing = Order(_NONE, np.zeros(len(index), np.float32))
     cold = np.zeros(0, np.bool_) if model.cold_items is None else model.cold_items
-    return Context(model, index, Masks(allowed, _Untold(len(index)), index), nothing, nothing, cold=cold)
+    return Context(model, index, Masks(allowed, _NoAttributes(len(index)), index), nothing, nothing, cold=cold)
 
 
-class _Untold:
-    """Attributes of items of which nothing is stored."""
+class _NoAttributes:
+    """The attributes of items that have none."""
 
     def __init__(self, count: int) -> None:
         self._count = count

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -26,6 +27,7 @@ from palate.ranking.candidates import Candidates
 from palate.ranking.context import Context, history_of, offline
 from palate.ranking.eligibility import Eligible
 from palate.ranking.explain import because, reason, why_empty
+from palate.ranking.item_index import ItemIndex
 from palate.ranking.request import SOURCES, ListItem, ListRequest, RecommendationList, Source
 from palate.ranking.slate import Slate
 from palate.ranking.stages import Stage, pool_of, run
@@ -221,7 +223,7 @@ class PipelineModel(Model):
         pool = min(pool_of(stages, k), len(self.items))
         row, score = self.retriever.top(histories, pool, allowed, keep_seen)
         item, best = nothing(len(row), k)
-        context = offline(self.retriever, allowed)
+        context = offline(self.retriever, self._index, allowed)
         for b in range(len(row)):
             there = row[b] >= 0
             slate = Slate.of(row[b, there].astype(np.int64), score[b, there], "personal")
@@ -229,6 +231,11 @@ class PipelineModel(Model):
             last = run(stages, slate, own).take(slice(k))
             item[b, : len(last)], best[b, : len(last)] = last.position, last.score
         return item, best
+
+    @cached_property
+    def _index(self) -> ItemIndex:
+        """Index of the items, the same for every block of users."""
+        return ItemIndex.of_model(self.items)
 
     def batch_size(self) -> int:
         """Users ranked at once."""
