@@ -230,7 +230,7 @@ def hostile(folder: Path, wild: int = 1500, filters: int = 700, examples: int = 
 
 HOSTILE = Part(
     "hostile requests: schemathesis, cost fuzz, filters, raw sockets, beside a client that asks 20 lists a second",
-    40,
+    20,
     hostile,
     exactly(errors=0, restarts=0, faults=[], over_250_beside_without_cpu=0),
     lambda facts: (
