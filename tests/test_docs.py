@@ -163,8 +163,20 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_benchmarks_that_pages_name_exist(page: Path) -> None:
-    named = re.findall(r"(?:^|[\s`(])(benchmarks/[\w/-]+\.\w+)", page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"(?:^|[\s`(])(benchmarks/[\w/-]+\.\w+)", text)
+    named += [name.replace(".", "/") + ".py" for name in re.findall(r"python -m (benchmarks\.\w+\.\w+)", text)]
     assert not [path for path in named if not (ROOT / path).is_file() and "/results/" not in path]
+
+
+@pytest.mark.parametrize("folder", ["accuracy", "speed", "reliability", "peers"])
+def test_every_command_of_the_benchmarks_is_in_their_page(folder: str) -> None:
+    page = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    part = page.partition(f"### {folder}\n")[2].partition("\n### ")[0]
+    listed = set(re.findall(rf"(?:^\|[^|]*\| `|benchmarks\.{folder}\.)(?!python)(\w+)(?=[ `])", part, re.M))
+    scripts = (ROOT / "benchmarks" / folder).glob("*.py")
+    started = {path.stem for path in scripts if "__main__" in path.read_text(encoding="utf-8")}
+    assert listed == started - {"fit", "sasrec", "victims"}  # other benchmarks start these
 
 
 def test_every_page_is_in_the_index_and_the_site() -> None:
