@@ -1,12 +1,12 @@
-"""Items that nobody has met: models that read what items are like, beside lightfm-next, DropoutNet and chance.
+"""Items without events: models that read the content of items, beside lightfm-next, DropoutNet and chance.
 
 `python -m benchmarks.accuracy.content [--dataset movies music beauty] [--trials N] [--peers PYTHON] [--out FILE]`
 
 A fifth of the items, drawn at random, is held out with all events on them; of the others another fifth is the
 validation part, on which each contestant chooses its settings among the same number of trials. Then it is fitted on
 all but the test, and read once: Recall@20 of the new items among the new items. A second test is a mixture: a fifth
-of everybody's events on all items, of which those on the new items are all that there is. So an event on a new item
-is as likely to be asked for as any other, and all items compete in one list. A third asks people who are new, after
+of every user's events on all items; all events on the new items are among them. So an event on a new item
+is as likely to be asked for as any other, and all items compete in one list. A third is about new users, after
 a single event. Outcomes are kept in results/content.jsonl.
 """
 
@@ -59,7 +59,7 @@ TRIALS = 6
 
 @dataclass(frozen=True)
 class Shop:
-    """A log, what is told of its items, and the fields that are words, pictures or sounds.
+    """A log, the content of its items, and the fields that are words, pictures or sounds.
 
     dims: how many numbers of a field are tried; many where titles are all there is
     """
@@ -83,12 +83,12 @@ class Shop:
 
     @cached_property
     def mixture(self) -> Split:
-        """A fifth of everybody's events; the others, but for those on the new items, are known."""
+        """A fifth of every user's events; the others, but for those on the new items, are known."""
         return mixed(self.log, self.final.test.items.ids)
 
 
 def mixed(log: Interactions, new: pl.Series, seed: int = 0) -> Split:
-    """Hold out a fifth of everybody's events; those known of the new items are left out too."""
+    """Hold out a fifth of every user's events; those known of the new items are left out too."""
     whole = split_ratio(log, 0.2, seed=seed)
     known = whole.train.select(~np.isin(whole.train.item, whole.train.items.codes(new)))
     test = whole.test.select(np.isin(whole.test.user, whole.test.users.codes(known.users.ids)))
@@ -142,7 +142,7 @@ SHOPS: dict[str, Callable[[], Shop]] = {"movies": movies, "music": music, "beaut
 
 @dataclass(frozen=True, kw_only=True)
 class Chance(Recipe):
-    """Another order of all items for everybody."""
+    """Another order of all items for every user."""
 
     def fit(
         self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
@@ -175,8 +175,8 @@ class LightFM(Recipe):
         with tempfile.TemporaryDirectory() as place:
             file = Path(place) / "features.npz"
             np.savez(file, start=rows.start, column=rows.column, weight=rows.weight, shape=(len(rows), count))
-            told = {**self.options, "features": str(file)}
-            found = run_peer(self.python, "lightfm_content", replace(log, items=items), told)
+            settings = {**self.options, "features": str(file)}
+            found = run_peer(self.python, "lightfm_content", replace(log, items=items), settings)
         return VectorsModel(Vectors(), items, log.users, found["users"], found["items"])  # type: ignore[arg-type]
 
 
@@ -204,13 +204,13 @@ def of_base(settings: Settings) -> Settings:
 
 
 def contestants(python: Path, dims: Sequence[int]) -> list[Contestant]:
-    """Return everybody who reads fields."""
+    """Return all contestants that read fields."""
 
     def hybrid(fields: tuple[str, ...], settings: Settings) -> Recipe:
         own = {name: value for name, value in settings.items() if "base_" not in name}
         return Hybrid(IALS(threads=1, **of_base(settings)), fields=fields, **own)
 
-    everybody = [
+    contenders = [
         Contestant(
             "palate Hybrid(IALS)",
             hybrid,
@@ -248,7 +248,7 @@ def contestants(python: Path, dims: Sequence[int]) -> list[Contestant]:
             {"no_components": 64, "epochs": 20},
         ),
     ]
-    return everybody if has_peers(python) else everybody[:-1]
+    return contenders if has_peers(python) else contenders[:-1]
 
 
 def known() -> dict[str, Settings]:
@@ -269,7 +269,7 @@ def outcome(asked: Sequence[object], work: Callable[[], Settings]) -> Settings:
 
 
 def new_items(shop: Shop, recipe: Recipe, part: str) -> Settings:
-    """Recall@20 of the new items of a part, among them, and how many of them are shown to somebody."""
+    """Recall@20 of the new items of a part, among them, and how many of them are shown to a user."""
     split = shop.final if part == "test" else shop.cold
     new = (split.test if part == "test" else split.part("valid")).items
     model = recipe.fit(split.train, shop.catalogue)
@@ -291,45 +291,45 @@ def chosen(shop: Shop, contestant: Contestant, fields: tuple[str, ...], trials: 
     return max(tried, key=lambda pair: pair[0])[1]
 
 
-def cold_table(shop: Shop, everybody: Sequence[Contestant], trials: int) -> tuple[list[str], dict[str, Settings]]:
-    """Measure everybody, tuned, on new items by words alone."""
+def cold_table(shop: Shop, contenders: Sequence[Contestant], trials: int) -> tuple[list[str], dict[str, Settings]]:
+    """Measure all contestants, tuned, on new items by words alone."""
     rows, best = [], {}
     plain: list[tuple[str, Recipe, Settings]] = [("popularity", Popularity(), {}), ("chance", Chance(), {})]
-    for contestant in everybody:
+    for contestant in contenders:
         best[contestant.name] = chosen(shop, contestant, shop.words, trials)
         plain.append((contestant.name, contestant.make(shop.words, best[contestant.name]), best[contestant.name]))
-        if contestant is everybody[0]:
+        if contestant is contenders[0]:
             plain.append((f"{contestant.name}, defaults", contestant.make(shop.words, {}), {}))
             plain.append(("palate Transformer, defaults", Transformer(fields=shop.words), {}))
     for name, recipe, settings in sorted(plain, key=lambda each: each[0] in ("popularity", "chance")):
         found = outcome([shop.name, "test", name, shop.words, settings], partial(new_items, shop, recipe, "test"))
-        told = ", ".join(f"{key} {value}" for key, value in settings.items()) or "defaults"
+        shown = ", ".join(f"{key} {value}" for key, value in settings.items()) or "defaults"
         recall = f"{found['recall']:.4f} [{found['low']:.4f}, {found['high']:.4f}]"
-        rows.append([name, recall, f"{found['shown']:.0%}", told])
+        rows.append([name, recall, f"{found['shown']:.0%}", shown])
     return grid(["", "Recall@20 of new items", "new items shown", "chosen"], rows), best
 
 
-def fields_table(shop: Shop, everybody: Sequence[Contestant], best: Mapping[str, Settings]) -> list[str]:
+def fields_table(shop: Shop, contenders: Sequence[Contestant], best: Mapping[str, Settings]) -> list[str]:
     """Each field alone, words together, and what pictures or sounds add; settings as chosen for words."""
     sets = {field: (field,) for field in shop.words} | {"all words": shop.words} | dict(shop.others)
-    if "tags" in shop.words:  # tags come from people who have met the item: a really new one has none
+    if "tags" in shop.words:  # tags come from users of the item: a really new one has none
         sets["all words but tags"] = tuple(field for field in shop.words if field != "tags")
     sets |= {f"{shop.words[0]} + {name}": (shop.words[0], *fields) for name, fields in shop.others.items()}
     sets |= {f"all words + {name}": (*shop.words, *fields) for name, fields in shop.others.items()}
     rows = []
     for name, fields in sets.items():
         cells = []
-        for contestant in everybody[:2]:
+        for contestant in contenders[:2]:
             settings = best[contestant.name]
             asked = [shop.name, "test", contestant.name, fields, settings]
             found = outcome(asked, partial(new_items, shop, contestant.make(fields, settings), "test"))
             cells.append(f"{found['recall']:.4f}")
         rows.append([name, *cells])
-    return grid(["fields", *(contestant.name for contestant in everybody[:2])], rows)
+    return grid(["fields", *(contestant.name for contestant in contenders[:2])], rows)
 
 
 def mixture(shop: Shop, recipe: Recipe) -> Settings:
-    """All items in one list; then the same people's other events among the items with events alone."""
+    """All items in one list; then the same users' other events among the items with events alone."""
     model = recipe.fit(shop.mixture.train, shop.catalogue)
     report = evaluate(model, shop.mixture, 20)
     found = {"all": report["Recall@20"], "new": 0.0, "shown": report.of_lists.get("coverage of new@20", 0.0)}
@@ -339,7 +339,7 @@ def mixture(shop: Shop, recipe: Recipe) -> Settings:
 
 
 def warm(shop: Shop, model: Model) -> Settings:
-    """Recall@20 and NDCG@10 of each person's other events, among items with events."""
+    """Recall@20 and NDCG@10 of each user's other events, among items with events."""
     split = shop.mixture
     old = Vocabulary(split.train.items.ids)
     kept = np.isin(split.test.item, np.flatnonzero(old.recode(split.test.items) >= 0))
@@ -347,9 +347,9 @@ def warm(shop: Shop, model: Model) -> Settings:
     return {"recall": report["Recall@20"], "ndcg": report["NDCG@10"], "report": report}
 
 
-def mixture_table(shop: Shop, everybody: Sequence[Contestant], best: Mapping[str, Settings]) -> list[str]:
+def mixture_table(shop: Shop, contenders: Sequence[Contestant], best: Mapping[str, Settings]) -> list[str]:
     """One list of all items."""
-    recipes: dict[str, Recipe] = {each.name: each.make(shop.words, best[each.name]) for each in everybody}
+    recipes: dict[str, Recipe] = {each.name: each.make(shop.words, best[each.name]) for each in contenders}
     same = of_base(best["palate Hybrid(IALS)"])
     recipes["palate IALS, the same without content"] = IALS(threads=1, **same)
     recipes["popularity"] = Popularity()
@@ -360,12 +360,12 @@ def mixture_table(shop: Shop, everybody: Sequence[Contestant], best: Mapping[str
         )
         rows.append([name, *(f"{found[key]:.4f}" for key in ("all", "warm", "new")), f"{found['shown']:.0%}"])
     return grid(
-        ["", "Recall@20, all", "of met items, among them", "of new items, among all", "new items shown"], rows
+        ["", "Recall@20, all", "of known items, among them", "of new items, among all", "new items shown"], rows
     )
 
 
 def one_click(shop: Shop, recipe: Recipe) -> Settings:
-    """Recall@20 of people who are new, after a single event of theirs."""
+    """Recall@20 of new users after a single event."""
     split = split_users(shop.log, 0.2, held_out=0.5)
     assert split.fold_in is not None
     first = np.zeros(len(split.fold_in), np.bool_)
@@ -376,9 +376,9 @@ def one_click(shop: Shop, recipe: Recipe) -> Settings:
     return {"recall": report["Recall@20"], "low": low, "high": high}
 
 
-def click_table(shop: Shop, everybody: Sequence[Contestant], best: Mapping[str, Settings]) -> list[str]:
-    """People who are new, with one event."""
-    recipes: dict[str, Recipe] = {each.name: each.make(shop.words, best[each.name]) for each in everybody[:2]}
+def click_table(shop: Shop, contenders: Sequence[Contestant], best: Mapping[str, Settings]) -> list[str]:
+    """Make the table of new users with one event."""
+    recipes: dict[str, Recipe] = {each.name: each.make(shop.words, best[each.name]) for each in contenders[:2]}
     same = of_base(best["palate Hybrid(IALS)"])
     recipes |= {"palate IALS, the same without content": IALS(threads=1, **same), "popularity": Popularity()}
     rows = []
@@ -395,7 +395,7 @@ def warm_table(shop: Shop, best: Settings) -> list[str]:
     The settings were chosen for new items, which may do `IALS` wrong, so its defaults are compared as well.
     """
     rows = [warm_row(shop, "as chosen for new items", best), warm_row(shop, "defaults", {})]
-    return grid(["NDCG@10 of met items", "IALS", "Hybrid(IALS)", "difference, by person"], rows)
+    return grid(["NDCG@10 of known items", "IALS", "Hybrid(IALS)", "difference, by user"], rows)
 
 
 def warm_row(shop: Shop, name: str, best: Settings) -> list[str]:
@@ -406,18 +406,22 @@ def warm_row(shop: Shop, name: str, best: Settings) -> list[str]:
     def work() -> Settings:
         base = IALS(threads=1, **same)
         plain = warm(shop, base.fit(shop.mixture.train))["report"]
-        told = warm(shop, Hybrid(base, fields=shop.words, **own).fit(shop.mixture.train, shop.catalogue))["report"]
-        gain = told.minus(plain, "NDCG@10")
-        return {"plain": plain["NDCG@10"], "told": told["NDCG@10"], "gain": [gain.mean, gain.low, gain.high]}
+        report = warm(shop, Hybrid(base, fields=shop.words, **own).fit(shop.mixture.train, shop.catalogue))["report"]
+        gain = report.minus(plain, "NDCG@10")
+        return {
+            "plain": plain["NDCG@10"],
+            "content": report["NDCG@10"],
+            "gain": [gain.mean, gain.low, gain.high],
+        }
 
     found = outcome([shop.name, "met", best], work)
     mean, low, high = found["gain"]
-    return [name, f"{found['plain']:.4f}", f"{found['told']:.4f}", f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"]
+    return [name, f"{found['plain']:.4f}", f"{found['content']:.4f}", f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"]
 
 
-def section(shop: Shop, everybody: Sequence[Contestant], trials: int) -> list[str]:
+def section(shop: Shop, contenders: Sequence[Contestant], trials: int) -> list[str]:
     """All tables of a shop."""
-    cold, best = cold_table(shop, everybody, trials)
+    cold, best = cold_table(shop, contenders, trials)
     new = shop.final.test
     return [
         f"## {shop.name}",
@@ -426,19 +430,19 @@ def section(shop: Shop, everybody: Sequence[Contestant], trials: int) -> list[st
         "",
         *cold,
         "",
-        "What each field tells, settings as chosen for all words:",
+        "What each field adds, settings as chosen for all words:",
         "",
-        *fields_table(shop, everybody, best),
+        *fields_table(shop, contenders, best),
         "",
         "All items in one list:",
         "",
-        *mixture_table(shop, everybody, best),
+        *mixture_table(shop, contenders, best),
         "",
-        "New people, after one event of theirs:",
+        "New users, after one event:",
         "",
-        *click_table(shop, everybody, best),
+        *click_table(shop, contenders, best),
         "",
-        "The same people's other events on items with events:",
+        "The same users' other events on items with events:",
         "",
         *warm_table(shop, best["palate Hybrid(IALS)"]),
         "",

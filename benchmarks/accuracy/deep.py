@@ -1,10 +1,10 @@
-"""Networks beside the closed forms: what comes next, people held out, the speed of training and of answers.
+"""Networks beside the closed forms: what comes next, users held out, the speed of training and of answers.
 
 `python -m benchmarks.accuracy.deep [--dataset NAME ...] [--only RECIPE ...] [--seeds N] [--kept] [--peers PYTHON]`
 
 What comes next: Amazon Beauty and Sports, and Diginetica, as in sequences.py: fitted to the train part alone,
 graded on the test. Settings of networks are their defaults, chosen on Beauty's validation part; those of SLIST are
-what sequences.py chose. People held out: MovieLens latest-small, every event a positive; a fifth of the people is
+what sequences.py chose. Users held out: MovieLens latest-small, every event a positive; a fifth of the users is
 not in train, a fifth of their events is asked for. A network is fitted with several seeds: the mean and, after ±,
 the standard deviation. Outcomes are appended to results/deep.jsonl, and found there by the next run; --kept measures
 nothing and shows what is there. The peer is RecTools' SASRec with its own loss, one negative an event, where PYTHON

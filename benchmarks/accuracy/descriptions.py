@@ -7,7 +7,7 @@ for any other word that is no part of the row; and it compares who directed and 
 python -m benchmarks.accuracy.descriptions --out benchmarks/results/descriptions.md [--seconds 700] [--keep FOLDER]
 
 What an eye said of the first texts of each set stands in results/descriptions.jsonl, by the hash of the text: another
-run keeps it, and a text that nobody has read has no verdict. Films' people and keywords may not be passed on, so
+run keeps it, and a text that was not read has no verdict. Films' people and keywords may not be passed on, so
 their texts are kept in FOLDER alone.
 """
 
@@ -63,7 +63,7 @@ def products() -> pl.DataFrame:
 
 
 def claims(text: str, row: Mapping[str, Any]) -> Iterator[str]:
-    """Tell what the second list of rules finds in a text that the row of the file does not hold."""
+    """Yield what the second list of rules finds in a text that the row of the file does not hold."""
     whole = _flat(" ".join(str(value) for value in row.values() if value is not None))
     said = _flat(text)
     for what, words in LISTS.items():

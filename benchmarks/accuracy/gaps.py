@@ -2,7 +2,7 @@
 
 `python -m benchmarks.accuracy.gaps [--part valid test] [--seeds N] [--out FILE]`
 
-The log has times to the second and ten kinds of events, the stars. Each of the last 5 events of everybody is asked
+The log has times to the second and ten kinds of events, the stars. Each of the last 5 events of every user is asked
 for from all that is before it, items of the history left out; the model is fitted to what is older than these. For
 the part `valid`, by which the defaults were chosen, the 5 newest are cut off, and the last 10 of the rest asked for.
 A fit takes about four minutes.
@@ -29,7 +29,7 @@ EACH = [(False, False), (True, False), (False, True), (True, True)]
 
 
 def parts(part: str) -> tuple[Interactions, int]:
-    """Return the log, and how many of the newest events of each person are asked for."""
+    """Return the log, and how many of the newest events of each user are asked for."""
     log = movielens()
     if part == "test":
         return log, NEWEST

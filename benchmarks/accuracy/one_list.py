@@ -4,9 +4,9 @@
 
 From the known part of the mixture of `content.py` another mixture is cut in the same way: its test is never read.
 `Hybrid`, with the settings chosen there, is fitted; then the vectors of new items are multiplied by a factor. At 1
-they are as the model has them. If new items were scored too low, a factor above 1 would find more of everybody's
-events; if too high, one below 1. And of pairs of a person and an item with about the same score the share that is
-an event held out is told for met and for new items; pairs that happened are no pairs.
+they are as the model has them. If new items were scored too low, a factor above 1 would find more of all users'
+events; if too high, one below 1. And of pairs of a user and an item with about the same score the share that is
+an event held out is given for known and for new items; pairs that happened are no pairs.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from palate.models.hybrid import HybridModel
 
 FACTORS = (0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0)
 EDGES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
-ROWS = 512  # people scored at once
+ROWS = 512  # users scored at once
 
 
 def times(model: HybridModel, factor: float) -> HybridModel:
-    """Return the model with vectors of new items so many times as long."""
+    """Return the model with vectors of new items scaled by a factor."""
     base = model.base
     vectors = aligned_copy(base.item_vectors)
     vectors[model.cold_items] *= np.float32(factor)
@@ -53,11 +53,11 @@ def by_score(model: HybridModel, split: Split, whole: Interactions) -> list[str]
     new = model.cold_items
     edges = np.array([*EDGES, np.inf])
     count, hits = np.zeros((2, 2, len(edges) + 1), np.int64)
-    everybody = split.train.histories(split.test.users.ids).on(model.items)
-    for low in range(0, len(everybody), ROWS):
-        people = everybody.block(low, min(low + ROWS, len(everybody)))
-        place = np.searchsorted(edges, model.scores(people), side="right")
-        held_out, happened = (marked(log.histories(people.users).on(model.items)) for log in (split.test, whole))
+    histories = split.train.histories(split.test.users.ids).on(model.items)
+    for low in range(0, len(histories), ROWS):
+        block = histories.block(low, min(low + ROWS, len(histories)))
+        place = np.searchsorted(edges, model.scores(block), side="right")
+        held_out, happened = (marked(log.histories(block.users).on(model.items)) for log in (split.test, whole))
         pair = held_out | ~happened
         for side, kind in enumerate((~new, new)):
             wanted = pair & kind
@@ -65,8 +65,8 @@ def by_score(model: HybridModel, split: Split, whole: Interactions) -> list[str]
             hits[side] += np.bincount(place[wanted & held_out], minlength=len(edges) + 1)
     rows = []
     for n, low_edge in enumerate(EDGES, 1):
-        told = [f"{hits[side, n] / max(1, count[side, n]):.2%} of {count[side, n]:,}" for side in range(2)]
-        rows.append([f"{low_edge:g} to {edges[n]:g}", *told])
+        shares = [f"{hits[side, n] / max(1, count[side, n]):.2%} of {count[side, n]:,}" for side in range(2)]
+        rows.append([f"{low_edge:g} to {edges[n]:g}", *shares])
     return grid(["score", "events among pairs of met items", "of new items"], rows)
 
 

@@ -4,7 +4,7 @@
 [--cpu-minutes M] [--out FILE]
 
 Random search on a validation part cut from train; then one fit of the chosen settings on all of train, read once on
-the test. Each fit runs on one thread. Everybody is graded by palate's own `evaluate`; peers are fitted in a process
+the test. Each fit runs on one thread. All are graded by palate's own `evaluate`; peers are fitted in a process
 of their own and give their vectors. Outcomes are appended to results/quality.jsonl, and found there by the next run.
 """
 
@@ -66,7 +66,7 @@ class Peer(Recipe):
 
 @dataclass(frozen=True, eq=False)
 class FactorModel(Model):
-    """user_vectors (U, D), item_vectors (I, D): scores known people by the dot product, whatever their history."""
+    """user_vectors (U, D), item_vectors (I, D): scores known users by the dot product, whatever their history."""
 
     recipe: Peer
     items: Vocabulary
@@ -162,7 +162,7 @@ def embedding(loss: str, known_good: Mapping[str, Any], **space: Any) -> Contest
 
 
 def contestants(python: Path, dataset: str) -> list[Contestant]:
-    """Return everybody; the first trial of each is its library's default, or what is known to be good on Gowalla."""
+    """Return all contestants; the first trial of each is its library's default, or a setting known to be good."""
 
     def peer(name: str) -> Callable[[Mapping[str, Any]], Recipe]:
         return lambda settings: Peer(name=name, python=python, options=settings)
@@ -401,19 +401,19 @@ def main() -> None:
     asked = parser(__doc__)
     asked.add_argument("--dataset", choices=["movielens", "gowalla"], required=True)
     asked.add_argument("--contest", default="", help="part of its name, such as 80/20; all if not given")
-    asked.add_argument("--contestants", nargs="+", help="parts of their names; everybody if not given")
+    asked.add_argument("--contestants", nargs="+", help="parts of their names; all by default")
     asked.add_argument("--trials", type=int, default=30)
     asked.add_argument("--cpu-minutes", type=float, default=10.0, help="of all trials of a contestant together")
     options = asked.parse_args()
-    everybody = contestants(options.peers, options.dataset)
+    chosen = contestants(options.peers, options.dataset)
     if not has_peers(options.peers):
-        everybody = [each for each in everybody if each.name.startswith("palate")]
+        chosen = [each for each in chosen if each.name.startswith("palate")]
     if options.contestants:
-        everybody = [each for each in everybody if any(part in each.name for part in options.contestants)]
+        chosen = [each for each in chosen if any(part in each.name for part in options.contestants)]
     text = title(f"Quality on {options.dataset}", ("numpy", "numba", "palate"))
     for contest in (each for each in contests(options.dataset) if options.contest in each.name):
         rows = []
-        for contestant in everybody:
+        for contestant in chosen:
             print(f"{contest.name}: {contestant.name}")
             outcomes = search(contest, contestant, options.trials, 60 * options.cpu_minutes)
             rows.append(row(contest, outcomes, contestant))

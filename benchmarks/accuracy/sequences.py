@@ -4,7 +4,7 @@
 
 Settings are chosen on a validation part by going through them one at a time from the defaults, each over a few
 values, and keeping the best; then one fit, in a process of its own, is read once on the test. Amazon: the last item
-of each person is the test, the last but one the validation part, the fit sees neither; seen items are removed.
+of each user is the test, the last but one the validation part, the fit sees neither; seen items are removed.
 Diginetica: the newest tenth of the train sessions is the validation part; then all train sessions are fitted, and
 every test prefix asks for its next item, which may be one of its own. Times are CPU seconds, kernels compiled
 beforehand.
@@ -75,7 +75,7 @@ class Task:
 
 
 def amazon(name: str, published: Mapping[str, str]) -> Task:
-    """Leave the last item of each person out, and the last but one."""
+    """Leave the last item of each user out, and the last but one."""
     lines = (DATA / f"amazon-{name}" / "sequences.txt").read_text().splitlines()
     split = split_last(sessions([np.array(line.split()[1:], np.int32) for line in lines]), valid=True)
 
@@ -110,11 +110,11 @@ def diginetica() -> Task:
 
 
 def sessions(rows: Sequence[Ints]) -> Interactions:
-    """Log of one person a session, a day apart; the catalogue is what the sessions hold."""
+    """Log of one user a session, a day apart; the catalogue is what the sessions hold."""
     row = np.repeat(np.arange(len(rows), dtype=np.int32), [len(each) for each in rows])
     ids, item = np.unique(np.concatenate(rows), return_inverse=True)
-    people, items = Vocabulary.of(range(len(rows))), Vocabulary.of(ids.tolist())
-    return Interactions.of(people, items, row, item.astype(np.int32), timestamp=row.astype(np.int64) * DAY)
+    users, items = Vocabulary.of(range(len(rows))), Vocabulary.of(ids.tolist())
+    return Interactions.of(users, items, row, item.astype(np.int32), timestamp=row.astype(np.int64) * DAY)
 
 
 def next_items(model: Model, prefixes: Sequence[Ints], wanted: Ints) -> Figures:

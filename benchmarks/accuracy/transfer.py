@@ -1,10 +1,10 @@
-"""A model of one shop asked for the items of another: Amazon Beauty to Sports, which share neither items nor people.
+"""A model of one shop asked for the items of another: Amazon Beauty to Sports, which share neither items nor users.
 
-`python -m benchmarks.accuracy.transfer [--fields keywords keywords:minilm] [--people N] [--out FILE]`
+`python -m benchmarks.accuracy.transfer [--fields keywords keywords:minilm] [--users N] [--out FILE]`
 
-`Content` is fitted to Beauty's histories and what a field tells of its items. Then it reads the field in Sports, and
-recommends to people of Sports from their history there: Recall@20 of each person's last item, all items of Sports
-being ranked. Beside it stand chance, what is popular in Sports, and the same recipe fitted to the people of Sports
+`Content` is fitted to Beauty's histories and a field of its items. Then it reads the field in Sports, and
+recommends to users of Sports from their history there: Recall@20 of each user's last item, all items of Sports
+being ranked. Beside it stand chance, what is popular in Sports, and the same recipe fitted to the users of Sports
 themselves.
 """
 
@@ -34,12 +34,12 @@ def main() -> None:
     """Run the benchmark."""
     asked = parser(__doc__)
     asked.add_argument("--fields", nargs="+", default=["keywords", "keywords:minilm"])
-    asked.add_argument("--people", type=int, default=5000, help="of Sports, who are asked for")
+    asked.add_argument("--users", type=int, default=5000, help="of Sports that are graded")
     options = asked.parse_args()
     home = beauty()
     log, catalogue = sports()
     split = split_last(log)
-    some = np.random.default_rng(0).permutation(len(split.test.users))[: options.people]
+    some = np.random.default_rng(0).permutation(len(split.test.users))[: options.users]
     part = Split(split.train, split.test.select(np.isin(split.test.user, some)), kind=split.kind)
     items = log.items.ids
     popular = evaluate(Popularity(), part, 20)
@@ -57,9 +57,9 @@ def main() -> None:
             shown = report["coverage@20"] * len(model.items) / len(items)
             rows.append([name, f"{report['Recall@20']:.4f} [{low:.4f}, {high:.4f}]", f"{shown:.0%}"])
             print(rows[-1], flush=True)
-    told = f"Beauty {home.log!r}; Sports {part.train!r}, {len(part.test):,} last items asked for."
+    logs = f"Beauty {home.log!r}; Sports {part.train!r}, {len(part.test):,} last items asked for."
     table = grid(["", "Recall@20", "items shown"], rows)
-    publish("\n".join([*title("From one shop to another"), told, "", *table, ""]), options.out)
+    publish("\n".join([*title("From one shop to another"), logs, "", *table, ""]), options.out)
 
 
 if __name__ == "__main__":

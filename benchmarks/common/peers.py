@@ -32,7 +32,7 @@ def run_peer(
     """Fit a peer to the log in its own process on one thread.
 
     Returns users (U, D), items (I, D), cpu_seconds of the fit and epoch_seconds, CPU seconds of each epoch, or of
-    all at once where the peer cannot tell.
+    all at once where the peer does not report them.
     Raises `PalateError` with the last line of what the peer said.
     """
     script = str(ROOT / "benchmarks" / "peers" / "fit.py")

@@ -192,7 +192,7 @@ def serving(url: str | Path, *options: str) -> Iterator[Served]:
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
+    """Find a port that is free."""
     with socket.socket() as found:
         found.bind((ADDRESS, 0))
         return int(found.getsockname()[1])

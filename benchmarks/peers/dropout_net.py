@@ -19,7 +19,7 @@ from palate.data.interactions import Interactions
 from palate.encoders.encoding import Encoding
 from palate.models.base import Recipe, Watch
 
-PEOPLE, ITEMS = 256, 1024  # of a step
+USERS, ITEMS = 256, 1024  # of a step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,19 +46,19 @@ class DropoutNet(Recipe):
         scale = float(np.sqrt(np.square(base.item_vectors).mean()))
         own = torch.zeros((len(items), self.dim))
         own[: len(log.items)] = torch.from_numpy(np.asarray(base.item_vectors)) / scale
-        people = torch.from_numpy(np.asarray(base.user_vectors))
+        users = torch.from_numpy(np.asarray(base.user_vectors))
         net = nn.Sequential(
             nn.Linear(self.dim + content.shape[1], self.hidden), nn.Tanh(), nn.Linear(self.hidden, self.dim)
         )
         sgd_task = torch.optim.Adam(net.parameters(), self.learning_rate)
         rng = torch.Generator().manual_seed(0)
-        spread = (people @ own[: len(log.items)].T).pow(2).mean() if len(people) * len(log.items) < 1 << 27 else 1.0
+        spread = (users @ own[: len(log.items)].T).pow(2).mean() if len(users) * len(log.items) < 1 << 27 else 1.0
         for _ in range(self.steps):
             some = torch.randint(len(log.items), (ITEMS,), generator=rng)
-            who = people[torch.randint(len(people), (PEOPLE,), generator=rng)]
+            some_users = users[torch.randint(len(users), (USERS,), generator=rng)]
             kept = (torch.rand((ITEMS, 1), generator=rng) >= self.dropout).float()
             made = net(torch.cat([own[some] * kept, content[some]], dim=1))
-            loss = (who @ (made - own[some]).T).pow(2).mean() / spread
+            loss = (some_users @ (made - own[some]).T).pow(2).mean() / spread
             sgd_task.zero_grad()
             loss.backward()
             sgd_task.step()

@@ -57,7 +57,7 @@ def irspack_ials(matrix: Any, settings: dict[str, Any]) -> Fitted:
 
 
 def lenskit_als(matrix: Any, settings: dict[str, Any]) -> Fitted:
-    """Implicit ALS of `lenskit`, solved exactly; people get their vectors once more at the end, as it ranks."""
+    """Implicit ALS of `lenskit`, solved exactly; users get their vectors once more at the end, as it ranks."""
     import pandas as pd
     from lenskit.als import ImplicitMFScorer  # type: ignore[import-not-found]
     from lenskit.data import from_interactions_df  # type: ignore[import-not-found]
@@ -91,15 +91,17 @@ def lightfm_warp(matrix: Any, settings: dict[str, Any]) -> Fitted:
 
 
 def lightfm_content(matrix: Any, settings: dict[str, Any]) -> Fitted:
-    """WARP of `lightfm-next` over what is told of the items: a file of sparse rows of features, beside their ids.
+    """WARP of `lightfm-next` over the content of the items: a file of sparse rows of features, beside their ids.
 
-    An item without events is told by its features alone.
+    An item without events has its features alone.
     """
     from lightfm import LightFM
     from scipy.sparse import diags, hstack
 
-    epochs, told = settings.pop("epochs"), np.load(settings.pop("features"))
-    rows = csr_matrix((told["weight"], told["column"], told["start"].astype(np.int32)), shape=tuple(told["shape"]))
+    epochs, content = settings.pop("epochs"), np.load(settings.pop("features"))
+    rows = csr_matrix(
+        (content["weight"], content["column"], content["start"].astype(np.int32)), shape=tuple(content["shape"])
+    )
     met = np.bincount(matrix.indices, minlength=matrix.shape[1]) > 0
     features = csr_matrix(hstack([diags(met.astype(np.float32)), rows]), dtype=np.float32)
     model = LightFM(loss="warp", random_state=0, **settings)
@@ -112,7 +114,7 @@ def lightfm_content(matrix: Any, settings: dict[str, Any]) -> Fitted:
 
 
 def rusket_als(matrix: Any, settings: dict[str, Any]) -> Fitted:
-    """Implicit ALS of `rusket`, whose epochs cannot be told apart."""
+    """Implicit ALS of `rusket`, whose epochs cannot be measured one by one."""
     from rusket import ALS  # type: ignore[import-not-found]
 
     model = ALS(seed=0, **settings)

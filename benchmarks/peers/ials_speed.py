@@ -1,9 +1,9 @@
 """CPU seconds of an iALS epoch on Gowalla beside its peers: `python -m benchmarks.peers.ials_speed [--out FILE]`.
 
-One thread each, alternating rounds in fresh processes, median and range over the epochs but the first. Everybody
+One thread each, alternating rounds in fresh processes, median and range over the epochs but the first. Each
 starts from the same objective of Rendle et al. 2022 where it has it (implicit, rusket and lenskit have that of Hu et
-al. 2008). How far the objective has come after as many epochs is told beside: a fast epoch that does less work is no
-gain. rusket cannot tell its epochs apart: its figure is the mean of those that a longer fit has more.
+al. 2008). The objective after the same number of epochs is given, too: a fast epoch that does less work is no
+gain. rusket does not report single epochs: its figure is the mean over the epochs by which a fit is longer.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def objective(users: Floats, items: Floats, log: Interactions, recipe: IALS) -> 
     return work.loss()
 
 
-def everybody(dim: int, peers: bool) -> dict[str, tuple[str, Mapping[str, object]]]:
+def contestants_of(dim: int, peers: bool) -> dict[str, tuple[str, Mapping[str, object]]]:
     """Return the model of fit.py, "" for palate, and the settings of each contestant by its name."""
     ours = {"dim": dim, "epochs": EPOCHS, "unseen_weight": ALPHA, "l2": L2, "threads": 1}
     contestants: dict[str, tuple[str, Mapping[str, object]]] = {
@@ -86,7 +86,7 @@ def everybody(dim: int, peers: bool) -> dict[str, tuple[str, Mapping[str, object
 def epochs_of(
     python: Path, log: Interactions, peer: str, settings: Mapping[str, object]
 ) -> tuple[list[float], Vectors]:
-    """CPU seconds of the epochs but the first, and the vectors of people and items after the last."""
+    """CPU seconds of the epochs but the first, and the vectors of users and items after the last."""
     found = run_peer(python, peer, log, settings) if peer else run_palate(log, settings)
     seconds = found["epoch_seconds"].astype(float).tolist()
     if len(seconds) == 1:
@@ -107,7 +107,7 @@ def main() -> None:
     log = logs[0]
     rows = []
     for dim in options.dims:
-        contestants = everybody(dim, has_peers(options.peers))
+        contestants = contestants_of(dim, has_peers(options.peers))
         recipe = IALS(dim=dim, unseen_weight=ALPHA, l2=L2)
         seconds: dict[str, list[float]] = {name: [] for name in contestants}
         reached: dict[str, float] = {}
@@ -126,7 +126,7 @@ def main() -> None:
         f"Median and range over rounds and epochs; unseen_weight {ALPHA}, l2 {L2}; objective (Rendle et al. 2022) a",
         f"unit of weight after {EPOCHS} epochs.",
         "",
-        *grid(["dim", "who", "CPU s an epoch", "range", "times palate's 2 steps", "objective"], rows),
+        *grid(["dim", "library", "CPU s an epoch", "range", "times palate's 2 steps", "objective"], rows),
         "",
     ]
     publish("\n".join(lines), options.out)

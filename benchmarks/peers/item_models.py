@@ -4,7 +4,7 @@
 
 Each fit is a fresh process, the contestants in turn, all cores for EASE and one thread for neighbours. Times are CPU
 seconds of the fit, kernels compiled and data converted beforehand; memory is the peak of the resident set in the fit
-above that before it, for EASE in units of its I x I float32 array. Weights are binary. Everybody's weights are graded
+above that before it, for EASE in units of its I x I float32 array. Weights are binary. All weights are graded
 by palate's own `evaluate`.
 """
 
@@ -61,7 +61,7 @@ SCRIPT
 prepared(X[:30])()  # compiles kernels, starts threads
 np.savez(answer, **weights(clocked(prepared(X))))
 """
-# Each tells how a fit is prepared and what its weights are: a dense array, or the parts of a sparse one.
+# Each says how a fit is prepared and what its weights are: a dense array, or the parts of a sparse one.
 OURS = """
 from palate import EASE, ItemKNN
 from palate.data.interactions import Interactions
@@ -190,7 +190,7 @@ def graded(answer: Path, split: Split) -> tuple[float, float]:
 
 
 def table(contestants: Sequence[Contestant], split: Split, rounds: int, array: bool) -> list[str]:
-    """Run all in turn, some rounds, and tell medians and ranges."""
+    """Run all in turn, for some rounds; returns medians and ranges."""
     X = positives(split.train, binary=True)
     figures: dict[str, list[list[float]]] = {each.name: [] for each in contestants}
     quality: dict[str, tuple[float, float]] = {}
@@ -236,15 +236,15 @@ def main() -> None:
         if split is None:
             continue
         l2 = EASE().l2
-        everybody = [Contestant("palate EASE", here, OURS.replace("RECIPE", "EASE"), {"l2": l2}, 0)]
+        contestants = [Contestant("palate EASE", here, OURS.replace("RECIPE", "EASE"), {"l2": l2}, 0)]
         if peers:
-            everybody += [
+            contestants += [
                 Contestant("irspack EASE", python, IRSPACK, {"reg": l2}, 0),
                 Contestant("rusket EASE", python, RUSKET, {"name": "EASE", "regularization": l2}, 0),
                 Contestant("lenskit EASE", python, LENSKIT, {"name": "EASEScorer", "regularization": l2}, 0),
             ]
         lines += [f"## EASE on {name}, l2 {l2:g}", "", f"{split.train!r}", ""]
-        lines += [*table(everybody, split, options.rounds, array=True), ""]
+        lines += [*table(contestants, split, options.rounds, array=True), ""]
     for name, split in (("movielens-small, 80/20 per user", movies), ("gowalla", places and Split.of(*places))):
         if split is None:
             continue
@@ -257,22 +257,22 @@ def neighbours(here: str, python: str, peers: bool) -> list[Contestant]:
     """Palate's similarities and the peers', then palate's EASE of 100 neighbours."""
     few: dict[str, Any] = {"neighbours": 100}
     knn, ease = (OURS.replace("RECIPE", name) for name in ("ItemKNN", "EASE"))
-    everybody = [
+    contestants = [
         Contestant(f"palate {kind}", here, knn, {"similarity": kind, **few}, 1)
         for kind in ("cosine", "tf-idf", "bm25", "rp3beta")
     ]
     if peers:
-        everybody += [
+        contestants += [
             Contestant(f"implicit {name}", python, IMPLICIT, {"name": name, "K": 100}, 1)
             for name in ("ItemItemRecommender", "CosineRecommender", "TFIDFRecommender", "BM25Recommender")
         ]
-        everybody += [
+        contestants += [
             Contestant(f"rusket {kind}", python, RUSKET, {"name": "ItemKNN", "method": kind, "k": 100}, 1)
             for kind in ("cosine", "tfidf", "bm25")
         ]
         cosine = {"name": "ItemKNNScorer", "feedback": "implicit", "save_nbrs": 100}
-        everybody.append(Contestant("lenskit cosine", python, LENSKIT, cosine, 1))
-    return [*everybody, Contestant("palate EASE", here, ease, few, 1)]
+        contestants.append(Contestant("lenskit cosine", python, LENSKIT, cosine, 1))
+    return [*contestants, Contestant("palate EASE", here, ease, few, 1)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A model of vectors that were made elsewhere: known people, all items, scores by the dot product."""
+"""A model of vectors that were made elsewhere: known users, all items, scores by the dot product."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Vectors(Recipe):
 
 @dataclass(frozen=True, eq=False)
 class VectorsModel(Model):
-    """user_vectors (U, D), item_vectors (I, D); an unknown person gets the mean of all."""
+    """user_vectors (U, D), item_vectors (I, D); an unknown user gets the mean of all."""
 
     recipe: Vectors
     items: Vocabulary

@@ -110,7 +110,7 @@ def nested(draw: random.Random, depth: int) -> str:
 
 
 def fuzz_filters(served: Served, count: int, seed: int = 0) -> dict[str, Any]:
-    """Send so many filters, by GET and POST, as filters, boosts and for similar items."""
+    """Send filters at random, by GET and POST, as filters, boosts and for similar items."""
     draw = random.Random(seed)
     client = served.client(PATIENCE)
     statuses: Counter[int] = Counter()
@@ -211,9 +211,9 @@ RAW: dict[str, bytes] = {
 
 def break_rules(served: Served) -> dict[str, str]:
     """Send what is no sound request; returns what each was answered."""
-    told = {name: _sent(served.port, content) for name, content in RAW.items()}
-    told["200 slow bodies"] = _slow(served)
-    return told
+    answers = {name: _sent(served.port, content) for name, content in RAW.items()}
+    answers["200 slow bodies"] = _slow(served)
+    return answers
 
 
 def _sent(port: int, content: bytes) -> str:

@@ -64,8 +64,13 @@ def jumps(url: str, folder: Path, seed: int, sent: int = 20) -> Facts:
         served.log.unlink()
     refused += sum(count for status, count in facts["answers"].items() if status != "200")
     lists = sum(count for name, count in reader.statuses.items() if not name.endswith("200"))
-    told = {"jumps": len(JUMPS), "refused": refused, "lists": reader.statuses.total(), "lists_refused": lists}
-    return {**told, **facts, "faults": facts["faults"] + faults}
+    answers = {
+        "jumps": len(JUMPS),
+        "refused": refused,
+        "lists": reader.statuses.total(),
+        "lists_refused": lists,
+    }
+    return {**answers, **facts, "faults": facts["faults"] + faults}
 
 
 def sent_by_two(client: Client, item: str) -> list[int]:

@@ -134,10 +134,10 @@ def damages(folder: Path) -> Iterator[Step]:
         process = multiprocessing.get_context("spawn").Process(target=attempts, args=(copy, n))
         process.start()
         process.join()
-        told = json.loads((folder / "told").read_text()) if process.exitcode == 0 else []
+        outcomes = json.loads((folder / "outcomes.json").read_text()) if process.exitcode == 0 else []
         faults = [] if process.exitcode == 0 else [f"{paths[n % len(paths)].name}: exit code {process.exitcode}"]
-        faults += [f"{paths[n % len(paths)].name}: {each}" for each in told if each not in ("refused", "ranked")]
-        counts = {"refused": told.count("refused"), "ranked": told.count("ranked")}
+        faults += [f"{paths[n % len(paths)].name}: {each}" for each in outcomes if each not in ("refused", "ranked")]
+        counts = {"refused": outcomes.count("refused"), "ranked": outcomes.count("ranked")}
         return {"damages": EACH, **counts, "wrong": len(faults), "faults": faults}
 
     yield step
@@ -146,15 +146,15 @@ def damages(folder: Path) -> Iterator[Step]:
 def attempts(copy: Path, seed: int) -> None:
     """Damage a bundle again and again, each time from the sound one."""
     rng = np.random.default_rng(seed)
-    told, paths = [], arrays_of(copy)
+    outcomes, paths = [], arrays_of(copy)
     for _ in range(EACH):
         path = paths[rng.integers(len(paths))]
         sound = path.read_bytes()
         damage(path, rng)
         reseal(copy)
-        told.append(tried(copy))
+        outcomes.append(tried(copy))
         path.write_bytes(sound)
-    (copy.parent / "told").write_text(json.dumps(told))
+    (copy.parent / "outcomes.json").write_text(json.dumps(outcomes))
 
 
 DAMAGES = Part(

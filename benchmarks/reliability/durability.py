@@ -36,21 +36,21 @@ def disk_full(folder: Path) -> Facts:
             writers = Writers(served)
             client = served.client()
             wait_for(lambda: sum(writer.statuses[503] for writer in writers.all) >= 20)
-            told = client.get("/v1/recommend?user_id=u1")
+            answer = client.get("/v1/recommend?user_id=u1")
             full = client.post("/v1/events", {"user_id": "a", "item_id": "b", "event_type": "c"})
             ballast.unlink()
             before = writers.acknowledged()
             wait_for(lambda: writers.acknowledged() >= before + 50)
             facts = writers.end(url)
-        answers = {"write_while_full": full.status, "why": full.body.get("detail"), "read_while_full": told.status}
+        answers = {"write_while_full": full.status, "why": full.body.get("detail"), "read_while_full": answer.status}
         return {**answers, **facts}
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def two_models(folder: Path, people: int = 2000, items: int = 500) -> Path:
+def two_models(folder: Path, users: int = 2000, items: int = 500) -> Path:
     """Make a store with two versions of a model; the first is active."""
-    url, log = folder / "shop.db", synthetic(people, items, people * 10)
+    url, log = folder / "shop.db", synthetic(users, items, users * 10)
     fill(url, log, random_attributes(items), dim=16)
     with Store.open(url) as store:
         Versions(store).add(lambda path: Popularity().fit(log).save(path), {"recipe": "Popularity"})
@@ -73,13 +73,13 @@ def damaged(folder: Path) -> Facts:
             versions.activate(2)  # in another process, and damaged before this one has loaded it
             path.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
             time.sleep(0.5)
-            told = [client.get(f"/v1/recommend?user_id={user}") for user in range(50)]
+            answers = [client.get(f"/v1/recommend?user_id={user}") for user in range(50)]
     return {
         "activate": refused.status,
         "why": refused.body["detail"].rpartition("/")[2],
         "model_after": after.body["model"]["version"],
-        "answers_after_damage": sorted({answer.status for answer in told}),
-        "models_after_damage": sorted({answer.body["model"]["version"] for answer in told}),
+        "answers_after_damage": sorted({answer.status for answer in answers}),
+        "models_after_damage": sorted({answer.body["model"]["version"] for answer in answers}),
     }
 
 
@@ -118,11 +118,11 @@ def stops(url: str | Path, rounds: int = 10) -> Facts:
     writers = Writers(served)
     for _ in range(rounds):
         time.sleep(0.5)
-        told = time.monotonic()
+        asked = time.monotonic()
         codes[served.stop()] += 1
-        seconds.append(round(time.monotonic() - told, 2))
-        # A request sent as the server closes a connection may find nobody; one that it had is answered.
-        dropped += sum(0 < writer.unanswered < told - 0.001 for writer in writers.all)
+        seconds.append(round(time.monotonic() - asked, 2))
+        # A request sent as the server closes a connection may find no server; one that it had is answered.
+        dropped += sum(0 < writer.unanswered < asked - 0.001 for writer in writers.all)
         served = fork(url)
         served.wait()
         for writer in writers.all:
@@ -150,8 +150,8 @@ def locked(url: Path, seconds: float = 2.0) -> Facts:
                 reads.append(time.monotonic() - asked)
             other.execute("ROLLBACK")
             status, waited = write.result()
-    told = {"locked_s": seconds, "write": status, "write_waited_s": round(waited, 2)}
-    return {**told, "reads": len(reads), "longest_read_ms": round(1000 * max(reads), 1)}
+    facts = {"locked_s": seconds, "write": status, "write_waited_s": round(waited, 2)}
+    return {**facts, "reads": len(reads), "longest_read_ms": round(1000 * max(reads), 1)}
 
 
 def read_only(folder: Path) -> Facts:

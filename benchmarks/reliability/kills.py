@@ -59,7 +59,7 @@ class Scene:
         self.wrong("dangling", len(faults), f"check: {faults}")
 
     def left(self, folder: Path, expected: set[str]) -> None:
-        """Count what nobody asked for in a folder."""
+        """Count what a kill has left behind in a folder."""
         found = {path.name for path in folder.iterdir() if not path.name.endswith(SIDE)}
         self.wrong("left", len(found - expected), f"{folder.name} {sorted(found - expected)[:3]}")
 
@@ -128,8 +128,8 @@ def forgets(scene: Scene) -> None:
         store.append([Event(name, f"i{n}", "view", n) for name in names for n in range(20)])
     gone: set[str] = set()
     for _ in range(scene.kills):
-        told = scene.kill("forgets", 0.15, url=scene.url, users=[name for name in names if name not in gone])
-        gone |= set(told)
+        said = scene.kill("forgets", 0.15, url=scene.url, users=[name for name in names if name not in gone])
+        gone |= set(said)
         with Store.open(scene.url) as store, store.database.reading() as connection:
             asked = sa.select(users.c.user_id, sa.func.count(events.c.seq)).select_from(users)
             asked = asked.outerjoin(events, events.c.user_no == users.c.user_no).group_by(users.c.user_id)
@@ -158,15 +158,15 @@ def seeded(scene: Scene) -> None:
 
 
 def versions_of(scene: Scene, kind: str, seconds: float) -> None:
-    """After each kill the active version loads, as all that are listed do, and none that was told is undone."""
+    """After each kill the active version loads, as all that are listed do, and none that was reported is undone."""
     seeded(scene)
     for _ in range(scene.kills):
-        told = scene.kill(kind, seconds, url=scene.url, models=str(scene.models))
-        scene.counts["activated"] += len(told)
+        said = scene.kill(kind, seconds, url=scene.url, models=str(scene.models))
+        scene.counts["activated"] += len(said)
         with Store.open(scene.url) as store:
             versions = Versions(store, scene.models, load)
             active = versions.active() or 0
-            scene.wrong("lost", bool(told) and active < told[-1], "activations")
+            scene.wrong("lost", bool(said) and active < said[-1], "activations")
             for number in {active, *(version.number for version in versions.list())}:
                 scene.wrong("dangling", not loads(versions.path(number)), f"version {number}")
     with Store.open(scene.url) as store:
@@ -214,9 +214,9 @@ def backups(scene: Scene) -> None:
     ending = ".db" if scene.url.startswith("sqlite") and scene.draw.random() < 0.5 else ""
     for run in range(scene.kills):
         given = {"url": scene.url, "folder": str(home), "ending": ending, "run": run}
-        told = scene.kill("backups", 0.3, **given)
-        scene.counts["copied"] += len(told)
-        scene.wrong("lost", sum(not Path(each).exists() for each in told), "backups")
+        said = scene.kill("backups", 0.3, **given)
+        scene.counts["copied"] += len(said)
+        scene.wrong("lost", sum(not Path(each).exists() for each in said), "backups")
         for path in [each for each in home.iterdir() if not each.name.startswith(".") and each.suffix in ("", ".db")]:
             scene.wrong("dangling", not whole(path, scene.folder / "trial.db"), path.name)
             remove(path)

@@ -67,7 +67,7 @@ def added(old: Facts, new: Facts) -> Facts:
 
 
 def run(part: Part, facts: Facts, seconds: float, keep: Callable[[Facts], None] = lambda _: None) -> Facts:
-    """Do steps from where the counts stop, until all are done or the time is over; `keep` is told after each."""
+    """Do steps from where the counts stop, until all are done or the time is over; `keep` is called after each."""
     end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="palate-reliability-") as name:
         folder = Path(name)
@@ -75,8 +75,8 @@ def run(part: Part, facts: Facts, seconds: float, keep: Callable[[Facts], None] 
         with part.open(folder) as step:
             while facts.get("steps", 0) < part.steps and time.monotonic() < end:
                 began = time.monotonic()
-                told = step(facts.get("steps", 0))
-                facts = added(facts, {"steps": 1, "seconds": time.monotonic() - began, **told})
+                counts = step(facts.get("steps", 0))
+                facts = added(facts, {"steps": 1, "seconds": time.monotonic() - began, **counts})
                 keep(facts)
     return facts
 

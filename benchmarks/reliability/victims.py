@@ -33,7 +33,7 @@ class Nursery:
         self._process = subprocess.Popen([sys.executable, __file__], stdin=pipe, stdout=pipe, text=True, env=settings)
 
     def kill(self, kind: str, said: Path, seconds: float, draw: random.Random, **given: Any) -> list[Any]:
-        """Start a victim, let it do nothing yet or a thing or two, and kill it within so many seconds from then.
+        """Start a victim, let it do nothing yet or a thing or two, and kill it within `seconds` from then.
 
         Returns what it had said by then.
         """
@@ -55,8 +55,8 @@ class Nursery:
         os.kill(pid, signal.SIGKILL)
         while alive(pid):
             time.sleep(0.001)
-        told = said.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in told[1:] if line.endswith("\n")]
+        reported = said.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in reported[1:] if line.endswith("\n")]
 
     def close(self) -> None:
         """End it."""
@@ -125,7 +125,7 @@ def forgets(say: Say, url: str, users: list[str]) -> None:
 
 
 def trainings(say: Say, url: str, models: str) -> None:
-    """Train, activate and prune; the database tells which versions there are."""
+    """Train, activate and prune; the database has the versions."""
     from palate.live.training import train
     from palate.models.popularity import Popularity
     from palate.models.registry import load

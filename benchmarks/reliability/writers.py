@@ -22,7 +22,7 @@ PAUSE = 0.05  # seconds before a writer tries again
 
 
 class Writer(threading.Thread):
-    """Sends events, one to five at once, until it is told to end."""
+    """Sends events, one to five at once, until it is stopped."""
 
     def __init__(self, name: str, port: Callable[[], int]) -> None:
         super().__init__(daemon=True)

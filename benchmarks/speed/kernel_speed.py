@@ -80,7 +80,7 @@ def peer_rate(python: Path, log: Interactions) -> float:
 
 
 def contestants(log: Interactions, team: ThreadTeam, python: Path | None) -> dict[str, Callable[[], float]]:
-    """Everybody on one log: each call measures once."""
+    """All contestants on one log: each call measures once."""
     individual = epoch_of(Embedding(loss="logistic", dim=DIM, negatives=K, sampler="uniform"), log, team)
     shared = epoch_of(Embedding(dim=DIM), log, team)
     draw = np.random.default_rng(0)
@@ -167,7 +167,7 @@ def main() -> None:
         *title(f"Million item scores a second on one core, dim {DIM}"),
         f"Median and range of {options.rounds} alternating rounds, CPU time, whole epochs, one thread; `x` is",
         f"beside implicit's BPR. Individual negatives: logistic loss, uniform sampler, K={K}. Shared negatives:",
-        f"default loss, {shared:,} items (or all) shared by a block of people; a score counts where it is computed.",
+        f"default loss, {shared:,} items (or all) shared by a block of users; a score counts where it is computed.",
         "The last columns are limits of the machine and the share of each that is reached: random rows of 256",
         f"bytes (one for each individual score), and the matrix product ({FLOPS_A_SCORE} operations a shared score).",
         "",
