@@ -59,7 +59,10 @@ def crew(url: str | Path, models: Path, temporary: Path, rounds: int) -> Facts:
     for n in range(rounds):
         wait_for(lambda: len(workers(served)) == 2)
         writers.wait_for_more()
-        os.kill(workers(served)[n % 2], signal.SIGKILL)
+        victim = workers(served)[n % 2]
+        os.kill(victim, signal.SIGKILL)
+        while exists(victim):  # a busy machine takes a moment
+            time.sleep(0.001)
         writers.wait_for_more()
     wait_for(lambda: len(workers(served)) == 2)
     orphans = served.pids()[1:]
