@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from palate.bundles.bundle import read_bundle
 from palate.bundles.nesting import whole
@@ -201,7 +203,12 @@ def _log(model: Model, parts: Mapping[str, Any]) -> Interactions | None:
     if "log.users" not in parts:
         return None
     users, start, item, weight = (parts[f"log.{name}"] for name in ("users", "start", "item", "weight"))
-    return Interactions(users, model.items, start, item, weight, parts.get("log.time"))
+    log = Interactions(users, model.items, start, item, weight, parts.get("log.time"))
+    if "log.event" not in parts:
+        return log
+    names = tuple(parts["log.event_types"].ids)
+    weights = dict(zip(names, parts.get("log.type_weights", np.zeros(0)).tolist(), strict=False))
+    return replace(log, event=parts["log.event"], event_types=names, type_weights=weights)
 
 
 def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:
@@ -212,7 +219,9 @@ def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:
     if "models" in about:  # of which this one is made
         kept["models"] = tuple(_model(each, _parts_of(parts, n)) for n, each in enumerate(about["models"]))
     build: Any = entry.models[about["model"]]
-    own = {each.name: whole(each.name, kept, entry.holds) for each in fields(build) if each.name != "recipe"}
+    older = {each.name for each in fields(build) if each.default_factory is not MISSING} - kept.keys()
+    names = [each.name for each in fields(build) if each.name != "recipe" and each.name not in older]
+    own = {name: whole(name, kept, entry.holds) for name in names}
     model: Model = build(recipe=rebuilt(about["recipe"]), **own)
     return model
 
