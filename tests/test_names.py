@@ -117,8 +117,8 @@ def test_the_glossary_has_every_term_once_in_order() -> None:
     assert not [word for row in rows for word in words_of(" ".join(row[:2])) if word in {"told", "person", "people"}]
 
 
-# Files that may ask for the sign of an event's weight: the meaning of events, and the same of rows in SQL.
-SIGNS = {"palate/data/event_types.py", "palate/store/schema.py"}
+# Files that may ask for the sign of an event's weight: the rows of all histories, and the store's in SQL.
+SIGNS = {"palate/data/ragged.py", "palate/store/schema.py"}
 
 
 def sign_tests(source: str) -> list[int]:
@@ -165,7 +165,7 @@ def test_the_sign_of_a_weight_is_read_in_one_place() -> None:
         if str(path.relative_to(ROOT)) not in SIGNS
     ]
     assert not found, (
-        "ask `liked`, `disliked` or `weighted` of a log, rows, or palate.data.event_types:\n" + "\n".join(found)
+        "ask `liked`, `disliked` or `weighted` of a log, of rows, or of palate.data.ragged:\n" + "\n".join(found)
     )
 
 

@@ -1,7 +1,4 @@
-"""What an event means: its weight, which its type and its own weight make, says whether its item is liked.
-
-The one place where the sign of a weight is looked at; the store asks the same of its rows in SQL.
-"""
+"""What an event type means. A single event means what its whole weight does, which is its type's times its own."""
 
 from __future__ import annotations
 
@@ -10,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from palate.arrays import Bools, Floats
+from palate.arrays import Floats
+from palate.data.ragged import disliked, liked, weighted
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,41 +26,23 @@ class EventType:
     @property
     def teaches(self) -> bool:
         """Whether models learn the items of its events as liked."""
-        return float(np.float32(self.weight)) > 0  # as a log keeps it
+        return bool(liked(self._weight))
 
     @property
     def hides(self) -> bool:
         """Whether the items of its events are dislikes: no list has them, even where it may have seen items."""
-        return float(np.float32(self.weight)) < 0
+        return bool(disliked(self._weight))
 
     @property
     def silent(self) -> bool:
         """Whether its events only mark their items as seen."""
-        return float(np.float32(self.weight)) == 0
+        return not weighted(self._weight)
+
+    @property
+    def _weight(self) -> Floats:
+        """The weight as a log keeps it, ()."""
+        return np.asarray(self.weight, np.float32)
 
     def weigh(self, own: float | None = None) -> float:
         """Weight of one of its events, by the weight of its own; None counts as 1."""
         return self.weight if own is None else self.weight * own
-
-
-def liked(weight: Floats) -> Bools:
-    """Which events of these weights are of liked items: what models learn from."""
-    positive: Bools = weight > 0
-    return positive
-
-
-def disliked(weight: Floats) -> Bools:
-    """Which events of these weights are dislikes: they hide their items."""
-    negative: Bools = weight < 0
-    return negative
-
-
-def weighted(weight: Floats) -> Bools:
-    """Which events of these weights say anything of their items beside that they were seen."""
-    other: Bools = weight != 0
-    return other
-
-
-def without_dislikes(weight: Floats) -> Floats:
-    """Return the weights, those of dislikes as 0."""
-    return np.maximum(weight, np.float32(0))

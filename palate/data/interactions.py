@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from palate.arrays import AnyArray, Array, Bools, Floats, Ints, Longs, all_finite, check_arrays
-from palate.data.event_types import EventType, disliked, liked, without_dislikes
+from palate.data.event_types import EventType
 from palate.data.histories import Histories
-from palate.data.ragged import Ragged
+from palate.data.ragged import Ragged, disliked, liked, without_dislikes
 from palate.data.times import from_iso
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, real, whole
@@ -112,7 +112,7 @@ class Interactions:
 
     @property
     def liked(self) -> Bools:
-        """Which events are of liked items, (N,): what models learn from. See `palate.data.event_types`."""
+        """Which events are of liked items, (N,): what models learn from."""
         return liked(self.weight)
 
     @property

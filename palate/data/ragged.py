@@ -8,11 +8,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palate.arrays import Bools, Floats, Hashes, Ints, Longs, all_finite
-from palate.data.event_types import disliked, liked, weighted, without_dislikes
 from palate.errors import DataError
 from palate.kernels.rows import fingerprint_rows, slice_rows
 
 NEVER = -(1 << 62)  # a time that is not known
+
+# What an event means is the sign of its weight. It is read here and nowhere else; the store does so in SQL.
+
+
+def liked(weight: Floats) -> Bools:
+    """Which events of these weights are of liked items: what models learn from."""
+    positive: Bools = weight > 0
+    return positive
+
+
+def disliked(weight: Floats) -> Bools:
+    """Which events of these weights are dislikes: they hide their items."""
+    negative: Bools = weight < 0
+    return negative
+
+
+def weighted(weight: Floats) -> Bools:
+    """Which events of these weights say anything of their items beside that they were seen."""
+    other: Bools = weight != 0
+    return other
+
+
+def without_dislikes(weight: Floats) -> Floats:
+    """Return the weights, those of dislikes as 0."""
+    return np.maximum(weight, np.float32(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +109,7 @@ class Ragged:
 
     @property
     def liked(self) -> Bools:
-        """Which events are of liked items, (N,): see `palate.data.event_types`."""
+        """Which events are of liked items, (N,)."""
         return liked(self.weight)
 
     @property

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palate.arrays import Floats, Longs
-from palate.data.event_types import weighted
 from palate.data.histories import Histories
+from palate.data.ragged import weighted
 from palate.live.weights import Weights
 from palate.ranking.context import Context, UserHistory, last_disliked
 from palate.ranking.item_index import ItemIndex

@@ -13,7 +13,8 @@ from types import MappingProxyType
 import numpy as np
 
 from palate.arrays import Doubles, Floats, Longs
-from palate.data.event_types import EventType, liked, weighted
+from palate.data.event_types import EventType
+from palate.data.ragged import liked, weighted
 from palate.errors import StoreError
 from palate.live.kept import Kept
 from palate.models.popularity import popularity

@@ -8,9 +8,9 @@ import numpy as np
 
 from palate.arrays import Doubles, Floats, Ints, ItemFloats, Longs
 from palate.data.catalogue import Catalogue
-from palate.data.event_types import without_dislikes
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
+from palate.data.ragged import without_dislikes
 from palate.data.vocabulary import Vocabulary
 from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.registry import register

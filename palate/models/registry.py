@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from palate.bundles.bundle import read_bundle
-from palate.bundles.nesting import whole
+from palate.bundles.nesting import held, whole
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, MissingExtra, PalateError, SettingError
 from palate.models.base import Model, Recipe
@@ -219,9 +219,7 @@ def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:
     if "models" in about:  # of which this one is made
         kept["models"] = tuple(_model(each, _parts_of(parts, n)) for n, each in enumerate(about["models"]))
     build: Any = entry.models[about["model"]]
-    older = {each.name for each in fields(build) if each.default_factory is not MISSING} - kept.keys()
-    names = [each.name for each in fields(build) if each.name != "recipe" and each.name not in older]
-    own = {name: whole(name, kept, entry.holds) for name in names}
+    own = {name: whole(name, kept, entry.holds) for name, _ in held(build, kept) if name != "recipe"}
     model: Model = build(recipe=rebuilt(about["recipe"]), **own)
     return model
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from palate.arrays import Floats, Longs
-from palate.data.event_types import weighted
 from palate.data.interactions import Interactions
+from palate.data.ragged import weighted
 from palate.errors import check
 
 LOG = logging.getLogger("palate.models")

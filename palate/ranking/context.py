@@ -12,9 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from palate.arrays import Bools, Floats, Ints, Longs
-from palate.data.event_types import disliked, weighted
 from palate.data.histories import Histories
-from palate.data.ragged import Ragged
+from palate.data.ragged import Ragged, disliked, weighted
 from palate.data.vocabulary import Vocabulary
 from palate.errors import ConditionError
 from palate.models.base import Model
