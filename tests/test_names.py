@@ -122,21 +122,16 @@ SIGNS = {"palate/data/ragged.py", "palate/store/schema.py"}
 
 
 def sign_tests(source: str) -> list[int]:
-    """Return the lines that compare a weight with 0, or cut weights off at it."""
+    """Return the lines that compare a weight with 0, cut weights off at it, or take their signs."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {
-            "np.maximum",
-            "np.minimum",
-            "np.sign",
-            "np.where",
-        }:
-            sides = [*node.args, *([ast.Constant(0)] if "sign" in ast.unparse(node.func) else [])][:2]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"np.maximum", "np.minimum", "np.sign"}:
+            sides = [*node.args, ast.Constant(0)] if ast.unparse(node.func) == "np.sign" else node.args[:2]
         else:
             continue
-        if any(is_weight(side) for side in sides) and any(is_zero(side) for side in sides):
+        if any(map(is_weight, sides)) and any(map(is_zero, sides)):
             found.append(node.lineno)
     return found
 

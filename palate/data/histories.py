@@ -98,6 +98,7 @@ class Histories:
 
 def coded(names: Sequence[str | None]) -> tuple[tuple[str, ...], NDArray[np.int16]]:
     """Return the distinct names of event types and their positions (N,), -1 for None."""
-    types = tuple(dict.fromkeys(name for name in names if name is not None))
-    place: dict[str | None, int] = {name: n for n, name in enumerate(types)} | {None: -1}
+    place: dict[str | None, int] = dict.fromkeys(names, -1)
+    types = tuple([name for name in place if name is not None])
+    place.update(zip(types, range(len(types)), strict=True))
     return types, np.array([place[name] for name in names], np.int16)
