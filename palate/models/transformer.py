@@ -55,9 +55,9 @@ class Transformer(NetworkRecipe):
                 its vector, and is all there is of an item without events; (): the catalogue is not read
     gaps        attention knows the time between two events, where time passes between those of the log
     kinds       the type of an event is an input where the log has several, its weight where those of a type differ
-    window      an event looks at so many events, itself the last; what is older still tells through a layer below
+    window      an event attends to this many events, itself the last; older ones reach it through the layers below
     negatives   items drawn for each batch, all that are not the target counting alike; None: every item
-    epochs      None: so many that 1.5 million targets are seen, 3 to 30
+    epochs      None: enough for 1.5 million targets, 3 to 30
     batch       events of a batch
     dropout     share of the numbers left out after each block
     device      "cpu", or "cuda": mixed precision
