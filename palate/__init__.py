@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from palate.data.catalogue import Catalogue, read_catalogue
+from palate.data.event_types import EventType
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.rankings import Rankings
@@ -40,6 +41,7 @@ __all__ = [
     "Catalogue",
     "Content",
     "Embedding",
+    "EventType",
     "Histories",
     "Hybrid",
     "InfiniteAE",

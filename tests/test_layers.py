@@ -40,7 +40,8 @@ ROOMS = [
 ]
 # Within data/, a file imports from the files above it.
 DATA = [
-    *("times", "columns", "values", "ids", "vocabulary", "joins", "ragged", "histories", "interactions"),
+    *("times", "columns", "values", "ids", "vocabulary", "joins"),
+    *("ragged", "event_types", "histories", "interactions"),
     *("kinds", "categories", "batch", "coder", "delimited", "jsonlines", "frames", "sources", "faults"),
     *("moments", "catalogue", "readers"),
     *("splits", "rankings"),

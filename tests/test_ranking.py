@@ -58,7 +58,7 @@ def context(**more: object) -> Context:
 
 def history(*positions: int) -> UserHistory:
     count = len(positions)
-    return UserHistory().followed_by(np.array(positions), np.ones(count, np.float32), np.arange(count))
+    return UserHistory.of(np.array(positions), np.ones(count, np.float32), np.arange(count))
 
 
 def ids(request: ListRequest, given: Context, stages: tuple[Stage, ...] = ()) -> list[str]:

@@ -73,7 +73,7 @@ class Exam:
     def of(cls, split: Split, part: Part = "test") -> Exam:
         """Read the questions out of a split; users without a relevant item are left out and counted."""
         log = split.part(part)
-        wanted = log.select(log.weight > 0)
+        wanted = log.select(log.liked)
         histories = split.history(part).histories(wanted.users.ids)
         known = histories.on(wanted.items).rows
         none = known.where(np.zeros(len(known.column), np.bool_))
@@ -91,7 +91,7 @@ class Exam:
             split,
             part,
             wanted.items,
-            Histories(histories.users.gather(asked), histories.items, histories.rows.rows(asked)),
+            histories.gather(asked),
             relevant.rows(asked),
             _popular(split.train, wanted.items),
             {reason: count for reason, count in counts.items() if count},

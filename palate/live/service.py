@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from palate.arrays import Floats, Longs
+from palate.data.histories import coded
 from palate.data.ragged import NEVER
 from palate.errors import PalateError, StoreAway
 from palate.kernels.topk import MOST
@@ -112,7 +112,7 @@ class Live:
     def _with_session(self, request: ListRequest, context: Context) -> Context:
         if not request.session:
             return context
-        return context.of(context.history.followed_by(*self._events(context.index, request.session)))
+        return context.of(context.history.followed_by(self._events(context.index, request.session)))
 
     def _of_user(self, user_id: str, until: int | None, pulse: Pulse, base: Context) -> Context:
         if until is not None:
@@ -127,14 +127,15 @@ class Live:
         """Read what a user's events up to the time `until` say."""
         return read_history(self.store, self.weights, user_id, until)
 
-    def _events(self, index: ItemIndex, session: tuple[SessionEvent, ...]) -> tuple[Longs, Floats, Longs]:
-        """Positions, weights and times of the events of a session on known items."""
+    def _events(self, index: ItemIndex, session: tuple[SessionEvent, ...]) -> UserHistory:
+        """Return the history that the events of a session on known items are."""
         position = index.positions([event.item_id for event in session])
         weight = np.array([self.weights.of_session(event) for event in session], np.float32)
         moment = now()  # a later time counts as now, as in the store
         time = np.array([NEVER if event.time is None else min(event.time, moment) for event in session], np.int64)
+        types, event = coded([event.event_type for event in session])
         known = position >= 0
-        return position[known], weight[known], time[known]
+        return UserHistory.of(position[known], weight[known], time[known], event[known], types)
 
     def knows(self, item_id: str) -> bool:
         """Whether there is an item of this id."""
@@ -213,6 +214,6 @@ class Live:
 def _warm(snapshot: Snapshot) -> None:
     """Compile and touch what an answer needs."""
     known = np.flatnonzero(snapshot.index.row >= 0)[:2]
-    past = UserHistory().followed_by(known, np.ones(len(known), np.float32), np.zeros(len(known), np.int64))
+    past = UserHistory.of(known, np.ones(len(known), np.float32), np.zeros(len(known), np.int64))
     for k in (10, MOST + 1):
         recommend(ListRequest(k=min(k, MOST_PLACES)), snapshot.context.of(past))

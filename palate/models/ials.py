@@ -86,7 +86,7 @@ class IALS(FactorRecipe):
     def alternate(self, work: AlsState, log: Interactions, watch: Watch | None) -> IALSModel:
         """Train vectors that stand at their beginning."""
         recipe = self.resolved(log)
-        popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(log.items)).astype(np.float32)
+        popularity = log.item_weights()
         began = time.perf_counter()
         kept: IALSModel | None = None
         try:
@@ -191,14 +191,15 @@ class AlsState:
 
     def loss(self) -> float:
         """Objective a unit of weight."""
-        seen = squared_error(self.users, self.items, self.rows.start, self.rows.column, self.rows.weight)
+        rows = self.rows
+        seen = squared_error(self.users, self.items, rows.start, rows.column, rows.weight, rows.liked)
         unseen = self.unseen_weight * float(np.vdot(self.users.T @ self.users, self.items.T @ self.items))
         penalty = sum(
             float(ridge @ np.einsum("nd,nd->n", vectors, vectors))
             for ridge, vectors in ((self.user_ridge, self.users), (self.item_ridge, self.items))
         )
         prior = 0.0 if self.prior is None else self.prior.loss(self.items)
-        return (seen + unseen + penalty + prior) / float(np.abs(self.rows.weight).sum(dtype=np.float64))
+        return (seen + unseen + penalty + prior) / float(np.abs(rows.weight).sum(dtype=np.float64))
 
 
 def gram(team: ThreadTeam, vectors: Floats) -> Doubles:
@@ -262,7 +263,7 @@ class IALSModel(FactorModel):
     def scaled(self, rows: Ragged) -> Ragged:
         """Return the rows with the weights that the training gave such events, within what float32 solves."""
         size = np.abs(rows.weight) / self.unit
-        inside = np.where(rows.weight == 0, 0, np.clip(size, 1 / FAR, FAR))
+        inside = np.where(rows.weighted, np.clip(size, 1 / FAR, FAR), 0)
         return Ragged(rows.start, rows.column, np.copysign(inside, rows.weight).astype(np.float32))
 
     def contributions(self, past: Ragged, items: Ints) -> Floats:
@@ -285,7 +286,7 @@ class IALSModel(FactorModel):
             A = V.T @ V
             A.flat[:: len(A) + 1] += diagonal
             solved = V @ dposv(A, asked)[1]
-        return np.asarray(np.where(scaled.weight[:, None] > 0, root, 0.0) * solved, np.float32)
+        return np.asarray(np.where(scaled.liked[:, None], root, 0.0) * solved, np.float32)
 
 
 register(IALS, IALSModel)

@@ -56,7 +56,7 @@ def own_source(context: Context) -> Source:
 
 def knows_taste(context: Context) -> bool:
     """Whether the model can rank by the history."""
-    return bool((context.past.rows.weight > 0).any())
+    return bool(context.past.rows.liked.any())
 
 
 def by_model(context: Context, factor: Floats | None, source: Source, most: int, rows: Bools) -> Slate:

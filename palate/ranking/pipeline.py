@@ -227,7 +227,7 @@ class PipelineModel(Model):
         for b in range(len(row)):
             there = row[b] >= 0
             slate = Slate.of(row[b, there].astype(np.int64), score[b, there], "personal")
-            own = context.of(history_of(histories.rows.block(b, b + 1)))
+            own = context.of(history_of(histories.block(b, b + 1)))
             last = run(stages, slate, own).take(slice(k))
             item[b, : len(last)], best[b, : len(last)] = last.position, last.score
         return item, best

@@ -59,7 +59,7 @@ def _place(found: tuple[str, int]) -> int:
 
 def _histories(context: Context, past: dict[str, StoredHistory]) -> Histories:
     """Return the histories over the rows of the model; items seen before the stored events have weight 0."""
-    start, columns, weights, times = [0], [], [], []
+    start, columns, weights, times, kinds = [0], [], [], [], []
     for each in past.values():
         before = each.before
         position = context.index.at(np.concatenate([before, each.item]))
@@ -68,7 +68,9 @@ def _histories(context: Context, past: dict[str, StoredHistory]) -> Histories:
         columns.append(row[kept])
         weights.append(np.concatenate([np.zeros(len(before), np.float32), each.weight])[kept])
         times.append(np.concatenate([np.full(len(before), NEVER), each.time])[kept])
+        kinds.append(np.concatenate([np.full(len(before), -1, np.int16), each.event])[kept])
         start.append(start[-1] + len(columns[-1]))
     column = np.concatenate(columns).astype(np.int32)
-    rows = Ragged(np.array(start), column, np.concatenate(weights), np.concatenate(times))
-    return Histories(pl.Series("user", list(past)), context.model.items, rows)
+    rows = Ragged(np.array(start), column, *(np.concatenate(each) for each in (weights, times, kinds)))
+    types = [*past.values()][-1].event_types  # the last that was read has the names of all
+    return Histories(pl.Series("user", list(past)), context.model.items, rows, types)
