@@ -504,7 +504,7 @@ def test_the_live_service_tells_times_and_kinds(tmp_path: Path) -> None:
         assert {"kinds", "0.attend.gap"} <= set(model.weights)
         past = store.history("u3")
         index = live.snapshot().index
-        row = [index.id(position) for position in index.at(past.item).tolist()]
+        row = index.ids(index.at(past.item))
         asked = Histories.of(
             model.items, [row], weights=[live.weights.of_past(past).tolist()], times=[past.time.tolist()]
         )

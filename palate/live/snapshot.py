@@ -80,6 +80,8 @@ class Snapshot:
             later = not old or new[1][0] > index.number[-1]
             index = index.extended(*new, items) if later else ItemIndex.of(*catalogue.columns()).with_model(items)
         masks = Masks(catalogue.available, catalogue, index)
+        if index is self.index and masks.available is self.masks.available:
+            vars(masks)["rows"] = self.masks.rows
         return self._with(catalogue=catalogue, index=index, masks=masks, popular=popular)._reading()
 
     def with_model(self, active: Active, known: ItemIndex | None = None) -> Snapshot:

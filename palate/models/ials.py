@@ -257,8 +257,8 @@ class IALSModel(FactorModel):
 
     def scaled(self, weight: Floats) -> Floats:
         """Weights (N,) that the training gave such events, within what float32 solves."""
-        inside = np.where(weight == 0, 0, np.clip(np.abs(weight) / self.unit, 1 / FAR, FAR))
-        return np.copysign(inside, weight).astype(np.float32)
+        size = np.minimum(np.maximum(np.abs(weight) / self.unit, 1 / FAR), FAR)
+        return np.asarray(size * np.sign(weight), np.float32)
 
     def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts of the scores, (N, J); Hu et al. 2008, sec. 5.

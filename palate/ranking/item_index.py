@@ -95,13 +95,16 @@ class ItemIndex:
         """Positions of ids, (N,), -1 for unknown ones."""
         return np.array([self.position(name) for name in ids], np.int64)
 
-    def id(self, position: int) -> str:
-        """Id of the item at a position."""
-        return self._ids[position]
+    def ids(self, positions: Longs) -> list[str]:
+        """Ids of the items at positions, (N,)."""
+        names = self._ids
+        return [names[position] for position in positions.tolist()]
 
     def at(self, number: Longs) -> Longs:
         """Positions of the store's numbers, (N,), -1 for those of no item, or of a newer one."""
         known = number < len(self._of_number)
+        if known.all():
+            return self._of_number[number].astype(np.int64)
         found = self._of_number[np.where(known, number, 0)] if len(self) else np.full(len(number), -1)
         return np.where(known, found, np.int64(-1))
 
