@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
 
-import numpy as np
-
 from palate.arrays import Floats, Longs
 from palate.data.histories import Histories
 from palate.live.weights import Weights
@@ -38,11 +36,6 @@ class StoredHistory:
     time: Longs
     seen: Longs
     disliked: Longs
-
-    @property
-    def before(self) -> Longs:
-        """The seen items that no event of `item` names, (M,)."""
-        return np.setdiff1d(self.seen, self.item)
 
     def on(self, index: ItemIndex) -> UserHistory:
         """Return it by positions; items that the index does not have are left out."""
