@@ -67,7 +67,7 @@ class LiveCatalogue:
     def columns(self, first: int = 0) -> tuple[pl.Series, Longs, Longs]:
         """Return ids, numbers and times of the items from a position on."""
         rows = self.table.rows[first:]
-        return rows["item_id"], rows["item_no"].to_numpy(), rows["created"].to_numpy()
+        return rows["item_id"], self.table.numbers[first:], rows["created"].to_numpy()
 
     @property
     def frame(self) -> pl.DataFrame:

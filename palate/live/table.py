@@ -129,6 +129,9 @@ class Table:
         found = Table(rows, {part: values for part, values in sparse.items() if len(values)})._balanced()
         if len(found) == len(self):  # all were there before
             vars(found).update(numbers=self.numbers, available=self._available_after(new))
+        elif len(self) and new.numbers[0] > self.numbers[-1]:  # none was
+            available = fixed(np.concatenate([self.available, new.available]))
+            vars(found).update(numbers=np.concatenate([self.numbers, new.numbers]), available=available)
         return found
 
     def _available_after(self, new: Table) -> Bools:
