@@ -65,7 +65,7 @@ class Conditions:
 
 
 def most_kept(size: int) -> int:
-    """How many arrays of so many bytes are kept."""
+    """Return how many arrays of `size` bytes are kept."""
     return max(1, min(KEPT, KEPT_BYTES // max(1, size)))
 
 

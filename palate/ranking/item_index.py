@@ -89,9 +89,12 @@ class ItemIndex:
 
     def _roomy(self) -> ItemIndex:
         """Return the index with room behind its arrays, so that the first new item copies nothing."""
-        names = ("number", "created", "row")
-        arrays = {name: getattr(self, name) for name in names}
-        return replace(self, **{name: self._grown(name, array[:0], array) for name, array in arrays.items()})
+        return replace(
+            self,
+            number=self._grown("number", self.number[:0], self.number),
+            created=self._grown("created", self.created[:0], self.created),
+            row=self._grown("row", self.row[:0], self.row),
+        )
 
     def _grown(self, name: str, old: NDArray[N], new: NDArray[N]) -> NDArray[N]:
         """Return an array with more behind it; it shares a buffer with the old one, which is not copied each time."""

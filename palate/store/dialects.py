@@ -21,6 +21,7 @@ from palate.store.schema import Cursor, DriverConnection, Expression, Packed, Ro
 WAIT = 60.0  # seconds for another process to end its transaction
 LOOK = 0.001  # seconds between two checks whether it has ended
 LONG = 64 << 20  # bytes of a write-ahead log that is emptied
+READER, WRITER = 1024, 8192  # KiB of pages in memory: each thread may have a reader, and the file is mapped
 EMPTYING = 0.05  # seconds to wait for readers that keep it from being emptied
 REST = 20  # pause before the next try, as a multiple of the time that the last try took
 LOCK = 0x70616C617465  # of PostgreSQL's advisory locks, the one that writers of a store hold
@@ -49,7 +50,7 @@ class SQLite(Database):
             self.file.chmod(0o600)
         connection.executescript(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA fullfsync=ON; PRAGMA secure_delete=ON;"
-            "PRAGMA cache_size=-8192; PRAGMA mmap_size=2147418112"
+            f"PRAGMA cache_size=-{READER}; PRAGMA mmap_size=2147418112"
         )
 
     def lost(self, error: BaseException | None) -> bool:
@@ -69,7 +70,7 @@ class SQLite(Database):
         """
         with self._turn(), self.explained(), self.engine.connect() as connection:
             connection.execution_options(begin="BEGIN IMMEDIATE")
-            with connection.begin():
+            with self._large_cache(connection), connection.begin():
                 yield connection
             began = monotonic()
             if began >= self._again and (self._to_empty or self._written() > LONG):
@@ -81,6 +82,16 @@ class SQLite(Database):
         self._to_empty, self._again = True, 0.0
         with self.writing():
             """The end of a transaction empties the log."""
+
+    @contextmanager
+    def _large_cache(self, connection: sa.Connection) -> Iterator[None]:
+        """Give a connection the memory of a writer; an import would else write the same pages to the log again."""
+        driver: DriverConnection = connection.connection.driver_connection
+        driver.execute(f"PRAGMA cache_size=-{WRITER}")
+        try:
+            yield
+        finally:
+            driver.execute(f"PRAGMA cache_size=-{READER}")
 
     def _written(self) -> int:
         log = Path(f"{self.file}-wal")
