@@ -179,6 +179,25 @@ def test_the_cycle_check_finds_one() -> None:
     assert not cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()})
 
 
+def test_lists_are_made_in_one_place() -> None:
+    """The best of the scores are taken below `Model.recommend` alone; rules and stages are added in ranking/."""
+    calls = {
+        module: any(map(takes_the_best, ast.walk(ast.parse(path.read_text())))) for module, path in FILES.items()
+    }
+    places = {module for module, found in calls.items() if found}
+    assert "palate.ranking.candidates" in places
+    assert {room(module) for module in places} == {"models", "ranking"}
+
+
+def takes_the_best(node: ast.AST) -> bool:
+    """Whether it is a call of `Model.top`, or of the kernel that selects the best."""
+    if not isinstance(node, ast.Call):
+        return False
+    called = node.func
+    top = isinstance(called, ast.Attribute) and called.attr == "top" and len(node.args) > 1
+    return top or (isinstance(called, ast.Name) and called.id == "select_top")
+
+
 def test_every_recipe_registers_itself() -> None:
     assert {f"palate.models.{name}" for name in ("ease", "blend", "transformer")} <= RECIPES
     assert set(MODULES.values()) == RECIPES

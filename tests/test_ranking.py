@@ -192,7 +192,7 @@ def test_an_index_grows_and_the_shorter_ones_stay_as_they_were(sizes: list[int],
             assert shorter.position(f"i{number}") == (place if there else -1)
             assert shorter.at(np.array([number])).tolist() == [place if there else -1]
             if there:
-                assert shorter.id(place) == f"i{number}"
+                assert shorter.ids(np.array([place])) == [f"i{number}"]
                 assert shorter.row[place] == known.codes([f"i{number}"])[0]
         assert shorter.newest.tolist() == list(range(size))[::-1]
         assert shorter.with_model(known).row.tolist() == shorter.row.tolist()

@@ -639,7 +639,7 @@ def test_the_live_service_tells_times_and_types(tmp_path: Path) -> None:
         assert not {"kinds", "between"} & set(model.weights), "the weight of each type is always the same"
         past = store.history("u3")
         index = live.snapshot().index
-        row = [index.id(position) for position in index.at(past.item).tolist()]
+        row = index.ids(index.at(past.item))
         types = [store.event_types()[number] for number in past.kind.tolist()]
 
         def shown(request: ListRequest, row: list[str], times: list[int], types: Sequence[str | None]) -> None:

@@ -132,7 +132,7 @@ def parts(url: Path, count: int = 2000) -> dict[str, float]:
         }
         times = {name: median_of(work, users) for name, work in calls.items()}
         snapshot = live.snapshot()
-        model, index, allowed = snapshot.active.model, snapshot.index, snapshot.masks.rows(None)
+        model, index, allowed = snapshot.active.model, snapshot.index, snapshot.masks.rows
         rows = [index.row[index.at(store.history(user, EVENTS_COUNTED).item)] for user in users]
         pasts = [Ragged(np.array([0, len(row)]), row, np.ones(len(row), np.float32)) for row in rows]
         histories = [Histories(pl.Series("user", [0]), model.items, past) for past in pasts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +123,7 @@ class Ragged:
         """Which events say more than that their items were seen, (N,)."""
         return weighted(self.weight)
 
-    @property
+    @cached_property
     def positives(self) -> Longs:
         """Number of events of liked items in each row, (B,)."""
         if len(self) == 1:  # most lists are for one user
