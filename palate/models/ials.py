@@ -259,7 +259,7 @@ class IALSModel(FactorModel):
     def scaled(self, weight: Floats) -> Floats:
         """Weights (N,) that the training gave such events, within what float32 solves."""
         size = np.minimum(np.maximum(np.abs(weight) / self.unit, 1 / FAR), FAR) * weight.astype(np.bool_)
-        return np.copysign(size, weight, dtype=np.float32)
+        return np.asarray(np.copysign(size, weight), np.float32)
 
     def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts of the scores, (N, J); Hu et al. 2008, sec. 5.
