@@ -18,8 +18,8 @@ FORM, BLANKS, BLANK, FEW = 5, 15, 65, 8
 PLAIN = 50  # characters of a plain text
 A_VALUE = 4  # steps in which it passes over one value of a list
 AS_TEXT = 5  # times as long it takes to write it
-# Steps that a column, and an operation on one, takes however few rows there are.
-ANY_ROWS = 1_500_000
+# Steps that an operation on a column, one read as another type, and one as it is take however few rows there are.
+ANY_ROWS, NAMED = 2_000_000, 300_000
 # Steps a row of nodes, measured over a million rows; those of whole numbers are computed in 128 bits.
 LEAST = 1
 TAKES: dict[type[Any], int] = {
@@ -60,7 +60,7 @@ class Meter:
     def column(self) -> None:
         """Count that a column is named."""
         self.columns += 1
-        self._add(0, ANY_ROWS)
+        self._add(0, NAMED)
 
     @property
     def steps(self) -> int:
@@ -83,7 +83,8 @@ class Meter:
         """Count that values of a kind are read as a type."""
         self.lengths += length
         times = AS_TEXT if kind == "list" and dtype == TEXT else 1
-        self._add(READS.get((kind, dtype), LEAST), times * length)
+        other = (kind, dtype) in READS
+        self._add(READS.get((kind, dtype), LEAST), times * length + (ANY_ROWS if other else 0))
 
     def node(self, node: exp.Expr, value: Value, columns: int, length: int) -> None:
         """Count what a node takes, given the columns and the lengths below it, which pass through it."""
