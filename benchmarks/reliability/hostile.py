@@ -193,7 +193,7 @@ def sung(name: str, waits: tuple[list[float], list[float]]) -> Facts:
 
 
 @contextmanager
-def hostile(folder: Path, wild: int = 1500, filters: int = 700, examples: int = 8) -> Iterator[Step]:
+def hostile(folder: Path, wild: int = 3000, filters: int = 3000, examples: int = 8) -> Iterator[Step]:
     """Attack a service of 500 items in every way, with a canary beside; then let the canary sing alone."""
     url = folder / "shop.db"
     fill(url, synthetic(500, 500, 10_000), random_attributes(500), dim=16)
@@ -233,7 +233,7 @@ def hostile(folder: Path, wild: int = 1500, filters: int = 700, examples: int = 
 
 HOSTILE = Part(
     "hostile requests: schemathesis, cost fuzz, filters, raw sockets, beside a client that asks 20 lists a second",
-    20,
+    15,
     hostile,
     exactly(errors=0, restarts=0, faults=[], over_250_beside_without_cpu=0),
     lambda facts: (
