@@ -126,7 +126,7 @@ def parts(url: Path, count: int = 2000) -> dict[str, float]:
         }
         told = {name: microseconds(work, people) for name, work in asked.items()}
         snapshot = live.snapshot()
-        model, index, allowed = snapshot.active.model, snapshot.index, snapshot.masks.rows(None)
+        model, index, allowed = snapshot.active.model, snapshot.index, snapshot.masks.rows
         rows = [index.row[index.at(store.history(person, EVENTS_COUNTED).item)] for person in people]
         pasts = [Ragged(np.array([0, len(row)]), row, np.ones(len(row), np.float32)) for row in rows]
         histories = [Histories(pl.Series("user", [0]), model.items, past) for past in pasts]

@@ -105,4 +105,9 @@ def real(setting: str, value: object) -> float:
 def check(condition: bool, setting: str, value: object, rule: str) -> None:
     """Raise `SettingError` naming the setting, its value and the rule, unless the condition holds."""
     if not condition:
-        raise SettingError(f"{setting}={value!r}: {rule}")
+        raise setting_error(setting, value, rule)
+
+
+def setting_error(setting: str, value: object, rule: str) -> SettingError:
+    """Build the error that names a setting, its value and the rule."""
+    return SettingError(f"{setting}={value!r}: {rule}")

@@ -159,13 +159,11 @@ def test_shares_add_up_to_the_score(dislikes: bool) -> None:
 def shares_of(model: IALSModel, history: list[Id], item: Id) -> list[float]:
     """Every event's share, also those below 0, by removing nothing but its pull from the right side."""
     rows = Histories.of(model.items, [history]).rows
-    scaled = model.scaled(rows)
+    weight = model.scaled(rows.weight)
     Q = model.item_vectors.astype(float)
-    ridge = float(model.recipe.ridge(scaled, len(model.items))[0])
-    y = reference_row(
-        Q, rows.column, scaled.weight, np.diag(model.spectrum.astype(float)), ridge, Q[model.items.code(item)]
-    )
-    return list(np.maximum(scaled.weight, 0) * (Q[rows.column] @ y))
+    ridge = float(model.recipe.ridge(rows.start, weight, len(model.items))[0])
+    y = reference_row(Q, rows.column, weight, np.diag(model.spectrum.astype(float)), ridge, Q[model.items.code(item)])
+    return list(np.maximum(weight, 0) * (Q[rows.column] @ y))
 
 
 def test_a_dislike_pulls_its_like_down() -> None:

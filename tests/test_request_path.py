@@ -18,7 +18,7 @@ from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.versions import Versions
 
-MOST_FILES = 30  # may only fall; 16 are wanted
+MOST_FILES = 16  # may only fall
 PACKAGE = Path(palate.__file__).parent
 QUERY = b"user_id=u1&k=5"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -70,7 +71,7 @@ class Ragged:
         """Times, (N,), `NEVER` where one is not known."""
         return np.full(len(self.column), NEVER) if self.time is None else self.time
 
-    @property
+    @cached_property
     def positives(self) -> Longs:
         """Number of pairs of weight above 0 in each row, (B,)."""
         if len(self) == 1:  # most lists are for one user

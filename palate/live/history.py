@@ -73,6 +73,7 @@ class PreparedHistories:
     def __init__(self, most: int = PREPARED) -> None:
         self._most, self._held, self._newest = most, 0, 0
         self._kept: OrderedDict[str, _Prepared] = OrderedDict()
+        self._ready: dict[str, Context] = {}  # contexts of users over the base
         self._changes = (0, 0)
         self._base: Context | None = None
         self._lock = Lock()
@@ -98,7 +99,10 @@ class PreparedHistories:
                 return None
             self._kept[user_id] = kept._replace(newest=pulse.newest)
             self._kept.move_to_end(user_id)
-        return base.prepared(kept.history, kept.past)
+            ready = self._ready.get(user_id)
+            if ready is None:
+                ready = self._ready[user_id] = base.prepared(kept.history, kept.past)
+        return ready
 
     def remembered(self, user_id: str, base: Context) -> Context | None:
         """Return the context of a user as it was last, while nobody can say whether it still counts."""
@@ -114,6 +118,9 @@ class PreparedHistories:
                 return
             self._drop(user_id)
             self._kept[user_id] = prepared
+            base = self._base
+            if base is not None and context.masks is base.masks and context.popular is base.popular:
+                self._ready[user_id] = context  # made from the same snapshot
             self._held += prepared.size
             while self._held > self._most:
                 self._drop(next(iter(self._kept)))
@@ -123,7 +130,10 @@ class PreparedHistories:
         changes = pulse.withdrawn, pulse.rewritten
         if changes != self._changes or not self._fits(base):  # a forgotten user's events leave the memory, too
             self._kept.clear()
+            self._ready.clear()
             self._changes, self._held = changes, 0
+        elif base is not self._base:
+            self._ready.clear()
         self._base, self._newest = base, max(self._newest, pulse.newest)
 
     def _fits(self, base: Context) -> bool:
@@ -132,6 +142,7 @@ class PreparedHistories:
         return own is not None and own.model is base.model and own.index.shares(base.index)
 
     def _drop(self, user_id: str) -> None:
+        self._ready.pop(user_id, None)
         kept = self._kept.pop(user_id, None)
         self._held -= 0 if kept is None else kept.size
 

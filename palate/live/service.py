@@ -47,6 +47,7 @@ class Live:
         self._lock = Lock()
         self._loading: Thread | None = None
         self._refused: int | None = None
+        self._settled: tuple[Snapshot, tuple[object, ...]] | None = None
         pulse = store.pulses.read()
         self._snapshot = Snapshot.of(LiveCatalogue.load(store, kept), self._popularity.now(pulse))
         if versions is not None and pulse.active is not None:
@@ -94,10 +95,11 @@ class Live:
         user_id = request.user_id
         pulse = self.store.pulses.read(user_id or "", self._prepared.since(user_id or ""))
         snapshot = self.snapshot(pulse)
-        snapshot.catalogue.steps(request.conditions)  # all are within the bounds before one is run
+        if request.conditions:
+            snapshot.catalogue.steps(request.conditions)  # all are within the bounds before one is run
         base = snapshot.context
         context = base if user_id is None else self._of_user(user_id, request.until, pulse, base)
-        context = self._with_session(request, context)
+        context = self._with_session(request, context) if request.session else context
         if request.unseen_by is not None:
             hidden = self.history(request.unseen_by, request.until).on(base.index)
             context = context.of(context.history.hiding(hidden.seen))
@@ -107,11 +109,10 @@ class Live:
         """Return the context of a request from memory alone."""
         base = self._snapshot.context
         known = None if request.user_id is None else self._prepared.remembered(request.user_id, base)
-        return self._with_session(request, known or base)
+        context = known or base
+        return self._with_session(request, context) if request.session else context
 
     def _with_session(self, request: ListRequest, context: Context) -> Context:
-        if not request.session:
-            return context
         return context.of(context.history.followed_by(*self._events(context.index, request.session)))
 
     def _of_user(self, user_id: str, until: int | None, pulse: Pulse, base: Context) -> Context:
@@ -160,17 +161,26 @@ class Live:
             seen = self.store.pulses.read() if pulse is None else pulse
         except StoreAway:
             return self._snapshot
-        if seen.items > self._snapshot.catalogue.change:
+        settled = self._settled
+        if settled is None or settled[0] is not self._snapshot or settled[1] != seen[:-1]:  # all but `touched`
+            self._follow(seen)
+        return self._snapshot
+
+    def _follow(self, pulse: Pulse) -> None:
+        """Do what a pulse asks for, and note where that is nothing more."""
+        if pulse.items > self._snapshot.catalogue.change:
             with self._lock:
-                self._refresh(seen)
-        elif self._counts(seen) and self._lock.acquire(blocking=False):
+                self._refresh(pulse)
+        elif self._counts(pulse) and self._lock.acquire(blocking=False):
             try:
-                self._refresh(seen)
+                self._refresh(pulse)
             finally:
                 self._lock.release()
-        if self.versions is not None and seen.active not in (None, self._snapshot.version, self._refused):
-            self._load(seen.active)
-        return self._snapshot
+        snapshot = self._snapshot
+        if self.versions is not None and pulse.active not in (None, snapshot.version, self._refused):
+            self._load(pulse.active)
+        elif self._popularity.current(pulse) and self._popularity.popular is snapshot.popular:
+            self._settled = snapshot, pulse[:-1]
 
     def _counts(self, pulse: Pulse) -> bool:
         """Whether there is a newer count of what is popular, or time for one."""

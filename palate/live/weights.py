@@ -122,10 +122,13 @@ class Popularity:
         """`seq` of the last event that is counted."""
         return self.popular.newest
 
+    def current(self, pulse: Pulse) -> bool:
+        """Whether there is nothing new to count."""
+        return pulse.newest <= self.newest and pulse.withdrawn == self.withdrawn
+
     def due(self, pulse: Pulse) -> bool:
         """Whether there is something new to count, and the rest is over."""
-        changed = pulse.newest > self.newest or pulse.withdrawn != self.withdrawn
-        return changed and self._again is None and monotonic() >= self._resumes
+        return not self.current(pulse) and self._again is None and monotonic() >= self._resumes
 
     def now(self, pulse: Pulse) -> Popular:
         """Return what is popular; the same as before as long as nothing changed."""

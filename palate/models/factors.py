@@ -85,7 +85,7 @@ class FactorModel(Model):
         rows = histories.rows
         vectors = self.vectors(histories) * np.float32(self.scale)
         start = np.zeros_like(rows.start) if keep_seen else rows.start
-        if len(rows) <= FEW and len(self.items) >= MANY:
+        if len(vectors) <= FEW and len(self.item_vectors) >= MANY:
             item, score = self.scanned(vectors, k, allowed, start, rows.column)
         else:
             item, score = best_products(vectors, self.item_vectors, k, allowed, start, rows.column)

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from scipy.linalg.lapack import dposv
 
-from palate.arrays import Array, Doubles, Floats, Ints, aligned, aligned_copy
+from palate.arrays import Array, Doubles, Floats, Ints, Longs, aligned, aligned_copy
 from palate.compute.threads import ThreadTeam, cores
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
@@ -114,9 +114,9 @@ class IALS(FactorRecipe):
         pairs = len(log.users) * len(log.items)
         return replace(self, unseen_weight=min(1.0, UNSEEN * len(log) / pairs))
 
-    def ridge(self, rows: Ragged, columns: int) -> Floats:
-        """Penalty λ of each row, (B,), where it could have this many columns."""
-        strength = row_strengths(rows.start, rows.weight)
+    def ridge(self, start: Longs, weight: Floats, columns: int) -> Floats:
+        """Penalty λ of rows of these starts (B + 1,) and weights (N,), which could have so many columns, (B,)."""
+        strength = row_strengths(start, weight)
         ridge = self.l2 * (strength + (self.unseen_weight or 0.0) * columns) ** self.l2_scaling
         return np.asarray(ridge, np.float32)
 
@@ -157,8 +157,9 @@ class AlsState:
             vectors[:, : recipe.dim] = rng.standard_normal((count, recipe.dim), np.float32)
             vectors *= np.float32(recipe.init_std / np.sqrt(recipe.dim))
             sides.append(vectors)
-        item_ridge = recipe.ridge(columns, len(rows)) + np.float32(prior.strength if prior else 0)
-        ridges = recipe.ridge(rows, len(columns)), item_ridge
+        item_ridge = recipe.ridge(columns.start, columns.weight, len(rows))
+        item_ridge += np.float32(prior.strength if prior else 0)
+        ridges = recipe.ridge(rows.start, rows.weight, len(columns)), item_ridge
         users, items = sides
         alpha = recipe.unseen_weight or 0.0
         return cls(users, items, rows, columns, *ridges, alpha, unit, np.zeros(width, np.float32), prior)
@@ -246,24 +247,18 @@ class IALSModel(FactorModel):
 
     def vectors(self, histories: Histories) -> Floats:
         """Return (B, D): each history's best vector, by one solve."""
-        return self.solved(histories.on(self.items).rows)
-
-    def solved(self, asked: Ragged) -> Floats:
-        """Best vectors of rows over the items, (B, D)."""
-        rows = self.scaled(asked)
-        vectors = np.zeros((len(rows), self.item_vectors.shape[1]), np.float32)
-        ridge = self.recipe.ridge(rows, len(self.items)) * np.float32(self.recipe.fold_l2)
-        solve = row_solver(vectors.shape[1])
-        columns = rows.column, rows.weight
-        prior_term = vectors[:0]
-        solve(vectors, self.item_vectors, rows.start, *columns, self.spectrum, ridge, prior_term, EXACT, 0, len(rows))
+        start, column, weight = histories.rows.start, histories.rows.column, self.scaled(histories.rows.weight)
+        items, count = self.item_vectors, len(start) - 1
+        vectors = np.zeros((count, items.shape[1]), np.float32)
+        ridge = self.recipe.ridge(start, weight, len(items)) * np.float32(self.recipe.fold_l2)
+        solve = row_solver(items.shape[1])
+        solve(vectors, items, start, column, weight, self.spectrum, ridge, vectors[:0], EXACT, 0, count)
         return vectors
 
-    def scaled(self, rows: Ragged) -> Ragged:
-        """Return the rows with the weights that the training gave such events, within what float32 solves."""
-        size = np.abs(rows.weight) / self.unit
-        inside = np.where(rows.weight == 0, 0, np.clip(size, 1 / FAR, FAR))
-        return Ragged(rows.start, rows.column, np.copysign(inside, rows.weight).astype(np.float32))
+    def scaled(self, weight: Floats) -> Floats:
+        """Weights (N,) that the training gave such events, within what float32 solves."""
+        inside = np.where(weight == 0, 0, np.clip(np.abs(weight) / self.unit, 1 / FAR, FAR))
+        return np.copysign(inside, weight).astype(np.float32)
 
     def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts of the scores, (N, J); Hu et al. 2008, sec. 5.
@@ -271,9 +266,9 @@ class IALSModel(FactorModel):
         The score is q_i·A⁻¹ Σ_j w_j q_j, with A = Λ + Σ_j |w_j| q_j q_jᵀ; event j's part is w_j q_j·A⁻¹ q_i. Of N
         events and D dimensions the fewer say how large a system is solved.
         """
-        scaled = self.scaled(past)
-        diagonal = self.spectrum + self.recipe.ridge(scaled, len(self.items)) * self.recipe.fold_l2  # Λ, (D,)
-        root = np.sqrt(np.abs(scaled.weight), dtype=np.float64)[:, None]
+        weight = self.scaled(past.weight)
+        diagonal = self.spectrum + self.recipe.ridge(past.start, weight, len(self.item_vectors)) * self.recipe.fold_l2
+        root = np.sqrt(np.abs(weight), dtype=np.float64)[:, None]
         V = root * self.item_vectors[past.column]  # (N, D)
         asked = self.item_vectors[items].T  # (D, J)
         if 0 < len(V) < V.shape[1]:  # V A⁻¹ = (I + V Λ⁻¹ Vᵀ)⁻¹ V Λ⁻¹
@@ -285,7 +280,7 @@ class IALSModel(FactorModel):
             A = V.T @ V
             A.flat[:: len(A) + 1] += diagonal
             solved = V @ dposv(A, asked)[1]
-        return np.asarray(np.where(scaled.weight[:, None] > 0, root, 0.0) * solved, np.float32)
+        return np.asarray(np.where(weight[:, None] > 0, root, 0.0) * solved, np.float32)
 
 
 register(IALS, IALSModel)

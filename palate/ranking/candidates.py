@@ -12,10 +12,9 @@ from palate.arrays import Bools, Floats, Ints, Longs
 from palate.errors import SettingError
 from palate.kernels.topk import select_top
 from palate.ranking.context import Context, Order
-from palate.ranking.eligibility import Eligible
 from palate.ranking.request import ListRequest, Source
-from palate.ranking.rules import boosted, finite
-from palate.ranking.slate import EMPTY, Slate
+from palate.ranking.rules import boosted
+from palate.ranking.slate import EMPTY, Eligible, Slate, finite
 
 CHUNK = 4096  # positions of an order that are looked through at once
 
@@ -34,8 +33,7 @@ def sources(request: ListRequest, context: Context, factor: Floats | None) -> It
     own = own_source(context)
     if own in wanted and knows_taste(context):
         yield lambda most, eligible: by_model(context, factor, own, most, eligible.rows)
-    rows = [row for row in context.index.row[_known(request.anchor_items, context)].tolist() if row >= 0]
-    if "similar" in wanted and rows:
+    if "similar" in wanted and (rows := _anchors(request, context)):
         yield lambda most, eligible: by_similarity(context, factor, rows, most, eligible)
     if "popular" in wanted:
         yield lambda most, eligible: by_order("popular", context.popular, factor, most, eligible)
@@ -56,23 +54,22 @@ def own_source(context: Context) -> Source:
 
 def knows_taste(context: Context) -> bool:
     """Whether the model can rank by the history."""
-    return bool((context.past.rows.weight > 0).any())
+    return bool(context.past.rows.positives[0])
 
 
 def by_model(context: Context, factor: Floats | None, source: Source, most: int, rows: Bools) -> Slate:
     """Best items for the history by the model, among the rows (I,)."""
-    model = context.model.retriever
-    most = min(most, len(model.items))
+    most = min(most, context.index.rows)
     if factor is None:
-        return _slate(context, source, *model.top(context.past, most, rows, True))
-    return _best(context, factor, source, model.scores(context.past)[0], most, rows)
+        return _slate(context, source, *context.retriever.top(context.past, most, rows, True))
+    return _best(context, factor, source, context.retriever.scores(context.past)[0], most, rows)
 
 
 def by_similarity(
     context: Context, factor: Floats | None, rows: Sequence[int], most: int, eligible: Eligible
 ) -> Slate:
     """Best items by their mean similarity to those at the rows of the model."""
-    model = context.model
+    model = context.retriever
     try:
         total = sum((model.item_similarity(row) for row in rows), np.zeros(len(model.items), np.float32))
     except SettingError:  # a model that has none
@@ -93,8 +90,6 @@ def by_order(source: Source, order: Order, factor: Floats | None, most: int, eli
 
 def fresh(request: ListRequest, context: Context, eligible: Eligible) -> Slate:
     """Items that the model does not know, another order for every user, so that some users see each of them."""
-    if not len(context.fresh) or not request.explore:
-        return EMPTY
     positions = context.fresh[eligible.items[context.fresh]]
     if len(positions):
         positions = np.roll(positions, -(crc32((request.user_id or "").encode()) % len(positions)))
@@ -112,9 +107,12 @@ def first(order: Longs, eligible: Bools, most: int) -> Longs:
     return np.concatenate(found)[:most] if found else np.zeros(0, np.int64)
 
 
-def _known(ids: Sequence[str], context: Context) -> Longs:
-    positions = context.index.positions(ids)
-    return positions[positions >= 0]
+def _anchors(request: ListRequest, context: Context) -> list[int]:
+    """Rows of the model of the anchor items that it knows."""
+    if not request.anchor_items:
+        return []
+    position = context.index.positions(request.anchor_items)
+    return [row for row in context.index.row[position[position >= 0]].tolist() if row >= 0]
 
 
 def _best(context: Context, factor: Floats | None, source: Source, scores: Floats, most: int, rows: Bools) -> Slate:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, lru_cache, partial
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,8 +19,6 @@ from palate.models.base import Model
 from palate.models.popularity import Popularity, PopularityModel
 from palate.ranking.item_index import ItemIndex
 
-MASKS = 64  # conditions whose masks are kept
-ALL = ""  # the condition that every item meets
 UNNAMED = pl.Series("user", [None], pl.String)
 _NONE = np.zeros(0, np.int64)
 
@@ -60,31 +58,27 @@ class Attributes(Protocol):
         """Say that no item has an attribute; None where one has it."""
 
 
+@dataclass(frozen=True, eq=False)
 class Masks:
-    """Which items are available and meet a condition, by position and by row of the model."""
+    """Which items are available, (P,), and meet a condition: by position, and by row of the model, (I,)."""
 
-    def __init__(self, available: Bools, attributes: Attributes, index: ItemIndex) -> None:
-        self.available, self.attributes = available, attributes
-        # Of functions, not of self: a cycle of references would keep every old catalogue for a while.
-        self._items: Callable[[str], Bools] = lru_cache(MASKS)(partial(_of_items, available, attributes))
-        self._rows: Callable[[str], Bools] = lru_cache(MASKS)(partial(_of_rows, self._items, index.position_of_row))
+    available: Bools
+    attributes: Attributes
+    index: ItemIndex
 
-    def items(self, condition: str | None) -> Bools:
-        """Mask by position, (P,), not to be changed. Raises `ConditionError`."""
-        return self._items(condition or ALL)
+    @cached_property
+    def rows(self) -> Bools:
+        """Mask of the available items by row of the model, (I,), not to be changed."""
+        return self._rows(self.available)
 
-    def rows(self, condition: str | None) -> Bools:
-        """Mask by row of the model, (I,), not to be changed. Raises `ConditionError`."""
-        return self._rows(condition or ALL)
+    def meeting(self, condition: str) -> tuple[Bools, Bools]:
+        """Return new masks, by position and by row, of the available items that meet it. Raises `ConditionError`."""
+        items = self.available & self.attributes.mask(condition)
+        return items, self._rows(items)
 
-
-def _of_items(available: Bools, attributes: Attributes, condition: str) -> Bools:
-    return available if condition == ALL else available & attributes.mask(condition)
-
-
-def _of_rows(of_items: Callable[[str], Bools], position: Longs, condition: str) -> Bools:
-    allowed = of_items(condition)
-    return allowed[position] & (position >= 0) if len(allowed) else position >= 0
+    def _rows(self, items: Bools) -> Bools:
+        position = self.index.position_of_row
+        return items[position] & (position >= 0) if len(items) else position >= 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +148,16 @@ class Context:
     def of(self, history: UserHistory) -> Context:
         """Return the context of a user."""
         return replace(self, history=history)
+
+    @cached_property
+    def retriever(self) -> Model:
+        """The model that candidates come from."""
+        return self.model.retriever
+
+    @cached_property
+    def stages(self) -> tuple[object, ...]:
+        """Stages of the model."""
+        return self.model.stages
 
     @cached_property
     def past(self) -> Histories:

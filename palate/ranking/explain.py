@@ -19,7 +19,7 @@ def because(slate: Slate, context: Context) -> list[tuple[str, ...]]:
     own = np.flatnonzero((slate.source == CODE["personal"]) | (slate.source == CODE["session"]))
     named: list[tuple[str, ...]] = [()] * len(slate)
     if len(own):
-        contributions = context.model.contributions(past, index.row[slate.position[own]])
+        contributions = context.retriever.contributions(past, index.row[slate.position[own]])
         found = strongest(past.column, contributions, NAMED, SHARE)
         for place, rows in zip(own.tolist(), found.tolist(), strict=True):
             named[place] = tuple(index.id(int(index.position_of_row[row])) for row in rows if row >= 0)
@@ -43,7 +43,7 @@ def why_empty(request: ListRequest, context: Context, paged: bool) -> str:
     """Say why a list is empty; paged  whether pages came before it."""
     if not len(context.index):
         return "the store is empty"
-    if request.filter and not context.masks.items(request.filter).any():
+    if request.filter and not context.masks.meeting(request.filter)[0].any():
         return "no available item meets the filter"
     if paged:
         return "there are no more items"

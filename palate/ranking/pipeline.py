@@ -22,14 +22,21 @@ from palate.errors import check
 from palate.kernels.topk import nothing
 from palate.models.base import Model, Recipe, Watch
 from palate.models.registry import as_recipe, register
-from palate.ranking import candidates, cursors, rules
+from palate.ranking import candidates, rules
 from palate.ranking.candidates import Candidates
 from palate.ranking.context import Context, history_of, offline
-from palate.ranking.eligibility import Eligible
 from palate.ranking.explain import because, reason, why_empty
 from palate.ranking.item_index import ItemIndex
-from palate.ranking.request import SOURCES, ListItem, ListRequest, RecommendationList, Source
-from palate.ranking.slate import Slate
+from palate.ranking.request import (
+    SOURCES,
+    ListItem,
+    ListRequest,
+    RecommendationList,
+    Source,
+    read_cursor,
+    write_cursor,
+)
+from palate.ranking.slate import EMPTY, Eligible, Slate
 from palate.ranking.stages import Stage, pool_of, run
 
 
@@ -38,7 +45,7 @@ def recommend(request: ListRequest, context: Context) -> RecommendationList:
 
     Raises `ConditionError`, `SettingError` or `DataError` for what cannot be asked.
     """
-    shown = cursors.read(request.cursor)
+    shown = [] if request.cursor is None else read_cursor(request.cursor)
     eligible = Eligible.of(request, context, shown)
     slate = _Filling(request, context, eligible).slate(pinning=not shown)
     sources: dict[Source, int] = {SOURCES[code]: count for code, count in Counter(slate.source.tolist()).items()}
@@ -46,10 +53,10 @@ def recommend(request: ListRequest, context: Context) -> RecommendationList:
     return RecommendationList(
         tuple(_items(slate, request, context)),
         context.about,
-        cursors.write([*shown, *numbers]) if len(slate) == request.k else None,
+        write_cursor([*shown, *numbers]) if len(slate) == request.k else None,
         None if len(slate) else why_empty(request, context, bool(shown)),
         sources,
-        tuple(_warnings(request, context)),
+        tuple(_warnings(request, context)) if request.conditions or request.cap else (),
     )
 
 
@@ -62,22 +69,28 @@ class _Filling:
     eligible: Eligible
 
     def __post_init__(self) -> None:
-        self.stages = cast("tuple[Stage, ...]", self.context.model.stages)
-        self.caps = rules.Caps(self.request, self.context)
-        self.factor = rules.boosts(self.request, self.context)
+        request, context = self.request, self.context
+        self.stages = cast("tuple[Stage, ...]", context.stages)
+        self.caps = rules.Caps(request, context) if request.cap else None
+        self.factor = rules.boosts(request, context) if request.boost else None
 
     def slate(self, *, pinning: bool) -> Slate:
         """Fill the list: cold-start items get their share at its end, and pins their places."""
         request = self.request
-        pins = rules.pins(request, self.context) if pinning else {}
-        self.caps.count(list(pins.values()))
-        self._remove(np.array(list(pins.values()), np.int64))
+        pins = rules.pins(request, self.context) if request.pin and pinning else {}
+        if pins:
+            if self.caps:
+                self.caps.count(list(pins.values()))
+            self._remove(np.array(list(pins.values()), np.int64))
         room = max(0, request.k - len(pins))
         share = int(request.explore * request.k)
-        fresh = self._chosen(candidates.fresh(request, self.context, self.eligible), min(share, room))
+        fresh = EMPTY
+        if share and len(self.context.fresh):
+            fresh = self._chosen(candidates.fresh(request, self.context, self.eligible), min(share, room))
         wanted = room - len(fresh)
         filled = self._filled(wanted, min(wanted, share - len(fresh)))
-        return _pinned(Slate.joined([filled, fresh]), pins)
+        slate = Slate.joined([filled, fresh])
+        return _pinned(slate, pins) if pins else slate
 
     def _filled(self, wanted: int, share: int) -> Slate:
         """Fill so many places from the sources; `share` of them, at the end, are cold-start items if there are some.
@@ -125,7 +138,7 @@ class _Filling:
 
     def _chosen(self, slate: Slate, most: int) -> Slate:
         """First items of a slate that the caps allow; they, and what the caps now rule out, are eligible no more."""
-        fitting = self.caps.fit(slate, most)
+        fitting = self.caps.fit(slate, most) if self.caps else slate.take(slice(most))
         self._remove(fitting.position)
         return fitting
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
-from palate.errors import ConditionError, SettingError, check
+import numpy as np
+
+from palate.errors import ConditionError, SettingError, check, setting_error
 
 MOST_PLACES = 1000  # of a list
 MOST_NAMED = 10_000  # items that one request may name
 MOST_CHARACTERS = 8000  # of the conditions of one request
 MOST_RULES = 20  # boosts, pins or caps of one request
+MOST_SHOWN = 2000  # items that the pages of a cursor may have shown
+BOUNDS = dict.fromkeys(("session", "anchor_items", "exclude"), (MOST_NAMED, "items")) | dict.fromkeys(
+    ("boost", "pin", "cap"), (MOST_RULES, "rules")
+)
 
 # Where an item of a list comes from, in the order in which the sources are asked.
 Source: TypeAlias = Literal["pinned", "personal", "session", "similar", "popular", "newest"]
@@ -95,23 +103,21 @@ class ListRequest:
     sources: tuple[Source, ...] = SOURCES
 
     def __post_init__(self) -> None:
-        check(1 <= self.k <= MOST_PLACES, "k", self.k, f"must be 1 to {MOST_PLACES}")
-        check(0 <= self.explore <= 1, "explore", self.explore, "must be 0 to 1")
-        size = sum(map(len, self.conditions))
-        if size > MOST_CHARACTERS:
+        if not 1 <= self.k <= MOST_PLACES:
+            raise setting_error("k", self.k, f"must be 1 to {MOST_PLACES}")
+        if not 0 <= self.explore <= 1:
+            raise setting_error("explore", self.explore, "must be 0 to 1")
+        if (size := sum(map(len, self.conditions))) > MOST_CHARACTERS:
             rule = f"filter and boosts have {size:,} characters together; there can be {MOST_CHARACTERS:,}"
             raise ConditionError(self.conditions[-1], 0, rule)
-        for name in ("session", "anchor_items", "exclude"):
-            count = len(getattr(self, name))
-            check(count <= MOST_NAMED, name, f"{count} items", f"there may be {MOST_NAMED:,}")
-        for name in ("boost", "pin", "cap"):
-            count = len(getattr(self, name))
-            check(count <= MOST_RULES, name, f"{count} rules", f"there may be {MOST_RULES}")
-        positions = [pin.position for pin in self.pin]
-        if len(set(positions)) < len(positions) or len({pin.item_id for pin in self.pin}) < len(positions):
+        for name, (most, unit) in BOUNDS.items():
+            if (count := len(getattr(self, name))) > most:
+                raise setting_error(name, f"{count} {unit}", f"there may be {most:,}")
+        places, items = {pin.position for pin in self.pin}, {pin.item_id for pin in self.pin}
+        if min(len(places), len(items)) < len(self.pin):
             raise SettingError("pin: two pins name the same place or the same item; each must be there once")
 
-    @property
+    @cached_property
     def conditions(self) -> list[str]:
         """The filter and the conditions of the boosts."""
         return [*([self.filter] if self.filter else []), *(boost.condition for boost in self.boost)]
@@ -144,3 +150,25 @@ class RecommendationList:
     reason: str | None = None
     sources: Mapping[Source, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+
+# A cursor is the store's numbers of the items shown so far, as text: no page repeats an item, whatever changes.
+
+
+def write_cursor(numbers: Sequence[int]) -> str | None:
+    """Write the numbers as text; None when there are too many for another page."""
+    if len(numbers) > MOST_SHOWN:
+        return None
+    return urlsafe_b64encode(np.array(numbers, "<u4").tobytes()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str) -> list[int]:
+    """Return the numbers of a cursor. Raises `SettingError` for text that is no cursor."""
+    try:
+        packed = b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        if len(packed) > 4 * MOST_SHOWN:
+            raise ValueError("too long")
+        numbers: list[int] = np.frombuffer(packed, "<u4").tolist()
+    except ValueError:
+        raise SettingError(f"cursor={cursor[:40]!r}: is not one that an answer gave") from None
+    return numbers

@@ -6,23 +6,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from palate.arrays import Floats, Longs
 from palate.errors import SettingError
 from palate.ranking.context import Context, Labels
 from palate.ranking.request import ListRequest
-from palate.ranking.slate import Slate
+from palate.ranking.slate import Slate, finite
 
 LARGEST_BOOST = 1e30  # of all boosts of a list together
 BLOCK = 1 << 14  # of what is computed at once
-LARGEST = float(np.finfo(np.float32).max)
 
 
-def boosts(request: ListRequest, context: Context) -> Floats | None:
-    """Factor of each position's score, (P,); None without boosts."""
-    if not request.boost:
-        return None
+def boosts(request: ListRequest, context: Context) -> Floats:
+    """Factor of each position's score, (P,)."""
     masks = [(context.masks.attributes.mask(boost.condition), boost.factor) for boost in request.boost]
     factors = np.empty(len(context.index), np.float32)
     for part in _blocks(len(factors)):
@@ -47,14 +43,6 @@ def _blocks(count: int) -> Iterator[slice]:
     return (slice(low, low + BLOCK) for low in range(0, count, BLOCK))
 
 
-def finite(scores: NDArray[np.floating]) -> Floats:
-    """Scores as numbers that JSON has: a sum of huge weights becomes the largest number."""
-    if np.isfinite(scores).all() and (scores.dtype == np.float32 or np.abs(scores).max(initial=0) <= LARGEST):
-        return scores.astype(np.float32, copy=False)
-    sound: Floats = np.nan_to_num(np.clip(scores, -LARGEST, LARGEST)).astype(np.float32)
-    return sound
-
-
 def pins(request: ListRequest, context: Context) -> dict[int, int]:
     """Positions of pinned items by their place; an item that is not available is left out."""
     found = {}
@@ -73,13 +61,8 @@ class Caps:
     def __init__(self, request: ListRequest, context: Context) -> None:
         self._caps = [_Cap(cap.most, context.masks.attributes.values(cap.attribute)) for cap in request.cap]
 
-    def __bool__(self) -> bool:
-        return bool(self._caps)
-
     def fit(self, slate: Slate, most: int) -> Slate:
         """First `most` items that no cap forbids beside those before them; they are counted."""
-        if not self._caps:
-            return slate.take(slice(most))
         places: list[int] = []
         for place, position in enumerate(slate.position.tolist()):
             if len(places) == most:

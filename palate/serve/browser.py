@@ -6,7 +6,6 @@ import re
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
@@ -21,7 +20,7 @@ HOST = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([\w.-]{1,253}))(?::\d{1,5})?", re
 SITE = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+|null|\*")
 ANY = "*"
 LOOPBACK = ("localhost", "127.0.0.0/8", "::1")
-KEPT = 1_000  # hosts with a cached check
+BY_BROWSERS = frozenset((b"origin", b"referer", b"sec-fetch-site"))  # headers that only browsers send
 OWN = (
     None,
     b"same-origin",
@@ -79,14 +78,12 @@ class Browsers:
     def __init__(self, hosts: Iterable[str], origins: Iterable[str]) -> None:
         self._names, self._networks = _parsed(hosts)
         self._origins = frozenset(origin.encode() for origin in origins)
-        self._answers_to = lru_cache(KEPT)(self._is_known)
 
-    def check_host(self, headers: Fields) -> None:
+    def check_host(self, host: bytes | None) -> None:
         """Refuse another host, such as a name that an attacker resolves to this address (DNS rebinding)."""
-        host = headers.get(b"host")
         if host is None:
             raise Problem(400, "Host: a request must name its host")
-        if len(host) > 300 or not self._answers_to(host):
+        if len(host) > 300 or not self._is_known(host):
             shown = host[:100].decode("ascii", "replace")
             raise Problem(403, f"Host: {shown!r} is no host of this service; --allowed-hosts names them")
 

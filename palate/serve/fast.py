@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from json import dumps
 from typing import Annotated
 
@@ -14,12 +14,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from palate.data.times import HOURS_AHEAD, to_iso
-from palate.ranking.request import ListRequest, RecommendationList
+from palate.ranking.request import Boost, Cap, ListRequest, Pin, RecommendationList, SessionEvent
 from palate.serve.bodies import NDJSON, kind_of
 from palate.serve.problems import Problem
 from palate.serve.routes import FastRoute, documented, needs, new_router
 from palate.serve.service import Service
-from palate.serve.wire import Accepted, Batch, EventIn, Recommendations, RecommendIn, RecommendQuery, SessionIn
+from palate.serve.wire import (
+    Accepted,
+    Batch,
+    EventIn,
+    Recommendations,
+    RecommendIn,
+    RecommendQuery,
+    SessionIn,
+    StepIn,
+)
 from palate.store.recording import now
 
 HOUR = 3_600_000_000  # microseconds
@@ -87,27 +96,29 @@ class FastRoutes:
             else:
                 values[name] = value
         asked = RecommendQuery.model_validate(values | lists)
-        return self._answered(asked, await self.service.recommend(asked.asked(), request.receive))
+        return await self._answered(asked, _plain(asked), request)
 
     @needs("read")
     @documented(Recommendations, asked=RecommendIn)
     async def recommend_post(self, request: Request) -> Response:
         """Recommend items, with rules for the list: boosts, pins and caps."""
         asked = RecommendIn.model_validate_json(await request.body())
-        return self._answered(asked, await self.service.recommend(asked.asked(), request.receive))
+        return await self._answered(asked, _ruled(asked), request)
 
     @needs("read")
     @documented(Recommendations, asked=SessionIn)
     async def session(self, request: Request) -> Response:
         """Recommend from a history in the body; the service stores nothing of it."""
         asked = SessionIn.model_validate_json(await request.body())
-        return self._answered(asked, await self.service.recommend(asked.asked(asked.steps()), request.receive))
+        session = tuple(map(_session_event, asked.history))
+        return await self._answered(asked, replace(_ruled(asked), session=session), request)
 
     def _ids(self, value: str) -> Sequence[str]:
         """Split ids at commas, unless the whole text is an id itself."""
         return [value] if "," not in value or self.service.live.knows(value) else value.split(",")
 
-    def _answered(self, asked: RecommendQuery, answer: RecommendationList) -> Response:
+    async def _answered(self, asked: RecommendQuery, wanted: ListRequest, request: Request) -> Response:
+        answer = await self.service.recommend(wanted, request.receive)
         live, names = self.service.live, asked.attributes
         if not names:
             return answered(answer)
@@ -133,6 +144,37 @@ def similar_router(service: Service) -> APIRouter:
         return answered(await service.answer(asked, request.receive))
 
     return router
+
+
+def _plain(asked: RecommendQuery) -> ListRequest:
+    """Return the request for the recommender, without rules."""
+    return ListRequest(
+        user_id=asked.user_id,
+        k=asked.k,
+        anchor_items=tuple(asked.near),
+        filter=asked.filter,
+        exclude=tuple(asked.exclude),
+        keep_seen=asked.keep_seen,
+        explore=asked.explore,
+        cursor=asked.cursor,
+    )
+
+
+def _ruled(asked: RecommendIn) -> ListRequest:
+    """Return the request for the recommender, with its rules."""
+    return replace(
+        _plain(asked),
+        boost=tuple(Boost(each.condition, each.factor) for each in asked.boost),
+        pin=tuple(Pin(each.item_id, each.position) for each in asked.pin),
+        cap=tuple(Cap(each.attribute, each.most) for each in asked.cap),
+    )
+
+
+def _session_event(step: StepIn | str) -> SessionEvent:
+    """Return an event of a session for the recommender; an id alone is one, too."""
+    if isinstance(step, str):
+        return SessionEvent(step)
+    return SessionEvent(step.item_id, step.event_type, step.weight, step.timestamp)
 
 
 def _refuse_ahead(many: Sequence[EventIn], *, batch: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes, urlencode
 
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palate.serve.bodies import read
-from palate.serve.browser import Browsers, Fields
+from palate.serve.browser import BY_BROWSERS, Browsers, Fields
 from palate.serve.problems import Problem, answered
 from palate.serve.rates import Rates, counted_as
 from palate.serve.routes import NEEDED, Needed
@@ -25,6 +26,7 @@ PAGE = b"x-palate-page"  # a script of the page sends it; a form of another site
 FOR_PROGRAMS = ("/v1/", "/api/", "/metrics", "/openapi.json", "/page/")  # paths of programs; all others are pages
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")  # methods with a body
 DECIDING = (b"host", b"origin", b"authorization", b"x-api-key", b"content-type", b"content-length", b"sec-fetch-site")
+HOSTS = 1_000  # that passed, and need no second check
 DIGITS = 15  # of a Content-Length
 SAFE = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 
@@ -78,6 +80,7 @@ class Guard:
         self.app, self.scopes, self.service = app, scopes, service
         self.settings = settings = service.settings
         self.browsers = Browsers(settings.allowed_hosts, settings.origins)
+        self.check_host = lru_cache(HOSTS)(self.browsers.check_host)
         self.rates = Rates(settings.rate, settings.rates) if settings.rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,7 +114,7 @@ class Guard:
 
     async def _admitted(self, scope: Scope, headers: Fields, needed: Needed) -> str:
         """Check a request; returns its client: the prefix of its key, or its address. Raises `Problem`."""
-        self.browsers.check_host(headers)
+        self.check_host(headers.get(b"host"))
         size = headers.get(b"content-length", b"0")
         if not size.isdigit() or len(size) > DIGITS or int(size) > self.settings.most_bytes:
             most = f"{self.settings.most_bytes:,}"
@@ -119,7 +122,7 @@ class Guard:
         secret, by_header = _secret(scope["method"], headers)
         granted = await self._granted(secret)
         name = secret[:PREFIX] if secret and granted else _peer(scope)
-        if not (granted and by_header):
+        if not ((granted and by_header) or BY_BROWSERS.isdisjoint(headers)):
             self.browsers.check_page(headers, page=_is_page(scope))
             scope["palate.foreign"] = self.browsers.is_foreign(headers)
         wait = self.rates.wait(name if granted else counted_as(name)) if self.rates else 0.0

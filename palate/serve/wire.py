@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, TypeAlias, TypeVar
 
 from pydantic import (
@@ -19,17 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from palate.data.times import from_iso, scaled
 from palate.data.values import LARGEST_WEIGHT
-from palate.ranking.request import (
-    MOST_NAMED,
-    MOST_PLACES,
-    MOST_RULES,
-    Boost,
-    Cap,
-    ListRequest,
-    Pin,
-    SessionEvent,
-    Source,
-)
+from palate.ranking.request import MOST_NAMED, MOST_PLACES, MOST_RULES, Source
 from palate.serve.problems import OUT_OF_BOUNDS
 from palate.store.events import Event
 from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS
@@ -58,6 +46,11 @@ def _as_weight(value: float) -> float:
         raise PydanticCustomError(OUT_OF_BOUNDS, f"weights are at most {LARGEST_WEIGHT:,.0f} in size")
     return value
 
+
+MOST_NEAR = 100  # items on a page
+USER = "Known or not; without one the list is for a new user."
+EXCLUDED = "Items that the list leaves out."
+NEAR = "Items on the page, for a user without events."
 
 T = TypeVar("T")
 Batch = Annotated[list[T], FailFast()]  # validation stops at the first invalid entry
@@ -128,10 +121,6 @@ class StepIn(Strict):
     weight: Finite | None = None
     timestamp: Moment | None = Field(default=None, description="As in an event; unknown by default.")
 
-    def event(self) -> SessionEvent:
-        """Return the event for the recommender."""
-        return SessionEvent(self.item_id, self.event_type, self.weight, self.timestamp)
-
 
 class BoostIn(Strict):
     """A factor on the scores of items that meet a condition."""
@@ -155,33 +144,17 @@ class CapIn(Strict):
 
 
 class RecommendQuery(Body):
-    """A request for a list without rules."""
+    """A request for a list without rules; a query is text, so its ids are."""
 
-    user_id: WireId | None = Field(None, description="Known or not; without one the list is for a new user.")
+    user_id: Text | None = Field(None, description=USER)
     k: int = Field(10, ge=1, le=MOST_PLACES, description="Length of the list.")
     filter: str | None = Field(None, max_length=4000, description="An SQL condition on the attributes of items.")
-    exclude: Batch[WireId] = Field([], max_length=MOST_NAMED, description="Items that the list leaves out.")
-    near: Batch[WireId] = Field([], max_length=100, description="Items on the page, for a user without events.")
+    exclude: Batch[Text] = Field([], max_length=MOST_NAMED, description=EXCLUDED)
+    near: Batch[Text] = Field([], max_length=MOST_NEAR, description=NEAR)
     keep_seen: bool = Field(False, description="Whether items of the history may come.")
     explore: float = Field(0.1, ge=0, le=1, description="Share of positions for new items.")
     cursor: str | None = Field(None, max_length=20_000, description="From the answer before; asks for the next page.")
     attributes: Batch[str] = Field([], max_length=100, description="Attributes that the answer gives with each item.")
-
-    def asked(self, session: Sequence[StepIn] = ()) -> ListRequest:
-        """Return the request for the recommender."""
-        return ListRequest(
-            user_id=self.user_id,
-            k=self.k,
-            session=tuple(
-                SessionEvent(step.item_id, step.event_type, step.weight, step.timestamp) for step in session
-            ),
-            anchor_items=tuple(self.near),
-            filter=self.filter,
-            exclude=tuple(self.exclude),
-            keep_seen=self.keep_seen,
-            explore=self.explore,
-            cursor=self.cursor,
-        )
 
 
 class RecommendIn(RecommendQuery):
@@ -194,18 +167,12 @@ class RecommendIn(RecommendQuery):
         },
     )
 
+    user_id: WireId | None = Field(None, description=USER)
+    exclude: Batch[WireId] = Field([], max_length=MOST_NAMED, description=EXCLUDED)
+    near: Batch[WireId] = Field([], max_length=MOST_NEAR, description=NEAR)
     boost: Batch[BoostIn] = Field([], max_length=MOST_RULES)
     pin: Batch[PinIn] = Field([], max_length=MOST_RULES)
     cap: Batch[CapIn] = Field([], max_length=MOST_RULES)
-
-    def asked(self, session: Sequence[StepIn] = ()) -> ListRequest:
-        """Return the request for the recommender."""
-        return replace(
-            super().asked(session),
-            boost=tuple(Boost(each.condition, each.factor) for each in self.boost),
-            pin=tuple(Pin(each.item_id, each.position) for each in self.pin),
-            cap=tuple(Cap(each.attribute, each.most) for each in self.cap),
-        )
 
 
 class SessionIn(RecommendIn):
@@ -214,10 +181,6 @@ class SessionIn(RecommendIn):
     model_config = ConfigDict(json_schema_extra={"examples": [{"history": ["1", "260"], "k": 5}]})
 
     history: Batch[StepIn | WireId] = Field(max_length=MOST_NAMED)
-
-    def steps(self) -> list[StepIn]:
-        """Return the history as events."""
-        return [each if isinstance(each, StepIn) else StepIn(item_id=each) for each in self.history]
 
 
 class Recommended(BaseModel):

@@ -46,7 +46,7 @@ def audience(live: Live, item_id: str) -> Audience:
     for low in range(0, len(past), model.batch_size()):
         block = histories.block(low, min(low + model.batch_size(), len(past)))
         k = min(LIST, len(model.items))
-        found[low : low + model.batch_size(), :k] = model.top(block, k, snapshot.masks.rows(None), False)[0]
+        found[low : low + model.batch_size(), :k] = model.top(block, k, snapshot.masks.rows, False)[0]
     found[histories.rows.positives == 0] = -1  # their list is by popularity
     user, place = np.nonzero(found == row)
     names = list(past)
