@@ -21,7 +21,7 @@ from palate.live.attributes import Attributes
 from palate.live.kept import Kept
 from palate.live.patience import still_wanted
 from palate.live.table import ALL, Table
-from palate.ranking.context import Labels
+from palate.ranking.labels import Labels
 from palate.store.events import Store
 
 MOST_ROWS, BLOCK_STEPS = 1 << 17, 20_000_000  # of a condition at once, which bound its memory and its time

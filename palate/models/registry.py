@@ -33,6 +33,13 @@ MODULES = {
     "Transformer": "palate.models.transformer",
 }
 
+# Palate's own stages, which are settings of a pipeline, in the same way.
+STAGES = {
+    "Calibrate": "palate.ranking.calibrate",
+    "Diversify": "palate.ranking.diversify",
+    "LongTail": "palate.ranking.long_tail",
+}
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -75,7 +82,8 @@ def register_setting(kind: type) -> None:
     Raises `SettingError` where the name is taken.
     """
     name = kind.__name__
-    if name in MODULES or name in _TABLE or _SETTINGS.get(name, kind).__module__ != kind.__module__:
+    home = _SETTINGS[name].__module__ if name in _SETTINGS else STAGES.get(name, kind.__module__)
+    if name in MODULES or name in _TABLE or home != kind.__module__:
         raise SettingError(f"{name!r} of {kind.__module__}: the name is taken")
     _SETTINGS[name] = kind
 
@@ -104,6 +112,12 @@ def recipes() -> tuple[type[Recipe], ...]:
     return tuple(recipe_class(name) for name in recipe_names())
 
 
+def stage_class(name: str) -> type:
+    """Return Palate's own stage of this name."""
+    found: type = getattr(import_module(STAGES[name]), name)
+    return found
+
+
 def recipe_class(name: str) -> type[Recipe]:
     """Return the recipe of this name. Raises `LookupError` for an unknown one."""
     return _entry(name).recipe
@@ -127,6 +141,8 @@ def rebuilt(about: Mapping[str, Any]) -> Recipe:
 
 def _rebuilt(about: Mapping[str, Any]) -> object:
     name, settings = about["name"], {name: _setting(value) for name, value in about["settings"].items()}
+    if name in STAGES:
+        stage_class(name)  # registers it
     if name in _SETTINGS:
         return _SETTINGS[name](**settings)
     entry = _entry(name)

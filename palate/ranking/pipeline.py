@@ -12,6 +12,7 @@ import numpy as np
 
 from palate.arrays import Bools, Floats, Ints, Longs
 from palate.bundles.bundle import Part
+from palate.bundles.nesting import flat
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -37,6 +38,7 @@ from palate.ranking.request import (
     write_cursor,
 )
 from palate.ranking.slate import EMPTY, Eligible, Slate
+from palate.ranking.stage_data import KeptLabels, StageData
 from palate.ranking.stages import Stage, pool_of, run
 
 
@@ -118,7 +120,7 @@ class _Filling:
             eligible.remove(found.position)
             pool.append(found)
             missing -= len(found)
-        staged = run(self.stages, Slate.joined(pool), self.context)
+        staged = run(self.stages, Slate.joined(pool), self.context, self.request.k)
         return lambda most, eligible: staged.take(np.flatnonzero(eligible.items[staged.position])[:most])
 
     def _taken(self, sources: Sequence[Candidates], wanted: int) -> Slate:
@@ -198,19 +200,24 @@ class Pipeline(Recipe):
     ) -> PipelineModel:
         """Fit the recipe."""
         model = cast("Recipe", self.recipe).fit(log, catalogue, watch=watch)
-        return PipelineModel(self, model.items, (model,))
+        own = model.item_embeddings is not None
+        data = StageData.of(self.stages, model.items, log, catalogue, own) if self.stages else None
+        return PipelineModel(self, model.items, (model,), data)
 
 
 @dataclass(frozen=True, eq=False)
 class PipelineModel(Model):
-    """The model of the recipe, one of `models`, and the stages of the recipe behind it."""
+    """The model of the recipe, one of `models`, and the stages of the recipe behind it, with what they read."""
 
     recipe: Pipeline
     items: Vocabulary
     models: tuple[Model, ...]
+    data: StageData | None = None
 
     def fault(self) -> str:
-        """Say what is wrong with `models`."""
+        """Say what is wrong with `models` or `data`."""
+        if self.data is not None:
+            self.data.check(len(self.items))
         same = len(self.models) == 1 and self.models[0].items.ids.equals(self.items.ids)
         return "" if same else "models must be one, over the same items"
 
@@ -236,12 +243,12 @@ class PipelineModel(Model):
         pool = min(pool_of(stages, k), len(self.items))
         row, score = self.retriever.top(histories, pool, allowed, keep_seen)
         item, best = nothing(len(row), k)
-        context = offline(self.retriever, self._index, allowed)
+        context = offline(self, self._index, allowed, self.data)
         for b in range(len(row)):
             there = row[b] >= 0
             slate = Slate.of(row[b, there].astype(np.int64), score[b, there], "personal")
             own = context.of(history_of(histories.rows.block(b, b + 1)))
-            last = run(stages, slate, own).take(slice(k))
+            last = run(stages, slate, own, k).take(slice(k))
             item[b, : len(last)], best[b, : len(last)] = last.position, last.score
         return item, best
 
@@ -277,19 +284,24 @@ class PipelineModel(Model):
 
     @property
     def item_embeddings(self) -> Floats | None:
-        """As the model says."""
-        return self.retriever.item_embeddings
+        """As the model says; else those that the stages compare."""
+        own = self.retriever.item_embeddings
+        return self.data.vectors if own is None and self.data is not None and self.data.vectors.size else own
 
     def with_items(self, catalogue: Catalogue) -> Model:
         """Return a model that also ranks the items of a catalogue; itself where it knows items by events alone."""
         model = self.retriever.with_items(catalogue)
-        return self if model is self.retriever else PipelineModel(self.recipe, model.items, (model,))
+        if model is self.retriever:
+            return self
+        data = None if self.data is None else self.data.extended(model.items, catalogue)
+        return PipelineModel(self.recipe, model.items, (model,), data)
 
     def written(self) -> tuple[dict[str, Part], dict[str, object]]:
         """Return the parts and the manifest of the model, within those of the pipeline."""
         own, manifest = self.retriever.written()
         parts = {f"0.{name}": part for name, part in own.items() if name != "items"}
-        return {"items": self.items, **parts}, self.manifest() | {"models": [manifest]}
+        kept = dict(flat("data", self.data))
+        return {"items": self.items, **kept, **parts}, self.manifest() | {"models": [manifest]}
 
 
-register(Pipeline, PipelineModel)
+register(Pipeline, PipelineModel, holds=(StageData, KeptLabels))

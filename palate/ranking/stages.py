@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
+
+from palate.arrays import Doubles, Floats, Longs
 from palate.errors import check
 from palate.models.registry import register_setting
 from palate.models.settings import settle
@@ -37,9 +40,22 @@ class Stage(ABC):
             "settings": {each.name: getattr(self, each.name) for each in fields(self)},
         }
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Attributes of the items that the stage reads; offline they are kept with the model."""
+        return ()
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether the stage compares vectors of the items; offline they are kept with a model that has none."""
+        return False
+
     @abstractmethod
-    def __call__(self, slate: Slate, context: Context) -> Slate:
-        """Return items of the slate, each once, in the order of the list; neither slate nor context changes."""
+    def __call__(self, slate: Slate, context: Context, k: int) -> Slate:
+        """Return items of the slate, each once, in the order of a list of k items; the rest may stay as it was.
+
+        Neither slate nor context changes.
+        """
 
 
 def pool_of(stages: Sequence[Stage], k: int) -> int:
@@ -47,9 +63,39 @@ def pool_of(stages: Sequence[Stage], k: int) -> int:
     return max([k, *(stage.pool for stage in stages)])
 
 
-def run(stages: Sequence[Stage], slate: Slate, context: Context) -> Slate:
-    """Send a slate through the stages."""
+def run(stages: Sequence[Stage], slate: Slate, context: Context, k: int) -> Slate:
+    """Send a slate through the stages, for a list of k items."""
     staged = slate
     for stage in stages:
-        staged = stage(staged, context)
+        staged = stage(staged, context, k)
     return staged
+
+
+def leading(slate: Slate) -> int:
+    """Count the first items that come from one source: only their scores can be compared."""
+    other = np.flatnonzero(slate.source != slate.source[0]) if len(slate) else slate.position
+    return int(other[0]) if len(other) else len(slate)
+
+
+def relevance(score: Doubles) -> Floats:
+    """Scores of a pool (N,) from 0, the worst, to 1, the best: how high they are is the affair of each model."""
+    low, high = (float(score.min()), float(score.max())) if len(score) else (0.0, 0.0)
+    if not high > low:
+        return np.zeros(len(score), np.float32)
+    return ((score - low) / (high - low)).astype(np.float32)
+
+
+def tempered(strength: float, half: float) -> float:
+    """Return the weight of a term, 0 to 1, beside that of relevance: their ratio at strength 0.5 is `half`."""
+    return strength * half / (1 - strength + strength * half)
+
+
+def reordered(slate: Slate, order: Longs) -> Slate:
+    """Put the items at these places first, the others behind them as they were.
+
+    The scores keep their places, so that the next stage sees the new order in them.
+    """
+    rest = np.ones(len(slate), np.bool_)
+    rest[order] = False
+    places = np.concatenate([order, np.flatnonzero(rest)])
+    return Slate(slate.position[places], slate.score, slate.source)
