@@ -42,17 +42,17 @@ browser:
 
 # The libraries that the benchmarks compare with, in an environment of their own. lenskit wants torch: TORCH says which.
 TORCH ?= torch
-peers: benchmarks/peers/venv/ready
+peers: .venv-peers/ready
 
 # Kills, outages, damages, hostile requests, an hour of load: MINUTES of it, from where the last run stopped; run it until
 # nothing is left. PARTS names some of them. Root for the small disks.
 PARTS ?=
 MINUTES ?= 18
 reliability: $(VENV)/test
-	$(BIN)/python benchmarks/reliability.py $(PARTS) --minutes $(MINUTES)
+	$(BIN)/python -m benchmarks.reliability.run $(PARTS) --minutes $(MINUTES)
 
 clean:
-	rm -rf .venv .venv-* benchmarks/peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("palate needs Python 3.11 or newer, this is " + sys.version if sys.version_info < (3, 11) else 0)'
@@ -79,7 +79,7 @@ $(VENV)-lowest/ready: pyproject.toml
 	$(VENV)-lowest/bin/pip --quiet --disable-pip-version-check install $$($(PYTHON) -c '$(LOWEST)') hypothesis pandas pyarrow pytest --editable .
 	@touch $@
 
-benchmarks/peers/venv/ready:
-	$(PYTHON) -m venv benchmarks/peers/venv
-	benchmarks/peers/venv/bin/pip install --quiet --disable-pip-version-check $(TORCH) implicit irspack lenskit lightfm-next rusket
+.venv-peers/ready:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check $(TORCH) implicit irspack lenskit lightfm-next rusket
 	@touch $@

@@ -1,4 +1,4 @@
-"""Every error a user can meet. A message gives the place, the value and the rule."""
+"""All errors of the package. A message gives the place, the value and the rule."""
 
 from math import isfinite
 from numbers import Integral, Real

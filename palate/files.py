@@ -67,7 +67,7 @@ def lock(handle: int, *, wait: bool = False) -> bool:
 
 
 def share(handle: int) -> None:
-    """Lock an open file together with others, in place of a lock alone; waits for who has it alone."""
+    """Lock an open file for sharing, in place of an exclusive lock; waits for the holder of an exclusive one."""
     with suppress(ImportError):
         from fcntl import LOCK_SH, flock
 

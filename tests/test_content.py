@@ -109,7 +109,7 @@ def test_someone_who_knows_only_untold_items_gets_what_content_makes_popular(blo
 
 
 def test_what_is_missing_is_named(block_log: Interactions) -> None:
-    with pytest.raises(DataError, match="no catalogue: what items are like must be known"):
+    with pytest.raises(DataError, match="no catalogue: this recipe reads the content of items"):
         Content().fit(block_log)
     with pytest.raises(SettingError, match="fields: 'genre' is none of the catalogue's, 'title'"):
         Content(fields=["genre"]).fit(block_log, catalogue_of(block_log))  # type: ignore[arg-type]

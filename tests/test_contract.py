@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ITEMS, block_events, catalogue_of, log_of
-from damages import arrays_of, damage, reseal, tried
 
+from benchmarks.reliability.damages import arrays_of, damage, reseal, tried
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, DataError, ModelError, PalateError, SettingError

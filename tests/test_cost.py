@@ -7,12 +7,12 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from durability import two_models
-from hostile import Cost, attack
-from service import fork
 from starlette.testclient import TestClient
-from wild import MOST, Maker, Request
 
+from benchmarks.common.served import fork
+from benchmarks.reliability.durability import two_models
+from benchmarks.reliability.hostile import Cost, attack
+from benchmarks.reliability.wild import MOST, Maker, Request
 from palate.serve.app import create_app
 from palate.serve.settings import Settings
 

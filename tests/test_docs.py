@@ -20,8 +20,10 @@ from test_layers import ROOMS
 import palate
 from palate.cli import app
 from palate.models.registry import recipes
-from palate.serve.app import create_app
+from palate.serve.app import create_app, documented
+from palate.serve.service import Service
 from palate.serve.settings import Settings
+from website.routes import route_page, routes
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -163,8 +165,42 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_benchmarks_that_pages_name_exist(page: Path) -> None:
-    named = re.findall(r"(?:^|[\s`(])(benchmarks/[\w/-]+\.\w+)", page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"(?:^|[\s`(])(benchmarks/[\w/-]+\.\w+)", text)
+    named += [name.replace(".", "/") + ".py" for name in re.findall(r"python -m (benchmarks\.\w+\.\w+)", text)]
     assert not [path for path in named if not (ROOT / path).is_file() and "/results/" not in path]
+
+
+@pytest.mark.parametrize("folder", ["accuracy", "speed", "reliability", "peers"])
+def test_every_command_of_the_benchmarks_is_in_their_page(folder: str) -> None:
+    page = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    part = page.partition(f"### {folder}\n")[2].partition("\n### ")[0]
+    listed = set(re.findall(rf"(?:^\|[^|]*\| `|benchmarks\.{folder}\.)(?!python)(\w+)(?=[ `])", part, re.M))
+    scripts = (ROOT / "benchmarks" / folder).glob("*.py")
+    started = {path.stem for path in scripts if "__main__" in path.read_text(encoding="utf-8")}
+    assert listed == started - {"fit", "sasrec", "victims"}  # other benchmarks start these
+
+
+def test_the_site_has_every_route_with_its_scope(tmp_path: Path) -> None:
+    app = documented(Service.open(Settings(store=str(tmp_path / "s.db"))))
+    operations = {(verb.upper(), path) for path, verbs in app.openapi()["paths"].items() for verb in verbs}
+    rows = re.findall(r"^\| (\w+) \| `([^`]+)` \| (\w+) \| \w.* \|$", route_page(), re.M)
+    assert {row[:2] for row in rows} == operations
+    scopes = {row[:2]: row[2] for row in rows}
+    assert scopes["GET", "/v1/recommend"] == "read"
+    assert scopes["POST", "/v1/events"] == "write"
+    assert scopes["DELETE", "/v1/users/{user_id}"] == scopes["POST", "/v1/models/rollback"] == "admin"
+    assert scopes["GET", "/health/live"] == "public"
+
+
+@every_page
+def test_routes_that_pages_name_exist(page: Path) -> None:
+    shapes = {(route.method, re.sub(r"\{\w+\}", "{}", route.path)) for route in routes()}
+    for line in re.findall(
+        r"\b((?:(?:GET|POST|PUT|PATCH|DELETE) )+/(?:v1|api|health)/[\w/{}-]*)", page.read_text("utf-8")
+    ):
+        *methods, path = line.split()
+        assert {(method, re.sub(r"\{\w+\}", "{}", path)) for method in methods} <= shapes, line
 
 
 def test_every_page_is_in_the_index_and_the_site() -> None:

@@ -121,8 +121,8 @@ def test_relevant_once_seen_removed_and_weight_needed() -> None:
     report = evaluate(Popularity(), Split.of(train, replace(test, weight=weight)), 1)
     assert report.users.to_list() == ["a", "c"]
     assert report.per_user["Recall@1"].tolist() == [1, 1]
-    assert report.counts == {"relevant items that are in the history": 2, "people without a relevant item": 1}
-    with pytest.raises(DataError, match="no one in the test part has a relevant item"):
+    assert report.counts == {"relevant items that are in the history": 2, "users without a relevant item": 1}
+    with pytest.raises(DataError, match="no user of the test part has a relevant item"):
         evaluate(Popularity(), Split.of(train, log_of([("a", 1, 9)])))
 
 

@@ -1,4 +1,4 @@
-"""Conditions that take long: off the event loop, beside each other, and given up when nobody waits for them."""
+"""Conditions that take long: off the event loop, beside each other, and given up when no client waits for them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COSTLY = json.dumps({"filter": "price < 3 OR " + " OR ".join(f"price = {n}" for 
 
 
 class Block:
-    """A block of a condition that ends only when it is told to, or nobody waits for it."""
+    """A block of a condition that ends only on a signal, or when no client waits for it."""
 
     def __init__(self) -> None:
         self.begun, self.given_up, self.ended = (threading.Event() for _ in range(3))
@@ -129,14 +129,14 @@ def test_a_mask_is_given_up_and_can_be_had_later(tmp_path: Path) -> None:
         live = LiveCatalogue.load(store)
     with waiting():
         left = asyncio.run(_later(live))
-    assert left == "nobody waits for this any more"
+    assert left == "no client waits for this any more"
     assert live.mask("price < 2 AND n > 4").tolist() == [True, False]
 
 
 async def _later(live: LiveCatalogue) -> str:
     with waiting():
         work = asyncio.create_task(_mask(live))
-    return await work  # begun when nobody waits any more
+    return await work  # begun when no client waits any more
 
 
 async def _mask(live: LiveCatalogue) -> str:

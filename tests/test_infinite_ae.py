@@ -107,5 +107,5 @@ def test_repeats_order_and_weights_change_nothing() -> None:
 
 def test_what_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 1000)
-    with pytest.raises(SettingError, match=r"30 people are too many for InfiniteAE.*and 0.0 GB are available"):
+    with pytest.raises(SettingError, match=r"30 users are too many for InfiniteAE.*and 0.0 GB are available"):
         InfiniteAE().fit(log_of(block_events()))

@@ -264,7 +264,7 @@ def test_what_if_moves_the_list_and_stores_nothing(served: Served, watched: Watc
     assert len(httpx.get(f"{served.address}/v1/users/anna").json()["events"]) == 3
     page.go_back()
     expect(page.locator(".supposed li")).to_have_count(1)
-    page.get_by_role("link", name="Back to what they get").click()
+    page.get_by_role("link", name="Back to the list").click()
     expect(page.locator(".supposed li")).to_have_count(0)
     assert page.locator(".list .title").all_inner_texts() == before
 
@@ -295,13 +295,13 @@ def test_versions_are_activated_and_rolled_back(served: Served, watched: Watched
     page.get_by_role("button", name="Activate").click()
     page.get_by_role("button", name="Yes").click()
     expect(active).to_have_text("2")
-    expect(page.get_by_role("status")).to_have_text("Version 2 answers.")
+    expect(page.get_by_role("status")).to_have_text("Version 2 is active.")
     assert httpx.get(f"{served.address}/v1/models").json()["models"][0]["active"]
     end = time.monotonic() + 20
     while httpx.get(f"{served.address}/health/ready").json()["model"] != 2:
         assert time.monotonic() < end
     page.goto(f"{served.address}/map")
-    expect(page.locator("#map-note")).to_contain_text("keeps no vectors")
+    expect(page.locator("#map-note")).to_contain_text("has no item vectors")
     page.goto(f"{served.address}/models")
     page.get_by_role("button", name="Roll back").click()
     page.keyboard.press("Escape")
@@ -350,11 +350,14 @@ def test_the_map_can_be_walked_by_keyboard(served: Served, watched: Watched) -> 
     canvas = page.locator("#map")
     expect(canvas).to_have_attribute("data-points", re.compile(r"\d{4}"))
 
-    def picture() -> str:
-        page.wait_for_timeout(100)
-        return str(canvas.evaluate("e => e.toDataURL()"))
+    seen: set[str] = set()
 
-    whole = picture()
+    def see_another() -> None:
+        """Wait for a picture that was not seen yet."""
+        page.wait_for_function("seen => !seen.includes(document.querySelector('#map').toDataURL())", arg=sorted(seen))
+        seen.add(str(canvas.evaluate("e => e.toDataURL()")))
+
+    see_another()
     box = page.get_by_role("combobox")
     box.press_sequentially("matrix")
     expect(page.locator(".options [role=option]").first.locator("bdi")).to_have_text("Matrix, The (1999)")
@@ -362,11 +365,10 @@ def test_the_map_can_be_walked_by_keyboard(served: Served, watched: Watched) -> 
     box.press("Enter")
     expect(page.locator("#map-tip")).to_have_text("Matrix, The (1999)")
     expect(canvas).to_be_focused()
-    seen = {whole, picture()}
+    see_another()
     for key in ("ArrowLeft", "-"):
         page.keyboard.press(key)
-        seen.add(picture())
-    assert len(seen) == 4
+        see_another()
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_contain_text("Matrix, The (1999)")
 

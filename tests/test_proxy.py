@@ -15,6 +15,8 @@ import pytest
 from processes import started
 from serving import serving
 
+from palate.serve.rates import AT_ONCE
+
 EXAMPLES = Path(__file__).parents[1] / "examples" / "proxy"
 NGINX = """daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}
 http {{
@@ -67,7 +69,7 @@ def proxied(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[httpx.Cl
             httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Host": "shop.example"}) as client,
         ):
             _await(client, tmp_path / "proxy.log")
-            time.sleep(2)  # the rate has its fill again
+            time.sleep(AT_ONCE)  # by the rule of the rate, the client may then send as many requests as ever
             yield client
 
 

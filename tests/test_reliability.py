@@ -14,25 +14,25 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from bad_input import break_rules, counted, filters, fuzz_filters, fuzz_routes
-from clock import jumps
-from common import ROOT
-from damages import DAMAGES
 from databases import new_database, postgresql, url
-from durability import damaged, disk_full, locked, read_only, stops, swaps, two_models
-from freshness import measured
-from hostile import hostile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from kills import NOTHING, PLAN, kills
-from outages import FAULTS, crew, killed, outages
-from parts import Part, added, exactly, run
-from reliability import PARTS, published, table
-from service import fork
-from soak import faults as faults_of_soak
-from soak import soak
 
+from benchmarks.common.paths import ROOT
+from benchmarks.common.served import fork
+from benchmarks.reliability.bad_input import break_rules, counted, filters, fuzz_filters, fuzz_routes
+from benchmarks.reliability.clock import jumps
+from benchmarks.reliability.damages import DAMAGES
+from benchmarks.reliability.durability import damaged, disk_full, locked, read_only, stops, swaps, two_models
+from benchmarks.reliability.hostile import hostile
+from benchmarks.reliability.kills import NOTHING, PLAN, kills
+from benchmarks.reliability.outages import FAULTS, crew, killed, outages
+from benchmarks.reliability.parts import Part, added, exactly, run
+from benchmarks.reliability.run import PARTS, published, table
+from benchmarks.reliability.soak import faults as faults_of_soak
+from benchmarks.reliability.soak import soak
+from benchmarks.speed.freshness import measured
 from palate.arrays import Floats, Ints
 from palate.conditions.compile import compile_condition
 from palate.errors import ConditionError

@@ -935,7 +935,7 @@ def test_it_stops_without_losing_a_request_or_an_event(tmp_path: Path, how: int)
 
         writer = threading.Thread(target=write)
         writer.start()
-        time.sleep(0.5)
+        soon(lambda: acknowledged >= 20, server)
         server.stop(how)
         writer.join()
     assert (acknowledged > 0, refused) == (True, 1)

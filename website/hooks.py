@@ -19,6 +19,7 @@ import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from routes import route_page  # mkdocs loads hooks with their own folder on the path
 
 import palate
 from palate.cli import app
@@ -164,7 +165,8 @@ def outside_links(page: Path) -> Iterator[Path]:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the reference, and every file that pages link to, and those that these link to."""
     api = dict(api_pages())
-    for path, text in {**api, "reference/commands.md": command_page()}.items():
+    made = {**api, "reference/commands.md": command_page(), "reference/routes.md": route_page()}
+    for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     reference = next(part["Reference"] for part in config.nav or [] if "Reference" in part)
     reference[1] = {"Python API": ["reference/index.md", *sorted(api.keys() - {"reference/index.md"})]}

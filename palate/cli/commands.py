@@ -299,7 +299,7 @@ def _past(model: Model, log: Interactions | None, user: str | None, file: Path |
     if file is not None and file.suffix == ".txt":
         return history_in(file, model)
     if user is None:
-        raise typer.BadParameter("whose list? Give --user ID, or --history FILE.txt")
+        raise typer.BadParameter("no user: give --user ID, or --history FILE.txt")
     known = log if file is None else newer_log(file, read, model)
     if known is None:
         raise DataError(f"user {user!r}: the model was saved without histories; give one with --history FILE")

@@ -160,6 +160,9 @@ def serve(
     ],
 ) -> None:
     """Serve recommendations over HTTP that reflect every event at once; a page at /."""
+    from palate.compute.memory import share_arenas
+
+    share_arenas()  # while there are few threads
     from palate.models.registry import load
     from palate.serve.browser import hosts_of, networks_of, origins_of
     from palate.serve.run import Retrain, run

@@ -67,12 +67,12 @@ def build_recipes(names: Sequence[str], settings: Sequence[str]) -> dict[str, Re
         elif len(own) == 1:
             own[names[0]].append(text)
         else:
-            raise typer.BadParameter(f"--set {text}: say whose setting it is, as in {names[0]}.{text}")
+            raise typer.BadParameter(f"--set {text}: name the recipe of the setting, as in {names[0]}.{text}")
     return {name: build_recipe(name, mine) for name, mine in own.items()}
 
 
 def read_settings(texts: Iterable[str]) -> dict[str, Any]:
-    """Return the arguments of `read_log` from `--read` options, e.g. `user=who`, `weights=view:1,buy:5`."""
+    """Return the arguments of `read_log` from `--read` options, e.g. `user=client`, `weights=view:1,buy:5`."""
     values: dict[str, Any] = {}
     for name, text in _known(texts, "--read", READ_NAMES):
         if name == "weights":

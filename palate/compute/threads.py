@@ -1,4 +1,4 @@
-"""Threads over compiled kernels: as many as measurement shows to be fastest."""
+"""Threads over compiled kernels: their number is the fastest that was measured."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ThreadTeam:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # After an error, Ctrl-C among them, nobody waits for what is still at work: its result is not wanted.
+        # After an error, Ctrl-C among them, work that still runs is not waited for: its result is not wanted.
         self.pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
         self.limits.restore_original_limits()
 

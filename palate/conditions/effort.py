@@ -60,7 +60,7 @@ class Meter:
         return self._each * self.rows + self._passed
 
     def use(self, values: int | None = None) -> None:
-        """Count that a column is used: one of all rows, or one that has to be made of so many values."""
+        """Count that a column is used: one of all rows, or one that is built from this number of values."""
         self.rows = self.size if values is None else min(self.size, self.rows + values)
         if values is not None:
             self._add(SPREAD, MATCH * values)
@@ -78,7 +78,7 @@ class Meter:
         self._add(READS.get((kind, dtype), LEAST), times * length)
 
     def node(self, node: exp.Expr, value: Value, columns: int, length: int) -> None:
-        """Count what a node takes that has so many columns and lengths below it, which pass through it."""
+        """Count what a node takes, given the columns and the lengths below it, which pass through it."""
         kind: type[Any] = type(node)
         takes = TAKES.get(kind, LEAST)
         if value.dtype == WHOLE:

@@ -1,4 +1,4 @@
-"""The catalogue: what is known of the items beside who chose them."""
+"""The catalogue: the attributes of the items."""
 
 from __future__ import annotations
 

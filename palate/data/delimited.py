@@ -102,7 +102,7 @@ def read_delimited(
         text = records.joined(good)
         try:
             parsed = _parse(text, len(header), dialect, rest, numeric)
-        except pl.exceptions.ComputeError:  # a number that is none: from here on, strings tell which
+        except pl.exceptions.ComputeError:  # a number that is none: strings show which
             numeric = {}
             parsed = _parse(text, len(header), dialect, rest, numeric)
         row = first + np.flatnonzero(good)

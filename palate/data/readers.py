@@ -96,7 +96,7 @@ def _check(asked: Mapping[str, object], weights: Mapping[str, float] | None, min
 def _converted(batch: Batch, times: Times, factors: Mapping[str, float] | None) -> pl.DataFrame:
     """Convert the columns of a batch's frame, null where a rule is broken; with factors, event types become factors.
 
-    A column "row" numbers the rows from 0, to tell which are left in the end.
+    A column "row" numbers the rows from 0, to show which are left in the end.
     """
     convert = dict(CONVERT)
     if plain(batch.columns.get("weight", "")) == SIGNED_WEIGHT:

@@ -258,7 +258,7 @@ def _usable(
     kept = part == code
     dropped = {}
     for reason, passes in (
-        ("of people without a history", known_user[log.user]),
+        ("of users without a history", known_user[log.user]),
         ("on items not in train", known_item[log.item]),
         ("that copy an event of an earlier part", part == _earliest(log, part)),
     ):

@@ -128,7 +128,7 @@ def as_truth(column: pl.Series) -> pl.Series:
 
 
 def nulls(column: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Make as many nulls."""
+    """Make nulls of this number."""
     return pl.Series(column.name, [None], dtype).new_from_index(0, len(column))
 
 

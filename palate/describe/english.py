@@ -69,10 +69,10 @@ def english_faults(body: str, facts: Facts) -> Iterator[str]:
         if len(set(words)) < len(words):
             yield f"says twice: {max(words, key=words.count)}"
         if n and not set(words) - said:
-            yield "a sentence that tells nothing new"
+            yield "a sentence without a new fact"
         said.update(words)
     if not said:
-        yield "no fact is told"
+        yield "no fact is stated"
     if not any(unit.role == "item" for sentence in sentences for unit in sentence):
         yield f"does not name the item: {facts.name}"
 
@@ -202,5 +202,5 @@ def _subjects(sentence: Sequence[Unit]) -> Iterator[str]:
         if right.role == "plain" and right.said in VERBS:
             of_item = left.role in ("item", "kind") or left.said in ("it", "and", "this")
             if not (of_item or ("title" in left.fields and not seen)):
-                yield f"told of something else than the item: {left.said} {right.said}"
+                yield f"a statement about something else than the item: {left.said} {right.said}"
             seen = True

@@ -82,11 +82,11 @@ class Exam:
         asked = np.flatnonzero(relevant.lengths)
         if not len(asked):
             raise DataError(
-                f"split ({split.kind}): no one in the {part} part has a relevant item that is not in the history"
+                f"split ({split.kind}): no user of the {part} part has a relevant item that is not in the history"
             )
         counts = dict(split.dropped)
         counts["relevant items that are in the history"] = len(distinct.column) - len(relevant.column)
-        counts["people without a relevant item"] = len(log.users) - len(asked)
+        counts["users without a relevant item"] = len(log.users) - len(asked)
         return cls(
             split,
             part,

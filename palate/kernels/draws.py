@@ -136,7 +136,7 @@ def _joined(halves: Pair) -> SimdVector:
 
 @inlined
 def filter_bit(item: np.int32, words: int, n_items: int) -> np.int64:
-    """Bit of an item in a filter of so many words of 16 bits: one for each item where they suffice, else by hash."""
+    """Bit of an item in a filter of words of 16 bits: one for each item where they suffice, else by hash."""
     hashed = ((mix(np.uint64(item) * GOLDEN) >> WORD) * (np.uint64(words) << FOUR)) >> WORD
     return np.int64(item) if n_items <= words << 4 else np.int64(hashed)
 

@@ -14,7 +14,7 @@ def sweep(A: Floats, width: int = WIDE) -> bool:
 
     The upper triangle is never read, and what is in it afterwards means nothing. Blocks K of columns are swept in
     turn (Goodnight 1979, "A tutorial on the SWEEP operator"): with D = A_KK, all others A_ij lose A_iK D⁻¹ A_Kj,
-    A_iK becomes A_iK D⁻¹ and A_KK -D⁻¹. I³ multiplications and additions, as many as LAPACK's potrf and potri, but
+    A_iK becomes A_iK D⁻¹ and A_KK -D⁻¹. I³ multiplications and additions, as in LAPACK's potrf and potri, but
     OpenBLAS 0.3.30 crashes in potrf from about 40,000 columns on. It multiplies by a triangle more than twice as
     fast as it solves, so that R⁻¹ of D = RᵀR is made first. BLAS counts columns first: A.T is its order, without a
     copy.

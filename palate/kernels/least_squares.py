@@ -114,7 +114,7 @@ def row_solver(dim: int) -> Solve:  # noqa: C901  the hot loop stays in one piec
         first: int,
         last: int,
     ) -> None:
-        """Improve rows [first, last) of x (B, dim) by so many steps, beginning where they are.
+        """Improve rows [first, last) of x (B, dim) by `steps` steps from where they are.
 
         items (I, dim); start (B + 1,), column (N,), weight (N,); shared (dim,) is the diagonal Λ, ridge (B,) is λ,
         prior_term (B, dim) is p, or (0, dim) for none.

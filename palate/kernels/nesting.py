@@ -41,7 +41,7 @@ class Measured(NamedTuple):
 
 
 def extent(text: bytes) -> Extent:
-    """Measure JSON in one pass; of what is no JSON, something that is no less than a reader would meet."""
+    """Measure JSON in one pass; for text that is no JSON, bounds on what a reader would find."""
     return measured(text).extent
 
 

@@ -15,7 +15,7 @@ MOST = 512  # places of a list kept in order one by one; a longer one is sorted
 
 @emitted
 def lanes_above(typing_context: Context, scores: Value, row: Value, first: Value, bar: Value) -> Value:
-    """Bit k tells whether scores[row, first + k] > bar, for 16 k."""
+    """Bit k is set where scores[row, first + k] > bar, for 16 k."""
 
     def generate(context: Context, builder: Builder, signature: Kind, arguments: Value) -> Value:
         x = load(builder, place(context, builder, signature.args[0], *arguments[:3])(0))

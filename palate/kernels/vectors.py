@@ -33,7 +33,7 @@ def element(context: Context, builder: Builder, kind: Kind, matrix: Value, row: 
 
 
 def chunks(dim: int) -> Iterator[tuple[int, int]]:
-    """Offsets and widths that cover dim: as many registers of 16 as fit, then halves of them."""
+    """Offsets and widths that cover dim: registers of 16 while they fit, then halves of them."""
     offset = 0
     while offset < dim:
         width = next(w for w in (16, 8, 4, 2, 1) if w <= dim - offset)

@@ -141,7 +141,7 @@ class LiveCatalogue:
         return lru_cache(self._most(1))(partial(_evaluated, self.table, self._planned))
 
     def _most(self, size: int) -> int:
-        """How much of what takes so many bytes an item is kept."""
+        """Return how many values are kept that take `size` bytes for each item."""
         return max(1, min(MASKS, KEPT_BYTES // max(1, size * len(self))))
 
     def notes(self, condition: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ EVENTS = 2000  # newest events of a user with a weight other than 0 that a model
 PREPARED = 250_000  # events of prepared histories, all together: about 25 MB
 LATER = 4096  # events that are looked through for one of a user
 SMALLEST = 50  # events that a history counts at least
-WHOLE = 4000  # a user of at most so many events is read in one go; of one with more the items are read by themselves
+WHOLE = 4000  # most events of a user that are read in one query; of a longer history, items are read apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +64,10 @@ class _Prepared(NamedTuple):
 
 
 class PreparedHistories:
-    """The users who asked last: their histories, ready for the model.
+    """The users with the newest requests: their histories, ready for the model.
 
     Each counts until the store has another event of the user, or events were taken out or changed, or the model is
-    another one; nothing of an old model or catalogue is held. Together they hold at most so many events.
+    another one; nothing of an old model or catalogue is held. Together they hold at most this many events.
     """
 
     def __init__(self, most: int = PREPARED) -> None:
@@ -105,7 +105,7 @@ class PreparedHistories:
         return ready
 
     def remembered(self, user_id: str, base: Context) -> Context | None:
-        """Return the context of a user as it was last, while nobody can say whether it still counts."""
+        """Return the context of a user as it was last, while the store cannot say whether it still counts."""
         with self._lock:
             kept = self._kept.get(user_id) if self._fits(base) else None
         return None if kept is None else base.prepared(kept.history, kept.past)

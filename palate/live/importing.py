@@ -40,7 +40,7 @@ def import_model(store: Store, versions: Versions, folder: str | Path) -> Versio
 
     def copied(path: Path) -> None:
         if copy_bundle(source, path) != mark:
-            raise BundleError(f"{source}: was replaced meanwhile; adopt it again")
+            raise BundleError(f"{source}: was replaced meanwhile; import it again")
 
     version = versions.add(copied, about)
     forget(store, versions)

@@ -1,4 +1,4 @@
-"""Work that takes its time is given up once nobody waits for it any more."""
+"""Long work is given up once its client has left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from palate.errors import GivenUp
 
 @dataclass(eq=False)
 class Waiting:
-    """Whether somebody waits for the work, until nobody does."""
+    """Whether a client waits for the work."""
 
     still: bool = True
 
@@ -22,7 +22,7 @@ _WAITING: ContextVar[Waiting | None] = ContextVar("waiting", default=None)
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Wait for the work of the block, in tasks and threads of its context too; at its end nobody does."""
+    """Let work in the block, in tasks and threads of its context too, know whether the block has ended."""
     this = Waiting()
     token = _WAITING.set(this)
     try:
@@ -33,7 +33,7 @@ def waiting() -> Iterator[None]:
 
 
 def still_wanted() -> None:
-    """Raise `GivenUp` where nobody waits any more; long work asks between its parts."""
+    """Raise `GivenUp` where no client waits any more; long work calls this between its parts."""
     this = _WAITING.get()
     if this is not None and not this.still:
-        raise GivenUp("nobody waits for this any more")
+        raise GivenUp("no client waits for this any more")

@@ -19,7 +19,7 @@ from palate.live.merging import BLOCK, blocked, merged, spread
 from palate.live.parts import KINDS, kind_of_part, nothing, parts_of
 
 ITEMS = pl.Schema({"item_no": pl.Int64, "item_id": pl.String, "available": pl.Boolean, "created": pl.Int64})
-MANY = 4  # a part becomes a column once one item of so many has it, and is none when less than half as many have
+MANY = 4  # a part becomes a column once one item in MANY has it, and is none when less than half as many have
 ALL = slice(None)
 
 

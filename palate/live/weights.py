@@ -28,7 +28,7 @@ EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
 )
 FEW = 20_000  # events that are counted within some milliseconds
 PART = 1 << 20  # numbers of seq that are counted at once
-REST = 50  # popularity is counted again after a rest of so many times what the last count took
+REST = 50  # popularity is counted again after a rest of REST times the time of the last count
 
 
 class Weights:
@@ -43,7 +43,7 @@ class Weights:
         return json.dumps(dict(sorted(self.by_type.items())))
 
     def of_past(self, past: Past) -> Floats:
-        """Weights of a person's events, (N,)."""
+        """Weights of a user's events, (N,)."""
         return self.of(past.kind, past.weight)
 
     def of(self, kind: Longs, weight: Floats) -> Floats:
@@ -89,7 +89,7 @@ class Popular:
 
     @classmethod
     def of(cls, sums: Doubles, newest: int, limit: float = np.inf) -> Popular:
-        """Put them in order when they are counted, not when somebody waits for an answer."""
+        """Put them in order when they are counted, not while a request waits."""
         weight = np.minimum(sums, np.finfo(np.float32).max).astype(np.float32)
         positive = np.flatnonzero(weight > 0)
         return cls(sums, newest, limit, weight, positive[np.argsort(-weight[positive], kind="stable")])

@@ -24,7 +24,7 @@ from palate.models.factors import FactorModel
 
 LISTS = 2  # of the index, times √I
 ASKED = 1000  # users that the recall is measured on
-SPARE = 4  # times as many candidates as places, beside those the user has seen
+SPARE = 4  # candidates for each place, beside the items that the user has seen
 
 
 @dataclass(frozen=True, eq=False)

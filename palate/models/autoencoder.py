@@ -43,7 +43,7 @@ class Autoencoder(NetworkRecipe):
 
     The encoder gives a history x the normal distribution q(z|x), the decoder a softmax over all items. What is made
     large is a bound of the likelihood of the items that are left out of the input at random:
-    E_q [Σ_left-out log softmax(Wz + b)] - β n KL(q, prior), n the events of a user, each of whom weighs 1/√n.
+    E_q [Σ_left-out log softmax(Wz + b)] - β n KL(q, prior), n the events of a user, whose weight is 1/√n.
 
     dim         latent numbers
     hidden      width of the encoder's gated block, which is added to its linear part

@@ -152,7 +152,7 @@ class Model(ABC):
         raise SettingError(f"{type(self).__name__}: this model has no similarity between users")
 
     def known_users(self) -> set[str]:
-        """Return the ids, as text, of the users of whom something of their own is kept: a vector, a history."""
+        """Return the ids, as text, of the users with data of their own in the model: a vector, a history."""
         own: set[str] = self.users.texts() if hasattr(self, "users") else set()
         return own.union(*(each.known_users() for each in getattr(self, "models", ())))
 
@@ -169,7 +169,7 @@ class Model(ABC):
         return replace(self, **changed) if changed else self
 
     def kept(self, rows: Ints) -> dict[str, Any]:
-        """Return the fields that tell of users, as they are where only these rows of `users` are left."""
+        """Return the fields with data of users, for only these rows of `users`."""
         rules = stated(type(self)).items()
         arrays = {name: getattr(self, name)[rows] for name, (_, rule, _) in rules if rule.sizes[0] == "users"}
         return {"users": self.users.select(rows), **arrays}  # type: ignore[attr-defined]

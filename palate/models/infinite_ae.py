@@ -62,7 +62,7 @@ class InfiniteAE(Recipe):
         X = X[known]
         popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(log.items)).astype(np.float32)
         U, I = X.shape
-        few = f"{U:,} people are too many for InfiniteAE: its kernel and weights"
+        few = f"{U:,} users are too many for InfiniteAE: its kernel and weights"
         refuse_beyond(4 * U * (U + 2 * I), few, "fit it to a part of them, or take another recipe")
         start, column = X.indptr.astype(np.int64), X.indices.astype(np.int64)
         return InfiniteAEModel(self, log.items, log.users.select(known), start, column, self.weights(X), popularity)
@@ -137,7 +137,7 @@ class InfiniteAEModel(Model):
         return self.recipe.inputs(self.matrix)
 
     def kept(self, rows: Ints) -> dict[str, Any]:
-        """Return the fields that tell of users, fitted to these rows alone, since the weights of each hold all."""
+        """Return the fields with data of users, fitted to these rows alone: the weights of a user depend on all."""
         X = self.matrix[rows]
         weights = self.recipe.weights(X) if len(rows) else np.zeros(X.shape, np.float32)
         start, column = X.indptr.astype(np.int64), X.indices.astype(np.int64)

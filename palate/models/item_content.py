@@ -39,7 +39,7 @@ def read_items(
     """
     refuse_empty(log)
     if catalogue is None:
-        raise DataError("no catalogue: what items are like must be known; give it as fit(log, catalogue)")
+        raise DataError("no catalogue: this recipe reads the content of items; give it as fit(log, catalogue)")
 
     def progress(done: int, of_all: int) -> None:
         if watch is not None:
@@ -54,7 +54,7 @@ def read_items(
 
 
 def fitting(items: int, fields: int) -> int:
-    """Dimensions of a field that so many items with events can tell the worth of."""
+    """Dimensions of a field whose weights this number of items with events can determine."""
     return int(np.clip(items / fields / ITEMS_A_NUMBER, *BETWEEN))
 
 

@@ -28,13 +28,13 @@ class ItemKNN(ItemRecipe):
     x_ui is the input of user u for item i, n_u the users' sums of items, n_i the items' numbers of users.
 
     similarity  "cosine": Σ_u x_ui x_uj / (|x_i| |x_j|).
-                "tf-idf": the cosine of √x_ui log(1 + (1 + I) / (1 + n_u)): users of few items tell more.
+                "tf-idf": the cosine of √x_ui log(1 + (1 + I) / (1 + n_u)): users of few items count more.
                 "bm25": Σ_u b_ui b_uj, b_ui = x_ui (k1 + 1) / (x_ui + k1 (1 - b + b n_i / mean n)) idf_u with
                 idf_u = log(1 + (I - n_u + ½) / (n_u + ½)): items are the documents, users the words (Robertson and
                 Zaragoza 2009, eq. 3.15; the 1 within the logarithm, which keeps it above 0, is Lucene's).
                 "rp3beta": Σ_u (p_ju p_ui)^alpha / n_i^beta with p_ju = x_uj / Σ_u x_uj and p_ui = x_ui / Σ_i x_ui, a
                 walk of three steps from the user over item j (Paudel et al. 2017, sec. 4.2).
-    shrink      a similarity is multiplied by √(n_i n_j) / (√(n_i n_j) + shrink): what few users tell counts less.
+    shrink      a similarity is multiplied by √(n_i n_j) / (√(n_i n_j) + shrink): of few users it counts less.
     k1, b       of "bm25". alpha, beta: of "rp3beta"; more beta, fewer popular items.
     binary      a pair counts 1 however often and with what weight it came; False: its weights, which add up.
     half_life_days  in the training an event counts half as much that many days before the newest; None: no decay.

@@ -80,7 +80,7 @@ class NetworkModel(Model):
         for some, inputs in padded(rows):
             scores[some] = self.run(inputs)
         if not all_finite(scores):
-            raise NotFinite(f"{type(self).__name__}: scores are not finite, so far do its weights reach")
+            raise NotFinite(f"{type(self).__name__}: scores are not finite: its weights are too large")
         return scores
 
 

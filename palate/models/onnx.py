@@ -24,7 +24,7 @@ class ExportedModel(NetworkModel):
     graph: Annotated[NDArray[np.uint8], Array("bytes")]
 
     def fault(self) -> str:
-        """Say what is wrong with the graph, where onnxruntime is there to tell."""
+        """Say what is wrong with the graph, where onnxruntime is installed."""
         try:
             shape = self.session.get_outputs()[0].shape
         except MissingExtra:

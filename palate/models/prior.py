@@ -1,6 +1,6 @@
 """What content says of item vectors: q_i ~ N(W z_i, σ² I), all of it learned from the items that have events.
 
-Each weight of field f is N(0, τ_f²). The τ_f, which say how much a field tells, and σ are those under which the
+Each weight of field f is N(0, τ_f²). The τ_f, the strengths of the fields, and σ are those under which the
 vectors are most likely: no setting says what a text weighs beside a picture (MacKay 1992; Tipping 2001).
 """
 
@@ -34,7 +34,7 @@ class Prior:
 
     @classmethod
     def of(cls, content: Floats, blocks: Longs, filled: Floats) -> Prior:
-        """Learn the variances from content (N, E) and vectors (N, D); columns of zeros fill up and tell nothing."""
+        """Learn the variances from content (N, E) and vectors (N, D); columns of zeros are padding."""
         vectors = filled[:, filled.any(axis=0)] if filled.any() else filled
         N, D = vectors.shape
         mean_square = max(float(np.square(vectors, dtype=np.float64).mean()), 1e-30)

@@ -111,7 +111,7 @@ class BlockSgd(SgdTask):
 
             yield int(sum(lengths[rows].sum() for rows in todo)), team.run(work, 0, len(todo))
 
-    @np.errstate(over="ignore", invalid="ignore")  # a rate too large: the loss tells
+    @np.errstate(over="ignore", invalid="ignore")  # a rate too large: the loss shows it
     def step(self, thread: int, rows: Ints, sample: NegativeSample, rate: float) -> float:
         """One step for the users `rows` (B,) against one sample; returns their summed loss."""
         slot, touched = self._workspace(thread)

@@ -50,8 +50,8 @@ class SLIST(ItemRecipe):
     walk            B + walk B⁺ B° stands for B: what comes after what comes next (Choi et al. 2022, S-Walk); B⁺ are
                     the weights above 0, B° those to another item. Not with neighbours=None
     beta            at last, weights to an item of n positive events are divided by n^beta: more, fewer popular items
-    half_life_days  a sequence counts half for each so many days between its end and the newest event of the log
-    longest         a longer sequence is cut into pieces of so many events: time grows with their length
+    half_life_days  a sequence counts half for each half-life between its end and the newest event of the log
+    longest         a longer sequence is cut into pieces of this length: time grows with their length
     """
 
     alpha: float = 0.3

@@ -42,7 +42,7 @@ TEMPERATURE = 0.07  # of the cosines, at first
 FADING = 0.4  # of the logarithm of attention from an event to the one before it, at first
 KNOTS = (0.0, 60.0, 3600.0, 86_400.0, 2_592_000.0)  # seconds between events, at which attention may turn
 FORGOTTEN = 0.1  # of the batches are without times, so that a history without them is nothing new
-KINDS = 16  # of events at most, told apart by their weights
+KINDS = 16  # of events at most, by their weights
 READING = 1.0  # penalty of the first guess of items' vectors by their content
 
 
@@ -53,10 +53,10 @@ class Transformer(NetworkRecipe):
     fields      columns of the catalogue, or "column:encoder": a matrix times the content of an item is added to
                 its vector, and is all there is of an item without events; (): the catalogue is not read
     gaps        attention knows the time between two events, where time passes between those of the log
-    kinds       an event tells its weight, which is that of its type, where not all weigh the same
-    window      an event looks at so many events, itself the last; what is older still tells through a layer below
+    kinds       the input has the weight of an event, which is that of its type, where not all weigh the same
+    window      an event attends to this many events, itself the last; older ones reach it through the layers below
     negatives   items drawn for each batch, all that are not the target counting alike; None: every item
-    epochs      None: so many that 1.5 million targets are seen, 3 to 30
+    epochs      None: enough for 1.5 million targets, 3 to 30
     batch       events of a batch
     dropout     share of the numbers left out after each block
     device      "cpu", or "cuda": mixed precision

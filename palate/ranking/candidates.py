@@ -18,7 +18,7 @@ from palate.ranking.slate import EMPTY, Eligible, Slate, finite
 
 CHUNK = 4096  # positions of an order that are looked through at once
 
-# The best eligible items, at most so many; fewer only where the source ends.
+# The best eligible items, at most this number; fewer only where the source ends.
 Candidates: TypeAlias = Callable[[int, Eligible], Slate]
 
 

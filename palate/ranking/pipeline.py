@@ -95,7 +95,7 @@ class _Filling:
         return _pinned(slate, pins) if pins else slate
 
     def _filled(self, wanted: int, share: int) -> Slate:
-        """Fill so many places from the sources; `share` of them, at the end, are cold-start items if there are some.
+        """Fill the places from the sources; `share` of them, at the end, are cold-start items if there are some.
 
         Those are items that the model knows by their attributes alone. Where some stand higher up, fewer follow.
         """

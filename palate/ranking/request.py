@@ -28,7 +28,7 @@ SOURCES: tuple[Source, ...] = ("pinned", "personal", "session", "similar", "popu
 
 @dataclass(frozen=True)
 class Boost:
-    """Items that meet the condition score `factor` times as high; a factor below 1 pushes them down."""
+    """Multiplies the scores of items that meet the condition by `factor`; below 1 moves them down."""
 
     condition: str
     factor: float
@@ -50,7 +50,7 @@ class Pin:
 
 @dataclass(frozen=True)
 class Cap:
-    """At most so many items with the same value of an attribute; of a list, each value counts. Nulls are free."""
+    """At most `most` items with the same value of an attribute; of a list, each value counts. Nulls are free."""
 
     attribute: str
     most: int
@@ -71,7 +71,7 @@ class SessionEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class ListRequest:
-    """For whom a list is, how long it is, and what holds of its items.
+    """The user of a list, its length, and the rules for its items.
 
     user_id       whose stored history counts; the user may be unknown
     session       events beside the stored ones, oldest first

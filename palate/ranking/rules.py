@@ -85,7 +85,7 @@ class Caps:
 
 
 class _Cap:
-    """At most so many items with the same value of an attribute."""
+    """At most `most` items with the same value of an attribute."""
 
     def __init__(self, most: int, labels: Labels) -> None:
         self._most, self._labels = most, labels

@@ -116,7 +116,7 @@ def documented(service: Service) -> FastAPI:
 
 def users_router(service: Service) -> APIRouter:
     """Make the routes of users and their histories."""
-    router = new_router("people")
+    router = new_router("users")
 
     @router.get("/v1/users")
     @needs("read")

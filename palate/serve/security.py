@@ -62,7 +62,7 @@ class Scopes:
         """Return the scope of the route that answers a request.
 
         Where no route answers this method, a public path is public, and any other needs what its method suggests:
-        so the answers 404 and 405 tell nothing without a key.
+        so the answers 404 and 405 reveal nothing without a key.
         """
         public = False
         for route, needed in self._needed:

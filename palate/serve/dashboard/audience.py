@@ -1,4 +1,4 @@
-"""The users who would get an item: those with the newest events, whose lists are made in blocks."""
+"""The audience of an item among the users with the newest events; their lists are made in blocks."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ new ResizeObserver(redraw).observe(canvas);
 paint();
 try {
   const map = await getJson("/page/map");
-  if (map === null) note.textContent = "The model that answers keeps no vectors of items, so there is nothing to map. Vector models are ials and embedding.";
+  if (map === null) note.textContent = "The active model has no item vectors, so there is no map. Vector models are ials and embedding.";
   else if (!map.items.length) note.textContent = "No item has an event yet.";
   else {
     const many = map.items.length;

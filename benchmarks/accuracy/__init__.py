@@ -1,0 +1,1 @@
+"""How good the rankings are, and for which training time."""

@@ -1,0 +1,1 @@
+"""Other libraries: how they are run, and models beside theirs."""

@@ -1,0 +1,1 @@
+"""Faults that the service must withstand: kills, outages, damages, hostile requests, hours of load."""

@@ -1,0 +1,1 @@
+"""Time and memory: of kernels, fits, the store, the service."""
