@@ -35,7 +35,7 @@ class Calibrate(Stage):
         super().__post_init__()
         check(bool(self.attribute), "attribute", self.attribute, "must name an attribute of the items")
         check(0 <= self.strength <= 1, "strength", self.strength, "must be 0 to 1")
-        check(self.half_life >= 0, "half_life", self.half_life, "must be 0 or more")
+        check(0 <= self.half_life < np.inf, "half_life", self.half_life, "must be a number of 0 or more")
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -53,12 +53,12 @@ class Calibrate(Stage):
             context.masks.attributes.values(self.attribute), np.concatenate([past, pool.position])
         )
         size = np.diff(start)[: len(past)]
-        if not size.any():
-            return slate
         if self.half_life:
             weight *= 0.5 ** (np.arange(len(past) - 1, -1, -1) / self.half_life)
         own = code[: start[len(past)]]
         wanted = np.bincount(own, np.repeat(weight / np.maximum(size, 1), size), len(names))
+        if not wanted.any():
+            return slate
         chosen = choose_calibrated(
             relevance(pool.score),
             start[len(past) :] - start[len(past)],

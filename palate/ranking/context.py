@@ -209,7 +209,7 @@ class Kept(Protocol):
 
     @property
     def popularity(self) -> Floats:
-        """Users of each item, (I,)."""
+        """Weight of the events of each item, (I,)."""
 
     def labels(self, attribute: str) -> Labels | None:
         """Return the values of an attribute, None where they are not kept."""

@@ -16,7 +16,8 @@ from palate.ranking.stages import Stage, leading, relevance, reordered, tempered
 
 METHODS = {"dpp": choose_dpp, "mmr": choose_mmr}
 RECENT = 0.9  # weight of an event beside that of the next one, in the spread of a history
-MOST_PERSONAL = 2.0  # times the weight for the user who roams most
+PERSONAL = 0.1, 2.0  # times the weight for the narrowest taste, and for the user who roams most
+MOST_PAST = 100  # newest events of a history that are looked at
 HALF = 0.3  # weight of the similarity beside that of relevance at strength 0.5
 
 
@@ -59,7 +60,7 @@ class Diversify(Stage):
         pool = slate.take(slice(leading(slate)))
         if not self.strength or len(pool) < 2:
             return slate
-        past = context.history.position[context.history.weight > 0]
+        past = context.history.position[context.history.weight > 0][-MOST_PAST:]
         vectors = self._vectors(np.concatenate([past, pool.position]), context)
         if vectors is None:
             return slate
@@ -94,12 +95,12 @@ def spread(vectors: Floats, weight: Floats) -> float:
 
 
 def personal_factor(past: Floats, pool: Floats) -> float:
-    """Compare the spread of a history (H, D), oldest first, with that of candidates (N, D): 0 to `MOST_PERSONAL`."""
-    known = past[np.einsum("hd,hd->h", past, past) > 0.5][-100:]
+    """Compare the spread of a history (H, D), oldest first, with that of candidates (N, D), within `PERSONAL`."""
+    known = past[np.einsum("hd,hd->h", past, past) > 0.5]
     if len(known) < 2:
         return 1.0
     recent = (RECENT ** np.arange(len(known) - 1, -1, -1)).astype(np.float32)
     usual = spread(pool, np.ones(len(pool), np.float32))
     if usual <= 0:
         return 1.0
-    return float(np.clip(spread(known, recent) / usual, 0, MOST_PERSONAL))
+    return float(np.clip(spread(known, recent) / usual, *PERSONAL))

@@ -17,6 +17,7 @@ from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
 from palate.errors import SettingError
 from palate.models.item_to_item import positives
+from palate.models.popularity import popularity
 from palate.ranking.labels import Labels
 from palate.ranking.stages import Stage
 
@@ -35,7 +36,7 @@ class KeptLabels:
 
 @dataclass(frozen=True, eq=False)
 class StageData:
-    """popularity (I,): users of each item; vectors (I, D), D = 0 where the model has its own, or none are read."""
+    """popularity (I,): weight of the events; vectors (I, D), D = 0 where the model has its own, or none are read."""
 
     popularity: ItemFloats
     vectors: Annotated[Floats, Array("items", "vector")]
@@ -49,17 +50,18 @@ class StageData:
 
         Raises `SettingError` where a stage reads an attribute that no catalogue has.
         """
-        X = positives(log, binary=True)
-        row, users = items.codes(log.items.ids), np.asarray(X.sum(axis=0), np.float32)
-        popularity = _at(row, users, len(items))
+        row = items.codes(log.items.ids)
+        total = popularity(log.item, log.weight, len(log.items)).astype(np.float32)
         vectors = np.zeros((len(items), 0), np.float32)
         if not own and any(stage.reads_vectors for stage in stages):
+            X = positives(log, binary=True)
+            users = np.asarray(X.sum(axis=0), np.float32)
             columns = csr_array(X / np.sqrt(np.maximum(users, 1)))
             found = leading(lambda Q: np.asarray(columns.T @ (columns @ Q), np.float32), len(users), DIM, seed=0)
             vectors = _at(row, unit(found), len(items))
         names = dict.fromkeys(name for stage in stages for name in stage.attributes)
         kept = tuple(_kept(name, Labels.of(_column(name, items, catalogue))) for name in names)
-        return cls(popularity, vectors, kept)
+        return cls(_at(row, total, len(items)), vectors, kept)
 
     def check(self, items: int) -> None:
         """Raise `ModelError` for arrays that do not fit each other or a model of so many items."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from palate.arrays import Doubles, Floats, Longs
 from palate.errors import check
-from palate.models.registry import register_setting
+from palate.models.registry import STAGES, as_setting, register_setting
 from palate.models.settings import settle
 from palate.ranking.context import Context
 from palate.ranking.slate import Slate
@@ -50,12 +50,34 @@ class Stage(ABC):
         """Whether the stage compares vectors of the items; offline they are kept with a model that has none."""
         return False
 
+    def notes(self, context: Context) -> Iterator[str]:
+        """Say what the stage reads that is not there: it leaves lists as they are."""
+        unknown = map(context.masks.attributes.unknown, self.attributes)
+        yield from (note for note in unknown if note is not None)
+        if self.reads_vectors and context.model.item_embeddings is None:
+            yield "the model has no item vectors"
+
     @abstractmethod
     def __call__(self, slate: Slate, context: Context, k: int) -> Slate:
         """Return items of the slate, each once, in the order of a list of k items; the rest may stay as it was.
 
         Neither slate nor context changes.
         """
+
+
+def as_stage(value: object, setting: str = "stages") -> Stage:
+    """Return the stage that a value stands for: itself, or its text, as Diversify(strength=0.3).
+
+    Raises `SettingError`, naming the setting, for anything else.
+    """
+    rule = f"each is a stage with its settings, as Diversify(strength=0.3); known are {', '.join(STAGES)}"
+    return as_setting(value, Stage, setting, rule)  # type: ignore[type-abstract]
+
+
+def with_others(stages: Sequence[Stage], others: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Return stages with others behind them; one of the same kind takes the place of the one that is there."""
+    kinds = {type(each): each for each in others}
+    return tuple(dict.fromkeys([*(kinds.get(type(each), each) for each in stages), *others]))
 
 
 def pool_of(stages: Sequence[Stage], k: int) -> int:
@@ -86,7 +108,7 @@ def relevance(score: Doubles) -> Floats:
 
 
 def tempered(strength: float, half: float) -> float:
-    """Return the weight of a term, 0 to 1, beside that of relevance: their ratio at strength 0.5 is `half`."""
+    """Return the weight of a term, 0 to 1, beside that of relevance; their ratio at strength 0.5 is `half` > 0."""
     return strength * half / (1 - strength + strength * half)
 
 
