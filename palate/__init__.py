@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from palate.data.catalogue import Catalogue, read_catalogue
+from palate.data.event_types import EventType
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.rankings import Rankings
@@ -45,6 +46,7 @@ __all__ = [
     "Content",
     "Diversify",
     "Embedding",
+    "EventType",
     "Histories",
     "Hybrid",
     "InfiniteAE",

@@ -17,6 +17,7 @@ from rich.console import Console
 from test_metrics import by_hand
 from test_splits import events_of, log_of, lopsided
 
+from palate import IALS
 from palate.arrays import Floats
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
@@ -28,6 +29,7 @@ from palate.errors import DataError, MissingExtra, SettingError
 from palate.evaluation import protocol
 from palate.evaluation.compare import Comparison, compare
 from palate.evaluation.early import fit_until_best
+from palate.evaluation.lists import intra_list_distance, self_information
 from palate.evaluation.picture import LABEL_GAP, Point, _spread, draw
 from palate.evaluation.protocol import evaluate
 from palate.evaluation.report import Report
@@ -367,3 +369,26 @@ def test_popularity_on_movielens() -> None:
     assert len(report.users) == 610
     low, high = report.interval("NDCG@10")
     assert 0.02 < high - low < 0.05
+
+
+def test_a_report_has_the_metrics_of_lists_beside_the_others() -> None:
+    split = split_ratio(lopsided(n=150), 0.3, seed=1)
+    plain = evaluate(IALS(dim=4, epochs=2), split, (3, 5))
+    report = evaluate(plain.model, split, (3, 5), metrics=[intra_list_distance, self_information])
+    assert {*report.metrics} - {*plain.metrics} == {
+        f"{name}@{k}" for name in ("intra_list_distance", "self_information") for k in (3, 5)
+    }
+    assert {name: report[name] for name in plain.metrics} == {name: plain[name] for name in plain.metrics}
+    low, high = report.interval("intra_list_distance@5")
+    assert low <= report["intra_list_distance"] <= high
+    shown = report.model.recommend(split.history("test").histories(report.users), 3).item
+    vectors = report.model.item_embeddings
+    assert vectors is not None
+    first = vectors[shown[0]] / np.linalg.norm(vectors[shown[0]], axis=1)[:, None]
+    cosines = first @ first.T
+    assert report.per_user["intra_list_distance@3"][0] == pytest.approx(1 - (cosines.sum() - 3) / 6, abs=1e-5)
+    assert "intra_list_distance" in str(report)
+    both = compare([IALS(dim=4, epochs=2), Popularity()], split, 3, metrics=[self_information])
+    assert both.difference("Popularity", "self_information@3").mean < 0
+    with pytest.raises(SettingError, match="no item vectors"):
+        evaluate(Popularity(), split, metrics=[intra_list_distance])

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message
 
 from palate.errors import GivenUp
-from palate.live import catalogue
+from palate.live import masks
 from palate.live.catalogue import LiveCatalogue
 from palate.live.patience import still_wanted, waiting
 from palate.serve import service
@@ -49,7 +49,7 @@ class Block:
 @pytest.fixture
 def block(monkeypatch: pytest.MonkeyPatch) -> Iterator[Block]:
     held = Block()
-    monkeypatch.setattr(catalogue, "still_wanted", held)
+    monkeypatch.setattr(masks, "still_wanted", held)
     yield held
     held.ended.set()
 

@@ -11,9 +11,11 @@ from conftest import block_events, log_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from palate.data.event_types import EventType
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
+from palate.data.readers import read_log
 from palate.data.splits import split_ratio
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError
@@ -74,6 +76,41 @@ def test_without_times_the_order_of_the_file_stays() -> None:
     ids = Vocabulary.of(["a", "b"])
     log = Interactions.of(ids, ids, np.array([1, 0, 1], np.int32), np.array([1, 1, 0], np.int32))
     assert log.to_frame().rows() == [("a", "b", 1.0), ("b", "b", 1.0), ("b", "a", 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("weight", "teaches", "hides"), [(2.5, True, False), (0, False, False), (-1, False, True), (1e-60, False, False)]
+)
+def test_what_an_event_type_means(weight: float, teaches: bool, hides: bool) -> None:
+    kind = EventType.of("x", {"x": weight, "y": 7})
+    assert (kind.teaches, kind.hides, kind.silent) == (teaches, hides, not teaches and not hides)
+    log = read_log(pl.DataFrame({"user": [1], "item": [7], "event": ["x"]}), weights={"x": weight})
+    assert log.types == (EventType("x", weight),)
+    assert (log.liked.tolist(), log.disliked.tolist()) == ([teaches], [hides])
+    assert (log.rows.liked.tolist(), log.rows.disliked.tolist()) == ([teaches], [hides])
+    assert EventType.of("z", {}) == EventType("z", 1)
+    assert (kind.weigh(), kind.weigh(-2)) == (weight, -2 * weight)
+
+
+def test_histories_keep_event_types() -> None:
+    frame = pl.DataFrame({"user": [1, 1, 2, 2], "item": [7, 8, 8, 7], "event": ["view", "buy", "cart", "view"]})
+    log = read_log(frame)
+
+    def types(histories: Histories) -> list[str]:
+        return [histories.event_types[n] for n in histories.rows.types]
+
+    assert types(log.histories([2, 3, 1])) == ["cart", "view", "view", "buy"]
+    assert types(log.histories().on(Vocabulary.of([7]))) == ["view", "view"]
+    assert types(log.histories().block(1, 2)) == ["cart", "view"]
+    assert types(log.histories().gather(np.array([1, 0]))) == ["cart", "view", "view", "buy"]
+    plain = Histories.of(log.items, [[7, 9, 8], []], event_types=[["cart", "view", None], []])
+    assert (plain.event_types, plain.rows.types.tolist()) == (("cart", "view"), [0, -1])
+    assert plain.typed(Vocabulary.of(["x", "cart"])).types.tolist() == [1, -1]
+    assert Histories.of(log.items, [[7]]).typed(Vocabulary.of(["x"])).types.tolist() == [-1]
+    with pytest.raises(DataError, match="1 columns and 2 event types; the two must agree"):
+        Histories.of(log.items, [[7]], event_types=[["view", "cart"]])
+    with pytest.raises(DataError, match="event types are 1 to 1; they must be from -1, below 1"):
+        replace(plain, event_types=("cart",), rows=replace(plain.rows, event=np.array([1, 1], np.int16)))
 
 
 def test_event_types_follow_their_events() -> None:

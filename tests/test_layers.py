@@ -40,7 +40,8 @@ ROOMS = [
 ]
 # Within data/, a file imports from the files above it.
 DATA = [
-    *("times", "columns", "values", "ids", "vocabulary", "joins", "ragged", "histories", "interactions"),
+    *("times", "columns", "values", "ids", "vocabulary", "joins"),
+    *("ragged", "event_types", "histories", "interactions"),
     *("kinds", "categories", "batch", "coder", "delimited", "jsonlines", "frames", "sources", "faults"),
     *("moments", "catalogue", "readers"),
     *("splits", "rankings"),
@@ -176,6 +177,25 @@ def test_the_check_itself_finds_faults(module: str, source: str, fault: str) -> 
 def test_the_cycle_check_finds_one() -> None:
     assert cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
     assert not cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+
+
+def test_lists_are_made_in_one_place() -> None:
+    """The best of the scores are taken below `Model.recommend` alone; rules and stages are added in ranking/."""
+    calls = {
+        module: any(map(takes_the_best, ast.walk(ast.parse(path.read_text())))) for module, path in FILES.items()
+    }
+    places = {module for module, found in calls.items() if found}
+    assert "palate.ranking.candidates" in places
+    assert {room(module) for module in places} == {"models", "ranking"}
+
+
+def takes_the_best(node: ast.AST) -> bool:
+    """Whether it is a call of `Model.top`, or of the kernel that selects the best."""
+    if not isinstance(node, ast.Call):
+        return False
+    called = node.func
+    top = isinstance(called, ast.Attribute) and called.attr == "top" and len(node.args) > 1
+    return top or (isinstance(called, ast.Name) and called.id == "select_top")
 
 
 def test_every_recipe_registers_itself() -> None:

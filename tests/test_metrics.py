@@ -7,13 +7,18 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from palate.arrays import Bools, Doubles, Ints, Longs
+from palate.data.catalogue import Catalogue
+from palate.data.vocabulary import Vocabulary
+from palate.errors import SettingError
 from palate.evaluation.intervals import MOST_UNITS, bootstrap, paired
+from palate.evaluation.lists import Lists, intra_list_distance, of_lists, self_information
 from palate.evaluation.metrics import (
     METRICS,
     average_precision,
@@ -215,3 +220,83 @@ def test_a_pair_is_compared_user_by_user() -> None:
     assert str(gain).endswith(" *")
     assert not paired(base, base).clear
     assert paired(base, base + 0.1).clear
+
+
+# Metrics of whole lists
+
+
+def shown(item: list[list[int]], vectors: list[list[float]] | None = None, events: Sequence[int] = ()) -> Lists:
+    return Lists(
+        np.array(item, np.int32),
+        Vocabulary.of(range(5)),
+        np.array(events or [1] * 5),
+        None if vectors is None else np.array(vectors, np.float32),
+    )
+
+
+def test_intra_list_distance_of_three_lists_by_hand() -> None:
+    vectors = [[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]
+    lists = shown([[0, 1, 2], [0, 3, -1], [1, -1, -1], [0, 4, -1], [-1, -1, -1]], vectors)
+    # (1 - 0) + (1 + 1) + (1 - 0) over three pairs; 1 - 1/√2; one item; a vector of zeros is like none; no item
+    np.testing.assert_allclose(intra_list_distance(lists), [4 / 3, 1 - 1 / math.sqrt(2), 0, 1, 0], atol=1e-6)
+    assert intra_list_distance(lists.cut(1)).tolist() == [0.0] * 5
+    with pytest.raises(SettingError, match="this model has no item vectors"):
+        intra_list_distance(shown([[0, 1]]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 6), numbers=st.integers(1, 200))
+def test_intra_list_distance_is_the_mean_over_pairs(seed: int, k: int, numbers: int) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((9, 3)).astype(np.float32)
+    item = np.array([rng.permutation(9)[:k] for _ in range(7)], np.int32)
+    for row in item:
+        row[rng.integers(0, k + 1) :] = -1
+    expected = []
+    for row in item:
+        own = [vectors[i].astype(float) / np.linalg.norm(vectors[i].astype(float)) for i in row if i >= 0]
+        pairs = [1 - own[a] @ own[b] for a in range(len(own)) for b in range(a)]
+        expected.append(float(np.mean(pairs)) if pairs else 0.0)
+    lists = Lists(item, Vocabulary.of(range(9)), np.ones(9, np.int64), vectors)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("palate.evaluation.lists.NUMBERS", numbers)  # blocks of any size give the same
+        np.testing.assert_allclose(intra_list_distance(lists), expected, atol=1e-5)
+
+
+def test_self_information_is_in_bits() -> None:
+    lists = shown([[0, 1], [2, -1], [4, 0], [-1, -1]], events=[8, 4, 2, 2, 0])
+    assert self_information(lists).tolist() == [(1 + 2) / 2, 3, (4 + 1) / 2, 0]
+
+
+def test_a_metric_of_lists_reads_the_catalogue() -> None:
+    frame = pl.DataFrame({"item_id": [4, 0, 9], "price": [2.0, 6.0, 9.0]})
+    lists = shown([[0, 4], [1, 0]])
+    with pytest.raises(SettingError, match="attribute='price': no catalogue is given"):
+        lists.attribute("price")
+    told = Lists(lists.item, lists.items, lists.events, None, Catalogue(Vocabulary.of([4, 0, 9]), frame))
+    assert told.attribute("price").to_list() == [6.0, None, None, None, 2.0]
+    with pytest.raises(SettingError, match="attribute='colour': is one of price"):
+        told.attribute("colour")
+
+
+def test_metrics_of_lists_need_names_and_a_number_for_each_list() -> None:
+    lists = shown([[0, 1], [2, 3]], events=[8, 4, 2, 1, 1])
+    found = of_lists([self_information], lists, (1, 2))
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "self_information@1": [1.0, 3.0],
+        "self_information@2": [1.5, 3.5],
+    }
+
+    def novelty(lists: Lists) -> Doubles:
+        return np.zeros(len(lists.item))
+
+    def short(_: Lists) -> Doubles:
+        return np.zeros(1)
+
+    for metrics, fault in (
+        ([novelty], "metrics='novelty': each needs a name of its own"),
+        ([self_information, self_information], "metrics='self_information': each needs a name of its own"),
+        ([short], "metrics='short': must give a finite number for each of the 2 lists"),
+    ):
+        with pytest.raises(SettingError, match=fault):
+            of_lists(metrics, lists, (2,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
@@ -114,3 +115,68 @@ def test_the_glossary_has_every_term_once_in_order() -> None:
     } <= {*terms}
     assert {"recipe", "model", "bundle", "store", "version", "fold-in", "anchor item"} <= {*terms}
     assert not [word for row in rows for word in words_of(" ".join(row[:2])) if word in {"told", "person", "people"}]
+
+
+# Files that may ask for the sign of an event's weight: the rows of all histories, and the store's in SQL.
+SIGNS = {"palate/data/ragged.py", "palate/store/schema.py"}
+
+
+def sign_tests(source: str) -> list[int]:
+    """Return the lines that compare a weight with 0, cut weights off at it, or take their signs."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"np.maximum", "np.minimum", "np.sign"}:
+            sides = [*node.args, ast.Constant(0)] if ast.unparse(node.func) == "np.sign" else node.args[:2]
+        else:
+            continue
+        if any(map(is_weight, sides)) and any(map(is_zero, sides)):
+            found.append(node.lineno)
+    return found
+
+
+def is_weight(node: ast.expr) -> bool:
+    """Whether it is a weight of events: `weight`, `log.weight[n]`, `pl.col("weight")`."""
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    if isinstance(node, ast.Call):
+        return any(isinstance(each, ast.Constant) and each.value == "weight" for each in node.args)
+    name = getattr(node, "id", None) or getattr(node, "attr", "")
+    return name in {"weight", "weights"}
+
+
+def is_zero(node: ast.expr) -> bool:
+    if isinstance(node, ast.Call) and len(node.args) == 1:  # np.float32(0)
+        return is_zero(node.args[0])
+    return isinstance(node, ast.Constant) and not isinstance(node.value, bool) and node.value in (0, "0")
+
+
+def test_the_sign_of_a_weight_is_read_in_one_place() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sorted((ROOT / "palate").rglob("*.py"))
+        for line in sign_tests(path.read_text(encoding="utf-8"))
+        if str(path.relative_to(ROOT)) not in SIGNS
+    ]
+    assert not found, (
+        "ask `liked`, `disliked` or `weighted` of a log, of rows, or of palate.data.ragged:\n" + "\n".join(found)
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("log.weight > 0", True),
+        ("0 >= rows.weight[a:b]", True),
+        ("weight[n][m] != 0.0", True),
+        ("np.maximum(log.weight, np.float32(0))", True),
+        ("np.sign(weight)", True),
+        ("pl.col('weight') < 0", True),
+        ("weight > 1", False),
+        ("log.weight_decay > 0", False),
+        ("len(weights) > 0", False),
+    ],
+)
+def test_a_sign_test_is_seen(code: str, found: bool) -> None:
+    assert bool(sign_tests(code)) == found

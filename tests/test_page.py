@@ -28,8 +28,12 @@ from playwright.sync_api import (
 )
 from processes import PALATE, started
 
-from palate import Popularity
+from palate import IALS, Popularity
 from palate.kernels.layout import settle
+from palate.live.service import Live
+from palate.live.training import train
+from palate.ranking.request import ListRequest
+from palate.serve.dashboard.audience import Audience, audience
 from palate.serve.dashboard.figures import Latency, Throttled, drawn
 from palate.serve.dashboard.lists import WhatIf
 from palate.serve.dashboard.login import here
@@ -341,6 +345,27 @@ def test_who_would_get_an_item_really_gets_it(served: Served, watched: Watched) 
         user, place = row.locator("a").inner_text(), int(row.locator(".why").inner_text().split()[1])
         answer = httpx.get(f"{served.address}/v1/recommend?{urlencode({'user_id': user, 'k': 10, 'explore': 0})}")
         assert answer.json()["items"][place - 1]["item_id"] == item
+
+
+def test_the_audience_of_an_item_is_who_gets_it_in_a_list_of_ranking(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        events = [(u, (u + 3 * n) % 20) for u in range(12) for n in range(3)]
+        store.append([Event(f"u{u}", f"i{i}", "like", START + n) for n, (u, i) in enumerate(events)])
+        store.append([Event("u1", "i9", "dislike", START + 99), Event("hater", "i4", "dislike", START + 99)])
+        versions = Versions(store)
+        train(store, versions, IALS(dim=4, epochs=3))
+        live = Live(store, versions)
+        for item in ("i4", "i9"):
+            found = audience(live, item)
+            lists = {
+                user: [each.item_id for each in live.recommend(ListRequest(user_id=user, explore=0)).items]
+                for user in (f"u{n}" for n in range(12))
+            }
+            expected = {(user, shown.index(item) + 1) for user, shown in lists.items() if item in shown}
+            assert {*found.users} == expected, "nobody whose list is by popularity"
+            assert found.looked == 13
+            assert [place for _, place in found.users] == sorted(place for _, place in found.users)
+        assert audience(live, "never met") == Audience([], 13)
 
 
 @in_chromium

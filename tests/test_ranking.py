@@ -59,7 +59,7 @@ def context(**more: object) -> Context:
 
 def history(*positions: int) -> UserHistory:
     count = len(positions)
-    return UserHistory().followed_by(np.array(positions), np.ones(count, np.float32), np.arange(count))
+    return UserHistory.of(np.array(positions), np.ones(count, np.float32), np.arange(count))
 
 
 def ids(request: ListRequest, given: Context, stages: tuple[Stage, ...] = ()) -> list[str]:
@@ -153,8 +153,8 @@ def test_a_pipeline_without_stages_is_its_recipe() -> None:
 def test_settings_of_stages_are_checked() -> None:
     with pytest.raises(SettingError, match=r"pool=-1: must be 0 or more"):
         Backwards(-1)
-    with pytest.raises(SettingError, match=r"stages=\['mmr'\]: must be stages"):
-        Pipeline(EASE(), ("mmr",))  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match=r"stages='mmr': each is a stage"):
+        Pipeline(EASE(), ("mmr",))
     with pytest.raises(SettingError, match="recipe='Backwards"):
         Pipeline("Backwards(pool=3)")
 
@@ -193,7 +193,7 @@ def test_an_index_grows_and_the_shorter_ones_stay_as_they_were(sizes: list[int],
             assert shorter.position(f"i{number}") == (place if there else -1)
             assert shorter.at(np.array([number])).tolist() == [place if there else -1]
             if there:
-                assert shorter.id(place) == f"i{number}"
+                assert shorter.ids(np.array([place])) == [f"i{number}"]
                 assert shorter.row[place] == known.codes([f"i{number}"])[0]
         assert shorter.newest.tolist() == list(range(size))[::-1]
         assert shorter.with_model(known).row.tolist() == shorter.row.tolist()

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from palate.data import batch, delimited
 from palate.data.columns import CATALOGUE, LOG
+from palate.data.event_types import EventType
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
 from palate.errors import DataError, DataWarning, PalateError, SettingError
@@ -274,7 +275,7 @@ def test_numbers_of_milliseconds_are_exact(times: list[int]) -> None:
     assert log.timestamp.tolist() == sorted(time * 1000 for time in times)
 
 
-def test_event_types_are_kept_or_weighed(tmp_path: Path) -> None:
+def test_event_types_are_kept_and_may_weigh(tmp_path: Path) -> None:
     path = write(tmp_path, "log.csv", "user,item,event,value\na,x,view,2\na,x,cart,1\nb,y,view,0.5\nb,y,view,0.5\n")
     log = read_log(path)
     assert log.event_types == ("view", "cart")
@@ -283,7 +284,9 @@ def test_event_types_are_kept_or_weighed(tmp_path: Path) -> None:
     assert len(log) == 4, "repeated events are kept"
     assert read_log(path, weight="", weights={"view": -0.5, "cart": 3}).weight.tolist() == [-0.5, 3, -0.5, -0.5]
     weighed = read_log(path, weights={"view": 1, "cart": 3})
-    assert (weighed.weight.tolist(), weighed.event) == ([2, 3, 0.5, 0.5], None)
+    assert weighed.weight.tolist() == [2, 3, 0.5, 0.5]
+    assert weighed.event is not None
+    assert (weighed.event.tolist(), weighed.types) == ([0, 1, 0, 0], (EventType("view", 1), EventType("cart", 3)))
     assert read_log(path, weight="", weights={"view": 1, "cart": 3}).weight.tolist() == [1, 3, 1, 1]
     assert read_log(path, weights={"view": 1, "cart": 3}, min_weight=2).weight.tolist() == [2, 3]
     with pytest.raises(DataError, match=r"row 2 of log.csv: event is 'cart'; weights= knows 'view', 'buy'"):

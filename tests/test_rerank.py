@@ -182,7 +182,7 @@ def context(*past: int, model: Model = MODEL, weight: float = 1.0) -> Context:
     popular = Order(np.arange(ITEMS + 1), (1000 * 0.8 ** np.arange(ITEMS + 1)).astype(np.float32))
     masks = Masks(np.ones(ITEMS + 1, np.bool_), Genres(genres_of(ITEMS + 1)), index)
     events = np.array(past, np.int64), np.full(len(past), weight, np.float32), np.arange(len(past))
-    return Context(model, index, masks, popular, popular, history=UserHistory().followed_by(*events))
+    return Context(model, index, masks, popular, popular, history=UserHistory.of(*events))
 
 
 def pool(count: int = 20, score: Floats | None = None, *, first: int = 10) -> Slate:

@@ -145,7 +145,7 @@ def test_later_events_speak_louder() -> None:
 def test_inputs_decay_over_the_positive_events() -> None:
     start = np.array([0, 4, 4, 6], np.int64)
     weight = np.array([1, 5, 0, 1, 2, -1], np.float32)
-    np.testing.assert_allclose(recency(start, weight, 0.5), [0.25, 0.5, 0, 1, 1, 0])
+    np.testing.assert_allclose(recency(start, weight > 0, 0.5), [0.25, 0.5, 0, 1, 1, 0])
 
 
 def test_the_score_is_the_decayed_sum_with_repeats() -> None:

@@ -67,6 +67,18 @@ def test_an_imported_log_is_the_log(store: Store) -> None:
     assert check(store).faults == ()
 
 
+def test_weights_of_types_count_once(store: Store) -> None:
+    """A service weighs the types of a store: weights that hold those of types are stored without the types."""
+    frame = pl.DataFrame({"user": ["a", "b"], "item": ["x", "y"], "event": ["cart", "view"]})
+    weights = {"cart": 3.0, "view": 1.0}
+    import_events(store, read_log(frame, weights=weights))
+    assert store.log(weights).weight.tolist() == [3, 1]
+    assert store.log(weights).event_types == ("event",)
+    import_events(store, read_log(frame))
+    assert sorted(store.log(weights).event_types) == ["cart", "event", "view"]
+    assert sorted(store.log(weights).weight.tolist()) == [1, 1, 3, 3]
+
+
 def test_stars_times_and_types_are_kept(store: Store, tmp_path: Path) -> None:
     text = "user,item,rating,timestamp,event_type\n1,10,4.1,1000000000,star\n2,10,0.5,1000000001,cart\n"
     (tmp_path / "log.csv").write_text(text)

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 
 from palate import fit_until_best, load, read_log, split_last
 from palate.arrays import Floats
+from palate.bundles.bundle import read_bundle, write_bundle
 from palate.compute.svd import leading, unit
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import NEVER, Ragged
 from palate.data.vocabulary import Id
-from palate.errors import DataError, MissingExtra, SettingError
+from palate.errors import BundleError, DataError, MissingExtra, SettingError
 from palate.live.service import Live
 from palate.live.training import train
 from palate.models.network import Inputs
@@ -66,9 +67,8 @@ def going_in(rows: Sequence[Sequence[int]], length: Sequence[int] | None = None)
     """Events of weight 1 at every minute."""
     item = np.array(rows)
     ends = np.full(len(item), item.shape[1]) if length is None else np.array(length)
-    return Inputs(
-        item, ends, np.ones(item.shape, np.float32), np.zeros_like(item) + MINUTE * np.arange(item.shape[1])
-    )
+    time = np.zeros_like(item) + MINUTE * np.arange(item.shape[1])
+    return Inputs(item, ends, np.ones(item.shape, np.float32), time, np.zeros_like(item))
 
 
 def hidden(model: TransformerModel, rows: Sequence[Sequence[int]] | Inputs) -> Floats:
@@ -391,6 +391,136 @@ def test_it_learns_from_the_time_between_events() -> None:
     assert right(replace(recipe, gaps=False).fit(log)) == 0.5
 
 
+# Event types
+
+
+def typed_log(seed: int = 0) -> Interactions:
+    """Views, clicks and dislikes at random; of views and clicks the weight is the same."""
+    rng = np.random.default_rng(seed)
+    user, item = np.repeat(np.arange(40), 8), rng.integers(0, ITEMS, 320)
+    kind = rng.choice(["view", "click", "dislike"], 320)
+    frame = pl.DataFrame({"user_id": user, "item_id": [f"i{n}" for n in item], "event_type": kind})
+    return read_log(frame, weights={"view": 1, "click": 1, "dislike": -1})
+
+
+@pytest.fixture(scope="module")
+def typed() -> TransformerModel:
+    return disturbed(SMALL.fit(typed_log()))
+
+
+def asked_as(model: TransformerModel, row: Sequence[Id], *types: str | None) -> Floats:
+    return np.asarray(model.scores(Histories.of(model.items, [row], event_types=[types]))[0])
+
+
+def test_it_learns_from_types_of_one_weight() -> None:
+    """What comes next follows from the type of the last event, and from nothing else."""
+    rows = [
+        (f"u{u}", item, kind)
+        for u in range(60)
+        for item, kind in [
+            ("a", "view"),
+            ("b", "view" if u % 2 else "share"),
+            ("seen" if u % 2 else "shared", "view"),
+        ]
+    ]
+    log = read_log(pl.DataFrame(rows, ["user_id", "item_id", "event_type"], orient="row"))
+    assert set(log.weight) == {1}
+    recipe = Transformer(dim=16, layers=1, epochs=30, batch=128, learning_rate=0.02, dropout=0.1)
+
+    def first(model: TransformerModel) -> list[Id]:
+        kinds = [["view", "view"], ["view", "share"]]
+        return [
+            row[0]
+            for row in model.recommend(Histories.of(model.items, [["a", "b"]] * 2, event_types=kinds), 1).lists()
+        ]
+
+    assert first(recipe.fit(log)) == ["seen", "shared"]
+    assert len(set(first(replace(recipe, kinds=False).fit(log)))) == 1
+
+
+def test_types_are_inputs_where_there_are_several(typed: TransformerModel) -> None:
+    log = typed_log()
+    assert sorted(typed.event_types.ids) == ["click", "view"], "a dislike is no input"
+    assert not {"kinds", "between"} & set(typed.weights)
+    assert (
+        np.abs(asked_as(typed, ["i1", "i4"], "view", "click") - asked_as(typed, ["i1", "i4"], "view", "view")).max()
+        > 1e-3
+    )
+    assert typed.weights["types"].shape == (3, 8)
+    assert np.abs(SMALL.fit(log).weights["types"]).min() > 0, "all are learned, that of unknown ones too"
+    only = read_log(log.to_frame().filter(pl.col("event_type") == "view").drop("weight"))
+    for bare in (only, replace(log, event=None, event_types=())):
+        model = SMALL.fit(bare)
+        assert not len(model.event_types)
+        assert not {"types", "kinds"} & set(model.weights)
+    assert not len(replace(SMALL, kinds=False).fit(log).event_types)
+
+
+def test_weights_are_inputs_where_those_of_a_type_differ() -> None:
+    log = timed_log(kinds=True)
+    of_one_type = replace(log, event=np.zeros(len(log), np.int16), event_types=("star",))
+    of_weight = replace(log, event=(log.weight > 1).astype(np.int16), event_types=("view", "purchase"))
+    at_random = replace(of_weight, event=np.arange(len(log), dtype=np.int16) % 2)
+    assert {"kinds", "types"} & set(first_weights(SMALL, of_one_type)) == {"kinds"}
+    assert {"kinds", "types"} & set(first_weights(SMALL, of_weight)) == {"types"}
+    assert {"kinds", "types"} & set(first_weights(SMALL, at_random)) == {"kinds", "types"}
+
+
+def test_an_unknown_type_is_as_none(typed: TransformerModel) -> None:
+    row = ["i1", "i4"]
+    unknown = asked_as(typed, row, None, None)
+    close(asked_as(typed, row, "unknown", "also unknown"), unknown)
+    close(score(typed, row)[0], unknown)
+    assert np.abs(asked_as(typed, row, "view", "view") - unknown).max() > 1e-3
+
+
+def test_types_are_known_by_their_names(typed: TransformerModel) -> None:
+    """The codes of a history are its own: another log may number its types in another way."""
+    log = typed_log(seed=1)
+    order = np.array([2, 0, 1], np.int16)
+    names = tuple(log.event_types[n] for n in np.argsort(order))
+    other = replace(log, event=order[log.event], event_types=names)
+    assert other.to_frame().equals(log.to_frame())
+    close(typed.scores(other.histories()), typed.scores(log.histories()))
+    users = log.users.ids.reverse()
+    close(typed.scores(other.histories(users)), typed.scores(log.histories())[::-1])
+
+
+def test_extending_with_types_equals_the_full_pass(typed: TransformerModel) -> None:
+    rng = np.random.default_rng(1)
+    row = [f"i{n}" for n in rng.integers(0, ITEMS, 12)]
+    types = rng.choice(["view", "click", "unknown"], 12).tolist()
+    session = typed.start()
+    for n, item in enumerate(row):
+        session = typed.append(session, item, event_type=types[n])
+        close(typed.scores_after(session), asked_as(typed, row[: n + 1], *types[: n + 1]))
+
+
+def test_saved_and_exported_models_know_types(typed: TransformerModel, tmp_path: Path) -> None:
+    log = typed_log()
+    expected = typed.scores(log.histories())
+    for model, home in ((typed, tmp_path / "model"), (exported(typed), tmp_path / "graph")):
+        np.testing.assert_allclose(model.scores(log.histories()), expected, rtol=1e-4, atol=1e-4)
+        model.save(home, log=log)
+        loaded, kept = load_with_log(home)
+        assert kept is not None
+        assert kept.to_frame().equals(log.to_frame())
+        assert (kept.event_types, kept.types) == (log.event_types, log.types)
+        np.testing.assert_allclose(loaded.scores(kept.histories()), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_saved_before_types_loads(timed: TransformerModel, typed: TransformerModel, tmp_path: Path) -> None:
+    log = timed_log(kinds=True)
+    for name, model in (("old", timed), ("damaged", typed)):
+        model.save(tmp_path / name)
+        bundle = read_bundle(tmp_path / name)
+        parts = {part: value for part, value in bundle.parts.items() if part != "event_types"}
+        write_bundle(tmp_path / name, parts, bundle.about)
+    close(load(tmp_path / "old").scores(log.histories()), timed.scores(log.histories()))
+    with pytest.raises(BundleError, match="there must be 1 more than the 0 event types"):
+        load(tmp_path / "damaged")
+
+
 # What is told of items
 
 READING = replace(SMALL, fields=("title",))
@@ -486,37 +616,45 @@ def test_weights_are_kept_as_safetensors(model: TransformerModel, tmp_path: Path
 # Live
 
 
-def test_the_live_service_tells_times_and_kinds(tmp_path: Path) -> None:
-    """A list of the service has the scores of the model asked with the times and weights of the stored events."""
+def test_the_live_service_tells_times_and_types(tmp_path: Path) -> None:
+    """A list of the service has the scores of the model asked with the times and types of the events."""
     rng = np.random.default_rng(0)
+    kinds = ["view", "click", "purchase"]
     with Store.open(tmp_path / "shop.db") as store:
         moment = 10**15
         for u in range(12):
             for _ in range(8):
                 moment += int(rng.choice([20, 400_000])) * 1_000_000
-                kind = str(rng.choice(["view", "purchase"]))
-                store.append([Event(f"u{u}", f"i{rng.integers(ITEMS)}", kind, moment)])
+                store.append([Event(f"u{u}", f"i{rng.integers(ITEMS)}", str(rng.choice(kinds)), moment)])
         versions = Versions(store)
         assert train(store, versions, SMALL).activated
+        fitted = load(versions.path(1))
+        assert isinstance(fitted, TransformerModel)
+        assert sorted(fitted.event_types.ids) == sorted(kinds)
+        versions.activate(versions.add(disturbed(fitted).save, {}).number)
         live = Live(store, versions)
         model = live.snapshot().active.model
         assert isinstance(model, TransformerModel)
-        assert {"kinds", "0.attend.gap"} <= set(model.weights)
+        assert {"types", "0.attend.gap"} <= set(model.weights)
+        assert not {"kinds", "between"} & set(model.weights), "the weight of each type is always the same"
         past = store.history("u3")
         index = live.snapshot().index
-        row = [index.id(position) for position in index.at(past.item).tolist()]
-        asked = Histories.of(
-            model.items, [row], weights=[live.weights.of_past(past).tolist()], times=[past.time.tolist()]
-        )
-        expected = dict(zip(model.items.ids.to_list(), model.scores(asked)[0].tolist(), strict=True))
-        shown = live.recommend(ListRequest(user_id="u3", k=5, explore=0)).items
-        assert len(shown) == 5
-        for place in shown:
-            assert place.score == pytest.approx(expected[place.item_id], rel=1e-4)
-        steps = tuple(
-            SessionEvent(item, "purchase", time=moment) for item, moment in zip(row, past.time.tolist(), strict=True)
-        )
-        asked = Histories.of(model.items, [row], weights=[[5.0] * len(row)], times=[past.time.tolist()])
-        expected = dict(zip(model.items.ids.to_list(), model.scores(asked)[0].tolist(), strict=True))
-        for place in live.recommend(ListRequest(session=steps, k=5, explore=0)).items:
-            assert place.score == pytest.approx(expected[place.item_id], rel=1e-4)
+        row = index.ids(index.at(past.item))
+        types = [store.event_types()[number] for number in past.kind.tolist()]
+
+        def shown(request: ListRequest, row: list[str], times: list[int], types: Sequence[str | None]) -> None:
+            asked = Histories.of(model.items, [row], times=[times], event_types=[types])
+            expected = dict(zip(model.items.ids.to_list(), model.scores(asked)[0].tolist(), strict=True))
+            places = live.recommend(request).items
+            assert len(places) == 5
+            for place in places:
+                assert place.score == pytest.approx(expected[place.item_id], rel=1e-4)
+
+        times = past.time.tolist()
+        shown(ListRequest(user_id="u3", k=5, explore=0), row, times, types)
+        for own in (["click"] * len(row), [None] * len(row), ["never stored"] * len(row)):
+            steps = tuple(SessionEvent(item, own[n], time=times[n]) for n, item in enumerate(row))
+            shown(ListRequest(session=steps, k=5, explore=0), row, times, own)
+        later = SessionEvent("i1", "click", time=times[-1]), SessionEvent("i2", "purchase", time=times[-1])
+        request = ListRequest(user_id="u3", session=later, k=5, explore=0)
+        shown(request, [*row, "i1", "i2"], [*times, times[-1], times[-1]], [*types, "click", "purchase"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from palate.bundles.bundle import Part
@@ -31,4 +31,16 @@ def whole(name: str, parts: Mapping[str, Part], classes: Mapping[str, type]) -> 
     if f"{name}.count" in parts:
         return tuple(whole(f"{name}.{n}", parts, classes) for n in range(int(str(parts[f"{name}.count"]))))
     kind: Any = classes[str(parts[f"{name}.class"])]
-    return kind(**{field.name: whole(f"{name}.{field.name}", parts, classes) for field in fields(kind)})
+    return kind(**{own: whole(part, parts, classes) for own, part in held(kind, parts, f"{name}.")})
+
+
+def held(kind: type, parts: Mapping[str, Part], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the fields of a class that the parts hold, and the name of each there.
+
+    One with a default may be missing: older bundles do not have it.
+    """
+    for field in fields(kind):
+        name = f"{prefix}{field.name}"
+        needed = field.default is MISSING and field.default_factory is MISSING
+        if needed or any(part == name or part.startswith(f"{name}.") for part in parts):
+            yield field.name, name

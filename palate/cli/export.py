@@ -60,9 +60,9 @@ def export_all(
 def _question(folder: Path, log: Interactions, k: int, keep_seen: bool) -> dict[str, object]:
     """Say what the parts answer; they are worth nothing for another question."""
     known = hashlib.sha256()
-    for ids in (log.users.ids, log.items.ids):
-        known.update(json.dumps(ids.to_list()).encode())
-    for column in (log.start, log.item, log.weight, log.timestamp):
+    for names in (log.users.ids.to_list(), log.items.ids.to_list(), log.event_types):
+        known.update(json.dumps(names).encode())
+    for column in (log.start, log.item, log.weight, log.timestamp, log.event):
         if column is not None:
             known.update(np.ascontiguousarray(column).data)
     about = {"model": manifest_checksum(folder), "log": known.hexdigest()}

@@ -67,7 +67,7 @@ def build_recipes(names: Sequence[str], settings: Sequence[str]) -> dict[str, Re
         elif len(own) == 1:
             own[names[0]].append(text)
         else:
-            raise typer.BadParameter(f"--set {text}: name the recipe of the setting, as in {names[0]}.{text}")
+            raise typer.BadParameter(f"--set {text}: say whose setting it is, as in {names[0]}.{text}")
     return {name: build_recipe(name, mine) for name, mine in own.items()}
 
 

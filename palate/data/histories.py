@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from palate.arrays import Longs
 from palate.data.ids import listed
 from palate.data.joins import check_join
 from palate.data.ragged import Ragged
@@ -17,17 +19,19 @@ from palate.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Histories:
-    """B histories over the items of a vocabulary: one row of (item, weight, time) for each user, oldest first.
+    """B histories over the items of a vocabulary: one row of (item, weight, time, type) for each user, oldest first.
 
-    users (B,) are the ids of rankings: user ids, row numbers for users without one, or null.
+    users (B,) are the ids of rankings: user ids, row numbers for users without one, or null; event_types: the names
+    that `rows.event` points to, where a name may stand twice.
     """
 
     users: pl.Series
     items: Vocabulary
     rows: Ragged
+    event_types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        wrong = self.rows.fault(len(self.users), len(self.items))
+        wrong = self.rows.fault(len(self.users), len(self.items), len(self.event_types))
         if wrong:
             raise DataError(f"histories of {len(self.users):,} users over {len(self.items):,} items: {wrong}")
 
@@ -39,11 +43,12 @@ class Histories:
         users: Sequence[Id] | pl.Series | None = None,
         weights: Sequence[Sequence[float]] | None = None,
         times: Sequence[Sequence[int]] | None = None,
+        event_types: Sequence[Sequence[str | None]] | None = None,
     ) -> Histories:
         """Build from plain lists of item ids, oldest first; unknown ids are dropped, weights are 1 unless given.
 
-        times are microseconds since 1970 UTC. Raises `DataError` where lists and weights or times differ in length,
-        and for what cannot be an id.
+        times are microseconds since 1970 UTC, event_types names, None where a type is not known. Raises `DataError`
+        where lists and weights, times or types differ in length, and for what cannot be an id.
         """
         names = range(len(lists)) if users is None else users
         rows = [listed(row, f"history {n}") for n, row in enumerate(lists)]
@@ -58,9 +63,10 @@ class Histories:
         if weights is not None:
             weight = np.fromiter((value for row in weights for value in row), np.float32)
         time = None if times is None else np.fromiter((value for row in times for value in row), np.int64)
+        types, event = coded([name for row in event_types for name in row]) if event_types else ((), None)
         identity = np.arange(len(items), dtype=np.int32)
-        known = Ragged(start, np.where(column < 0, len(items), column).astype(np.int32), weight, time)
-        return cls(Vocabulary.series(names, "users"), items, known.recoded(np.append(identity, np.int32(-1))))
+        known = Ragged(start, np.where(column < 0, len(items), column).astype(np.int32), weight, time, event)
+        return cls(Vocabulary.series(names, "users"), items, known.recoded(np.append(identity, np.int32(-1))), types)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -75,8 +81,24 @@ class Histories:
         row = items.recode(self.items)
         if owner:
             check_join(row, self.items.ids, items, "histories", owner)
-        return Histories(self.users, items, self.rows.recoded(row))
+        return replace(self, items=items, rows=self.rows.recoded(row))
+
+    def typed(self, types: Vocabulary) -> Ragged:
+        """Return the rows with event types by their rows in a vocabulary; one that is not in it is not known."""
+        return self.rows.retyped(types.codes(self.event_types, "event types"))
 
     def block(self, low: int, high: int) -> Histories:
         """Return rows `[low, high)`."""
-        return Histories(self.users[low:high], self.items, self.rows.block(low, high))
+        return replace(self, users=self.users[low:high], rows=self.rows.block(low, high))
+
+    def gather(self, index: Longs) -> Histories:
+        """Return the rows named by `index`, in that order."""
+        return replace(self, users=self.users.gather(index), rows=self.rows.rows(index))
+
+
+def coded(names: Sequence[str | None]) -> tuple[tuple[str, ...], NDArray[np.int16]]:
+    """Return the distinct names of event types and their positions (N,), -1 for None."""
+    place: dict[str | None, int] = dict.fromkeys(names, -1)
+    types = tuple([name for name in place if name is not None])
+    place.update(zip(types, range(len(types)), strict=True))
+    return types, np.array([place[name] for name in names], np.int16)

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from palate.arrays import AnyArray, Array, Bools, Floats, Ints, Longs, all_finite, check_arrays
+from palate.data.event_types import EventType
 from palate.data.histories import Histories
-from palate.data.ragged import Ragged
+from palate.data.ragged import Ragged, disliked, liked, without_dislikes
 from palate.data.times import from_iso
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, real, whole
@@ -35,6 +36,7 @@ class Interactions:
     start (U + 1,) int64: events of user u are `[start[u], start[u + 1])`; item (N,) int32 rows of `items`;
     weight (N,) float32; timestamp (N,) int64 microseconds since 1970 UTC, or None when the log has no times;
     event (N,) int16 positions in `event_types`, or None when the log has no types;
+    type_weights: those of event types by name, where the weights of events hold them; {}: they are the events' own;
     skipped: rows that the reader left out, by reason; empty for a log derived from another;
     read_at: microseconds since 1970 UTC when the log, or the log that it is derived from, was read.
     """
@@ -49,6 +51,7 @@ class Interactions:
     event_types: tuple[str, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)
     read_at: int = field(default_factory=lambda: time.time_ns() // 1000)
+    type_weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sizes = {"users": len(self.users), "items": len(self.items), "types": len(self.event_types)}
@@ -99,8 +102,23 @@ class Interactions:
 
     @property
     def rows(self) -> Ragged:
-        """The events as one row of (item, weight, time) a user."""
-        return Ragged(self.start, self.item, self.weight, self.timestamp)
+        """The events as one row of (item, weight, time, event type) a user."""
+        return Ragged(self.start, self.item, self.weight, self.timestamp, self.event)
+
+    @property
+    def types(self) -> tuple[EventType, ...]:
+        """The event types, at the positions that `event` has."""
+        return tuple(EventType.of(name, self.type_weights) for name in self.event_types)
+
+    @property
+    def liked(self) -> Bools:
+        """Which events are of liked items, (N,): what models learn from."""
+        return liked(self.weight)
+
+    @property
+    def disliked(self) -> Bools:
+        """Which events are dislikes, (N,)."""
+        return disliked(self.weight)
 
     @cached_property
     def ages(self) -> Longs:
@@ -118,6 +136,11 @@ class Interactions:
         """Events of each item, (I,)."""
         return np.bincount(self.item, minlength=len(self.items)).astype(np.int64)
 
+    def item_weights(self, items: int = 0) -> Floats:
+        """Sum of the weights of each item's events, those of dislikes as 0, (I,); (items,) where that is more."""
+        sums = np.bincount(self.item, without_dislikes(self.weight), minlength=max(items, len(self.items)))
+        return sums.astype(np.float32)
+
     def matrix(self) -> csr_array:
         """Users x items, weights of repeated events added up; float32 CSR."""
         shape = (len(self.users), len(self.items))
@@ -131,10 +154,10 @@ class Interactions:
         Raises `DataError` for what cannot be an id.
         """
         if user_ids is None:
-            return Histories(self.users.ids, self.items, self.rows)
+            return Histories(self.users.ids, self.items, self.rows, self.event_types)
         asked = Vocabulary.series(user_ids, "user_ids")
         codes = self.users.codes(asked)
-        return Histories(asked, self.items, self.rows.rows(codes.astype(np.int64)))
+        return Histories(asked, self.items, self.rows.rows(codes.astype(np.int64)), self.event_types)
 
     def to_frame(self) -> pl.DataFrame:
         """Return columns user_id, item_id, weight and, where known, timestamp (UTC) and event_type."""
@@ -169,7 +192,8 @@ class Interactions:
             np.concatenate([self.event, renamed[other.event]]) if both_types else None,
             types if both_types else (),
         )
-        return replace(merged, read_at=max(self.read_at, other.read_at))
+        weights = {**self.type_weights, **other.type_weights}
+        return replace(merged, read_at=max(self.read_at, other.read_at), type_weights=weights)
 
     def filter(
         self, *, min_weight: float | None = None, min_events: int | None = None, since: date | str | None = None
@@ -230,6 +254,7 @@ class Interactions:
             None if self.event is None else self.event[kept],
             self.event_types,
             read_at=self.read_at,
+            type_weights=self.type_weights,
         )
 
 

@@ -54,7 +54,7 @@ def read_log(
     user, item, time, weight, event
                 names of columns with other than the usual names; "" reads none, as weight="" for stars that should
                 count 1 each
-    weights     turns event types into weights, {"view": 1, "cart": 3, "dislike": -1}; a column of weights
+    weights     gives event types weights, {"view": 1, "cart": 3, "dislike": -1}; a column of weights
                 multiplies them. The effect of a negative weight depends on the model: docs/models.md
     min_weight  events below it are dropped
     time_unit   unit of numeric times: "s", "ms", "us" or "ns"; detected by default
@@ -79,7 +79,7 @@ def read_log(
         columns.add(batch, faults.sift(batch, _converted(batch, times, weights)))
     columns.settle(faults)
     skipped = faults.report(place_of(source))
-    return replace(columns.log(), skipped=skipped)
+    return replace(columns.log(), skipped=skipped, type_weights=weights or {})
 
 
 def _check(asked: Mapping[str, object], weights: Mapping[str, float] | None, min_weight: float | None) -> None:
@@ -94,7 +94,7 @@ def _check(asked: Mapping[str, object], weights: Mapping[str, float] | None, min
 
 
 def _converted(batch: Batch, times: Times, factors: Mapping[str, float] | None) -> pl.DataFrame:
-    """Convert the columns of a batch's frame, null where a rule is broken; with factors, event types become factors.
+    """Convert the columns of a batch's frame, null where a rule is broken; with factors, event types weigh these.
 
     A column "row" numbers the rows from 0, to show which are left in the end.
     """
@@ -107,9 +107,10 @@ def _converted(batch: Batch, times: Times, factors: Mapping[str, float] | None) 
     values["row"] = pl.Series(np.arange(len(batch.row)))
     if factors is not None:
         names, numbers = list(factors), [float(factor) for factor in factors.values()]
-        values["event"] = values["event"].replace_strict(names, numbers, default=None, return_dtype=pl.Float64)
+        factor = values["event"].replace_strict(names, numbers, default=None, return_dtype=pl.Float64)
+        values["event"] = values["event"].set(factor.is_null(), None)
         # An unknown event type loses its row by itself; it must not make the weight look bad.
-        values["weight"] = as_weight(values["event"].fill_null(1) * values.get("weight", 1), signed=True)
+        values["weight"] = as_weight(factor.fill_null(1) * values.get("weight", 1), signed=True)
     return pl.DataFrame(values)
 
 
@@ -152,8 +153,6 @@ class _Columns:
         """Append sound rows."""
         if self._min_weight is not None:
             values = values.filter(pl.col("weight") >= pl.lit(self._min_weight, pl.Float32))
-        if self._factors is not None:
-            values = values.drop("event")
         row = values["row"].to_numpy()
         kept = row if len(row) < len(batch.row) else slice(None)
         columns: dict[str, Fields | pl.Series] = {role: ids[kept] for role, ids in batch.ids.items()}

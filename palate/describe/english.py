@@ -69,7 +69,7 @@ def english_faults(body: str, facts: Facts) -> Iterator[str]:
         if len(set(words)) < len(words):
             yield f"says twice: {max(words, key=words.count)}"
         if n and not set(words) - said:
-            yield "a sentence without a new fact"
+            yield "a sentence that adds nothing new"
         said.update(words)
     if not said:
         yield "no fact is stated"

@@ -13,6 +13,7 @@ from palate.data.splits import Part, Split
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.evaluation.intervals import Difference
+from palate.evaluation.lists import ListMetric
 from palate.evaluation.picture import Point, draw
 from palate.evaluation.protocol import Exam
 from palate.evaluation.report import Report
@@ -28,11 +29,12 @@ def compare(
     part: Part = "test",
     catalogue: Catalogue | None = None,
     only: Iterable[Id] | None = None,
+    metrics: Iterable[ListMetric] = (),
     watch: Watch | None = None,
 ) -> Comparison:
     """Evaluate each recipe or model on the same users, in the order given; the first is what others are measured by.
 
-    catalogue, only  as `evaluate` takes them
+    catalogue, only, metrics  as `evaluate` takes them
 
     Names are the keys of a mapping, else the recipes' own, with the settings in which two of a kind differ.
     """
@@ -40,9 +42,10 @@ def compare(
     named = dict(subjects) if isinstance(subjects, Mapping) else _named(list(subjects))
     exam = Exam.of(split, part)
     ranked = None if only is None else Vocabulary.series(only, "only")
+    measured = tuple(metrics)
     return Comparison(
         {
-            name: exam.grade(subject, k, catalogue=catalogue, only=ranked, watch=watch)
+            name: exam.grade(subject, k, catalogue=catalogue, only=ranked, metrics=measured, watch=watch)
             for name, subject in named.items()
         }
     )

@@ -18,6 +18,7 @@ from palate.data.splits import Part, Split
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, check, whole
 from palate.evaluation.intervals import RESAMPLES
+from palate.evaluation.lists import ListMetric, Lists, of_lists
 from palate.evaluation.metrics import coverage, gini, novelty, per_user
 from palate.evaluation.report import Report, Scores
 from palate.kernels.hits import find_hits, first_mentions
@@ -42,16 +43,18 @@ def evaluate(
     part: Part = "test",
     catalogue: Catalogue | None = None,
     only: Iterable[Id] | None = None,
+    metrics: Iterable[ListMetric] = (),
     watch: Watch | None = None,
 ) -> Report:
     """Measure a model on the test (or validation) part; a recipe is fitted on train first, `watch` follows the fit.
 
     catalogue  the catalogue of the items, for recipes that read it
     only       ids of the items that are ranked; None ranks all that the model knows
+    metrics    of whole lists, beside the standard ones: functions as those of `palate.evaluation.lists`
 
     Raises `SettingError` for a bad k, `DataError` for a part that is missing or asks nothing.
     """
-    return Exam.of(split, part).grade(model, k, catalogue=catalogue, only=only, watch=watch)
+    return Exam.of(split, part).grade(model, k, catalogue=catalogue, only=only, metrics=metrics, watch=watch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,7 @@ class Exam:
     def of(cls, split: Split, part: Part = "test") -> Exam:
         """Read the questions out of a split; users without a relevant item are left out and counted."""
         log = split.part(part)
-        wanted = log.select(log.weight > 0)
+        wanted = log.select(log.liked)
         histories = split.history(part).histories(wanted.users.ids)
         known = histories.on(wanted.items).rows
         none = known.where(np.zeros(len(known.column), np.bool_))
@@ -91,7 +94,7 @@ class Exam:
             split,
             part,
             wanted.items,
-            Histories(histories.users.gather(asked), histories.items, histories.rows.rows(asked)),
+            histories.gather(asked),
             relevant.rows(asked),
             _popular(split.train, wanted.items),
             {reason: count for reason, count in counts.items() if count},
@@ -104,6 +107,7 @@ class Exam:
         *,
         catalogue: Catalogue | None = None,
         only: Iterable[Id] | None = None,
+        metrics: Iterable[ListMetric] = (),
         watch: Watch | None = None,
     ) -> Report:
         """Rank for all users and measure; a recipe is fitted on the split's train part first."""
@@ -116,14 +120,17 @@ class Exam:
         item, recommend_seconds = self._rank(model, max(cuts), ranked)
         here = np.append(self.items.recode(model.items), np.int32(-1))[item]
         hits = find_hits(here, self.relevant.start, self.relevant.column, len(self.items))
-        scores = Scores(per_user(hits, self.relevant.lengths, cuts))
+        events = np.append(self.split.train.item_counts(), 0)[self.split.train.items.recode(model.items)]
+        measured = tuple(metrics)
+        lists = Lists(item, model.items, events, model.item_embeddings if measured else None, catalogue)
+        scores = Scores(per_user(hits, self.relevant.lengths, cuts) | of_lists(measured, lists, cuts))
         return Report(
             name=type(model.recipe).__name__,
             model=model,
             cuts=cuts,
             users=self.histories.users,
             scores=scores,
-            of_lists=self._of_lists(model, item, cuts),
+            of_lists=self._of_all_lists(lists, cuts),
             groups=self._by_history(scores) | self._by_item(hits, here, cuts),
             protocol=(
                 *STANDARD,
@@ -147,17 +154,16 @@ class Exam:
             item[low : low + BLOCK_USERS, : found.shape[1]] = found
         return item, (perf_counter() - began) * 1000 / len(histories)
 
-    def _of_lists(self, model: Model, item: Ints, cuts: Sequence[int]) -> dict[str, float]:
+    def _of_all_lists(self, lists: Lists, cuts: Sequence[int]) -> dict[str, float]:
         """Coverage, Gini and novelty at each k; also the coverage of items that are new since train, if there are."""
-        row = self.split.train.items.recode(model.items)
-        events = np.append(self.split.train.item_counts(), 0)[row]
-        shown = {k: np.bincount(item[:, :k][item[:, :k] >= 0], minlength=len(model.items)) for k in cuts}
-        new = row < 0
+        places = {k: lists.cut(k).item for k in cuts}
+        shown = {k: np.bincount(item[item >= 0], minlength=len(lists.items)) for k, item in places.items()}
+        new = self.split.train.items.recode(lists.items) < 0
         return (
             {f"coverage@{k}": coverage(shown[k]) for k in cuts}
             | ({f"coverage of new@{k}": coverage(shown[k][new]) for k in cuts} if new.any() else {})
             | {f"Gini@{k}": gini(shown[k]) for k in cuts}
-            | {f"novelty@{k}": novelty(shown[k], events) for k in cuts}
+            | {f"novelty@{k}": novelty(shown[k], lists.events) for k in cuts}
         )
 
     def _by_history(self, scores: Scores) -> dict[str, Scores]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +13,6 @@ from rich.console import Group, RenderableType
 from palate.arrays import Doubles
 from palate.errors import DataError, check
 from palate.evaluation.intervals import Difference, bootstrap, paired
-from palate.evaluation.metrics import METRICS
 from palate.evaluation.tables import Grid, plain
 from palate.models.base import Model
 
@@ -133,10 +133,9 @@ class Report:
         return [*self.protocol, *(f"left out: {count:,} {reason}" for reason, count in self.counts.items())]
 
     def _grid(self) -> Grid:
-        rows = [[name, *(self._cell(f"{name}@{k}") for k in self.cuts)] for name in METRICS]
+        rows = [[name, *(self._cell(f"{name}@{k}") for k in self.cuts)] for name in _names(self.per_user)]
         rows += [
-            [name, *(f"{self.of_lists[f'{name}@{k}']:.4g}" for k in self.cuts)]
-            for name in dict.fromkeys(full.split("@")[0] for full in self.of_lists)
+            [name, *(f"{self.of_lists[f'{name}@{k}']:.4g}" for k in self.cuts)] for name in _names(self.of_lists)
         ]
         return Grid(["metric", *(f"@{k}" for k in self.cuts)], rows)
 
@@ -156,6 +155,11 @@ class Report:
 def _summary(scores: Scores, name: str) -> dict[str, float]:
     low, high = scores.interval(name)
     return {"mean": scores[name], "low": low, "high": high}
+
+
+def _names(full: Iterable[str]) -> list[str]:
+    """Names of metrics without their k."""
+    return list(dict.fromkeys(name.split("@")[0] for name in full))
 
 
 def _full_name(metric: str, known: dict[str, Doubles] | list[str]) -> str:

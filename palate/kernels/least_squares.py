@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numba import types
 
-from palate.arrays import Floats, Ints, Longs
+from palate.arrays import Bools, Floats, Ints, Longs
 from palate.kernels.compile import compiled, emitted, inlined
 from palate.kernels.llvm import Builder, Context, Kind, Value
 from palate.kernels.simd import I64, WIDTH, load, splat
@@ -164,8 +164,8 @@ def row_solver(dim: int) -> Solve:  # noqa: C901  the hot loop stays in one piec
 
 
 @compiled
-def squared_error(users: Floats, items: Floats, start: Longs, column: Ints, weight: Floats) -> float:
-    """Sum over the events of w (s - 1)² where w > 0, and of -w s² elsewhere; s is the product of the two vectors."""
+def squared_error(users: Floats, items: Floats, start: Longs, column: Ints, weight: Floats, liked: Bools) -> float:
+    """Sum over the events of |w| (s - 1)² where they are liked, else |w| s²; s is the product of the two vectors."""
     total = 0.0
     for b in range(len(users)):
         for n in range(start[b], start[b + 1]):
@@ -173,5 +173,5 @@ def squared_error(users: Floats, items: Floats, start: Longs, column: Ints, weig
             s = np.float32(0)
             for d in range(users.shape[1]):
                 s += users[b, d] * items[i, d]
-            total += weight[n] * (s - np.float32(1)) ** 2 if weight[n] > 0 else -weight[n] * s * s
+            total += abs(weight[n]) * (s - np.float32(liked[n])) ** 2
     return total

@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from palate.arrays import Floats, Ints, Longs
+from palate.arrays import Bools, Floats, Ints, Longs
 from palate.kernels.compile import compiled
 
 
 @compiled
-def first_positives(start: Longs, column: Ints, weight: Floats) -> Floats:
-    """1 for the first event of weight above 0 of each column in each row, else 0, (N,)."""
+def first_positives(start: Longs, column: Ints, liked: Bools) -> Floats:
+    """1 for the first event of each column in each row that is liked (N,), else 0, (N,)."""
     once = np.zeros(len(column), np.float32)
     last = np.full(column.max() + 1 if len(column) else 0, -1, np.int64)  # row that each column was last found in
     for b in range(len(start) - 1):
         for n in range(start[b], start[b + 1]):
-            if weight[n] > 0 and last[column[n]] != b:
+            if liked[n] and last[column[n]] != b:
                 last[column[n]] = b
                 once[n] = 1
     return once

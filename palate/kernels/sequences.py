@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from palate.arrays import Floats, Ints, Longs
+from palate.arrays import Bools, Floats, Ints, Longs
 from palate.kernels.compile import compiled
 from palate.kernels.restricted import solve
 
 
 @compiled
-def recency(start: Longs, weight: Floats, decay: float) -> Floats:
-    """decay^back of each event, (N,), back = events of weight above 0 behind it in its row; 0 for the others."""
-    result = np.zeros(len(weight), np.float32)
+def recency(start: Longs, liked: Bools, decay: float) -> Floats:
+    """decay^back of each liked event, (N,), back = liked ones behind it in its row; 0 for the others."""
+    result = np.zeros(len(liked), np.float32)
     for b in range(len(start) - 1):
         power = 1.0
         for n in range(start[b + 1] - 1, start[b] - 1, -1):
-            if weight[n] > 0:
+            if liked[n]:
                 result[n] = power
                 power *= decay
     return result
@@ -205,7 +205,7 @@ def solve_targets(
 def walk_rows(
     start: Longs,
     column: Ints,
-    weight: Floats,
+    link: Floats,
     step: float,
     most: int,
     size: Longs,
@@ -229,11 +229,11 @@ def walk_rows(
             n = start[a] + t
             touched[t] = column[n]
             last[column[n]] = a
-            sums[column[n]] = weight[n]
-        own = np.argsort(-weight[start[a] : start[a + 1]], kind="mergesort")[:most]
+            sums[column[n]] = link[n]
+        own = np.argsort(-link[start[a] : start[a + 1]], kind="mergesort")[:most]
         for t in range(len(own)):
             n = start[a] + own[t]
-            if weight[n] <= 0:
+            if link[n] <= 0:
                 break
             i = column[n]
             for e in range(start[i], start[i + 1]):
@@ -244,7 +244,7 @@ def walk_rows(
                     last[j] = a
                     touched[count] = j
                     count += 1
-                sums[j] += np.float32(step) * weight[n] * weight[e]
+                sums[j] += np.float32(step) * link[n] * link[e]
         size[a] = keep_best(sums, touched[:count], item[a], value[a])
         for t in range(count):
             sums[touched[t]] = 0

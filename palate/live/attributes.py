@@ -14,7 +14,7 @@ import polars as pl
 
 from palate.arrays import Bools, Longs
 from palate.conditions.effort import A_VALUE, BYTES, Meter
-from palate.conditions.values import ANY, NOTHING, TEXT, Column, Value, column
+from palate.conditions.values import TEXT
 from palate.live.readings import Attribute, spells_whole
 from palate.live.table import ALL, Table
 from palate.store.items import FIELDS
@@ -81,10 +81,11 @@ class Attributes:
         notes: list[str] = []
         for asked in dict.fromkeys(names):
             if asked not in FIELDS and self.find(asked) is None:
-                notes.append(self._unknown(asked, hint=len(notes) < HINTS))
+                notes.append(self.unknown_name(asked, hint=len(notes) < HINTS))
         return notes
 
-    def _unknown(self, asked: str, *, hint: bool) -> str:
+    def unknown_name(self, asked: str, *, hint: bool) -> str:
+        """Say that no item has an attribute, with a hint what was perhaps meant."""
         near = get_close_matches(asked.lower(), self._common, 1) if hint and len(asked) <= SHORT else []
         meant = f"; did you mean {self._folded[near[0]]!r}?" if near else ""
         return f"no item has an attribute {asked!r}{meant}"
@@ -103,37 +104,6 @@ class Attributes:
     def spells_whole(self) -> Callable[[str], bool]:
         """Whether the numbers that a part of texts spells are whole."""
         return cache(partial(spells_whole, self.table))
-
-    def namer(self, notes: list[str], parts: dict[str, None], meter: Meter) -> Column:
-        """Make what finds the columns of a condition.
-
-        It notes what no item has, adds the parts that they are read from, and counts what reading takes.
-        """
-        unknown: dict[str, str] = {}
-
-        def use(names: Iterable[str]) -> None:
-            for part in names:
-                if part not in parts:
-                    parts[part] = None
-                    sparse = self.table.sparse.get(part)
-                    meter.use(None if sparse is None else len(sparse))
-
-        def named(asked: str, place: int) -> Value:
-            own = next((each for each in FIELDS if each == asked.lower()), None)
-            if own is not None:
-                use([own])
-                meter.read(own, self.table.rows.schema[own], self.lengths(own))
-                return column(own, self.table.rows.schema[own], place)
-            found = self.find(asked, notes, meter)
-            if found is None:
-                if asked not in unknown:
-                    unknown[asked] = self._unknown(asked, hint=len(unknown) < HINTS)
-                    notes.append(unknown[asked])
-                return Value(pl.lit(None), NOTHING, place, asked)
-            use(found.columns)
-            return Value(found.present, ANY, place, asked, readings=found)
-
-        return named
 
     def having(self, asked: str) -> slice | Longs:
         """Positions of the items that have an attribute; `ALL` where many have."""

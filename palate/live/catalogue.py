@@ -5,44 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Longs
-from palate.conditions.compile import compile_over
-from palate.conditions.effort import MOST_STEPS, Meter, too_many
 from palate.data.catalogue import Catalogue
 from palate.data.columns import CATALOGUE, plain
 from palate.data.vocabulary import Vocabulary
-from palate.errors import ConditionError
 from palate.live.attributes import Attributes
 from palate.live.kept import Kept
-from palate.live.patience import still_wanted
+from palate.live.masks import Conditions, Evaluation, most_kept
 from palate.live.table import ALL, Table
 from palate.ranking.labels import Labels
 from palate.store.events import Store
-
-MOST_ROWS, BLOCK_STEPS = 1 << 17, 20_000_000  # of a condition at once, which bound its memory and its time
-MASKS = 256  # kept at most
-KEPT_BYTES = 1 << 27  # of masks kept, all together, and of labels
-
-
-class Plan(NamedTuple):
-    """A condition made ready: what gives its mask, of which parts, in how many steps, and what is odd about it."""
-
-    expr: pl.Expr
-    parts: tuple[str, ...]
-    steps: int
-    notes: tuple[str, ...]
-
-
-class Evaluation(NamedTuple):
-    """Where a condition holds, (P,), and what is odd about it: names that no item has, types that no value has."""
-
-    mask: Bools
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,25 +59,15 @@ class LiveCatalogue:
         """Ids by position, (P,)."""
         return self.table.rows["item_id"]
 
-    @cached_property
-    def numbers(self) -> Longs:
-        """The store's numbers of the items by position, (P,), ascending."""
-        return self.table.numbers
-
-    @cached_property
+    @property
     def available(self) -> Bools:
         """Whether items can be had: available and not removed, (P,)."""
-        return _fixed(self.table.rows["available"])
-
-    @cached_property
-    def created(self) -> Longs:
-        """When items were first seen, microseconds since 1970 UTC, (P,)."""
-        return self.table.rows["created"].to_numpy()
+        return self.table.available
 
     def columns(self, first: int = 0) -> tuple[pl.Series, Longs, Longs]:
         """Return ids, numbers and times of the items from a position on."""
         rows = self.table.rows[first:]
-        return rows["item_id"], rows["item_no"].to_numpy(), rows["created"].to_numpy()
+        return rows["item_id"], self.table.numbers[first:], rows["created"].to_numpy()
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -119,30 +85,15 @@ class LiveCatalogue:
 
     def evaluate(self, condition: str) -> Evaluation:
         """Return the same with what is odd about the condition."""
-        return self._evaluated(condition)
+        return self._conditions.evaluate(condition)
 
     def steps(self, conditions: Iterable[str]) -> int:
         """Count what some conditions take together. Raises `ConditionError` where it is too much."""
-        steps = 0
-        for condition in dict.fromkeys(conditions):
-            steps += self._planned(condition).steps
-            if steps > MOST_STEPS:
-                rule = too_many(len(self), steps, MOST_STEPS)
-                raise ConditionError(condition, 0, f"with the conditions before it: {rule}")
-        return steps
+        return self._conditions.steps(conditions)
 
     @cached_property
-    def _planned(self) -> Callable[[str], Plan]:
-        # Of the attributes, not of self: a cycle of references would keep every old catalogue for a while.
-        return lru_cache(MASKS)(partial(_planned, self.attributes))
-
-    @cached_property
-    def _evaluated(self) -> Callable[[str], Evaluation]:
-        return lru_cache(self._most(1))(partial(_evaluated, self.table, self._planned))
-
-    def _most(self, size: int) -> int:
-        """Return how many values are kept that take `size` bytes for each item."""
-        return max(1, min(MASKS, KEPT_BYTES // max(1, size * len(self))))
+    def _conditions(self) -> Conditions:
+        return Conditions(self.attributes)
 
     def notes(self, condition: str) -> tuple[str, ...]:
         """Say what is odd about a condition: names that no item has, types that no value has."""
@@ -168,7 +119,7 @@ class LiveCatalogue:
 
     @cached_property
     def _labels(self) -> Callable[[str], Labels]:
-        return lru_cache(self._most(16))(partial(_labelled, self.attributes))
+        return lru_cache(most_kept(16 * len(self)))(partial(_labelled, self.attributes))
 
 
 def stored_catalogue(store: Store) -> Catalogue:
@@ -180,48 +131,9 @@ def stored_catalogue(store: Store) -> Catalogue:
 
 
 def _table_of(changed: pl.DataFrame) -> Table:
-    available = pl.col("available") & ~pl.col("removed")
-    kept = pl.when(~pl.col("removed")).then("attributes").otherwise(pl.lit("{}"))
-    return Table.decoded(changed.with_columns(available=available, attributes=kept))
-
-
-def _planned(attributes: Attributes, condition: str) -> Plan:
-    notes: list[str] = []
-    parts: dict[str, None] = {}
-    meter = Meter(len(attributes.table), MOST_STEPS)
-    expr = compile_over(condition, attributes.namer(notes, parts, meter), meter)
-    return Plan(expr.fill_null(False), tuple(parts), meter.steps, tuple(dict.fromkeys(notes)))
-
-
-def _evaluated(table: Table, planned: Callable[[str], Plan], condition: str) -> Evaluation:
-    plan = planned(condition)
-    return Evaluation(_held(table, plan), plan.notes)
-
-
-def _held(table: Table, plan: Plan) -> Bools:
-    """Where a condition holds, (P,), read-only; items that have none of its parts are all alike."""
-
-    def held(rows: pl.DataFrame) -> Bools:
-        # Beside a column, since an expression of literals alone gives one row.
-        return rows.select("item_no", held=plan.expr)["held"].to_numpy()
-
-    mask, having = np.zeros(len(table), np.bool_), table.having(plan.parts)
-    if having is not None:
-        mask[:] = held(table.at(plan.parts, slice(0)).clear(1))
-    size = len(table if having is None else having)
-    at_once = min(MOST_ROWS, 1 + BLOCK_STEPS * size // (1 + plan.steps))
-    for low in range(0, size, at_once):
-        still_wanted()
-        here = slice(low, low + at_once) if having is None else having[low : low + at_once]
-        mask[here] = held(table.at(plan.parts, here))
-    mask.setflags(write=False)
-    return mask
-
-
-def _fixed(column: pl.Series) -> Bools:
-    mask: Bools = column.to_numpy()
-    mask.setflags(write=False)
-    return mask
+    removed = changed["removed"]
+    available = changed["available"] & ~removed
+    return Table.decoded(changed.with_columns(available, changed["attributes"].set(removed, "{}")))
 
 
 def _labelled(attributes: Attributes, attribute: str) -> Labels:

@@ -8,11 +8,13 @@ from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from palate.arrays import Floats, Longs
 from palate.data.histories import Histories
+from palate.data.ragged import weighted
 from palate.live.weights import Weights
-from palate.ranking.context import Context, UserHistory, last_below_zero
+from palate.ranking.context import Context, UserHistory, last_disliked
 from palate.ranking.item_index import ItemIndex
 from palate.store.events import Store
 from palate.store.pulse import NEVER, Pulse
@@ -29,27 +31,27 @@ class StoredHistory:
     """A user's events, by the store's numbers of items.
 
     item, weight, time (N,)  the newest `EVENTS` with a weight other than 0, oldest first: by time, then by arrival
+    event (N,)               positions of their types in `event_types`
     seen (D,)                every item with an event; one may stand there several times
-    disliked (E,)            every item whose newest event with a weight other than 0 has one below 0
+    disliked (E,)            every item whose newest event with a weight other than 0 is a dislike
+    event_types              the names of types by the store's numbers
     """
 
     item: Longs
     weight: Floats
     time: Longs
+    event: NDArray[np.int16]
     seen: Longs
     disliked: Longs
-
-    @property
-    def before(self) -> Longs:
-        """The seen items that no event of `item` names, (M,)."""
-        return np.setdiff1d(self.seen, self.item)
+    event_types: tuple[str, ...]
 
     def on(self, index: ItemIndex) -> UserHistory:
         """Return it by positions; items that the index does not have are left out."""
         position, seen, disliked = index.at(self.item), index.at(self.seen), index.at(self.disliked)
         known = position >= 0
-        events = position[known], self.weight[known], self.time[known]
-        return UserHistory(*events, seen[seen >= 0], disliked[disliked >= 0], stored=len(self.seen) > 0)
+        events = position[known], self.weight[known], self.time[known], self.event[known]
+        hidden = seen[seen >= 0], disliked[disliked >= 0]
+        return UserHistory(*events, *hidden, stored=len(self.seen) > 0, event_types=self.event_types)
 
 
 class _Prepared(NamedTuple):
@@ -151,14 +153,16 @@ def read_history(store: Store, weights: Weights, user_id: str, until: int | None
     """Read what a user's events up to the time `until` say; an unknown user has none."""
     past = store.histories.newest(user_id, WHOLE + 1, until)
     every = weights.of_past(past)
-    counts = every != 0
-    item, weight, time = past.item[counts], every[counts], past.time[counts]
+    counts = weighted(every)
+    item, weight, time, kind = past.item[counts], every[counts], past.time[counts], past.kind[counts]
     if len(past) <= WHOLE:
-        disliked = last_below_zero(item, weight)
-        return StoredHistory(item[-EVENTS:], weight[-EVENTS:], time[-EVENTS:], past.item, disliked)
-    silent, negative = weights.silent_and_negative()
-    if len(item) < EVENTS:
-        past = store.histories.weighted(user_id, EVENTS, silent, until)
-        item, weight, time = past.item, weights.of_past(past), past.time
-    seen, below = store.histories.items(user_id, silent, negative, until)
-    return StoredHistory(item[-EVENTS:], weight[-EVENTS:], time[-EVENTS:], seen, seen[below])
+        seen, disliked = past.item, last_disliked(item, weight)
+    else:
+        silent, negative = weights.silent_and_negative()
+        if len(item) < EVENTS:
+            past = store.histories.weighted(user_id, EVENTS, silent, until)
+            item, weight, time, kind = past.item, weights.of_past(past), past.time, past.kind
+        seen, below = store.histories.items(user_id, silent, negative, until)
+        disliked = seen[below]
+    newest = item[-EVENTS:], weight[-EVENTS:], time[-EVENTS:], kind[-EVENTS:].astype(np.int16)
+    return StoredHistory(*newest, seen, disliked, weights.names)

@@ -7,7 +7,7 @@ import polars as pl
 
 from palate.arrays import Bools, Longs
 
-BLOCK = 1 << 16  # rows decoded at once, and copied when one of them changes
+BLOCK = 1 << 14  # rows decoded at once, and copied when one of them changes
 FEW = 64  # changes that are put in their places one by one
 
 
@@ -40,12 +40,12 @@ def matched(a: Longs, b: Longs) -> tuple[Longs, Longs]:
     return there, place[there]
 
 
-def merged(old: pl.DataFrame, new: pl.DataFrame, changed: Longs) -> pl.DataFrame:
+def merged(old: pl.DataFrame, own: Longs, new: pl.DataFrame, changed: Longs) -> pl.DataFrame:
     """Return the old rows but for those of the numbers that changed, and the new ones, ascending by `item_no`.
 
-    Only the blocks where something changes are copied.
+    own  the numbers of the old rows, (N,). Only the blocks where something changes are copied.
     """
-    own, fresh = old["item_no"].to_numpy(), new["item_no"].to_numpy()
+    fresh = new["item_no"].to_numpy()
     if not len(own):
         return new
     if not len(fresh) and not _among(changed, own).any():

@@ -54,7 +54,7 @@ def newest_part(log: Interactions) -> Exam | None:
 
 @dataclass(frozen=True, eq=False)
 class Askable:
-    """The A events that a cut by time may ask about: of weight above 0, and the first of a user on an item.
+    """The A events that a cut by time may ask about: of liked items, and the first of a user on an item.
 
     time (A,) of the event; known (A,): since when both its user and its item are known, which is before its time
     """
@@ -66,10 +66,10 @@ class Askable:
     def of(cls, log: Interactions) -> Askable:
         """Find them in a log with times."""
         time = pl.col("time")
-        events = pl.DataFrame({"user": log.user, "item": log.item, "time": log.timestamp, "weight": log.weight})
+        events = pl.DataFrame({"user": log.user, "item": log.item, "time": log.timestamp, "liked": log.liked})
         known = pl.max_horizontal(time.min().over("user"), time.min().over("item"))
         first = time == time.min().over("user", "item")
-        found = events.select("time", known=known, asks=first & (time > known) & (pl.col("weight") > 0))
+        found = events.select("time", known=known, asks=first & (time > known) & pl.col("liked"))
         found = found.filter("asks")
         return cls(found["time"].to_numpy(), found["known"].to_numpy())
 

@@ -6,24 +6,24 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Thread
 from typing import Any
 
 import numpy as np
 
-from palate.arrays import Floats, Longs
+from palate.data.histories import coded
 from palate.data.ragged import NEVER
 from palate.errors import PalateError, StoreAway
-from palate.kernels.topk import MOST
 from palate.live.catalogue import LiveCatalogue
+from palate.live.current import Current
 from palate.live.history import PreparedHistories, StoredHistory, read_history
 from palate.live.kept import Kept
-from palate.live.snapshot import Active, Snapshot
+from palate.live.snapshot import Snapshot
 from palate.live.weights import EVENT_WEIGHTS, Popularity, Weights
 from palate.ranking.context import Context, UserHistory
 from palate.ranking.item_index import ItemIndex
 from palate.ranking.pipeline import recommend
-from palate.ranking.request import MOST_PLACES, ListRequest, RecommendationList, SessionEvent
+from palate.ranking.request import ListRequest, RecommendationList, SessionEvent
 from palate.store.events import Store
 from palate.store.pulse import Pulse
 from palate.store.recording import now
@@ -44,21 +44,18 @@ class Live:
         kept = None if versions is None else Kept.read(versions.folder, store)
         self._popularity = Popularity(store, self.weights, kept)
         self._prepared = PreparedHistories()
-        self._lock = Lock()
-        self._loading: Thread | None = None
-        self._refused: int | None = None
-        self._settled: tuple[Snapshot, tuple[object, ...]] | None = None
         pulse = store.pulses.read()
-        self._snapshot = Snapshot.of(LiveCatalogue.load(store, kept), self._popularity.now(pulse))
+        first = Snapshot.of(LiveCatalogue.load(store, kept), self._popularity.now(pulse))
+        self._current = Current(store, versions, self._popularity, first)
         if versions is not None and pulse.active is not None:
-            self._swap(pulse.active)
+            self._current.swap(pulse.active)
         self.recommend(ListRequest(user_id="nobody"))  # the first request shall not wait for what is loaded once
         if versions is not None:
             Thread(target=self._keep, args=(kept, versions.folder), daemon=True).start()
 
     def kept(self) -> Kept:
         """Return what it has read, for the next start."""
-        catalogue, counted = self._snapshot.catalogue, self._popularity
+        catalogue, counted = self._current.snapshot.catalogue, self._popularity
         withdrawn, popular = counted.withdrawn, counted.popular  # which is never older than the number
         sums = popular.sums, popular.limit, popular.newest
         return Kept(catalogue.table, catalogue.change, *sums, withdrawn, str(self.weights))
@@ -107,13 +104,13 @@ class Live:
 
     def _remembered(self, request: ListRequest) -> Context:
         """Return the context of a request from memory alone."""
-        base = self._snapshot.context
+        base = self._current.snapshot.context
         known = None if request.user_id is None else self._prepared.remembered(request.user_id, base)
         context = known or base
         return self._with_session(request, context) if request.session else context
 
     def _with_session(self, request: ListRequest, context: Context) -> Context:
-        return context.of(context.history.followed_by(*self._events(context.index, request.session)))
+        return context.of(context.history.followed_by(self._events(context.index, request.session)))
 
     def _of_user(self, user_id: str, until: int | None, pulse: Pulse, base: Context) -> Context:
         if until is not None:
@@ -128,27 +125,28 @@ class Live:
         """Read what a user's events up to the time `until` say."""
         return read_history(self.store, self.weights, user_id, until)
 
-    def _events(self, index: ItemIndex, session: tuple[SessionEvent, ...]) -> tuple[Longs, Floats, Longs]:
-        """Positions, weights and times of the events of a session on known items."""
+    def _events(self, index: ItemIndex, session: tuple[SessionEvent, ...]) -> UserHistory:
+        """Return the history that the events of a session on known items are."""
         position = index.positions([event.item_id for event in session])
         weight = np.array([self.weights.of_session(event) for event in session], np.float32)
         moment = now()  # a later time counts as now, as in the store
         time = np.array([NEVER if event.time is None else min(event.time, moment) for event in session], np.int64)
+        types, event = coded([event.event_type for event in session])
         known = position >= 0
-        return position[known], weight[known], time[known]
+        return UserHistory.of(position[known], weight[known], time[known], event[known], types)
 
     def knows(self, item_id: str) -> bool:
         """Whether there is an item of this id."""
-        return self._snapshot.index.position(item_id) >= 0
+        return self._current.snapshot.index.position(item_id) >= 0
 
     def attributes_of(self, ids: Sequence[str], attributes: Sequence[str]) -> list[dict[str, Any]]:
         """Return these attributes of known items, None for what an item does not have."""
-        snapshot = self._snapshot
+        snapshot = self._current.snapshot
         return snapshot.catalogue.attributes.said(snapshot.index.positions(ids).tolist(), attributes)
 
     def unknown(self, attributes: Sequence[str]) -> list[str]:
         """Say which of the attributes no item has."""
-        return self._snapshot.catalogue.attributes.unknown(attributes)
+        return self._current.snapshot.catalogue.attributes.unknown(attributes)
 
     # What answers are made from
 
@@ -160,69 +158,8 @@ class Live:
         try:
             seen = self.store.pulses.read() if pulse is None else pulse
         except StoreAway:
-            return self._snapshot
-        settled = self._settled
-        if settled is None or settled[0] is not self._snapshot or settled[1] != seen[:-1]:  # all but `touched`
-            self._follow(seen)
-        return self._snapshot
-
-    def _follow(self, pulse: Pulse) -> None:
-        """Do what a pulse asks for, and note where that is nothing more."""
-        if pulse.items > self._snapshot.catalogue.change:
-            with self._lock:
-                self._refresh(pulse)
-        elif self._counts(pulse) and self._lock.acquire(blocking=False):
-            try:
-                self._refresh(pulse)
-            finally:
-                self._lock.release()
-        snapshot = self._snapshot
-        if self.versions is not None and pulse.active not in (None, snapshot.version, self._refused):
-            self._load(pulse.active)
-        elif self._popularity.current(pulse) and self._popularity.popular is snapshot.popular:
-            self._settled = snapshot, pulse[:-1]
-
-    def _counts(self, pulse: Pulse) -> bool:
-        """Whether there is a newer count of what is popular, or time for one."""
-        return self._popularity.due(pulse) or self._popularity.popular is not self._snapshot.popular
-
-    def _refresh(self, pulse: Pulse) -> None:
-        old = self._snapshot
-        catalogue, popular = old.catalogue.refreshed(self.store), self._popularity.now(pulse)
-        if catalogue is not old.catalogue:
-            self._snapshot = old.with_catalogue(catalogue, popular)
-        elif popular is not old.popular:
-            self._snapshot = old.with_popular(popular)
-
-    def _load(self, version: int) -> None:
-        """Load a version aside, unless one is loaded already."""
-        with self._lock:
-            if self._loading is None:
-                self._loading = Thread(target=self._swap, args=(version,), daemon=True)
-                self._loading.start()
-
-    def _swap(self, version: int) -> None:
-        """Load another version aside, then put it in the place of the old one; one that does not work is refused."""
-        try:
-            active = Active.load(self.versions, version)  # type: ignore[arg-type]
-            fresh = self._snapshot.with_model(active)
-            _warm(fresh)
-            with self._lock:
-                last = self._snapshot  # which may have changed while it was loaded
-                same = last.catalogue is fresh.catalogue
-                self._snapshot = (
-                    fresh.with_popular(last.popular) if same else last.with_model(fresh.active, fresh.index)
-                )
-        except Exception as error:  # whatever its arrays are, the model before goes on
-            self._refused = version
-            LOG.error("model version %d is refused, the one before stays: %s", version, error)
-        finally:
-            self._loading = None
-
-
-def _warm(snapshot: Snapshot) -> None:
-    """Compile and touch what an answer needs."""
-    known = np.flatnonzero(snapshot.index.row >= 0)[:2]
-    past = UserHistory().followed_by(known, np.ones(len(known), np.float32), np.zeros(len(known), np.int64))
-    for k in (10, MOST + 1):
-        recommend(ListRequest(k=min(k, MOST_PLACES)), snapshot.context.of(past))
+            return self._current.snapshot
+        current = self._current
+        if current.settled is None or current.settled != (current.snapshot, seen[:-1]):  # all but `touched`
+            current.follow(seen)
+        return current.snapshot

@@ -80,7 +80,28 @@ class Snapshot:
             later = not old or new[1][0] > index.number[-1]
             index = index.extended(*new, items) if later else ItemIndex.of(*catalogue.columns()).with_model(items)
         masks = Masks(catalogue.available, catalogue, index)
-        return self._with(catalogue=catalogue, index=index, masks=masks, popular=popular)._reading()
+        same_rows = index.position_of_row is self.index.position_of_row
+        if same_rows and np.array_equal(masks.available[:old], self.masks.available):
+            vars(masks)["rows"] = self.masks.rows
+        longer = self._with(catalogue=catalogue, index=index, masks=masks, popular=popular)
+        if index is not self.index and index.shares(self.index):
+            vars(longer).update(self._extended_to(longer))
+        return longer._reading()
+
+    def _extended_to(self, longer: Snapshot) -> dict[str, object]:
+        """Return what a snapshot with later items works out, from what this one has; {} where they change more."""
+        index, old = longer.index, len(self.index)
+        number, created = index.number[old:], index.created[old:]
+        counted = number[number < len(longer.popular.weight)]
+        if longer.popular is not self.popular or longer.popular.weight[counted].any():
+            return {}
+        before = self.by_popularity
+        score = np.concatenate([before.score, np.zeros(len(number), before.score.dtype)])
+        found: dict[str, object] = {"by_popularity": Order(before.position, score)}
+        newest = self.index.created[self.fresh[:1]].max(initial=self.active.trained)
+        if (index.row[old:] < 0).all() and created.min() > newest:
+            found["fresh"] = np.concatenate([old + np.argsort(-created, kind="stable"), self.fresh])
+        return found
 
     def with_model(self, active: Active, known: ItemIndex | None = None) -> Snapshot:
         """Return it with another model; known  a shorter index that has the rows of this model already."""

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from palate.arrays import Longs
+from palate.arrays import Bools, Longs
 from palate.live.merging import BLOCK, blocked, merged, spread
 from palate.live.parts import KINDS, kind_of_part, nothing, parts_of
 
@@ -81,6 +81,11 @@ class Table:
         return self.rows["item_no"].to_numpy()
 
     @cached_property
+    def available(self) -> Bools:
+        """Whether items can be had: available and not removed, (P,), read-only."""
+        return fixed(self.rows["available"].to_numpy())
+
+    @cached_property
     def counts(self) -> Mapping[str, int]:
         """Number of values of each part."""
         dense = {part: self.rows[part].count() for part in self.rows.columns if part not in ITEMS}
@@ -115,13 +120,28 @@ class Table:
         if not len(new):
             return self
         dense = [part for part in self.rows.columns if part not in ITEMS]
-        rows = merged(self.rows, new.at([*ITEMS, *dense]), new.numbers)
-        sparse = {
-            part: merged(self._few(part), new._few(part), new.numbers)
-            for part in dict.fromkeys([*self.sparse, *new.counts])
-            if part not in rows.columns
-        }
-        return Table(rows, {part: values for part, values in sparse.items() if len(values)})._balanced()
+        rows = merged(self.rows, self.numbers, new.at([*ITEMS, *dense]), new.numbers)
+        sparse = {}
+        for part in dict.fromkeys([*self.sparse, *new.counts]):
+            if part not in rows.columns:
+                old = self._few(part)
+                sparse[part] = merged(old, old["item_no"].to_numpy(), new._few(part), new.numbers)
+        found = Table(rows, {part: values for part, values in sparse.items() if len(values)})._balanced()
+        if len(found) == len(self):  # all were there before
+            vars(found).update(numbers=self.numbers, available=self._available_after(new))
+        elif len(self) and new.numbers[0] > self.numbers[-1]:  # none was
+            available = fixed(np.concatenate([self.available, new.available]))
+            vars(found).update(numbers=np.concatenate([self.numbers, new.numbers]), available=available)
+        return found
+
+    def _available_after(self, new: Table) -> Bools:
+        """Return `available` with the items of another table, each of which is here; itself where it is the same."""
+        place = np.searchsorted(self.numbers, new.numbers)
+        if np.array_equal(self.available[place], new.available):
+            return self.available
+        available = self.available.copy()
+        available[place] = new.available
+        return fixed(available)
 
     def _balanced(self) -> Table:
         """Return it with each part as a column if many items have it, else without."""
@@ -139,3 +159,9 @@ class Table:
         if part in self.rows.columns:
             return self.rows.select("item_no", value=part).drop_nulls("value")
         return self.sparse[part] if part in self.sparse else nothing(part)
+
+
+def fixed(mask: Bools) -> Bools:
+    """Make a mask read-only."""
+    mask.setflags(write=False)
+    return mask

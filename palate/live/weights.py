@@ -6,13 +6,15 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from threading import Thread
+from threading import Lock, Thread
 from time import monotonic
 from types import MappingProxyType
 
 import numpy as np
 
 from palate.arrays import Doubles, Floats, Longs
+from palate.data.event_types import EventType
+from palate.data.ragged import liked, weighted
 from palate.errors import StoreError
 from palate.live.kept import Kept
 from palate.models.popularity import popularity
@@ -26,6 +28,7 @@ LOG = logging.getLogger("palate.live")
 EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"view": 1, "click": 1, "cart": 3, "like": 3, "star": 3, "purchase": 5, "dislike": -1}
 )
+UNNAMED = EventType("")
 FEW = 20_000  # events that are counted within some milliseconds
 PART = 1 << 20  # numbers of seq that are counted at once
 REST = 50  # popularity is counted again after a rest of REST times the time of the last count
@@ -38,6 +41,8 @@ class Weights:
         self.by_type = by_type
         self._store = store
         self._factors: Floats = np.zeros(0, np.float32)
+        self.names: tuple[str, ...] = ()  # of the types that it has weighed, by their numbers
+        self._lock = Lock()
 
     def __str__(self) -> str:
         return json.dumps(dict(sorted(self.by_type.items())))
@@ -53,21 +58,27 @@ class Weights:
 
     def of_session(self, event: SessionEvent) -> float:
         """Weight of an event of a session."""
-        factor = 1.0 if event.event_type is None else self.by_type.get(event.event_type, 1.0)
-        return factor * (1.0 if event.weight is None else event.weight)
+        name = event.event_type
+        return (UNNAMED if name is None else EventType.of(name, self.by_type)).weigh(event.weight)
 
     def silent_and_negative(self) -> tuple[list[int], list[int]]:
         """Return the numbers of the types whose events weigh nothing, and of those that turn the sign of a weight."""
-        factor = {number: np.float32(self.by_type.get(name, 1)) for number, name in self._store.event_types().items()}
-        return [n for n, each in factor.items() if each == 0], [n for n, each in factor.items() if each < 0]
+        types = self._types()
+        return [n for n, each in enumerate(types) if each.silent], [n for n, each in enumerate(types) if each.hides]
 
     def factors(self, kind: Longs) -> Floats:
         """Weights of event types by their numbers, (N,)."""
         if len(kind) and kind.max() >= len(self._factors):
-            names = self._store.event_types()
-            factors = [self.by_type.get(names.get(number, ""), 1.0) for number in range(max(names) + 1)]
-            self._factors = np.array(factors, np.float32)
+            with self._lock:  # so that names are never fewer than before
+                types = self._types()
+                self.names = tuple(each.name for each in types)
+                self._factors = np.array([each.weight for each in types], np.float32)
         return self._factors[kind]
+
+    def _types(self) -> list[EventType]:
+        """Event types of the store by their numbers; a number that none has is that of a type without a name."""
+        names = self._store.event_types()
+        return [EventType.of(names.get(number, ""), self.by_type) for number in range(max(names, default=-1) + 1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +102,7 @@ class Popular:
     def of(cls, sums: Doubles, newest: int, limit: float = np.inf) -> Popular:
         """Put them in order when they are counted, not while a request waits."""
         weight = np.minimum(sums, np.finfo(np.float32).max).astype(np.float32)
-        positive = np.flatnonzero(weight > 0)
+        positive = np.flatnonzero(liked(weight))
         return cls(sums, newest, limit, weight, positive[np.argsort(-weight[positive], kind="stable")])
 
 
@@ -172,7 +183,7 @@ class Popularity:
             part = popularity(item, np.minimum(weight, np.float32(limit)), len(sums), count)
             part[: len(sums)] += sums
             sums = part
-            teaches = weight != 0
-            sizes, place = np.unique(np.append(sizes, np.abs(weight[teaches])), return_inverse=True)
-            counts = np.bincount(place, np.append(counts, count[teaches]), len(sizes)).astype(np.int64)
+            other = weighted(weight)
+            sizes, place = np.unique(np.append(sizes, np.abs(weight[other])), return_inverse=True)
+            counts = np.bincount(place, np.append(counts, count[other]), len(sizes)).astype(np.int64)
         return Popular.of(sums, newest, limit), (sizes, counts)

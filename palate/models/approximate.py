@@ -91,8 +91,7 @@ class ApproximateModel(Model):
             item[b, : len(chosen)], best[b, : len(chosen)] = found[b, chosen], scores[b, chosen]
         short = np.flatnonzero((item[:, -1] < 0) | (rows.positives == 0))
         if len(short):
-            part = Histories(histories.users.gather(short), histories.items, rows.rows(short))
-            item[short], best[short] = self.model.top(part, k, allowed, keep_seen)
+            item[short], best[short] = self.model.top(histories.gather(short), k, allowed, keep_seen)
         return item, best
 
 

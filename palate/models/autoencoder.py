@@ -93,7 +93,7 @@ class Autoencoder(NetworkRecipe):
         refuse_empty(log)
         check_device(self.device)
         recipe = self.resolved(log)
-        popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(log.items)).astype(np.float32)
+        popularity = log.item_weights()
         rows = self.seen(log.rows)
 
         def loss(weights: Weights, batch: Batch, rng: Generator) -> Tensor:
@@ -121,8 +121,8 @@ class Autoencoder(NetworkRecipe):
         return replace(self, negatives=len(log.items) if len(log.items) <= EXACT else SAMPLE)
 
     def seen(self, rows: Ragged) -> Ragged:
-        """Return each item of weight above 0 once."""
-        return rows.where(first_positives(rows.start, rows.column, rows.weight) > 0)
+        """Return each liked item once."""
+        return rows.where(first_positives(rows.start, rows.column, rows.liked) > 0)
 
     def shapes(self, weights: Arrays, items: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes that weights must have over this many items."""

@@ -288,6 +288,10 @@ class Model(ABC):
             }
             if rows.time is not None:
                 parts["log.time"] = rows.time
+            if rows.event is not None:
+                parts |= {"log.event": rows.event, "log.event_types": Vocabulary.of(log.event_types)}
+            if log.type_weights:
+                parts["log.type_weights"] = np.array([each.weight for each in log.types], np.float64)
             data |= {"users": len(log.users), "events": len(log)}
         write_bundle(folder, parts, about | {"data": data})
 
@@ -310,5 +314,5 @@ def plain(value: object) -> object:
 
 def refuse_empty(log: Interactions) -> None:
     """Raise `DataError` unless the log holds an event with weight above 0."""
-    if not len(log) or not (log.weight > 0).any():
+    if not log.liked.any():
         raise DataError(f"{log!r}: nothing to learn from; a log needs an event with weight above 0")

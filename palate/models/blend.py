@@ -52,13 +52,13 @@ class Blend(Recipe):
 
         held_out = self.held_out(log)
         weights = np.ones(len(recipes), np.float32)
-        if held_out.any() and (log.weight[~held_out] > 0).any() and len(recipes) > 1:
+        if held_out.any() and log.liked[~held_out].any() and len(recipes) > 1:
             weights = learned(self.questions(fitted(log.select(~held_out)), log, held_out))
         return BlendModel(self, log.items, fitted(log), weights)
 
     def held_out(self, log: Interactions) -> Bools:
         """Mark the last event of weight above 0, (N,), of some users who have another one."""
-        liked = np.flatnonzero(log.weight > 0)
+        liked = np.flatnonzero(log.liked)
         user = log.user[liked]
         last = np.append(user[1:] != user[:-1], True) & np.insert(user[1:] == user[:-1], 0, False)
         able = liked[last]

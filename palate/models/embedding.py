@@ -127,7 +127,7 @@ class Embedding(FactorRecipe):
         refuse_empty(log)
         recipe = self.resolved()
         rows = log.rows.clipped()
-        popularity = np.bincount(log.item, rows.weight, minlength=len(log.items)).astype(np.float32)
+        popularity = log.item_weights()
         history_hashes = log.rows.fingerprints()
 
         def model(users: Floats, items: Floats) -> EmbeddingModel:

@@ -14,7 +14,7 @@ from palate.compute.threads import ThreadTeam, cores
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.data.ragged import Ragged
+from palate.data.ragged import Ragged, liked
 from palate.errors import check
 from palate.kernels.least_squares import row_solver, squared_error
 from palate.kernels.rows import gather, group_rows, row_strengths
@@ -86,7 +86,7 @@ class IALS(FactorRecipe):
     def alternate(self, work: AlsState, log: Interactions, watch: Watch | None) -> IALSModel:
         """Train vectors that stand at their beginning."""
         recipe = self.resolved(log)
-        popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(log.items)).astype(np.float32)
+        popularity = log.item_weights()
         began = time.perf_counter()
         kept: IALSModel | None = None
         try:
@@ -192,14 +192,15 @@ class AlsState:
 
     def loss(self) -> float:
         """Objective a unit of weight."""
-        seen = squared_error(self.users, self.items, self.rows.start, self.rows.column, self.rows.weight)
+        rows = self.rows
+        seen = squared_error(self.users, self.items, rows.start, rows.column, rows.weight, rows.liked)
         unseen = self.unseen_weight * float(np.vdot(self.users.T @ self.users, self.items.T @ self.items))
         penalty = sum(
             float(ridge @ np.einsum("nd,nd->n", vectors, vectors))
             for ridge, vectors in ((self.user_ridge, self.users), (self.item_ridge, self.items))
         )
         prior = 0.0 if self.prior is None else self.prior.loss(self.items)
-        return (seen + unseen + penalty + prior) / float(np.abs(self.rows.weight).sum(dtype=np.float64))
+        return (seen + unseen + penalty + prior) / float(np.abs(rows.weight).sum(dtype=np.float64))
 
 
 def gram(team: ThreadTeam, vectors: Floats) -> Doubles:
@@ -257,8 +258,8 @@ class IALSModel(FactorModel):
 
     def scaled(self, weight: Floats) -> Floats:
         """Weights (N,) that the training gave such events, within what float32 solves."""
-        inside = np.where(weight == 0, 0, np.clip(np.abs(weight) / self.unit, 1 / FAR, FAR))
-        return np.copysign(inside, weight).astype(np.float32)
+        size = np.minimum(np.maximum(np.abs(weight) / self.unit, 1 / FAR), FAR)
+        return np.asarray(size * np.sign(weight), np.float32)
 
     def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts of the scores, (N, J); Hu et al. 2008, sec. 5.
@@ -280,7 +281,7 @@ class IALSModel(FactorModel):
             A = V.T @ V
             A.flat[:: len(A) + 1] += diagonal
             solved = V @ dposv(A, asked)[1]
-        return np.asarray(np.where(weight[:, None] > 0, root, 0.0) * solved, np.float32)
+        return np.asarray(np.where(liked(weight)[:, None], root, 0.0) * solved, np.float32)
 
 
 register(IALS, IALSModel)

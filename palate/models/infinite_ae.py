@@ -60,7 +60,7 @@ class InfiniteAE(Recipe):
         X = positives(log, binary=True)
         known = np.flatnonzero(np.diff(X.indptr) > 0).astype(np.int32)
         X = X[known]
-        popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(log.items)).astype(np.float32)
+        popularity = log.item_weights()
         U, I = X.shape
         few = f"{U:,} users are too many for InfiniteAE: its kernel and weights"
         refuse_beyond(4 * U * (U + 2 * I), few, "fit it to a part of them, or take another recipe")

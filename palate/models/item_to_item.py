@@ -39,7 +39,7 @@ def positives(log: Interactions, binary: bool, half_life_days: float | None = No
 
     With a half-life an event counts half as much for each before the newest; a pair that is 1 as its newest event.
     """
-    kept = log.weight > 0
+    kept = log.liked
     start = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])[log.start]
     events = replace(log, weight=np.ones_like(log.weight)) if binary else log
     item, value = log.item[kept], faded(events, half_life_days)[kept]
@@ -53,7 +53,7 @@ def positives(log: Interactions, binary: bool, half_life_days: float | None = No
 def positive_inputs(rows: Ragged, binary: bool) -> Floats:
     """Return inputs (N,) that add up to the row that `positives` makes of the same events."""
     if binary:
-        return first_positives(rows.start, rows.column, rows.weight)
+        return first_positives(rows.start, rows.column, rows.liked)
     return np.clip(rows.weight, np.float32(0), MOST)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +16,7 @@ from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
 from palate.errors import NotFinite, check
 from palate.models.base import Model, Recipe
+from palate.models.event_inputs import no_types
 from palate.models.factors import cosines, lengths
 from palate.models.training import Arrays, Weights, need_torch
 
@@ -31,12 +32,14 @@ class Inputs(NamedTuple):
     """B padded histories, as arrays of numpy or as tensors: the events of row b are its first `length[b]`, 1 or more.
 
     item (B, T) int64; length (B,) int64; weight (B, T) float32; time (B, T) int64, as in `Ragged`
+    event (B, T) int64: 1 more than the row of the type among those of the model, 0 for one that it does not know
     """
 
     item: Any
     length: Any
     weight: Any
     time: Any
+    event: Any
 
     def tensors(self, device: str | torch.device = "cpu") -> Inputs:
         """Return them as tensors on a device."""
@@ -63,11 +66,15 @@ class NetworkRecipe(Recipe):
 
 @dataclass(frozen=True, eq=False)
 class NetworkModel(Model):
-    """items that go in are answered by scores that come out; popularity (I,): the answer to an empty history."""
+    """items that go in are answered by scores that come out; popularity (I,): the answer to an empty history.
+
+    event_types: names of the types that the network tells apart; none where it reads none
+    """
 
     recipe: NetworkRecipe
     items: Vocabulary
     popularity: ItemFloats
+    event_types: Vocabulary = field(default_factory=no_types, kw_only=True)
 
     @abstractmethod
     def run(self, inputs: Inputs) -> Floats:
@@ -75,7 +82,7 @@ class NetworkModel(Model):
 
     def scores(self, histories: Histories) -> Floats:
         """Return what the network says, (B, I); a user without a history gets the popularity."""
-        rows = self.recipe.seen(histories.on(self.items).rows)
+        rows = self.recipe.seen(histories.on(self.items).typed(self.event_types))
         scores = np.tile(self.popularity, (len(rows), 1))
         for some, inputs in padded(rows):
             scores[some] = self.run(inputs)
@@ -124,7 +131,7 @@ class TorchModel(NetworkModel):
 
 def padded(rows: Ragged) -> Iterator[tuple[Longs, Inputs]]:
     """Rows that are not empty, those of about one length together: which they are, and what goes in."""
-    length, moments = rows.lengths, rows.moments
+    length, moments, event = rows.lengths, rows.moments, rows.types.astype(np.int64) + 1
     asked = np.argsort(length, kind="stable")[np.count_nonzero(length == 0) :]
     high = len(asked)
     while high:
@@ -134,7 +141,7 @@ def padded(rows: Ragged) -> Iterator[tuple[Longs, Inputs]]:
         place = np.arange(longest)
         start = rows.start[some, None]
         at = np.where(place < length[some, None], start + place, start)
-        yield some, Inputs(rows.column[at].astype(np.int64), length[some], rows.weight[at], moments[at])
+        yield some, Inputs(rows.column[at].astype(np.int64), length[some], rows.weight[at], moments[at], event[at])
 
 
 def check_device(device: str) -> None:

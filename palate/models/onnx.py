@@ -63,11 +63,11 @@ def exported(model: TorchModel) -> ExportedModel:
             raise MissingExtra(package, "deep") from None
 
     class Network(torch.nn.Module):  # type: ignore[misc, name-defined]
-        def forward(self, item: Any, length: Any, weight: Any, time: Any) -> Any:
-            return model.recipe.forward(weights, Inputs(item, length, weight, time))
+        def forward(self, item: Any, length: Any, weight: Any, time: Any, event: Any) -> Any:
+            return model.recipe.forward(weights, Inputs(item, length, weight, time, event))
 
-    item, time = (torch.zeros((2, 3), dtype=torch.int64) for _ in range(2))
-    example = tuple(Inputs(item, torch.tensor([3, 2]), torch.ones((2, 3)), time))
+    item, time, event = (torch.zeros((2, 3), dtype=torch.int64) for _ in range(3))
+    example = tuple(Inputs(item, torch.tensor([3, 2]), torch.ones((2, 3)), time, event))
     rows, columns = torch.export.Dim("B"), torch.export.Dim("T")
     shapes = {name: {0: rows} if name == "length" else {0: rows, 1: columns} for name in Inputs._fields}
     file = io.BytesIO()
@@ -75,4 +75,4 @@ def exported(model: TorchModel) -> ExportedModel:
         warnings.simplefilter("ignore")  # of torch about itself
         torch.onnx.export(Network().eval(), example, dynamo=True, dynamic_shapes=shapes, verbose=False).save(file)
     graph = np.frombuffer(file.getvalue(), np.uint8)
-    return ExportedModel(model.recipe, model.items, model.popularity, graph)
+    return ExportedModel(model.recipe, model.items, model.popularity, graph, event_types=model.event_types)

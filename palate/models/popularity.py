@@ -10,6 +10,7 @@ from palate.arrays import Doubles, Floats, Ints, ItemFloats, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
+from palate.data.ragged import without_dislikes
 from palate.data.vocabulary import Vocabulary
 from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.registry import register
@@ -21,7 +22,7 @@ def popularity(item: Ints | Longs, weight: Floats, items: int, count: Longs | No
 
     item (N,) and weight (N,) of events; count (N,): how many such events there are, 1 by default.
     """
-    positive = np.maximum(weight, 0)
+    positive = without_dislikes(weight)
     whole = positive if count is None else positive * count.astype(np.float64)
     return np.bincount(item, whole, minlength=items).astype(np.float64)  # which counts no events in whole numbers
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from palate.bundles.bundle import read_bundle
-from palate.bundles.nesting import whole
+from palate.bundles.nesting import held, whole
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, MissingExtra, PalateError, SettingError
 from palate.models.base import Model, Recipe
@@ -239,7 +241,12 @@ def _log(model: Model, parts: Mapping[str, Any]) -> Interactions | None:
     if "log.users" not in parts:
         return None
     users, start, item, weight = (parts[f"log.{name}"] for name in ("users", "start", "item", "weight"))
-    return Interactions(users, model.items, start, item, weight, parts.get("log.time"))
+    log = Interactions(users, model.items, start, item, weight, parts.get("log.time"))
+    if "log.event" not in parts:
+        return log
+    names = tuple(parts["log.event_types"].ids)
+    weights = dict(zip(names, parts.get("log.type_weights", np.zeros(0)).tolist(), strict=False))
+    return replace(log, event=parts["log.event"], event_types=names, type_weights=weights)
 
 
 def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:
@@ -250,7 +257,7 @@ def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:
     if "models" in about:  # of which this one is made
         kept["models"] = tuple(_model(each, _parts_of(parts, n)) for n, each in enumerate(about["models"]))
     build: Any = entry.models[about["model"]]
-    own = {each.name: whole(each.name, kept, entry.holds) for each in fields(build) if each.name != "recipe"}
+    own = {name: whole(name, kept, entry.holds) for name, _ in held(build, kept) if name != "recipe"}
     model: Model = build(recipe=rebuilt(about["recipe"]), **own)
     return model
 

@@ -8,26 +8,33 @@ import numpy as np
 
 from palate.arrays import Floats, Ints, Longs
 from palate.data.interactions import Interactions
+from palate.data.vocabulary import Vocabulary
+from palate.models.event_inputs import no_types
 from palate.models.network import Inputs
 
 
 @dataclass(frozen=True, eq=False)
 class SequenceBatches:
-    """Sequences of at least two events: start (P,), length (P,) within item, weight and time (N,)."""
+    """Sequences of at least two events: start (P,), length (P,) within item, weight, time and event (N,)."""
 
     item: Ints
     weight: Floats
     time: Longs
+    event: Longs
     start: Longs
     length: Longs
 
     @classmethod
-    def of(cls, log: Interactions, longest: int) -> SequenceBatches:
-        """Cut so that each event but the first of a history is a target once, with up to `longest` inputs."""
-        rows = log.rows.where(log.weight > 0)
+    def of(cls, log: Interactions, longest: int, types: Vocabulary | None = None) -> SequenceBatches:
+        """Cut so that each event but the first of a history is a target once, with up to `longest` inputs.
+
+        types  the event types that a network tells apart, None for none
+        """
+        rows = log.histories().typed(no_types() if types is None else types).where(log.liked)
         left = rows.left
         start = np.flatnonzero((rows.place % longest == 0) & (left > 1))
-        return cls(rows.column, rows.weight, rows.moments, start, np.minimum(longest + 1, left[start]))
+        event = rows.types.astype(np.int64) + 1
+        return cls(rows.column, rows.weight, rows.moments, event, start, np.minimum(longest + 1, left[start]))
 
     @property
     def targets(self) -> int:
@@ -51,4 +58,4 @@ class SequenceBatches:
         target = np.where(place < length, self.item[at], np.int32(-1))[:, 1:]
         at = at[:, :-1]
         item = np.where(target < 0, np.int32(-1), self.item[at]).astype(np.int64)
-        return Inputs(item, length[:, 0] - 1, self.weight[at], self.time[at]), target
+        return Inputs(item, length[:, 0] - 1, self.weight[at], self.time[at], self.event[at]), target

@@ -69,7 +69,7 @@ class Sequences:
     @classmethod
     def of(cls, log: Interactions, longest: int, half_life_days: float | None = None) -> Sequences:
         """Cut the events of weight above 0 into sequences of at most `longest`; older ones may count less."""
-        kept = log.weight > 0
+        kept = log.liked
         rows = log.rows.where(kept)
         item = rows.column
         begins = np.flatnonzero(rows.place % longest == 0)

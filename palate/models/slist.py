@@ -82,15 +82,15 @@ class SLIST(ItemRecipe):
         check(self.longest >= 2, "longest", self.longest, "must be 2 or more")
 
     def inputs(self, rows: Ragged) -> Floats:
-        """Return decay^d for an event with d others of weight above 0 behind it in its history, (N,)."""
-        return recency(rows.start, rows.weight, self.decay)
+        """Return decay^d for a liked event with d others behind it in its history, (N,)."""
+        return recency(rows.start, rows.liked, self.decay)
 
     def fit(
         self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
     ) -> DenseItemModel | SparseItemModel:
         """Fit to the log. Raises `SettingError` where P or the weights do not fit into memory."""
         refuse_empty(log)
-        popularity = np.bincount(log.item[log.weight > 0], minlength=len(log.items)).astype(np.float32)
+        popularity = np.bincount(log.item[log.liked], minlength=len(log.items)).astype(np.float32)
         sequences = Sequences.of(log, self.longest, self.half_life_days)
         tables = Tables.of(self.longest, self.alpha, self.whole_decay, self.train_decay)
         if self.neighbours is None:

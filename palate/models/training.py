@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
-from palate.arrays import Floats
+from palate.arrays import AnyArray, Floats
 from palate.bundles.bundle import read_bundle, write_bundle
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, MissingExtra, PalateError, check
@@ -77,12 +77,12 @@ class Training:
     key: str
 
     @classmethod
-    def of(cls, recipe: Recipe, log: Interactions, content: Floats | None = None) -> Training:
-        """Take the fields of a recipe, which has those of this class but the key; `content` is fitted to as well."""
+    def of(cls, recipe: Recipe, log: Interactions, *others: AnyArray | None) -> Training:
+        """Take the fields of a recipe, which has those of this class but the key; `others` are fitted to as well."""
         settings = recipe.settings()
         crc = 0
         for column in (
-            each for each in (log.start, log.item, log.weight, log.timestamp, content) if each is not None
+            each for each in (log.start, log.item, log.weight, log.timestamp, *others) if each is not None
         ):
             crc = zlib.crc32(np.ascontiguousarray(column).data, crc)
         named = {name: value for name, value in settings.items() if name not in ("checkpoint", "device")}

@@ -4,7 +4,7 @@ Kang and McAuley 2018 (SASRec), with what has mattered since: softmax over many 
 2023; Petrov and Macdonald 2023), cosine scores, norms before each block, gated blocks (Shazeer 2020), a bias of
 attention by distance (Raffel et al. 2020) and by the time between events (Li, Wang and McAuley 2020; Zhai et al.
 2024), and first item vectors taken from the log in closed form. The content of items may be part of their
-vectors, and the weight of an event, which is that of its type, part of what it says.
+vectors, and the type of an event, and a weight of its own, part of what it says.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ import numpy as np
 from palate.arrays import Floats, Ints
 from palate.compute.svd import unit
 from palate.data.catalogue import Catalogue
+from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import NEVER, Ragged
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.models.base import Watch, refuse_empty
+from palate.models.event_inputs import boundaries, has_gaps, no_types, types_of
 from palate.models.item_content import check_reading, read_items
-from palate.models.network import Inputs, NetworkRecipe, TorchModel, check_device
+from palate.models.network import Inputs, NetworkRecipe, TorchModel, check_device, padded
 from palate.models.onnx import ExportedModel
 from palate.models.registry import register
 from palate.models.sequence_batches import SequenceBatches
@@ -41,8 +43,7 @@ TARGETS = 1_500_000  # seen in a training, all epochs taken together: Beauty's b
 TEMPERATURE = 0.07  # of the cosines, at first
 FADING = 0.4  # of the logarithm of attention from an event to the one before it, at first
 KNOTS = (0.0, 60.0, 3600.0, 86_400.0, 2_592_000.0)  # seconds between events, at which attention may turn
-FORGOTTEN = 0.1  # of the batches are without times, so that a history without them is nothing new
-KINDS = 16  # of events at most, by their weights
+FORGOTTEN = 0.1  # of the batches are without times, and of them without types: a history without is nothing new
 READING = 1.0  # penalty of the first guess of items' vectors by their content
 
 
@@ -53,7 +54,7 @@ class Transformer(NetworkRecipe):
     fields      columns of the catalogue, or "column:encoder": a matrix times the content of an item is added to
                 its vector, and is all there is of an item without events; (): the catalogue is not read
     gaps        attention knows the time between two events, where time passes between those of the log
-    kinds       the input has the weight of an event, which is that of its type, where not all weigh the same
+    kinds       the type of an event is an input where the log has several, its weight where those of a type differ
     window      an event attends to this many events, itself the last; older ones reach it through the layers below
     negatives   items drawn for each batch, all that are not the target counting alike; None: every item
     epochs      None: enough for 1.5 million targets, 3 to 30
@@ -102,18 +103,20 @@ class Transformer(NetworkRecipe):
         """
         refuse_empty(log)
         check_device(self.device)
-        recipe, sequences = self.resolved(log), SequenceBatches.of(log, self.reach)
+        types = self.types(log)
+        recipe, sequences = self.resolved(log), SequenceBatches.of(log, self.reach, types)
         items, content = log.items, None
         if self.fields:
             items, _, encoded = read_items(log, catalogue, self.fields, self.dim, self.seed, watch)
             content = encoded.vectors
-        popularity = np.bincount(log.item, np.maximum(log.weight, 0), minlength=len(items)).astype(np.float32)
+        popularity = log.item_weights(len(items))
 
         def loss(weights: Weights, batch: tuple[Inputs, Ints], rng: Generator) -> Tensor:
             return next_item_loss(weights, recipe, *batch, rng)
 
         def model(weights: Arrays) -> TransformerModel:
-            return TransformerModel(recipe, items, popularity, answering(weights, content, popularity))
+            answers = answering(weights, content, popularity)
+            return TransformerModel(recipe, items, popularity, answers, event_types=types)
 
         task = Task(
             start=first_weights(recipe, log, content),
@@ -123,7 +126,7 @@ class Transformer(NetworkRecipe):
             samples=sequences.targets,
             frozen=("content", "between"),
         )
-        return train(task, Training.of(recipe, log, content), watch)
+        return train(task, Training.of(recipe, log, content, log.event if len(types) else None), watch)
 
     def resolved(self, log: Interactions) -> Transformer:
         """Put a number in place of None."""
@@ -132,14 +135,18 @@ class Transformer(NetworkRecipe):
         targets = SequenceBatches.of(log, self.reach).targets
         return replace(self, epochs=int(np.clip(round(TARGETS / max(1, targets)), 3, 30)))
 
+    def types(self, log: Interactions) -> Vocabulary:
+        """Return the event types that are inputs, none if not `kinds`."""
+        return types_of(log) if self.kinds else no_types()
+
     @property
     def reach(self) -> int:
         """Events that the last state of a history depends on: window - 1 older ones in each layer, and itself."""
         return self.layers * (self.window - 1) + 1
 
     def seen(self, rows: Ragged) -> Ragged:
-        """Return the newest events of weight above 0."""
-        liked = rows.where(rows.weight > 0)
+        """Return the newest events of liked items."""
+        liked = rows.where(rows.liked)
         return liked.where(liked.left <= self.reach)
 
     def shapes(self, weights: Arrays, items: int) -> dict[str, tuple[int, ...]]:
@@ -159,6 +166,8 @@ class Transformer(NetworkRecipe):
         shapes: dict[str, tuple[int, ...]] = {"items": (items, D), "bias": (items,), "scale": (1,)}
         if "between" in weights:
             shapes |= {"between": (weights["between"].size,), "kinds": (weights["between"].size + 1, D)}
+        if "types" in weights:
+            shapes["types"] = (len(weights["types"]), D)
         return shapes | {f"{n}.{name}": shape for n in range(self.layers) for name, shape in layer.items()}
 
     def forward(self, w: Weights, inputs: Inputs) -> Tensor:
@@ -190,7 +199,9 @@ def first_weights(recipe: Transformer, log: Interactions, content: Floats | None
         reading = np.linalg.solve(Z.T @ Z + READING * np.eye(Z.shape[1]), Z.T @ weights["items"])
         weights |= {"content": content[:I], "reading": reading.astype(np.float32)}
         weights["items"] = np.asarray(weights["items"] - weights["content"] @ weights["reading"], np.float32)
-    between = boundaries(log.weight)
+    types, between = recipe.types(log), boundaries(log)
+    if len(types):
+        weights["types"] = np.zeros((len(types) + 1, D), np.float32)  # the first for one that is not known
     if recipe.kinds and len(between):
         weights |= {"between": between, "kinds": np.zeros((len(between) + 1, D), np.float32)}
     gaps = recipe.gaps and has_gaps(log)
@@ -208,20 +219,6 @@ def first_weights(recipe: Transformer, log: Interactions, content: Floats | None
         if gaps:
             weights[f"{n}.attend.gap"] = np.zeros((len(KNOTS), recipe.heads), np.float32)
     return weights
-
-
-def has_gaps(log: Interactions) -> bool:
-    """Whether time passes between two events of a user."""
-    time = log.timestamp
-    return time is not None and bool(((time[1:] > time[:-1]) & (log.user[1:] == log.user[:-1])).any())
-
-
-def boundaries(weight: Floats) -> Floats:
-    """Return the weights that divide one kind of event from the next, (kinds - 1,)."""
-    distinct = np.unique(weight[weight > 0])
-    if len(distinct) > KINDS:
-        distinct = np.unique(np.quantile(distinct, np.linspace(0, 1, KINDS), method="nearest"))
-    return np.asarray(np.sqrt(distinct[1:]) * np.sqrt(distinct[:-1]), np.float32)
 
 
 def answering(weights: Arrays, content: Floats | None, popularity: Floats) -> Arrays:
@@ -270,6 +267,8 @@ def states(
     functional = torch.nn.functional
     drop = drop or (lambda x: x)
     x = item_vectors(w, inputs.item.clamp(min=0)) * recipe.dim**0.5  # (B, T, D)
+    if "types" in w:
+        x = x + functional.embedding(inputs.event, w["types"])
     if "kinds" in w:
         x = x + functional.embedding((inputs.weight[..., None] > w["between"]).sum(-1), w["kinds"])
     x = drop(x)
@@ -345,6 +344,8 @@ def next_item_loss(w: Weights, recipe: Transformer, inputs: Inputs, target: Ints
     known = inputs.tensors(device)
     if "0.attend.gap" in w and float(torch.rand(1, generator=rng, device=device)) < FORGOTTEN:
         known = known._replace(time=torch.full_like(known.time, NEVER))
+    if "types" in w and float(torch.rand(1, generator=rng, device=device)) < FORGOTTEN:
+        known = known._replace(event=torch.zeros_like(known.event))
     h, _ = states(w, recipe, known, drop=drop)
     h, wanted = h[wanted >= 0] * w["scale"].exp(), wanted[wanted >= 0]  # (N, D), (N,)
     I = len(w["items"])
@@ -366,6 +367,13 @@ class TransformerModel(TorchModel):
 
     recipe: Transformer
 
+    def fault(self) -> str:
+        """Say what is wrong with `weights` and `event_types`."""
+        rows, types = len(self.weights.get("types", ())), len(self.event_types)
+        if rows != (types + 1 if types else 0):
+            return f"weights.types has {rows:,} rows; there must be 1 more than the {types:,} event types"
+        return super().fault()
+
     def start(self, history: Sequence[Id] = ()) -> SessionState:
         """Follow a history from here on; unknown items are ignored. Raises `DataError` for what cannot be an id."""
         session = SessionState(None, None)
@@ -373,16 +381,23 @@ class TransformerModel(TorchModel):
             session = self.append(session, item)
         return session
 
-    def append(self, session: SessionState, item: Id, weight: float = 1.0, time: int | None = None) -> SessionState:
+    def append(
+        self,
+        session: SessionState,
+        item: Id,
+        weight: float = 1.0,
+        time: int | None = None,
+        event_type: str | None = None,
+    ) -> SessionState:
         """Return the session with one more event, its time as in `Ragged`; the one given stays as it is.
 
         An event of an unknown item, or of weight 0 or less, is ignored.
         """
-        code = int(self.items.codes([item], "item")[0])
-        if code < 0 or weight <= 0:
+        times = None if time is None else [[time]]
+        rows = Histories.of(self.items, [[item]], None, [[weight]], times, [[event_type]]).typed(self.event_types)
+        if not rows.positives[0]:
             return session
-        event = np.array([[code]]), np.ones(1, np.int64), np.array([[weight]], np.float32)
-        asked = Inputs(*event, np.array([[NEVER if time is None else time]]))
+        ((_, asked),) = padded(rows)
         with need_torch().inference_mode():
             state, kept = states(self.tensors, self.recipe, asked.tensors(self.device), session.past)
             old = max(0, kept.time.shape[1] + 1 - self.recipe.window)  # events that the next one does not see

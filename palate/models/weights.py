@@ -9,6 +9,7 @@ import numpy as np
 
 from palate.arrays import Floats, Longs
 from palate.data.interactions import Interactions
+from palate.data.ragged import weighted
 from palate.errors import check
 
 LOG = logging.getLogger("palate.models")
@@ -23,7 +24,7 @@ def heaviest(log: Interactions) -> tuple[float, int]:
     It is 100 times the 99th percentile of the sizes that are not 0: of 100 events the second largest, so that a few
     never set it themselves.
     """
-    sizes = np.abs(log.weight[log.weight != 0])
+    sizes = np.abs(log.weight[weighted(log.weight)])
     if not len(sizes) or sizes.max() / RANGE <= sizes.min():
         return np.inf, 0
     limit = bound_of(sizes)

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from palate.arrays import Bools, Floats, Longs
 from palate.data.histories import Histories
-from palate.data.ragged import Ragged
+from palate.data.ragged import Ragged, disliked, weighted
 from palate.data.vocabulary import Vocabulary
 from palate.errors import ConditionError
 from palate.models.base import Model
@@ -81,31 +82,51 @@ class Order:
 class UserHistory:
     """What a user did, by position in the catalogue.
 
-    position, weight, time (N,)  events that teach, oldest first; none has the weight 0
+    position, weight, time (N,)  events of a weight other than 0, oldest first
+    event (N,)                   positions of their types in `event_types`, -1 where one is not known
     seen (S,)                    items with an event
-    disliked (E,)                items whose newest event with a weight other than 0 has a weight below 0
+    disliked (E,)                items whose newest event with a weight other than 0 is a dislike
     stored                       whether there are events in the store
+    event_types                  names, of which one may stand twice
     """
 
     position: Longs = field(default_factory=_NONE.copy)
     weight: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     time: Longs = field(default_factory=_NONE.copy)
+    event: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))
     seen: Longs = field(default_factory=_NONE.copy)
     disliked: Longs = field(default_factory=_NONE.copy)
     stored: bool = False
+    event_types: tuple[str, ...] = ()
 
-    def followed_by(self, position: Longs, weight: Floats, time: Longs) -> UserHistory:
-        """Return it with later events (M,) that are not stored; those of weight 0 are seen and teach nothing."""
-        counts = weight != 0
-        now = position[counts], weight[counts], time[counts]
-        old = self.disliked[~np.isin(self.disliked, now[0])]
-        return replace(
-            self,
-            position=np.concatenate([self.position, now[0]]),
-            weight=np.concatenate([self.weight, now[1]]),
-            time=np.concatenate([self.time, now[2]]),
-            seen=np.concatenate([self.seen, position]),
-            disliked=np.concatenate([old, last_below_zero(*now[:2])]),
+    @classmethod
+    def of(
+        cls,
+        position: Longs,
+        weight: Floats,
+        time: Longs,
+        event: NDArray[np.int16] | None = None,
+        event_types: tuple[str, ...] = (),
+    ) -> UserHistory:
+        """Make it of events (N,) that are not stored; those of weight 0 are seen and nothing else."""
+        event = np.full(len(position), -1, np.int16) if event is None else event
+        counts = weighted(weight)
+        now, weight = position[counts], weight[counts]
+        gone = last_disliked(now, weight)
+        return cls(now, weight, time[counts], event[counts], position, gone, event_types=event_types)
+
+    def followed_by(self, later: UserHistory) -> UserHistory:
+        """Return it with the events of a later one."""
+        event = np.where(later.event < 0, later.event, later.event + np.int16(len(self.event_types)))
+        return UserHistory(
+            np.concatenate([self.position, later.position]),
+            np.concatenate([self.weight, later.weight]),
+            np.concatenate([self.time, later.time]),
+            np.concatenate([self.event, event]),
+            np.concatenate([self.seen, later.seen]),
+            np.concatenate([self.disliked[~np.isin(self.disliked, later.position)], later.disliked]),
+            self.stored or later.stored,
+            self.event_types + later.event_types,
         )
 
     def hiding(self, positions: Longs) -> UserHistory:
@@ -166,8 +187,8 @@ class Context:
         row = self.index.row[history.position]
         known = row >= 0
         ends = np.array([0, np.count_nonzero(known)])
-        rows = Ragged(ends, row[known], history.weight[known], history.time[known])
-        return Histories(UNNAMED, self.model.items, rows)
+        rows = Ragged(ends, row[known], history.weight[known], history.time[known], history.event[known])
+        return Histories(UNNAMED, self.model.items, rows, history.event_types)
 
     def prepared(self, history: UserHistory, past: Histories) -> Context:
         """Return the context of a user whose `past` is known."""
@@ -176,21 +197,20 @@ class Context:
         return own
 
 
-def last_below_zero(item: Longs, weight: Floats) -> Longs:
-    """Items whose last weight (N,) is below 0; no weight is 0."""
-    below: Bools = weight < 0
-    if not below.any():
+def last_disliked(item: Longs, weight: Floats) -> Longs:
+    """Items whose last weight (N,) is that of a dislike; no weight is 0."""
+    wrong = disliked(weight)
+    if not wrong.any():
         return item[:0]
     items, first = np.unique(item[::-1], return_index=True)
-    found: Longs = items[below[::-1][first]]
+    found: Longs = items[wrong[::-1][first]]
     return found
 
 
-def history_of(rows: Ragged) -> UserHistory:
+def history_of(past: Histories) -> UserHistory:
     """Return the history of the only row, where rows of the model and positions are the same."""
-    column, counts = rows.column.astype(np.int64), rows.weight != 0
-    weight = rows.weight[counts]
-    return UserHistory(column[counts], weight, rows.moments[counts], column, last_below_zero(column[counts], weight))
+    rows = past.rows
+    return UserHistory.of(rows.column.astype(np.int64), rows.weight, rows.moments, rows.event, past.event_types)
 
 
 def offline(model: Model, index: ItemIndex, allowed: Bools, data: Kept | None = None) -> Context:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 
 from palate.kernels.strongest import strongest
@@ -21,8 +23,10 @@ def because(slate: Slate, context: Context) -> list[tuple[str, ...]]:
     if len(own):
         contributions = context.retriever.contributions(past, index.row[slate.position[own]])
         found = strongest(past.column, contributions, NAMED, SHARE)
-        for place, rows in zip(own.tolist(), found.tolist(), strict=True):
-            named[place] = tuple(index.id(int(index.position_of_row[row])) for row in rows if row >= 0)
+        known = found >= 0
+        ids = iter(index.ids(index.position_of_row[found[known]]))
+        for place, count in zip(own.tolist(), known.sum(1).tolist(), strict=True):
+            named[place] = tuple(islice(ids, count))
     return named
 
 

@@ -161,11 +161,10 @@ def _pinned(slate: Slate, pins: Mapping[int, int]) -> Slate:
 
 
 def _items(slate: Slate, request: ListRequest, context: Context) -> Iterator[ListItem]:
-    index = context.index
-    columns = slate.position.tolist(), slate.score.tolist(), slate.source.tolist(), because(slate, context)
-    for position, score, code, named in zip(*columns, strict=True):
+    ids, scores, codes = context.index.ids(slate.position), slate.score.tolist(), slate.source.tolist()
+    for item_id, score, code, named in zip(ids, scores, codes, because(slate, context), strict=True):
         source = SOURCES[code]
-        yield ListItem(index.id(position), score, source, reason(source, named, request), named)
+        yield ListItem(item_id, score, source, reason(source, named, request), named)
 
 
 def _warnings(request: ListRequest, context: Context) -> Iterator[str]:
@@ -259,7 +258,7 @@ class PipelineModel(Model):
         for b in range(len(row)):
             there = row[b] >= 0
             slate = Slate.of(row[b, there].astype(np.int64), finite(score[b, there]), "personal")
-            own = context.of(history_of(histories.rows.block(b, b + 1)))
+            own = context.of(history_of(histories.block(b, b + 1)))
             last = run(stages, slate, own, k).take(slice(k))
             item[b, : len(last)], best[b, : len(last)] = last.position, last.score
         return item, best

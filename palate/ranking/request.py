@@ -115,9 +115,9 @@ class ListRequest:
         for name, (most, unit) in BOUNDS.items():
             if (count := len(getattr(self, name))) > most:
                 raise setting_error(name, f"{count} {unit}", f"there may be {most:,}")
-        places, items = {pin.position for pin in self.pin}, {pin.item_id for pin in self.pin}
-        if min(len(places), len(items)) < len(self.pin):
-            raise SettingError("pin: two pins name the same place or the same item; each must be there once")
+        for named in ([pin.position for pin in self.pin], [pin.item_id for pin in self.pin]):
+            if len(set(named)) < len(named):
+                raise SettingError("pin: two pins name the same place or the same item; each must be there once")
 
     @cached_property
     def conditions(self) -> list[str]:

@@ -17,7 +17,7 @@ from palate.store.events import Store
 from palate.store.logs import EVENT_ID, GIVEN, KEYS, SIGNED, WEIGHT
 from palate.store.profiles import frame_of as users_frame
 from palate.store.scan import NAMED, NUMBERS, PART, Columns, Gathering, Names, newest
-from palate.store.schema import events, sa
+from palate.store.schema import BELOW_ZERO, events, sa
 
 Watch: TypeAlias = Callable[[int, int], None]
 
@@ -39,7 +39,7 @@ def export_events(store: Store, out: str | Path, *, watch: Watch | None = None) 
     with store.database.reading() as connection:
         kinds: dict[str, pl.DataType] = {name: pl.String() for name in KEYS.values()}
         kinds["timestamp"] = pl.Datetime("us", "UTC")
-        weight = SIGNED if _occurs(connection, events.c.weight < 0) else WEIGHT
+        weight = SIGNED if _occurs(connection, BELOW_ZERO) else WEIGHT
         if _occurs(connection, events.c.weight.is_not(None)):
             kinds |= {weight: pl.Float64(), GIVEN: pl.Boolean()}
         if _occurs(connection, events.c.event_id.is_not(None)):

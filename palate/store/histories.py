@@ -10,7 +10,7 @@ import numpy as np
 
 from palate.arrays import Bools, Floats, Longs
 from palate.store.database import Database, Query
-from palate.store.schema import ORDER, Row, Selection, events, sa, users
+from palate.store.schema import BELOW_ZERO, NOT_ZERO, ORDER, Row, Selection, events, sa, users
 
 EVER = (1 << 63) - 1  # later than any time
 
@@ -79,7 +79,7 @@ class Histories:
 
     def _counting(self) -> tuple[sa.ColumnElement[bool], ...]:
         silent = self._database.rows("silent", sa.Integer())
-        return events.c.weight.is_(None) | (events.c.weight != 0), events.c.type_no.not_in(silent)
+        return NOT_ZERO, events.c.type_no.not_in(silent)
 
     def _newest_of(self, *conditions: sa.ColumnElement[bool]) -> Query:
         newest = (
@@ -105,9 +105,8 @@ class Histories:
             events.c.user_no == NUMBER, events.c.item_no == seen.c.item, HAPPENED
         )
         reversed_sign = events.c.type_no.in_(self._database.rows("negative", sa.Integer()))
-        below = sa.func.coalesce(events.c.weight, sa.literal_column("1")) < sa.literal_column("0")
         disliked = (
-            of_item.with_only_columns(sa.case((below != reversed_sign, 1), else_=0))
+            of_item.with_only_columns(sa.case((reversed_sign != BELOW_ZERO, 1), else_=0))
             .where(*self._counting())
             .order_by(*(column.desc() for column in ORDER))
             .limit(1)

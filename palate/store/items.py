@@ -13,11 +13,10 @@ import polars as pl
 
 from palate.errors import DataError, UnknownId
 from palate.store.database import Database, Query
-from palate.store.recording import check_text, driver_cursor, now
+from palate.store.recording import check_text, now
 from palate.store.schema import (
     CHANGES,
     Expression,
-    Parameters,
     Row,
     get_state,
     items,
@@ -158,14 +157,10 @@ class Items:
     def changed(self, since: int = 0) -> tuple[pl.DataFrame, int]:
         """Rows changed after the counter stood at `since`, removed ones too, by number; and where it stands now.
 
-        Columns as in `SCHEMA`; attributes are JSON.
+        Columns as in `SCHEMA`; attributes are JSON. What changes meanwhile may come again.
         """
-        if int(self._counter()[0][0]) == since:  # one look, a few µs: this is asked for every recommendation
-            return NOTHING, since
-        text, brought = self._changed
-        with self._database.reading() as connection:
-            counter = int(connection.scalar(_counter) or 0)
-            rows = driver_cursor(connection).execute(text, brought | {"since": since}).fetchall()
+        counter = int(self._counter()[0][0])
+        rows = [] if counter == since else self._changed(since=since)
         if not rows:
             return NOTHING, counter
         found = pl.DataFrame(rows, list(SCHEMA), orient="row", infer_schema_length=1)
@@ -173,8 +168,8 @@ class Items:
 
     def column_names(self) -> dict[str, str]:
         """Names of attributes by the names that columns of imported files had."""
-        with self._database.reading() as connection:
-            return _names(connection)
+        found = self._column_names()
+        return dict(json.loads(found[0][0])) if found else {}
 
     def name_columns(self, names: Mapping[str, str]) -> None:
         """Store the attribute of each column of an imported file, so that both names are understood."""
@@ -185,23 +180,30 @@ class Items:
                 next_change(connection)  # so that readers of items read the names too
 
     @cached_property
-    def _changed(self) -> tuple[str, Parameters]:
+    def _changed(self) -> Query:
         since = sa.bindparam("since", type_=sa.BigInteger)
         number = items.c.item_no + 0  # which is no index: SQLite shall take the one of changes
         asked = sa.select(*(items.c[name] for name in SCHEMA)).where(items.c.change > since).order_by(number)
-        return self._database.text(asked)
+        return self._database.query(asked)
 
     @cached_property
     def _counter(self) -> Query:
-        return self._database.query(_counter)
+        return self._database.query(_state(CHANGES))
+
+    @cached_property
+    def _column_names(self) -> Query:
+        return self._database.query(_state(NAMES))
 
 
 _chosen = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.c.created, items.c.updated)
-_counter = sa.select(state.c.value).where(state.c.name == sa.literal_column(f"'{CHANGES}'"))
 
 
 IN_USE = "names of attributes"  # in the state of the store: how many items have each, by `_key`
 NAMES = "names of columns"  # of imported catalogues, in the state of the store: the attributes that they became
+
+
+def _state(name: str) -> sa.Select[str]:
+    return sa.select(state.c.value).where(state.c.name == sa.literal_column(f"'{name}'"))
 
 
 def _names(connection: sa.Connection) -> dict[str, str]:

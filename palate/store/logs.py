@@ -103,7 +103,7 @@ def read_events(source: object, event_type: str, reading: Reading) -> EventRows:
 
 def _of_log(log: Interactions, event_type: str) -> EventRows:
     types, kind = log.event_types, log.event
-    if kind is None:
+    if kind is None or log.type_weights:  # a service would multiply by the weight of the type once more
         types, kind = (event_type,), np.zeros(len(log), np.int16)
     names = {"user": log.users.ids, "item": log.items.ids, "event": pl.Series(types, dtype=pl.String)}
     weighted = bool((log.weight != 1).any())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from palate.arrays import AnyArray, Ints
+from palate.data.event_types import EventType
 from palate.data.interactions import Interactions
 from palate.data.readers import Grown
 from palate.data.vocabulary import Vocabulary
@@ -132,9 +133,10 @@ def read_all(database: Database, weights: Mapping[str, float], since: int | None
     items, item = names["item_no"].used(rows.pop("item_no"))
     types, kind = names["type_no"].used(rows.pop("type_no"))
     weight = np.nan_to_num(columns.pop("weight"), copy=False, nan=1)
-    weight *= np.array([weights.get(name, 1) for name in types.ids], np.float32)[kind]
+    weight *= np.array([EventType.of(name, weights).weight for name in types.ids], np.float32)[kind]
     event = kind.astype(np.int16)
-    return Interactions.of(users, items, user, item, weight, columns.pop("moment"), event, tuple(types.ids))
+    log = Interactions.of(users, items, user, item, weight, columns.pop("moment"), event, tuple(types.ids))
+    return replace(log, type_weights=weights)
 
 
 def _columns(database: Database, last: int, since: int | None) -> dict[str, AnyArray]:

@@ -101,6 +101,9 @@ events = sa.Table(
 # The one order of a user's events: time, then arrival. `time` is what was given; `moment` is the same, but for a time
 # later than the event's arrival, which counts at its arrival.
 ORDER = (events.c.moment, events.c.seq)
+# The sign of an event's own weight, as `palate.data.ragged` reads it of whole weights. None is 1.
+BELOW_ZERO = sa.func.coalesce(events.c.weight, sa.literal_column("1")) < sa.literal_column("0")
+NOT_ZERO = events.c.weight.is_(None) | (events.c.weight != 0)
 # These indexes cover a history, so that reading one touches no page of the table. The second finds the items of a
 # user by skipping from one to the next.
 _read = (events.c.type_no, events.c.time, events.c.weight)

@@ -34,7 +34,7 @@ def a_fit_leaves_the_log_as_it_is(case: Case) -> None:
     """Check that no array of the log is written to."""
     log = log_of(block_events())
     before = log.to_frame()
-    for array in (log.start, log.item, log.weight, log.timestamp):
+    for array in (log.start, log.item, log.weight, log.timestamp, log.event):
         if array is not None:
             array.flags.writeable = False
     case.fit(log)

@@ -123,10 +123,8 @@ class Lists:
         snapshot = self.live.snapshot()
         mask = snapshot.catalogue.attributes.containing([word.lower() for word in words])
         positions = np.flatnonzero(mask)
-        return [
-            snapshot.index.id(p)
-            for p in positions[np.argsort(-snapshot.by_popularity.score[positions], kind="stable")]
-        ]
+        best = np.argsort(-snapshot.by_popularity.score[positions], kind="stable")
+        return snapshot.index.ids(positions[best])
 
     def _newest(self, catalogue: LiveCatalogue) -> Order:
         """Return the items by their times: the attribute `timestamp`, or the time of the first storing."""

@@ -1,0 +1,112 @@
+"""Metrics of whole lists: functions of the items that users are shown, of their vectors and attributes.
+
+A metric is any function of `Lists` that gives one number a list, (B,). `evaluate(..., metrics=[...])` reports it by
+the name of the function, at each k, with its interval, as it does those of hits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import polars as pl
+
+from palate.arrays import Doubles, Floats, Ints, Longs
+from palate.data.catalogue import Catalogue
+from palate.data.vocabulary import Vocabulary
+from palate.errors import SettingError, check, setting_error
+from palate.evaluation.metrics import METRICS
+
+NUMBERS = 1 << 22  # of vectors that are held at once
+OF_ALL_LISTS = ("coverage", "coverage of new", "Gini", "novelty")  # names that are taken
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """The lists of B users, and what is known of the I items of the model.
+
+    item       rows of `items`, best first, -1 past the end of a list, (B, K)
+    events     number of train events on each item, (I,)
+    vectors    item vectors of the model, (I, D); None where it has none
+    catalogue  attributes of the items; None where none was given
+    """
+
+    item: Ints
+    items: Vocabulary
+    events: Longs
+    vectors: Floats | None = None
+    catalogue: Catalogue | None = None
+
+    def cut(self, k: int) -> Lists:
+        """Return the first k places of each list."""
+        return replace(self, item=self.item[:, :k])
+
+    @property
+    def lengths(self) -> Longs:
+        """Number of items in each list, (B,)."""
+        return np.asarray((self.item >= 0).sum(1), np.int64)
+
+    def attribute(self, name: str) -> pl.Series:
+        """Values of an attribute by item, (I,), null where there is none.
+
+        Raises `SettingError` for an attribute that is not there, as where no catalogue was given.
+        """
+        catalogue = self.catalogue
+        if catalogue is None or name not in catalogue.fields:
+            known = "no catalogue is given" if catalogue is None else f"is one of {', '.join(catalogue.fields)}"
+            raise setting_error("attribute", name, known)
+        row = pl.Series(catalogue.items.recode(self.items), dtype=pl.Int64)
+        return catalogue.frame[name].gather(row.set(row < 0, None))
+
+
+ListMetric: TypeAlias = Callable[[Lists], Doubles]
+
+
+def intra_list_distance(lists: Lists) -> Doubles:
+    """Mean of 1 - cosine over the pairs of items of a list, (B,); 0 for a list of fewer than two.
+
+    Ziegler et al. 2005 (Improving recommendation lists through topic diversification), eq. 5, as a distance. Of unit
+    vectors v, Σ_(i≠j) v_i·v_j = |Σ v_i|² - Σ |v_i|². Raises `SettingError` for a model without item vectors.
+    """
+    if lists.vectors is None:
+        raise SettingError("intra_list_distance: this model has no item vectors")
+    length = np.linalg.norm(lists.vectors, axis=1, keepdims=True)
+    unit = np.vstack([lists.vectors / np.where(length > 0, length, 1), np.zeros((1, lists.vectors.shape[1]))])
+    alike = np.zeros(len(lists.item))
+    step = max(1, NUMBERS // max(1, lists.item.shape[1] * unit.shape[1]))
+    for low in range(0, len(alike), step):
+        shown = unit[lists.item[low : low + step]].astype(np.float64)  # (b, K, D); -1 is the last row, of zeros
+        total = shown.sum(1)
+        alike[low : low + step] = np.einsum("bd,bd->b", total, total) - np.einsum("bkd,bkd->b", shown, shown)
+    pairs = lists.lengths * (lists.lengths - 1)
+    return np.where(pairs > 0, 1 - alike / np.maximum(pairs, 1), 0.0)
+
+
+def self_information(lists: Lists) -> Doubles:
+    """Mean of -log2(share of the train events on the item) over a list, in bits, (B,); 0 for an empty one.
+
+    Castells, Hurley and Vargas 2015 (Novelty and diversity in recommender systems), sec. 26.3.2. An item without
+    events counts as one with a single event.
+    """
+    surprise = np.append(-np.log2(np.maximum(lists.events, 1) / max(int(lists.events.sum()), 1)), 0.0)
+    return np.asarray(surprise[lists.item].sum(1) / np.maximum(lists.lengths, 1))
+
+
+def of_lists(metrics: Iterable[ListMetric], lists: Lists, cuts: Sequence[int]) -> dict[str, Doubles]:
+    """Every metric at every k, `{"intra_list_distance@10": (B,), ...}`.
+
+    Raises `SettingError` where a metric has a name that is taken, or gives something else than B finite numbers.
+    """
+    found: dict[str, Doubles] = {}
+    for metric in metrics:
+        name = getattr(metric, "__name__", type(metric).__name__)
+        taken = name in (*METRICS, *OF_ALL_LISTS) or f"{name}@{cuts[0]}" in found
+        check(not taken and "@" not in name, "metrics", name, "each needs a name of its own, without @")
+        for k in cuts:
+            values = np.asarray(metric(lists.cut(k)), np.float64)
+            fine = values.shape == (len(lists.item),) and bool(np.isfinite(values).all())
+            check(fine, "metrics", name, f"must give a finite number for each of the {len(lists.item):,} lists")
+            found[f"{name}@{k}"] = values
+    return found
