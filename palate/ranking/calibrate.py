@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from palate.data.ragged import liked
 from palate.errors import check
 from palate.kernels.rerank import choose_calibrated
 from palate.ranking.context import Context
@@ -45,8 +46,8 @@ class Calibrate(Stage):
     def __call__(self, slate: Slate, context: Context, k: int) -> Slate:
         """Choose k greedily; the rest of the pool follows in its order."""
         pool = slate.take(slice(leading(slate)))
-        liked = context.history.weight > 0
-        past, weight = context.history.position[liked], context.history.weight[liked].astype(np.float64)
+        own = liked(context.history.weight)
+        past, weight = context.history.position[own], context.history.weight[own].astype(np.float64)
         if not self.strength or len(pool) < 2 or not len(past):
             return slate
         start, code, names = labels_at(
@@ -55,8 +56,7 @@ class Calibrate(Stage):
         size = np.diff(start)[: len(past)]
         if self.half_life:
             weight *= 0.5 ** (np.arange(len(past) - 1, -1, -1) / self.half_life)
-        own = code[: start[len(past)]]
-        wanted = np.bincount(own, np.repeat(weight / np.maximum(size, 1), size), len(names))
+        wanted = np.bincount(code[: start[len(past)]], np.repeat(weight / np.maximum(size, 1), size), len(names))
         if not wanted.any():
             return slate
         chosen = choose_calibrated(

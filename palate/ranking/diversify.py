@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from palate.arrays import Floats
+from palate.data.ragged import liked
 from palate.errors import check
 from palate.kernels.rerank import choose_dpp, choose_mmr
 from palate.ranking.context import Context
@@ -60,7 +61,7 @@ class Diversify(Stage):
         pool = slate.take(slice(leading(slate)))
         if not self.strength or len(pool) < 2:
             return slate
-        past = context.history.position[context.history.weight > 0][-MOST_PAST:]
+        past = context.history.position[liked(context.history.weight)][-MOST_PAST:]
         vectors = self._vectors(np.concatenate([past, pool.position]), context)
         if vectors is None:
             return slate
