@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from httpx2 import Client
 from starlette.testclient import TestClient
 from test_rerank import CATALOGUE, ITEMS, LOG, MODEL, genres_of
 from test_serve import ids, problem
 
-from palate import EASE, Calibrate, Diversify, LongTail, Pipeline
+from palate import EASE, Calibrate, Diversify, LongTail, Pipeline, load
+from palate.cli import main
 from palate.live.training import train
 from palate.models.base import Recipe
 from palate.serve.app import create_app, documented
@@ -23,6 +26,7 @@ from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.versions import Versions
 
+Run = Callable[..., tuple[int, str, str]]
 USERS = [f"u{n}" for n in range(8)]
 STAGES = (Diversify(0.6), Calibrate("genres", 0.7), LongTail(0.4))
 
@@ -191,3 +195,57 @@ def test_rules_hold_behind_stages(plain: Client) -> None:
     first = plain.post("/v1/recommend", json={"user_id": "u1", "k": 5, "long_tail": 0.5}).json()
     more = {"user_id": "u1", "k": ITEMS, "long_tail": 0.5, "cursor": first["cursor"]}
     assert not {each["item_id"] for each in first["items"]} & {*ids(plain.post("/v1/recommend", json=more))}
+
+
+# The command line
+
+
+@pytest.fixture
+def palate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["palate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[object]:
+    log, items = tmp_path / "log.csv", tmp_path / "items.csv"
+    LOG.to_frame().with_columns(timestamp=pl.int_range(pl.len()) + 10**9).write_csv(log)
+    CATALOGUE.frame.with_columns(genres=pl.col("genres").list.join("|")).write_csv(items)
+    return [log, "--catalogue", items, "--set", "dim=4", "--set", "epochs=2"]
+
+
+GIVEN = ["--stage", "Diversify(strength=0.4)", "--stage", "Calibrate('genres', 0.5)"]
+WANTED = (Diversify(strength=0.4), Calibrate("genres", 0.5))
+
+
+def test_a_fit_takes_stages(palate: Run, files: list[object], tmp_path: Path) -> None:
+    code, out, err = palate("fit", "ials", *files, "--out", tmp_path / "model", *GIVEN)
+    assert code == 0, err
+    assert load(tmp_path / "model").stages == WANTED
+    code, out, _ = palate("recommend", tmp_path / "model", "--user", "u1", "-k", 4, "--json")
+    assert (code, len(json.loads(out)["items"])) == (0, 4)
+    for text in ("Diversify(strength=4)", "Best()", "IALS()"):
+        code, _, err = palate("fit", "ials", *files, "--out", tmp_path / "other", "--stage", text)
+        assert code == 1
+        assert ("must be 0 to 1" if "4" in text else "--stage=") in err
+        assert not (tmp_path / "other").exists()
+
+
+def test_a_service_keeps_its_stages_with_each_version(
+    palate: Run, files: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[dict[str, Any]] = []
+    monkeypatch.setattr("palate.serve.run.run", lambda *_, **given: ran.append(given))
+    store = tmp_path / "shop.db"
+    code, _, err = palate("serve", "--store", store, "--log", *files, *GIVEN, "--retrain", "every=1h")
+    assert code == 0, err
+    again = ran[0]["training"]
+    assert palate("train", "--store", store, *again)[0] == 0
+    with Store.open(store) as opened:
+        versions = Versions(opened, None, load)
+        assert [load(versions.path(number)).stages for number in (1, 2)] == [WANTED, WANTED]
