@@ -8,7 +8,7 @@ import numpy as np
 
 from palate.data.ragged import liked
 from palate.errors import check
-from palate.kernels.rerank import choose_calibrated
+from palate.kernels.rerank import choose_calibrated, mix_of
 from palate.ranking.context import Context
 from palate.ranking.labels import labels_at
 from palate.ranking.slate import Slate
@@ -47,23 +47,19 @@ class Calibrate(Stage):
         """Choose k greedily; the rest of the pool follows in its order."""
         pool = slate.take(slice(leading(slate)))
         own = liked(context.history.weight)
-        past, weight = context.history.position[own], context.history.weight[own].astype(np.float64)
+        past, weight = context.history.position[own], context.history.weight[own]
         if not self.strength or len(pool) < 2 or not len(past):
             return slate
-        start, code, names = labels_at(
-            context.masks.attributes.values(self.attribute), np.concatenate([past, pool.position])
-        )
-        size = np.diff(start)[: len(past)]
-        if self.half_life:
-            weight *= 0.5 ** (np.arange(len(past) - 1, -1, -1) / self.half_life)
-        wanted = np.bincount(code[: start[len(past)]], np.repeat(weight / np.maximum(size, 1), size), len(names))
+        positions = np.concatenate([past, pool.position])
+        start, code, values = labels_at(context.masks.attributes.values(self.attribute), positions)
+        wanted = mix_of(start, code, weight, self.half_life, values)
         if not wanted.any():
             return slate
         chosen = choose_calibrated(
             relevance(pool.score),
             start[len(past) :] - start[len(past)],
             code[start[len(past)] :],
-            (wanted / wanted.sum()).astype(np.float32),
+            wanted,
             tempered(self.strength, HALF),
             SMOOTHING,
             min(k, len(pool)),

@@ -16,6 +16,7 @@ from palate.data.histories import Histories
 from palate.data.ragged import Ragged, disliked, weighted
 from palate.data.vocabulary import Vocabulary
 from palate.errors import ConditionError
+from palate.kernels.rerank import unit_rows
 from palate.models.base import Model
 from palate.models.popularity import Popularity, PopularityModel
 from palate.ranking.item_index import ItemIndex
@@ -173,12 +174,7 @@ class Context:
         vectors = self.model.item_embeddings
         if vectors is None:
             return None
-        row = self.index.row[positions]
-        found = np.ascontiguousarray(vectors[np.maximum(row, 0)], np.float32)
-        length = np.sqrt(np.einsum("nd,nd->n", found, found))
-        found /= np.maximum(length, np.float32(1e-12))[:, None]
-        found[(row < 0) | (length == 0)] = 0
-        return found
+        return unit_rows(vectors, self.index.row[positions])
 
     @cached_property
     def past(self) -> Histories:

@@ -9,7 +9,7 @@ import numpy as np
 from palate.arrays import Floats
 from palate.data.ragged import liked
 from palate.errors import check
-from palate.kernels.rerank import choose_dpp, choose_mmr
+from palate.kernels.rerank import choose_dpp, choose_mmr, spread, value_rows
 from palate.ranking.context import Context
 from palate.ranking.labels import labels_at
 from palate.ranking.slate import Slate
@@ -74,34 +74,14 @@ class Diversify(Stage):
         """Vectors of length 1, or 0 for an unknown item, (N, D); None where there are none at all."""
         if self.by is None:
             return context.unit_vectors(positions)
-        start, code, names = labels_at(context.masks.attributes.values(self.by), positions)
-        if not len(names):
-            return None
-        size = np.diff(start)
-        vectors = np.zeros((len(positions), len(names)), np.float32)
-        vectors[np.repeat(np.arange(len(positions)), size), code] = 1 / np.sqrt(np.repeat(size, size))
-        return vectors
-
-
-def spread(vectors: Floats, weight: Floats) -> float:
-    """Mean of 1 - cosine over the pairs of vectors of length 1, (N, D), each weighted by the weights (N,) of both.
-
-    1 where there is no pair.
-    """
-    whole, own = float(weight.sum()) ** 2, float(weight @ weight)
-    if whole <= own:
-        return 1.0
-    total = weight @ vectors
-    return 1 - (float(total @ total) - own) / (whole - own)
+        start, code, values = labels_at(context.masks.attributes.values(self.by), positions)
+        return value_rows(start, code, values) if values else None
 
 
 def personal_factor(past: Floats, pool: Floats) -> float:
-    """Compare the spread of a history (H, D), oldest first, with that of candidates (N, D), within `PERSONAL`."""
-    known = past[np.einsum("hd,hd->h", past, past) > 0.5]
-    if len(known) < 2:
-        return 1.0
-    recent = (RECENT ** np.arange(len(known) - 1, -1, -1)).astype(np.float32)
-    usual = spread(pool, np.ones(len(pool), np.float32))
-    if usual <= 0:
-        return 1.0
-    return float(np.clip(spread(known, recent) / usual, *PERSONAL))
+    """Compare the spread of a history (H, D), oldest first, with that of candidates (N, D), within `PERSONAL`.
+
+    1 where there is too little to compare.
+    """
+    own, usual = spread(past, RECENT), spread(pool, 1.0)
+    return 1.0 if own < 0 or usual <= 0 else min(max(own / usual, PERSONAL[0]), PERSONAL[1])

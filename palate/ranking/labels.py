@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Ints, Longs
+from palate.kernels.rerank import values_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +30,10 @@ class Labels:
 
     @classmethod
     def of(cls, values: pl.Series) -> Labels:
-        """Make those of a column of texts, numbers or lists of them; null and empty text are no value."""
+        """Make those of a column of texts, numbers or lists of them; null is no value."""
         listed = values if values.dtype == pl.List else values.reshape((-1, 1)).arr.to_list()
         frame = pl.DataFrame({"place": np.arange(len(values)), "value": listed}).explode("value")
-        there = pl.col("value").cast(pl.String).replace("", None)
-        frame = frame.with_columns(there).drop_nulls("value").unique(maintain_order=True)
+        frame = frame.with_columns(pl.col("value").cast(pl.String)).drop_nulls("value").unique(maintain_order=True)
         names = frame["value"].unique().sort()
         code = names.search_sorted(frame["value"]).to_numpy().astype(np.int32)
         size = np.bincount(frame["place"].to_numpy(), minlength=len(values))
@@ -47,11 +47,6 @@ class Labels:
         return every.join(found, on="place", how="left", maintain_order="left")["value"]
 
 
-def labels_at(labels: Labels, positions: Longs) -> tuple[Longs, Ints, Ints]:
-    """Return start (N + 1,) and code of items at positions (N,), with codes 0 to C - 1, and what those were, (C,)."""
-    low = labels.start[positions]
-    size = labels.start[positions + 1] - low
-    start = np.concatenate([np.zeros(1, np.int64), np.cumsum(size)])
-    place = np.arange(start[-1]) + np.repeat(low - start[:-1], size)
-    names, code = np.unique(labels.code[place], return_inverse=True)
-    return start, code.astype(np.int32), names
+def labels_at(labels: Labels, positions: Longs) -> tuple[Longs, Ints, int]:
+    """Return start (N + 1,) and code of items at positions (N,), with codes 0 to C - 1, and C."""
+    return values_at(labels.start, labels.code, positions, len(labels.names))

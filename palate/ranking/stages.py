@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
-import numpy as np
-
 from palate.arrays import Doubles, Floats, Longs
 from palate.errors import check
+from palate.kernels.rerank import ahead, scaled
 from palate.models.registry import STAGES, as_setting, register_setting
 from palate.models.settings import settle
 from palate.ranking.context import Context
@@ -95,16 +94,16 @@ def run(stages: Sequence[Stage], slate: Slate, context: Context, k: int) -> Slat
 
 def leading(slate: Slate) -> int:
     """Count the first items that come from one source: only their scores can be compared."""
-    other = np.flatnonzero(slate.source != slate.source[0]) if len(slate) else slate.position
-    return int(other[0]) if len(other) else len(slate)
+    if not len(slate):
+        return 0
+    other = slate.source != slate.source[0]
+    first = int(other.argmax())
+    return first if other[first] else len(slate)
 
 
 def relevance(score: Doubles) -> Floats:
     """Scores of a pool (N,) from 0, the worst, to 1, the best: how high they are is the affair of each model."""
-    low, high = (float(score.min()), float(score.max())) if len(score) else (0.0, 0.0)
-    if not high > low:
-        return np.zeros(len(score), np.float32)
-    return ((score - low) / (high - low)).astype(np.float32)
+    return scaled(score)
 
 
 def tempered(strength: float, half: float) -> float:
@@ -117,7 +116,5 @@ def reordered(slate: Slate, order: Longs) -> Slate:
 
     The scores keep their places, so that the next stage sees the new order in them.
     """
-    rest = np.ones(len(slate), np.bool_)
-    rest[order] = False
-    places = np.concatenate([order, np.flatnonzero(rest)])
+    places = ahead(order, len(slate))
     return Slate(slate.position[places], slate.score, slate.source)
