@@ -16,8 +16,8 @@ import sys, threading
 from ctypes import CDLL
 from pathlib import Path
 if sys.argv[1] == "shared":
-    from palate.compute.memory import share_arenas
-    share_arenas()
+    from palate.compute.memory import settle_allocator
+    settle_allocator()
 threads, together = 12, threading.Barrier(13)
 
 def allocate():

@@ -162,9 +162,9 @@ def serve(
     ],
 ) -> None:
     """Serve recommendations over HTTP that reflect every event at once; a page at /."""
-    from palate.compute.memory import share_arenas
+    from palate.compute.memory import settle_allocator
 
-    share_arenas()  # while there are few threads
+    settle_allocator()  # while there are few threads
     from palate.models.registry import load
     from palate.serve.browser import hosts_of, networks_of, origins_of
     from palate.serve.run import Retrain, run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ctypes import CDLL
 from pathlib import Path
 
@@ -11,6 +12,7 @@ MEMINFO = Path("/proc/meminfo")
 BLOCK_SCORES = 1 << 24  # scores held at once while ranking: 64 MB
 BLOCK_SYSTEMS = 1 << 26  # numbers of the linear systems that are solved at once: 256 MB
 M_ARENA_MAX, ARENAS = -8, 2  # mallopt(3)
+M_MMAP_THRESHOLD, LARGE = -3, 1 << 20  # bytes
 
 
 def available_memory() -> int | None:
@@ -32,12 +34,25 @@ def refuse_beyond(needed: int, use: str, way: str) -> None:
         raise SettingError(f"{use} {amount}; {way}")
 
 
-def share_arenas() -> None:
-    """Let the threads of this process allocate from two pools of memory (glibc; elsewhere nothing happens).
+def settle_allocator() -> None:
+    """Keep freed memory from staying with this process (glibc; elsewhere nothing happens).
 
-    By default threads get pools of their own, up to eight a core, and the free memory of one is lost to the others: a
-    service that swaps models would grow for hours.
+    All threads share two pools, and arrays of a megabyte or more have pages of their own. By default there are up to
+    eight pools a core, the free memory of one is lost to the others, and the size of what has a place in them rises:
+    a service that swaps models would grow for hours.
     """
-    mallopt = getattr(CDLL(None), "mallopt", None) if MEMINFO.is_file() else None
+    mallopt = _of_glibc("mallopt")
     if mallopt is not None:
         mallopt(M_ARENA_MAX, ARENAS)
+        mallopt(M_MMAP_THRESHOLD, LARGE)
+
+
+def release_memory() -> None:
+    """Give pages of freed memory back to the system (glibc; elsewhere nothing happens)."""
+    malloc_trim = _of_glibc("malloc_trim")
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    return getattr(CDLL(None), name, None) if MEMINFO.is_file() else None

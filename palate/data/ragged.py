@@ -108,7 +108,7 @@ class Ragged:
         """Positions of event types, (N,), -1 where one is not known."""
         return np.full(len(self.column), -1, np.int16) if self.event is None else self.event
 
-    @property
+    @cached_property
     def liked(self) -> Bools:
         """Which events are of liked items, (N,)."""
         return liked(self.weight)

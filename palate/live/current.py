@@ -8,6 +8,7 @@ from threading import Lock, Thread
 
 import numpy as np
 
+from palate.compute.memory import release_memory
 from palate.kernels.topk import MOST
 from palate.live.snapshot import Active, Snapshot
 from palate.live.weights import Popularity
@@ -69,8 +70,13 @@ class Current:
         """Load a version aside, unless one is loaded already."""
         with self._lock:
             if self._loading is None:
-                self._loading = Thread(target=self.swap, args=(version,), daemon=True)
+                self._loading = Thread(target=self._reload, args=(version,), daemon=True)
                 self._loading.start()
+
+    def _reload(self, version: int) -> None:
+        """Load a version, and give back what the one before took."""
+        self.swap(version)
+        release_memory()
 
     def swap(self, version: int) -> None:
         """Load another version aside, then put it in the place of the old one; one that does not work is refused."""

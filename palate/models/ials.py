@@ -14,7 +14,7 @@ from palate.compute.threads import ThreadTeam, cores
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.data.ragged import Ragged, liked
+from palate.data.ragged import Ragged
 from palate.errors import check
 from palate.kernels.least_squares import row_solver, squared_error
 from palate.kernels.rows import gather, group_rows, row_strengths
@@ -258,8 +258,8 @@ class IALSModel(FactorModel):
 
     def scaled(self, weight: Floats) -> Floats:
         """Weights (N,) that the training gave such events, within what float32 solves."""
-        size = np.minimum(np.maximum(np.abs(weight) / self.unit, 1 / FAR), FAR)
-        return np.asarray(size * np.sign(weight), np.float32)
+        size = np.minimum(np.maximum(np.abs(weight) / self.unit, 1 / FAR), FAR) * weight.astype(np.bool_)
+        return np.asarray(np.copysign(size, weight), np.float32)
 
     def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts of the scores, (N, J); Hu et al. 2008, sec. 5.
@@ -281,7 +281,7 @@ class IALSModel(FactorModel):
             A = V.T @ V
             A.flat[:: len(A) + 1] += diagonal
             solved = V @ dposv(A, asked)[1]
-        return np.asarray(np.where(liked(weight)[:, None], root, 0.0) * solved, np.float32)
+        return np.asarray(np.where(past.liked[:, None], root, 0.0) * solved, np.float32)
 
 
 register(IALS, IALSModel)

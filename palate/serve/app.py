@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
-from palate.compute.memory import share_arenas
+from palate.compute.memory import settle_allocator
 from palate.data.times import to_iso
 from palate.live.snapshot import Active
 from palate.serve.dashboard.login import login_router
@@ -56,7 +56,7 @@ class Application(FastAPI):
 def create_app(settings: Settings | None = None) -> ASGIApp:
     """Make the application, by default with the settings that `Settings.to_environment` stored."""
     end_with_parent()
-    share_arenas()
+    settle_allocator()
     service = Service.open(settings or Settings.from_environment())
     app = documented(service)
     guarded: ASGIApp = Guard(app, Scopes(app.routes), service)

@@ -21,7 +21,7 @@ from palate.store.schema import Cursor, DriverConnection, Expression, Packed, Ro
 WAIT = 60.0  # seconds for another process to end its transaction
 LOOK = 0.001  # seconds between two checks whether it has ended
 LONG = 64 << 20  # bytes of a write-ahead log that is emptied
-READER, WRITER = 1024, 8192  # KiB of pages in memory: each thread may have a reader, and the file is mapped
+READER, WRITER = 512, 8192  # KiB of pages in memory: each thread may have a reader, and the file is mapped
 EMPTYING = 0.05  # seconds to wait for readers that keep it from being emptied
 REST = 20  # pause before the next try, as a multiple of the time that the last try took
 LOCK = 0x70616C617465  # of PostgreSQL's advisory locks, the one that writers of a store hold
