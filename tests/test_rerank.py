@@ -18,12 +18,22 @@ from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError
-from palate.kernels.rerank import choose_calibrated, choose_dpp, choose_mmr
+from palate.kernels.rerank import (
+    choose_calibrated,
+    choose_dpp,
+    choose_mmr,
+    mix_of,
+    spread,
+    unit_rows,
+    value_rows,
+    values_at,
+)
 from palate.live.service import Live
 from palate.live.training import train
 from palate.models.base import Model, Progress
 from palate.models.registry import as_recipe
 from palate.ranking.context import Context, Masks, Order, UserHistory
+from palate.ranking.diversify import personal_factor
 from palate.ranking.item_index import ItemIndex
 from palate.ranking.labels import Labels
 from palate.ranking.pipeline import PipelineModel, recommend
@@ -128,6 +138,48 @@ def test_ties_go_to_the_first_and_like_vectors_are_not_lost() -> None:
     pairs = unit(np.array([[1, 0], [1, 0.01], [0, 1], [0.01, 1]], np.float32))
     assert choose_dpp(np.array([1, 0.9, 0.5, 0.4], np.float32), pairs, 0.5, 2).tolist() == [0, 2]
     assert choose_mmr(np.array([1, 0.9, 0.5, 0.4], np.float32), pairs, 0.5, 2).tolist() == [0, 2]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_what_stages_read_is_gathered_right(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((9, 5)).astype(np.float32)
+    vectors[3] = 0
+    rows = unit_rows(vectors, np.array([4, -1, 3, 4], np.int32))
+    np.testing.assert_allclose(rows[[0, 3]], unit(vectors[[4, 4]]), atol=1e-6)
+    assert not rows[1:3].any()
+    start = np.concatenate([np.zeros(1, np.int64), np.cumsum(rng.integers(0, 4, 9))])
+    code = np.concatenate([rng.choice(30, size, replace=False) for size in np.diff(start)]).astype(np.int32)
+    position = rng.integers(0, 9, 6)
+    starts, codes, count = values_at(start, code, position, 30)
+    names: dict[int, int] = {}
+    for n, each in enumerate(position):
+        own = code[start[each] : start[each + 1]].tolist()
+        assert codes[starts[n] : starts[n + 1]].tolist() == [names.setdefault(value, len(names)) for value in own]
+    assert count == len(names)
+    weight = rng.random(4).astype(np.float32)
+    mix = np.zeros(count)
+    for n in range(4):
+        for each in codes[starts[n] : starts[n + 1]]:
+            mix[each] += weight[n] * 0.5 ** ((3 - n) / 2.5) / (starts[n + 1] - starts[n])
+    np.testing.assert_allclose(mix_of(starts, codes, weight, 2.5, count), mix / (mix.sum() or 1), atol=1e-6)
+    own_values = value_rows(starts, codes, count)
+    np.testing.assert_allclose((own_values**2).sum(axis=1), np.diff(starts) > 0, atol=1e-6)
+
+
+def test_spread_is_the_weighted_mean_over_pairs() -> None:
+    rng = np.random.default_rng(0)
+    vectors = np.insert(unit(rng.standard_normal((7, 4)).astype(np.float32)), 3, 0, axis=0)  # an unknown item
+    known, weight = np.delete(vectors, 3, axis=0), 0.8 ** np.arange(6, -1, -1)
+    pairs = [(i, j) for i in range(7) for j in range(i)]
+    expected = np.average(
+        [1 - known[i] @ known[j] for i, j in pairs], weights=[weight[i] * weight[j] for i, j in pairs]
+    )
+    assert spread(vectors, 0.8) == pytest.approx(expected, abs=1e-5)
+    assert spread(vectors[:1], 0.8) == spread(vectors[3:4], 0.8) == spread(vectors[:0], 0.8) == -1
+    assert personal_factor(vectors[:1], vectors) == 1
+    assert personal_factor(np.tile(vectors[:1], (5, 1)), vectors) == pytest.approx(0.1)
 
 
 # Stages
