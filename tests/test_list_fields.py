@@ -137,7 +137,7 @@ def test_what_a_stage_lacks_is_a_warning(plain: Client, tmp_path: Path) -> None:
         ({"diversify": {"strength": -1}}, "strength"),
         ({"diversify": {"method": "best"}}, "method"),
         ({"diversify": {"by": ""}}, "by"),
-        ({"diversify": {"strenght": 1}}, "strenght"),
+        ({"diversify": {"weight": 1}}, "weight"),
         ({"calibrate": 0.5}, "calibrate"),
         ({"calibrate": {"strength": 0.5}}, "calibrate.attribute"),
         ({"calibrate": {"attribute": "genres", "strength": 2}}, "calibrate.strength"),
