@@ -252,6 +252,8 @@ def test_every_character_of_a_pattern_but_two_stands_for_itself() -> None:
         ("1" + "+1" * 40 + " = 1", 0, "25 deep"),
         ("year IN (" + ",".join(["year/1"] * 101) + ")", 702, "there can be 100 comparisons and computations"),
         (" OR ".join(["year = 1"] * 101), 1200, "there can be 100 comparisons and computations"),
+        ("price IN (" + ", ".join(["title"] * 101) + ")", 703, "there can be 100 comparisons and computations"),
+        ("COALESCE(" + ", ".join(["title"] * 101) + ") = 'x'", 702, "there can be 100 comparisons and computations"),
         ("category LIKE '" + "%_" * 1900 + "'", 14, "a pattern of LIKE has up to 20 % and 50 _"),
         ("category LIKE '" + "a%" * 21 + "'", 14, "a pattern of LIKE has up to 20 % and 50 _"),
     ],

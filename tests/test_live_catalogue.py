@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from palate.conditions import effort
 from palate.errors import ConditionError
 from palate.live import masks, merging, table
 from palate.live.catalogue import LiveCatalogue, stored_catalogue
@@ -204,6 +205,8 @@ def test_what_no_item_has_is_unknown_and_noted(store: Store) -> None:
 
 
 def test_what_a_condition_costs_is_counted_before_it_is_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(effort, "ANY_ROWS", 0)
+    monkeypatch.setattr(effort, "NAMED", 0)
     store.items.put([*MOVIES, Item("long", {"text": "ab" * 5000})])
     live = LiveCatalogue.load(store)
     assert live.mask("text LIKE '%b_b%' AND price IS NULL").tolist() == [False] * 4 + [True]
@@ -221,6 +224,8 @@ def test_what_a_condition_costs_is_counted_before_it_is_run(store: Store, monkey
 
 
 def test_what_few_items_have_is_counted_by_those_that_have_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(effort, "ANY_ROWS", 0)
+    monkeypatch.setattr(effort, "NAMED", 0)
     rare = [{"rare": n, "text": "ab"} if n % 100 == 7 else {} for n in range(1000)]
     store.items.put(Item(f"i{n}", {"price": n, **more}) for n, more in enumerate(rare))
     live = LiveCatalogue.load(store)
@@ -459,6 +464,16 @@ def test_constants_take_nothing_for_each_row(store: Store, condition: str, mask:
     live = LiveCatalogue.load(store)
     assert live.mask(condition).tolist() == mask
     assert live.steps([condition]) == (0 if "price" not in condition else live.steps(["price IN (1)"]))
+
+
+def test_a_column_and_an_operation_cost_something_however_few_items_there_are(store: Store) -> None:
+    store.items.put(MOVIES)
+    live = LiveCatalogue.load(store)
+    fixed = effort.ANY_ROWS + effort.NAMED
+    assert fixed <= live.steps(["price > 1"]) < 1.1 * fixed
+    many = [" OR ".join([column] * 100) for column in ("title", "genres", "TITLE", "Title")]
+    with pytest.raises(ConditionError, match="with the conditions before it: over 4 items"):
+        live.steps(many)
 
 
 def test_the_conditions_of_a_request_are_within_the_bounds_together(

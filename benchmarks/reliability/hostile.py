@@ -158,7 +158,7 @@ def sing(port: int, pid: int, pipe: Connection) -> None:
             client.get(f"/v1/recommend?user_id={len(whole) % 500}")
         wait = time.perf_counter() - due
         whole.append(1000 * wait)
-        own.append(1000 * max(0.0, wait - (idle_for(pid) + idle_for(mine) - idle)))
+        own.append(1000 * max(0.0, wait - max(0.0, idle_for(pid) + idle_for(mine) - idle)))  # a thread may have ended
         if wait > 1:  # what was due meanwhile is not asked all at once
             due = time.perf_counter()
         if pipe.poll():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -160,7 +160,7 @@ class _Reader:
     def _column(self, node: exp.Expr) -> Value:
         if not isinstance(node.this, exp.Identifier):
             raise Fault(place(node), f"{node.sql()} means nothing in a condition")
-        self._meter.columns += 1
+        self._meter.column()
         return self._named(node.this.this, place(node))
 
     def _chain(self, node: exp.Expr) -> Value:
@@ -188,7 +188,7 @@ class _Reader:
         choices = node.expressions
         if not 1 <= len(choices) <= MOST_CHOICES:
             raise Fault(place(node), f"IN takes 1 to {MOST_CHOICES:,} values, not {len(choices):,}")
-        return comparisons.one_of(self._operand(node.this), [self.value(choice) for choice in choices])
+        return comparisons.one_of(self._operand(node.this), self._each(choices))
 
     def _between(self, node: exp.Expr) -> Value:
         return comparisons.between(*(self._operand(node.args[part]) for part in ("this", "low", "high")))
@@ -212,7 +212,17 @@ class _Reader:
         return functions.rounded(self.value(node.this), kept)
 
     def _coalesce(self, node: exp.Expr) -> Value:
-        return functions.coalesce([self.value(each) for each in (node.this, *node.expressions)])
+        return functions.coalesce(self._each([node.this, *node.expressions]))
+
+    def _each(self, nodes: Sequence[exp.Expr]) -> list[Value]:
+        """Values of nodes; a column among them counts as a comparison, as a computation counts by itself."""
+        meter, found = self._meter, []
+        for node in nodes:
+            columns, operations = meter.columns, meter.operations
+            found.append(self.value(node))
+            if meter.columns > columns and meter.operations == operations:
+                meter.operation(place(node))
+        return found
 
 
 _READ: dict[type[Any], Callable[[_Reader, Any], Value]] = {

@@ -18,6 +18,8 @@ FORM, BLANKS, BLANK, FEW = 5, 15, 65, 8
 PLAIN = 50  # characters of a plain text
 A_VALUE = 4  # steps in which it passes over one value of a list
 AS_TEXT = 5  # times as long it takes to write it
+# Steps that an operation on a column, one read as another type, and one as it is take however few rows there are.
+ANY_ROWS, NAMED = 2_000_000, 300_000
 # Steps a row of nodes, measured over a million rows; those of whole numbers are computed in 128 bits.
 LEAST = 1
 TAKES: dict[type[Any], int] = {
@@ -47,12 +49,18 @@ class Meter:
     """Counts while a condition is read. Raises `Fault` as soon as it takes too much.
 
     size     rows that there are; rows: those that the condition is computed over, at most
-    columns  that were named; lengths: steps in which an operation passes over the texts and lists read
+    columns  that were named; operations: comparisons and computations
+    lengths  steps in which an operation passes over the texts and lists read
     """
 
     def __init__(self, size: int = 0, most: int = MOST_STEPS) -> None:
         self.size, self.most = size, most
-        self.rows = self.columns = self.lengths = self._operations = self._each = self._passed = 0
+        self.rows = self.columns = self.operations = self.lengths = self._each = self._passed = 0
+
+    def column(self) -> None:
+        """Count that a column is named."""
+        self.columns += 1
+        self._add(0, NAMED)
 
     @property
     def steps(self) -> int:
@@ -67,15 +75,16 @@ class Meter:
 
     def operation(self, place: int) -> None:
         """Count a comparison or a computation, of constants too."""
-        self._operations += 1
-        if self._operations > MOST_OPERATIONS:
+        self.operations += 1
+        if self.operations > MOST_OPERATIONS:
             raise Fault(place, f"there can be {MOST_OPERATIONS} comparisons and computations, and this is one more")
 
     def read(self, kind: str, dtype: pl.DataType, length: int) -> None:
         """Count that values of a kind are read as a type."""
         self.lengths += length
         times = AS_TEXT if kind == "list" and dtype == TEXT else 1
-        self._add(READS.get((kind, dtype), LEAST), times * length)
+        other = (kind, dtype) in READS
+        self._add(READS.get((kind, dtype), LEAST), times * length + (ANY_ROWS if other else 0))
 
     def node(self, node: exp.Expr, value: Value, columns: int, length: int) -> None:
         """Count what a node takes, given the columns and the lengths below it, which pass through it."""
@@ -84,7 +93,7 @@ class Meter:
         if value.dtype == WHOLE:
             takes = WHOLES.get(kind, takes)
         many = max(1, columns) if isinstance(node, EACH) else 1
-        self._add(takes * many, length * _times(node))
+        self._add(takes * many, length * _times(node) + (ANY_ROWS if kind in TAKES else 0))
 
     def _add(self, each: int, passed: int) -> None:
         self._each += each
