@@ -1,4 +1,4 @@
-"""Palate: history in, ranking out. A recipe is imported when it is first asked for."""
+"""Palate: history in, ranking out. A recipe or a stage is imported when it is first asked for."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from palate.evaluation.compare import compare
 from palate.evaluation.early import fit_until_best
 from palate.evaluation.protocol import evaluate
 from palate.models.approximate import approximate
-from palate.models.registry import MODULES, load, recipe_class
+from palate.models.registry import MODULES, STAGES, load, recipe_class, stage_class
 
 if TYPE_CHECKING:
     from palate.models.autoencoder import Autoencoder
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from palate.models.popularity import Popularity
     from palate.models.slist import SLIST
     from palate.models.transformer import Transformer
+    from palate.ranking.calibrate import Calibrate
+    from palate.ranking.diversify import Diversify
+    from palate.ranking.long_tail import LongTail
     from palate.ranking.pipeline import Pipeline
 
 __version__ = "0.2.0"
@@ -38,8 +41,10 @@ __all__ = [
     "SLIST",
     "Autoencoder",
     "Blend",
+    "Calibrate",
     "Catalogue",
     "Content",
+    "Diversify",
     "Embedding",
     "EventType",
     "Histories",
@@ -47,6 +52,7 @@ __all__ = [
     "InfiniteAE",
     "Interactions",
     "ItemKNN",
+    "LongTail",
     "PalateError",
     "Pipeline",
     "Popularity",
@@ -69,9 +75,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import a recipe."""
+    """Import a recipe or a stage."""
     if name in MODULES:
         return recipe_class(name)
+    if name in STAGES:
+        return stage_class(name)
     raise AttributeError(f"module 'palate' has no attribute {name!r}")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from rich.console import Console
 from test_metrics import by_hand
@@ -29,7 +30,8 @@ from palate.errors import DataError, MissingExtra, SettingError
 from palate.evaluation import protocol
 from palate.evaluation.compare import Comparison, compare
 from palate.evaluation.early import fit_until_best
-from palate.evaluation.lists import intra_list_distance, self_information
+from palate.evaluation.lists import intra_list_distance, popularity_lift, self_information, serendipity
+from palate.evaluation.mixes import attribute_coverage, calibration_kl
 from palate.evaluation.picture import LABEL_GAP, Point, _spread, draw
 from palate.evaluation.protocol import evaluate
 from palate.evaluation.report import Report
@@ -392,3 +394,24 @@ def test_a_report_has_the_metrics_of_lists_beside_the_others() -> None:
     assert both.difference("Popularity", "self_information@3").mean < 0
     with pytest.raises(SettingError, match="no item vectors"):
         evaluate(Popularity(), split, metrics=[intra_list_distance])
+
+
+def test_metrics_of_lists_know_histories_hits_and_attributes() -> None:
+    split = split_ratio(lopsided(n=150), 0.3, seed=1)
+    items = split.train.items
+    kinds = Catalogue(items, pl.DataFrame({"item_id": items.ids, "kind": ["ab"[n % 2] for n in range(len(items))]}))
+    measured = [calibration_kl("kind"), attribute_coverage("kind"), popularity_lift, serendipity]
+    report = evaluate(IALS(dim=4, epochs=2), split, (3, 5), catalogue=kinds, metrics=measured)
+    past = split.history("test").histories(report.users).on(report.model.items)
+    shown = report.model.recommend(past, 3).item
+    own = past.rows.column[past.rows.start[0] : past.rows.start[1]]
+    p, q = (np.bincount(each % 2, minlength=2) / len(each) for each in (own, shown[0]))
+    mixed = 0.99 * q + 0.01 * p
+    kl = sum(a * np.log(a / b) for a, b in zip(p, mixed, strict=True) if a)
+    assert report.per_user["calibration_kl(kind)@3"][0] == pytest.approx(kl)
+    events = split.train.item_counts()
+    lift = events[shown[0]].mean() / events[own].mean() - 1
+    assert report.per_user["popularity_lift@3"][0] == pytest.approx(lift)
+    assert (report.per_user["serendipity@5"] <= report.per_user["Precision@5"]).all()
+    low, high = report.interval("attribute_coverage(kind)@5")
+    assert 0 < low <= report["attribute_coverage(kind)@5"] <= high <= 1

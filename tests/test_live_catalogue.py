@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from palate.conditions import effort
 from palate.errors import ConditionError
 from palate.live import masks, merging, table
-from palate.live.catalogue import LiveCatalogue
+from palate.live.catalogue import LiveCatalogue, stored_catalogue
+from palate.ranking.labels import Labels
 from palate.store.events import Event, Store
 from palate.store.items import Item
 
@@ -516,3 +517,13 @@ def test_many_names_that_no_item_has_take_no_time(store: Store) -> None:
     assert time.process_time() - began < 1
     assert len(notes) == 190
     assert sum("did you mean 'attribute_0" in note for note in notes) == 3
+
+
+def test_values_are_those_that_a_training_sees(store: Store) -> None:
+    given = [[None, "x"], ["y", "y", ""], [], "z", "", [None], ["x", "z"]]
+    store.items.put([Item(f"i{n}", {"kinds": each}) for n, each in enumerate(given)])
+    live, trained = LiveCatalogue.load(store).values("kinds"), Labels.of(stored_catalogue(store).frame["kinds"])
+    assert live.start.tolist() == trained.start.tolist()
+    assert live.names.gather(live.code).to_list() == trained.names.gather(trained.code).to_list()
+    none = LiveCatalogue.load(store).values("colour")
+    assert (len(none.names), none.start.tolist(), none.code.dtype.name) == (0, [0] * 8, "int32")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -12,13 +13,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import rel_entr
 
 from palate.arrays import Bools, Doubles, Ints, Longs
 from palate.data.catalogue import Catalogue
+from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
 from palate.errors import SettingError
 from palate.evaluation.intervals import MOST_UNITS, bootstrap, paired
-from palate.evaluation.lists import Lists, intra_list_distance, of_lists, self_information
+from palate.evaluation.lists import (
+    Lists,
+    intra_list_distance,
+    of_lists,
+    popularity_lift,
+    self_information,
+    serendipity,
+    share_of_cold_items,
+)
 from palate.evaluation.metrics import (
     METRICS,
     average_precision,
@@ -29,6 +40,7 @@ from palate.evaluation.metrics import (
     per_user,
     reciprocal_rank,
 )
+from palate.evaluation.mixes import attribute_coverage, attribute_entropy, calibration_js, calibration_kl
 from palate.kernels.hits import find_hits, first_mentions
 from palate.kernels.topk import select_top
 
@@ -300,3 +312,69 @@ def test_metrics_of_lists_need_names_and_a_number_for_each_list() -> None:
     ):
         with pytest.raises(SettingError, match=fault):
             of_lists(metrics, lists, (2,))
+
+
+GENRES = pl.Series([["a"], ["a", "b"], ["b"], ["c"], None], dtype=pl.List(pl.String))
+FILMS = Catalogue(Vocabulary.of(range(5)), pl.DataFrame({"item_id": range(5), "genres": GENRES}))
+
+
+def mixed(item: list[list[int]], past: list[list[int]], events: Sequence[int] = (8, 4, 2, 2, 0)) -> Lists:
+    start = np.cumsum([0, *map(len, past)])
+    column = np.array([each for row in past for each in row], np.int32)
+    rows = Ragged(start, column, np.where(column == 3, -1, 1).astype(np.float32))  # an event on item 3 is a dislike
+    return Lists(np.array(item, np.int32), FILMS.items, np.array(events), None, FILMS, rows)
+
+
+def test_calibration_by_hand() -> None:
+    lists = mixed([[0, 2], [0, 0], [2, -1], [4, -1], [0, 2]], [[0, 2], [0, 1], [0, 0, 3], [0], [3, 4]])
+    q = np.array([0.01 * 0.75 + 0.99, 0.01 * 0.25])  # of the second list: p = (3/4, 1/4), q = (1, 0)
+    second = 0.75 * math.log(0.75 / q[0]) + 0.25 * math.log(0.25 / q[1])
+    expected = [0, second, math.log(100), math.log(100), 0]
+    np.testing.assert_allclose(calibration_kl("genres")(lists), expected, atol=1e-12)
+    middle = np.array([0.875, 0.125])
+    apart = (0.75 * math.log(0.75 / middle[0]) + 0.25 * math.log(0.25 / middle[1]) + math.log(1 / middle[0])) / 2
+    found = calibration_js("genres")(lists)
+    np.testing.assert_allclose(found, [0, apart, math.log(2), math.log(2) / 2, 0], atol=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), numbers=st.integers(1, 20))
+def test_divergences_agree_with_scipy_in_blocks_of_any_size(seed: int, numbers: int) -> None:
+    rng = np.random.default_rng(seed)
+    item = rng.integers(-1, 4, (7, 3)).astype(np.int32)
+    past = [rng.choice([0, 1, 2], rng.integers(1, 5)).tolist() for _ in range(7)]
+    parts = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 0, 1]])
+    lists = mixed(item.tolist(), past)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("palate.evaluation.mixes.NUMBERS", numbers)
+        found = calibration_kl("genres")(lists), calibration_js("genres")(lists)
+    for own, seen, kl, js in zip(item, past, *found, strict=True):
+        p = parts[seen].sum(0) / len(seen)
+        q = parts[own[own >= 0]].sum(0) / max((own >= 0).sum(), 1)
+        assert kl == pytest.approx(rel_entr(p, 0.99 * q + 0.01 * p).sum())
+        assert js == pytest.approx((rel_entr(p, (p + q) / 2).sum() + rel_entr(q, (p + q) / 2).sum()) / 2)
+
+
+def test_entropy_and_coverage_of_an_attribute() -> None:
+    lists = mixed([[0, 2], [0, 0], [1, 3], [4, -1], [-1, -1]], [[]] * 5)
+    np.testing.assert_allclose(attribute_entropy("genres")(lists), [1, 0, 1.5, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(attribute_coverage("genres")(lists), [2 / 3, 1 / 3, 1, 0, 0])
+    with pytest.raises(SettingError, match="attribute='colour': is one of genres"):
+        attribute_entropy("colour")(lists)
+    assert calibration_kl("genres").__name__ == "calibration_kl(genres)"
+
+
+def test_popularity_lift_and_cold_items() -> None:
+    lists = mixed([[0, 1], [2, 4], [4, -1], [-1, -1], [0, 1]], [[2, 2, 1], [0, 3], [1], [1], []])
+    assert popularity_lift(lists).tolist() == pytest.approx([6 / (8 / 3) - 1, 1 / 8 - 1, -1, 0, 0])
+    assert share_of_cold_items(lists).tolist() == [0, 0.5, 1, 0, 0]
+    assert popularity_lift(Lists(lists.item, lists.items, lists.events)).tolist() == [0] * 5
+
+
+def test_serendipity_counts_hits_that_popularity_does_not_expect() -> None:
+    lists = mixed([[0, 2], [3, 2], [1, 4], [2, -1]], [[]] * 4)
+    hit = replace(lists, hits=np.array([[True, True], [True, True], [True, False], [True, False]]))
+    assert serendipity(hit).tolist() == [0.5, 1, 0, 0.5]  # items 0 and 1 are expected
+    assert serendipity(hit.cut(1)).tolist() == [0, 1, 1, 1]  # item 0 alone
+    with pytest.raises(SettingError, match="serendipity: it is not known which items are relevant"):
+        serendipity(lists)

@@ -19,8 +19,9 @@ from palate.errors import SettingError
 from palate.live.service import Live
 from palate.live.training import train
 from palate.models.registry import as_recipe
-from palate.ranking.context import Context, Labels, Masks, Order, UserHistory, no_model
+from palate.ranking.context import Context, Masks, Order, UserHistory, no_model
 from palate.ranking.item_index import ItemIndex
+from palate.ranking.labels import Labels
 from palate.ranking.pipeline import PipelineModel, recommend
 from palate.ranking.request import Cap, ListRequest, Pin
 from palate.ranking.slate import Slate
@@ -78,7 +79,7 @@ def test_without_rules_a_list_is_that_of_the_model() -> None:
 class Backwards(Stage):
     pool: int = 12
 
-    def __call__(self, slate: Slate, context: Context) -> Slate:
+    def __call__(self, slate: Slate, context: Context, k: int) -> Slate:
         assert len(slate) >= self.pool
         return slate.take(np.arange(len(slate))[::-1])
 
@@ -87,7 +88,7 @@ class Backwards(Stage):
 class OnlyFirst(Stage):
     count: int = 1
 
-    def __call__(self, slate: Slate, context: Context) -> Slate:
+    def __call__(self, slate: Slate, context: Context, k: int) -> Slate:
         return slate.take(slice(self.count))
 
 
@@ -152,8 +153,8 @@ def test_a_pipeline_without_stages_is_its_recipe() -> None:
 def test_settings_of_stages_are_checked() -> None:
     with pytest.raises(SettingError, match=r"pool=-1: must be 0 or more"):
         Backwards(-1)
-    with pytest.raises(SettingError, match=r"stages=\['mmr'\]: must be stages"):
-        Pipeline(EASE(), ("mmr",))  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match=r"stages='mmr': each is a stage"):
+        Pipeline(EASE(), ("mmr",))
     with pytest.raises(SettingError, match="recipe='Backwards"):
         Pipeline("Backwards(pool=3)")
 

@@ -23,7 +23,7 @@ from palate.cli.export import export_all
 from palate.cli.joined import content_of, history_in, newer_log, reading_of, titles_of
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
 from palate.cli.serve import activate, serve, train
-from palate.cli.settings import CatalogueReading, build_recipe, build_recipes, read_settings
+from palate.cli.settings import CatalogueReading, Stages, build_recipes, read_settings, staged_recipe
 from palate.cli.store import key_app, store_app
 from palate.cli.terminal import FitBar, WorkBar, note, print_json, stdout
 from palate.data.catalogue import Catalogue
@@ -156,6 +156,7 @@ def fit(
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the model.")],
     settings: Settings,
+    stages: Stages,
     read: Reading,
     catalogue: ItemsFile = None,
     catalogue_read: CatalogueReading,
@@ -166,7 +167,7 @@ def fit(
     json: Json = False,
 ) -> None:
     """Fit a recipe to a log and save the model. Ctrl-C keeps the last full epoch."""
-    chosen = build_recipe(recipe, settings)
+    chosen = staged_recipe(recipe, settings, stages)
     events = read_log(log, **read_settings(read))
     note(sentence(events))
     content = content_of(catalogue, catalogue_read, events)

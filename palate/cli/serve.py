@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from palate.cli.settings import CatalogueReading, build_recipe, catalogue_settings, parse, read_settings
+from palate.cli.settings import CatalogueReading, Stages, catalogue_settings, parse, read_settings, staged_recipe
 from palate.cli.terminal import FitBar, WorkBar, note, print_json
 from palate.models.base import Recipe
 
@@ -35,7 +35,7 @@ Reading: TypeAlias = Annotated[
     ),
 ]
 WeightsOption: TypeAlias = Annotated[
-    str | None, typer.Option("--weights", metavar="TYPE:N,...", help="Weights of event types: view:1,like:3.")
+    str | None, typer.Option("--weights", metavar="TYPE:N,...", help="Of events: view:1,like:3.")
 ]
 
 
@@ -61,6 +61,7 @@ def train(
     models: ModelsFolder = None,
     recipe: RecipeOption = "ials",
     settings: Settings,
+    stages: Stages,
     weights: WeightsOption = None,
     keep: Annotated[int, typer.Option(metavar="N", help="Versions to keep.")] = 5,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -70,7 +71,7 @@ def train(
     from palate.store.events import Store
     from palate.store.versions import Versions
 
-    chosen = build_recipe(recipe, settings)
+    chosen = staged_recipe(recipe, settings, stages)
     with Store.open(store) as opened:
         trained = _train(opened, Versions(opened, models, load), chosen, _weights(weights), keep)
     if json:
@@ -118,6 +119,7 @@ def serve(
     models: ModelsFolder = None,
     recipe: RecipeOption = "ials",
     settings: Settings,
+    stages: Stages,
     read: Reading,
     catalogue_read: CatalogueReading,
     weights: WeightsOption = None,
@@ -171,7 +173,7 @@ def serve(
     from palate.store.events import Store
     from palate.store.versions import Versions
 
-    chosen, types = build_recipe(recipe, settings), _weights(weights)
+    chosen, types = staged_recipe(recipe, settings, stages), _weights(weights)
     when = None if retrain is None else Retrain.parse(retrain)
     url = store or (f"{log.name.split('.')[0]}.db" if log else "palate.db")
     hosts, origins, proxies = hosts_of(host, allowed_hosts), origins_of(origin), networks_of(trusted_proxies)
@@ -187,6 +189,7 @@ def serve(
         if guarded:
             _first_key(opened)
     training = ["--recipe", recipe, *(part for each in settings for part in ("--set", each))]
+    training += [part for each in stages for part in ("--stage", each)]
     training += ["--weights", weights] if weights else []
     training += ["--models", str(models)] if models else []
     note(f"serving {shown_place(url)} at http://{host}:{port}")

@@ -29,6 +29,16 @@ CatalogueReading: TypeAlias = Annotated[
         help="Passed to read_catalogue.",
     ),
 ]
+Stages: TypeAlias = Annotated[
+    list[str],
+    typer.Option(
+        "--stage",
+        metavar="STAGE",
+        default_factory=list,
+        show_default=False,
+        help="Behind it: Diversify(0.3).",
+    ),
+]
 
 
 def recipe_of(name: str) -> type[Recipe]:
@@ -37,6 +47,17 @@ def recipe_of(name: str) -> type[Recipe]:
     if name not in by_name:
         raise typer.BadParameter(f"recipe {name!r} is unknown; known are {', '.join(sorted(by_name))}")
     return recipe_class(by_name[name])
+
+
+def staged_recipe(name: str, settings: Iterable[str], stages: Sequence[str]) -> Recipe:
+    """Build a recipe, a pipeline where it has stages behind it, given as texts."""
+    recipe = build_recipe(name, settings)
+    if not stages:
+        return recipe
+    from palate.ranking.pipeline import Pipeline
+    from palate.ranking.stages import as_stage
+
+    return Pipeline(recipe, tuple(as_stage(each, "--stage") for each in stages))
 
 
 def build_recipe(name: str, settings: Iterable[str]) -> Recipe:

@@ -13,8 +13,9 @@ from typing import TypeAlias
 import numpy as np
 import polars as pl
 
-from palate.arrays import Doubles, Floats, Ints, Longs
+from palate.arrays import Bools, Doubles, Floats, Ints, Longs
 from palate.data.catalogue import Catalogue
+from palate.data.ragged import Ragged, liked
 from palate.data.vocabulary import Vocabulary
 from palate.errors import SettingError, check, setting_error
 from palate.evaluation.metrics import METRICS
@@ -31,6 +32,8 @@ class Lists:
     events     number of train events on each item, (I,)
     vectors    item vectors of the model, (I, D); None where it has none
     catalogue  attributes of the items; None where none was given
+    past       histories of the users, over `items`; None where there are none
+    hits       which places are relevant, (B, K); None where that is not known
     """
 
     item: Ints
@@ -38,15 +41,26 @@ class Lists:
     events: Longs
     vectors: Floats | None = None
     catalogue: Catalogue | None = None
+    past: Ragged | None = None
+    hits: Bools | None = None
 
     def cut(self, k: int) -> Lists:
         """Return the first k places of each list."""
-        return replace(self, item=self.item[:, :k])
+        return replace(self, item=self.item[:, :k], hits=None if self.hits is None else self.hits[:, :k])
 
     @property
     def lengths(self) -> Longs:
         """Number of items in each list, (B,)."""
         return np.asarray((self.item >= 0).sum(1), np.int64)
+
+    @property
+    def liked(self) -> tuple[Longs, Ints]:
+        """User and item of each liked event of the histories, (N,) each."""
+        past = self.past
+        if past is None:
+            return np.zeros(0, np.int64), np.zeros(0, np.int32)
+        counts = liked(past.weight)
+        return np.repeat(np.arange(len(past)), past.lengths)[counts], past.column[counts]
 
     def attribute(self, name: str) -> pl.Series:
         """Values of an attribute by item, (I,), null where there is none.
@@ -54,11 +68,12 @@ class Lists:
         Raises `SettingError` for an attribute that is not there, as where no catalogue was given.
         """
         catalogue = self.catalogue
-        if catalogue is None or name not in catalogue.fields:
+        field = None if catalogue is None else catalogue.column(name)
+        if catalogue is None or field is None:
             known = "no catalogue is given" if catalogue is None else f"is one of {', '.join(catalogue.fields)}"
             raise setting_error("attribute", name, known)
         row = pl.Series(catalogue.items.recode(self.items), dtype=pl.Int64)
-        return catalogue.frame[name].gather(row.set(row < 0, None))
+        return catalogue.frame[field].gather(row.set(row < 0, None))
 
 
 ListMetric: TypeAlias = Callable[[Lists], Doubles]
@@ -92,6 +107,43 @@ def self_information(lists: Lists) -> Doubles:
     """
     surprise = np.append(-np.log2(np.maximum(lists.events, 1) / max(int(lists.events.sum()), 1)), 0.0)
     return np.asarray(surprise[lists.item].sum(1) / np.maximum(lists.lengths, 1))
+
+
+def popularity_lift(lists: Lists) -> Doubles:
+    """Mean train events on the items of a list over those on the liked items of the history, less 1, (B,).
+
+    0 where there is no history, or an empty list. Abdollahpouri et al. 2020 (The connection between popularity bias,
+    calibration, and fairness in recommendation), eq. 2, for each user.
+    """
+    events, (user, item) = np.append(lists.events, 0).astype(np.float64), lists.liked
+    count = np.bincount(user, minlength=len(lists.item))
+    own = np.bincount(user, events[item], len(lists.item)) / np.maximum(count, 1)
+    shown = events[lists.item].sum(1) / np.maximum(lists.lengths, 1)
+    compared = (own > 0) & (lists.lengths > 0)
+    return np.where(compared, shown / np.where(compared, own, 1) - 1, 0.0)
+
+
+def share_of_cold_items(lists: Lists) -> Doubles:
+    """Share of the places of a list whose items have no train event, (B,); 0 for an empty one.
+
+    Schein et al. 2002 (Methods and metrics for cold-start recommendations) call such items cold.
+    """
+    cold = np.append(lists.events == 0, False)
+    return np.asarray(cold[lists.item].sum(1) / np.maximum(lists.lengths, 1))
+
+
+def serendipity(lists: Lists) -> Doubles:
+    """Share of the k places that are relevant and not among the k items with most train events, (B,).
+
+    Ge, Delgado-Battenfeld and Jannach 2010 (Beyond accuracy), eq. 4 to 6, the list of popular items being the
+    primitive one, the same for all; equal items in their order. Raises `SettingError` for lists without `hits`.
+    """
+    if lists.hits is None:
+        raise SettingError("serendipity: it is not known which items are relevant")
+    k = lists.item.shape[1]
+    expected = np.append(np.zeros(len(lists.items), np.bool_), True)
+    expected[np.argsort(-lists.events, kind="stable")[:k]] = True
+    return np.asarray((lists.hits & ~expected[lists.item]).mean(1))
 
 
 def of_lists(metrics: Iterable[ListMetric], lists: Lists, cuts: Sequence[int]) -> dict[str, Doubles]:

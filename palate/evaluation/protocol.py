@@ -117,12 +117,14 @@ class Exam:
         model = subject.fit(self.split.train, catalogue, watch=watch) if isinstance(subject, Recipe) else subject
         fit_seconds = perf_counter() - began if isinstance(subject, Recipe) else None
         ranked = None if only is None else Vocabulary.series(only, "only")
-        item, recommend_seconds = self._rank(model, max(cuts), ranked)
+        histories = model.histories(self.histories)
+        item, recommend_seconds = self._rank(model, histories, max(cuts), ranked)
         here = np.append(self.items.recode(model.items), np.int32(-1))[item]
         hits = find_hits(here, self.relevant.start, self.relevant.column, len(self.items))
         events = np.append(self.split.train.item_counts(), 0)[self.split.train.items.recode(model.items)]
         measured = tuple(metrics)
-        lists = Lists(item, model.items, events, model.item_embeddings if measured else None, catalogue)
+        vectors = model.item_embeddings if measured else None
+        lists = Lists(item, model.items, events, vectors, catalogue, histories.rows, hits)
         scores = Scores(per_user(hits, self.relevant.lengths, cuts) | of_lists(measured, lists, cuts))
         return Report(
             name=type(model.recipe).__name__,
@@ -142,9 +144,8 @@ class Exam:
             recommend_seconds=recommend_seconds,
         )
 
-    def _rank(self, model: Model, depth: int, only: pl.Series | None) -> tuple[Ints, float]:
+    def _rank(self, model: Model, histories: Histories, depth: int, only: pl.Series | None) -> tuple[Ints, float]:
         """Rows of the model's items (B, depth), -1 past the end of a list, and the seconds for a thousand users."""
-        histories = model.histories(self.histories)
         item = np.full((len(histories), depth), -1, np.int32)
         model.recommend(histories.block(0, 1), depth, only=only)  # kernels are compiled outside the clock
         began = perf_counter()

@@ -17,7 +17,7 @@ from palate.live.attributes import Attributes
 from palate.live.kept import Kept
 from palate.live.masks import Conditions, Evaluation, most_kept
 from palate.live.table import ALL, Table
-from palate.ranking.context import Labels
+from palate.ranking.labels import Labels
 from palate.store.events import Store
 
 
@@ -146,5 +146,5 @@ def _labelled(attributes: Attributes, attribute: str) -> Labels:
     else:
         size[where], each = column.is_not_null(), column.drop_nulls()
     names = each.unique(maintain_order=True)
-    code = each.replace_strict(names, np.arange(len(names)), return_dtype=pl.Int32).to_numpy()
+    code = each.replace_strict(names, np.arange(len(names)), return_dtype=pl.Int32).to_numpy().astype(np.int32)
     return Labels(names, np.concatenate([np.zeros(1, np.int64), np.cumsum(size)]), code)

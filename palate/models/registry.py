@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from palate.bundles.nesting import held, whole
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, MissingExtra, PalateError, SettingError
 from palate.models.base import Model, Recipe
+
+S = TypeVar("S")
 
 # Palate's own recipes and the modules that register them; a module is imported when its recipe is first asked for.
 MODULES = {
@@ -33,6 +35,13 @@ MODULES = {
     "Popularity": "palate.models.popularity",
     "SLIST": "palate.models.slist",
     "Transformer": "palate.models.transformer",
+}
+
+# Palate's own stages, which are settings of a pipeline, in the same way.
+STAGES = {
+    "Calibrate": "palate.ranking.calibrate",
+    "Diversify": "palate.ranking.diversify",
+    "LongTail": "palate.ranking.long_tail",
 }
 
 
@@ -77,7 +86,8 @@ def register_setting(kind: type) -> None:
     Raises `SettingError` where the name is taken.
     """
     name = kind.__name__
-    if name in MODULES or name in _TABLE or _SETTINGS.get(name, kind).__module__ != kind.__module__:
+    home = _SETTINGS[name].__module__ if name in _SETTINGS else STAGES.get(name, kind.__module__)
+    if name in MODULES or name in _TABLE or home != kind.__module__:
         raise SettingError(f"{name!r} of {kind.__module__}: the name is taken")
     _SETTINGS[name] = kind
 
@@ -106,6 +116,12 @@ def recipes() -> tuple[type[Recipe], ...]:
     return tuple(recipe_class(name) for name in recipe_names())
 
 
+def stage_class(name: str) -> type:
+    """Return Palate's own stage of this name."""
+    found: type = getattr(import_module(STAGES[name]), name)
+    return found
+
+
 def recipe_class(name: str) -> type[Recipe]:
     """Return the recipe of this name. Raises `LookupError` for an unknown one."""
     return _entry(name).recipe
@@ -129,11 +145,16 @@ def rebuilt(about: Mapping[str, Any]) -> Recipe:
 
 def _rebuilt(about: Mapping[str, Any]) -> object:
     name, settings = about["name"], {name: _setting(value) for name, value in about["settings"].items()}
-    if name in _SETTINGS:
-        return _SETTINGS[name](**settings)
-    entry = _entry(name)
-    build: Any = entry.recipe
-    return build(**{entry.renamed.get(each, each): value for each, value in settings.items()})
+    build: Any = _class(name)
+    renamed = _TABLE[name].renamed if name in _TABLE else {}
+    return build(**{renamed.get(each, each): value for each, value in settings.items()})
+
+
+def _class(name: str) -> type:
+    """Return the recipe, or the class of settings, of this name. Raises `LookupError` for an unknown one."""
+    if name in STAGES:
+        stage_class(name)  # registers it
+    return _SETTINGS[name] if name in _SETTINGS else recipe_class(name)
 
 
 def _setting(value: object) -> object:
@@ -150,25 +171,42 @@ def as_recipe(value: object, setting: str = "recipe") -> Recipe:
 
     Raises `SettingError`, naming the setting, for anything else.
     """
-    if isinstance(value, Recipe):
+    known = f"each is a recipe with its settings, as SLIST(l2=60.0); known are {', '.join(recipe_names())}"
+    return as_setting(value, Recipe, setting, known)  # type: ignore[type-abstract]
+
+
+def as_setting(value: object, kind: type[S], setting: str, rule: str) -> S:
+    """Return the object of a kind that a value stands for: itself, its text, or its table in a manifest.
+
+    Raises `SettingError`, naming the setting and the rule, for anything else.
+    """
+    if isinstance(value, kind):
         return value
     try:
-        if isinstance(value, Mapping):
-            return rebuilt(value)
-        return rebuilt(_call_at(ast.parse(str(value), mode="eval").body))
+        about = value if isinstance(value, Mapping) else _call_at(ast.parse(str(value), mode="eval").body)
+        built = _rebuilt(about)
     except PalateError:
         raise
     except (SyntaxError, ValueError, LookupError, TypeError, RecursionError, MemoryError):
-        known = ", ".join(recipe_names())
-        rule = f"each is a recipe with its settings, as SLIST(l2=60.0); known are {known}"
-        raise SettingError(f"{setting}={value!r}: {rule}") from None
+        built = None
+    if not isinstance(built, kind):
+        raise SettingError(f"{setting}={value!r}: {rule}")
+    return built
 
 
 def _call_at(node: ast.expr) -> dict[str, Any]:
     """Return the name and settings that a call in a text has; nothing in the text is run."""
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.args:
-        raise ValueError("not a recipe with named settings")
-    return {"name": node.func.id, "settings": {str(each.arg): _value_at(each.value) for each in node.keywords}}
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        raise ValueError("not a name with settings")
+    named = [(str(each.arg), _value_at(each.value)) for each in node.keywords]
+    if node.args:
+        order = [each.name for each in fields(_class(node.func.id)) if not each.kw_only]
+        named += zip(order, map(_value_at, node.args), strict=False)
+        if len(node.args) > len(order):
+            raise ValueError("more values than settings in an order")
+    if len(dict(named)) < len(named):
+        raise ValueError("a setting twice")
+    return {"name": node.func.id, "settings": dict(named)}
 
 
 def _value_at(node: ast.expr) -> object:

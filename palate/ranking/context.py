@@ -11,14 +11,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from palate.arrays import Bools, Floats, Ints, Longs
+from palate.arrays import Bools, Floats, Longs
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged, disliked, weighted
 from palate.data.vocabulary import Vocabulary
 from palate.errors import ConditionError
+from palate.kernels.rerank import unit_rows
 from palate.models.base import Model
 from palate.models.popularity import Popularity, PopularityModel
 from palate.ranking.item_index import ItemIndex
+from palate.ranking.labels import Labels
 
 UNNAMED = pl.Series("user", [None], pl.String)
 _NONE = np.zeros(0, np.int64)
@@ -28,19 +30,6 @@ _NONE = np.zeros(0, np.int64)
 def no_model() -> Model:
     """Return a model of no items, made when it is needed: it has polars start threads, which no fork survives."""
     return PopularityModel(Popularity(), Vocabulary.of([]), np.zeros(0, np.float32))
-
-
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """The values of an attribute as codes: position p has `code[start[p]:start[p + 1]]`, rows of `names`.
-
-    start (P + 1,) int64, code (N,) int32. An item without the attribute has no code; of a list it has one for each
-    different value.
-    """
-
-    names: pl.Series
-    start: Longs
-    code: Ints
 
 
 class Attributes(Protocol):
@@ -180,6 +169,13 @@ class Context:
         """Stages of the model."""
         return self.model.stages
 
+    def unit_vectors(self, positions: Longs) -> Floats | None:
+        """Vectors of items (N,) at length 1, (N, D), 0 for an item that the model does not know; None without any."""
+        vectors = self.model.item_embeddings
+        if vectors is None:
+            return None
+        return unit_rows(vectors, self.index.row[positions])
+
     @cached_property
     def past(self) -> Histories:
         """The history over the items of the model, one row."""
@@ -213,18 +209,33 @@ def history_of(past: Histories) -> UserHistory:
     return UserHistory.of(rows.column.astype(np.int64), rows.weight, rows.moments, rows.event, past.event_types)
 
 
-def offline(model: Model, index: ItemIndex, allowed: Bools) -> Context:
-    """Return what lists are made from without a service: the items of a model and its index, allowed (I,)."""
-    nothing = Order(_NONE, np.zeros(len(index), np.float32))
+def offline(model: Model, index: ItemIndex, allowed: Bools, data: Kept | None = None) -> Context:
+    """Return what lists are made from without a service: the items of a model and its index, allowed (I,).
+
+    data  what is kept of the items beside the model
+    """
+    popularity = np.zeros(len(index), np.float32) if data is None else data.popularity
     cold = np.zeros(0, np.bool_) if model.cold_items is None else model.cold_items
-    return Context(model, index, Masks(allowed, _NoAttributes(len(index)), index), nothing, nothing, cold=cold)
+    masks = Masks(allowed, _KeptAttributes(len(index), data), index)
+    return Context(model, index, masks, Order(_NONE, popularity), Order(_NONE, popularity), cold=cold)
 
 
-class _NoAttributes:
-    """The attributes of items that have none."""
+class Kept(Protocol):
+    """What a model keeps of its items for the stages behind it."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    @property
+    def popularity(self) -> Floats:
+        """Weight of the events of each item, (I,)."""
+
+    def labels(self, attribute: str) -> Labels | None:
+        """Return the values of an attribute, None where they are not kept."""
+
+
+class _KeptAttributes:
+    """The attributes that a model keeps; there is nothing else to read."""
+
+    def __init__(self, count: int, data: Kept | None) -> None:
+        self._count, self._data = count, data
 
     def mask(self, condition: str) -> Bools:
         raise ConditionError(condition, 0, "there are no attributes here")
@@ -233,7 +244,8 @@ class _NoAttributes:
         return ()
 
     def values(self, attribute: str) -> Labels:
-        return Labels(pl.Series([], dtype=pl.String), np.zeros(self._count + 1, np.int64), np.zeros(0, np.int32))
+        return (self._data and self._data.labels(attribute)) or Labels.none(self._count)
 
     def unknown(self, attribute: str) -> str | None:
-        return f"no item has an attribute {attribute!r}"
+        there = self._data is not None and self._data.labels(attribute) is not None
+        return None if there else f"no item has an attribute {attribute!r}"

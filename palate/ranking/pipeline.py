@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from palate.arrays import Bools, Floats, Ints, Longs
 from palate.bundles.bundle import Part
+from palate.bundles.nesting import flat
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -20,7 +21,7 @@ from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.kernels.topk import nothing
-from palate.models.base import Model, Recipe, Watch
+from palate.models.base import Model, Progress, Recipe, Watch
 from palate.models.registry import as_recipe, register
 from palate.ranking import candidates, rules
 from palate.ranking.candidates import Candidates
@@ -36,8 +37,9 @@ from palate.ranking.request import (
     read_cursor,
     write_cursor,
 )
-from palate.ranking.slate import EMPTY, Eligible, Slate
-from palate.ranking.stages import Stage, pool_of, run
+from palate.ranking.slate import EMPTY, Eligible, Slate, finite
+from palate.ranking.stage_data import KeptLabels, StageData
+from palate.ranking.stages import Stage, as_stage, pool_of, run, with_others
 
 
 def recommend(request: ListRequest, context: Context) -> RecommendationList:
@@ -56,7 +58,7 @@ def recommend(request: ListRequest, context: Context) -> RecommendationList:
         write_cursor([*shown, *numbers]) if len(slate) == request.k else None,
         None if len(slate) else why_empty(request, context, bool(shown)),
         sources,
-        tuple(_warnings(request, context)) if request.conditions or request.cap else (),
+        tuple(_warnings(request, context)) if request.conditions or request.cap or request.stages else (),
     )
 
 
@@ -71,6 +73,8 @@ class _Filling:
     def __post_init__(self) -> None:
         request, context = self.request, self.context
         self.stages = cast("tuple[Stage, ...]", context.stages)
+        if request.stages:
+            self.stages = with_others(self.stages, cast("tuple[Stage, ...]", request.stages))
         self.caps = rules.Caps(request, context) if request.cap else None
         self.factor = rules.boosts(request, context) if request.boost else None
 
@@ -118,7 +122,7 @@ class _Filling:
             eligible.remove(found.position)
             pool.append(found)
             missing -= len(found)
-        staged = run(self.stages, Slate.joined(pool), self.context)
+        staged = run(self.stages, Slate.joined(pool), self.context, self.request.k)
         return lambda most, eligible: staged.take(np.flatnonzero(eligible.items[staged.position])[:most])
 
     def _taken(self, sources: Sequence[Candidates], wanted: int) -> Slate:
@@ -170,6 +174,8 @@ def _warnings(request: ListRequest, context: Context) -> Iterator[str]:
     for cap in request.cap:
         note = attributes.unknown(cap.attribute)
         yield from () if note is None else (f"cap: {note}",)
+    for stage in cast("tuple[Stage, ...]", request.stages):
+        yield from (f"{type(stage).__name__.lower()}: {note}" for note in stage.notes(context))
 
 
 # A recipe with stages behind it
@@ -177,39 +183,52 @@ def _warnings(request: ListRequest, context: Context) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Pipeline(Recipe):
-    """A recipe, given as such or as text, and the stages that its candidates go through.
+    """A recipe and the stages that its candidates go through, each given as such or as text.
 
     Models of it rank, offline and in the service, by the same stages: of a user's `pool` best candidates, the largest
     pool that a stage asks for, each stage makes another slate, and the list is the first k of the last one.
     """
 
     recipe: str | Recipe
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[str | Stage, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recipe", as_recipe(self.recipe))
-        object.__setattr__(self, "stages", tuple(self.stages))
-        wrong = [each for each in self.stages if not isinstance(each, Stage)]
-        check(not wrong, "stages", wrong[:1], "must be stages, as palate.ranking.stages.Stage")
+        check(isinstance(self.stages, Sequence | Stage), "stages", self.stages, "must be stages, one or several")
+        several = [self.stages] if isinstance(self.stages, str | Stage) else self.stages
+        object.__setattr__(self, "stages", tuple(map(as_stage, several)))
 
     def fit(
         self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
     ) -> PipelineModel:
-        """Fit the recipe."""
-        model = cast("Recipe", self.recipe).fit(log, catalogue, watch=watch)
-        return PipelineModel(self, model.items, (model,))
+        """Fit the recipe; `watch` sees its models with the stages behind them."""
+        stages = cast("tuple[Stage, ...]", self.stages)
+
+        def staged(model: Model) -> PipelineModel:
+            own = model.item_embeddings is not None
+            data = StageData.of(stages, model.items, log, catalogue, own) if stages else None
+            return PipelineModel(self, model.items, (model,), data)
+
+        def watching(progress: Progress) -> bool | None:
+            model = None if progress.model is None else staged(progress.model)
+            return None if watch is None else watch(replace(progress, model=model))
+
+        return staged(cast("Recipe", self.recipe).fit(log, catalogue, watch=watch and watching))
 
 
 @dataclass(frozen=True, eq=False)
 class PipelineModel(Model):
-    """The model of the recipe, one of `models`, and the stages of the recipe behind it."""
+    """The model of the recipe, one of `models`, and the stages of the recipe behind it, with what they read."""
 
     recipe: Pipeline
     items: Vocabulary
     models: tuple[Model, ...]
+    data: StageData | None = None
 
     def fault(self) -> str:
-        """Say what is wrong with `models`."""
+        """Say what is wrong with `models` or `data`."""
+        if self.data is not None:
+            self.data.check(len(self.items))
         same = len(self.models) == 1 and self.models[0].items.ids.equals(self.items.ids)
         return "" if same else "models must be one, over the same items"
 
@@ -221,7 +240,7 @@ class PipelineModel(Model):
     @property
     def stages(self) -> tuple[Stage, ...]:
         """Stages that candidates go through, in their order."""
-        return self.recipe.stages
+        return cast("tuple[Stage, ...]", self.recipe.stages)
 
     def scores(self, histories: Histories) -> Floats:
         """Score every item by the model, before the stages, (B, I)."""
@@ -235,12 +254,12 @@ class PipelineModel(Model):
         pool = min(pool_of(stages, k), len(self.items))
         row, score = self.retriever.top(histories, pool, allowed, keep_seen)
         item, best = nothing(len(row), k)
-        context = offline(self.retriever, self._index, allowed)
+        context = offline(self, self._index, allowed, self.data)
         for b in range(len(row)):
             there = row[b] >= 0
-            slate = Slate.of(row[b, there].astype(np.int64), score[b, there], "personal")
+            slate = Slate.of(row[b, there].astype(np.int64), finite(score[b, there]), "personal")
             own = context.of(history_of(histories.block(b, b + 1)))
-            last = run(stages, slate, own).take(slice(k))
+            last = run(stages, slate, own, k).take(slice(k))
             item[b, : len(last)], best[b, : len(last)] = last.position, last.score
         return item, best
 
@@ -276,19 +295,24 @@ class PipelineModel(Model):
 
     @property
     def item_embeddings(self) -> Floats | None:
-        """As the model says."""
-        return self.retriever.item_embeddings
+        """As the model says; else those that the stages compare."""
+        own = self.retriever.item_embeddings
+        return self.data.vectors if own is None and self.data is not None and self.data.vectors.size else own
 
     def with_items(self, catalogue: Catalogue) -> Model:
         """Return a model that also ranks the items of a catalogue; itself where it knows items by events alone."""
         model = self.retriever.with_items(catalogue)
-        return self if model is self.retriever else PipelineModel(self.recipe, model.items, (model,))
+        if model is self.retriever:
+            return self
+        data = None if self.data is None else self.data.extended(model.items, catalogue)
+        return PipelineModel(self.recipe, model.items, (model,), data)
 
     def written(self) -> tuple[dict[str, Part], dict[str, object]]:
         """Return the parts and the manifest of the model, within those of the pipeline."""
         own, manifest = self.retriever.written()
         parts = {f"0.{name}": part for name, part in own.items() if name != "items"}
-        return {"items": self.items, **parts}, self.manifest() | {"models": [manifest]}
+        kept = dict(flat("data", self.data))
+        return {"items": self.items, **kept, **parts}, self.manifest() | {"models": [manifest]}
 
 
-register(Pipeline, PipelineModel)
+register(Pipeline, PipelineModel, holds=(StageData, KeptLabels))

@@ -84,6 +84,7 @@ class ListRequest:
     until         stored events after this time, in microseconds since 1970 UTC, do not count
     unseen_by     user whose seen items are not shown; nothing else of that user counts
     sources       the only sources that fill the list
+    stages        of `palate.ranking.stages`, behind those of the model; one takes the place of one of its kind
     """
 
     user_id: str | None = None
@@ -101,6 +102,7 @@ class ListRequest:
     until: int | None = None
     unseen_by: str | None = None
     sources: tuple[Source, ...] = SOURCES
+    stages: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MOST_PLACES:

@@ -9,7 +9,8 @@ import numpy as np
 
 from palate.arrays import Floats, Longs
 from palate.errors import SettingError
-from palate.ranking.context import Context, Labels
+from palate.ranking.context import Context
+from palate.ranking.labels import Labels
 from palate.ranking.request import ListRequest
 from palate.ranking.slate import Slate, finite
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
+from palate.arrays import Doubles, Floats, Longs
 from palate.errors import check
-from palate.models.registry import register_setting
+from palate.kernels.rerank import ahead, scaled
+from palate.models.registry import STAGES, as_setting, register_setting
 from palate.models.settings import settle
 from palate.ranking.context import Context
 from palate.ranking.slate import Slate
@@ -37,9 +39,44 @@ class Stage(ABC):
             "settings": {each.name: getattr(self, each.name) for each in fields(self)},
         }
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Attributes of the items that the stage reads; offline they are kept with the model."""
+        return ()
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether the stage compares vectors of the items; offline they are kept with a model that has none."""
+        return False
+
+    def notes(self, context: Context) -> Iterator[str]:
+        """Say what the stage reads that is not there: it leaves lists as they are."""
+        unknown = map(context.masks.attributes.unknown, self.attributes)
+        yield from (note for note in unknown if note is not None)
+        if self.reads_vectors and context.model.item_embeddings is None:
+            yield "the model has no item vectors"
+
     @abstractmethod
-    def __call__(self, slate: Slate, context: Context) -> Slate:
-        """Return items of the slate, each once, in the order of the list; neither slate nor context changes."""
+    def __call__(self, slate: Slate, context: Context, k: int) -> Slate:
+        """Return items of the slate, each once, in the order of a list of k items; the rest may stay as it was.
+
+        Neither slate nor context changes.
+        """
+
+
+def as_stage(value: object, setting: str = "stages") -> Stage:
+    """Return the stage that a value stands for: itself, or its text, as Diversify(strength=0.3).
+
+    Raises `SettingError`, naming the setting, for anything else.
+    """
+    rule = f"each is a stage with its settings, as Diversify(strength=0.3); known are {', '.join(STAGES)}"
+    return as_setting(value, Stage, setting, rule)  # type: ignore[type-abstract]
+
+
+def with_others(stages: Sequence[Stage], others: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Return stages with others behind them; one of the same kind takes the place of the one that is there."""
+    kinds = {type(each): each for each in others}
+    return tuple(dict.fromkeys([*(kinds.get(type(each), each) for each in stages), *others]))
 
 
 def pool_of(stages: Sequence[Stage], k: int) -> int:
@@ -47,9 +84,37 @@ def pool_of(stages: Sequence[Stage], k: int) -> int:
     return max([k, *(stage.pool for stage in stages)])
 
 
-def run(stages: Sequence[Stage], slate: Slate, context: Context) -> Slate:
-    """Send a slate through the stages."""
+def run(stages: Sequence[Stage], slate: Slate, context: Context, k: int) -> Slate:
+    """Send a slate through the stages, for a list of k items."""
     staged = slate
     for stage in stages:
-        staged = stage(staged, context)
+        staged = stage(staged, context, k)
     return staged
+
+
+def leading(slate: Slate) -> int:
+    """Count the first items that come from one source: only their scores can be compared."""
+    if not len(slate):
+        return 0
+    other = slate.source != slate.source[0]
+    first = int(other.argmax())
+    return first if other[first] else len(slate)
+
+
+def relevance(score: Doubles) -> Floats:
+    """Scores of a pool (N,) from 0, the worst, to 1, the best: how high they are is the affair of each model."""
+    return scaled(score)
+
+
+def tempered(strength: float, half: float) -> float:
+    """Return the weight of a term, 0 to 1, beside that of relevance; their ratio at strength 0.5 is `half` > 0."""
+    return strength * half / (1 - strength + strength * half)
+
+
+def reordered(slate: Slate, order: Longs) -> Slate:
+    """Put the items at these places first, the others behind them as they were.
+
+    The scores keep their places, so that the next stage sees the new order in them.
+    """
+    places = ahead(order, len(slate))
+    return Slate(slate.position[places], slate.score, slate.source)

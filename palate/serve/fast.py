@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from palate.data.times import HOURS_AHEAD, to_iso
+from palate.models.registry import stage_class
 from palate.ranking.request import Boost, Cap, ListRequest, Pin, RecommendationList, SessionEvent
 from palate.serve.bodies import NDJSON, kind_of
 from palate.serve.problems import Problem
@@ -23,11 +24,14 @@ from palate.serve.wire import (
     Accepted,
     Batch,
     EventIn,
+    ListFields,
     Recommendations,
     RecommendIn,
     RecommendQuery,
     SessionIn,
     StepIn,
+    Strict,
+    calibration,
 )
 from palate.store.recording import now
 
@@ -101,7 +105,7 @@ class FastRoutes:
     @needs("read")
     @documented(Recommendations, asked=RecommendIn)
     async def recommend_post(self, request: Request) -> Response:
-        """Recommend items, with rules for the list: boosts, pins and caps."""
+        """Recommend items, with rules for the list: boosts, pins, caps and stages."""
         asked = RecommendIn.model_validate_json(await request.body())
         return await self._answered(asked, _ruled(asked), request)
 
@@ -117,7 +121,7 @@ class FastRoutes:
         """Split ids at commas, unless the whole text is an id itself."""
         return [value] if "," not in value or self.service.live.knows(value) else value.split(",")
 
-    async def _answered(self, asked: RecommendQuery, wanted: ListRequest, request: Request) -> Response:
+    async def _answered(self, asked: ListFields, wanted: ListRequest, request: Request) -> Response:
         answer = await self.service.recommend(wanted, request.receive)
         live, names = self.service.live, asked.attributes
         if not names:
@@ -146,7 +150,7 @@ def similar_router(service: Service) -> APIRouter:
     return router
 
 
-def _plain(asked: RecommendQuery) -> ListRequest:
+def _plain(asked: RecommendQuery | RecommendIn) -> ListRequest:
     """Return the request for the recommender, without rules."""
     return ListRequest(
         user_id=asked.user_id,
@@ -157,7 +161,24 @@ def _plain(asked: RecommendQuery) -> ListRequest:
         keep_seen=asked.keep_seen,
         explore=asked.explore,
         cursor=asked.cursor,
+        stages=_stages(asked),
     )
+
+
+def _stages(asked: RecommendQuery | RecommendIn) -> tuple[object, ...]:
+    """Return the stages that a request asks for, in the order in which they run."""
+    named = ("Diversify", asked.diversify), ("Calibrate", asked.calibrate), ("LongTail", asked.long_tail)
+    return tuple(stage_class(name)(**_settings(value)) for name, value in named if value is not None)
+
+
+def _settings(value: float | str | Strict) -> dict[str, object]:
+    """Return the settings of a stage: a number is its strength, a text an attribute and a strength."""
+    if isinstance(value, Strict):
+        return value.model_dump()
+    if isinstance(value, str):
+        attribute, strength = calibration(value)
+        return {"attribute": attribute} | ({} if strength is None else {"strength": strength})
+    return {"strength": value}
 
 
 def _ruled(asked: RecommendIn) -> ListRequest:

@@ -84,7 +84,8 @@ class Service:
         """
         making = make or self.live.recommend
         if not asked.conditions:
-            return await (run_in_threadpool if make or asked.anchor_items else self.run)(making, asked)
+            slow = make or asked.anchor_items or asked.stages
+            return await (run_in_threadpool if slow else self.run)(making, asked)
         with waiting():
             work, left = create_task(self._conditioned(asked, making)), create_task(_left(receive))
             try:

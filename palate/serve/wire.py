@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -50,6 +50,8 @@ def _as_weight(value: float) -> float:
 MOST_NEAR = 100  # items on a page
 USER = "Known or not; without one the list is for a new user."
 EXCLUDED = "Items that the list leaves out."
+DIVERSIFY = "How unlike each other the items are; 0 keeps the list as it is."
+CALIBRATE = "The mix of an attribute follows that of the history"
 NEAR = "Items on the page, for a user without events."
 
 T = TypeVar("T")
@@ -143,8 +145,44 @@ class CapIn(Strict):
     most: int = Field(ge=1)
 
 
-class RecommendQuery(Body):
-    """A request for a list without rules; a query is text, so its ids are."""
+class DiversifyIn(Strict):
+    """Items of the list that are unlike each other."""
+
+    strength: float = Field(0.3, ge=0, le=1)
+    by: Text | None = Field(None, description="An attribute; the item vectors of the model by default.")
+    method: Literal["dpp", "mmr"] = "dpp"
+    personal: bool = Field(True, description="Whether a narrow taste gets less than one that roams.")
+
+
+class CalibrateIn(Strict):
+    """A list whose mix of an attribute follows that of the history."""
+
+    attribute: Text
+    strength: float = Field(0.5, ge=0, le=1)
+    half_life: float = Field(50, ge=0, allow_inf_nan=False, description="In events; 0 counts all alike.")
+
+
+def calibration(text: str) -> tuple[str, float | None]:
+    """Split ATTRIBUTE:STRENGTH, such as genres:0.5. Raises `ValueError`."""
+    attribute, colon, strength = text.rpartition(":")
+    if not colon:
+        return strength, None
+    try:
+        number = float(strength)
+    except ValueError:
+        number = -1.0
+    if not (attribute and 0 <= number <= 1):
+        raise ValueError("must be an attribute and a strength from 0 to 1, such as genres:0.5")
+    return attribute, number
+
+
+def _as_calibration(text: str) -> str:
+    calibration(text)
+    return text
+
+
+class ListFields(Body):
+    """What a request for a list may have in a query and in a body."""
 
     user_id: Text | None = Field(None, description=USER)
     k: int = Field(10, ge=1, le=MOST_PLACES, description="Length of the list.")
@@ -155,9 +193,19 @@ class RecommendQuery(Body):
     explore: float = Field(0.1, ge=0, le=1, description="Share of positions for new items.")
     cursor: str | None = Field(None, max_length=20_000, description="From the answer before; asks for the next page.")
     attributes: Batch[str] = Field([], max_length=100, description="Attributes that the answer gives with each item.")
+    long_tail: float | None = Field(None, ge=0, le=1, description="How much popularity counts against an item.")
 
 
-class RecommendIn(RecommendQuery):
+class RecommendQuery(ListFields):
+    """A request for a list without rules; a query is text, so its ids are."""
+
+    diversify: float | None = Field(None, ge=0, le=1, description=DIVERSIFY)
+    calibrate: Annotated[Text, AfterValidator(_as_calibration)] | None = Field(
+        None, description=f"{CALIBRATE}: the attribute and the strength, such as genres:0.5."
+    )
+
+
+class RecommendIn(ListFields):
     """A request for a list with rules."""
 
     model_config = ConfigDict(
@@ -173,6 +221,8 @@ class RecommendIn(RecommendQuery):
     boost: Batch[BoostIn] = Field([], max_length=MOST_RULES)
     pin: Batch[PinIn] = Field([], max_length=MOST_RULES)
     cap: Batch[CapIn] = Field([], max_length=MOST_RULES)
+    diversify: Annotated[float, Field(ge=0, le=1)] | DiversifyIn | None = Field(None, description=DIVERSIFY)
+    calibrate: CalibrateIn | None = Field(None, description=f"{CALIBRATE}.")
 
 
 class SessionIn(RecommendIn):

@@ -25,8 +25,8 @@ def scores_are_finite_float32_of_users_by_items(case: Case) -> None:
 
 
 def the_ranking_is_the_order_of_the_scores(case: Case) -> None:
-    """Check that `recommend` shows the items in the order of `scores`, with these scores."""
-    answer = case.model.recommend(case.log.histories(), ITEMS, keep_seen=True)
+    """Check that `recommend` shows the items in the order of `scores`, with these scores; before any stages."""
+    answer = case.model.retriever.recommend(case.log.histories(), ITEMS, keep_seen=True)
     expect(bool((answer.item >= 0).all()), "a list of all items is not full")
     shown = np.take_along_axis(case.model.scores(case.histories), answer.item.astype(np.int64), axis=1)
     expect_close(answer.score, shown, "scores of the lists and of `scores`", 1e-5)
