@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -76,11 +76,13 @@ def start(
     nice: int = 0,
     temporary: Path | None = None,
     before: str = "",
+    variables: Mapping[str, str] | None = None,
 ) -> Served:
     """Start `palate serve` over a store, on a free port unless one is given; it is not ready yet.
 
     temporary  folder of its temporary files
     before     code that its process runs first
+    variables  of its environment, beside those of this process
     """
     number = port or free_port()
     log = Path(tempfile.mkstemp(prefix="palate-serve-", suffix=".log")[1])
@@ -90,7 +92,7 @@ def start(
             [*command, "--port", str(number), *options],
             stdout=out,
             stderr=out,
-            env=os.environ | ({"TMPDIR": str(temporary)} if temporary else {}),
+            env=os.environ | ({"TMPDIR": str(temporary)} if temporary else {}) | dict(variables or {}),
             preexec_fn=lambda: _begin(nice),
             start_new_session=True,  # it ends when its benchmark says so
         )

@@ -29,6 +29,7 @@ RATE, SECONDS = 100.0, 40.0  # of the load of a cycle
 RETRAIN = 300  # new events after which the service trains; a cycle has about 400
 CYCLES = 54
 ALLOWED = 0.03  # growth of the memory from the third cycle to the last
+VARIABLES = {"MALLOC_ARENA_MAX": "2"}  # as docs/service.md advises
 HOME = Path(tempfile.gettempdir()) / "palate-soak"
 FILTERS = ("price%20%3C%2020", "NOT%20'horror'%20IN%20categories", "price%20BETWEEN%205%20AND%2030")
 
@@ -56,7 +57,7 @@ def begun(home: Path, people: int) -> Served:
     (home / "tmp").mkdir(parents=True)
     fill(home / "shop.db", synthetic(people, ITEMS, 10 * people), random_attributes(ITEMS), dim=32)
     options = ["--retrain", f"events={RETRAIN}", "--recipe", "ials", "--set", "dim=32", "--set", "epochs=4"]
-    served = start(home / "shop.db", *options, temporary=home / "tmp")
+    served = start(home / "shop.db", *options, temporary=home / "tmp", variables=VARIABLES)
     served.wait()
     told = {"pid": served.process.pid, "port": served.port, "log": str(served.log)}
     (home / "server.json").write_text(json.dumps(told))

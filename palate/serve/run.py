@@ -17,6 +17,7 @@ from time import monotonic
 import uvicorn
 from uvicorn.supervisors import multiprocess
 
+from palate.compute.memory import ARENAS
 from palate.errors import PalateError, SettingError
 from palate.serve.bounds import BACKLOG
 from palate.serve.figures import COLLECTED, figures
@@ -79,6 +80,7 @@ def run(
     with figures() as folder:
         if workers > 1:
             os.environ[COLLECTED] = str(folder)  # before the workers load the library
+            os.environ.setdefault("MALLOC_ARENA_MAX", str(ARENAS))  # glibc reads it when a worker starts
         _sharing(settings, folder, workers).to_environment()
         if trainer:
             trainer.start()
