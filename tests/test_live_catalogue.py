@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -464,6 +466,41 @@ def test_constants_take_nothing_for_each_row(store: Store, condition: str, mask:
     live = LiveCatalogue.load(store)
     assert live.mask(condition).tolist() == mask
     assert live.steps([condition]) == (0 if "price" not in condition else live.steps(["price IN (1)"]))
+
+
+@pytest.mark.parametrize("pattern", ["title", "price", "genres", "COALESCE(title, price)"])
+def test_a_pattern_that_is_no_text_in_quotes_is_a_fault_of_the_condition(store: Store, pattern: str) -> None:
+    store.items.put(MOVIES)
+    with pytest.raises(ConditionError, match="the pattern of LIKE must stand in quotes"):
+        LiveCatalogue.load(store).mask(f"title LIKE {pattern}")
+
+
+OPERANDS = (
+    "NULL",
+    "title",
+    "price",
+    "1",
+    "'x'",
+    "genres",
+    "nothing",
+    "adult",
+    "COALESCE(title, price)",
+    "ABS(price)",
+)
+FORMS = (
+    *("{0} LIKE {1}", "{0} ILIKE {1}", "{0} LIKE 'x' ESCAPE {1}", "{0} = {1}", "{0} < {1}", "{0} + {1} > 1"),
+    *("{0} IN ({1}, {1})", "{0} BETWEEN {1} AND {0}", "{0} = ANY({1})", "CONTAINS({0}, {1})", "LOWER({0}) = {1}"),
+    *("ROUND({0}, {1}) = 1", "LENGTH({0}) > {1}", "COALESCE({0}, {1}) = {0}", "NOT {0} AND {1}", "-{0} % {1} = 1"),
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_any_operands_are_read_or_refused(store: Store, form: str) -> None:
+    store.items.put(MOVIES)
+    live = LiveCatalogue.load(store)
+    for first, second in itertools.product(OPERANDS, OPERANDS):
+        with suppress(ConditionError):
+            assert len(live.mask(form.format(first, second))) == len(MOVIES)
 
 
 def test_a_column_and_an_operation_cost_something_however_few_items_there_are(store: Store) -> None:

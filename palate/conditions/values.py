@@ -74,6 +74,8 @@ class Value:
     @property
     def described(self) -> str:
         """What it is, for a message: `'cheap' (text)`."""
+        if self.dtype == ANY:
+            return self.name or "a value"
         kind = f"a list of {NAMES[inner(self)]}" if isinstance(self.dtype, pl.List) else NAMES[self.dtype]
         return f"{self.name} ({kind})" if self.name and self.dtype != NOTHING else kind
 
