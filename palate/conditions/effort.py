@@ -25,10 +25,11 @@ LEAST = 1
 TAKES: dict[type[Any], int] = {
     **dict.fromkeys((exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE), 3),
     **dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod, exp.Neg, exp.Abs, exp.Round), 10),
-    **dict.fromkeys((exp.Like, exp.ILike, exp.Escape, exp.Lower, exp.Upper, exp.Length, exp.Between), 20),
+    **dict.fromkeys((exp.Like, exp.ILike, exp.Escape, exp.Length, exp.Between), 20),
+    **dict.fromkeys((exp.Lower, exp.Upper), 45),
     exp.In: 50,
 }
-WHOLES = {**dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Neg, exp.Abs), 20), exp.Div: 70, exp.Mod: 70}
+WHOLES = {**dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Neg, exp.Abs), 20), exp.Div: 80, exp.Mod: 80}
 SPREAD, MATCH = 25, 40  # steps a row, and a value, in which a part that few items have is made into a column
 EACH = (exp.In, exp.Coalesce)  # take it for each column in them
 # Steps a row that reading values of a kind as a type takes, where that is not what they are.
@@ -36,7 +37,7 @@ READS: dict[tuple[str, pl.DataType], int] = {
     ("text", REAL): 100,
     ("text", WHOLE): 110,
     ("text", TRUTH): 60,
-    ("whole", TEXT): 50,
+    ("whole", TEXT): 60,
     ("real", TEXT): 100,
     ("truth", TEXT): 20,
     ("list", TEXT): 160,
