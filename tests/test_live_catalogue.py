@@ -513,6 +513,14 @@ def test_a_column_and_an_operation_cost_something_however_few_items_there_are(st
         live.steps(many)
 
 
+def test_many_operations_on_few_items_run_in_one_block(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.items.put(MOVIES)
+    live, blocks = LiveCatalogue.load(store), list[None]()
+    monkeypatch.setattr(masks, "still_wanted", lambda: blocks.append(None))
+    live.mask(" OR ".join(f"price > {n}" for n in range(90)))
+    assert len(blocks) == 1
+
+
 def test_the_conditions_of_a_request_are_within_the_bounds_together(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

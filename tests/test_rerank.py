@@ -19,6 +19,7 @@ from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError
 from palate.kernels.rerank import (
+    WIDE,
     choose_calibrated,
     choose_dpp,
     choose_mmr,
@@ -127,6 +128,16 @@ def test_calibration_minimises_the_whole_divergence(seed: int, k: int, strength:
         return float((1 - strength) * relevance[rows[-1]] - strength * k * away)
 
     check_greedy(choose_calibrated(relevance, *coded(shares), wanted, strength, 0.01, k), by_divergence, N)
+
+
+def test_an_item_of_many_values_counts_as_any_other_and_takes_no_square_of_them() -> None:
+    start, code = np.array([0, 40, 42], np.int64), np.array([*range(40), 0, 1], np.int32)
+    wanted, relevance = np.full(40, 1 / 40, np.float32), np.array([0, 0.01], np.float32)
+    assert choose_calibrated(relevance, start, code, wanted, 0.5, 0.01, 1).tolist() == [0]
+    assert choose_calibrated(relevance, start, code, np.eye(40, dtype=np.float32)[0], 0.5, 0.01, 1).tolist() == [1]
+    wide = value_rows(np.array([0, 3, 10_000], np.int64), np.arange(10_000, dtype=np.int32), 10_000)
+    assert wide.shape == (2, WIDE)
+    np.testing.assert_allclose(np.linalg.norm(wide, axis=1), 1, rtol=1e-5)
 
 
 def test_ties_go_to_the_first_and_like_vectors_are_not_lost() -> None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks.common.client import Client, Taken, connected
 from benchmarks.common.logs import synthetic
+from benchmarks.common.processes import resident
 from benchmarks.common.served import Served, serving
 from benchmarks.common.stores import fill, random_attributes
 from benchmarks.reliability.bad_input import RAW, break_rules, counted, fuzz_filters, fuzz_routes
@@ -71,7 +72,7 @@ class Meter:
     def cost(self, request: Request) -> Cost:
         """Send a request, and wait until the service rests."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")  # the highest begins anew
-        before, began = self._resident("VmRSS"), self.cpu()
+        before, began = resident("VmRSS", self.pid), self.cpu()
         status, answer = self._sent(request)
         last = self.cpu()
         while True:  # what goes on after the answer counts too
@@ -80,7 +81,7 @@ class Meter:
             if now - last < 0.001:
                 break
             last = now
-        return Cost(request, status, answer, now - began, self._resident("VmHWM") - before)
+        return Cost(request, status, answer, now - began, resident("VmHWM", self.pid) - before)
 
     def cpu(self) -> float:
         """Seconds that all threads have used."""
@@ -89,10 +90,6 @@ class Meter:
             with suppress(OSError):  # it ended
                 used += int((task / "schedstat").read_text().split()[0])
         return used / 1e9
-
-    def _resident(self, name: str) -> int:
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
 
     def _sent(self, request: Request) -> tuple[int, int]:
         with connected(self.served.port, PATIENCE) as made:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import multiprocessing
 import time
 from itertools import count
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from benchmarks.common.processes import resident, restart_peak
 from benchmarks.common.tables import grid, parser, publish, title
 from palate.errors import ConditionError
 from palate.live.catalogue import LiveCatalogue
@@ -85,18 +85,13 @@ def taken(items: int, kind: str) -> list[str]:
     filtered, *boosts = costliest(live, TERMS[kind])
     asked = ListRequest(k=MOST_PLACES, pin=pins, filter=filtered, boost=tuple(Boost(each, 1.5) for each in boosts))
     terms = sum(each.count(" OR ") + 1 for each in asked.conditions)
-    Path("/proc/self/clear_refs").write_text("5")  # the highest begins anew
-    before, began, cpu = _resident("VmRSS"), time.perf_counter(), time.process_time()
+    restart_peak()
+    before, began, cpu = resident("VmRSS"), time.perf_counter(), time.process_time()
     recommend(asked, context)
     took = time.process_time() - cpu, time.perf_counter() - began
     steps = live.steps(asked.conditions) / 1e6
-    figures = f"{steps:.0f}", f"{took[0]:.2f}", f"{took[1]:.2f}", f"{(_resident('VmHWM') - before) / 1e6:.0f}"
+    figures = f"{steps:.0f}", f"{took[0]:.2f}", f"{took[1]:.2f}", f"{(resident('VmHWM') - before) / 1e6:.0f}"
     return [kind, f"{len(asked.conditions)}", f"{terms}", *figures]
-
-
-def _resident(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def main() -> None:

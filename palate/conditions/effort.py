@@ -52,21 +52,22 @@ class Meter:
     size     rows that there are; rows: those that the condition is computed over, at most
     columns  that were named; operations: comparisons and computations
     lengths  steps in which an operation passes over the texts and lists read
+    fixed    steps that are taken however few rows there are
     """
 
     def __init__(self, size: int = 0, most: int = MOST_STEPS) -> None:
         self.size, self.most = size, most
-        self.rows = self.columns = self.operations = self.lengths = self._each = self._passed = 0
+        self.rows = self.columns = self.operations = self.lengths = self.fixed = self._each = self._passed = 0
 
     def column(self) -> None:
         """Count that a column is named."""
         self.columns += 1
-        self._add(0, NAMED)
+        self._add(0, 0, NAMED)
 
     @property
     def steps(self) -> int:
         """What it all takes."""
-        return self._each * self.rows + self._passed
+        return self._each * self.rows + self._passed + self.fixed
 
     def use(self, values: int | None = None) -> None:
         """Count that a column is used: one of all rows, or one that is built from this number of values."""
@@ -85,7 +86,7 @@ class Meter:
         self.lengths += length
         times = AS_TEXT if kind == "list" and dtype == TEXT else 1
         other = (kind, dtype) in READS
-        self._add(READS.get((kind, dtype), LEAST), times * length + (ANY_ROWS if other else 0))
+        self._add(READS.get((kind, dtype), LEAST), times * length, ANY_ROWS if other else 0)
 
     def node(self, node: exp.Expr, value: Value, columns: int, length: int) -> None:
         """Count what a node takes, given the columns and the lengths below it, which pass through it."""
@@ -94,11 +95,12 @@ class Meter:
         if value.dtype == WHOLE:
             takes = WHOLES.get(kind, takes)
         many = max(1, columns) if isinstance(node, EACH) else 1
-        self._add(takes * many, length * _times(node) + (ANY_ROWS if kind in TAKES else 0))
+        self._add(takes * many, length * _times(node), ANY_ROWS if kind in TAKES else 0)
 
-    def _add(self, each: int, passed: int) -> None:
+    def _add(self, each: int, passed: int, fixed: int = 0) -> None:
         self._each += each
         self._passed += passed
+        self.fixed += fixed
         if self.steps > self.most:
             raise Fault(0, too_many(self.rows, self.steps, self.most))
 

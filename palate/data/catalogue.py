@@ -72,6 +72,11 @@ class Catalogue:
         usual = [role for role, known in CATALOGUE.items() if plain(name) in known and role in self.fields]
         return next(iter(called + usual), None)
 
+    def values(self, field: str, items: Vocabulary) -> pl.Series:
+        """Values of a field for items (N,), null for one that is not here."""
+        row = pl.Series(self.items.recode(items), dtype=pl.Int64)
+        return self.frame[field].gather(row.set(row < 0, None))
+
     def without(self, items: Vocabulary) -> Catalogue:
         """Return the catalogue without these items."""
         return self._select(items.recode(self.items) < 0)

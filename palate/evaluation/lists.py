@@ -72,8 +72,7 @@ class Lists:
         if catalogue is None or field is None:
             known = "no catalogue is given" if catalogue is None else f"is one of {', '.join(catalogue.fields)}"
             raise setting_error("attribute", name, known)
-        row = pl.Series(catalogue.items.recode(self.items), dtype=pl.Int64)
-        return catalogue.frame[field].gather(row.set(row < 0, None))
+        return catalogue.values(field, self.items)
 
 
 ListMetric: TypeAlias = Callable[[Lists], Doubles]

@@ -5,6 +5,8 @@ import numpy as np
 from palate.arrays import Doubles, Floats, Ints, Longs
 from palate.kernels.compile import compiled
 
+WIDE = 4096  # places of a vector of values
+FEW = 15  # values of an item whose gains are kept for the next item
 LEAST = np.float32(1e-6)  # of the part of a vector that the chosen ones do not span
 
 
@@ -106,11 +108,9 @@ def choose_calibrated(
     weight, pull = 1 - strength, strength * k  # the divergence of a whole list counts as much as its places
     mass = np.zeros(G)
     base = np.empty(G)
-    most_values = 1
-    for i in range(N):
-        most_values = max(most_values, start[i + 1] - start[i])
-    # What a value adds depends on it and on how many its item has: each of these logarithms is taken once a step.
-    gains, step = np.empty((G, most_values + 1)), np.full((G, most_values + 1), -1, np.int32)
+    # What a value adds depends on it and on how many its item has: each of these logarithms is taken once a step,
+    # unless an item has so many values that a table of them could be larger than what was given.
+    gains, step = np.empty((G, FEW + 1)), np.full((G, FEW + 1), -1, np.int32)
     taken = np.zeros(N, np.bool_)
     chosen = np.empty(k, np.int64)
     for n in range(k):
@@ -125,10 +125,11 @@ def choose_calibrated(
             values = start[i + 1] - start[i]
             for each in range(start[i], start[i + 1]):
                 g = code[each]
-                if step[g, values] != n:
-                    step[g, values] = n
-                    gains[g, values] = wanted[g] * np.log(1 + share / values / base[g]) if wanted[g] > 0 else 0.0
-                gain += gains[g, values]
+                place = values if values <= FEW else 0
+                if place == 0 or step[g, place] != n:
+                    step[g, place] = n
+                    gains[g, place] = wanted[g] * np.log(1 + share / values / base[g]) if wanted[g] > 0 else 0.0
+                gain += gains[g, place]
             value = weight * relevance[i] + pull * gain
             if best < 0 or value > most:
                 best, most = i, value
@@ -158,12 +159,16 @@ def unit_rows(vectors: Floats, row: Ints) -> Floats:
 
 @compiled
 def value_rows(start: Longs, code: Ints, values: int) -> Floats:
-    """Vectors (N, G) of length 1 of items with the values code[start[n]:start[n + 1]]; zeros without one."""
-    found = np.zeros((len(start) - 1, values), np.float32)
+    """Vectors (N, G) of length 1 of items with the values code[start[n]:start[n + 1]]; zeros without one.
+
+    Beyond `WIDE` values some share a place, so that what is held does not grow with the values times the items.
+    """
+    width = min(values, WIDE)
+    found = np.zeros((len(start) - 1, width), np.float32)
     for n in range(len(start) - 1):
         for each in range(start[n], start[n + 1]):
-            found[n, code[each]] = np.float32(1) / np.sqrt(np.float32(start[n + 1] - start[n]))
-    return found
+            found[n, code[each] % width] += np.float32(1)
+    return unit_rows(found, np.arange(len(found)).astype(np.int32))
 
 
 @compiled

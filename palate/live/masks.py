@@ -25,11 +25,15 @@ MOST_ROWS, BLOCK_STEPS = 1 << 17, 20_000_000  # of a condition at once, which bo
 
 
 class Plan(NamedTuple):
-    """A condition made ready: what gives its mask, of which parts, in how many steps, and what is odd about it."""
+    """A condition made ready: what gives its mask, of which parts, in how many steps, and what is odd about it.
+
+    growing  of the steps, those that grow with the rows
+    """
 
     expr: pl.Expr
     parts: tuple[str, ...]
     steps: int
+    growing: int
     notes: tuple[str, ...]
 
 
@@ -74,7 +78,8 @@ def _planned(attributes: Attributes, condition: str) -> Plan:
     parts: dict[str, None] = {}
     meter = Meter(len(attributes.table), MOST_STEPS)
     expr = compile_over(condition, _namer(attributes, notes, parts, meter), meter)
-    return Plan(expr.fill_null(False), tuple(parts), meter.steps, tuple(dict.fromkeys(notes)))
+    steps = meter.steps, meter.steps - meter.fixed
+    return Plan(expr.fill_null(False), tuple(parts), *steps, tuple(dict.fromkeys(notes)))
 
 
 def _evaluated(table: Table, plan_of: Callable[[str], Plan], condition: str) -> Evaluation:
@@ -93,7 +98,7 @@ def _held(table: Table, plan: Plan) -> Bools:
     if having is not None:
         mask[:] = held(table.at(plan.parts, slice(0)).clear(1))
     size = len(table if having is None else having)
-    at_once = min(MOST_ROWS, 1 + BLOCK_STEPS * size // (1 + plan.steps))
+    at_once = min(MOST_ROWS, 1 + BLOCK_STEPS * size // (1 + plan.growing))
     for low in range(0, size, at_once):
         still_wanted()
         here = slice(low, low + at_once) if having is None else having[low : low + at_once]

@@ -99,8 +99,7 @@ def _column(attribute: str, items: Vocabulary, catalogue: Catalogue | None) -> p
     if catalogue is None or name is None:
         there = "there is no catalogue" if catalogue is None else f"the catalogue has {', '.join(catalogue.fields)}"
         raise SettingError(f"attribute {attribute!r}: a stage reads it, and {there}")
-    row = pl.Series(catalogue.items.codes(items.ids)).cast(pl.Int64)
-    return catalogue.frame[name].gather(row.set(row < 0, None))
+    return catalogue.values(name, items)
 
 
 def _kept(attribute: str, labels: Labels) -> KeptLabels:
