@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -780,3 +781,17 @@ def test_a_clock_that_is_set_back_changes_no_order(url: str, monkeypatch: pytest
         assert store.events("timed")[1].time == true + 5_000_000
         store.append([Event("timed", "late", "view", true - 5 * day)])
         assert store.events("timed")[-1].item_id == "late"
+
+
+def test_a_burst_leaves_few_connections_open(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        database = store.database
+        cursors = [database.cursor() for _ in range(10)]
+        for cursor in cursors:
+            database.give_back(cursor)
+        still = 0
+        for cursor in cursors:
+            with suppress(sqlite3.ProgrammingError):
+                cursor.execute("SELECT 1")
+                still += 1
+        assert still == database.pool

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import as_strided
 
 from palate.arrays import Bools, Floats, Ints, Longs
 from palate.kernels import quantised
 from palate.kernels.quantised import quantise, scanner
-from palate.kernels.topk import MOST, nothing, select_top
+from palate.kernels.topk import MOST, keep_best, nothing, select_top
 from palate.models import factors
 from palate.models.factors import best_products
 
@@ -38,6 +39,18 @@ def test_the_best_are_those_of_a_sort(table: tuple[Floats, list[bool]], k: int) 
         np.testing.assert_array_equal(values[:n], row[wanted])
         assert (items[n:] == -1).all()
         assert (values[n:] == -np.inf).all()
+
+
+def test_no_place_is_written_where_none_is_asked_for() -> None:
+    """Lists of 0 places lie within longer arrays, which stay as they are."""
+    items, bests = np.full(64, 7, np.int32), np.full(64, -np.inf, np.float32)
+    scores, everything, none = np.ones((2, 40), np.float32), np.ones(40, np.bool_), np.zeros(0, np.int32)
+    empty = as_strided(items[32:], (2, 0)), as_strided(bests[32:], (2, 0))
+    keep_best(scores, 0, everything, np.zeros(3, np.int64), none, np.zeros(40, np.int32), *empty)
+    assert (items == 7).all()
+    assert (bests == -np.inf).all()
+    item, best = select_top(scores, everything, 0)
+    assert item.shape == best.shape == (2, 0)
 
 
 def test_seen_items_are_masked() -> None:

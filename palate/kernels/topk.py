@@ -59,7 +59,7 @@ def keep_best(
     B, W = scores.shape
     whole = W // WIDTH * WIDTH
     k = best.shape[1]
-    for b in range(B):
+    for b in range(B if k > 0 else 0):
         for n in range(start[b], start[b + 1]):
             stamp[column[n]] = b + 1
         bar = best[b, k - 1]

@@ -118,6 +118,8 @@ class _Filling:
         pool, missing = list[Slate](), pool_of(self.stages, self.request.k)
         eligible = self.eligible.copy()
         for source in sources:
+            if missing == 0:
+                break
             found = source(missing, eligible)
             eligible.remove(found.position)
             pool.append(found)

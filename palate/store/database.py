@@ -36,11 +36,12 @@ class Database(ABC):
 
     in_process: bool  # reads take microseconds
     in_order: bool  # rows come in the order of the table's key without ORDER BY
+    pool: int  # connections of each kind that are kept open; those that a burst opens beyond are closed again
 
     def __init__(self, url: sa.URL, **settings: Any) -> None:
         self.place = shown(url)
         try:
-            self.engine = sa.create_engine(url, max_overflow=-1, **settings)
+            self.engine = sa.create_engine(url, pool_size=self.pool, max_overflow=-1, **settings)
         except ModuleNotFoundError as error:
             raise MissingExtra(str(error.name), "serve") from None
         self.fault: type[Exception] = self.engine.dialect.loaded_dbapi.Error
@@ -139,7 +140,10 @@ class Database(ABC):
             return self.pin(connection)
 
     def give_back(self, cursor: Cursor) -> None:
-        """Keep a cursor for the next query."""
+        """Keep a cursor for the next query, unless there are enough."""
+        if len(self._idle) >= self.pool:
+            cursor.connection.close()
+            return
         self._idle.append(cursor)
         if self._closed:
             self.drop()

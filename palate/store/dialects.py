@@ -32,6 +32,7 @@ class SQLite(Database):
     """A file, shared by any number of threads and processes of one machine."""
 
     in_process = True
+    pool = 3  # to open one again takes half a millisecond, to keep it up to a megabyte
     in_order = True  # a range of the key is a walk along the tree; to ask for its order would cost a fifth
 
     def __init__(self, url: sa.URL) -> None:
@@ -185,6 +186,7 @@ class PostgreSQL(Database):
     """A server, shared by any number of machines."""
 
     in_process = False
+    pool = 16
     in_order = False
 
     def __init__(self, url: sa.URL) -> None:
