@@ -136,45 +136,63 @@ def test_an_empty_forest_scores_nothing() -> None:
 
 @pytest.mark.parametrize("gap", [0, 1, 2])
 def test_queries_ask_for_the_newest_event(gap: int) -> None:
-    known, asked = replace(RECIPE, gap=gap, users=50).queries(LOG)
-    assert len(asked) == len(set(LOG.user[asked].tolist())) == 50
-    for event in asked.tolist():
-        end = LOG.start[LOG.user[event] + 1]
+    queries = replace(RECIPE, gap=gap, users=50).queries(LOG)
+    asked = queries.wanted.event
+    assert len(queries) == len(asked) == len(set(LOG.user[asked].tolist())) == 50
+    for n, event in enumerate(asked.tolist()):
+        start, end = LOG.start[LOG.user[event]], LOG.start[LOG.user[event] + 1]
         assert event == end - 1
-        assert known[LOG.start[LOG.user[event]] : end].tolist() == [True] * (5 - gap) + [False] * (gap + 1)
+        assert queries.known[start:end].tolist() == [True] * (5 - gap) + [False] * (gap + 1)
+        assert queries.past.event[queries.past.start[n] : queries.past.start[n + 1]].tolist() == [
+            *range(start, event)
+        ]
 
 
 def test_queries_of_users_whom_nobody_knows() -> None:
-    known, asked = replace(RECIPE, held_out="users", users=50).queries(LOG)
-    held_out = LOG.user[asked]
-    assert not known[np.isin(LOG.user, held_out)].any()
-    assert known.sum() == len(LOG) - 50 * 6
-    assert (asked > LOG.start[held_out]).all()
+    queries = replace(RECIPE, held_out="users", users=50).queries(LOG)
+    held_out = LOG.user[queries.wanted.event]
+    assert not queries.known[np.isin(LOG.user, held_out)].any()
+    assert queries.known.sum() == len(LOG) - 50 * 6
+    assert (queries.wanted.event > LOG.start[held_out]).all()
+
+
+def test_queries_of_a_share_of_the_events() -> None:
+    log = log_of([(f"u{n % 9}", f"i{n}", 1.0 if n % 4 else -1.0, n) for n in range(180)])
+    queries = replace(RECIPE, held_out="ratio", users=7).queries(log)
+    assert len(queries) == 7
+    for n, answers in enumerate(queries.answers(log)):
+        past = queries.past.event[queries.past.start[n] : queries.past.start[n + 1]]
+        user = log.user[past[0]]
+        own = np.flatnonzero(log.user == user)
+        assert len(answers) == int(0.2 * log.liked[own].sum())
+        assert log.liked[own[~queries.known[own]]].all()
+        assert sorted([*log.item[past], *answers]) == sorted(log.item[own])
+        assert (np.diff(past) > 0).all()
 
 
 def test_features_in_training_are_those_in_serving() -> None:
     """Event by event: what a query of the training sees is what a list for the same history sees."""
-    _, asked = RECIPE.queries(LOG)
+    queries = replace(RECIPE, users=60).queries(LOG)
     every = np.ones(len(MODEL.items), np.bool_)
-    for event, (candidates, _) in zip(asked[:60].tolist(), answered(MODEL, LOG, asked[:60]), strict=True):
+    for event, (candidates, _) in zip(queries.wanted.event.tolist(), answered(MODEL, LOG, queries), strict=True):
         past = LOG.items.names(LOG.item[LOG.start[LOG.user[event]] : event]).to_list()
         served = next(MODEL.candidates(MODEL.histories([past]), every, keep_seen=False))
         np.testing.assert_array_equal(served.item, candidates.item)
         np.testing.assert_allclose(served.columns, candidates.columns, rtol=1e-5, atol=1e-5)
 
 
-def test_no_feature_sees_the_answer() -> None:
-    """Another answer to a query changes no candidate and no feature of it."""
-    known, asked = RECIPE.queries(LOG)
+@pytest.mark.parametrize("held_out", ["events", "users"])
+def test_no_feature_sees_the_answer(held_out: str) -> None:
+    """Other answers to the queries change no candidate and no feature of it."""
+    queries = replace(RECIPE, held_out=held_out, users=40).queries(LOG)
     item = LOG.item.copy()
-    item[asked] = (item[asked] + 7) % ITEMS
+    item[queries.wanted.event] = (item[queries.wanted.event] + 7) % ITEMS
     other = replace(LOG, item=item)
-    models = [
-        RECIPE._fitted(log.select(known), shops(), (), MODEL.order, Forest.empty(), None) for log in (LOG, other)
-    ]
-    pairs = zip(answered(models[0], LOG, asked[:40]), answered(models[1], other, asked[:40]), strict=True)
+    bare = shops(), (), MODEL.order, Forest.empty(), None
+    models = [RECIPE._fitted(log.select(queries.known), *bare) for log in (LOG, other)]
+    pairs = zip(answered(models[0], LOG, queries), answered(models[1], other, queries), strict=True)
     for (one, wanted), (two, changed) in pairs:
-        assert wanted != changed
+        assert wanted.tolist() != changed.tolist()
         np.testing.assert_array_equal(one.item, two.item)
         np.testing.assert_allclose(one.columns, two.columns, rtol=1e-5, atol=1e-5)
 
@@ -262,11 +280,10 @@ def test_only_training_needs_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
         RECIPE.fit(LOG)
 
 
-def test_dislikes_teach_nothing() -> None:
+def test_dislikes_are_no_answers() -> None:
     weight = LOG.weight.copy()
     weight[LOG.rows.left == 1] = -1
-    _, asked = RECIPE.queries(replace(LOG, weight=weight))
-    assert (weight[asked] > 0).all()
+    assert (weight[RECIPE.queries(replace(LOG, weight=weight)).wanted.event] > 0).all()
 
 
 def test_an_empty_log_is_refused() -> None:

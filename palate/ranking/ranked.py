@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple, cast
 
 import numpy as np
 
-from palate.arrays import Array, Bools, Doubles, Floats, Ints, Longs
+from palate.arrays import Array, Bools, Doubles, Floats, Ints
 from palate.bundles.bundle import Part
 from palate.bundles.nesting import flat
 from palate.compute.memory import BLOCK_SCORES
@@ -26,27 +26,28 @@ from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.registry import as_recipe, register
 from palate.ranking.features import Facts, Group, Question, groups, usual_attributes
 from palate.ranking.forest import Forest, grow
+from palate.ranking.queries import HELD_OUT, Queries, drawn
 from palate.ranking.stage_data import KeptLabels
 
 VALID = 0.2  # share of the queries that decide how many trees there are, and whether they order better than one stage
 FEWEST = 50  # queries that a forest is trained on
 TOP = 10  # places whose NDCG decides
-HELD_OUT = ("events", "users")
 
 
 @dataclass(frozen=True)
 class Ranked(Recipe):
     """Candidates of several recipes, each given as such or as text, in the order of a forest of regression trees.
 
-    The forest (LambdaMART; extra `rank`, which only training needs) is trained on queries: some users' newest events
-    are taken out, the recipes are fitted to the rest, and their candidates are labelled by what these users did next.
+    The forest (LambdaMART; extra `rank`, which only training needs) is trained on queries: some events of users
+    are taken out, the recipes are fitted to the rest, and their candidates are labelled by what these users did.
     Then the recipes are fitted once more, to the whole log. `palate.ranking.features` lists what the forest sees.
     Where it orders held-out queries no better than the best of the recipes does, that one's order stands.
 
     pool        candidates of a list, from all recipes together
     users       users whose newest events are queries, at most
-    held_out    "events": of users whose earlier events the recipes know. "users": of users whom they have never seen,
-                as visitors with sessions of their own
+    held_out    what is asked for: "events": the newest one of users whose earlier ones the recipes know; "users": a
+                next one of users whom they have never seen, as visitors are; "ratio": a random fifth of the events of
+                users, where their order does not matter
     gap         events of such a user between those that the recipes know and the one that is asked for, as there are
                 between trainings of a service
     keep_seen   whether lists are to show items of the history again
@@ -80,12 +81,13 @@ class Ranked(Recipe):
         """
         refuse_empty(log)
         names = usual_attributes(catalogue) if self.attributes is None else self.attributes
-        known, asked = self.queries(log)
+        queries = self.queries(log)
         order = np.ones(len(self.recipes), np.float32)
         forest = Forest.empty()
-        if len(asked) >= FEWEST and known.any():
-            bare = self._fitted(log.select(known), catalogue, names, order, forest, watch)
-            forest, order = learned(bare, log, asked, self.seed)
+        known = log.select(queries.known)
+        if len(queries) >= FEWEST and known.liked.any():
+            bare = self._fitted(known, catalogue, names, order, forest, watch)
+            forest, order = learned(bare, log, queries, self.seed)
         return self._fitted(log, catalogue, names, order, forest, watch)
 
     def _fitted(
@@ -102,26 +104,9 @@ class Ranked(Recipe):
         models = tuple(each.fit(log, there, watch=watch) for each in recipes)
         return RankedModel(self, log.items, models, order, Facts.of(log, log.items, there, attributes), forest)
 
-    def queries(self, log: Interactions) -> tuple[Bools, Longs]:
-        """Choose queries: which events (N,) the recipes may know, and the events (Q,) that are asked for."""
-        likes = np.flatnonzero(log.liked)
-        user = log.user[likes]
-        count = np.bincount(user, minlength=len(log.users))
-        end = np.cumsum(count)
-        least = 2 if self.held_out == "users" else self.gap + 2
-        able = np.flatnonzero(count >= least)
-        draw = np.random.default_rng(self.seed)
-        most = min(self.users, len(able) // 2 if self.held_out == "users" else len(able))
-        chosen = draw.permutation(able)[:most]
-        known = np.ones(len(log), np.bool_)
-        if self.held_out == "users":
-            known[np.isin(log.user, chosen)] = False
-            place = 1 + (draw.random(len(chosen)) * (count[chosen] - 1)).astype(np.int64)
-            return known, likes[end[chosen] - count[chosen] + place]
-        first = likes[end[chosen] - 1 - self.gap]
-        for one, last in zip(first.tolist(), log.start[chosen + 1].tolist(), strict=True):
-            known[one:last] = False
-        return known, likes[end[chosen] - 1]
+    def queries(self, log: Interactions) -> Queries:
+        """Draw the queries."""
+        return drawn(log, self.held_out, self.users, self.gap, self.seed)
 
 
 class Candidates(NamedTuple):
@@ -266,14 +251,14 @@ class RankedModel(Model):
         return parts, self.manifest() | {"models": manifests}
 
 
-def learned(model: RankedModel, log: Interactions, asked: Longs, seed: int) -> tuple[Forest, Floats]:
-    """Train a forest on queries, the events (Q,) of a log, and say how to order without one, (M,).
+def learned(model: RankedModel, log: Interactions, queries: Queries, seed: int) -> tuple[Forest, Floats]:
+    """Train a forest on queries, and say how to order without one, (M,).
 
     The forest is empty where it orders the held-out queries no better.
     """
     columns, labels, places = list[Floats](), list[Ints](), list[Ints]()
-    for each, wanted in answered(model, log, asked):
-        label = (each.item == wanted).astype(np.int32)
+    for each, wanted in answered(model, log, queries):
+        label = np.isin(each.item, wanted).astype(np.int32)
         if label.any():  # from a pool without the answer there is nothing to learn
             columns.append(each.columns)
             labels.append(label)
@@ -296,40 +281,22 @@ def learned(model: RankedModel, log: Interactions, asked: Longs, seed: int) -> t
     return (forest if wins else Forest.empty()), best
 
 
-def answered(model: RankedModel, log: Interactions, asked: Longs) -> Iterator[tuple[Candidates, int]]:
-    """Yield the candidates of each query that the model can answer, and the row of the item that is asked for."""
-    wanted = model.items.recode(log.items)[log.item[asked]]
+def answered(model: RankedModel, log: Interactions, queries: Queries) -> Iterator[tuple[Candidates, Ints]]:
+    """Yield the candidates of each query and the items that it asks for, rows of the model, -1 for an unknown one."""
     everything = np.ones(len(model.items), np.bool_)
-    starts = log.start[log.user[asked]]
-    step = model.batch_size()
-    for low in range(0, len(asked), step):
-        part = slice(low, low + step)
-        histories = _before(log, starts[part], asked[part]).on(model.items)
-        for each, row in zip(
-            model.candidates(histories, everything, model.recipe.keep_seen), wanted[part], strict=True
-        ):
-            yield each, int(row)
-
-
-def _before(log: Interactions, start: Longs, end: Longs) -> Histories:
-    """Histories of the events [start, end) of a log."""
-    lengths = end - start
-    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    pick = np.repeat(start - starts[:-1], lengths) + np.arange(starts[-1])
-    rows = Ragged(
-        starts,
-        log.item[pick],
-        log.weight[pick],
-        None if log.timestamp is None else log.timestamp[pick],
-        None if log.event is None else log.event[pick],
-    )
-    return Histories(log.users.ids.gather(log.user[end]), log.items, rows, log.event_types)
+    row = model.items.recode(log.items)
+    answers, step = queries.answers(log), model.batch_size()
+    for low in range(0, len(queries), step):
+        asked = queries.histories(log, low, min(low + step, len(queries))).on(model.items)
+        for each in model.candidates(asked, everything, model.recipe.keep_seen):
+            yield each, row[next(answers)]
 
 
 def gain(score: Doubles, label: Ints) -> float:
-    """NDCG at the first `TOP` places of one query with one answer."""
-    place = int((score > score[label.argmax()]).sum())
-    return float(1 / np.log2(2 + place)) if place < TOP else 0.0
+    """NDCG at the first `TOP` places of one query; label (C,) is 1 for an answer."""
+    first = label[np.argsort(-score, kind="stable")[:TOP]]
+    discount = 1 / np.log2(2 + np.arange(TOP))
+    return float(first @ discount[: len(first)] / discount[: min(TOP, int(label.sum()))].sum())
 
 
 register(Ranked, RankedModel, holds=(Facts, KeptLabels, Forest))
