@@ -120,7 +120,7 @@ def test_trees_as_arrays_score_as_lightgbm_does(monkeypatch: pytest.MonkeyPatch)
     rows = draw.normal(size=(3000, 7)).astype(np.float32)
     rows[:, 2] = np.round(rows[:, 2])
     label = (rows[:, 0] * rows[:, 2] + draw.normal(size=3000) > 1).astype(np.int32)
-    forest = grow(np.ascontiguousarray(rows.T), label, np.full(300, 10), 60, seed=0)
+    forest = grow(np.ascontiguousarray(rows.T), label, np.full(300, 10), np.zeros(3000), 60, seed=0)
     assert len(forest) == trained[0].best_iteration > 3
     more = np.concatenate([rows, 100 * rows, np.zeros((1, 7), np.float32)])
     wanted = trained[0].predict(more, num_iteration=len(forest))

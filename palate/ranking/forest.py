@@ -46,11 +46,12 @@ class Forest:
         return walk_trees(columns, self.feature, self.threshold, self.leaf)
 
 
-def grow(columns: Floats, label: Ints, sizes: Longs, valid: int, seed: int) -> Forest:
+def grow(columns: Floats, label: Ints, sizes: Longs, prior: Doubles, valid: int, seed: int) -> Forest:
     """Train a LambdaMART forest on queries (Burges 2010, "From RankNet to LambdaRank to LambdaMART").
 
-    columns (F, N), label (N,), larger for better; sizes (Q,): the rows of each query, end to end; the last `valid`
-    queries only decide how many trees there are. Raises `MissingExtra` without LightGBM.
+    columns (F, N), label (N,), larger for better; sizes (Q,): the rows of each query, end to end; prior (N,): scores
+    that those of the trees are added to. The last `valid` queries only decide how many trees there are. Raises
+    `MissingExtra` without LightGBM.
     """
     lightgbm = _lightgbm()
     cut = int(sizes[: len(sizes) - valid].sum())
@@ -74,8 +75,10 @@ def grow(columns: Floats, label: Ints, sizes: Longs, valid: int, seed: int) -> F
         "verbosity": -1,
     }
     rows = np.ascontiguousarray(columns.T)
-    train = lightgbm.Dataset(rows[:cut], label[:cut], group=sizes[: len(sizes) - valid], free_raw_data=True)
-    held_out = train.create_valid(rows[cut:], label[cut:], group=sizes[len(sizes) - valid :])
+    own, others = slice(cut), slice(cut, None)
+    queries = len(sizes) - valid
+    train = lightgbm.Dataset(rows[own], label[own], group=sizes[:queries], init_score=prior[own])
+    held_out = train.create_valid(rows[others], label[others], group=sizes[queries:], init_score=prior[others])
     stopping = lightgbm.early_stopping(PATIENCE, verbose=False)
     booster = lightgbm.train(settings, train, TREES, valid_sets=[held_out], callbacks=[stopping])
     trees = booster.dump_model(num_iteration=booster.best_iteration)["tree_info"]

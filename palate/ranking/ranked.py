@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, NamedTuple, cast
@@ -32,6 +32,7 @@ from palate.ranking.stage_data import KeptLabels
 VALID = 0.2  # share of the queries that decide how many trees there are, and whether they order better than one stage
 FEWEST = 50  # queries that a forest is trained on
 TOP = 10  # places whose NDCG decides
+SURE = 2.0  # standard errors by which a forest must order held-out queries better than the first stages do
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ class Candidates(NamedTuple):
 class RankedModel(Model):
     """models: the first stages, over the same items; facts: what else features read; forest: the order.
 
-    order (M,): without trees, the weights of the first stages: a candidate's score is Σ_m order_m / (10 + its place).
+    order (M,): weights of the first stages: without trees a candidate's score is log Σ_m order_m / (10 + its place in
+    stage m), and the trees add to it.
     """
 
     recipe: Ranked
@@ -179,9 +181,8 @@ class RankedModel(Model):
 
     def ordered(self, candidates: Candidates) -> Doubles:
         """Scores of candidates, (C,)."""
-        if len(self.forest) and len(candidates.columns):
-            return self.forest.scores(candidates.columns)
-        return np.asarray(self.order @ (1 / (TOP + candidates.place)), np.float64)
+        score = by_place(self.order, candidates.place)
+        return score + self.forest.scores(candidates.columns) if len(candidates.columns) else score
 
     def scores(self, histories: Histories) -> Floats:
         """Score the candidates by the forest, all others below them in the order of the first stage, (B, I)."""
@@ -263,22 +264,29 @@ def learned(model: RankedModel, log: Interactions, queries: Queries, seed: int) 
             columns.append(each.columns)
             labels.append(label)
             places.append(each.place)
-    alone = np.eye(len(model.models), dtype=np.float32)
     valid = int(len(labels) * VALID)
+    ways = [np.ones(len(model.models), np.float32), *np.eye(len(model.models), dtype=np.float32)]
     if len(labels) - valid < FEWEST:
-        return Forest.empty(), np.ones(len(model.models), np.float32)
+        return Forest.empty(), ways[0]
     held_out = range(len(labels) - valid, len(labels))
 
-    def quality(score: Sequence[Doubles]) -> float:
-        return float(np.mean([gain(each, labels[n]) for each, n in zip(score, held_out, strict=True)]))
+    def gains(score: Callable[[int], Doubles]) -> Doubles:
+        return np.array([gain(score(n), labels[n]) for n in held_out])
 
-    ways = [np.ones(len(alone), np.float32), *alone]
-    by_way = [quality([way @ (1 / (TOP + places[n])) for n in held_out]) for way in ways]
-    best = ways[int(np.argmax(by_way))]
+    by_way = [gains(lambda n: by_place(way, places[n])) for way in ways]  # noqa: B023
+    best = int(np.argmax([each.mean() for each in by_way]))
+    prior = [by_place(ways[best], each) for each in places]
     sizes = np.array([len(each) for each in labels])
-    forest = grow(np.concatenate(columns, axis=1), np.concatenate(labels), sizes, valid, seed)
-    wins = quality([forest.scores(columns[n]) for n in held_out]) > max(by_way)
-    return (forest if wins else Forest.empty()), best
+    rows = np.concatenate(columns, axis=1)
+    forest = grow(rows, np.concatenate(labels), sizes, np.concatenate(prior), valid, seed)
+    more = gains(lambda n: prior[n] + forest.scores(columns[n])) - by_way[best]
+    sure = more.mean() > SURE * more.std() / np.sqrt(len(more))
+    return (forest if sure else Forest.empty()), ways[best]
+
+
+def by_place(order: Floats, place: Ints) -> Doubles:
+    """Scores (C,) by places (M, C) in lists of weights (M,): log Σ_m order_m / (10 + place), Cormack et al. 2009."""
+    return np.asarray(np.log(order @ (1 / (TOP + place))), np.float64)
 
 
 def answered(model: RankedModel, log: Interactions, queries: Queries) -> Iterator[tuple[Candidates, Ints]]:
