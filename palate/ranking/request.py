@@ -15,6 +15,7 @@ from palate.errors import ConditionError, SettingError, check, setting_error
 MOST_PLACES = 1000  # of a list
 MOST_NAMED = 10_000  # items that one request may name
 MOST_ROWS = 20  # of a page
+MOST_NEAR = 100  # anchor items of a request over HTTP
 MOST_CHARACTERS = 8000  # of the conditions of one request
 MOST_RULES = 20  # boosts, pins or caps of one request
 MOST_SHOWN = 2000  # items that the pages of a cursor may have shown
@@ -168,17 +169,18 @@ class RecommendationList:
 def conditions_of(rows: Sequence[ListRequest]) -> list[str]:
     """Return the conditions of the rows of a page, each once. Raises `SettingError` for a page out of bounds.
 
-    A page is bounded as one request is: in its places and in the characters of its conditions.
+    A page is bounded as one request is, for what takes time with the number of items.
     """
     if not 1 <= len(rows) <= MOST_ROWS:
         raise setting_error("rows", f"{len(rows)} rows", f"must be 1 to {MOST_ROWS}")
-    if (places := sum(row.k for row in rows)) > MOST_PLACES:
-        raise setting_error("rows", f"{places:,} places together", f"there may be {MOST_PLACES:,}")
     conditions = list(dict.fromkeys(condition for row in rows for condition in row.conditions))
-    if (size := sum(map(len, conditions))) > MOST_CHARACTERS:
-        raise setting_error(
-            "rows", f"{size:,} characters of conditions together", f"there may be {MOST_CHARACTERS:,}"
-        )
+    for count, most, unit in (
+        (sum(row.k for row in rows), MOST_PLACES, "places"),
+        (sum(len(row.anchor_items) for row in rows), MOST_NEAR, "items in near"),
+        (sum(map(len, conditions)), MOST_CHARACTERS, "characters of conditions"),
+    ):
+        if count > most:
+            raise setting_error("rows", f"{count:,} {unit} together", f"there may be {most:,}")
     return conditions
 
 

@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from palate.data.times import from_iso, scaled
 from palate.data.values import LARGEST_WEIGHT
-from palate.ranking.request import MOST_NAMED, MOST_PLACES, MOST_RULES, Source
+from palate.ranking.request import MOST_NAMED, MOST_NEAR, MOST_PLACES, MOST_RULES, Source
 from palate.serve.problems import OUT_OF_BOUNDS
 from palate.store.events import Event
 from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS
@@ -48,7 +48,6 @@ def _as_weight(value: float) -> float:
     return value
 
 
-MOST_NEAR = 100  # items on a page
 USER = "Known or not; without one the list is for a new user."
 EXCLUDED = "Items that the list leaves out."
 DIVERSIFY = "How unlike each other the items are; 0 keeps the list as it is."
