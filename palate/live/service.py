@@ -57,7 +57,7 @@ class Live:
         """Return what it has read, for the next start."""
         catalogue, counted = self._current.snapshot.catalogue, self._popularity
         withdrawn, popular = counted.withdrawn, counted.popular  # which is never older than the number
-        sums = popular.sums, popular.limit, popular.newest
+        sums = popular.sums, popular.limit, popular.trend, popular.newest
         return Kept(catalogue.table, catalogue.change, *sums, withdrawn, str(self.weights))
 
     def _keep(self, before: Kept | None, folder: Path) -> None:
@@ -100,14 +100,14 @@ class Live:
         if request.unseen_by is not None:
             hidden = self.history(request.unseen_by, request.until).on(base.index)
             context = context.of(context.history.hiding(hidden.seen))
-        return context
+        return _timed(request, context)
 
     def _remembered(self, request: ListRequest) -> Context:
         """Return the context of a request from memory alone."""
         base = self._current.snapshot.context
         known = None if request.user_id is None else self._prepared.remembered(request.user_id, base)
         context = known or base
-        return self._with_session(request, context) if request.session else context
+        return _timed(request, self._with_session(request, context) if request.session else context)
 
     def _with_session(self, request: ListRequest, context: Context) -> Context:
         return context.of(context.history.followed_by(self._events(context.index, request.session)))
@@ -163,3 +163,10 @@ class Live:
         if current.settled is None or current.settled != (current.snapshot, seen[:-1]):  # all but `touched`
             current.follow(seen)
         return current.snapshot
+
+
+def _timed(request: ListRequest, context: Context) -> Context:
+    """Return the context at the time of the request, `until` or now, where a source reads it."""
+    if "buy_again" not in request.sources:
+        return context
+    return context.at(now() if request.until is None else min(now(), request.until))

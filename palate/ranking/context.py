@@ -140,9 +140,11 @@ class Context:
     """The model and the items at one moment, and one user's history; nothing in it is missing or changes.
 
     popular  items by the weight of all events; newest  items by age, scored by seconds since 1970 UTC
+    trending  items that are rising, by `palate.models.trending`; none offline
     fresh    positions of the items that came after the training and that the model does not know, newest first
     cold     items that the model knows by their attributes alone, over its rows, (I,); empty if there are none
     about    version and recipe of the model, None without one
+    now      when the list is made, microseconds since 1970 UTC; 0 where that is not known: nothing is due then
     """
 
     model: Model
@@ -154,10 +156,16 @@ class Context:
     cold: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
     about: Mapping[str, Any] | None = None
     history: UserHistory = field(default_factory=UserHistory)
+    trending: Order = field(default_factory=lambda: Order(_NONE, _NONE))
+    now: int = 0
 
     def of(self, history: UserHistory) -> Context:
         """Return the context of a user."""
         return replace(self, history=history)
+
+    def at(self, now: int) -> Context:
+        """Return the context of the same user at a time."""
+        return replace(self, now=now)
 
     @cached_property
     def retriever(self) -> Model:

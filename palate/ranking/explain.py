@@ -40,6 +40,8 @@ def reason(source: Source, named: tuple[str, ...], request: ListRequest) -> str:
         "similar": "like what is on the page",
         "popular": f"popular{where}",
         "newest": f"new{where}",
+        "trending": f"trending{where}",
+        "buy_again": "due again by the intervals of your purchases",
     }[source]
 
 
@@ -51,4 +53,6 @@ def why_empty(request: ListRequest, context: Context, paged: bool) -> str:
         return "no available item meets the filter"
     if paged:
         return "there are no more items"
+    if not {"popular", "newest"} & {*request.sources}:
+        return f"no eligible item comes from {', '.join(request.sources)}"
     return "every item there is was seen, excluded or is not available"

@@ -89,7 +89,7 @@ class _Filling:
         room = max(0, request.k - len(pins))
         share = int(request.explore * request.k)
         fresh = EMPTY
-        if share and len(self.context.fresh):
+        if share and len(self.context.fresh) and "newest" in request.sources:
             fresh = self._chosen(candidates.fresh(request, self.context, self.eligible), min(share, room))
         wanted = room - len(fresh)
         filled = self._filled(wanted, min(wanted, share - len(fresh)))
@@ -105,7 +105,8 @@ class _Filling:
         sources = list(candidates.sources(request, context, self.factor))
         if self.stages:
             sources.insert(0, self._staged(sources))
-        if not (share and len(context.cold) and candidates.knows_taste(context)):
+        own = candidates.own_source(context) in request.sources and candidates.knows_taste(context)
+        if not (share and len(context.cold) and own):
             return self._taken(sources, wanted)
         head = self._taken(sources[:1], wanted - share)
         there = int(np.count_nonzero(context.cold[context.index.row[head.position]]))

@@ -6,7 +6,7 @@ from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -21,9 +21,10 @@ BOUNDS = dict.fromkeys(("session", "anchor_items", "exclude"), (MOST_NAMED, "ite
     ("boost", "pin", "cap"), (MOST_RULES, "rules")
 )
 
-# Where an item of a list comes from, in the order in which the sources are asked.
-Source: TypeAlias = Literal["pinned", "personal", "session", "similar", "popular", "newest"]
-SOURCES: tuple[Source, ...] = ("pinned", "personal", "session", "similar", "popular", "newest")
+# Where an item of a list comes from. A rule pins it; a list that names no sources is filled from the next five.
+Source: TypeAlias = Literal["pinned", "personal", "session", "similar", "popular", "newest", "trending", "buy_again"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+USUAL_SOURCES = SOURCES[1:6]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class ListRequest:
     cursor        `RecommendationList.cursor` of the page before: what the pages showed is not shown again
     until         stored events after this time, in microseconds since 1970 UTC, do not count
     unseen_by     user whose seen items are not shown; nothing else of that user counts
-    sources       the only sources that fill the list
+    sources       the only sources that fill the list, in the order in which they are asked
     stages        of `palate.ranking.stages`, behind those of the model; one takes the place of one of its kind
     """
 
@@ -101,7 +102,7 @@ class ListRequest:
     cursor: str | None = None
     until: int | None = None
     unseen_by: str | None = None
-    sources: tuple[Source, ...] = SOURCES
+    sources: tuple[Source, ...] = USUAL_SOURCES
     stages: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
@@ -112,6 +113,9 @@ class ListRequest:
         if (size := sum(map(len, self.conditions))) > MOST_CHARACTERS:
             rule = f"filter and boosts have {size:,} characters together; there can be {MOST_CHARACTERS:,}"
             raise ConditionError(self.conditions[-1], 0, rule)
+        for source in self.sources:
+            if source not in SOURCES[1:]:
+                raise setting_error("sources", source, f"each must be one of {', '.join(SOURCES[1:])}")
         for name, (most, unit) in BOUNDS.items():
             if (count := len(getattr(self, name))) > most:
                 raise setting_error(name, f"{count} {unit}", f"there may be {most:,}")

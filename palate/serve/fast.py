@@ -36,7 +36,7 @@ from palate.serve.wire import (
 from palate.store.recording import now
 
 HOUR = 3_600_000_000  # microseconds
-LISTS = ("exclude", "near", "attributes")
+LISTS = ("exclude", "near", "attributes", "sources")
 EVENTS = TypeAdapter(Batch[EventIn])
 
 
@@ -161,6 +161,7 @@ def _plain(asked: RecommendQuery | RecommendIn) -> ListRequest:
         keep_seen=asked.keep_seen,
         explore=asked.explore,
         cursor=asked.cursor,
+        sources=tuple(asked.sources),
         stages=_stages(asked),
     )
 

@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from palate.data.times import from_iso, scaled
 from palate.data.values import LARGEST_WEIGHT
-from palate.ranking.request import MOST_NAMED, MOST_PLACES, MOST_RULES, Source
+from palate.ranking.request import MOST_NAMED, MOST_PLACES, MOST_RULES, SOURCES, USUAL_SOURCES, Source
 from palate.serve.problems import OUT_OF_BOUNDS
 from palate.store.events import Event
 from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS
@@ -194,6 +194,9 @@ class ListFields(Body):
     cursor: str | None = Field(None, max_length=20_000, description="From the answer before; asks for the next page.")
     attributes: Batch[str] = Field([], max_length=100, description="Attributes that the answer gives with each item.")
     long_tail: float | None = Field(None, ge=0, le=1, description="How much popularity counts against an item.")
+    sources: Batch[Source] = Field(
+        list(USUAL_SOURCES), min_length=1, max_length=len(SOURCES), description="What fills the list, in this order."
+    )
 
 
 class RecommendQuery(ListFields):
