@@ -6,6 +6,7 @@ from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import ceil
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -15,10 +16,10 @@ from palate.errors import ConditionError, SettingError, check, setting_error
 MOST_PLACES = 1000  # of a list
 MOST_NAMED = 10_000  # items that one request may name
 MOST_CHARACTERS = 8000  # of the conditions of one request
-MOST_RULES = 20  # boosts, pins or caps of one request
+MOST_RULES = 20  # boosts, pins, caps or shares of one request
 MOST_SHOWN = 2000  # items that the pages of a cursor may have shown
 BOUNDS = dict.fromkeys(("session", "anchor_items", "exclude"), (MOST_NAMED, "items")) | dict.fromkeys(
-    ("boost", "pin", "cap"), (MOST_RULES, "rules")
+    ("boost", "pin", "cap", "share"), (MOST_RULES, "rules")
 )
 
 # Where an item of a list comes from. A rule pins it; a list that names no sources is filled from the next five.
@@ -61,6 +62,21 @@ class Cap:
 
 
 @dataclass(frozen=True)
+class Share:
+    """At least the share `least` of the places of a list, 0 to 1, for items that meet the condition."""
+
+    condition: str
+    least: float
+
+    def __post_init__(self) -> None:
+        check(0 <= self.least <= 1, "least", self.least, "must be 0 to 1")
+
+    def places(self, k: int) -> int:
+        """Places of k, rounded up; 0.2 of 10 are 2, whatever floats say."""
+        return ceil(self.least * k - 1e-9)
+
+
+@dataclass(frozen=True)
 class SessionEvent:
     """An event of a session, which is stored nowhere; time: microseconds since 1970 UTC."""
 
@@ -97,6 +113,7 @@ class ListRequest:
     boost: tuple[Boost, ...] = ()
     pin: tuple[Pin, ...] = ()
     cap: tuple[Cap, ...] = ()
+    share: tuple[Share, ...] = ()
     keep_seen: bool = False
     explore: float = 0.1
     cursor: str | None = None
@@ -111,7 +128,7 @@ class ListRequest:
         if not 0 <= self.explore <= 1:
             raise setting_error("explore", self.explore, "must be 0 to 1")
         if (size := sum(map(len, self.conditions))) > MOST_CHARACTERS:
-            rule = f"filter and boosts have {size:,} characters together; there can be {MOST_CHARACTERS:,}"
+            rule = f"filter, boosts and shares have {size:,} characters together; there can be {MOST_CHARACTERS:,}"
             raise ConditionError(self.conditions[-1], 0, rule)
         for source in self.sources:
             if source not in SOURCES[1:]:
@@ -125,8 +142,9 @@ class ListRequest:
 
     @cached_property
     def conditions(self) -> list[str]:
-        """The filter and the conditions of the boosts."""
-        return [*([self.filter] if self.filter else []), *(boost.condition for boost in self.boost)]
+        """The filter and the conditions of the boosts and shares."""
+        rules: tuple[Boost | Share, ...] = (*self.boost, *self.share)
+        return [*([self.filter] if self.filter else []), *(rule.condition for rule in rules)]
 
 
 @dataclass(frozen=True, slots=True)

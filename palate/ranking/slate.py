@@ -99,6 +99,18 @@ class Eligible:
         again = None if self.again is None else self.again.copy()
         return Eligible(self.items.copy(), self.rows.copy(), self.context, again)
 
+    def allowed(self, slate: Slate) -> Bools:
+        """Which items of a slate (N,) may still be chosen, (N,)."""
+        found: Bools = self.items[slate.position]
+        if self.again is not None:
+            found |= self.again[slate.position] & (slate.source == CODE["buy_again"])
+        return found
+
+    def within(self, items: Bools, rows: Bools) -> Eligible:
+        """Return only those in a mask by position, (P,), and by row of the model, (I,)."""
+        again = None if self.again is None else self.again & items
+        return Eligible(self.items & items, self.rows & rows, self.context, again)
+
     def remove(self, positions: Longs) -> None:
         """Take items out."""
         self.items[positions] = False

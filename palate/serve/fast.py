@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from palate.data.times import HOURS_AHEAD, to_iso
 from palate.models.registry import stage_class
-from palate.ranking.request import Boost, Cap, ListRequest, Pin, RecommendationList, SessionEvent
+from palate.ranking.request import Boost, Cap, ListRequest, Pin, RecommendationList, SessionEvent, Share
 from palate.serve.bodies import NDJSON, kind_of
 from palate.serve.problems import Problem
 from palate.serve.routes import FastRoute, documented, needs, new_router
@@ -189,6 +189,7 @@ def _ruled(asked: RecommendIn) -> ListRequest:
         boost=tuple(Boost(each.condition, each.factor) for each in asked.boost),
         pin=tuple(Pin(each.item_id, each.position) for each in asked.pin),
         cap=tuple(Cap(each.attribute, each.most) for each in asked.cap),
+        share=tuple(Share(each.condition, each.least) for each in asked.share),
     )
 
 

@@ -28,6 +28,11 @@ def _as_id(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _as_batch(value: object) -> object:
+    """Turn one object into a list of it."""
+    return [value] if isinstance(value, dict) else value
+
+
 def _as_moment(value: object) -> object:
     """Return microseconds since 1970 UTC; the size of a number gives its unit: seconds, ms or us."""
     if isinstance(value, str):
@@ -145,6 +150,13 @@ class CapIn(Strict):
     most: int = Field(ge=1)
 
 
+class ShareIn(Strict):
+    """The least share of the list for items that meet a condition."""
+
+    condition: str = Field(max_length=4000)
+    least: float = Field(ge=0, le=1)
+
+
 class DiversifyIn(Strict):
     """Items of the list that are unlike each other."""
 
@@ -224,6 +236,9 @@ class RecommendIn(ListFields):
     boost: Batch[BoostIn] = Field([], max_length=MOST_RULES)
     pin: Batch[PinIn] = Field([], max_length=MOST_RULES)
     cap: Batch[CapIn] = Field([], max_length=MOST_RULES)
+    share: Annotated[Batch[ShareIn], BeforeValidator(_as_batch, json_schema_input_type=ShareIn | list[ShareIn])] = (
+        Field([], max_length=MOST_RULES, description="One or several.")
+    )
     diversify: Annotated[float, Field(ge=0, le=1)] | DiversifyIn | None = Field(None, description=DIVERSIFY)
     calibrate: CalibrateIn | None = Field(None, description=f"{CALIBRATE}.")
 
