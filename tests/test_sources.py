@@ -276,3 +276,33 @@ def test_sources_that_there_are_not_are_refused(client: Client, sources: Any) ->
 
 def test_the_codes_of_sources_stay() -> None:
     assert SOURCES[:6] == ("pinned", "personal", "session", "similar", "popular", "newest")
+
+
+# Items that are bought together
+
+
+def test_a_list_of_what_is_bought_together(client: Client) -> None:
+    baskets = [("p", "q"), ("p", "q", "r"), ("p", "r"), ("p", "q"), ("s", "p")]
+    events = [
+        {"user_id": f"w{n}", "item_id": name, "event_type": "purchase"}
+        for n, names in enumerate(baskets)
+        for name in names
+    ]
+    assert client.post("/v1/events", json=events).status_code == 200
+
+    def asked(**fields: Any) -> list[tuple[str, float, str]]:
+        answer = client.post("/v1/recommend", json={"sources": ["bought_together"], **fields})
+        assert answer.status_code == 200, answer.text
+        return [(item["item_id"], item["score"], item["source"]) for item in answer.json()["items"]]
+
+    expected = [("q", 3.0, "bought_together"), ("r", 2.0, "bought_together"), ("s", 1.0, "bought_together")]
+    assert asked(near=["p"]) == expected
+    assert asked(near=["p"], k=1, filter="item_id <> 'q'") == expected[1:2]
+    assert asked(near=["?"]) == asked() == asked(user_id="nobody") == []
+    client.post("/v1/events", json={"user_id": "new", "item_id": "p", "event_type": "view"})
+    assert asked(user_id="new") == expected
+    session = client.post("/v1/recommend/session", json={"history": ["lamp", "p"], "sources": ["bought_together"]})
+    assert ids(session) == ["q", "r", "s"]
+    assert asked(user_id="w1", near=["p"]) == expected[2:]
+    by_query = client.get("/v1/recommend?near=p&sources=bought_together&k=1").json()["items"][0]
+    assert by_query["reason"] == "chosen by users together with what is on the page"

@@ -369,6 +369,31 @@ def test_a_tally_counts_events_of_one_weight_and_step_of_time(store: Store) -> N
     assert tally(12, 14) == []
 
 
+def test_neighbours_in_histories_are_counted_by_user(store: Store) -> None:
+    hour = 3_600_000_000
+
+    def acted(user: str, *names: str, kind: str = "purchase", apart: int = 24 * hour) -> None:
+        store.append([Event(user, name, kind, (n + 1) * apart) for n, name in enumerate(names)])
+
+    acted("a", "x", "after", "then")
+    acted("b", "before", "x", "after")  # a day before: not together
+    acted("c", "basket", "x", "x", "after", "after", apart=hour // 4)
+    acted("d", "x", "after", kind="dislike")
+    acted("e", "x", "seen", kind="shown")
+    acted("g", "p0", "p1", "x", "p2", apart=0)
+    acted("f", "x", *(f"n{n}" for n in range(9)))
+    order = ["x", "after", "then", "before", "basket", "seen", "p0", "p1", "p2"]
+    order += [f"n{n}" for n in range(9)]
+    number = {name: n for n, name in enumerate(order, start=1)}  # as they were stored
+    types = {name: number for number, name in store.event_types().items()}
+    item, users = store.together.users(number["x"], [types["dislike"], types["shown"]])
+    once = ["then", "basket", "p0", "p1", "p2", *(f"n{n}" for n in range(4))]
+    found = dict(zip(item.tolist(), users.tolist(), strict=True))
+    assert found == {number["after"]: 3} | {number[name]: 1 for name in once}
+    assert item[0] == number["after"]
+    assert [len(each) for each in store.together.users(999, [])] == [0, 0]
+
+
 def test_a_forgotten_person_leaves_nothing(store: Store) -> None:
     store.append([view("ann", "a"), view("bob-the-secret", "b"), view("bob-the-secret", "a")])
     assert store.forget("bob-the-secret") == 3

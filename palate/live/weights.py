@@ -110,10 +110,10 @@ class Popular:
         fading = Trend() if trend is None else trend
         weight = np.minimum(sums, np.finfo(np.float32).max).astype(np.float32)
         rise = trending(fading)
-        return cls(sums, newest, limit, fading, weight, _best(weight), rise, _best(rise))
+        return cls(sums, newest, limit, fading, weight, best_first(weight), rise, best_first(rise))
 
 
-def _best(scores: Floats) -> Longs:
+def best_first(scores: Floats) -> Longs:
     """Return the numbers of those with a score above 0, the highest first."""
     positive = np.flatnonzero(liked(scores))
     return positive[np.argsort(-scores[positive], kind="stable")]

@@ -32,6 +32,7 @@ def block(k: int) -> int:
 def sources(request: ListRequest, context: Context, factor: Floats | None) -> Iterator[Candidates]:
     """Yield the sources of a request in its order; factor (P,)  boosts of scores."""
     own = own_source(context)
+    orders = {"popular": context.popular, "trending": context.trending, "bought_together": context.together}
     for name in request.sources:
         if name == own and knows_taste(context):
             yield lambda most, eligible: by_model(context, factor, own, most, eligible.rows)
@@ -41,8 +42,8 @@ def sources(request: ListRequest, context: Context, factor: Floats | None) -> It
             yield partial(by_habit, factor, *due(context.history, context.now))
         elif name == "newest":
             yield partial(by_order, name, context.newest, None)
-        elif name in ("popular", "trending"):
-            yield partial(by_order, name, context.popular if name == "popular" else context.trending, factor)
+        elif name in orders:
+            yield partial(by_order, name, orders[name], factor)
 
 
 def cold(context: Context, factor: Floats | None) -> Candidates:

@@ -140,7 +140,8 @@ class Context:
     """The model and the items at one moment, and one user's history; nothing in it is missing or changes.
 
     popular  items by the weight of all events; newest  items by age, scored by seconds since 1970 UTC
-    trending  items that are rising, by `palate.models.trending`; none offline
+    trending  items that are rising, by `palate.models.trending`; together  by the users who acted on them with the
+              anchor items; none offline, and none where no source reads them
     fresh    positions of the items that came after the training and that the model does not know, newest first
     cold     items that the model knows by their attributes alone, over its rows, (I,); empty if there are none
     about    version and recipe of the model, None without one
@@ -157,6 +158,7 @@ class Context:
     about: Mapping[str, Any] | None = None
     history: UserHistory = field(default_factory=UserHistory)
     trending: Order = field(default_factory=lambda: Order(_NONE, _NONE))
+    together: Order = field(default_factory=lambda: Order(_NONE, _NONE))
     now: int = 0
 
     def of(self, history: UserHistory) -> Context:

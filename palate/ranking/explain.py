@@ -35,12 +35,14 @@ def reason(source: Source, named: tuple[str, ...], request: ListRequest) -> str:
     if source in ("personal", "session"):
         return "because of your history" if not named else f"because of {' and '.join(named)}"
     where = " within the filter" if request.filter else ""
+    anchor = "what is on the page" if request.anchor_items else "your newest item"
     return {
         "pinned": "pinned here",
         "similar": "like what is on the page",
         "popular": f"popular{where}",
         "newest": f"new{where}",
         "trending": f"trending{where}",
+        "bought_together": f"chosen by users together with {anchor}",
         "buy_again": "due again by the intervals of your purchases",
     }[source]
 

@@ -23,7 +23,17 @@ BOUNDS = dict.fromkeys(("session", "anchor_items", "exclude"), (MOST_NAMED, "ite
 )
 
 # Where an item of a list comes from. A rule pins it; a list that names no sources is filled from the next five.
-Source: TypeAlias = Literal["pinned", "personal", "session", "similar", "popular", "newest", "trending", "buy_again"]
+Source: TypeAlias = Literal[
+    "pinned",
+    "personal",
+    "session",
+    "similar",
+    "popular",
+    "newest",
+    "trending",
+    "buy_again",
+    "bought_together",
+]
 SOURCES: tuple[Source, ...] = get_args(Source)
 USUAL_SOURCES = SOURCES[1:6]
 

@@ -18,7 +18,7 @@ from palate.errors import GivenUp
 from palate.live.patience import waiting
 from palate.live.service import Live
 from palate.models.registry import load
-from palate.ranking.request import ListRequest, RecommendationList
+from palate.ranking.request import USUAL_SOURCES, ListRequest, RecommendationList
 from palate.serve.bounds import CHEAP_STEPS, CONDITION_SECONDS, SHORT
 from palate.serve.metrics import Metrics
 from palate.serve.settings import Settings
@@ -84,7 +84,7 @@ class Service:
         """
         making = make or self.live.recommend
         if not asked.conditions:
-            slow = make or asked.anchor_items or asked.stages
+            slow = make or asked.anchor_items or asked.stages or asked.sources != USUAL_SOURCES
             return await (run_in_threadpool if slow else self.run)(making, asked)
         with waiting():
             work, left = create_task(self._conditioned(asked, making)), create_task(_left(receive))

@@ -37,6 +37,7 @@ from palate.store.schema import (
     state,
     users,
 )
+from palate.store.together import Together
 from palate.store.user_profiles import UserProfiles
 from palate.store.writer import Writer
 
@@ -83,6 +84,7 @@ class Store:
         self.profiles = UserProfiles(self.database)
         self.feedback = Feedback(self.database)
         self.histories = Histories(self.database)
+        self.together = Together(self.database)
         self.pulses = Pulses(self.database)
         self._writer = Writer(self.database)
         self._types: set[str] = set()  # that are stored
