@@ -9,7 +9,7 @@ import numpy as np
 
 from palate.arrays import Longs
 from palate.store.database import Database, Query
-from palate.store.schema import Expression, Selection, events, sa
+from palate.store.schema import Expression, Selection, above_zero, events, sa
 
 MOST_EVENTS = 100  # newest events of the item whose neighbours are read
 NEIGHBOURS = 4  # of each, in its user's history, of each kind
@@ -60,8 +60,7 @@ class Together:
         return sa.select(number.label("seq")).where(*self._counting(own))
 
     def _counting(self, rows: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
-        positive = rows.c.weight.is_(None) | (rows.c.weight > sa.literal_column("0"))
-        return positive, rows.c.type_no.not_in(self._database.rows("ignored", sa.Integer()))
+        return above_zero(rows), rows.c.type_no.not_in(self._database.rows("ignored", sa.Integer()))
 
 
 ONE = events.alias("one")
