@@ -143,6 +143,10 @@ def test_what_a_stage_lacks_is_a_warning(plain: Client, tmp_path: Path) -> None:
         ({"calibrate": {"attribute": "genres", "strength": 2}}, "calibrate.strength"),
         ({"calibrate": {"attribute": "genres", "half_life": -1}}, "calibrate.half_life"),
         ({"long_tail": -0.1}, "long_tail"),
+        ({"share": 0.5}, "share"),
+        ({"share": {"condition": "genres = 'a'"}}, "least"),
+        ({"share": {"condition": "genres = 'a'", "least": 1.5}}, "least"),
+        ({"share": [{"condition": "genres = 'a'", "least": 0.5}] * 21}, "share"),
         ({"long_tail": None, "k": 0}, "k: 0"),
     ],
     ids=str,
@@ -195,6 +199,24 @@ def test_rules_hold_behind_stages(plain: Client) -> None:
     first = plain.post("/v1/recommend", json={"user_id": "u1", "k": 5, "long_tail": 0.5}).json()
     more = {"user_id": "u1", "k": ITEMS, "long_tail": 0.5, "cursor": first["cursor"]}
     assert not {each["item_id"] for each in first["items"]} & {*ids(plain.post("/v1/recommend", json=more))}
+
+
+def test_a_share_is_one_or_several_and_0_is_the_list_as_it_is(plain: Client) -> None:
+    before = plain.post("/v1/recommend", json={"user_id": "u1", "k": 6}).json()
+    share = {"condition": "item_id IN ('i7', 'i9', 'i11', 'i13')", "least": 0.5}
+    for off in ([], {**share, "least": 0}, [{**share, "least": 0}]):
+        assert plain.post("/v1/recommend", json={"user_id": "u1", "k": 6, "share": off}).json() == before
+    for user in USERS:
+        seen = {each["item_id"] for each in plain.get(f"/v1/users/{user}?limit=1000").json()["events"]}
+        left = {"i7", "i9", "i11", "i13"} - seen
+        for asked in (share, [share]):
+            shown = ids(plain.post("/v1/recommend", json={"user_id": user, "k": 6, "share": asked}))
+            assert len(left & {*shown}) >= min(3, len(left))
+            assert len(shown) == 6
+    answer = plain.post("/v1/recommend", json={"share": {"condition": "genre = 'a'", "least": 0.5}}).json()
+    assert answer["warnings"] == ["share: no item has an attribute 'genre'; did you mean 'genres'?"]
+    faulty = plain.post("/v1/recommend", json={"share": {"condition": "genres = ", "least": 0}})
+    assert "condition" in problem(faulty, 400)["detail"]
 
 
 # The command line

@@ -29,7 +29,7 @@ from palate.live.weights import Weights
 from palate.models.base import Model
 from palate.models.ials import IALSModel
 from palate.models.popularity import PopularityModel
-from palate.ranking.request import Boost, Cap, ListRequest, Pin, RecommendationList, SessionEvent
+from palate.ranking.request import Boost, Cap, ListRequest, Pin, RecommendationList, SessionEvent, Share
 from palate.store.events import Event, Past, Store
 from palate.store.items import Item
 from palate.store.transfer import export_events
@@ -300,7 +300,9 @@ def test_caps_hold_for_words_and_lists(live: Live) -> None:
 def test_the_conditions_of_a_request_are_bounded_together() -> None:
     boosts = tuple(Boost("price < 5 OR " * 100 + f"price > {n}", 2) for n in range(7))
     ListRequest(boost=boosts[:5], filter="price > 1")
-    with pytest.raises(ConditionError, match="filter and boosts have 9,163 characters together; there can be 8,000"):
+    with pytest.raises(
+        ConditionError, match="filter, boosts and shares have 9,163 characters together; there can be 8,000"
+    ):
         ListRequest(boost=boosts)
 
 
@@ -346,6 +348,14 @@ RULES = st.fixed_dictionaries(
         "exclude": st.lists(st.sampled_from([f"i{i}" for i in range(0, ITEMS, 2)]), max_size=12).map(tuple),
         "cap": st.sampled_from([(), (Cap("kind", 1),), (Cap("tags", 2), Cap("kind", 4))]),
         "boost": st.sampled_from([(), (Boost("price > 10", 3.0),)]),
+        "share": st.sampled_from(
+            [
+                (),
+                (Share("price < 6", 0.5),),
+                (Share("kind = 'red'", 1),),
+                (Share("kind = 'blue'", 0.3), Share("price > 9", 0.6)),
+            ]
+        ),
         "keep_seen": st.booleans(),
     }
 )
@@ -384,6 +394,12 @@ def test_a_list_keeps_every_rule_and_is_as_long_as_it_can_be(shared: Live, rules
         assert not any(room(name, found) for name in allowed - set(found))
     if not found:
         assert answer.reason
+    if len(asked.share) == 1:
+        meets = set(frame.filter(shared.snapshot().catalogue.mask(asked.share[0].condition))["item_id"])
+        there = [name for name in found if name in meets]
+        assert len(there) >= asked.share[0].places(asked.k) or not any(
+            room(name, there) for name in allowed & meets - set(found)
+        )
 
 
 def test_pages_repeat_nothing_and_leave_nothing_out(live: Live) -> None:

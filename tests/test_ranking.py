@@ -23,7 +23,7 @@ from palate.ranking.context import Context, Masks, Order, UserHistory, no_model
 from palate.ranking.item_index import ItemIndex
 from palate.ranking.labels import Labels
 from palate.ranking.pipeline import PipelineModel, recommend
-from palate.ranking.request import Cap, ListRequest, Pin
+from palate.ranking.request import Cap, ListRequest, Pin, Share
 from palate.ranking.slate import Slate
 from palate.ranking.stages import Stage
 from palate.store.events import Event, Store
@@ -157,6 +157,50 @@ def test_settings_of_stages_are_checked() -> None:
         Pipeline(EASE(), ("mmr",))
     with pytest.raises(SettingError, match="recipe='Backwards"):
         Pipeline("Backwards(pool=3)")
+
+
+def test_a_share_replaces_the_lowest_other_items() -> None:
+    given = context(history=history(0, 3))
+    best = ids(ListRequest(k=20, explore=0), given)
+    odd = [name for name in best if MODEL.items.code(name) % 2]
+    even = [name for name in best if not MODEL.items.code(name) % 2]
+    request = ListRequest(k=6, explore=0)
+    there = sum(name in odd for name in best[:6])
+    for wanted in range(7):
+        own = odd[: max(there, wanted)]
+        expected = [name for name in best if name in (*own, *even[: 6 - len(own)])]
+        assert ids(replace(request, share=(Share("1", wanted / 6),)), given) == expected
+    half = ids(replace(request, share=(Share("1", 0.5), Share("0", 0.5))), given)
+    assert half == [name for name in best if name in (*odd[:3], *even[:3])]
+    assert ids(replace(request, share=(Share("1", 1), Share("0", 1))), given) == odd[:6]
+
+
+def test_a_share_counts_pins_and_keeps_them_and_the_caps() -> None:
+    given = context(history=history(0, 3))
+    best = ids(ListRequest(k=20, explore=0), given)
+    odd = [name for name in best if MODEL.items.code(name) % 2]
+    even = [name for name in best if name not in odd]
+    pin = (Pin(odd[-1], 1), Pin(even[-1], 3))
+    request = ListRequest(k=6, explore=0, pin=pin, share=(Share("1", 0.8),))
+    shown = ids(request, given)
+    assert (shown[0], shown[2]) == (odd[-1], even[-1])
+    assert [name for name in shown if name in odd[:-1]] == odd[:4]
+    capped = ids(replace(request, pin=(), cap=(Cap("kind", 2),)), given)
+    assert sorted(capped) == sorted([*odd[:2], *even[:2]])
+    assert ids(replace(request, pin=(), k=20), given) == best  # all there is
+
+
+def test_a_share_holds_behind_stages() -> None:
+    given = context(history=history(0, 3))
+    best = ids(ListRequest(k=12, explore=0), given)[::-1]
+    odd = [name for name in best if MODEL.items.code(name) % 2]
+    shown = ids(ListRequest(k=4, explore=0, share=(Share("1", 1),)), given, (Backwards(12),))
+    assert shown == odd[:4]
+
+
+@pytest.mark.parametrize(("least", "k", "places"), [(0.2, 10, 2), (0.1, 30, 3), (0.21, 10, 3), (0, 5, 0), (1, 7, 7)])
+def test_places_of_a_share_are_rounded_up(least: float, k: int, places: int) -> None:
+    assert Share("price < 5", least).places(k) == places
 
 
 def test_only_the_sources_asked_for_fill_a_list() -> None:

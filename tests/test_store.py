@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from processes import started
 
 from palate.errors import DataError, EventConflict, StoreError
+from palate.models.trending import STEP
 from palate.store import recording, scan, schema
 from palate.store.activity import newest_events
 from palate.store.backup import check
@@ -353,17 +354,44 @@ def test_ids_are_ordered_by_code_point_everywhere(store: Store) -> None:
     assert store.users() == ["10", "9", "B", "a", "b", "é"]
 
 
-def test_a_tally_counts_events_of_one_weight(store: Store) -> None:
+def test_a_tally_counts_events_of_one_weight_and_step_of_time(store: Store) -> None:
     store.append([view("ann", "a"), view("bob", "a"), Event("bob", "a", "cart", 0), view("bob", "b")])
     store.append([Event("bob", "a", "cart", 0, weight) for weight in (-2.5, 0.0, -2.5)])
+    store.append([Event("bob", "b", "view", time) for time in (STEP - 1, STEP, STEP + 1)])
 
     def tally(low: int, high: int) -> list[tuple[float, ...]]:
         columns = [np.nan_to_num(column, nan=99).tolist() for column in store.tally(low, high)]
         return sorted(zip(*columns, strict=True))
 
-    assert tally(0, 3) == [(1, 1, 99, 2), (1, 2, 99, 1)]
-    assert tally(3, 7) == [(1, 2, -2.5, 2), (1, 2, 0, 1), (2, 1, 99, 1)]
-    assert tally(7, 9) == []
+    assert tally(0, 3) == [(1, 1, 99, 0, 2), (1, 2, 99, 0, 1)]
+    assert tally(3, 7) == [(1, 2, -2.5, 0, 2), (1, 2, 0, 0, 1), (2, 1, 99, 0, 1)]
+    assert tally(7, 12) == [(2, 1, 99, 0, 1), (2, 1, 99, 1, 2)]
+    assert tally(12, 14) == []
+
+
+def test_neighbours_in_histories_are_counted_by_user(store: Store) -> None:
+    hour = 3_600_000_000
+
+    def acted(user: str, *names: str, kind: str = "purchase", apart: int = 24 * hour) -> None:
+        store.append([Event(user, name, kind, (n + 1) * apart) for n, name in enumerate(names)])
+
+    acted("a", "x", "after", "then")
+    acted("b", "before", "x", "after")  # a day before: not together
+    acted("c", "basket", "x", "x", "after", "after", apart=hour // 4)
+    acted("d", "x", "after", kind="dislike")
+    acted("e", "x", "seen", kind="shown")
+    acted("g", "p0", "p1", "x", "p2", apart=0)
+    acted("f", "x", *(f"n{n}" for n in range(9)))
+    order = ["x", "after", "then", "before", "basket", "seen", "p0", "p1", "p2"]
+    order += [f"n{n}" for n in range(9)]
+    number = {name: n for n, name in enumerate(order, start=1)}  # as they were stored
+    types = {name: number for number, name in store.event_types().items()}
+    item, users = store.together.users(number["x"], [types["dislike"], types["shown"]])
+    once = ["then", "basket", "p0", "p1", "p2", *(f"n{n}" for n in range(4))]
+    found = dict(zip(item.tolist(), users.tolist(), strict=True))
+    assert found == {number["after"]: 3} | {number[name]: 1 for name in once}
+    assert item[0] == number["after"]
+    assert [len(each) for each in store.together.users(999, [])] == [0, 0]
 
 
 def test_a_forgotten_person_leaves_nothing(store: Store) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 from palate.conditions.syntax import exp
 from palate.conditions.values import LISTS, REAL, TEXT, TRUTH, WHOLE, Fault, Value
 
-MOST_STEPS = 500_000_000  # of a condition, and of the filter and the boosts of a request together
+MOST_STEPS = 500_000_000  # of a condition, and of the filter, boosts and shares of a request together
 MOST_OPERATIONS = 100  # comparisons and computations of a condition, those of constants too
 BYTES = 2  # of a text that an operation passes over in a step
 # Times as long it takes to find a pattern that is no plain text, one with letters left open, and each more of those:

@@ -12,11 +12,12 @@ from palate.arrays import Doubles
 from palate.bundles.bundle import read_bundle, write_bundle
 from palate.errors import BundleError
 from palate.live.table import Table
+from palate.models.trending import Trend
 from palate.store.events import Store
 
 LOG = logging.getLogger("palate.live")
 FOLDER = "start"  # beside the folders of the versions
-TOKEN = "kept for the start, 4"  # name in the store of the number that the newest folder of this form has
+TOKEN = "kept for the start, 5"  # name in the store of the number that the newest folder of this form has
 ABOUT = ("change", "limit", "newest", "withdrawn", "weights")  # in the manifest
 WORTH = 10_000  # items and events, or new events, that are worth keeping
 
@@ -26,7 +27,7 @@ class Kept:
     """Items and their popularity as they were at one moment; a start reads what changed since.
 
     table, change       as in `LiveCatalogue`
-    sums, limit         as in `Popular`
+    sums, limit, trend  as in `Popular`
     newest, withdrawn   seq of the last event in them, and how often events had been taken out of the store or changed
     weights             of event types, as text: another start may weigh them otherwise
     """
@@ -35,6 +36,7 @@ class Kept:
     change: int
     sums: Doubles
     limit: float
+    trend: Trend
     newest: int
     withdrawn: int
     weights: str
@@ -57,7 +59,8 @@ class Kept:
             return None
         values = {name: about[name] for name in ABOUT}
         parts: dict[str, Any] = dict(bundle.parts)
-        return cls(Table.unpacked(parts), sums=parts["sums"], **values)
+        trend = Trend(parts["recent"], parts["longer"], about["first"], about["last"])
+        return cls(Table.unpacked(parts), sums=parts["sums"], trend=trend, **values)
 
     def tells_more_than(self, before: Kept | None) -> bool:
         """Whether it is worth to write it in the place of that."""
@@ -69,6 +72,12 @@ class Kept:
     def write(self, folder: Path, store: Store) -> None:
         """Keep it, in place of what was kept."""
         token = uuid.uuid4().hex
-        about = {name: getattr(self, name) for name in ABOUT}
-        write_bundle(folder / FOLDER, self.table.packed() | {"sums": self.sums}, about | {"token": token})
+        trend = self.trend
+        about = {name: getattr(self, name) for name in ABOUT} | {
+            "first": trend.first,
+            "last": trend.last,
+            "token": token,
+        }
+        sums = {"sums": self.sums, "recent": trend.recent, "longer": trend.longer}
+        write_bundle(folder / FOLDER, {**self.table.packed(), **sums}, about)
         store.set_state(TOKEN, token)

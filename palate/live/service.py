@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from palate.data.histories import coded
-from palate.data.ragged import NEVER
+from palate.data.ragged import NEVER, liked
 from palate.errors import PalateError, StoreAway
 from palate.live.catalogue import LiveCatalogue
 from palate.live.current import Current
@@ -21,17 +21,18 @@ from palate.live.kept import Kept
 from palate.live.patience import still_wanted
 from palate.live.scenarios import LatestScenarios
 from palate.live.snapshot import Snapshot
-from palate.live.weights import EVENT_WEIGHTS, Popularity, Weights
-from palate.ranking.context import Context, UserHistory
+from palate.live.weights import EVENT_WEIGHTS, Popularity, Weights, best_first
+from palate.ranking.context import Context, Order, UserHistory
 from palate.ranking.item_index import ItemIndex
 from palate.ranking.pipeline import recommend
-from palate.ranking.request import ListRequest, RecommendationList, SessionEvent, conditions_of
+from palate.ranking.request import USUAL_SOURCES, ListRequest, RecommendationList, SessionEvent, conditions_of
 from palate.store.events import Store
 from palate.store.pulse import Pulse
 from palate.store.recording import now
 from palate.store.versions import Versions
 
 LOG = logging.getLogger("palate.live")
+ANCHORS = 5  # items of a request that what is bought together is read for
 AWAY = "the database is out of reach: the list is made of what is in memory"
 
 
@@ -60,7 +61,7 @@ class Live:
         """Return what it has read, for the next start."""
         catalogue, counted = self._current.snapshot.catalogue, self._popularity
         withdrawn, popular = counted.withdrawn, counted.popular  # which is never older than the number
-        sums = popular.sums, popular.limit, popular.newest
+        sums = popular.sums, popular.limit, popular.trend, popular.newest
         return Kept(catalogue.table, catalogue.change, *sums, withdrawn, str(self.weights))
 
     def _keep(self, before: Kept | None, folder: Path) -> None:
@@ -118,7 +119,9 @@ class Live:
         if request.unseen_by is not None:
             hidden = self.history(request.unseen_by, request.until).on(base.index)
             context = context.of(context.history.hiding(hidden.seen))
-        return context if request.only is None else replace(context, removed=self._removed(request.only, base))
+        if request.only is not None:
+            return replace(context, removed=self._removed(request.only, base))
+        return self._with_sources(request, context)
 
     def _removed(self, ids: Sequence[str], context: Context) -> frozenset[str]:
         """Which of the ids are those of removed items; the store knows which of the unavailable ones are."""
@@ -131,7 +134,28 @@ class Live:
         base = self._current.snapshot.context
         known = None if request.user_id is None else self._prepared.remembered(request.user_id, base)
         context = known or base
-        return self._with_session(request, context) if request.session else context
+        context = self._with_session(request, context) if request.session else context
+        return context if request.sources == USUAL_SOURCES else context.at(_moment(request))
+
+    def _with_sources(self, request: ListRequest, context: Context) -> Context:
+        """Return the context with what the sources of a request read beside the usual."""
+        if request.sources == USUAL_SOURCES:
+            return context
+        together = self._together(request, context) if "bought_together" in request.sources else context.together
+        return replace(context, now=_moment(request), together=together)
+
+    def _together(self, request: ListRequest, context: Context) -> Order:
+        """Items by the users who acted on them together with the anchor items, or with the user's newest item."""
+        index, history = context.index, context.history
+        named = index.positions(request.anchor_items[:ANCHORS])
+        anchors = named[named >= 0] if request.anchor_items else history.position[liked(history.weight)][-1:]
+        score = np.zeros(len(index), np.float32)
+        silent, negative = self.weights.silent_and_negative()
+        for number in index.number[anchors].tolist():
+            item, users = self.store.together.users(number, [*silent, *negative])
+            position = index.at(item)
+            score[position[position >= 0]] += users[position >= 0]
+        return Order(best_first(score), score)
 
     def _with_session(self, request: ListRequest, context: Context) -> Context:
         return context.of(context.history.followed_by(self._events(context.index, request.session)))
@@ -187,3 +211,8 @@ class Live:
         if current.settled is None or current.settled != (current.snapshot, seen[:-1]):  # all but `touched`
             current.follow(seen)
         return current.snapshot
+
+
+def _moment(request: ListRequest) -> int:
+    """Return the time that a list is made for: `until` of the request, or now."""
+    return now() if request.until is None else min(now(), request.until)

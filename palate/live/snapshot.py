@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from palate.arrays import Bools, Longs
+from palate.arrays import Bools, Floats, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.times import EPOCH, MICROSECOND
 from palate.live.catalogue import LiveCatalogue
@@ -23,7 +23,12 @@ from palate.store.versions import Versions
 
 FIXED = ("item_id", "available")  # columns that say nothing of what an item is like
 # What a snapshot works out once, and the parts that it is worked out from.
-WORKED_OUT = {"by_popularity": ("index", "popular"), "fresh": ("index", "active"), "cold": ("active",)}
+WORKED_OUT = {
+    "by_popularity": ("index", "popular"),
+    "by_trend": ("index", "popular"),
+    "fresh": ("index", "active"),
+    "cold": ("active",),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +100,11 @@ class Snapshot:
         counted = number[number < len(longer.popular.weight)]
         if longer.popular is not self.popular or longer.popular.weight[counted].any():
             return {}
-        before = self.by_popularity
-        score = np.concatenate([before.score, np.zeros(len(number), before.score.dtype)])
-        found: dict[str, object] = {"by_popularity": Order(before.position, score)}
+        found: dict[str, object] = {}
+        for name in ("by_popularity", "by_trend"):
+            before: Order = getattr(self, name)
+            score = np.concatenate([before.score, np.zeros(len(number), before.score.dtype)])
+            found[name] = Order(before.position, score)
         newest = self.index.created[self.fresh[:1]].max(initial=self.active.trained)
         if (index.row[old:] < 0).all() and created.min() > newest:
             found["fresh"] = np.concatenate([old + np.argsort(-created, kind="stable"), self.fresh])
@@ -143,15 +150,24 @@ class Snapshot:
         """What lists are made from, for a user without a history."""
         newest = Order(self.index.newest, self.index.seconds)
         active, parts = self.active, (self.by_popularity, newest, self.fresh, self.cold)
-        return Context(active.model, self.index, self.masks, *parts, active.about)
+        return Context(active.model, self.index, self.masks, *parts, active.about, trending=self.by_trend)
 
     @cached_property
     def by_popularity(self) -> Order:
         """Items with a weight above 0, the most popular first, ties by position."""
-        number, weight = self.index.number, self.popular.weight
-        beyond = max(0, int(number[-1]) + 1 - len(weight)) if len(number) else 0  # items without an event
-        position = self.index.at(self.popular.order)  # -1 for an item that comes with the next refresh
-        return Order(position[position >= 0], np.pad(weight, (0, beyond))[number])
+        return self._order(self.popular.order, self.popular.weight)
+
+    @cached_property
+    def by_trend(self) -> Order:
+        """Items that are rising, by how much."""
+        return self._order(self.popular.rising, self.popular.rise)
+
+    def _order(self, best: Longs, score: Floats) -> Order:
+        """Return an order of the store's numbers, and scores by number, by position."""
+        number = self.index.number
+        beyond = max(0, int(number[-1]) + 1 - len(score)) if len(number) else 0  # items without an event
+        position = self.index.at(best)  # -1 for an item that comes with the next refresh
+        return Order(position[position >= 0], np.pad(score, (0, beyond))[number])
 
     @cached_property
     def fresh(self) -> Longs:

@@ -18,6 +18,7 @@ from palate.data.ragged import liked, weighted
 from palate.errors import StoreError
 from palate.live.kept import Kept
 from palate.models.popularity import popularity
+from palate.models.trending import Trend, trending
 from palate.models.weights import bound_of
 from palate.ranking.request import SessionEvent
 from palate.store.events import Past, Store
@@ -88,22 +89,34 @@ class Popular:
     sums    of the weights of all events, those below 0 as 0, by the store's number of the item, float64 (N,)
     newest  seq of the last event in them
     limit   weight that an event counts at most, as in a fit (`models.weights`)
+    trend   the sums in which events fade, of the same events
     weight  the same as scores, float32 (N,)
     order   numbers of the items with a weight above 0, the most popular first, ties by number (M,)
+    rise    scores of what is trending (N,); rising: numbers of the items with one above 0, in this order (T,)
     """
 
     sums: Doubles = field(repr=False)
     newest: int
     limit: float
+    trend: Trend = field(repr=False)
     weight: Floats = field(repr=False)
     order: Longs = field(repr=False)
+    rise: Floats = field(repr=False)
+    rising: Longs = field(repr=False)
 
     @classmethod
-    def of(cls, sums: Doubles, newest: int, limit: float = np.inf) -> Popular:
+    def of(cls, sums: Doubles, newest: int, limit: float = np.inf, trend: Trend | None = None) -> Popular:
         """Put them in order when they are counted, not while a request waits."""
+        fading = Trend() if trend is None else trend
         weight = np.minimum(sums, np.finfo(np.float32).max).astype(np.float32)
-        positive = np.flatnonzero(liked(weight))
-        return cls(sums, newest, limit, weight, positive[np.argsort(-weight[positive], kind="stable")])
+        rise = trending(fading)
+        return cls(sums, newest, limit, fading, weight, best_first(weight), rise, best_first(rise))
+
+
+def best_first(scores: Floats) -> Longs:
+    """Return the numbers of those with a score above 0, the highest first."""
+    positive = np.flatnonzero(liked(scores))
+    return positive[np.argsort(-scores[positive], kind="stable")]
 
 
 NOTHING = Popular.of(np.zeros(0, np.float64), 0)
@@ -123,7 +136,7 @@ class Popularity:
         self._store, self._weights = store, weights
         self.popular, self.withdrawn = NOTHING, store.withdrawn()
         if kept is not None and (kept.withdrawn, kept.weights) == (self.withdrawn, str(weights)):
-            self.popular = Popular.of(kept.sums, kept.newest, kept.limit)
+            self.popular = Popular.of(kept.sums, kept.newest, kept.limit, kept.trend)
         self._whole = self.popular.newest  # at the last count of all
         self._resumes = 0.0
         self._again: Thread | None = None
@@ -174,16 +187,17 @@ class Popularity:
 
     def _counted(self, before: Popular, newest: int) -> tuple[Popular, tuple[Floats, Longs]]:
         """Return what is popular with the events up to the newest too, and the sizes of their weights with counts."""
-        sums, limit = before.sums, before.limit
+        sums, limit, trend = before.sums, before.limit, before.trend
         sizes: Floats = np.zeros(0, np.float32)
         counts = np.zeros(0, np.int64)
         for low in range(before.newest, newest, PART):
-            item, kind, own, count = self._store.tally(low, min(low + PART, newest))
+            item, kind, own, step, count = self._store.tally(low, min(low + PART, newest))
             weight = self._weights.of(kind, own)
-            part = popularity(item, np.minimum(weight, np.float32(limit)), len(sums), count)
+            bounded = np.minimum(weight, np.float32(limit))
+            part = popularity(item, bounded, len(sums), count)
             part[: len(sums)] += sums
-            sums = part
+            sums, trend = part, trend.followed_by(item, bounded, step, count)
             other = weighted(weight)
             sizes, place = np.unique(np.append(sizes, np.abs(weight[other])), return_inverse=True)
             counts = np.bincount(place, np.append(counts, count[other]), len(sizes)).astype(np.int64)
-        return Popular.of(sums, newest, limit), (sizes, counts)
+        return Popular.of(sums, newest, limit, trend), (sizes, counts)

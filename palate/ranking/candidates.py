@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeAlias
 from zlib import crc32
 
 import numpy as np
 
-from palate.arrays import Bools, Floats, Ints, Longs
+from palate.arrays import Bools, Doubles, Floats, Ints, Longs
 from palate.errors import SettingError
 from palate.kernels.topk import select_top
 from palate.ranking.context import Context, Order
+from palate.ranking.repeats import due
 from palate.ranking.request import ListRequest, Source
 from palate.ranking.rules import boosted
 from palate.ranking.slate import EMPTY, Eligible, Slate, finite
@@ -28,17 +30,20 @@ def block(k: int) -> int:
 
 
 def sources(request: ListRequest, context: Context, factor: Floats | None) -> Iterator[Candidates]:
-    """Yield the sources of a request in their order; factor (P,)  boosts of scores."""
-    wanted = request.sources
+    """Yield the sources of a request in its order; factor (P,)  boosts of scores."""
     own = own_source(context)
-    if own in wanted and knows_taste(context):
-        yield lambda most, eligible: by_model(context, factor, own, most, eligible.rows)
-    if "similar" in wanted and (rows := _anchors(request, context)):
-        yield lambda most, eligible: by_similarity(context, factor, rows, most, eligible)
-    if "popular" in wanted:
-        yield lambda most, eligible: by_order("popular", context.popular, factor, most, eligible)
-    if "newest" in wanted:
-        yield lambda most, eligible: by_order("newest", context.newest, None, most, eligible)
+    orders = {"popular": context.popular, "trending": context.trending, "bought_together": context.together}
+    for name in request.sources:
+        if name == own and knows_taste(context):
+            yield lambda most, eligible: by_model(context, factor, own, most, eligible.rows)
+        elif name == "similar" and (rows := _anchors(request, context)):
+            yield partial(by_similarity, context, factor, rows)
+        elif name == "buy_again":
+            yield partial(by_habit, factor, *due(context.history, context.now))
+        elif name == "newest":
+            yield partial(by_order, name, context.newest, None)
+        elif name in orders:
+            yield partial(by_order, name, orders[name], factor)
 
 
 def cold(context: Context, factor: Floats | None) -> Candidates:
@@ -86,6 +91,17 @@ def by_order(source: Source, order: Order, factor: Floats | None, most: int, eli
         position = position[np.argsort(-score[position], kind="stable")]
     found = first(position, eligible.items, most)
     return Slate.of(found, score[found], source)
+
+
+def by_habit(factor: Floats | None, position: Longs, score: Doubles, most: int, eligible: Eligible) -> Slate:
+    """First of the items that are due, (N,); that they were seen does not count."""
+    there = position < 0 if eligible.again is None else eligible.again[position]
+    found, own = position[there], score[there]
+    if factor is not None:
+        lifted = boosted(own.astype(np.float32), factor[found])
+        order = np.argsort(-lifted, kind="stable")
+        found, own = found[order], lifted[order].astype(np.float64)
+    return Slate.of(found[:most], own[:most], "buy_again")
 
 
 def fresh(request: ListRequest, context: Context, eligible: Eligible) -> Slate:

@@ -140,10 +140,13 @@ class Context:
     """The model and the items at one moment, and one user's history; nothing in it is missing or changes.
 
     popular  items by the weight of all events; newest  items by age, scored by seconds since 1970 UTC
+    trending  items that are rising, by `palate.models.trending`; together  by the users who acted on them with the
+              anchor items; none offline, and none where no source reads them
     fresh    positions of the items that came after the training and that the model does not know, newest first
     cold     items that the model knows by their attributes alone, over its rows, (I,); empty if there are none
     about    version and recipe of the model, None without one
     removed  items that are not in the catalogue although the index has them, of those that a request may name
+    now      when the list is made, microseconds since 1970 UTC; 0 where that is not known: nothing is due then
     """
 
     model: Model
@@ -156,6 +159,9 @@ class Context:
     about: Mapping[str, Any] | None = None
     history: UserHistory = field(default_factory=UserHistory)
     removed: frozenset[str] = frozenset()
+    trending: Order = field(default_factory=lambda: Order(_NONE, _NONE))
+    together: Order = field(default_factory=lambda: Order(_NONE, _NONE))
+    now: int = 0
 
     def of(self, history: UserHistory) -> Context:
         """Return the context of a user."""
@@ -176,6 +182,10 @@ class Context:
         score = self.popular.score
         popular = Order(positions[np.argsort(-score[positions], kind="stable")], score)
         return replace(self, masks=masks, popular=popular)
+
+    def at(self, now: int) -> Context:
+        """Return the context of the same user at a time."""
+        return replace(self, now=now)
 
     @cached_property
     def retriever(self) -> Model:

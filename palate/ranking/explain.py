@@ -1,15 +1,18 @@
-"""Why an item stands in the list: the past items that contribute most to its score, and a sentence."""
+"""What an answer says: why an item stands in the list, why there is none, and what a request names in vain."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
+from typing import cast
 
 import numpy as np
 
 from palate.kernels.strongest import strongest
 from palate.ranking.context import Context
-from palate.ranking.request import ListRequest, Source
+from palate.ranking.request import SOURCES, ListItem, ListRequest, Source
 from palate.ranking.slate import CODE, Slate
+from palate.ranking.stages import Stage
 
 NAMED = 2  # past items that a reason names
 SHARE = 0.05  # of a score that a past item contributes at least to be named
@@ -35,11 +38,15 @@ def reason(source: Source, named: tuple[str, ...], request: ListRequest) -> str:
     if source in ("personal", "session"):
         return "because of your history" if not named else f"because of {' and '.join(named)}"
     where = " within the filter" if request.filter else ""
+    anchor = "what is on the page" if request.anchor_items else "your newest item"
     return {
         "pinned": "pinned here",
         "similar": "like what is on the page",
         "popular": f"popular{where}" if request.only is None else "by popularity",
         "newest": f"new{where}",
+        "trending": f"trending{where}",
+        "bought_together": f"chosen by users together with {anchor}",
+        "buy_again": "due again by the intervals of your purchases",
     }[source]
 
 
@@ -53,4 +60,27 @@ def why_empty(request: ListRequest, context: Context, paged: bool) -> str:
         return "no available item meets the filter"
     if paged:
         return "there are no more items"
+    if not {"popular", "newest"} & {*request.sources}:
+        return f"no eligible item comes from {', '.join(request.sources)}"
     return "every item there is was seen, excluded or is not available"
+
+
+def listed(slate: Slate, request: ListRequest, context: Context) -> Iterator[ListItem]:
+    """Yield the items of a list with their reasons."""
+    ids, scores, codes = context.index.ids(slate.position), slate.score.tolist(), slate.source.tolist()
+    for item_id, score, code, named in zip(ids, scores, codes, because(slate, context), strict=True):
+        source = SOURCES[code]
+        yield ListItem(item_id, score, source, reason(source, named, request), named)
+
+
+def warnings(request: ListRequest, context: Context) -> Iterator[str]:
+    """Say what the rules and stages of a request read that is not there."""
+    attributes = context.masks.attributes
+    named = [("filter", request.filter or ""), *(("boost", rule.condition) for rule in request.boost)]
+    for name, condition in [*named, *(("share", rule.condition) for rule in request.share)]:
+        yield from (f"{name}: {note}" for note in (attributes.notes(condition) if condition else ()))
+    for cap in request.cap:
+        note = attributes.unknown(cap.attribute)
+        yield from () if note is None else (f"cap: {note}",)
+    for stage in cast("tuple[Stage, ...]", request.stages):
+        yield from (f"{type(stage).__name__.lower()}: {note}" for note in stage.notes(context))

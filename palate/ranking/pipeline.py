@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
@@ -26,11 +26,10 @@ from palate.models.registry import as_recipe, register
 from palate.ranking import candidates, rules
 from palate.ranking.candidates import Candidates
 from palate.ranking.context import Context, history_of, offline
-from palate.ranking.explain import because, reason, why_empty
+from palate.ranking.explain import listed, warnings, why_empty
 from palate.ranking.item_index import ItemIndex
 from palate.ranking.request import (
     SOURCES,
-    ListItem,
     ListRequest,
     RecommendationList,
     Source,
@@ -65,12 +64,12 @@ def _recommended(request: ListRequest, context: Context) -> RecommendationList:
     above = context.index.positions(request.shown_above)
     numbers = context.index.number[np.concatenate([above[above >= 0], slate.position])].tolist()
     return RecommendationList(
-        tuple(_items(slate, request, context)),
+        tuple(listed(slate, request, context)),
         context.about,
         write_cursor([*shown, *numbers]) if len(slate) == request.k else None,
         None if len(slate) else why_empty(request, context, bool(shown)),
         sources,
-        tuple(_warnings(request, context)) if request.conditions or request.cap or request.stages else (),
+        tuple(warnings(request, context)) if request.conditions or request.cap or request.stages else (),
     )
 
 
@@ -89,23 +88,28 @@ class _Filling:
             self.stages = with_others(self.stages, cast("tuple[Stage, ...]", request.stages))
         self.caps = rules.Caps(request, context) if request.cap else None
         self.factor = rules.boosts(request, context) if request.boost else None
+        self.sources: list[Candidates] = []
 
     def slate(self, *, pinning: bool) -> Slate:
         """Fill the list: cold-start items get their share at its end, and pins their places."""
         request = self.request
         pins = rules.pins(request, self.context) if request.pin and pinning else {}
+        pinned = np.array(list(pins.values()), np.int64)
         if pins:
             if self.caps:
-                self.caps.count(list(pins.values()))
-            self._remove(np.array(list(pins.values()), np.int64))
+                self.caps.count(pinned.tolist())
+            self._remove(pinned)
+        start = self.eligible.copy() if request.share else self.eligible
         room = max(0, request.k - len(pins))
         share = int(request.explore * request.k)
         fresh = EMPTY
-        if share and len(self.context.fresh):
+        if share and len(self.context.fresh) and "newest" in request.sources:
             fresh = self._chosen(candidates.fresh(request, self.context, self.eligible), min(share, room))
         wanted = room - len(fresh)
         filled = self._filled(wanted, min(wanted, share - len(fresh)))
         slate = Slate.joined([filled, fresh])
+        if request.share:
+            slate = self._shared(slate, len(filled), pinned, start)
         return _pinned(slate, pins) if pins else slate
 
     def _filled(self, wanted: int, share: int) -> Slate:
@@ -114,10 +118,11 @@ class _Filling:
         Those are items that the model knows by their attributes alone. Where some stand higher up, fewer follow.
         """
         request, context = self.request, self.context
-        sources = list(candidates.sources(request, context, self.factor))
+        self.sources = sources = list(candidates.sources(request, context, self.factor))
         if self.stages:
             sources.insert(0, self._staged(sources))
-        if not (share and len(context.cold) and candidates.knows_taste(context)):
+        own = candidates.own_source(context) in request.sources and candidates.knows_taste(context)
+        if not (share and len(context.cold) and own):
             return self._taken(sources, wanted)
         head = self._taken(sources[:1], wanted - share)
         there = int(np.count_nonzero(context.cold[context.index.row[head.position]]))
@@ -137,16 +142,46 @@ class _Filling:
             pool.append(found)
             missing -= len(found)
         staged = run(self.stages, Slate.joined(pool), self.context, self.request.k)
-        return lambda most, eligible: staged.take(np.flatnonzero(eligible.items[staged.position])[:most])
+        return lambda most, eligible: staged.take(np.flatnonzero(eligible.allowed(staged))[:most])
 
-    def _taken(self, sources: Sequence[Candidates], wanted: int) -> Slate:
-        """Take from each source in turn, asking it again while caps turn items away."""
+    def _shared(self, slate: Slate, head: int, pinned: Longs, start: Eligible) -> Slate:
+        """Choose the items of a list again where a share lacks some: those for the shares first.
+
+        head  places before the items that are new; start  what is eligible beside the pinned
+        """
+        shares = rules.reserved(self.request, self.context)
+        if not any(share.missing(np.append(slate.position, pinned)) for share in shares):
+            return slate
+        self.eligible = start
+        if self.caps:
+            self.caps = rules.Caps(self.request, self.context)
+            self.caps.count(pinned.tolist())
+        chosen, room = EMPTY, max(0, self.request.k - len(pinned))
+        for share in shares:
+            missing = share.missing(np.append(chosen.position, pinned))
+            chosen = self._more(chosen, slate, min(missing, room - len(chosen)), share)
+        chosen = self._more(chosen, slate, room - len(chosen))
+        place = {position: float(n) for n, position in enumerate(slate.position.tolist())}
+        order = [place.get(position, head - 0.5) for position in chosen.position.tolist()]
+        return chosen.take(np.argsort(order, kind="stable"))
+
+    def _more(self, chosen: Slate, slate: Slate, wanted: int, share: rules.Reserved | None = None) -> Slate:
+        """Return what is chosen with more behind it, of the slate, then of the sources; share  the only items."""
+        left = ~np.isin(slate.position, chosen.position)
+        if share is not None:
+            left &= share.items[slate.position]
+        kept = self._chosen(slate.take(np.flatnonzero(left)), wanted)
+        return Slate.joined([chosen, kept, self._taken(self.sources, wanted - len(kept), share)])
+
+    def _taken(self, sources: Sequence[Candidates], wanted: int, share: rules.Reserved | None = None) -> Slate:
+        """Take from each source in turn, asking it again while caps turn items away; share  the only items."""
         taken: list[Slate] = []
         missing = wanted
         for source in sources:
             while missing > 0:
                 most = candidates.block(missing) if self.caps else missing
-                found = source(most, self.eligible)
+                eligible = self.eligible if share is None else self.eligible.within(share.items, share.rows)
+                found = source(most, eligible)
                 fitting = self._chosen(found, missing)
                 taken.append(fitting)
                 missing -= len(fitting)
@@ -172,24 +207,6 @@ def _pinned(slate: Slate, pins: Mapping[int, int]) -> Slate:
         pin = Slate.of(np.array([pins[place]]), np.zeros(1), "pinned")
         slate = Slate.joined([slate.take(slice(place - 1)), pin, slate.take(slice(place - 1, None))])
     return slate
-
-
-def _items(slate: Slate, request: ListRequest, context: Context) -> Iterator[ListItem]:
-    ids, scores, codes = context.index.ids(slate.position), slate.score.tolist(), slate.source.tolist()
-    for item_id, score, code, named in zip(ids, scores, codes, because(slate, context), strict=True):
-        source = SOURCES[code]
-        yield ListItem(item_id, score, source, reason(source, named, request), named)
-
-
-def _warnings(request: ListRequest, context: Context) -> Iterator[str]:
-    attributes = context.masks.attributes
-    for name, condition in (("filter", request.filter), *(("boost", boost.condition) for boost in request.boost)):
-        yield from (f"{name}: {note}" for note in (attributes.notes(condition) if condition else ()))
-    for cap in request.cap:
-        note = attributes.unknown(cap.attribute)
-        yield from () if note is None else (f"cap: {note}",)
-    for stage in cast("tuple[Stage, ...]", request.stages):
-        yield from (f"{type(stage).__name__.lower()}: {note}" for note in stage.notes(context))
 
 
 # A recipe with stages behind it

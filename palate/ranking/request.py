@@ -6,7 +6,8 @@ from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from math import ceil
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -17,17 +18,28 @@ MOST_NAMED = 10_000  # items that one request may name
 MOST_ROWS = 20  # of a page
 MOST_NEAR = 100  # anchor items of a request over HTTP
 MOST_CHARACTERS = 8000  # of the conditions of one request
-MOST_RULES = 20  # boosts, pins or caps of one request
+MOST_RULES = 20  # boosts, pins, caps or shares of one request
 MOST_SHOWN = 2000  # items that the pages of a cursor may have shown
 BOUNDS = {
     **dict.fromkeys(("session", "anchor_items", "exclude"), (MOST_NAMED, "items")),
     **dict.fromkeys(("only", "shown_above"), (MOST_PLACES, "items")),
-    **dict.fromkeys(("boost", "pin", "cap"), (MOST_RULES, "rules")),
+    **dict.fromkeys(("boost", "pin", "cap", "share"), (MOST_RULES, "rules")),
 }
 
-# Where an item of a list comes from, in the order in which the sources are asked.
-Source: TypeAlias = Literal["pinned", "personal", "session", "similar", "popular", "newest"]
-SOURCES: tuple[Source, ...] = ("pinned", "personal", "session", "similar", "popular", "newest")
+# Where an item of a list comes from. A rule pins it; a list that names no sources is filled from the next five.
+Source: TypeAlias = Literal[
+    "pinned",
+    "personal",
+    "session",
+    "similar",
+    "popular",
+    "newest",
+    "trending",
+    "buy_again",
+    "bought_together",
+]
+SOURCES: tuple[Source, ...] = get_args(Source)
+USUAL_SOURCES = SOURCES[1:6]
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,21 @@ class Cap:
 
 
 @dataclass(frozen=True)
+class Share:
+    """At least the share `least` of the places of a list, 0 to 1, for items that meet the condition."""
+
+    condition: str
+    least: float
+
+    def __post_init__(self) -> None:
+        check(0 <= self.least <= 1, "least", self.least, "must be 0 to 1")
+
+    def places(self, k: int) -> int:
+        """Places of k, rounded up; 0.2 of 10 are 2, whatever floats say."""
+        return ceil(self.least * k - 1e-9)
+
+
+@dataclass(frozen=True)
 class SessionEvent:
     """An event of a session, which is stored nowhere; time: microseconds since 1970 UTC."""
 
@@ -91,7 +118,7 @@ class ListRequest:
     cursor        `RecommendationList.cursor` of the page before: what the pages showed is not shown again
     until         stored events after this time, in microseconds since 1970 UTC, do not count
     unseen_by     user whose seen items are not shown; nothing else of that user counts
-    sources       the only sources that fill the list
+    sources       the only sources that fill the list, in the order in which they are asked
     stages        of `palate.ranking.stages`, behind those of the model; one takes the place of one of its kind
     """
 
@@ -106,12 +133,13 @@ class ListRequest:
     boost: tuple[Boost, ...] = ()
     pin: tuple[Pin, ...] = ()
     cap: tuple[Cap, ...] = ()
+    share: tuple[Share, ...] = ()
     keep_seen: bool = False
     explore: float = 0.1
     cursor: str | None = None
     until: int | None = None
     unseen_by: str | None = None
-    sources: tuple[Source, ...] = SOURCES
+    sources: tuple[Source, ...] = USUAL_SOURCES
     stages: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
@@ -120,8 +148,11 @@ class ListRequest:
         if not 0 <= self.explore <= 1:
             raise setting_error("explore", self.explore, "must be 0 to 1")
         if (size := sum(map(len, self.conditions))) > MOST_CHARACTERS:
-            rule = f"filter and boosts have {size:,} characters together; there can be {MOST_CHARACTERS:,}"
+            rule = f"filter, boosts and shares have {size:,} characters together; there can be {MOST_CHARACTERS:,}"
             raise ConditionError(self.conditions[-1], 0, rule)
+        for source in self.sources:
+            if source not in SOURCES[1:]:
+                raise setting_error("sources", source, f"each must be one of {', '.join(SOURCES[1:])}")
         for name, (most, unit) in BOUNDS.items():
             if (count := len(getattr(self, name) or ())) > most:
                 raise setting_error(name, f"{count} {unit}", f"there may be {most:,}")
@@ -131,8 +162,9 @@ class ListRequest:
 
     @cached_property
     def conditions(self) -> list[str]:
-        """The filter and the conditions of the boosts."""
-        return [*([self.filter] if self.filter else []), *(boost.condition for boost in self.boost)]
+        """The filter and the conditions of the boosts and shares."""
+        rules: tuple[Boost | Share, ...] = (*self.boost, *self.share)
+        return [*([self.filter] if self.filter else []), *(rule.condition for rule in rules)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,14 @@
-"""Rules of a request: boosts change scores, pins fix places, caps bound how often a value may stand in the list."""
+"""Rules of a request: boosts change scores, pins fix places, caps bound how often a value comes, shares reserve."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from palate.arrays import Floats, Longs
+from palate.arrays import Bools, Floats, Longs
 from palate.errors import SettingError
 from palate.ranking.context import Context
 from palate.ranking.labels import Labels
@@ -60,6 +61,25 @@ def pins(request: ListRequest, context: Context) -> dict[int, int]:
         if pin.position <= request.k and there:
             found[pin.position] = position
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class Reserved:
+    """Places that a list has at least for items of a mask: by position, (P,), and by row of the model, (I,)."""
+
+    places: int
+    items: Bools
+    rows: Bools
+
+    def missing(self, position: Longs) -> int:
+        """Count the places that the items (N,) of a list leave."""
+        return max(0, self.places - int(np.count_nonzero(self.items[position])))
+
+
+def reserved(request: ListRequest, context: Context) -> list[Reserved]:
+    """Places for the shares of a request, but for those that have none."""
+    wanted = [(share.places(request.k), share.condition) for share in request.share]
+    return [Reserved(places, *context.masks.meeting(condition)) for places, condition in wanted if places]
 
 
 class Caps:

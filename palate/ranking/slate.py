@@ -70,20 +70,23 @@ class Eligible:
     """What the list may show: available, meeting the filter, not seen, not disliked, not excluded.
 
     items (P,) and rows (I,)  masks by position and by row of the model; items that are chosen leave them
+    again (P,)                the same as items, but with those that were seen; None where no source needs it
     """
 
     items: Bools
     rows: Bools
     context: Context
+    again: Bools | None = None
 
     @classmethod
     def of(cls, request: ListRequest, context: Context, shown: list[int]) -> Eligible:
         """Begin with what may be shown at all; shown  numbers of the items of the pages before."""
         index, masks = context.index, context.masks
         allowed = masks.meeting(request.filter) if request.filter else (masks.available.copy(), masks.rows.copy())
-        eligible = cls(*allowed, context)
+        again = allowed[0].copy() if "buy_again" in request.sources else None
         if request.only is None:
-            eligible.remove(context.history.disliked if request.keep_seen else context.history.seen)
+            cls(*allowed, context).remove(context.history.disliked if request.keep_seen else context.history.seen)
+        eligible = cls(*allowed, context, again)
         if request.exclude or request.anchor_items or request.shown_above:
             named = index.positions((*request.exclude, *request.anchor_items, *request.shown_above))
             eligible.remove(named[named >= 0])
@@ -94,10 +97,25 @@ class Eligible:
 
     def copy(self) -> Eligible:
         """Return the same, to be changed apart."""
-        return Eligible(self.items.copy(), self.rows.copy(), self.context)
+        again = None if self.again is None else self.again.copy()
+        return Eligible(self.items.copy(), self.rows.copy(), self.context, again)
+
+    def allowed(self, slate: Slate) -> Bools:
+        """Which items of a slate (N,) may still be chosen, (N,)."""
+        found: Bools = self.items[slate.position]
+        if self.again is not None:
+            found |= self.again[slate.position] & (slate.source == CODE["buy_again"])
+        return found
+
+    def within(self, items: Bools, rows: Bools) -> Eligible:
+        """Return only those in a mask by position, (P,), and by row of the model, (I,)."""
+        again = None if self.again is None else self.again & items
+        return Eligible(self.items & items, self.rows & rows, self.context, again)
 
     def remove(self, positions: Longs) -> None:
         """Take items out."""
         self.items[positions] = False
+        if self.again is not None:
+            self.again[positions] = False
         row = self.context.index.row[positions]
         self.rows[row[row >= 0]] = False

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from palate.data.times import HOURS_AHEAD, to_iso
 from palate.models.registry import stage_class
-from palate.ranking.request import Boost, Cap, ListRequest, Pin, RecommendationList, SessionEvent
+from palate.ranking.request import Boost, Cap, ListRequest, Pin, RecommendationList, SessionEvent, Share
 from palate.serve.bodies import NDJSON, kind_of
 from palate.serve.problems import Problem
 from palate.serve.routes import FastRoute, documented, needs, new_router
@@ -38,7 +38,7 @@ from palate.serve.wire import (
 from palate.store.recording import now
 
 HOUR = 3_600_000_000  # microseconds
-LISTS = ("exclude", "near", "attributes")
+LISTS = ("exclude", "near", "attributes", "sources")
 EVENTS = TypeAdapter(Batch[EventIn])
 
 
@@ -181,6 +181,7 @@ def list_request(
         keep_seen=asked.keep_seen,
         explore=asked.explore,
         cursor=cursor,
+        sources=tuple(asked.sources),
         stages=stages(asked.diversify, asked.calibrate, asked.long_tail),
     )
     return ruled(wanted, asked) if isinstance(asked, Rules) else wanted
@@ -193,6 +194,7 @@ def ruled(wanted: ListRequest, asked: Rules) -> ListRequest:
         boost=tuple(Boost(each.condition, each.factor) for each in asked.boost),
         pin=tuple(Pin(each.item_id, each.position) for each in asked.pin),
         cap=tuple(Cap(each.attribute, each.most) for each in asked.cap),
+        share=tuple(Share(each.condition, each.least) for each in asked.share),
     )
 
 

@@ -19,7 +19,7 @@ from palate.errors import GivenUp
 from palate.live.patience import waiting
 from palate.live.service import Live
 from palate.models.registry import load
-from palate.ranking.request import ListRequest, RecommendationList, conditions_of
+from palate.ranking.request import USUAL_SOURCES, ListRequest, RecommendationList, conditions_of
 from palate.serve.bounds import CHEAP_STEPS, CONDITION_SECONDS, SHORT
 from palate.serve.metrics import Metrics
 from palate.serve.settings import Settings
@@ -88,7 +88,7 @@ class Service:
         making = make or self.live.recommend
         if asked.conditions:
             return await self._conditioned(asked.conditions, partial(making, asked), receive)
-        slow = make or asked.anchor_items or asked.stages or asked.only
+        slow = make or asked.anchor_items or asked.stages or asked.only or asked.sources != USUAL_SOURCES
         return await (run_in_threadpool if slow else self.run)(making, asked)
 
     async def page(self, rows: Sequence[ListRequest], receive: Receive) -> list[RecommendationList]:

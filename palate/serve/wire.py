@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from palate.data.times import from_iso, scaled
 from palate.data.values import LARGEST_WEIGHT
-from palate.ranking.request import MOST_NAMED, MOST_NEAR, MOST_PLACES, MOST_RULES, Source
+from palate.ranking.request import MOST_NAMED, MOST_NEAR, MOST_PLACES, MOST_RULES, SOURCES, USUAL_SOURCES, Source
 from palate.serve.problems import OUT_OF_BOUNDS
 from palate.store.events import Event
 from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS
@@ -27,6 +27,11 @@ from palate.store.scenarios import MOST_NAME
 def _as_id(value: object) -> object:
     """Turn integers into text: an id is text on the wire."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _as_batch(value: object) -> object:
+    """Turn one object into a list of it."""
+    return [value] if isinstance(value, dict) else value
 
 
 def _as_moment(value: object) -> object:
@@ -148,6 +153,13 @@ class CapIn(Strict):
     most: int = Field(ge=1)
 
 
+class ShareIn(Strict):
+    """The least share of the list for items that meet a condition."""
+
+    condition: str = Field(max_length=4000)
+    least: float = Field(ge=0, le=1)
+
+
 class DiversifyIn(Strict):
     """Items of the list that are unlike each other."""
 
@@ -203,6 +215,9 @@ class ListFields(Body):
     explore: float = Field(0.1, ge=0, le=1, description="Share of positions for new items.")
     attributes: Batch[str] = Field([], max_length=100, description="Attributes that the answer gives with each item.")
     long_tail: float | None = Field(None, ge=0, le=1, description="How much popularity counts against an item.")
+    sources: Batch[Source] = Field(
+        list(USUAL_SOURCES), min_length=1, max_length=len(SOURCES), description="What fills the list, in this order."
+    )
 
 
 class RecommendQuery(ListFields, Asked):
@@ -220,6 +235,9 @@ class Rules(Strict):
     boost: Batch[BoostIn] = Field([], max_length=MOST_RULES)
     pin: Batch[PinIn] = Field([], max_length=MOST_RULES)
     cap: Batch[CapIn] = Field([], max_length=MOST_RULES)
+    share: Annotated[Batch[ShareIn], BeforeValidator(_as_batch, json_schema_input_type=ShareIn | list[ShareIn])] = (
+        Field([], max_length=MOST_RULES, description="One or several.")
+    )
     diversify: Annotated[float, Field(ge=0, le=1)] | DiversifyIn | None = Field(None, description=DIVERSIFY)
     calibrate: CalibrateIn | None = Field(None, description=f"{CALIBRATE}.")
 

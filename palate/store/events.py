@@ -15,6 +15,7 @@ import numpy as np
 from palate.arrays import Floats, Longs
 from palate.data.interactions import Interactions
 from palate.errors import DataError
+from palate.models.trending import STEP
 from palate.store.database import Query
 from palate.store.dialects import open_database
 from palate.store.feedback import Feedback, Recorded, named_events
@@ -37,6 +38,7 @@ from palate.store.schema import (
     state,
     users,
 )
+from palate.store.together import Together
 from palate.store.user_profiles import UserProfiles
 from palate.store.writer import Writer
 
@@ -51,6 +53,16 @@ class Counts(NamedTuple):
     events: int
     users: int
     items: int
+
+
+class Tally(NamedTuple):
+    """Events that agree, (N,) each: numbers of items and types, weights (nan without one), steps of time, counts."""
+
+    item: Longs
+    kind: Longs
+    weight: Floats
+    step: Longs
+    events: Longs
 
 
 class Store:
@@ -73,6 +85,7 @@ class Store:
         self.profiles = UserProfiles(self.database)
         self.feedback = Feedback(self.database)
         self.histories = Histories(self.database)
+        self.together = Together(self.database)
         self.pulses = Pulses(self.database)
         self.scenarios = Scenarios(self.database)
         self._writer = Writer(self.database)
@@ -246,22 +259,24 @@ class Store:
         """How often events were taken out of the store, or given another weight."""
         return int(self.state(WITHDRAWN) or 0)
 
-    def tally(self, low: int, high: int) -> tuple[Longs, Longs, Floats, Longs]:
-        """Count the events with low < seq <= high that agree in item, type and weight.
+    def tally(self, low: int, high: int) -> Tally:
+        """Count the events with low < seq <= high that agree in item, type, weight and step of time.
 
-        Returns numbers of items, numbers of types, weights, nan where none was given, and counts, (N,) each.
+        Steps are `palate.models.trending.STEP` long.
         """
         packed, packed_weights = self._tally(low=low, high=high)[0]
-        item, kind, count = self.database.unpacked(packed, 3)
-        return item, kind, self.database.unpacked_weights(packed_weights, len(item)).astype(np.float32), count
+        item, kind, step, count = self.database.unpacked(packed, 4)
+        weight = self.database.unpacked_weights(packed_weights, len(item)).astype(np.float32)
+        return Tally(item, kind, weight, step, count)
 
     @cached_property
     def _tally(self) -> Query:
         low, high = (sa.bindparam(name, type_=sa.BigInteger) for name in ("low", "high"))
-        alike = events.c.item_no, events.c.type_no, events.c.weight
+        step = (events.c.moment // sa.literal_column(str(STEP), sa.BigInteger)).label("step")
+        alike = events.c.item_no, events.c.type_no, events.c.weight, step
         chosen = sa.select(*alike, sa.func.count().label("count")).where(events.c.seq > low, events.c.seq <= high)
         grouped = chosen.group_by(*alike).subquery().c
-        packed = self.database.packed(grouped.item_no, grouped.type_no, grouped["count"])
+        packed = self.database.packed(grouped.item_no, grouped.type_no, grouped.step, grouped["count"])
         return self.database.query(sa.select(packed, self.database.packed_weights(grouped.weight)))
 
     def state(self, name: str) -> str | None:

@@ -104,6 +104,14 @@ ORDER = (events.c.moment, events.c.seq)
 # The sign of an event's own weight, as `palate.data.ragged` reads it of whole weights. None is 1.
 BELOW_ZERO = sa.func.coalesce(events.c.weight, sa.literal_column("1")) < sa.literal_column("0")
 NOT_ZERO = events.c.weight.is_(None) | (events.c.weight != 0)
+
+
+def above_zero(rows: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether the own weight of events of a selection is above 0."""
+    found: sa.ColumnElement[bool] = rows.c.weight.is_(None) | (rows.c.weight > sa.literal_column("0"))
+    return found
+
+
 # These indexes cover a history, so that reading one touches no page of the table. The second finds the items of a
 # user by skipping from one to the next.
 _read = (events.c.type_no, events.c.time, events.c.weight)
