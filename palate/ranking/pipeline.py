@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -50,7 +49,8 @@ def recommend(request: ListRequest, context: Context) -> RecommendationList:
     shown = [] if request.cursor is None else read_cursor(request.cursor)
     eligible = Eligible.of(request, context, shown)
     slate = _Filling(request, context, eligible).slate(pinning=not shown)
-    sources: dict[Source, int] = {SOURCES[code]: count for code, count in Counter(slate.source.tolist()).items()}
+    codes = slate.source.tolist()
+    sources: dict[Source, int] = {SOURCES[code]: codes.count(code) for code in dict.fromkeys(codes)}
     numbers = context.index.number[slate.position].tolist()
     return RecommendationList(
         tuple(_items(slate, request, context)),
