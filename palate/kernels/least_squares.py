@@ -168,8 +168,9 @@ def scaled_weights(weight: Floats, unit: float, far: float) -> Floats:
     """Weights (N,) in a unit, their sizes from 1 / far to far; one of 0 stays 0."""
     result = np.zeros(len(weight), np.float32)
     for n in range(len(weight)):
-        if weight[n] != 0:
-            result[n] = np.copysign(min(max(abs(weight[n]) / unit, 1 / far), far), weight[n])
+        size = abs(weight[n]) / unit
+        if size > 0:
+            result[n] = np.copysign(min(max(size, 1 / far), far), weight[n])
     return result
 
 
@@ -177,7 +178,7 @@ def scaled_weights(weight: Floats, unit: float, far: float) -> Floats:
 def rooted_rows(weight: Floats, column: Ints, items: Floats) -> tuple[Doubles, Doubles]:
     """Rows √|w| q of items (I, D) for weights and columns (N,), (N, D), and √w where it is above 0, (N, 1)."""
     N, D = len(column), items.shape[1]
-    rows, gain = np.empty((N, D)), np.zeros((N, 1))
+    rows, gain = np.empty((N, D)), np.empty((N, 1))
     for n in range(N):
         if not 0 <= column[n] < len(items):
             raise IndexError("a column is beyond the items")
@@ -185,8 +186,7 @@ def rooted_rows(weight: Floats, column: Ints, items: Floats) -> tuple[Doubles, D
         row = items[column[n]]
         for d in range(D):
             rows[n, d] = root * row[d]
-        if weight[n] > 0:
-            gain[n, 0] = root
+        gain[n, 0] = np.sqrt(np.float64(max(weight[n], np.float32(0))))
     return rows, gain
 
 

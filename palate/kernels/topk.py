@@ -81,7 +81,7 @@ def keep_best(
 
 @compiled
 def forbid(items: Bools, rows: Bools, row: Ints, positions: Longs) -> None:
-    """Clear the masks of items (P,) and of their rows (I,) at positions (N,); row (P,)  -1 for an item without one."""
+    """Clear the masks of items (P,) and of their rows (I,) at positions (N,); row (P,)  -1 where there is none."""
     for position in positions:
         if 0 <= position < min(len(items), len(row)):
             items[position] = False
