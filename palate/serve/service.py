@@ -51,6 +51,8 @@ class Service:
         sys.setswitchinterval(SWITCH)
         threadpool_limits(1, "blas")  # one answer is too little work for several threads
         store = Store.open(settings.store)
+        if store.in_process:  # a server of databases has other clients, who want connections too
+            store.database.fill()
         versions = Versions(store, settings.models, load)
         return cls(Live(store, versions, settings.weights), Keys(store), versions, Metrics(), settings)
 
