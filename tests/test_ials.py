@@ -17,7 +17,8 @@ from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id
 from palate.errors import DataError
-from palate.kernels.least_squares import row_solver
+from palate.kernels.least_squares import rooted_rows, row_solver, scaled_weights
+from palate.kernels.rows import row_penalties
 from palate.models.base import Progress
 from palate.models.ials import IALS, AlsState, IALSModel
 from palate.models.weights import faded
@@ -233,3 +234,21 @@ def test_only_dislikes_teach_nothing() -> None:
     log = log_of(block_events())
     with pytest.raises(DataError, match="weight above 0"):
         IALS().fit(replace(log, weight=-log.weight))
+
+
+def test_rows_of_events_are_weighed_as_the_formulas_say() -> None:
+    weight, column = np.array([4, -9, 0, 1e9, 1e-9], np.float32), np.array([1, 0, 1, 2, 0], np.int32)
+    scaled = scaled_weights(weight, 2.0, 1e6)
+    np.testing.assert_allclose(scaled, [2, -4.5, 0, 1e6, 1e-6], rtol=1e-6)
+    items = np.arange(6, dtype=np.float32).reshape(3, 2)
+    rows, gain = rooted_rows(weight, column, items)
+    np.testing.assert_allclose(rows, np.sqrt(np.abs(weight, dtype=float))[:, None] * items[column])
+    np.testing.assert_allclose(gain[:, 0], np.sqrt(np.maximum(weight, 0), dtype=float))
+    penalty = row_penalties(np.array([0, 2, 2, 5]), weight, 0.5, 3.0, 1.5)
+    np.testing.assert_allclose(penalty, 0.5 * np.array([16.0, 3.0, 1e9 + 3]) ** 1.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("column", [3, -1, 1 << 30])
+def test_a_column_beyond_the_items_is_not_read(column: int) -> None:
+    with pytest.raises(IndexError, match="beyond the items"):
+        rooted_rows(np.ones(1, np.float32), np.array([column], np.int32), np.zeros((3, 2), np.float32))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import polars as pl
@@ -572,3 +573,56 @@ def test_values_are_those_that_a_training_sees(store: Store) -> None:
     assert live.names.gather(live.code).to_list() == trained.names.gather(trained.code).to_list()
     none = LiveCatalogue.load(store).values("colour")
     assert (len(none.names), none.start.tolist(), none.code.dtype.name) == (0, [0] * 8, "int32")
+
+
+def named(store: Store, names: int) -> LiveCatalogue:
+    """Store 490 items with texts and numbers under two of these names each."""
+    store.items.put(
+        Item(f"i{n}", {f"n{(2 * n + k) % names}": ["Text", 5][n // 245] for k in (0, 1)}) for n in range(490)
+    )
+    return LiveCatalogue.load(store)
+
+
+def test_a_refresh_touches_the_parts_of_what_changed_however_many_names_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touched = Mock(side_effect=merging.merged)
+    monkeypatch.setattr(table, "merged", touched)
+    counts = []
+    for names in (10, 490):
+        with Store.open(tmp_path / f"{names}.db") as store:
+            live = named(store, names)
+            store.items.put([Item("i3", {"n6": "other", "new": 1})])
+            touched.reset_mock()
+            live = live.refreshed(store)
+            counts.append(touched.call_count)
+            assert live.attributes.said([3], ["n6", "n7", "new"]) == [{"n6": "other", "n7": None, "new": 1}]
+    assert counts == [5, 5], "rows, what is new and what was, and which items have what"
+
+
+def test_a_search_and_odd_values_read_all_names_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gathered, each = Mock(side_effect=table.Table.gathered), Mock(side_effect=table.Table.at)
+    for names in (10, 490):
+        with Store.open(tmp_path / f"{names}.db") as store:
+            attributes = named(store, names).attributes
+            assert len(attributes.table.sparse) == 2 * names
+            with monkeypatch.context() as patch:
+                patch.setattr(table.Table, "gathered", lambda *asked: gathered(*asked))
+                for way in ("at", "having", "values"):
+                    patch.setattr(table.Table, way, each)
+                assert attributes.containing(["ex", "t"]).sum() == 245
+                assert attributes.odd == 490
+    assert (gathered.call_count, each.call_count) == (4, 0)
+
+
+def test_a_search_finds_each_word_in_any_value_and_none_across_two(store: Store) -> None:
+    store.items.put([Item("Red", {"a": "Big SHOE", "b": ["Left", "foot"], "c": {"Size": 5}, "d": 7})])
+    store.items.put([Item("b", {"a": "BaΣ"}), *(Item(f"other {n}", {"a": "wide"}) for n in "rstuvwxyz")])
+    found = LiveCatalogue.load(store).attributes.containing
+    for words in (["shoe", "red"], ["left", "foot", "big"], ['{"size":5}']):
+        assert found(words).nonzero()[0].tolist() == [0], words
+    for words in (["redbig"], ["7"], ["shoe", "ba"], ["shoeleft"]):
+        assert not found(words).any(), words
+    assert found(["b"]).nonzero()[0].tolist() == [0, 1]
+    assert found(["baς"]).nonzero()[0].tolist() == [1]
+    assert found([]).all()

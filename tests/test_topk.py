@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 from palate.arrays import Bools, Floats, Ints, Longs
 from palate.kernels import quantised
 from palate.kernels.quantised import quantise, scanner
-from palate.kernels.topk import MOST, keep_best, nothing, select_top
+from palate.kernels.topk import MOST, forbid, keep_best, nothing, select_top
 from palate.models import factors
 from palate.models.factors import best_products
 
@@ -128,3 +128,14 @@ def test_blocks_of_products_find_the_same(k: int, monkeypatch: pytest.MonkeyPatc
     found = best_products(vectors, items, k, allowed, start, column)
     for got, expected in zip(found, select_top(vectors @ items.T, allowed, k, start, column), strict=True):
         np.testing.assert_array_equal(got, expected)
+
+
+def test_what_is_forbidden_leaves_both_masks_and_nothing_beside_them() -> None:
+    row = np.array([2, -1, 0, 7], np.int32)  # of the last a model has too few rows
+    items, rows = np.ones(4, np.bool_), np.ones(3, np.bool_)
+    forbid(items, rows, row, np.array([0, 1, 3, 4, -1, 1 << 40], np.int64))
+    assert items.tolist() == [False, False, True, False]
+    assert rows.tolist() == [True, True, False]
+    forbid(items[:0], rows[:0], row[:0], np.array([0], np.int64))
+    forbid(items, rows, row, np.zeros(0, np.int64))
+    assert items.tolist() == [False, False, True, False]

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numba import types
 
-from palate.arrays import Bools, Floats, Ints, Longs
+from palate.arrays import Bools, Doubles, Floats, Ints, Longs
 from palate.kernels.compile import compiled, emitted, inlined
 from palate.kernels.llvm import Builder, Context, Kind, Value
 from palate.kernels.simd import I64, WIDTH, load, splat
@@ -161,6 +161,33 @@ def row_solver(dim: int) -> Solve:  # noqa: C901  the hot loop stays in one piec
                     p[0, d] = r[0, d] / (shared[d] + penalty) + rz / before * p[0, d]
 
     return solve
+
+
+@compiled
+def scaled_weights(weight: Floats, unit: float, far: float) -> Floats:
+    """Weights (N,) in a unit, their sizes from 1 / far to far; one of 0 stays 0."""
+    result = np.zeros(len(weight), np.float32)
+    for n in range(len(weight)):
+        size = abs(weight[n]) / unit
+        if size > 0:
+            result[n] = np.copysign(min(max(size, 1 / far), far), weight[n])
+    return result
+
+
+@compiled
+def rooted_rows(weight: Floats, column: Ints, items: Floats) -> tuple[Doubles, Doubles]:
+    """Rows √|w| q of items (I, D) for weights and columns (N,), (N, D), and √w where it is above 0, (N, 1)."""
+    N, D = len(column), items.shape[1]
+    rows, gain = np.empty((N, D)), np.empty((N, 1))
+    for n in range(N):
+        if not 0 <= column[n] < len(items):
+            raise IndexError("a column is beyond the items")
+        root = np.sqrt(np.float64(abs(weight[n])))
+        row = items[column[n]]
+        for d in range(D):
+            rows[n, d] = root * row[d]
+        gain[n, 0] = np.sqrt(np.float64(max(weight[n], np.float32(0))))
+    return rows, gain
 
 
 @compiled

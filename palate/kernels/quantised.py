@@ -118,11 +118,14 @@ def scanner(dim: int) -> Scan:  # noqa: C901  the hot loop stays in one piece
                 sums[j] = 0
                 for d in range(dim):
                     sums[j] += q[0, d] * np.float32(code[low + j, d])
-            lower[:] = -np.inf
-            upper[:] = -np.inf
+            if W < TILE:
+                lower[:] = -np.inf
+                upper[:] = -np.inf
+            steps, slacks = step[low : low + W], slack[low : low + W]  # whose places are never below 0: vectorised
             for j in range(W):
-                lower[0, j] = step[low + j] * sums[j] - length * slack[low + j]
-                upper[0, j] = step[low + j] * sums[j] + length * slack[low + j]
+                value, off = steps[j] * sums[j], length * slacks[j]
+                lower[0, j] = value - off
+                upper[0, j] = value + off
             keep_best(lower, low, allowed, start, column, stamp, item, best)
             bar = np.nextafter(best[0, -1], np.float32(-np.inf))
             for first in range(0, W, WIDTH):

@@ -5,7 +5,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from palate.arrays import Doubles, Floats, Hashes, Ints, Longs, Words
+from palate.arrays import Floats, Hashes, Ints, Longs, Words
 from palate.kernels.arithmetic import mix
 from palate.kernels.compile import compiled
 
@@ -79,10 +79,12 @@ def fingerprint_rows(start: Longs, column: Ints, weight_bits: Words) -> Hashes:
 
 
 @compiled
-def row_strengths(start: Longs, weight: Floats) -> Doubles:
-    """Sum of the sizes of each row's weights, (B,)."""
-    result = np.zeros(len(start) - 1)
+def row_penalties(start: Longs, weight: Floats, factor: float, least: float, power: float) -> Floats:
+    """Return factor · (least + Σ |w|)^power of each row's weights w, (B,)."""
+    result = np.empty(len(start) - 1, np.float32)
     for r in range(len(start) - 1):
+        size = least
         for n in range(start[r], start[r + 1]):
-            result[r] += abs(weight[n])
+            size += abs(weight[n])
+        result[r] = factor * size**power
     return result

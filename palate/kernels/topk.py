@@ -79,6 +79,16 @@ def keep_best(
                 bar = best[b, k - 1]
 
 
+@compiled
+def forbid(items: Bools, rows: Bools, row: Ints, positions: Longs) -> None:
+    """Clear the masks of items (P,) and of their rows (I,) at positions (N,); row (P,)  -1 where there is none."""
+    for position in positions:
+        if 0 <= position < min(len(items), len(row)):
+            items[position] = False
+            if 0 <= row[position] < len(rows):
+                rows[row[position]] = False
+
+
 def select_top(
     scores: Floats, allowed: Bools, k: int, start: Longs | None = None, column: Ints | None = None
 ) -> tuple[Ints, Floats]:

@@ -15,7 +15,10 @@ import polars as pl
 from palate.arrays import Bools, Longs
 from palate.conditions.effort import A_VALUE, BYTES, Meter
 from palate.conditions.values import TEXT
-from palate.live.readings import Attribute, spells_whole
+from palate.live.merging import BLOCK, spread
+from palate.live.parts import kind_of_part, nothing
+from palate.live.patience import still_wanted
+from palate.live.readings import SPELLED, Attribute, main_type, may_read, spells_whole
 from palate.live.table import ALL, Table
 from palate.store.items import FIELDS
 
@@ -138,29 +141,60 @@ class Attributes:
         return [{name: values[n] for name, values in columns.items()} for n in range(len(rows))]
 
     def containing(self, words: Sequence[str]) -> Bools:
-        """Whether all of some words, in lower case, stand in the ids, texts and lists of items, (P,)."""
-        found = np.zeros((len(words), len(self.table)), np.bool_)
-        for part in filter(_written, ("item_id", *self.table.counts)):
-            positions = self.table.having([part])
-            where = ALL if positions is None else positions
-            column = self.table.at([part], where)[part]
-            text = (column.list.join(" ") if part.startswith("list:") else column).str.to_lowercase()
-            for row, word in zip(found, words, strict=True):
-                row[where] |= text.str.contains(word, literal=True).fill_null(False).to_numpy()
-        every = np.ones(len(self.table), np.bool_)
-        for row in found:
-            every &= row
-        return every
+        """Whether all of some words stand in the ids, texts, lists and objects of items, (P,).
+
+        words  in lower case and without white space, so that none stands across two values
+        """
+        lines, few = list(map(_as_line, filter(_written, self.table.rows.columns))), self._few_written()
+        found = np.zeros(len(self.table), np.bool_)
+        for low in range(0, len(found), BLOCK):
+            still_wanted()
+            rows = self.table.rows[low : low + BLOCK]
+            read = rows.select(*lines, few=spread(few, rows["item_no"].to_numpy()))
+            whole = pl.concat_str(pl.all(), separator="\n", ignore_nulls=True).str.to_lowercase()
+            text, there = read.select(text=whole)["text"], np.arange(low, low + len(rows))
+            for word in words:
+                holds = text.str.contains(word, literal=True)
+                text, there = text.filter(holds), there[holds.to_numpy()]
+            found[there] = True
+        return found
+
+    def _few_written(self) -> pl.DataFrame:
+        """Return item_no, ascending, and value: in one text all that items have written in parts that few have."""
+        parts: dict[str, list[str]] = {}
+        for part in filter(_written, self.table.sparse):
+            parts.setdefault(kind_of_part(part), []).append(part)
+        read = [self.table.gathered(few).select("item_no", _as_line("value", kind)) for kind, few in parts.items()]
+        lines = pl.concat(read) if read else nothing("text:")
+        return lines.group_by("item_no").agg(pl.col("value").str.join("\n")).sort("item_no")
 
     @cached_property
     def odd(self) -> int:
         """Values that columns leave out, since they are neither of the type of most of the attribute nor read so."""
-        mixed = [name for name, kinds in self.counts.items() if len(kinds) > 1]
-        return sum(found.odd for name in mixed if (found := self.find(name)) is not None)
+        odd = 0
+        texts: dict[pl.DataType, list[str]] = {dtype: [] for dtype in SPELLED}
+        for name, kinds in self.counts.items():
+            if len(kinds) == 1:
+                continue
+            main = main_type(kinds)
+            odd += sum(count for kind, count in kinds.items() if not may_read(kind, main))
+            if main in texts and "text" in kinds:
+                texts[main].append(f"text:{name}")
+        for dtype, parts in texts.items():
+            if parts:
+                text = self.table.gathered(parts)
+                odd += len(text) - text.select(SPELLED[dtype](pl.col("value")).count()).item()
+        return odd
 
 
 def _written(part: str) -> bool:
-    return part.partition(":")[0] in WRITTEN
+    return kind_of_part(part) in WRITTEN
+
+
+def _as_line(column: str, kind: str | None = None) -> pl.Expr:
+    """Return written values of a kind, by default that of a part, as text."""
+    value = pl.col(column)
+    return value.list.join(" ") if (kind or kind_of_part(column)) == "list" else value
 
 
 def _length(table: Table, part: str) -> int:

@@ -132,8 +132,8 @@ def stored_catalogue(store: Store) -> Catalogue:
 
 def _table_of(changed: pl.DataFrame) -> Table:
     removed = changed["removed"]
-    available = changed["available"] & ~removed
-    return Table.decoded(changed.with_columns(available, changed["attributes"].set(removed, "{}")))
+    rows = changed[["item_no", "item_id", "created"]]
+    return Table.decoded(rows.hstack([changed["available"] & ~removed, changed["attributes"].set(removed, "{}")]))
 
 
 def _labelled(attributes: Attributes, attribute: str) -> Labels:

@@ -13,7 +13,7 @@ from palate.conditions.effort import Meter
 from palate.conditions.values import LISTS, REAL, TEXT, TRUTH, WHOLE, whole
 from palate.live.merging import BLOCK
 from palate.live.patience import still_wanted
-from palate.live.table import ALL, Table
+from palate.live.table import Table
 
 # What most values of an attribute are is the type of its column; of as many, the first of these.
 TYPE_OF = {"list": LISTS, "whole": REAL, "real": REAL, "truth": TRUTH, "text": TEXT, "object": TEXT}
@@ -64,23 +64,12 @@ class Attribute:
     @cached_property
     def main(self) -> pl.DataType:
         """Type of most values: LISTS, REAL, TRUTH or TEXT."""
-        votes = dict.fromkeys(TYPE_OF.values(), 0)
-        for kind, count in self.counts.items():
-            votes[TYPE_OF[kind]] += count
-        return max(votes, key=votes.__getitem__)
+        return main_type(self.counts)
 
     @property
     def lists(self) -> bool:
         """Whether an item has a list."""
         return "list" in self.parts
-
-    @property
-    def odd(self) -> int:
-        """Values that the column leaves out, since they are neither of its type nor read as it."""
-        column, _ = self.read(self.main)
-        positions = self.attributes.table.having(self.columns)
-        rows = self.attributes.table.at(self.columns, ALL if positions is None else positions)
-        return sum(self.counts.values()) - int(rows.select(column.count()).item())
 
     @property
     def present(self) -> pl.Expr:
@@ -124,7 +113,20 @@ class Attribute:
         if "truth" in self.parts:
             yield self.parts["truth"]
         if "text" in self.parts:
-            yield self.parts["text"].replace_strict(TRUTHS, default=None, return_dtype=TRUTH)
+            yield _as_truth(self.parts["text"])
+
+
+def main_type(counts: Mapping[str, int]) -> pl.DataType:
+    """Type of most of the values that there are of each kind: LISTS, REAL, TRUTH or TEXT."""
+    votes = dict.fromkeys(TYPE_OF.values(), 0)
+    for kind, count in counts.items():
+        votes[TYPE_OF[kind]] += count
+    return max(votes, key=votes.__getitem__)
+
+
+def may_read(kind: str, dtype: pl.DataType) -> bool:
+    """Whether values of a kind read as LISTS, REAL, TRUTH or TEXT: texts as those of `SPELLED` that they spell."""
+    return dtype in (LISTS, TEXT) or kind == "text" or TYPE_OF[kind] == dtype
 
 
 def spells_whole(table: Table, part: str) -> bool:
@@ -145,6 +147,13 @@ def _first(parts: Iterable[pl.Expr], dtype: pl.DataType = TEXT) -> pl.Expr:
 def _as_number(text: pl.Expr) -> pl.Expr:
     number = text.cast(REAL, strict=False)
     return pl.when(number.is_finite()).then(number)
+
+
+def _as_truth(text: pl.Expr) -> pl.Expr:
+    return text.replace_strict(TRUTHS, default=None, return_dtype=TRUTH)
+
+
+SPELLED = {REAL: _as_number, TRUTH: _as_truth}  # what texts are read as by their spelling
 
 
 def _as_list(kind: str, part: pl.Expr) -> pl.Expr:

@@ -86,7 +86,8 @@ class Snapshot:
             index = index.extended(*new, items) if later else ItemIndex.of(*catalogue.columns()).with_model(items)
         masks = Masks(catalogue.available, catalogue, index)
         same_rows = index.position_of_row is self.index.position_of_row
-        if same_rows and np.array_equal(masks.available[:old], self.masks.available):
+        before, now = self.masks.available, masks.available
+        if same_rows and (now is before or np.array_equal(now[:old], before)):
             vars(masks)["rows"] = self.masks.rows
         longer = self._with(catalogue=catalogue, index=index, masks=masks, popular=popular)
         if index is not self.index and index.shares(self.index):

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from zlib import crc32
 
 import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Longs
-from palate.live.merging import BLOCK, blocked, merged, spread
+from palate.live.merging import BLOCK, blocked, matched, merged, spread
 from palate.live.parts import KINDS, kind_of_part, nothing, parts_of
 
 ITEMS = pl.Schema({"item_no": pl.Int64, "item_id": pl.String, "available": pl.Boolean, "created": pl.Int64})
@@ -44,7 +45,7 @@ class Table:
         for block in rows.iter_slices(BLOCK):
             for part, values in parts_of(block, known).items():
                 found.setdefault(part, []).append(values)
-        return cls(rows.select(list(ITEMS)), {part: pl.concat(each) for part, each in found.items()})
+        return cls(rows[list(ITEMS)], {part: pl.concat(each) for part, each in found.items()})
 
     @classmethod
     def unpacked(cls, frames: Mapping[str, pl.DataFrame]) -> Table:
@@ -95,6 +96,10 @@ class Table:
         """Values of a part, of no order; there may be nulls."""
         return self.sparse[part]["value"] if part in self.sparse else self.rows[part]
 
+    def gathered(self, parts: Iterable[str]) -> pl.DataFrame:
+        """Return item_no and value of some parts of one kind, at least one, part after part."""
+        return pl.concat(map(self._few, parts))
+
     def having(self, parts: Iterable[str]) -> Longs | None:
         """Positions of the items that have one of these parts, ascending; None where many have."""
         asked = list(parts)
@@ -121,18 +126,37 @@ class Table:
             return self
         dense = [part for part in self.rows.columns if part not in ITEMS]
         rows = merged(self.rows, self.numbers, new.at([*ITEMS, *dense]), new.numbers)
-        sparse = {}
-        for part in dict.fromkeys([*self.sparse, *new.counts]):
-            if part not in rows.columns:
-                old = self._few(part)
-                sparse[part] = merged(old, old["item_no"].to_numpy(), new._few(part), new.numbers)
-        found = Table(rows, {part: values for part, values in sparse.items() if len(values)})._balanced()
+        came = {part: new._few(part) for part in new.counts if part not in rows.columns}
+        gone = self._held_by(new.numbers)
+        sparse = dict(self.sparse)
+        for part in dict.fromkeys([*came, *(part for part in sparse if code(part) in gone)]):
+            old, its = self._few(part), came.get(part)
+            values = merged(old, old["item_no"].to_numpy(), nothing(part) if its is None else its, new.numbers)
+            if len(values):
+                sparse[part] = values
+            else:
+                sparse.pop(part)
+        held = merged(self._held, self._held["item_no"].to_numpy(), _held(came), new.numbers)
+        unbalanced = Table(rows, sparse)
+        found = unbalanced._balanced()
+        if found is unbalanced:
+            vars(found)["_held"] = held
         if len(found) == len(self):  # all were there before
             vars(found).update(numbers=self.numbers, available=self._available_after(new))
         elif len(self) and new.numbers[0] > self.numbers[-1]:  # none was
             available = fixed(np.concatenate([self.available, new.available]))
             vars(found).update(numbers=np.concatenate([self.numbers, new.numbers]), available=available)
         return found
+
+    @cached_property
+    def _held(self) -> pl.DataFrame:
+        """Which sparse parts items have: item_no, ascending, and value, their codes."""
+        return _held(self.sparse)
+
+    def _held_by(self, numbers: Longs) -> set[int]:
+        """Codes of the sparse parts that items have, by their numbers, which ascend."""
+        there, _ = matched(self._held["item_no"].to_numpy(), numbers)
+        return set(self._held["value"][there].explode().to_list())
 
     def _available_after(self, new: Table) -> Bools:
         """Return `available` with the items of another table, each of which is here; itself where it is the same."""
@@ -157,8 +181,22 @@ class Table:
     def _few(self, part: str) -> pl.DataFrame:
         """Return the items that have a part, and its values."""
         if part in self.rows.columns:
-            return self.rows.select("item_no", value=part).drop_nulls("value")
+            numbers, values = self.rows["item_no"], self.rows[part].rename("value")
+            return pl.DataFrame([numbers, values]).filter(values.is_not_null())
         return self.sparse[part] if part in self.sparse else nothing(part)
+
+
+def code(part: str) -> int:
+    """Return a number that stands for a part; two may share one."""
+    return crc32(part.encode())
+
+
+def _held(sparse: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    if not sparse:
+        return pl.DataFrame(schema={"item_no": pl.Int64, "value": pl.List(pl.UInt32)})
+    numbers = pl.concat(values["item_no"] for values in sparse.values())
+    codes = np.repeat(np.array(list(map(code, sparse)), np.uint32), [len(values) for values in sparse.values()])
+    return pl.DataFrame({"item_no": numbers, "value": codes}).group_by("item_no").agg("value").sort("item_no")
 
 
 def fixed(mask: Bools) -> Bools:

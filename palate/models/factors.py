@@ -83,7 +83,9 @@ class FactorModel(Model):
         if k > MOST:
             return super().top(histories, k, allowed, keep_seen)
         rows = histories.rows
-        vectors = self.vectors(histories) * np.float32(self.scale)
+        vectors = self.vectors(histories)
+        if self.scale != 1:
+            vectors = vectors * np.float32(self.scale)
         start = np.zeros_like(rows.start) if keep_seen else rows.start
         if len(vectors) <= FEW and len(self.item_vectors) >= MANY:
             item, score = self.scanned(vectors, k, allowed, start, rows.column)
@@ -107,9 +109,10 @@ class FactorModel(Model):
         item, best = nothing(len(vectors), k)
         scan = scanner(vectors.shape[1])
         for b in range(len(vectors)):
-            own = np.array([0, start[b + 1] - start[b]]), column[start[b] : start[b + 1]]
             one = slice(b, b + 1)
-            scan(vectors[one], self.item_vectors, *self.codes, allowed, *own, item[one], best[one])
+            scan(
+                vectors[one], self.item_vectors, *self.codes, allowed, start[b : b + 2], column, item[one], best[one]
+            )
         return item, best
 
     @cached_property

@@ -16,8 +16,8 @@ from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.errors import check
-from palate.kernels.least_squares import row_solver, squared_error
-from palate.kernels.rows import gather, group_rows, row_strengths
+from palate.kernels.least_squares import rooted_rows, row_solver, scaled_weights, squared_error
+from palate.kernels.rows import gather, group_rows, row_penalties
 from palate.kernels.simd import WIDTH
 from palate.models.base import Progress, Watch, refuse_empty
 from palate.models.factors import FactorModel, FactorRecipe
@@ -116,9 +116,7 @@ class IALS(FactorRecipe):
 
     def ridge(self, start: Longs, weight: Floats, columns: int) -> Floats:
         """Penalty λ of rows of these starts (B + 1,) and weights (N,), which could have so many columns, (B,)."""
-        strength = row_strengths(start, weight)
-        ridge = self.l2 * (strength + (self.unseen_weight or 0.0) * columns) ** self.l2_scaling
-        return np.asarray(ridge, np.float32)
+        return row_penalties(start, weight, self.l2, (self.unseen_weight or 0.0) * columns, self.l2_scaling)
 
 
 @dataclass
@@ -258,8 +256,7 @@ class IALSModel(FactorModel):
 
     def scaled(self, weight: Floats) -> Floats:
         """Weights (N,) that the training gave such events, within what float32 solves."""
-        size = np.minimum(np.maximum(np.abs(weight) / self.unit, 1 / FAR), FAR) * weight.astype(np.bool_)
-        return np.asarray(np.copysign(size, weight), np.float32)
+        return scaled_weights(weight, self.unit, FAR)
 
     def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts of the scores, (N, J); Hu et al. 2008, sec. 5.
@@ -269,8 +266,7 @@ class IALSModel(FactorModel):
         """
         weight = self.scaled(past.weight)
         diagonal = self.spectrum + self.recipe.ridge(past.start, weight, len(self.item_vectors)) * self.recipe.fold_l2
-        root = np.sqrt(np.abs(weight), dtype=np.float64)[:, None]
-        V = root * self.item_vectors[past.column]  # (N, D)
+        V, gain = rooted_rows(weight, past.column, self.item_vectors)  # (N, D), (N, 1)
         asked = self.item_vectors[items].T  # (D, J)
         if 0 < len(V) < V.shape[1]:  # V A⁻¹ = (I + V Λ⁻¹ Vᵀ)⁻¹ V Λ⁻¹
             across = V / diagonal
@@ -281,7 +277,7 @@ class IALSModel(FactorModel):
             A = V.T @ V
             A.flat[:: len(A) + 1] += diagonal
             solved = V @ dposv(A, asked)[1]
-        return np.asarray(np.where(past.liked[:, None], root, 0.0) * solved, np.float32)
+        return np.asarray(gain * solved, np.float32)
 
 
 register(IALS, IALSModel)

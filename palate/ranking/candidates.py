@@ -138,5 +138,5 @@ def _best(context: Context, factor: Floats | None, source: Source, scores: Float
 
 
 def _slate(context: Context, source: Source, row: Ints, score: Floats) -> Slate:
-    filled = row[0] >= 0
-    return Slate.of(context.index.position_of_row[row[0, filled]], finite(score[0, filled]), source)
+    count = np.count_nonzero(row[0] >= 0)  # what is not filled stands at the end
+    return Slate.of(context.index.position_of_row[row[0, :count]], finite(score[0, :count]), source)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import cast
 
 import numpy as np
@@ -26,10 +25,9 @@ def because(slate: Slate, context: Context) -> list[tuple[str, ...]]:
     if len(own):
         contributions = context.retriever.contributions(past, index.row[slate.position[own]])
         found = strongest(past.column, contributions, NAMED, SHARE)
-        known = found >= 0
-        ids = iter(index.ids(index.position_of_row[found[known]]))
-        for place, count in zip(own.tolist(), known.sum(1).tolist(), strict=True):
-            named[place] = tuple(islice(ids, count))
+        ids = iter(index.ids(index.position_of_row[found.ravel()]))
+        for place, rows in zip(own.tolist(), found.tolist(), strict=True):
+            named[place] = tuple([item_id for row, item_id in zip(rows, ids, strict=False) if row >= 0])
     return named
 
 

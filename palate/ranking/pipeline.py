@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -60,9 +59,12 @@ def _recommended(request: ListRequest, context: Context) -> RecommendationList:
     shown = [] if request.cursor is None else read_cursor(request.cursor)
     eligible = Eligible.of(request, context, shown)
     slate = _Filling(request, context, eligible).slate(pinning=not shown)
-    sources: dict[Source, int] = {SOURCES[code]: count for code, count in Counter(slate.source.tolist()).items()}
-    above = context.index.positions(request.shown_above)
-    numbers = context.index.number[np.concatenate([above[above >= 0], slate.position])].tolist()
+    codes = slate.source.tolist()
+    sources: dict[Source, int] = {SOURCES[code]: codes.count(code) for code in dict.fromkeys(codes)}
+    numbers = context.index.number[slate.position].tolist()
+    if request.shown_above:
+        above = context.index.positions(request.shown_above)
+        numbers = [*context.index.number[above[above >= 0]].tolist(), *numbers]
     return RecommendationList(
         tuple(listed(slate, request, context)),
         context.about,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil
+from struct import pack
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -156,9 +157,8 @@ class ListRequest:
         for name, (most, unit) in BOUNDS.items():
             if (count := len(getattr(self, name) or ())) > most:
                 raise setting_error(name, f"{count} {unit}", f"there may be {most:,}")
-        for named in ([pin.position for pin in self.pin], [pin.item_id for pin in self.pin]):
-            if len(set(named)) < len(named):
-                raise SettingError("pin: two pins name the same place or the same item; each must be there once")
+        if len(self.pin) > min(len({pin.position for pin in self.pin}), len({pin.item_id for pin in self.pin})):
+            raise SettingError("pin: two pins name the same place or the same item; each must be there once")
 
     @cached_property
     def conditions(self) -> list[str]:
@@ -223,7 +223,7 @@ def write_cursor(numbers: Sequence[int]) -> str | None:
     """Write the numbers as text; None when there are too many for another page."""
     if len(numbers) > MOST_SHOWN:
         return None
-    return urlsafe_b64encode(np.array(numbers, "<u4").tobytes()).decode().rstrip("=")
+    return urlsafe_b64encode(pack(f"<{len(numbers)}I", *numbers)).decode().rstrip("=")
 
 
 def read_cursor(cursor: str) -> list[int]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palate.arrays import Bools, Doubles, Floats, Longs
+from palate.kernels.topk import forbid
 from palate.ranking.context import Context
 from palate.ranking.request import SOURCES, ListRequest, Source
 
@@ -114,8 +115,6 @@ class Eligible:
 
     def remove(self, positions: Longs) -> None:
         """Take items out."""
-        self.items[positions] = False
+        forbid(self.items, self.rows, self.context.index.row, positions)
         if self.again is not None:
             self.again[positions] = False
-        row = self.context.index.row[positions]
-        self.rows[row[row >= 0]] = False

@@ -170,8 +170,10 @@ class Items:
         rows = [] if counter == since else self._changed(since=since)
         if not rows:
             return NOTHING, counter
-        found = pl.DataFrame(rows, list(SCHEMA), orient="row", infer_schema_length=1)
-        return found.cast(SCHEMA), counter
+        columns = zip(
+            SCHEMA.items(), zip(*rows, strict=True), strict=True
+        )  # several times as fast as a frame of rows
+        return pl.DataFrame([_series(name, values, dtype) for (name, dtype), values in columns]), counter
 
     def column_names(self) -> dict[str, str]:
         """Names of attributes by the names that columns of imported files had."""
@@ -200,6 +202,10 @@ class Items:
     @cached_property
     def _column_names(self) -> Query:
         return self._database.query(_state(NAMES))
+
+
+def _series(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    return pl.Series(name, list(map(bool, values)) if dtype == pl.Boolean else values, dtype)  # SQLite has 0 and 1
 
 
 _chosen = sa.select(items.c.item_id, items.c.attributes, items.c.available, items.c.created, items.c.updated)
