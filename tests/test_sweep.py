@@ -13,7 +13,7 @@ from palate import IALS, Calibrate, LongTail, Pipeline, evaluate, split_ratio
 from palate.errors import MissingExtra, SettingError
 from palate.evaluation.lists import intra_list_distance
 from palate.evaluation.mixes import calibration_kl
-from palate.evaluation.sweep import Sweep, sweep
+from palate.evaluation.sweep import Strengths, Sweep, sweep
 
 RECIPE = IALS(dim=8, epochs=5, threads=1)
 SPLIT = split_ratio(LOG, 0.3)
@@ -22,7 +22,7 @@ KL, ILD = "calibration_kl(genres)", "intra_list_distance"
 
 @pytest.fixture(scope="module")
 def found() -> Sweep:
-    curves = {
+    curves: dict[str, Strengths] = {
         "calibrate": {s: Calibrate("genres", s) for s in (0.3, 0.9)},
         "both": {0.5: ["Calibrate('genres', 0.5)", LongTail(0.5)]},
     }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 DOT, INK, QUIET, FAINT = "#2a6fbb", "#222222", "#6b6b6b", "#e8e8e8"
 COLOURS = (DOT, "#c4572a", "#3a8a55", "#8454a3", "#9a7b1f")
+APART = 30  # dots between points whose labels do not touch
 LABEL_GAP = 0.06  # of the height of the frame
 
 
@@ -79,12 +80,17 @@ def draw_curves(path: str | PathLike[str], panels: Mapping[str, Sequence[Curve]]
         _clean(axes)
         axes.margins(x=0.12, y=0.12)
         axes.set_xlabel(name, color=INK, fontsize=10)
+        axes.locator_params(axis="x", nbins=6)
     row[0].set_ylabel(metric, color=INK, fontsize=10)
     row[0].set_title(f"{metric} against the lists", loc="left", color=INK, fontsize=13, pad=34)
     row[0].annotate(subtitle, (0, 1), (0, 16), "axes fraction", "offset points", color=QUIET, fontsize=9)
     lines, names = row[0].get_legend_handles_labels()
-    figure.legend(lines, names, loc="upper right", ncols=len(names), frameon=False, fontsize=9.5, labelcolor=INK)
-    figure.subplots_adjust(wspace=0.08, top=0.8)
+    figure.subplots_adjust(left=0.08, right=0.98, wspace=0.08, top=0.8)
+    place = {"loc": "upper right", "bbox_to_anchor": (0.985, 0.98), "ncols": len(names)}
+    figure.legend(lines, names, frameon=False, fontsize=9.5, labelcolor=INK, **place)
+    figure.draw_without_rendering()  # only now it is known where points stand
+    for axes, curves in zip(row, panels.values(), strict=True):
+        _number(axes, curves)
     figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
 
 
@@ -98,9 +104,18 @@ def _curve(axes: Axes, curve: Curve, colour: str) -> None:
             axes.plot([spot.x] * 2, spot.y_bar, color=colour, alpha=0.3, linewidth=2, solid_capstyle="butt")
         if spot.x_bar is not None:
             axes.plot(spot.x_bar, [spot.y] * 2, color=colour, alpha=0.3, linewidth=2, solid_capstyle="butt")
-        axes.annotate(spot.label, (spot.x, spot.y), (4, 4), textcoords="offset points", color=colour, fontsize=8)
     first = curve.spots[0]
     axes.plot([first.x], [first.y], "o", color=INK, markersize=6, zorder=4)
+
+
+def _number(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Write the labels beside the points, but for those that would stand on another label or point."""
+    own = [(spot, colour) for curve, colour in zip(curves, cycle(COLOURS), strict=False) for spot in curve.spots]
+    place = [axes.transData.transform((spot.x, spot.y)) for spot, _ in own]
+    for n, (spot, colour) in enumerate(own):
+        free = all(max(abs(other - place[n])) >= APART for m, other in enumerate(place) if m != n)
+        if free:
+            axes.annotate(spot.label, (spot.x, spot.y), (4, 4), textcoords="offset points", color=colour, fontsize=8)
 
 
 def _clean(axes: Axes) -> None:
