@@ -86,8 +86,9 @@ def draw_curves(path: str | PathLike[str], panels: Mapping[str, Sequence[Curve]]
     row[0].annotate(subtitle, (0, 1), (0, 16), "axes fraction", "offset points", color=QUIET, fontsize=9)
     lines, names = row[0].get_legend_handles_labels()
     figure.subplots_adjust(left=0.08, right=0.98, wspace=0.08, top=0.8)
-    place = {"loc": "upper right", "bbox_to_anchor": (0.985, 0.98), "ncols": len(names)}
-    figure.legend(lines, names, frameon=False, fontsize=9.5, labelcolor=INK, **place)
+    corner = (0.985, 0.98)
+    look = {"ncols": len(names), "frameon": False, "fontsize": 9.5, "labelcolor": INK}
+    figure.legend(lines, names, loc="upper right", bbox_to_anchor=corner, **look)
     figure.draw_without_rendering()  # only now it is known where points stand
     for axes, curves in zip(row, panels.values(), strict=True):
         _number(axes, curves)
