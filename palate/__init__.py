@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from palate.ranking.diversify import Diversify
     from palate.ranking.long_tail import LongTail
     from palate.ranking.pipeline import Pipeline
+    from palate.ranking.ranked import Ranked
 
 __version__ = "0.2.0"
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "PalateError",
     "Pipeline",
     "Popularity",
+    "Ranked",
     "Rankings",
     "Split",
     "Transformer",

@@ -32,6 +32,7 @@ from palate.models.registry import load, load_with_log, recipes
 from palate.models.slist import SLIST
 from palate.models.transformer import Transformer
 from palate.ranking.pipeline import Pipeline
+from palate.ranking.ranked import Ranked
 from palate.testing import RULES, Case, check_rule
 from palate.testing.case import lists_of
 from palate.testing.models import float_arrays
@@ -60,6 +61,7 @@ FAST: list[Recipe] = [
     Autoencoder(dim=2, hidden=4, l2=100, encoder_passes=1, epochs=2, batch=64, negatives=10),
     Blend(recipes=(EASE(l2=100), "SLIST(l2=10)"), users=20),
     Pipeline("EASE(l2=100)"),
+    Ranked(recipes=("EASE(l2=100)", "SLIST(l2=10)"), users=20),
     InfiniteAE(l2=2),
     InfiniteAE(l2=2, bias=0.001, norm=0.0),
     EASE(l2=100),
@@ -106,6 +108,8 @@ BAD: list[tuple[type[Recipe], dict[str, Any]]] = [
     *((Autoencoder, {name: value}) for name, value in (("dropout", 1), ("device", "abacus"))),
     *((InfiniteAE, {name: value}) for name in ("l2", "bias", "norm") for value in (-1, float("nan"))),
     *((InfiniteAE, {name: 0}) for name in ("l2", "depth")),
+    *((Ranked, {name: value}) for name, value in (("pool", 0), ("users", 0), ("gap", -1), ("seed", -1))),
+    *((Ranked, {name: value}) for name, value in (("recipes", ()), ("recipes", ("SLIST",)), ("held_out", "items"))),
     *((Pipeline, {"recipe": text}) for text in ("EASE", "Best()")),
     *(
         (Transformer, {name: 0})

@@ -575,9 +575,10 @@ def test_every_route_states_its_scope(tmp_path: Path) -> None:
     assert stated["admin"] == {
         *("DELETE /v1/users/{user_id:id}", "DELETE /api/user/{user_id}"),
         *("POST /v1/models/{number}/activate", "POST /v1/models/rollback"),
+        *("PUT /v1/scenarios/{name:id}", "DELETE /v1/scenarios/{name:id}"),
     }
     assert {each for each in stated["read"] if not each.startswith("GET ")} == {
-        *("POST /v1/recommend", "POST /v1/recommend/session"),
+        *("POST /v1/recommend", "POST /v1/recommend/session", "POST /v1/rank", "POST /v1/page"),
         *("POST /api/session/recommend", "POST /api/session/recommend/{category}"),
     }
     assert {each.split()[0] for each in stated["write"]} == {"POST", "PUT", "PATCH", "DELETE"}

@@ -94,12 +94,14 @@ def select_top(
         item, best = nothing(B, k)
         keep_best(scores, 0, allowed, start, column, np.zeros(I, np.int32), item, best)
         return item, best
-    masked = np.where(allowed, scores, np.float32(-np.inf))
-    masked[np.repeat(np.arange(B), np.diff(start)), column] = -np.inf
+    there = np.flatnonzero(allowed)
+    masked = scores[:, there]
     masked[np.isnan(masked)] = -np.inf
-    item = np.argsort(-masked, axis=1, kind="stable")[:, :k].astype(np.int32)
-    best = np.take_along_axis(masked, item, axis=1)
-    item[best == -np.inf] = -1
+    own = allowed[column]
+    masked[np.repeat(np.arange(B), np.diff(start))[own], np.searchsorted(there, column[own])] = -np.inf
+    order = np.argsort(-masked, axis=1, kind="stable")[:, :k]
+    best = np.take_along_axis(masked, order, axis=1)
+    item = np.where(best == -np.inf, -1, there[order]).astype(np.int32)
     short = ((0, 0), (0, k - item.shape[1]))
     return np.pad(item, short, constant_values=-1), np.pad(best, short, constant_values=-np.inf)
 

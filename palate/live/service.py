@@ -18,12 +18,14 @@ from palate.live.catalogue import LiveCatalogue
 from palate.live.current import Current
 from palate.live.history import PreparedHistories, StoredHistory, read_history
 from palate.live.kept import Kept
+from palate.live.patience import still_wanted
+from palate.live.scenarios import LatestScenarios
 from palate.live.snapshot import Snapshot
 from palate.live.weights import EVENT_WEIGHTS, Popularity, Weights
 from palate.ranking.context import Context, UserHistory
 from palate.ranking.item_index import ItemIndex
 from palate.ranking.pipeline import recommend
-from palate.ranking.request import ListRequest, RecommendationList, SessionEvent
+from palate.ranking.request import ListRequest, RecommendationList, SessionEvent, conditions_of
 from palate.store.events import Store
 from palate.store.pulse import Pulse
 from palate.store.recording import now
@@ -44,6 +46,7 @@ class Live:
         kept = None if versions is None else Kept.read(versions.folder, store)
         self._popularity = Popularity(store, self.weights, kept)
         self._prepared = PreparedHistories()
+        self.scenarios = LatestScenarios(store.scenarios)
         pulse = store.pulses.read()
         first = Snapshot.of(LiveCatalogue.load(store, kept), self._popularity.now(pulse))
         self._current = Current(store, versions, self._popularity, first)
@@ -83,9 +86,24 @@ class Live:
             made = recommend(request, self._remembered(request))
             return replace(made, warnings=(*made.warnings, AWAY))
 
-    def steps(self, request: ListRequest) -> int:
+    def page(self, rows: Sequence[ListRequest]) -> list[RecommendationList]:
+        """Make the lists of a page in their order, none with an item that a list above it shows.
+
+        Raises as `recommend`, and for a page out of bounds, before a list is made.
+        """
+        self.steps(conditions_of(rows))
+        lists: list[RecommendationList] = []
+        shown: tuple[str, ...] = ()
+        for row in rows:
+            still_wanted()
+            made = self.recommend(replace(row, shown_above=shown))
+            lists.append(made)
+            shown += tuple(item.item_id for item in made.items)
+        return lists
+
+    def steps(self, conditions: Sequence[str]) -> int:
         """Count the steps that the conditions of a request take. Raises `ConditionError` for too many."""
-        return self.snapshot().catalogue.steps(request.conditions)
+        return self.snapshot().catalogue.steps(conditions)
 
     def context(self, request: ListRequest) -> Context:
         """Return what the list of a request is made from. Raises `StoreError`."""
@@ -100,7 +118,13 @@ class Live:
         if request.unseen_by is not None:
             hidden = self.history(request.unseen_by, request.until).on(base.index)
             context = context.of(context.history.hiding(hidden.seen))
-        return context
+        return context if request.only is None else replace(context, removed=self._removed(request.only, base))
+
+    def _removed(self, ids: Sequence[str], context: Context) -> frozenset[str]:
+        """Which of the ids are those of removed items; the store knows which of the unavailable ones are."""
+        available = context.masks.available
+        asked = [item_id for item_id, position in context.known(ids).items() if not available[position]]
+        return frozenset(self.store.items.removed(asked) if asked else ())
 
     def _remembered(self, request: ListRequest) -> Context:
         """Return the context of a request from memory alone."""

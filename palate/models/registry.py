@@ -33,6 +33,7 @@ MODULES = {
     "ItemKNN": "palate.models.item_knn",
     "Pipeline": "palate.ranking.pipeline",
     "Popularity": "palate.models.popularity",
+    "Ranked": "palate.ranking.ranked",
     "SLIST": "palate.models.slist",
     "Transformer": "palate.models.transformer",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any, Protocol
@@ -143,6 +143,7 @@ class Context:
     fresh    positions of the items that came after the training and that the model does not know, newest first
     cold     items that the model knows by their attributes alone, over its rows, (I,); empty if there are none
     about    version and recipe of the model, None without one
+    removed  items that are not in the catalogue although the index has them, of those that a request may name
     """
 
     model: Model
@@ -154,10 +155,27 @@ class Context:
     cold: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
     about: Mapping[str, Any] | None = None
     history: UserHistory = field(default_factory=UserHistory)
+    removed: frozenset[str] = frozenset()
 
     def of(self, history: UserHistory) -> Context:
         """Return the context of a user."""
         return replace(self, history=history)
+
+    def known(self, ids: Iterable[str]) -> dict[str, int]:
+        """Return positions of the ids that are in the catalogue, in their order, each once."""
+        found = ((item_id, self.index.position(item_id)) for item_id in ids if item_id not in self.removed)
+        return {item_id: position for item_id, position in found if position >= 0}
+
+    def among(self, positions: Longs) -> Context:
+        """Return the context of these distinct items (N,) alone; of equally popular ones the first leads."""
+        items, rows = np.zeros(len(self.index), np.bool_), np.zeros(self.index.rows, np.bool_)
+        row = self.index.row[positions]
+        items[positions] = rows[row[row >= 0]] = True
+        masks = Masks(items, self.masks.attributes, self.index)
+        vars(masks)["rows"] = rows
+        score = self.popular.score
+        popular = Order(positions[np.argsort(-score[positions], kind="stable")], score)
+        return replace(self, masks=masks, popular=popular)
 
     @cached_property
     def retriever(self) -> Model:

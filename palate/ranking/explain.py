@@ -38,7 +38,7 @@ def reason(source: Source, named: tuple[str, ...], request: ListRequest) -> str:
     return {
         "pinned": "pinned here",
         "similar": "like what is on the page",
-        "popular": f"popular{where}",
+        "popular": f"popular{where}" if request.only is None else "by popularity",
         "newest": f"new{where}",
     }[source]
 
@@ -47,6 +47,8 @@ def why_empty(request: ListRequest, context: Context, paged: bool) -> str:
     """Say why a list is empty; paged  whether pages came before it."""
     if not len(context.index):
         return "the store is empty"
+    if request.only is not None and not context.masks.available.any():
+        return "none of the items is in the catalogue"
     if request.filter and not context.masks.meeting(request.filter)[0].any():
         return "no available item meets the filter"
     if paged:

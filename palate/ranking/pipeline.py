@@ -47,11 +47,23 @@ def recommend(request: ListRequest, context: Context) -> RecommendationList:
 
     Raises `ConditionError`, `SettingError` or `DataError` for what cannot be asked.
     """
+    if request.only is None:
+        return _recommended(request, context)
+    known = context.known(request.only)
+    narrow = context.among(np.array(list(known.values()), np.int64))
+    made = _recommended(request, narrow)
+    cursor = made.cursor if request.k < len(known) else None
+    unknown = tuple(dict.fromkeys(item_id for item_id in request.only if item_id not in known))
+    return replace(made, cursor=cursor, unknown=unknown)
+
+
+def _recommended(request: ListRequest, context: Context) -> RecommendationList:
     shown = [] if request.cursor is None else read_cursor(request.cursor)
     eligible = Eligible.of(request, context, shown)
     slate = _Filling(request, context, eligible).slate(pinning=not shown)
     sources: dict[Source, int] = {SOURCES[code]: count for code, count in Counter(slate.source.tolist()).items()}
-    numbers = context.index.number[slate.position].tolist()
+    above = context.index.positions(request.shown_above)
+    numbers = context.index.number[np.concatenate([above[above >= 0], slate.position])].tolist()
     return RecommendationList(
         tuple(_items(slate, request, context)),
         context.about,

@@ -14,12 +14,16 @@ from palate.errors import ConditionError, SettingError, check, setting_error
 
 MOST_PLACES = 1000  # of a list
 MOST_NAMED = 10_000  # items that one request may name
+MOST_ROWS = 20  # of a page
+MOST_NEAR = 100  # anchor items of a request over HTTP
 MOST_CHARACTERS = 8000  # of the conditions of one request
 MOST_RULES = 20  # boosts, pins or caps of one request
 MOST_SHOWN = 2000  # items that the pages of a cursor may have shown
-BOUNDS = dict.fromkeys(("session", "anchor_items", "exclude"), (MOST_NAMED, "items")) | dict.fromkeys(
-    ("boost", "pin", "cap"), (MOST_RULES, "rules")
-)
+BOUNDS = {
+    **dict.fromkeys(("session", "anchor_items", "exclude"), (MOST_NAMED, "items")),
+    **dict.fromkeys(("only", "shown_above"), (MOST_PLACES, "items")),
+    **dict.fromkeys(("boost", "pin", "cap"), (MOST_RULES, "rules")),
+}
 
 # Where an item of a list comes from, in the order in which the sources are asked.
 Source: TypeAlias = Literal["pinned", "personal", "session", "similar", "popular", "newest"]
@@ -77,6 +81,10 @@ class ListRequest:
     session       events beside the stored ones, oldest first
     anchor_items  items on the page: a user without a history gets items similar to them
     filter        an SQL condition on the attributes of items; exclude: items never shown
+    only          the only items that the list may show, None for any: each of them that is in the catalogue, whatever
+                  the user saw or dislikes and whether it is available; those that nothing ranks by the history come
+                  by popularity, then as given
+    shown_above   items that the lists above this one on a page show: never shown here, pinned or not
     keep_seen     items of the history may be shown again
     explore       share of the list, at its end, for cold-start items: first those that the model does not know, then
                   those that it knows by their attributes alone
@@ -93,6 +101,8 @@ class ListRequest:
     anchor_items: tuple[str, ...] = ()
     filter: str | None = None
     exclude: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
+    shown_above: tuple[str, ...] = ()
     boost: tuple[Boost, ...] = ()
     pin: tuple[Pin, ...] = ()
     cap: tuple[Cap, ...] = ()
@@ -113,7 +123,7 @@ class ListRequest:
             rule = f"filter and boosts have {size:,} characters together; there can be {MOST_CHARACTERS:,}"
             raise ConditionError(self.conditions[-1], 0, rule)
         for name, (most, unit) in BOUNDS.items():
-            if (count := len(getattr(self, name))) > most:
+            if (count := len(getattr(self, name) or ())) > most:
                 raise setting_error(name, f"{count} {unit}", f"there may be {most:,}")
         for named in ([pin.position for pin in self.pin], [pin.item_id for pin in self.pin]):
             if len(set(named)) < len(named):
@@ -144,6 +154,7 @@ class RecommendationList:
     sources   number of items by source
     warnings  about the request: attributes that no item has, types that none of their values has, and a history that
               is out of reach
+    unknown   items of `only` that are not in the catalogue
     """
 
     items: tuple[ListItem, ...]
@@ -152,6 +163,25 @@ class RecommendationList:
     reason: str | None = None
     sources: Mapping[Source, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def conditions_of(rows: Sequence[ListRequest]) -> list[str]:
+    """Return the conditions of the rows of a page, each once. Raises `SettingError` for a page out of bounds.
+
+    A page is bounded as one request is, for what takes time with the number of items.
+    """
+    if not 1 <= len(rows) <= MOST_ROWS:
+        raise setting_error("rows", f"{len(rows)} rows", f"must be 1 to {MOST_ROWS}")
+    conditions = list(dict.fromkeys(condition for row in rows for condition in row.conditions))
+    for count, most, unit in (
+        (sum(row.k for row in rows), MOST_PLACES, "places"),
+        (sum(len(row.anchor_items) for row in rows), MOST_NEAR, "items in near"),
+        (sum(map(len, conditions)), MOST_CHARACTERS, "characters of conditions"),
+    ):
+        if count > most:
+            raise setting_error("rows", f"{count:,} {unit} together", f"there may be {most:,}")
+    return conditions
 
 
 # A cursor is the store's numbers of the items shown so far, as text: no page repeats an item, whatever changes.

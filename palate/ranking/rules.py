@@ -45,13 +45,19 @@ def _blocks(count: int) -> Iterator[slice]:
 
 
 def pins(request: ListRequest, context: Context) -> dict[int, int]:
-    """Positions of pinned items by their place; an item that is not available is left out."""
+    """Positions of pinned items by their place; an item that is not available, or stands above, is left out.
+
+    Raises `SettingError` for one that cannot be in the list.
+    """
     found = {}
     for pin in request.pin:
         position = context.index.position(pin.item_id)
-        if position < 0:
+        if request.only is not None and pin.item_id not in request.only:
+            raise SettingError(f"pin: item {pin.item_id!r} is not among those of the request")
+        if position < 0 and request.only is None:
             raise SettingError(f"pin: item {pin.item_id!r} is unknown")
-        if pin.position <= request.k and context.masks.available[position]:
+        there = position >= 0 and context.masks.available[position] and pin.item_id not in request.shown_above
+        if pin.position <= request.k and there:
             found[pin.position] = position
     return found
 

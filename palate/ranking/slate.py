@@ -82,9 +82,10 @@ class Eligible:
         index, masks = context.index, context.masks
         allowed = masks.meeting(request.filter) if request.filter else (masks.available.copy(), masks.rows.copy())
         eligible = cls(*allowed, context)
-        eligible.remove(context.history.disliked if request.keep_seen else context.history.seen)
-        if request.exclude or request.anchor_items:
-            named = index.positions((*request.exclude, *request.anchor_items))
+        if request.only is None:
+            eligible.remove(context.history.disliked if request.keep_seen else context.history.seen)
+        if request.exclude or request.anchor_items or request.shown_above:
+            named = index.positions((*request.exclude, *request.anchor_items, *request.shown_above))
             eligible.remove(named[named >= 0])
         if shown:
             before = index.at(np.array(shown, np.int64))

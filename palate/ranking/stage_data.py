@@ -33,6 +33,12 @@ class KeptLabels:
     start: Annotated[Longs, Array("items+1", starts="values")]
     code: Annotated[Ints, Array("values", below="names")]
 
+    @classmethod
+    def of(cls, attribute: str, values: pl.Series) -> KeptLabels:
+        """Keep the values of an attribute, a text, number or list an item."""
+        labels = Labels.of(values)
+        return cls(attribute, Vocabulary.of(labels.names), labels.start, labels.code)
+
 
 @dataclass(frozen=True, eq=False)
 class StageData:
@@ -60,7 +66,7 @@ class StageData:
             found = leading(lambda Q: np.asarray(columns.T @ (columns @ Q), np.float32), len(users), DIM, seed=0)
             vectors = _at(row, unit(found), len(items))
         names = dict.fromkeys(name for stage in stages for name in stage.attributes)
-        kept = tuple(_kept(name, Labels.of(_column(name, items, catalogue))) for name in names)
+        kept = tuple(KeptLabels.of(name, attribute_of(name, items, catalogue)) for name in names)
         return cls(_at(row, total, len(items)), vectors, kept)
 
     def check(self, items: int) -> None:
@@ -81,8 +87,8 @@ class StageData:
         kept = []
         for each in self.attributes:
             values = Labels(each.names.ids, each.start, each.code).as_lists()
-            later = Labels.of(_column(each.attribute, new, catalogue)).as_lists()
-            kept.append(_kept(each.attribute, Labels.of(pl.concat([values, later]))))
+            later = Labels.of(attribute_of(each.attribute, new, catalogue)).as_lists()
+            kept.append(KeptLabels.of(each.attribute, pl.concat([values, later])))
         return StageData(np.pad(self.popularity, (0, more)), np.pad(self.vectors, ((0, more), (0, 0))), tuple(kept))
 
 
@@ -93,14 +99,10 @@ def _at(row: Ints, values: Floats, count: int) -> Floats:
     return found
 
 
-def _column(attribute: str, items: Vocabulary, catalogue: Catalogue | None) -> pl.Series:
+def attribute_of(attribute: str, items: Vocabulary, catalogue: Catalogue | None) -> pl.Series:
     """Values of an attribute of items, null for one that the catalogue lacks. Raises `SettingError`."""
     name = None if catalogue is None else catalogue.column(attribute)
     if catalogue is None or name is None:
         there = "there is no catalogue" if catalogue is None else f"the catalogue has {', '.join(catalogue.fields)}"
         raise SettingError(f"attribute {attribute!r}: a stage reads it, and {there}")
     return catalogue.values(name, items)
-
-
-def _kept(attribute: str, labels: Labels) -> KeptLabels:
-    return KeptLabels(attribute, Vocabulary.of(labels.names), labels.start, labels.code)

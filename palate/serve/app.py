@@ -20,6 +20,7 @@ from palate.serve.dashboard.pages import STATIC, pages_router
 from palate.serve.fast import FastRoutes, similar_router
 from palate.serve.gorse.api import gorse_routers
 from palate.serve.items import items_router
+from palate.serve.lists import lists_router, scenarios_router
 from palate.serve.metrics import Timing
 from palate.serve.orphans import end_with_parent
 from palate.serve.problems import HANDLED, answered
@@ -94,6 +95,8 @@ def documented(service: Service) -> FastAPI:
         (
             FastRoutes(service).router(),  # the routes that get most requests come first
             similar_router(service),
+            lists_router(service),
+            scenarios_router(service),
             items_router(service),
             users_router(service),
             models_router(service),

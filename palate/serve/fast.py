@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import lru_cache
 from json import dumps
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Query
@@ -24,10 +25,11 @@ from palate.serve.wire import (
     Accepted,
     Batch,
     EventIn,
-    ListFields,
     Recommendations,
     RecommendIn,
     RecommendQuery,
+    RuledFields,
+    Rules,
     SessionIn,
     StepIn,
     Strict,
@@ -99,36 +101,35 @@ class FastRoutes:
                 raise Problem(422, f"{name}: is there twice")
             else:
                 values[name] = value
-        asked = RecommendQuery.model_validate(values | lists)
-        return await self._answered(asked, _plain(asked), request)
+        return await self._answered(RecommendQuery.model_validate(values | lists), request)
 
     @needs("read")
     @documented(Recommendations, asked=RecommendIn)
     async def recommend_post(self, request: Request) -> Response:
         """Recommend items, with rules for the list: boosts, pins, caps and stages."""
-        asked = RecommendIn.model_validate_json(await request.body())
-        return await self._answered(asked, _ruled(asked), request)
+        return await self._answered(RecommendIn.model_validate_json(await request.body()), request)
 
     @needs("read")
     @documented(Recommendations, asked=SessionIn)
     async def session(self, request: Request) -> Response:
         """Recommend from a history in the body; the service stores nothing of it."""
         asked = SessionIn.model_validate_json(await request.body())
-        session = tuple(map(_session_event, asked.history))
-        return await self._answered(asked, replace(_ruled(asked), session=session), request)
+        return await self._answered(asked, request, tuple(map(session_event, asked.history)))
 
     def _ids(self, value: str) -> Sequence[str]:
         """Split ids at commas, unless the whole text is an id itself."""
         return [value] if "," not in value or self.service.live.knows(value) else value.split(",")
 
-    async def _answered(self, asked: ListFields, wanted: ListRequest, request: Request) -> Response:
+    async def _answered(
+        self, asked: RecommendQuery | RecommendIn, request: Request, session: tuple[SessionEvent, ...] = ()
+    ) -> Response:
+        whole = asked if asked.scenario is None else await self._completed(asked, asked.scenario)
+        wanted = list_request(whole, asked.user_id, cursor=asked.cursor, session=session)
         answer = await self.service.recommend(wanted, request.receive)
-        live, names = self.service.live, asked.attributes
-        if not names:
-            return answered(answer)
-        values = live.attributes_of([place.item_id for place in answer.items], names)
-        items = [asdict(place) | {"attributes": each} for place, each in zip(answer.items, values, strict=True)]
-        return answered(answer, items, [f"attributes: {note}" for note in live.unknown(names)])
+        return json(body_of(self.service, answer, whole.attributes))
+
+    async def _completed(self, asked: RecommendQuery | RecommendIn, name: str) -> RuledFields:
+        return completed(asked, await self.service.run(self.service.live.scenarios.fields, name))
 
 
 def similar_router(service: Service) -> APIRouter:
@@ -145,29 +146,61 @@ def similar_router(service: Service) -> APIRouter:
     ) -> Response:
         """Return items like one item; popular ones where the item has neither events nor attributes."""
         asked = ListRequest(k=k, filter=filter, anchor_items=(item_id,), explore=0)
-        return answered(await service.answer(asked, request.receive))
+        return json(body_of(service, await service.answer(asked, request.receive)))
 
     return router
 
 
-def _plain(asked: RecommendQuery | RecommendIn) -> ListRequest:
-    """Return the request for the recommender, without rules."""
-    return ListRequest(
-        user_id=asked.user_id,
+def completed(asked: RecommendQuery | RuledFields, scenario: str) -> RuledFields:
+    """Return the fields of a scenario, given as JSON, with those that a request states in their place."""
+    stated = {name: getattr(asked, name) for name in asked.model_fields_set}
+    return RuledFields.model_construct(**(_fields_of(scenario) | stated))
+
+
+@lru_cache(100)
+def _fields_of(scenario: str) -> dict[str, Any]:
+    fields = RuledFields.model_validate_json(scenario)
+    return {name: getattr(fields, name) for name in fields.model_fields_set}
+
+
+def list_request(
+    asked: RecommendQuery | RuledFields,
+    user_id: str | None = None,
+    *,
+    cursor: str | None = None,
+    session: tuple[SessionEvent, ...] = (),
+) -> ListRequest:
+    """Return the request for the recommender."""
+    wanted = ListRequest(
+        user_id=user_id,
         k=asked.k,
+        session=session,
         anchor_items=tuple(asked.near),
         filter=asked.filter,
         exclude=tuple(asked.exclude),
         keep_seen=asked.keep_seen,
         explore=asked.explore,
-        cursor=asked.cursor,
-        stages=_stages(asked),
+        cursor=cursor,
+        stages=stages(asked.diversify, asked.calibrate, asked.long_tail),
+    )
+    return ruled(wanted, asked) if isinstance(asked, Rules) else wanted
+
+
+def ruled(wanted: ListRequest, asked: Rules) -> ListRequest:
+    """Return a request for the recommender with rules."""
+    return replace(
+        wanted,
+        boost=tuple(Boost(each.condition, each.factor) for each in asked.boost),
+        pin=tuple(Pin(each.item_id, each.position) for each in asked.pin),
+        cap=tuple(Cap(each.attribute, each.most) for each in asked.cap),
     )
 
 
-def _stages(asked: RecommendQuery | RecommendIn) -> tuple[object, ...]:
+def stages(
+    diversify: float | Strict | None, calibrate: str | Strict | None, long_tail: float | None
+) -> tuple[object, ...]:
     """Return the stages that a request asks for, in the order in which they run."""
-    named = ("Diversify", asked.diversify), ("Calibrate", asked.calibrate), ("LongTail", asked.long_tail)
+    named = ("Diversify", diversify), ("Calibrate", calibrate), ("LongTail", long_tail)
     return tuple(stage_class(name)(**_settings(value)) for name, value in named if value is not None)
 
 
@@ -181,17 +214,7 @@ def _settings(value: float | str | Strict) -> dict[str, object]:
     return {"strength": value}
 
 
-def _ruled(asked: RecommendIn) -> ListRequest:
-    """Return the request for the recommender, with its rules."""
-    return replace(
-        _plain(asked),
-        boost=tuple(Boost(each.condition, each.factor) for each in asked.boost),
-        pin=tuple(Pin(each.item_id, each.position) for each in asked.pin),
-        cap=tuple(Cap(each.attribute, each.most) for each in asked.cap),
-    )
-
-
-def _session_event(step: StepIn | str) -> SessionEvent:
+def session_event(step: StepIn | str) -> SessionEvent:
     """Return an event of a session for the recommender; an id alone is one, too."""
     if isinstance(step, str):
         return SessionEvent(step)
@@ -208,15 +231,18 @@ def _refuse_ahead(many: Sequence[EventIn], *, batch: bool) -> None:
             raise Problem(400, f"{place}: {to_iso(each.timestamp)!r}: {rule}")
 
 
-def answered(
-    answer: RecommendationList, items: Sequence[object] | None = None, warnings: Sequence[str] = ()
-) -> Response:
-    """Answer with a list; `items` replaces the items of the answer."""
-    body = {
-        "items": answer.items if items is None else items,
+def body_of(service: Service, answer: RecommendationList, attributes: Sequence[str] = ()) -> dict[str, object]:
+    """Return a list as the answer holds it; `attributes` are given with each item."""
+    items: Sequence[object] = answer.items
+    notes = [*answer.warnings]
+    if attributes:
+        values = service.live.attributes_of([place.item_id for place in answer.items], attributes)
+        items = [asdict(place) | {"attributes": each} for place, each in zip(answer.items, values, strict=True)]
+        notes += [f"attributes: {note}" for note in service.live.unknown(attributes)]
+    body: dict[str, object] = {
+        "items": items,
         "model": answer.model,
         "cursor": answer.cursor,
         "reason": answer.reason,
     }
-    notes = [*answer.warnings, *warnings]
-    return json(body | {"warnings": notes} if notes else body)
+    return body | {"warnings": notes} if notes else body

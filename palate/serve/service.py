@@ -8,6 +8,7 @@ import sys
 from asyncio import FIRST_COMPLETED, Semaphore, create_task, wait
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ParamSpec, TypeAlias, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -18,7 +19,7 @@ from palate.errors import GivenUp
 from palate.live.patience import waiting
 from palate.live.service import Live
 from palate.models.registry import load
-from palate.ranking.request import ListRequest, RecommendationList
+from palate.ranking.request import ListRequest, RecommendationList, conditions_of
 from palate.serve.bounds import CHEAP_STEPS, CONDITION_SECONDS, SHORT
 from palate.serve.metrics import Metrics
 from palate.serve.settings import Settings
@@ -51,6 +52,8 @@ class Service:
         sys.setswitchinterval(SWITCH)
         threadpool_limits(1, "blas")  # one answer is too little work for several threads
         store = Store.open(settings.store)
+        if store.in_process:  # a server of databases has other clients, who want connections too
+            store.database.fill()
         versions = Versions(store, settings.models, load)
         return cls(Live(store, versions, settings.weights), Keys(store), versions, Metrics(), settings)
 
@@ -83,11 +86,23 @@ class Service:
         make  makes the list, in a thread; by default the live recommender
         """
         making = make or self.live.recommend
-        if not asked.conditions:
-            slow = make or asked.anchor_items or asked.stages
-            return await (run_in_threadpool if slow else self.run)(making, asked)
+        if asked.conditions:
+            return await self._conditioned(asked.conditions, partial(making, asked), receive)
+        slow = make or asked.anchor_items or asked.stages or asked.only
+        return await (run_in_threadpool if slow else self.run)(making, asked)
+
+    async def page(self, rows: Sequence[ListRequest], receive: Receive) -> list[RecommendationList]:
+        """Return the lists of a page, and count them. Raises as `answer`, in the time of one list."""
+        conditions, make = conditions_of(rows), partial(self.live.page, rows)
+        lists = await (self._conditioned(conditions, make, receive) if conditions else run_in_threadpool(make))
+        for row, made in zip(rows, lists, strict=True):
+            self.metrics.answered(row.user_id, made)
+        return lists
+
+    async def _conditioned(self, conditions: Sequence[str], make: Callable[[], R], receive: Receive) -> R:
+        """Do work with these conditions, while its client waits for it and it does not take too long."""
         with waiting():
-            work, left = create_task(self._conditioned(asked, making)), create_task(_left(receive))
+            work, left = create_task(self._in_turn(conditions, make)), create_task(_left(receive))
             try:
                 await wait((work, left), timeout=CONDITION_SECONDS, return_when=FIRST_COMPLETED)
                 if work.done():
@@ -97,13 +112,13 @@ class Service:
                 work.cancel()
                 left.cancel()
 
-    async def _conditioned(self, asked: ListRequest, make: Make) -> RecommendationList:
-        """Answer in a thread; the number of long conditions at once is limited, so that threads stay free."""
-        short = sum(map(len, asked.conditions)) <= SHORT
-        if short and await run_in_threadpool(self.live.steps, asked) <= CHEAP_STEPS:
-            return await run_in_threadpool(make, asked)
+    async def _in_turn(self, conditions: Sequence[str], make: Callable[[], R]) -> R:
+        """Work in a thread; the number of long conditions at once is limited, so that threads stay free."""
+        short = sum(map(len, conditions)) <= SHORT
+        if short and await run_in_threadpool(self.live.steps, conditions) <= CHEAP_STEPS:
+            return await run_in_threadpool(make)
         async with self._costly:
-            return await run_in_threadpool(make, asked)
+            return await run_in_threadpool(make)
 
 
 async def _left(receive: Receive) -> None:

@@ -17,10 +17,11 @@ from pydantic_core import PydanticCustomError
 
 from palate.data.times import from_iso, scaled
 from palate.data.values import LARGEST_WEIGHT
-from palate.ranking.request import MOST_NAMED, MOST_PLACES, MOST_RULES, Source
+from palate.ranking.request import MOST_NAMED, MOST_NEAR, MOST_PLACES, MOST_RULES, Source
 from palate.serve.problems import OUT_OF_BOUNDS
 from palate.store.events import Event
 from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS
+from palate.store.scenarios import MOST_NAME
 
 
 def _as_id(value: object) -> object:
@@ -47,16 +48,18 @@ def _as_weight(value: float) -> float:
     return value
 
 
-MOST_NEAR = 100  # items on a page
 USER = "Known or not; without one the list is for a new user."
 EXCLUDED = "Items that the list leaves out."
 DIVERSIFY = "How unlike each other the items are; 0 keeps the list as it is."
 CALIBRATE = "The mix of an attribute follows that of the history"
 NEAR = "Items on the page, for a user without events."
 
+SCENARIO = "A scenario that is kept; the fields of the request win over its fields."
+
 T = TypeVar("T")
 Batch = Annotated[list[T], FailFast()]  # validation stops at the first invalid entry
 Text: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MOST_CHARACTERS)]
+Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MOST_NAME)]
 WireId: TypeAlias = Annotated[Text, BeforeValidator(_as_id, json_schema_input_type=str | int)]
 Moment: TypeAlias = Annotated[
     int, BeforeValidator(_as_moment, json_schema_input_type=int | float | str), Field(ge=EARLIEST, le=LATEST)
@@ -181,22 +184,28 @@ def _as_calibration(text: str) -> str:
     return text
 
 
-class ListFields(Body):
-    """What a request for a list may have in a query and in a body."""
+class Asked(Body):
+    """What a request for a list has beside the fields that a scenario may have, too."""
 
     user_id: Text | None = Field(None, description=USER)
+    scenario: Name | None = Field(None, description=SCENARIO)
+    cursor: str | None = Field(None, max_length=20_000, description="From the answer before; asks for the next page.")
+
+
+class ListFields(Body):
+    """What a list is made by, in a query and in a body."""
+
     k: int = Field(10, ge=1, le=MOST_PLACES, description="Length of the list.")
     filter: str | None = Field(None, max_length=4000, description="An SQL condition on the attributes of items.")
     exclude: Batch[Text] = Field([], max_length=MOST_NAMED, description=EXCLUDED)
     near: Batch[Text] = Field([], max_length=MOST_NEAR, description=NEAR)
     keep_seen: bool = Field(False, description="Whether items of the history may come.")
     explore: float = Field(0.1, ge=0, le=1, description="Share of positions for new items.")
-    cursor: str | None = Field(None, max_length=20_000, description="From the answer before; asks for the next page.")
     attributes: Batch[str] = Field([], max_length=100, description="Attributes that the answer gives with each item.")
     long_tail: float | None = Field(None, ge=0, le=1, description="How much popularity counts against an item.")
 
 
-class RecommendQuery(ListFields):
+class RecommendQuery(ListFields, Asked):
     """A request for a list without rules; a query is text, so its ids are."""
 
     diversify: float | None = Field(None, ge=0, le=1, description=DIVERSIFY)
@@ -205,24 +214,33 @@ class RecommendQuery(ListFields):
     )
 
 
-class RecommendIn(ListFields):
-    """A request for a list with rules."""
+class Rules(Strict):
+    """Rules for the items of a list, and its stages."""
 
-    model_config = ConfigDict(
-        strict=True,
-        json_schema_extra={
-            "examples": [{"user_id": "5", "k": 5, "filter": "price < 20 AND category = 'sci-fi' AND NOT adult"}]
-        },
-    )
-
-    user_id: WireId | None = Field(None, description=USER)
-    exclude: Batch[WireId] = Field([], max_length=MOST_NAMED, description=EXCLUDED)
-    near: Batch[WireId] = Field([], max_length=MOST_NEAR, description=NEAR)
     boost: Batch[BoostIn] = Field([], max_length=MOST_RULES)
     pin: Batch[PinIn] = Field([], max_length=MOST_RULES)
     cap: Batch[CapIn] = Field([], max_length=MOST_RULES)
     diversify: Annotated[float, Field(ge=0, le=1)] | DiversifyIn | None = Field(None, description=DIVERSIFY)
     calibrate: CalibrateIn | None = Field(None, description=f"{CALIBRATE}.")
+
+
+class RuledFields(Rules, ListFields):
+    """All that a list is made by."""
+
+    exclude: Batch[WireId] = Field([], max_length=MOST_NAMED, description=EXCLUDED)
+    near: Batch[WireId] = Field([], max_length=MOST_NEAR, description=NEAR)
+
+
+class RecommendIn(RuledFields, Asked):
+    """A request for a list with rules."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"user_id": "5", "k": 5, "filter": "price < 20 AND category = 'sci-fi' AND NOT adult"}]
+        }
+    )
+
+    user_id: WireId | None = Field(None, description=USER)
 
 
 class SessionIn(RecommendIn):

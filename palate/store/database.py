@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 import polars as pl
@@ -147,6 +147,14 @@ class Database(ABC):
         self._idle.append(cursor)
         if self._closed:
             self.drop()
+
+    def fill(self) -> None:
+        """Open the connections that stay open, so that the first burst of requests finds them."""
+        with ExitStack() as together:
+            for _ in range(self.pool):
+                together.enter_context(self.reading())
+        for cursor in [self.cursor() for _ in range(self.pool)]:
+            self.give_back(cursor)
 
     @abstractmethod
     def lost(self, error: BaseException | None) -> bool:

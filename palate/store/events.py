@@ -24,6 +24,7 @@ from palate.store.items import Items
 from palate.store.pulse import Pulses
 from palate.store.recording import Appended, Batch, Event, Keep, check_event
 from palate.store.scan import read_all
+from palate.store.scenarios import Scenarios
 from palate.store.schema import (
     ORDER,
     WITHDRAWN,
@@ -73,6 +74,7 @@ class Store:
         self.feedback = Feedback(self.database)
         self.histories = Histories(self.database)
         self.pulses = Pulses(self.database)
+        self.scenarios = Scenarios(self.database)
         self._writer = Writer(self.database)
         self._types: set[str] = set()  # that are stored
         self._coming: Counter[str] = Counter()  # that events on their way bring along

@@ -142,6 +142,13 @@ class Items:
             row = connection.execute(_chosen.where(items.c.item_id == item_id, ~items.c.removed)).first()
         return None if row is None else _item(row)
 
+    def removed(self, ids: Iterable[str]) -> set[str]:
+        """Return those of the ids that were removed."""
+        listed = self._database.listed(list(ids))
+        chosen = items.c.item_id.in_(self._database.rows("ids", sa.Text())) & items.c.removed
+        with self._database.reading() as connection:
+            return set(connection.scalars(sa.select(items.c.item_id).where(chosen), {"ids": listed}))
+
     def page(self, limit: int = 100, after: str = "") -> list[Item]:
         """Items by id, those after `after`; removed ones left out."""
         asked = _chosen.where(items.c.item_id > after, ~items.c.removed).order_by(items.c.item_id).limit(limit)

@@ -1,0 +1,310 @@
+"""Ranked: candidates of several recipes in one pool, ordered by a forest that learned from what users did next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, NamedTuple, cast
+
+import numpy as np
+
+from palate.arrays import Array, Bools, Doubles, Floats, Ints
+from palate.bundles.bundle import Part
+from palate.bundles.nesting import flat
+from palate.compute.memory import BLOCK_SCORES
+from palate.data.catalogue import Catalogue
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
+from palate.data.rankings import Rankings
+from palate.data.vocabulary import Id, Vocabulary
+from palate.errors import SettingError, check
+from palate.kernels.forest import unite
+from palate.kernels.topk import nothing, select_top
+from palate.models.base import Model, Recipe, Watch, refuse_empty
+from palate.models.registry import as_recipe, register
+from palate.ranking.features import Facts, Group, Question, groups, usual_attributes
+from palate.ranking.forest import Forest, grow
+from palate.ranking.queries import HELD_OUT, Queries, drawn
+from palate.ranking.stage_data import KeptLabels
+
+VALID = 0.2  # share of the queries that decide how many trees there are, and whether they order better than one stage
+FEWEST = 50  # queries that a forest is trained on
+TOP = 10  # places whose NDCG decides
+SURE = 2.0  # standard errors by which a forest must order held-out queries better than the first stages do
+
+
+@dataclass(frozen=True)
+class Ranked(Recipe):
+    """Candidates of several recipes, each given as such or as text, in the order of a forest of regression trees.
+
+    The forest (LambdaMART; extra `rank`, which only training needs) is trained on queries: some events of users
+    are taken out, the recipes are fitted to the rest, and their candidates are labelled by what these users did.
+    Then the recipes are fitted once more, to the whole log. `palate.ranking.features` lists what the forest sees.
+    Where it orders held-out queries no better than the best of the recipes does, that one's order stands.
+
+    pool        candidates of a list, from all recipes together
+    users       users whose newest events are queries, at most
+    held_out    what is asked for: "events": the newest one of users whose earlier ones the recipes know; "users": a
+                next one of users whom they have never seen, as visitors are; "ratio": a random fifth of the events of
+                users, where their order does not matter
+    gap         events of such a user between those that the recipes know and the one that is asked for, as there are
+                between trainings of a service
+    keep_seen   whether lists are to show items of the history again
+    attributes  columns of the catalogue whose values are compared, free text by its words; None: all of texts
+    """
+
+    recipes: tuple[str | Recipe, ...] = ("SLIST()", "IALS(dim=128)")
+    pool: int = 200
+    users: int = 20_000
+    held_out: str = "events"
+    gap: int = 1
+    keep_seen: bool = False
+    attributes: tuple[str, ...] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(len(self.recipes) >= 1, "recipes", self.recipes, "must name one recipe at least")
+        object.__setattr__(self, "recipes", tuple(as_recipe(each, "recipes") for each in self.recipes))
+        check(self.pool >= 1, "pool", self.pool, "must be 1 or more")
+        check(self.users >= 1, "users", self.users, "must be 1 or more")
+        check(self.held_out in HELD_OUT, "held_out", self.held_out, f"must be one of {', '.join(HELD_OUT)}")
+        check(self.gap >= 0, "gap", self.gap, "must be 0 or more")
+        check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
+
+    def fit(
+        self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
+    ) -> RankedModel:
+        """Fit each recipe twice, and train the forest in between; `watch` follows one fit after the other.
+
+        Raises `SettingError` for an attribute that the catalogue lacks, `MissingExtra` without LightGBM.
+        """
+        refuse_empty(log)
+        names = usual_attributes(catalogue) if self.attributes is None else self.attributes
+        queries = self.queries(log)
+        order = np.ones(len(self.recipes), np.float32)
+        forest = Forest.empty()
+        known = log.select(queries.known)
+        if len(queries) >= FEWEST and known.liked.any():
+            bare = self._fitted(known, catalogue, names, order, forest, watch)
+            forest, order = learned(bare, log, queries, self.seed)
+        return self._fitted(log, catalogue, names, order, forest, watch)
+
+    def _fitted(
+        self,
+        log: Interactions,
+        catalogue: Catalogue | None,
+        attributes: Sequence[str],
+        order: Floats,
+        forest: Forest,
+        watch: Watch | None,
+    ) -> RankedModel:
+        there = None if catalogue is None else catalogue.among(log.items)
+        recipes = cast("tuple[Recipe, ...]", self.recipes)
+        models = tuple(each.fit(log, there, watch=watch) for each in recipes)
+        return RankedModel(self, log.items, models, order, Facts.of(log, log.items, there, attributes), forest)
+
+    def queries(self, log: Interactions) -> Queries:
+        """Draw the queries."""
+        return drawn(log, self.held_out, self.users, self.gap, self.seed)
+
+
+class Candidates(NamedTuple):
+    """Candidates (C,) of a user, and their features (F, C) and places in the first stages (M, C).
+
+    There are no features, F = 0, for a user without a liked item: places alone order the candidates.
+    """
+
+    item: Ints
+    columns: Floats
+    place: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class RankedModel(Model):
+    """models: the first stages, over the same items; facts: what else features read; forest: the order.
+
+    order (M,): weights of the first stages: without trees a candidate's score is log Σ_m order_m / (10 + its place in
+    stage m), and the trees add to it.
+    """
+
+    recipe: Ranked
+    items: Vocabulary
+    models: tuple[Model, ...]
+    order: Annotated[Floats, Array("models", least=0)]
+    facts: Facts
+    forest: Forest
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers that the words of its `Array` fields stand for."""
+        return {**super().sizes, "models": len(self.models)}
+
+    def fault(self) -> str:
+        """Say what is wrong with the parts."""
+        if not self.models or not all(each.items.ids.equals(self.items.ids) for each in self.models):
+            return "models must be over the same items, one at least"
+        self.facts.check(len(self.items))
+        self.forest.check(len(self.features))
+        return ""
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The features, in groups."""
+        return groups(self.models, [each.attribute for each in self.facts.attributes])
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features, (F,)."""
+        return tuple(name for group in self.groups for name in group.names)
+
+    def batch_size(self) -> int:
+        """Users ranked at once."""
+        return max(1, BLOCK_SCORES // (len(self.items) * (len(self.models) + 1)))
+
+    def candidates(self, histories: Histories, allowed: Bools, keep_seen: bool) -> Iterator[Candidates]:
+        """Yield the candidates of each history."""
+        rows = histories.rows
+        scores = [each.scores(histories) for each in self.models]
+        for b in range(len(rows)):
+            low, high = rows.start[b], rows.start[b + 1]
+            past, weight = rows.column[low:high], rows.weight[low:high]
+            own = (None, None) if keep_seen else (np.array([0, high - low]), past)
+            most = min(self.recipe.pool, len(self.items))
+            lists = np.concatenate([select_top(each[b : b + 1], allowed, most, *own)[0] for each in scores])
+            item, place = unite(lists, most)
+            score = np.stack([each[b, item] for each in scores])
+            question = Question(self.facts, self.models, past, weight, item, place, score)
+            columns = [group.values(question) for group in self.groups] if len(item) and len(question.liked) else []
+            yield Candidates(item, np.concatenate([question.constant(), *columns]), place)
+
+    def ordered(self, candidates: Candidates) -> Doubles:
+        """Scores of candidates, (C,)."""
+        score = by_place(self.order, candidates.place)
+        return score + self.forest.scores(candidates.columns) if len(candidates.columns) else score
+
+    def scores(self, histories: Histories) -> Floats:
+        """Score the candidates by the forest, all others below them in the order of the first stage, (B, I)."""
+        asked = histories.on(self.items)
+        found = self.models[0].scores(asked).astype(np.float32, copy=True)
+        everything = np.ones(len(self.items), np.bool_)
+        for b, each in enumerate(self.candidates(asked, everything, keep_seen=True)):
+            place = np.empty(len(self.items), np.float32)
+            place[np.argsort(-found[b], kind="stable")] = np.arange(len(self.items))
+            score = self.ordered(each).astype(np.float32)
+            found[b] = score.min() - 1 - place / np.float32(len(self.items))
+            found[b, each.item] = score
+        return found
+
+    def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
+        """Return the best k of the items allowed (I,) for one block: item (B, k) and score (B, k)."""
+        if k > self.recipe.pool:
+            return super().top(histories, k, allowed, keep_seen)
+        item, best = nothing(len(histories), k)
+        for b, each in enumerate(self.candidates(histories, allowed, keep_seen)):
+            score = self.ordered(each)
+            order = np.argsort(-score, kind="stable")[:k]
+            item[b, : len(order)], best[b, : len(order)] = each.item[order], score[order]
+        return item, best
+
+    def item_similarity(self, item: int) -> Floats:
+        """As the first stage says that has a similarity."""
+        for each in self.models:
+            try:
+                return each.item_similarity(item)
+            except SettingError:
+                continue
+        return super().item_similarity(item)
+
+    @property
+    def item_embeddings(self) -> Floats | None:
+        """Those of the first stage that has some."""
+        return next((own for each in self.models if (own := each.item_embeddings) is not None), None)
+
+    def contributions(self, past: Ragged, items: Ints) -> Floats:
+        """As the first stage says."""
+        return self.models[0].contributions(past, items)
+
+    def reasons(self, history: Sequence[Id], item: Id, k: int = 5) -> list[tuple[str, float]]:
+        """As the first stage says that has any."""
+        return next((found for each in self.models if (found := each.reasons(history, item, k))), [])
+
+    def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
+        """As the first stage says that has a similarity between users."""
+        asked = list(users)
+        for each in self.models:
+            try:
+                return each.similar_users(asked, k)
+            except SettingError:
+                continue
+        return super().similar_users(asked, k)
+
+    def written(self) -> tuple[dict[str, Part], dict[str, object]]:
+        """Return the parts of the first stages by number, and its own."""
+        parts: dict[str, Part] = {"items": self.items, "order": self.order}
+        parts |= dict(flat("facts", self.facts)) | dict(flat("forest", self.forest))
+        manifests = []
+        for n, each in enumerate(self.models):
+            own, manifest = each.written()
+            parts |= {f"{n}.{name}": part for name, part in own.items() if name != "items"}
+            manifests.append(manifest)
+        return parts, self.manifest() | {"models": manifests}
+
+
+def learned(model: RankedModel, log: Interactions, queries: Queries, seed: int) -> tuple[Forest, Floats]:
+    """Train a forest on queries, and say how to order without one, (M,).
+
+    The forest is empty where it orders the held-out queries no better.
+    """
+    columns, labels, places = list[Floats](), list[Ints](), list[Ints]()
+    for each, wanted in answered(model, log, queries):
+        label = np.isin(each.item, wanted).astype(np.int32)
+        if label.any():  # from a pool without the answer there is nothing to learn
+            columns.append(each.columns)
+            labels.append(label)
+            places.append(each.place)
+    valid = int(len(labels) * VALID)
+    ways = [np.ones(len(model.models), np.float32), *np.eye(len(model.models), dtype=np.float32)]
+    if len(labels) - valid < FEWEST:
+        return Forest.empty(), ways[0]
+    held_out = range(len(labels) - valid, len(labels))
+
+    def gains(score: Callable[[int], Doubles]) -> Doubles:
+        return np.array([gain(score(n), labels[n]) for n in held_out])
+
+    by_way = [gains(lambda n: by_place(way, places[n])) for way in ways]  # noqa: B023
+    best = int(np.argmax([each.mean() for each in by_way]))
+    prior = [by_place(ways[best], each) for each in places]
+    sizes = np.array([len(each) for each in labels])
+    rows = np.concatenate(columns, axis=1)
+    forest = grow(rows, np.concatenate(labels), sizes, np.concatenate(prior), valid, seed)
+    more = gains(lambda n: prior[n] + forest.scores(columns[n])) - by_way[best]
+    sure = more.mean() > SURE * more.std() / np.sqrt(len(more))
+    return (forest if sure else Forest.empty()), ways[best]
+
+
+def by_place(order: Floats, place: Ints) -> Doubles:
+    """Scores (C,) by places (M, C) in lists of weights (M,): log Σ_m order_m / (10 + place), Cormack et al. 2009."""
+    return np.asarray(np.log(order @ (1 / (TOP + place))), np.float64)
+
+
+def answered(model: RankedModel, log: Interactions, queries: Queries) -> Iterator[tuple[Candidates, Ints]]:
+    """Yield the candidates of each query and the items that it asks for, rows of the model, -1 for an unknown one."""
+    everything = np.ones(len(model.items), np.bool_)
+    row = model.items.recode(log.items)
+    answers, step = queries.answers(log), model.batch_size()
+    for low in range(0, len(queries), step):
+        asked = queries.histories(log, low, min(low + step, len(queries))).on(model.items)
+        for each in model.candidates(asked, everything, model.recipe.keep_seen):
+            yield each, row[next(answers)]
+
+
+def gain(score: Doubles, label: Ints) -> float:
+    """NDCG at the first `TOP` places of one query; label (C,) is 1 for an answer."""
+    first = label[np.argsort(-score, kind="stable")[:TOP]]
+    discount = 1 / np.log2(2 + np.arange(TOP))
+    return float(first @ discount[: len(first)] / discount[: min(TOP, int(label.sum()))].sum())
+
+
+register(Ranked, RankedModel, holds=(Facts, KeptLabels, Forest))

@@ -1,0 +1,291 @@
+"""Ranked: trees as arrays, features equal in training and serving, and a second stage that learns."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from conftest import block_events, catalogue_of, log_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from palate import EASE, IALS, SLIST, Catalogue, Ranked, load
+from palate.data.interactions import Interactions
+from palate.errors import DataError, MissingExtra, SettingError
+from palate.kernels.forest import counts_between, in_history, shared_values, unite
+from palate.models.base import Model
+from palate.models.popularity import Popularity
+from palate.ranking.features import words_of
+from palate.ranking.forest import Forest, grow
+from palate.ranking.ranked import RankedModel, answered
+from palate.testing import check_recipe
+
+ITEMS = 40
+
+
+def chain(users: int = 400, seed: int = 0) -> Interactions:
+    """Users go up a line of items; each jumps once, by their first item: order and history both tell something."""
+    draw = np.random.default_rng(seed)
+    events = []
+    for user in range(users):
+        at = int(draw.integers(0, ITEMS))
+        step = 1 + at % 3
+        events += [(f"u{user}", f"i{(at + n * step) % ITEMS}", 1.0, n + user) for n in range(6)]
+    return log_of(events)
+
+
+def shops() -> Catalogue:
+    ids = [f"i{n}" for n in range(ITEMS)]
+    groups = [["even" if n % 2 else "odd", f"g{n % 5}"] for n in range(ITEMS)]
+    return Catalogue(
+        log_of([("u", each, 1.0, 0) for each in ids]).items,
+        pl.DataFrame({"item_id": ids, "categories": groups, "price": [float(n) for n in range(ITEMS)]}),
+    )
+
+
+LOG = chain()
+RECIPE = Ranked(recipes=(SLIST(l2=10), "IALS(dim=8, epochs=3)"), pool=25)
+MODEL = RECIPE.fit(LOG, shops())
+
+
+# The kernels
+
+
+@given(
+    st.integers(1, 4).flatmap(
+        lambda m: st.lists(st.permutations(range(12)).map(lambda row: row[:6]), min_size=m, max_size=m)
+    ),
+    st.integers(0, 6),
+    st.integers(1, 20),
+)
+def test_lists_are_united_by_the_best_place(rows: list[list[int]], cut: int, most: int) -> None:
+    lists = np.array(rows, np.int32)
+    lists[0, 6 - cut :] = -1
+    item, place = unite(lists, most)
+    places = {
+        each: [1 + row.tolist().index(each) if each in row else 7 for row in lists] for each in set(lists[lists >= 0])
+    }
+    wanted = sorted(places, key=lambda each: (min(places[each]), places[each].index(min(places[each]))))[:most]
+    assert item.tolist() == wanted
+    assert place.T.tolist() == [places[each] for each in wanted]
+
+
+def test_history_counts() -> None:
+    past, item = np.array([3, 5, 3, 1], np.int32), np.array([3, 1, 9], np.int32)
+    assert in_history(past, item).tolist() == [[2, 1, 0], [2, 1, 5]]
+    assert in_history(past[:0], item).tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
+def test_entries_of_a_sparse_table_are_found() -> None:
+    start, column = np.array([0, 2, 2, 3]), np.array([1, 4, 0], np.int32)
+    count = np.array([5, 6, 7], np.float32)
+    item = np.array([4, 0, 1, 2], np.int32)
+    rows = [counts_between(start, column, count, one, item).tolist() for one in range(3)]
+    assert rows == [[6, 0, 5, 0], [0, 0, 0, 0], [0, 7, 0, 0]]
+
+
+def test_values_that_are_shared() -> None:
+    start, code = np.array([0, 2, 3, 3, 5]), np.array([0, 1, 1, 2, 1], np.int32)
+    found = shared_values(start, code, np.array([1, 0], np.int32), np.array([0, 1, 2, 3], np.int32), 0.5)
+    np.testing.assert_allclose(found[0], [1, 1 / 2, 0, 1 / 3])
+    np.testing.assert_allclose(found[1], [(1 + 1.5) / 1.5 / 2, 1, 0, 1.5 / 1.5 / 2])
+    assert not shared_values(start, code, np.zeros(0, np.int32), np.array([0], np.int32), 0.5).any()
+
+
+def test_free_text_is_compared_by_its_words() -> None:
+    titles = pl.Series("title", ["OPI Nail Lacquer, red", "Nail polish; red RED", None, "x"])
+    assert words_of(titles).to_list() == [["opi", "nail", "lacquer", "red"], ["nail", "polish", "red"], None, []]
+    brands = pl.Series("brand", ["OPI", "OPI", "Essie", "OPI"])
+    assert words_of(brands).to_list() == brands.to_list()
+
+
+# The forest
+
+
+def test_trees_as_arrays_score_as_lightgbm_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    trained = []
+    train = lightgbm.train
+
+    def kept(*args: object, **kwargs: object) -> object:
+        trained.append(train(*args, **kwargs))
+        return trained[0]
+
+    monkeypatch.setattr(lightgbm, "train", kept)
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(3000, 7)).astype(np.float32)
+    rows[:, 2] = np.round(rows[:, 2])
+    label = (rows[:, 0] * rows[:, 2] + draw.normal(size=3000) > 1).astype(np.int32)
+    forest = grow(np.ascontiguousarray(rows.T), label, np.full(300, 10), np.zeros(3000), 60, seed=0)
+    assert len(forest) == trained[0].best_iteration > 3
+    more = np.concatenate([rows, 100 * rows, np.zeros((1, 7), np.float32)])
+    wanted = trained[0].predict(more, num_iteration=len(forest))
+    np.testing.assert_allclose(forest.scores(np.ascontiguousarray(more.T)), wanted, rtol=0, atol=1e-9)
+
+
+def test_an_empty_forest_scores_nothing() -> None:
+    assert Forest.empty().scores(np.ones((3, 5), np.float32)).tolist() == [0] * 5
+
+
+# Queries and features
+
+
+@pytest.mark.parametrize("gap", [0, 1, 2])
+def test_queries_ask_for_the_newest_event(gap: int) -> None:
+    queries = replace(RECIPE, gap=gap, users=50).queries(LOG)
+    asked = queries.wanted.event
+    assert len(queries) == len(asked) == len(set(LOG.user[asked].tolist())) == 50
+    for n, event in enumerate(asked.tolist()):
+        start, end = LOG.start[LOG.user[event]], LOG.start[LOG.user[event] + 1]
+        assert event == end - 1
+        assert queries.known[start:end].tolist() == [True] * (5 - gap) + [False] * (gap + 1)
+        assert queries.past.event[queries.past.start[n] : queries.past.start[n + 1]].tolist() == [
+            *range(start, event)
+        ]
+
+
+def test_queries_of_users_whom_nobody_knows() -> None:
+    queries = replace(RECIPE, held_out="users", users=50).queries(LOG)
+    held_out = LOG.user[queries.wanted.event]
+    assert not queries.known[np.isin(LOG.user, held_out)].any()
+    assert queries.known.sum() == len(LOG) - 50 * 6
+    assert (queries.wanted.event > LOG.start[held_out]).all()
+
+
+def test_queries_of_a_share_of_the_events() -> None:
+    log = log_of([(f"u{n % 9}", f"i{n}", 1.0 if n % 4 else -1.0, n) for n in range(180)])
+    queries = replace(RECIPE, held_out="ratio", users=7).queries(log)
+    assert len(queries) == 7
+    for n, answers in enumerate(queries.answers(log)):
+        past = queries.past.event[queries.past.start[n] : queries.past.start[n + 1]]
+        user = log.user[past[0]]
+        own = np.flatnonzero(log.user == user)
+        assert len(answers) == int(0.2 * log.liked[own].sum())
+        assert log.liked[own[~queries.known[own]]].all()
+        assert sorted([*log.item[past], *answers]) == sorted(log.item[own])
+        assert (np.diff(past) > 0).all()
+
+
+def test_features_in_training_are_those_in_serving() -> None:
+    """Event by event: what a query of the training sees is what a list for the same history sees."""
+    queries = replace(RECIPE, users=60).queries(LOG)
+    every = np.ones(len(MODEL.items), np.bool_)
+    for event, (candidates, _) in zip(queries.wanted.event.tolist(), answered(MODEL, LOG, queries), strict=True):
+        past = LOG.items.names(LOG.item[LOG.start[LOG.user[event]] : event]).to_list()
+        served = next(MODEL.candidates(MODEL.histories([past]), every, keep_seen=False))
+        np.testing.assert_array_equal(served.item, candidates.item)
+        np.testing.assert_allclose(served.columns, candidates.columns, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("held_out", ["events", "users"])
+def test_no_feature_sees_the_answer(held_out: str) -> None:
+    """Other answers to the queries change no candidate and no feature of it."""
+    queries = replace(RECIPE, held_out=held_out, users=40).queries(LOG)
+    item = LOG.item.copy()
+    item[queries.wanted.event] = (item[queries.wanted.event] + 7) % ITEMS
+    other = replace(LOG, item=item)
+    bare = shops(), (), MODEL.order, Forest.empty(), None
+    models = [RECIPE._fitted(log.select(queries.known), *bare) for log in (LOG, other)]
+    pairs = zip(answered(models[0], LOG, queries), answered(models[1], other, queries), strict=True)
+    for (one, wanted), (two, changed) in pairs:
+        assert wanted.tolist() != changed.tolist()
+        np.testing.assert_array_equal(one.item, two.item)
+        np.testing.assert_allclose(one.columns, two.columns, rtol=1e-5, atol=1e-5)
+
+
+def test_each_feature_has_a_name() -> None:
+    every = np.ones(len(MODEL.items), np.bool_)
+    for history in (["i3", "i4"], ["i3"]):
+        found = next(MODEL.candidates(MODEL.histories([history]), every, keep_seen=False))
+        assert len(found.columns) == len(MODEL.features) == len(set(MODEL.features))
+        assert np.isfinite(found.columns).all()
+    assert "shares with newest categories" in MODEL.features
+
+
+# The model
+
+
+def test_it_learns_what_its_stages_cannot_know() -> None:
+    """Items come and go: what was popular last is what users take next, and no stage reads the time."""
+    draw = np.random.default_rng(0)
+    log = log_of([(f"u{u}", f"i{5 * n + draw.integers(0, 10)}", 1.0, n) for u in range(400) for n in range(7)])
+    asked = np.arange(300, 400)
+    last = log.start[asked + 1] - 1
+    train = log.select(~np.isin(np.arange(len(log)), last))
+    recipe = Ranked(recipes=(EASE(l2=100), "IALS(dim=4, epochs=3)"), gap=0, users=150)
+
+    def hits(model: Model) -> int:
+        shown = model.recommend(train.histories(log.users.ids.gather(asked)), 5).lists()
+        return sum(log.items.ids[int(log.item[event])] in row for event, row in zip(last, shown, strict=True))
+
+    model = recipe.fit(train)
+    assert len(model.forest)
+    assert hits(model) > 1.3 * max(hits(each) for each in model.models)
+
+
+def test_it_keeps_the_contract() -> None:
+    check_recipe(Ranked(recipes=(EASE(l2=100), "SLIST(l2=10)"), users=20))
+
+
+def test_recipes_may_be_text() -> None:
+    assert Ranked(recipes=("SLIST()", "IALS()")) == Ranked(recipes=(SLIST(), IALS()))
+
+
+def test_a_saved_forest_orders_the_same(tmp_path: Path) -> None:
+    MODEL.save(tmp_path / "model", log=LOG)
+    loaded = load(tmp_path / "model")
+    assert isinstance(loaded, RankedModel)
+    assert len(loaded.forest) == len(MODEL.forest)
+    assert loaded.recommend(LOG, 10).lists() == MODEL.recommend(LOG, 10).lists()
+
+
+def test_an_event_changes_the_list_at_once() -> None:
+    before, after = MODEL.recommend([["i3", "i4"], ["i3", "i4", "i20"]], 5).lists()
+    assert before != after
+
+
+@pytest.mark.parametrize("k", [1, 25, 26, 40])
+def test_lists_are_as_long_as_asked(k: int) -> None:
+    for keep_seen in (True, False):
+        found = MODEL.recommend([["i3", "i4"]], k, keep_seen=keep_seen).lists()[0]
+        assert len(found) == len(set(found)) == min(k, ITEMS - 2 * (not keep_seen))
+    assert MODEL.recommend([["i3"]], 5, only=["i9"]).lists() == [["i9"]]
+    assert MODEL.recommend([["i3"]], 5, only=[]).lists() == [[]]
+
+
+def test_unknown_candidates_and_attributes() -> None:
+    """Items that the catalogue lacks have no attributes; a column that it lacks is an error."""
+    some = shops().among(log_of([("u", f"i{n}", 1.0, 0) for n in range(5)]).items)
+    model = RECIPE.fit(LOG, some)
+    assert len(model.recommend([["i30"]], 10).lists()[0]) == 10
+    with pytest.raises(SettingError, match="attribute 'brand': a stage reads it, and the catalogue has"):
+        replace(RECIPE, attributes=("brand",)).fit(LOG, shops())
+
+
+def test_too_few_queries_leave_the_stages_order() -> None:
+    log = log_of(block_events())
+    model = Ranked(recipes=(EASE(l2=100), Popularity())).fit(log, catalogue_of(log))
+    assert not len(model.forest)
+    assert len(model.recommend([["i0", "i1"]], 5).lists()[0]) == 5
+
+
+def test_only_training_needs_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    assert MODEL.recommend([["i3"]], 3).lists()
+    with pytest.raises(MissingExtra, match=r"lightgbm is not installed; run: pip install 'palate\[rank\]'"):
+        RECIPE.fit(LOG)
+
+
+def test_dislikes_are_no_answers() -> None:
+    weight = LOG.weight.copy()
+    weight[LOG.rows.left == 1] = -1
+    assert (weight[RECIPE.queries(replace(LOG, weight=weight)).wanted.event] > 0).all()
+
+
+def test_an_empty_log_is_refused() -> None:
+    with pytest.raises(DataError, match="nothing to learn from"):
+        RECIPE.fit(LOG.select(np.zeros(len(LOG), np.bool_)))
