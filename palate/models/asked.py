@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -17,15 +17,22 @@ from palate.data.readers import read_log
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError
 
-if TYPE_CHECKING:
-    from palate.models.base import Model
-
 Asked: TypeAlias = Histories | Interactions | Frame | Iterable[Iterable[Id]]
 OneUser: TypeAlias = Histories | Interactions | Frame | Iterable[Id]
 Items: TypeAlias = list[Any] | tuple[Id, ...] | pl.Series | AnyArray
 Explanation: TypeAlias = list[tuple[Id, float]]  # past items, each with its part of a score
-M = TypeVar("M", bound="Model")
 SMALLEST = np.nextafter(np.float32(0), np.float32(1))  # number above 0
+
+
+class Ranking(Protocol):
+    """What has items: a model."""
+
+    @property
+    def items(self) -> Vocabulary:
+        """The items that are ranked."""
+
+
+M = TypeVar("M", bound=Ranking)
 
 
 def histories_of(asked: Asked, items: Vocabulary) -> Histories:
