@@ -20,6 +20,7 @@ from palate.data.catalogue import Catalogue
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
 from palate.errors import SettingError
+from palate.evaluation.exposure import exposure_gini
 from palate.evaluation.intervals import MOST_UNITS, bootstrap, paired
 from palate.evaluation.lists import (
     Lists,
@@ -362,6 +363,49 @@ def test_entropy_and_coverage_of_an_attribute() -> None:
     with pytest.raises(SettingError, match="attribute='colour': is one of genres"):
         attribute_entropy("colour")(lists)
     assert calibration_kl("genres").__name__ == "calibration_kl(genres)"
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 4))
+def test_exposure_gini_is_that_of_all_lists_together(seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    item = np.array([rng.permutation(5)[:k] for _ in range(7)], np.int32)
+    for row in item:
+        row[rng.integers(0, k + 1) :] = -1
+    parts = {0: {"a": 1.0}, 1: {"a": 0.5, "b": 0.5}, 2: {"b": 1.0}, 3: {"c": 1.0}}
+    size, exposure = {"a": 1.5, "b": 1.5, "c": 1.0}, dict.fromkeys("abc", 0.0)
+    for row in item.tolist():
+        for place, each in enumerate(row, 1):
+            for group, part in parts.get(each, {}).items():
+                exposure[group] += part / size[group] / math.log2(place + 1)
+    own = [*exposure.values()]
+    apart = (
+        sum(abs(a - b) for a in own for b in own) / 2 / 3 / max(sum(own), 1e-300) * 3 / 2
+    )  # of 3 groups at most 2/3
+    found = exposure_gini("genres")(mixed(item.tolist(), [[]] * 7))
+    assert found.shape == (7,)
+    assert found.mean() == pytest.approx(apart)
+
+
+def test_exposure_gini_of_equal_and_of_unequal_groups() -> None:
+    gini = exposure_gini("genres")
+    assert gini.__name__ == "exposure_gini(genres)"
+    assert gini(mixed([[0], [2], [3]], [[]] * 3)).mean() == pytest.approx((1 - 2 / 3) / 2 / (7 / 3) * 2)
+    assert gini(mixed([[3], [3]], [[]] * 2)).mean() == pytest.approx(1)
+    assert gini(mixed([[4, -1], [-1, -1]], [[]] * 2)).tolist() == [0, 0]  # an item without a genre, and none
+    everything = mixed([[0], [0], [2], [2], [1], [1], [3], [3]], [[]] * 8)
+    assert gini(everything).mean() == pytest.approx(0)
+    with pytest.raises(SettingError, match="attribute='colour': is one of genres"):
+        exposure_gini("colour")(everything)
+
+
+def test_the_interval_of_exposure_gini_is_that_of_lists_drawn_again() -> None:
+    rng = np.random.default_rng(0)
+    item = rng.choice(4, (400, 1), p=[0.4, 0.1, 0.2, 0.3])
+    gini = exposure_gini("genres")
+    low, high = bootstrap(gini(mixed(item.tolist(), [[]] * 400))[:, None])[0]
+    again = [gini(mixed(item[rng.integers(400, size=400)].tolist(), [[]] * 400)).mean() for _ in range(300)]
+    np.testing.assert_allclose([low, high], np.quantile(again, [0.025, 0.975]), atol=0.15 * (high - low))
 
 
 def test_popularity_lift_and_cold_items() -> None:

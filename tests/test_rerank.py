@@ -410,6 +410,18 @@ def test_the_long_tail_weighs_popularity() -> None:
     assert made[0] < made[2]
 
 
+def test_a_calibrated_list_keeps_the_order_of_its_pool() -> None:
+    given = context(1, 2, 3, 11)
+    for slate in pools():
+        made, place = (
+            call(Calibrate("genres", 0.8), slate, given, 6),
+            {p: n for n, p in enumerate(slate.position.tolist())},
+        )
+        order = [place[p] for p in made.position.tolist()]
+        assert order[:6] == sorted(order[:6])
+        assert order[6:] == sorted(order[6:])
+
+
 def test_one_event_that_turns_elsewhere_moves_the_list() -> None:
     staged = PipelineModel(Pipeline(MODEL.recipe, (Calibrate("genres", 0.5, half_life=5),)), MODEL.items, (MODEL,))
     before, after = context(1, 11, 16, 26, model=staged), context(1, 11, 16, 26, 13, model=staged)
@@ -456,7 +468,7 @@ def test_the_service_ranks_as_offline(tmp_path: Path) -> None:
     with Store.open(tmp_path / "shop.db") as store:
         genres = dict(zip(range(ITEMS), genres_of().to_list(), strict=True))
         store.items.put([Item(f"i{n}", {} if own is None else {"genres": own}) for n, own in genres.items()])
-        events = LOG.to_frame().iter_rows(named=True)
+        events = LOG.to_frame().sort("timestamp").iter_rows(named=True)  # so that many users are asked about
         store.append([Event(e["user_id"], e["item_id"], "like", n + 1) for n, e in enumerate(events)])
         versions = Versions(store)
         stages = (Diversify(0.3), Diversify(0.2, by="genres"), Calibrate("genres", 0.5), LongTail(0.2))

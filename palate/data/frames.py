@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,19 @@ PART = 1 << 17  # rows handled at once
 OWN = (bool, int, float, str, bytes, date, datetime, time, timedelta, Decimal, type(None))
 EXTENSION = getattr(pl, "BaseExtension", ())  # which older versions of polars do not have
 Foreign: TypeAlias = Any  # a frame, a column or a type of another library
+
+
+class Frame(Protocol):
+    """A table of any library: polars, pandas, pyarrow, ..."""
+
+    @property
+    def columns(self) -> Any:
+        """Its columns, or their names."""
+
+
+def is_frame(source: object) -> TypeGuard[Frame]:
+    """Whether an object is a table, not a single column or a list."""
+    return any(hasattr(type(source), name) for name in ("columns", "schema"))
 
 
 def read_frame(source: object, place: str, choose: Choose) -> Iterator[Batch]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,11 +10,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from palate.arrays import Longs
-from palate.data.ids import listed
+from palate.data.ids import listed, shown
 from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError
+
+ACCEPTED = (
+    "histories are given as a log, a frame with columns user_id and item_id, Histories, "
+    "or a list with a list of item ids for each user, as [[1, 2]] for one"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +44,7 @@ class Histories:
     def of(
         cls,
         items: Vocabulary,
-        lists: Sequence[Sequence[Id]],
+        lists: Iterable[Iterable[Id]],
         users: Sequence[Id] | pl.Series | None = None,
         weights: Sequence[Sequence[float]] | None = None,
         times: Sequence[Sequence[int]] | None = None,
@@ -48,10 +53,11 @@ class Histories:
         """Build from plain lists of item ids, oldest first; unknown ids are dropped, weights are 1 unless given.
 
         times are microseconds since 1970 UTC, event_types names, None where a type is not known. Raises `DataError`
-        where lists and weights, times or types differ in length, and for what cannot be an id.
+        where lists and weights, times or types differ in length, for what is no list of lists, as one user's list by
+        itself, and for what cannot be an id.
         """
-        names = range(len(lists)) if users is None else users
-        rows = [listed(row, f"history {n}") for n, row in enumerate(lists)]
+        rows = rows_of(lists)
+        names = range(len(rows)) if users is None else users
         start = np.cumsum([0, *map(len, rows)], dtype=np.int64)
         try:
             column = items.codes([value for row in rows for value in row])
@@ -94,6 +100,16 @@ class Histories:
     def gather(self, index: Longs) -> Histories:
         """Return the rows named by `index`, in that order."""
         return replace(self, users=self.users.gather(index), rows=self.rows.rows(index))
+
+
+def rows_of(lists: Iterable[Iterable[Id]]) -> list[pl.Series | list[object]]:
+    """Return lists of ids, each as a list or column. Raises `DataError` for anything else."""
+    if isinstance(lists, str | bytes | Mapping) or not isinstance(lists, Iterable):
+        raise DataError(f"histories are {shown(lists).partition(chr(10))[0]}; {ACCEPTED}")
+    try:
+        return [listed(row, f"history {n}") for n, row in enumerate(lists)]
+    except DataError as error:
+        raise DataError(f"{error}; {ACCEPTED}") from None
 
 
 def coded(names: Sequence[str | None]) -> tuple[tuple[str, ...], NDArray[np.int16]]:

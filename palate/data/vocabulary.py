@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,14 @@ class Vocabulary:
             raise UnknownId(f"id {value!r} is unknown; known ids look like {known}")
         return row
 
+    def known(self, values: Iterable[object], place: str = "items") -> Ints:
+        """Row numbers of many ids, (N,); raises `UnknownId` for the first unknown one, else as `codes`."""
+        given = listed(values, place)
+        codes = self.codes(given, place)
+        for value in [given[n] for n in np.flatnonzero(codes < 0)[:1].tolist()]:
+            self.code(value, place)
+        return codes
+
     def codes(self, values: Iterable[object], place: str = "ids") -> Ints:
         """Row numbers of many ids, -1 where unknown, (N,); raises `DataError` for what cannot be an id."""
         given = listed(values, place)
@@ -97,12 +106,13 @@ class Vocabulary:
         return found["row"].fill_null(-1).to_numpy()
 
     def _rows_of(self, own: list[Any]) -> Ints:
-        return np.fromiter((self._rows.get(value, -1) for value in own), np.int32, len(own))
+        return np.fromiter(map(self._rows.get, own, repeat(-1)), np.int32, len(own))
 
     def names(self, codes: Ints | Sequence[int]) -> pl.Series:
         """Ids of rows; -1 gives null."""
-        index = pl.Series(np.asarray(codes, np.int64))
-        return self.ids.gather(index.set(index < 0, None))
+        index = np.asarray(codes, np.int64)
+        row = pl.Series(index)
+        return self.ids[row] if (index >= 0).all() else self.ids.gather(row.set(row < 0, None))
 
     def recode(self, other: Vocabulary) -> Ints:
         """For each row of `other`, the row of the same id here, or -1. (len(other),)."""

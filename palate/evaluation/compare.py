@@ -11,18 +11,18 @@ from rich.console import Group, RenderableType
 from palate.data.catalogue import Catalogue
 from palate.data.splits import Part, Split
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import check
+from palate.errors import SettingError, check
 from palate.evaluation.intervals import Difference
 from palate.evaluation.lists import ListMetric
 from palate.evaluation.picture import Point, draw
-from palate.evaluation.protocol import Exam
+from palate.evaluation.protocol import Exam, as_subject
 from palate.evaluation.report import Report
 from palate.evaluation.tables import Grid, plain
 from palate.models.base import Model, Recipe, Watch
 
 
 def compare(
-    subjects: Sequence[Recipe | Model] | Mapping[str, Recipe | Model],
+    subjects: Sequence[Recipe | Model | str] | Mapping[str, Recipe | Model | str],
     split: Split,
     k: int | Sequence[int] = (10, 20),
     *,
@@ -38,8 +38,15 @@ def compare(
 
     Names are the keys of a mapping, else the recipes' own, with the settings in which two of a kind differ.
     """
+    if isinstance(subjects, str) or not isinstance(subjects, Sequence | Mapping):
+        raise SettingError(
+            f"subjects is a {type(subjects).__name__}; give recipes or models in a list or by their names"
+        )
     check(len(subjects) > 0, "subjects", subjects, "at least one recipe or model must be given")
-    named = dict(subjects) if isinstance(subjects, Mapping) else _named(list(subjects))
+    if isinstance(subjects, Mapping):
+        named = {name: as_subject(subject) for name, subject in subjects.items()}
+    else:
+        named = _named([*map(as_subject, subjects)])
     exam = Exam.of(split, part)
     ranked = None if only is None else Vocabulary.series(only, "only")
     measured = tuple(metrics)

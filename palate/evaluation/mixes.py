@@ -72,13 +72,11 @@ def _metric(name: str, attribute: str, compared: Compared) -> ListMetric:
     """Make a metric that compares the mixes of histories and lists, block by block."""
 
     def metric(lists: Lists) -> Doubles:
-        labels = Labels.of(lists.attribute(attribute))
-        part = 1 / np.repeat(np.maximum(np.diff(labels.start), 1), np.diff(labels.start))
-        shares = csr_array((part, labels.code, labels.start), shape=(len(lists.items), len(labels.names)))  # (I, G)
+        shares = shares_of(lists, attribute)
         (user, item), count = lists.liked, len(lists.item)
         place, shown = np.nonzero(lists.item >= 0)[0], lists.item[lists.item >= 0]
         found = np.zeros(count)
-        step = max(1, NUMBERS // max(1, len(labels.names)))
+        step = max(1, NUMBERS // max(1, shares.shape[1]))
         for low in range(0, count, step):
             size = min(step, count - low)
             p = _mixes(shares, user - low, item, size)
@@ -87,6 +85,13 @@ def _metric(name: str, attribute: str, compared: Compared) -> ListMetric:
 
     metric.__name__ = name
     return metric
+
+
+def shares_of(lists: Lists, attribute: str) -> csr_array:
+    """Part of each item in each value of an attribute, (I, G): the values of an item have equal ones."""
+    labels = Labels.of(lists.attribute(attribute))
+    part = 1 / np.repeat(np.maximum(np.diff(labels.start), 1), np.diff(labels.start))
+    return csr_array((part, labels.code, labels.start), shape=(len(lists.items), len(labels.names)))
 
 
 def _mixes(shares: csr_array, user: Longs, item: np.ndarray[tuple[int], np.dtype[np.integer]], count: int) -> Doubles:

@@ -1,9 +1,9 @@
-"""The picture of a comparison: accuracy against training time."""
+"""Pictures: accuracy against training time, and against other metrics of the lists."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, cycle
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DOT, INK, QUIET, FAINT = "#2a6fbb", "#222222", "#6b6b6b", "#e8e8e8"
+COLOURS = (DOT, "#c4572a", "#3a8a55", "#8454a3", "#9a7b1f")
+APART = 30  # dots between points whose labels do not touch
 LABEL_GAP = 0.06  # of the height of the frame
 
 
@@ -45,6 +47,76 @@ def draw(path: str | PathLike[str], points: Sequence[Point], metric: str, subtit
     axes.set_title(f"{metric} against training time", loc="left", color=INK, fontsize=13, pad=36)
     axes.annotate(subtitle, (0, 1), (0, 8), "axes fraction", "offset points", color=QUIET, fontsize=9)
     figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
+
+
+class Spot(NamedTuple):
+    """A point of a curve with the intervals of both its numbers, None where there is none."""
+
+    label: str
+    x: float
+    y: float
+    x_bar: tuple[float, float] | None
+    y_bar: tuple[float, float] | None
+
+
+class Curve(NamedTuple):
+    """Points of one kind in their order."""
+
+    name: str
+    spots: Sequence[Spot]
+
+
+def draw_curves(path: str | PathLike[str], panels: Mapping[str, Sequence[Curve]], metric: str, subtitle: str) -> None:
+    """Write curves of one metric, upwards, against others, a panel each, in the format of the path's ending."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtra("matplotlib", "plot") from None
+    figure = Figure(figsize=(1.2 + 4 * len(panels), 4.2), dpi=150)
+    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (name, curves) in zip(row, panels.items(), strict=True):
+        for curve, colour in zip(curves, cycle(COLOURS)):
+            _curve(axes, curve, colour)
+        _clean(axes)
+        axes.margins(x=0.12, y=0.12)
+        axes.set_xlabel(name, color=INK, fontsize=10)
+        axes.locator_params(axis="x", nbins=6)
+    row[0].set_ylabel(metric, color=INK, fontsize=10)
+    row[0].set_title(f"{metric} against the lists", loc="left", color=INK, fontsize=13, pad=34)
+    row[0].annotate(subtitle, (0, 1), (0, 16), "axes fraction", "offset points", color=QUIET, fontsize=9)
+    lines, names = row[0].get_legend_handles_labels()
+    figure.subplots_adjust(left=0.08, right=0.98, wspace=0.08, top=0.8)
+    corner = (0.985, 0.98)
+    look = {"ncols": len(names), "frameon": False, "fontsize": 9.5, "labelcolor": INK}
+    figure.legend(lines, names, loc="upper right", bbox_to_anchor=corner, **look)
+    figure.draw_without_rendering()  # only now it is known where points stand
+    for axes, curves in zip(row, panels.values(), strict=True):
+        _number(axes, curves)
+    figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
+
+
+def _curve(axes: Axes, curve: Curve, colour: str) -> None:
+    """Draw a line through the points of a curve, the first of them the common one, with their bars and labels."""
+    axes.plot(
+        [s.x for s in curve.spots], [s.y for s in curve.spots], "-o", color=colour, markersize=4, label=curve.name
+    )
+    for spot in curve.spots:
+        if spot.y_bar is not None:
+            axes.plot([spot.x] * 2, spot.y_bar, color=colour, alpha=0.3, linewidth=2, solid_capstyle="butt")
+        if spot.x_bar is not None:
+            axes.plot(spot.x_bar, [spot.y] * 2, color=colour, alpha=0.3, linewidth=2, solid_capstyle="butt")
+    first = curve.spots[0]
+    axes.plot([first.x], [first.y], "o", color=INK, markersize=6, zorder=4)
+
+
+def _number(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Write the labels beside the points, but for those that would stand on another label or point."""
+    own = [(spot, colour) for curve, colour in zip(curves, cycle(COLOURS), strict=False) for spot in curve.spots]
+    place = [axes.transData.transform((spot.x, spot.y)) for spot, _ in own]
+    for n, (spot, colour) in enumerate(own):
+        free = all(max(abs(other - place[n])) >= APART for m, other in enumerate(place) if m != n)
+        if free:
+            axes.annotate(spot.label, (spot.x, spot.y), (4, 4), textcoords="offset points", color=colour, fontsize=8)
 
 
 def _clean(axes: Axes) -> None:

@@ -16,13 +16,14 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.splits import Part, Split
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, check, whole
+from palate.errors import DataError, SettingError, check, whole
 from palate.evaluation.intervals import RESAMPLES
 from palate.evaluation.lists import ListMetric, Lists, of_lists
 from palate.evaluation.metrics import coverage, gini, novelty, per_user
 from palate.evaluation.report import Report, Scores
 from palate.kernels.hits import find_hits, first_mentions
 from palate.models.base import Model, Recipe, Watch
+from palate.models.registry import as_recipe
 
 BLOCK_USERS = 1 << 14  # users ranked at once
 POPULAR_SHARE = 0.2  # of the items of train, the most chosen
@@ -36,7 +37,7 @@ STANDARD = (
 
 
 def evaluate(
-    model: Model | Recipe,
+    model: Model | Recipe | str,
     split: Split,
     k: int | Sequence[int] = (10, 20),
     *,
@@ -48,11 +49,13 @@ def evaluate(
 ) -> Report:
     """Measure a model on the test (or validation) part; a recipe is fitted on train first, `watch` follows the fit.
 
+    model      or a recipe, as such or as text: "IALS(dim=32)"
     catalogue  the catalogue of the items, for recipes that read it
     only       ids of the items that are ranked; None ranks all that the model knows
     metrics    of whole lists, beside the standard ones: functions as those of `palate.evaluation.lists`
 
-    Raises `SettingError` for a bad k, `DataError` for a part that is missing or asks nothing.
+    Raises `SettingError` for a bad k and for what is no model or no split, `DataError` for a part that is missing or
+    asks nothing.
     """
     return Exam.of(split, part).grade(model, k, catalogue=catalogue, only=only, metrics=metrics, watch=watch)
 
@@ -75,6 +78,9 @@ class Exam:
     @classmethod
     def of(cls, split: Split, part: Part = "test") -> Exam:
         """Read the questions out of a split; users without a relevant item are left out and counted."""
+        if not isinstance(split, Split):
+            rule = "it must be a Split, as split_ratio(log) or Split.of(train, test) makes it"
+            raise SettingError(f"split is a {type(split).__name__}; {rule}")
         log = split.part(part)
         wanted = log.select(log.liked)
         histories = split.history(part).histories(wanted.users.ids)
@@ -102,7 +108,7 @@ class Exam:
 
     def grade(
         self,
-        subject: Model | Recipe,
+        subject: Model | Recipe | str,
         k: int | Sequence[int] = (10, 20),
         *,
         catalogue: Catalogue | None = None,
@@ -114,8 +120,9 @@ class Exam:
         cuts = tuple(whole("k", each) for each in (k if isinstance(k, Iterable) and not isinstance(k, str) else (k,)))
         check(0 < len(cuts) == len(set(cuts)), "k", k, "needs different numbers, 1 or more")
         began = perf_counter()
-        model = subject.fit(self.split.train, catalogue, watch=watch) if isinstance(subject, Recipe) else subject
-        fit_seconds = perf_counter() - began if isinstance(subject, Recipe) else None
+        given = as_subject(subject)
+        model = given.fit(self.split.train, catalogue, watch=watch) if isinstance(given, Recipe) else given
+        fit_seconds = perf_counter() - began if isinstance(given, Recipe) else None
         ranked = None if only is None else Vocabulary.series(only, "only")
         histories = model.histories(self.histories)
         item, recommend_seconds = self._rank(model, histories, max(cuts), ranked)
@@ -194,6 +201,14 @@ class Exam:
             if asked.any():
                 groups[name] = Scores(per_user((hits & of_kind[here])[asked], relevant[asked], cuts))
         return groups
+
+
+def as_subject(value: object) -> Model | Recipe:
+    """Return what is measured: a model, or a recipe, given as such or as text. Raises `SettingError`."""
+    if isinstance(value, Model | Recipe | str):
+        return value if isinstance(value, Model) else as_recipe(value, "model")
+    found = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    raise SettingError(f"model is {found}; it must be a model or a recipe, as IALS() or its text")
 
 
 def _new_to(known: Ragged, log: Interactions) -> Ragged:

@@ -88,3 +88,27 @@ def row_penalties(start: Longs, weight: Floats, factor: float, least: float, pow
             size += abs(weight[n])
         result[r] = factor * size**power
     return result
+
+
+@compiled
+def crossings(start: Longs, column: Ints, weight: Floats, rows: Ints, columns: Ints) -> Floats:
+    """Weights of a square sparse matrix in N rows and J columns, (N, J); 0 where it has none, and beyond it.
+
+    start (I + 1,), column and weight: the matrix, row by row.
+    """
+    I, J = len(start) - 1, len(columns)
+    place = np.full(I, -1, np.int64)  # of a column among those asked for; of the same ones the last
+    before = np.full(J, -1, np.int64)
+    for j in range(J):
+        if 0 <= columns[j] < I:
+            before[j] = place[columns[j]]
+            place[columns[j]] = j
+    found = np.zeros((len(rows), J), np.float32)
+    for n in range(len(rows)):
+        if 0 <= rows[n] < I:
+            for each in range(start[rows[n]], start[rows[n] + 1]):
+                j = place[column[each]]
+                while j >= 0:
+                    found[n, j] = weight[each]
+                    j = before[j]
+    return found

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -24,12 +24,11 @@ from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, whole
 from palate.kernels.topk import select_top
+from palate.models.asked import Asked, Explanation, Items, OneUser, asking, explained, histories_of, one_history
 from palate.models.guards import settled, sound
 from palate.models.settings import settle
 from palate.models.shapes import check_model
 from palate.models.similar import most_similar
-
-Asked: TypeAlias = Histories | Interactions | Sequence[Sequence[Id]]  # the histories that lists are made for
 
 
 @dataclass(frozen=True)
@@ -102,6 +101,11 @@ class Model(ABC):
     recipe: Recipe
     items: Vocabulary
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "scores" in cls.__dict__:
+            setattr(cls, "scores", asking(cls.__dict__["scores"]))  # noqa: B010
+
     def __post_init__(self) -> None:
         check_model(self)
 
@@ -116,7 +120,10 @@ class Model(ABC):
 
     @abstractmethod
     def scores(self, histories: Histories) -> Floats:
-        """Score every item for every history over `self.items`, (B, I); higher is better."""
+        """Score every item for every history over `self.items`, (B, I); higher is better.
+
+        Takes what `histories` takes.
+        """
 
     def item_similarity(self, item: int) -> Floats:
         """Similarity of one item to all, (I,); raises `SettingError` where a model has none."""
@@ -199,24 +206,35 @@ class Model(ABC):
         allowed = self.allowed(only, exclude)
         return most_similar(self.items, items, k, self.item_similarity, allowed)
 
-    def explain(self, history: Sequence[Id], item: Id) -> list[tuple[Id, float]]:
-        """Past items that speak for `item`, with their parts of its score, largest first; [] if none does."""
-        past = Histories.of(self.items, [history]).rows
-        parts = self.contributions(past, np.array([self.items.code(item, "item")], np.int32))[:, 0]
-        names = self.items.names(past.column).to_list()
-        best = [(name, part) for name, part in zip(names, parts.tolist(), strict=True) if part > 0]
-        return sorted(best, key=lambda pair: -pair[1])
+    @overload
+    def explain(self, history: OneUser, item: Id, k: int | None = None) -> Explanation: ...
+
+    @overload
+    def explain(self, history: OneUser, item: Items, k: int | None = None) -> list[Explanation]: ...
+
+    def explain(self, history: OneUser, item: Id | Items, k: int | None = None) -> Explanation | list[Explanation]:
+        """Past items that speak for `item`, all or the best k, with their parts of its score; [] if none does.
+
+        Several items at once, in a list or column, get one such answer each, for little more than one of them costs.
+        `history` is a list of item ids, or a log, frame or `Histories` of one user. Raises `UnknownId` for an unknown
+        item, `DataError` for what cannot be an id, and for the histories of several users.
+        """
+        past = one_history(history, self.items).rows
+        single = isinstance(item, str | bytes | Mapping) or not isinstance(item, Iterable)
+        codes = (
+            np.array([self.items.code(item, "item")], np.int32) if single else self.items.known(cast("Items", item))
+        )
+        most = len(past.column) if k is None else whole("k", k)
+        found = explained(self.items.names(past.column), self.contributions(past, codes), most)
+        return found[0] if single else found
 
     def histories(self, histories: Asked) -> Histories:
-        """Histories over this model's items, from those of a log, a log itself, or plain lists of item ids.
+        """Histories over this model's items: those of a log or of a frame of events, or lists of ids, one for a user.
 
         Warns (`JoinWarning`) where the model knows no item of the log; a list may well be of items unknown to it.
+        Raises `DataError` for anything else.
         """
-        if isinstance(histories, Interactions):
-            return self.histories(histories.histories())
-        if isinstance(histories, Histories):
-            return histories.on(self.items, owner="the model")
-        return Histories.of(self.items, histories)
+        return histories_of(histories, self.items)
 
     def recommend(
         self,
@@ -229,10 +247,10 @@ class Model(ABC):
     ) -> Rankings:
         """Best k items for each history, from the whole catalogue or `only` these ids, never the excluded ones.
 
-        A log stands for the histories of its users. Items of the history itself are left out unless `keep_seen`. A
-        list is shorter than k only when no more items are left. Unknown ids in `only`, `exclude` and the histories
-        are ignored, with a `JoinWarning` if all of `only`, of `exclude` or of a log's items are unknown. Raises
-        `DataError` for what cannot be an id.
+        A log, or a frame of events, stands for the histories of its users. Items of the history itself are left out
+        unless `keep_seen`. A list is shorter than k only when no more items are left. Unknown ids in `only`,
+        `exclude` and the histories are ignored, with a `JoinWarning` if all of `only`, of `exclude` or of a log's
+        items are unknown. Raises `DataError` for what cannot be an id.
         """
         k = min(whole("k", k), len(self.items))
         asked = self.histories(histories)

@@ -28,6 +28,7 @@ from palate.models.weights import check_half_life, faded
 BLOCK = 2048  # rows of a matrix product
 UNSEEN = 16.0  # weight of all pairs, in weights of the events: what suits MovieLens and Gowalla
 FAR = 1e6  # times the mean weight of the training, or so little of it: as far as an event of a history counts
+STEEP = 1e3  # between the directions of a system: beyond it floats solve it to less than four digits
 EXACT = 32  # steps that solve a row to the precision of floats
 
 
@@ -266,7 +267,10 @@ class IALSModel(FactorModel):
         """
         weight = self.scaled(past.weight)
         diagonal = self.spectrum + self.recipe.ridge(past.start, weight, len(self.item_vectors)) * self.recipe.fold_l2
-        V, gain = rooted_rows(weight, past.column, self.item_vectors)  # (N, D), (N, 1)
+        trace = float(np.abs(weight) @ np.square(self.item_lengths[past.column]))
+        precision = np.float32 if trace < STEEP * diagonal.min() else np.float64
+        rooted, gain = rooted_rows(weight, past.column, self.item_vectors)
+        V = rooted.astype(precision, copy=False)  # (N, D); gain (N, 1)
         asked = self.item_vectors[items].T  # (D, J)
         if 0 < len(V) < V.shape[1]:  # V A⁻¹ = (I + V Λ⁻¹ Vᵀ)⁻¹ V Λ⁻¹
             across = V / diagonal
@@ -276,7 +280,7 @@ class IALSModel(FactorModel):
         else:
             A = V.T @ V
             A.flat[:: len(A) + 1] += diagonal
-            solved = V @ dposv(A, asked)[1]
+            solved = V @ dposv(A, asked)[1].astype(precision, copy=False)
         return np.asarray(gain * solved, np.float32)
 
 

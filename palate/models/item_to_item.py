@@ -19,6 +19,7 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
 from palate.kernels.positives import first_positives, newest_only
+from palate.kernels.rows import crossings
 from palate.models.base import Model, Recipe
 from palate.models.weights import faded
 
@@ -85,12 +86,13 @@ class ItemModel(Model):
         scores[rows.positives == 0] = self.popularity
         return scores
 
+    @abstractmethod
+    def weights_between(self, past: Ints, items: Ints) -> Floats:
+        """Weights from N items to J others, (N, J)."""
+
     def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts x_j B_ji of the scores, (N, J)."""
-        parts = np.empty((len(past.column), len(items)), np.float32)
-        for n, (code, x) in enumerate(zip(past.column.tolist(), self.recipe.inputs(past).tolist(), strict=True)):
-            parts[n] = self.item_similarity(code)[items] * np.float32(x)
-        return parts
+        return self.weights_between(past.column, items) * self.recipe.inputs(past)[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +108,10 @@ class DenseItemModel(ItemModel):
     def item_similarity(self, item: int) -> Floats:
         """Weights from one item to all, (I,)."""
         return np.asarray(self.weights[item])
+
+    def weights_between(self, past: Ints, items: Ints) -> Floats:
+        """Weights from N items to J others, (N, J)."""
+        return np.asarray(self.weights[past[:, None], items], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,3 +137,7 @@ class SparseItemModel(ItemModel):
         places = slice(self.start[item], self.start[item + 1])
         row[self.column[places]] = self.weight[places]
         return row
+
+    def weights_between(self, past: Ints, items: Ints) -> Floats:
+        """Weights from N items to J others, (N, J)."""
+        return crossings(self.start, self.column, self.weight, past, items)

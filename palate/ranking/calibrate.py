@@ -44,7 +44,7 @@ class Calibrate(Stage):
         return (self.attribute,)
 
     def __call__(self, slate: Slate, context: Context, k: int) -> Slate:
-        """Choose k greedily; the rest of the pool follows in its order."""
+        """Choose k greedily, and leave them in the order of the pool: the mix is the same, the best stay on top."""
         pool = slate.take(slice(leading(slate)))
         own = liked(context.history.weight)
         past, weight = context.history.position[own], context.history.weight[own]
@@ -64,4 +64,4 @@ class Calibrate(Stage):
             SMOOTHING,
             min(k, len(pool)),
         )
-        return reordered(slate, chosen)
+        return reordered(slate, np.sort(chosen))

@@ -235,18 +235,22 @@ class Pipeline(Recipe):
         self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
     ) -> PipelineModel:
         """Fit the recipe; `watch` sees its models with the stages behind them."""
-        stages = cast("tuple[Stage, ...]", self.stages)
-
-        def staged(model: Model) -> PipelineModel:
-            own = model.item_embeddings is not None
-            data = StageData.of(stages, model.items, log, catalogue, own) if stages else None
-            return PipelineModel(self, model.items, (model,), data)
 
         def watching(progress: Progress) -> bool | None:
-            model = None if progress.model is None else staged(progress.model)
+            model = None if progress.model is None else self.behind(progress.model, log, catalogue)
             return None if watch is None else watch(replace(progress, model=model))
 
-        return staged(cast("Recipe", self.recipe).fit(log, catalogue, watch=watch and watching))
+        model = cast("Recipe", self.recipe).fit(log, catalogue, watch=watch and watching)
+        return self.behind(model, log, catalogue)
+
+    def behind(self, model: Model, log: Interactions, catalogue: Catalogue | None = None) -> PipelineModel:
+        """Put the stages behind a model of the recipe, fitted to the log.
+
+        Raises `SettingError` where a stage reads an attribute that the catalogue lacks.
+        """
+        stages, own = cast("tuple[Stage, ...]", self.stages), model.item_embeddings is not None
+        data = StageData.of(stages, model.items, log, catalogue, own) if stages else None
+        return PipelineModel(self, model.items, (model,), data)
 
 
 @dataclass(frozen=True, eq=False)
