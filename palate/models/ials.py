@@ -268,7 +268,7 @@ class IALSModel(FactorModel):
         weight = self.scaled(past.weight)
         diagonal = self.spectrum + self.recipe.ridge(past.start, weight, len(self.item_vectors)) * self.recipe.fold_l2
         trace = float(np.abs(weight) @ np.square(self.item_lengths[past.column]))
-        precision = np.float32 if trace < STEEP * diagonal.min() else np.float64
+        precision: type[np.floating] = np.float32 if trace < STEEP * diagonal.min() else np.float64
         rooted, gain = rooted_rows(weight, past.column, self.item_vectors)
         V = rooted.astype(precision, copy=False)  # (N, D); gain (N, 1)
         asked = self.item_vectors[items].T  # (D, J)
