@@ -228,11 +228,19 @@ def hostile(folder: Path, wild: int = 3000, filters: int = 3000, examples: int =
         canary.close()
 
 
+def wrong(facts: Facts) -> list[str]:
+    """Say which counts are not as wanted; of requests that cost too much, their number and the first ones."""
+    counts = exactly(errors=0, restarts=0, over_250_beside_without_cpu=0)(facts)
+    texts = facts["faults"]
+    some = "; ".join(each[:60] for each in texts[:2])
+    return [*counts, *([f"{len(texts)} requests beyond a bound, as {some}"] if texts else [])]
+
+
 HOSTILE = Part(
     "hostile requests: schemathesis, cost fuzz, filters, raw sockets, beside a client that asks 20 lists a second",
     15,
     hostile,
-    exactly(errors=0, restarts=0, faults=[], over_250_beside_without_cpu=0),
+    wrong,
     lambda facts: (
         f"{facts['requests']:,} requests; 5xx {facts['errors']}, restarts {facts['restarts']}; at most"
         f" {facts['longest_cpu_s']:.2f} s of CPU each; of {facts['asked_beside']:,} lists for another client"
