@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from palate import EASE, IALS, SLIST, Catalogue, Ranked, load
 from palate.data.interactions import Interactions
-from palate.errors import DataError, MissingExtra, SettingError
+from palate.errors import DataError, MissingExtra, ModelError, SettingError
 from palate.kernels.forest import counts_between, in_history, shared_values, unite
 from palate.models.base import Model
 from palate.models.popularity import Popularity
@@ -129,6 +129,16 @@ def test_trees_as_arrays_score_as_lightgbm_does(monkeypatch: pytest.MonkeyPatch)
 
 def test_an_empty_forest_scores_nothing() -> None:
     assert Forest.empty().scores(np.ones((3, 5), np.float32)).tolist() == [0] * 5
+
+
+def test_trees_of_no_depth_are_refused() -> None:
+    """The kernel would step beyond the nodes."""
+    wrong = Forest(np.zeros((1, 5), np.int32), np.zeros((1, 5), np.float32), np.zeros((1, 6)))
+    with pytest.raises(ModelError, match="trees have 6 leaves; a tree of one depth has a power of 2"):
+        replace(MODEL, forest=wrong)
+    far = Forest(np.full((1, 1), 99, np.int32), np.zeros((1, 1), np.float32), np.zeros((1, 2)))
+    with pytest.raises(ModelError, match=r"Forest\.feature: has numbers 99 to 99"):
+        replace(MODEL, forest=far)
 
 
 # Queries and features

@@ -10,7 +10,7 @@ import numpy as np
 
 from palate.arrays import Array, Doubles, Floats, Ints, Longs, check_arrays
 from palate.compute.threads import cores
-from palate.errors import MissingExtra
+from palate.errors import MissingExtra, ModelError
 from palate.kernels.forest import walk_trees
 
 LEAVES, DEPTH = 15, 6  # of a tree
@@ -39,7 +39,10 @@ class Forest:
 
     def check(self, features: int) -> None:
         """Raise `ModelError` for arrays that do not fit each other or rows of so many features."""
-        check_arrays(self, {"features": features, "leaves": self.feature.shape[-1] + 1})
+        leaves = self.feature.shape[-1] + 1
+        check_arrays(self, {"features": features, "leaves": leaves})
+        if leaves & (leaves - 1):
+            raise ModelError(f"Forest.leaf: trees have {leaves} leaves; a tree of one depth has a power of 2")
 
     def scores(self, columns: Floats) -> Doubles:
         """Sum of the leaves that rows (F, N) reach, (N,)."""
