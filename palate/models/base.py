@@ -234,6 +234,8 @@ class Model(ABC):
         Warns (`JoinWarning`) where the model knows no item of the log; a list may well be of items unknown to it.
         Raises `DataError` for anything else.
         """
+        if isinstance(histories, Histories):
+            return histories.on(self.items, owner="the model")  # from here, so that a warning names the caller
         return histories_of(histories, self.items)
 
     def recommend(
