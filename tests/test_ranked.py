@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from palate import EASE, IALS, SLIST, Catalogue, Ranked, load
 from palate.data.interactions import Interactions
 from palate.errors import DataError, MissingExtra, ModelError, SettingError
-from palate.kernels.forest import counts_between, in_history, shared_values, unite
+from palate.kernels.forest import in_history, shared_values, unite
+from palate.kernels.rows import crossings
 from palate.models.base import Model
 from palate.models.popularity import Popularity
 from palate.ranking.features import words_of
@@ -81,10 +82,10 @@ def test_history_counts() -> None:
 
 
 def test_entries_of_a_sparse_table_are_found() -> None:
-    start, column = np.array([0, 2, 2, 3]), np.array([1, 4, 0], np.int32)
+    start, column = np.array([0, 2, 2, 3, 3, 3]), np.array([1, 4, 0], np.int32)
     count = np.array([5, 6, 7], np.float32)
     item = np.array([4, 0, 1, 2], np.int32)
-    rows = [counts_between(start, column, count, one, item).tolist() for one in range(3)]
+    rows = crossings(start, column, count, np.arange(3, dtype=np.int32), item).tolist()
     assert rows == [[6, 0, 5, 0], [0, 0, 0, 0], [0, 7, 0, 0]]
 
 

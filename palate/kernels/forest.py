@@ -82,23 +82,6 @@ def in_history(past: Ints, item: Ints) -> Floats:
 
 
 @compiled
-def counts_between(start: Longs, column: Ints, count: Floats, one: int, item: Ints) -> Floats:
-    """Entries of row `one` of a sparse table, columns ascending, at columns (C,); 0 where there is none."""
-    found = np.zeros(len(item), np.float32)
-    for c in range(len(item)):
-        low, high = start[one], start[one + 1]
-        while low < high:
-            middle = (low + high) // 2
-            if column[middle] < item[c]:
-                low = middle + 1
-            else:
-                high = middle
-        if low < start[one + 1] and column[low] == item[c]:
-            found[c] = count[low]
-    return found
-
-
-@compiled
 def mix_of_past(start: Longs, code: Ints, past: Ints, fade: float) -> tuple[Ints, Doubles]:
     """Values of an attribute in past events (H,), ascending, and the weight of the events that have each.
 

@@ -316,9 +316,18 @@ class Model(ABC):
         write_bundle(folder, parts, about | {"data": data})
 
     def written(self) -> tuple[dict[str, Part], dict[str, object]]:
-        """Return what a bundle keeps of the model: its parts by name, and what the manifest says of it."""
-        own = [part.name for part in fields(self) if part.name != "recipe"]
-        return dict(pair for name in own for pair in flat(name, getattr(self, name))), self.manifest()
+        """Return what a bundle keeps of the model: its parts by name, and what the manifest says of it.
+
+        The parts of `models`, which are all over the same items, stand by the number of each.
+        """
+        own = [part.name for part in fields(self) if part.name not in ("recipe", "models")]
+        parts = dict(pair for name in own for pair in flat(name, getattr(self, name)))
+        manifests = []
+        for n, each in enumerate(getattr(self, "models", ())):
+            inner, manifest = each.written()
+            parts |= {f"{n}.{name}": part for name, part in inner.items() if name != "items"}
+            manifests.append(manifest)
+        return parts, self.manifest() | ({"models": manifests} if manifests else {})
 
     def manifest(self) -> dict[str, object]:
         """Name the model and its recipe, with the settings."""

@@ -9,7 +9,6 @@ from typing import Annotated, cast
 import numpy as np
 
 from palate.arrays import Array, Bools, Doubles, Floats
-from palate.bundles.bundle import Part
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -152,16 +151,6 @@ class BlendModel(Model):
     def item_similarity(self, item: int) -> Floats:
         """As the first of the models says."""
         return self.models[0].item_similarity(item)
-
-    def written(self) -> tuple[dict[str, Part], dict[str, object]]:
-        """Return those of the models by number, and their own."""
-        parts: dict[str, Part] = {"items": self.items, "weights": self.weights}
-        manifests = []
-        for n, each in enumerate(self.models):
-            own, manifest = each.written()
-            parts |= {f"{n}.{name}": part for name, part in own.items() if name != "items"}
-            manifests.append(manifest)
-        return parts, self.manifest() | {"models": manifests}
 
 
 register(Blend, BlendModel, renamed={"people": "users"})

@@ -12,8 +12,6 @@ from typing import Annotated, cast
 import numpy as np
 
 from palate.arrays import Array, Bools, Floats, Ints, aligned, aligned_copy
-from palate.bundles.bundle import Part
-from palate.bundles.nesting import flat
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -177,14 +175,6 @@ class HybridModel(ContentBased):
         vectors = aligned_copy(base.item_vectors)
         vectors[known] = trust * vectors[known] + (1 - trust) * (prior.content @ self.weights)
         return replace(self, models=(replace(base, item_vectors=vectors),))
-
-    def written(self) -> tuple[dict[str, Part], dict[str, object]]:
-        """Return the parts of the base by number, and its own."""
-        parts, manifest = self.base.written()
-        own = {f"0.{name}": part for name, part in parts.items() if name != "items"}
-        for name in ("items", "encoding", "terms", "weights"):
-            own |= dict(flat(name, getattr(self, name)))
-        return own, self.manifest() | {"models": [manifest]}
 
 
 register(Hybrid, HybridModel, holds=CONTENT)

@@ -22,8 +22,9 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import liked
 from palate.data.vocabulary import Vocabulary
 from palate.errors import SettingError
-from palate.kernels.forest import counts_between, in_history, shared_values
+from palate.kernels.forest import in_history, shared_values
 from palate.kernels.rerank import unit_rows
+from palate.kernels.rows import crossings
 from palate.models.base import Model
 from palate.ranking.stage_data import KeptLabels, attribute_of
 
@@ -147,9 +148,8 @@ def of_history(q: Question) -> Floats:
 def of_successors(q: Question) -> Floats:
     """How often the item came right after the newest item, as a count and a share, and after the one before it."""
     found = np.zeros((3, len(q.item)), np.float32)
-    table = q.facts.start, q.facts.column, q.facts.followed
-    for n, one in enumerate(q.newest[:2].tolist()):
-        found[2 * n] = counts_between(*table, one, q.item)
+    counts = crossings(q.facts.start, q.facts.column, q.facts.followed, q.newest[:2], q.item)
+    found[0], found[2 : 1 + len(counts)] = counts[0], counts[1:]
     low, high = q.facts.start[q.newest[0]], q.facts.start[q.newest[0] + 1]
     found[1] = found[0] / max(q.facts.followed[low:high].sum(), np.float32(1))
     return found

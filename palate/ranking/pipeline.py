@@ -10,8 +10,6 @@ from typing import cast
 import numpy as np
 
 from palate.arrays import Bools, Floats, Ints, Longs
-from palate.bundles.bundle import Part
-from palate.bundles.nesting import flat
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -343,13 +341,6 @@ class PipelineModel(Model):
             return self
         data = None if self.data is None else self.data.extended(model.items, catalogue)
         return PipelineModel(self.recipe, model.items, (model,), data)
-
-    def written(self) -> tuple[dict[str, Part], dict[str, object]]:
-        """Return the parts and the manifest of the model, within those of the pipeline."""
-        own, manifest = self.retriever.written()
-        parts = {f"0.{name}": part for name, part in own.items() if name != "items"}
-        kept = dict(flat("data", self.data))
-        return {"items": self.items, **kept, **parts}, self.manifest() | {"models": [manifest]}
 
 
 register(Pipeline, PipelineModel, holds=(StageData, KeptLabels))

@@ -10,8 +10,6 @@ from typing import Annotated, NamedTuple, cast
 import numpy as np
 
 from palate.arrays import Array, Bools, Doubles, Floats, Ints
-from palate.bundles.bundle import Part
-from palate.bundles.nesting import flat
 from palate.compute.memory import BLOCK_SCORES
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
@@ -239,17 +237,6 @@ class RankedModel(Model):
             except SettingError:
                 continue
         return super().similar_users(asked, k)
-
-    def written(self) -> tuple[dict[str, Part], dict[str, object]]:
-        """Return the parts of the first stages by number, and its own."""
-        parts: dict[str, Part] = {"items": self.items, "order": self.order}
-        parts |= dict(flat("facts", self.facts)) | dict(flat("forest", self.forest))
-        manifests = []
-        for n, each in enumerate(self.models):
-            own, manifest = each.written()
-            parts |= {f"{n}.{name}": part for name, part in own.items() if name != "items"}
-            manifests.append(manifest)
-        return parts, self.manifest() | {"models": manifests}
 
 
 def learned(model: RankedModel, log: Interactions, queries: Queries, seed: int) -> tuple[Forest, Floats]:
