@@ -108,9 +108,11 @@ function combo(box) {
   const ask = async () => {
     const turn = ++asked, text = input.value;
     if (!text.trim()) return show(false);
+    let marked;
     try {
       const answer = await getJson(`${box.dataset.source}?${new URLSearchParams({ q: text })}`);
       if (turn !== asked || document.activeElement !== input) return;
+      marked = found[at]?.item_id;
       found = answer;
     } catch {
       return show(false);
@@ -133,7 +135,7 @@ function combo(box) {
       return option;
     }));
     show(found.length > 0);
-    mark(-1);
+    mark(found.findIndex((card) => card.item_id === marked));  // a later answer keeps the option chosen by the arrow keys
   };
   input.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(ask, 120); });
   input.addEventListener("blur", () => { asked++; show(false); });
