@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
+MEMORY = Path("/dev/shm")
+if "PYTEST_VERSION" in os.environ:  # set before numpy and torch are loaded, and for processes that tests start
+    # Threads of OpenMP and BLAS wait for one another by spinning: beside another process it costs ten times the CPU.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(library, "1")
+    # Files lie in memory where there is room: no test can tell, and none of many thousand commits waits for a disk.
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30:
+        os.environ.setdefault("TMPDIR", str(MEMORY))
+
 import pytest
 from hypothesis import settings
 
