@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")
@@ -14,7 +15,7 @@ if "PYTEST_VERSION" in os.environ:  # set before numpy and torch are loaded, and
         os.environ.setdefault(library, "1")
     # Files lie in memory where there is room: no test can tell, and none of many thousand commits waits for a disk.
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30:
-        os.environ.setdefault("TMPDIR", str(MEMORY))
+        tempfile.tempdir = os.environ.setdefault("TMPDIR", str(MEMORY))  # pytest has looked before
 
 import pytest
 from hypothesis import settings

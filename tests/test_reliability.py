@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from databases import new_database, postgresql, url
+from databases import postgresql, url
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -28,7 +28,7 @@ from benchmarks.reliability.durability import damaged, disk_full, locked, read_o
 from benchmarks.reliability.hostile import hostile
 from benchmarks.reliability.kills import NOTHING, PLAN, kills
 from benchmarks.reliability.outages import FAULTS, crew, killed, outages
-from benchmarks.reliability.parts import Part, added, exactly, run
+from benchmarks.reliability.parts import Part, Step, added, exactly, run
 from benchmarks.reliability.run import PARTS, published, table
 from benchmarks.reliability.soak import faults as faults_of_soak
 from benchmarks.reliability.soak import soak
@@ -56,11 +56,18 @@ def test_killed_workers_are_replaced_and_a_killed_parent_leaves_nothing(tmp_path
     assert facts.items() >= {**NOTHING_LOST, "left": 0, "kills": 2}.items()
 
 
+@pytest.fixture(scope="module")
+def kill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Step]:
+    """Two kills of a kind, of processes that one of this module forks."""
+    with kills(tmp_path_factory.mktemp("kills"), count=2) as step:
+        yield step
+
+
 @pytest.mark.parametrize("n", range(len(PLAN)), ids=lambda n: f"{PLAN[n][0].__name__}-{PLAN[n][1]}")
-def test_what_is_killed_leaves_nothing_lost_twice_or_half(n: int, tmp_path: Path) -> None:
-    new_database(PLAN[n][1], tmp_path)  # skips the test where there is no PostgreSQL
-    with kills(tmp_path, count=2) as step:
-        facts = step(n)
+def test_what_is_killed_leaves_nothing_lost_twice_or_half(n: int, kill: Step) -> None:
+    if PLAN[n][1] == "postgresql":
+        postgresql()  # skips the test where there is none
+    facts = kill(n)
     assert facts.items() >= {**NOTHING, "kills": 2, "faults": []}.items()
 
 
@@ -138,7 +145,8 @@ def test_bad_input_is_no_fault_of_the_server(tmp_path: Path) -> None:
         found = fuzz_filters(served, 300)
         assert found["hung"] == 0
         assert len(found["answers"]) > 1
-        assert fuzz_routes(served, 1, "examples")["exit_code"] == 0
+        routes = fuzz_routes(served, 1, "examples")
+        assert routes["exit_code"] == 0, routes["tail"]
         told = break_rules(served)
         assert told["200 slow bodies"].startswith("200")
         assert not [answer for answer in told.values() if answer.startswith("HTTP/1.1 5")]

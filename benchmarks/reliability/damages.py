@@ -17,7 +17,7 @@ from benchmarks.reliability.parts import Facts, Part, Step, exactly
 from palate.bundles import bundle as bundles
 from palate.bundles.bundle import MANIFEST
 from palate.errors import PalateError
-from palate.models.base import Model
+from palate.models.base import Recipe
 from palate.models.registry import load_with_log, recipes
 
 EACH = 50  # damages of a step
@@ -104,39 +104,48 @@ def tried(folder: Path) -> str:
 # Over all models
 
 
-def saved_models(folder: Path) -> list[Path]:
-    """Save a model of every class, with its log: those of the contract, and a network as a graph."""
-    from conftest import block_events, log_of
-    from test_contract import FAST, fitted
+def plan() -> list[tuple[Recipe, bool]]:
+    """Recipes of the contract, then those of networks once more: True for a network as a graph."""
+    from test_contract import FAST
 
-    from palate.models.onnx import exported
     from palate.models.transformer import Transformer
 
-    log = log_of(block_events())
-    models: list[Model] = [fitted(recipe, log) for recipe in FAST]
-    models += [exported(model) for model in models if isinstance(model.recipe, Transformer)]  # type: ignore[arg-type]
-    assert {type(model.recipe) for model in models} == set(recipes())
-    paths = [folder / f"{n}-{type(model).__name__}" for n, model in enumerate(models)]
-    for path, model in zip(paths, models, strict=True):
-        model.save(path, log=log)
-    return paths
+    assert {type(recipe) for recipe in FAST} == set(recipes())
+    return [(recipe, False) for recipe in FAST] + [(each, True) for each in FAST if isinstance(each, Transformer)]
+
+
+def saved(path: Path, recipe: Recipe, graph: bool) -> Path:
+    """Save a fitted model, with its log, unless an earlier step has."""
+    from conftest import block_events, log_of
+    from test_contract import fitted
+
+    from palate.models.onnx import exported
+
+    if not path.exists():
+        log = log_of(block_events())
+        model: Any = fitted(recipe, log)
+        (exported(model) if graph else model).save(path, log=log)
+    return path
 
 
 @contextmanager
 def damages(folder: Path) -> Iterator[Step]:
     """Damage one model after the other, `EACH` times a step, in a process of its own: it may crash."""
-    paths = saved_models(folder)
+    models = plan()
 
     def step(n: int) -> Facts:
+        number = n % len(models)
+        recipe, graph = models[number]
+        name = f"{number}-{type(recipe).__name__}{'-graph' * graph}"
         copy = folder / "copy"
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(paths[n % len(paths)], copy)
+        shutil.copytree(saved(folder / name, recipe, graph), copy)
         process = multiprocessing.get_context("spawn").Process(target=attempts, args=(copy, n))
         process.start()
         process.join()
         outcomes = json.loads((folder / "outcomes.json").read_text()) if process.exitcode == 0 else []
-        faults = [] if process.exitcode == 0 else [f"{paths[n % len(paths)].name}: exit code {process.exitcode}"]
-        faults += [f"{paths[n % len(paths)].name}: {each}" for each in outcomes if each not in ("refused", "ranked")]
+        faults = [] if process.exitcode == 0 else [f"{name}: exit code {process.exitcode}"]
+        faults += [f"{name}: {each}" for each in outcomes if each not in ("refused", "ranked")]
         counts = {"refused": outcomes.count("refused"), "ranked": outcomes.count("ranked")}
         return {"damages": EACH, **counts, "wrong": len(faults), "faults": faults}
 

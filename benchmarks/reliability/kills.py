@@ -257,23 +257,32 @@ def kills(folder: Path, count: int = KILLS) -> Iterator[Step]:
     server()  # before its folder would be made among theirs
     temporary = folder / "tmp"
     nursery = Nursery(temporary)
-    before, tempfile.tempdir = tempfile.tempdir, str(temporary)  # what a victim left there goes with the next write
 
     def step(n: int) -> Facts:
         kind, database = PLAN[n % len(PLAN)]
         own = folder / f"step{n}"
         own.mkdir()
         scene = Scene(nursery, own, new_database(database, own), temporary, n, count)
-        kind(scene)
-        shutil.rmtree(own)
-        name = kind.__name__ if kind is saves else f"{kind.__name__}, {database}"
-        return {"of": {name: scene.counts["kills"]}, **scene.facts()}
+        with temporaries_in(temporary):  # what a victim left there goes with the next write
+            kind(scene)
+            shutil.rmtree(own)
+            name = kind.__name__ if kind is saves else f"{kind.__name__}, {database}"
+            return {"of": {name: scene.counts["kills"]}, **scene.facts()}
 
     try:
         yield step
     finally:
-        tempfile.tempdir = before
         nursery.close()
+
+
+@contextmanager
+def temporaries_in(folder: Path) -> Iterator[None]:
+    """Have temporary files of this process lie in a folder."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 KILLED = Part(
