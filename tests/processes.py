@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 PALATE = [sys.executable, "-c", "from palate.cli import main; main()"]
@@ -32,3 +34,13 @@ def started(command: Sequence[object], **options: Any) -> Iterator[subprocess.Po
                     os.killpg(process.pid, signal.SIGKILL)
     finally:
         process.wait()
+
+
+def import_in_parts(url: str, path: Path, done: Connection) -> None:
+    """Import a log, 20 events a transaction or a few more; each transaction that is on the disk is reported."""
+    from palate.store import transfer
+    from palate.store.events import Store
+
+    transfer.EVENTS = 20
+    with Store.open(url) as store:
+        transfer.import_events(store, path, watch=lambda count, _: done.send(count))

@@ -3,14 +3,15 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 from databases import url
+from processes import import_in_parts
 
+from benchmarks.common.served import FORKS
 from palate.errors import StoreError
 from palate.store.backup import check
 from palate.store.events import Event, Store
@@ -54,16 +55,6 @@ def test_on_a_full_disk_what_was_acknowledged_stays(small_disk: Path) -> None:
         assert check(store).faults == ()
 
 
-IMPORT = """
-import sys
-from palate.store import transfer
-from palate.store.events import Store
-transfer.EVENTS = 20
-with Store.open(sys.argv[1]) as store:
-    transfer.import_events(store, sys.argv[2], watch=lambda done, _: print(done, flush=True))
-"""
-
-
 @pytest.mark.parametrize("times", [True, False])
 def test_an_import_that_is_killed_goes_on_where_it_stopped(url: str, tmp_path: Path, times: bool) -> None:
     rng = random.Random(0)
@@ -72,12 +63,15 @@ def test_an_import_that_is_killed_goes_on_where_it_stopped(url: str, tmp_path: P
     path = tmp_path / "log.csv"
     (log if times else log.drop("timestamp")).write_csv(path)
     for parts in (5, 2, 9):
-        process = subprocess.Popen([sys.executable, "-c", IMPORT, url, path], stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        for _ in range(parts):
-            process.stdout.readline()
-        process.kill()
-        process.communicate()
+        reports, done = FORKS.Pipe(duplex=False)
+        process = FORKS.Process(target=import_in_parts, args=(url, path, done))
+        process.start()
+        done.close()
+        with reports:
+            for _ in range(parts):
+                reports.recv()
+            process.kill()
+            process.join()
     with Store.open(url) as store:
         stored = store.counts().events
         assert 0 < stored < len(log)

@@ -92,22 +92,29 @@ def search(folder: str | None, watch: Watch | None = None) -> Model:
     return fit_until_best(recipe, split, patience=3, watch=watch)
 
 
+@pytest.fixture(scope="module")
+def whole() -> tuple[Model, int]:
+    """The best of a search that nothing cuts off, and its last epoch."""
+    epochs: list[int] = []
+    model = search(None, lambda p: epochs.append(p.epoch) if p.model is not None else None)
+    return model, max(epochs)
+
+
 @pytest.mark.parametrize("killed", [1, 3, 5])
-def test_a_killed_search_goes_on_to_the_same_best(tmp_path: Path, killed: int) -> None:
+def test_a_killed_search_goes_on_to_the_same_best(tmp_path: Path, killed: int, whole: tuple[Model, int]) -> None:
     folder = str(tmp_path / "kept")
     root = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", KILLED_SEARCH, folder, str(killed)], cwd=root, capture_output=True, check=False
     )
     assert done.returncode == -9, done.stderr.decode()
-    epochs: list[int] = []
-    whole = search(None, lambda p: epochs.append(p.epoch) if p.model is not None else None)
-    assert killed <= max(epochs), "it was killed before the end"
+    best, last = whole
+    assert killed <= last, "it was killed before the end"
     first, again = search(folder), search(folder)
-    assert isinstance(whole, TransformerModel)
+    assert isinstance(best, TransformerModel)
     for found in (first, again):
         assert isinstance(found, TransformerModel)
-        assert same(found, whole)
+        assert same(found, best)
 
 
 @pytest.mark.parametrize("change", ["settings", "log"])

@@ -136,7 +136,7 @@ class Forked:
     """A child of a process that has everything loaded, in the manner of `subprocess.Popen`: it is up at once."""
 
     def __init__(self, arguments: Sequence[str], log: Path) -> None:
-        self._process = _FORKS.Process(target=_serve, args=(list(arguments), log))
+        self._process = FORKS.Process(target=_serve, args=(list(arguments), log))
         self._process.start()
         self.pid = self._process.pid or 0
 
@@ -156,8 +156,8 @@ class Forked:
         self._process.terminate()
 
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["palate.serve.app", "palate.serve.run", "palate.cli", "palate.live.training"])
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["palate.serve.app", "palate.serve.run", "palate.cli", "palate.live.training"])
 
 
 def _serve(arguments: list[str], log: Path) -> None:
