@@ -120,6 +120,7 @@ class Live:
             hidden = self.history(request.unseen_by, request.until).on(base.index)
             context = context.of(context.history.hiding(hidden.seen))
         if request.only is not None:
+            context = context.at(_moment(request)) if request.exploring else context
             return replace(context, removed=self._removed(request.only, base))
         return self._with_sources(request, context)
 
@@ -135,12 +136,13 @@ class Live:
         known = None if request.user_id is None else self._prepared.remembered(request.user_id, base)
         context = known or base
         context = self._with_session(request, context) if request.session else context
-        return context if request.sources == USUAL_SOURCES else context.at(_moment(request))
+        usual = request.sources == USUAL_SOURCES and not request.exploring
+        return context if usual else context.at(_moment(request))
 
     def _with_sources(self, request: ListRequest, context: Context) -> Context:
         """Return the context with what the sources of a request read beside the usual."""
         if request.sources == USUAL_SOURCES:
-            return context
+            return context.at(_moment(request)) if request.exploring else context
         together = self._together(request, context) if "bought_together" in request.sources else context.together
         return replace(context, now=_moment(request), together=together)
 

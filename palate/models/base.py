@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from palate.models.guards import settled, sound
 from palate.models.settings import settle
 from palate.models.shapes import check_model
 from palate.models.similar import most_similar
+
+if TYPE_CHECKING:
+    from palate.models.posterior import Posterior  # which imports scipy.linalg
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,10 @@ class Model(ABC):
     @property
     def item_embeddings(self) -> Floats | None:
         """Vectors of the items, (I, D), near each other for items that are alike; None where a model has none."""
+        return None
+
+    def posterior(self, history: Histories) -> Posterior | None:
+        """Return what the model leaves open of the one user of a history; None where it does not say."""
         return None
 
     def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:

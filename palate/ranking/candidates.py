@@ -105,7 +105,10 @@ def by_habit(factor: Floats | None, position: Longs, score: Doubles, most: int, 
 
 
 def fresh(request: ListRequest, context: Context, eligible: Eligible) -> Slate:
-    """Items that the model does not know, another order for every user, so that some users see each of them."""
+    """Items that the model does not know, another order for every user, so that some users see each of them.
+
+    Of F such items each stands at a place for one user in F.
+    """
     positions = context.fresh[eligible.items[context.fresh]]
     if len(positions):
         positions = np.roll(positions, -(crc32((request.user_id or "").encode()) % len(positions)))
