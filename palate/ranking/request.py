@@ -20,11 +20,14 @@ MOST_ROWS = 20  # of a page
 MOST_NEAR = 100  # anchor items of a request over HTTP
 MOST_CHARACTERS = 8000  # of the conditions of one request
 MOST_RULES = 20  # boosts, pins, caps or shares of one request
+RULES = ("boost", "pin", "cap", "share")
+MOST_STAGES = 40  # of all rows of a page
+MOST_DRAWN = 10  # rows of a page whose scores are drawn
 MOST_SHOWN = 2000  # items that the pages of a cursor may have shown
 BOUNDS = {
     **dict.fromkeys(("session", "anchor_items", "exclude"), (MOST_NAMED, "items")),
     **dict.fromkeys(("only", "shown_above"), (MOST_PLACES, "items")),
-    **dict.fromkeys(("boost", "pin", "cap", "share"), (MOST_RULES, "rules")),
+    **dict.fromkeys(RULES, (MOST_RULES, "rules")),
 }
 
 # Where an item of a list comes from. A rule pins it; a list that names no sources is filled from the next five.
@@ -246,6 +249,9 @@ def conditions_of(rows: Sequence[ListRequest]) -> list[str]:
         (sum(row.k for row in rows), MOST_PLACES, "places"),
         (sum(len(row.anchor_items) for row in rows), MOST_NEAR, "items in near"),
         (sum(map(len, conditions)), MOST_CHARACTERS, "characters of conditions"),
+        *((sum(len(getattr(row, kind)) for row in rows), MOST_RULES, f"rules in {kind}") for kind in RULES),
+        (sum(len(row.stages) for row in rows), MOST_STAGES, "stages"),
+        (sum(row.exploring is not None for row in rows), MOST_DRAWN, "rows by draws"),
     ):
         if count > most:
             raise setting_error("rows", f"{count:,} {unit} together", f"there may be {most:,}")
