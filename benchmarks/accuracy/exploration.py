@@ -27,7 +27,7 @@ from palate.ranking.request import Explore, ListRequest
 K, ROUNDS, SEEDS = 10, 12, 2
 START = 0.3  # of the events of a user on items that are not new
 RECIPE = Hybrid(IALS(dim=32, epochs=5, threads=1), fields=("genres",))
-POLICIES = {
+POLICIES: dict[str, float | Explore] = {
     "none": 0.0,
     "a tenth": 0.1,
     "thompson:0.25": Explore(share=0, strength=0.25),
