@@ -357,6 +357,16 @@ def test_too_few_queries_leave_the_stages_order() -> None:
     assert len(model.recommend([["i0", "i1"]], 5).lists()[0]) == 5
 
 
+def test_queries_whose_items_no_stage_knows_are_left_out() -> None:
+    """Items of held-out users alone: their histories are empty to the first stages."""
+    strange = [
+        (f"s{user}", f"x{user}-{n}" if n < 2 else f"i{user % ITEMS}", 1.0, n) for user in range(80) for n in range(4)
+    ]
+    log = Interactions.merge(LOG, log_of(strange))
+    model = replace(RECIPE, held_out="users", users=400).fit(log)
+    assert len(model.recommend([["i3"]], 5).lists()[0]) == 5
+
+
 def test_only_training_needs_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     assert MODEL.recommend([["i3"]], 3).lists()

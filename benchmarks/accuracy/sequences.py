@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.common.paths import DATA
 from benchmarks.common.tables import grid, parser, publish, title
-from palate import SLIST, evaluate, split_last
+from palate import SLIST, Split, evaluate, split_last
 from palate.arrays import Ints
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -74,10 +74,15 @@ class Task:
     space: Space
 
 
-def amazon(name: str, published: Mapping[str, str]) -> Task:
-    """Leave the last item of each user out, and the last but one."""
+def without_last(name: str) -> Split:
+    """Leave the last item of each user of an Amazon data set out, and the last but one."""
     lines = (DATA / f"amazon-{name}" / "sequences.txt").read_text().splitlines()
-    split = split_last(sessions([np.array(line.split()[1:], np.int32) for line in lines]), valid=True)
+    return split_last(sessions([np.array(line.split()[1:], np.int32) for line in lines]), valid=True)
+
+
+def amazon(name: str, published: Mapping[str, str]) -> Task:
+    """Make the task of the last item of each user."""
+    split = without_last(name)
 
     def grade(model: Model, part: str) -> Figures:
         report = evaluate(model, split, (5, 10), part=part)  # type: ignore[arg-type]

@@ -252,7 +252,7 @@ def learned(model: RankedModel, log: Interactions, queries: Queries, seed: int) 
     columns, labels, places = list[Floats](), list[Doubles](), list[Ints]()
     for each, wanted, worth in answered(model, log, queries):
         label = (each.item[:, None] == wanted) @ worth
-        if label.any():  # from a pool without the answer there is nothing to learn
+        if label.any() and len(each.columns):  # else there is nothing to learn
             columns.append(each.columns)
             labels.append(label)
             places.append(each.place)
