@@ -45,7 +45,7 @@ HEAD = ("", "seeds", "fit, CPU s", "a list, CPU ms")
 STAGES: dict[str, tuple[Recipe, ...]] = {
     "beauty": (SLIST(l2=60.0, walk=1.0), IALS(dim=128)),
     "sports": (SLIST(decay=0.8, walk=1.0), IALS(dim=128)),
-    "diginetica": (SESSIONS,),
+    "diginetica": (SESSIONS, IALS(dim=128)),
     "movielens": (EASE(l2=300.0), IALS(dim=64)),
     "gowalla": (EASE(l2=50.0, neighbours=100), IALS(dim=256, unseen_weight=0.03, l2=0.0001, fold_l2=100.0)),
 }

@@ -191,6 +191,11 @@ class Model(ABC):
         """Stages of `palate.ranking` that candidates go through, in their order."""
         return ()
 
+    @property
+    def reads_time(self) -> bool:
+        """Whether lists depend on when they are asked for, as a model within says."""
+        return any(each.reads_time for each in getattr(self, "models", ()))
+
     def similar_items(
         self,
         items: Iterable[Id],

@@ -66,8 +66,8 @@ def by_model(context: Context, factor: Floats | None, source: Source, most: int,
     """Best items for the history by the model, among the rows (I,)."""
     most = min(most, context.index.rows)
     if factor is None:
-        return _slate(context, source, *context.retriever.top(context.past, most, rows, True))
-    return _best(context, factor, source, context.retriever.scores(context.past)[0], most, rows)
+        return _slate(context, source, *context.retriever.top(context.question, most, rows, True))
+    return _best(context, factor, source, context.retriever.scores(context.question)[0], most, rows)
 
 
 def by_similarity(

@@ -14,7 +14,7 @@ from palate.compute.memory import BLOCK_SCORES
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.data.ragged import Ragged
+from palate.data.ragged import NEVER, Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError, check
@@ -22,7 +22,8 @@ from palate.kernels.forest import unite
 from palate.kernels.topk import nothing, select_top
 from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.registry import as_recipe, register
-from palate.ranking.features import Facts, Group, Question, groups, usual_attributes
+from palate.ranking.facts import Facts, usual_attributes
+from palate.ranking.features import Group, Question, groups
 from palate.ranking.forest import Forest, grow
 from palate.ranking.queries import HELD_OUT, Queries, drawn
 from palate.ranking.stage_data import KeptLabels
@@ -155,12 +156,17 @@ class RankedModel(Model):
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The features, in groups."""
-        return groups(self.models, [each.attribute for each in self.facts.attributes])
+        return groups(self.models, self.facts)
 
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the features, (F,)."""
         return tuple(name for group in self.groups for name in group.names)
+
+    @property
+    def reads_time(self) -> bool:
+        """Whether features read it."""
+        return self.facts.timed or super().reads_time
 
     def batch_size(self) -> int:
         """Users ranked at once."""
@@ -178,7 +184,9 @@ class RankedModel(Model):
             lists = np.concatenate([select_top(each[b : b + 1], allowed, most, *own)[0] for each in scores])
             item, place = unite(lists, most)
             score = np.stack([each[b, item] for each in scores])
-            question = Question(self.facts, self.models, past, weight, item, place, score)
+            asked = NEVER if histories.asked is None else int(histories.asked[b])
+            time = rows.moments[low:high]
+            question = Question(self.facts, self.models, past, weight, time, asked, item, place, score)
             columns = [group.values(question) for group in self.groups] if len(item) and len(question.liked) else []
             yield Candidates(item, np.concatenate([question.constant(), *columns]), place)
 
