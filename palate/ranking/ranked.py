@@ -163,10 +163,10 @@ class RankedModel(Model):
         """Names of the features, (F,)."""
         return tuple(name for group in self.groups for name in group.names)
 
-    @property
+    @cached_property
     def reads_time(self) -> bool:
-        """Whether features read it."""
-        return self.facts.timed or super().reads_time
+        """Whether features read it, or a first stage does."""
+        return self.facts.timed or any(each.reads_time for each in self.models)
 
     def batch_size(self) -> int:
         """Users ranked at once."""
