@@ -218,10 +218,9 @@ class Context:
         return Histories(UNNAMED, self.model.items, rows, history.event_types)
 
     @property
-    def question(self) -> Histories:
-        """The history, and when the list is made where the model reads it."""
-        timed = self.now and self.model.reads_time
-        return replace(self.past, asked=np.array([self.now])) if timed else self.past
+    def timed_past(self) -> Histories:
+        """The history over the items of the model, and when the list is made where the model reads that."""
+        return replace(self.past, asked=np.array([self.now])) if self.model.reads_time else self.past
 
     def prepared(self, history: UserHistory, past: Histories) -> Context:
         """Return the context of a user whose `past` is known."""
