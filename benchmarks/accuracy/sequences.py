@@ -115,11 +115,16 @@ def diginetica() -> Task:
 
 
 def sessions(rows: Sequence[Ints]) -> Interactions:
-    """Log of one user a session, a day apart; the catalogue is what the sessions hold."""
+    """Log of one user a session, a day apart, the last one in 1970: events ahead of the clock would have no age.
+
+    The catalogue is what the sessions hold.
+    """
     row = np.repeat(np.arange(len(rows), dtype=np.int32), [len(each) for each in rows])
     ids, item = np.unique(np.concatenate(rows), return_inverse=True)
     users, items = Vocabulary.of(range(len(rows))), Vocabulary.of(ids.tolist())
-    return Interactions.of(users, items, row, item.astype(np.int32), timestamp=row.astype(np.int64) * DAY)
+    return Interactions.of(
+        users, items, row, item.astype(np.int32), timestamp=(row.astype(np.int64) - len(rows)) * DAY
+    )
 
 
 def next_items(model: Model, prefixes: Sequence[Ints], wanted: Ints) -> Figures:

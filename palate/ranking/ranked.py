@@ -268,18 +268,18 @@ def learned(model: RankedModel, log: Interactions, queries: Queries, seed: int) 
     ways = [np.ones(len(model.models), np.float32), *np.eye(len(model.models), dtype=np.float32)]
     if len(labels) - valid < FEWEST:
         return Forest.empty(), ways[0]
-    held_out = range(len(labels) - valid, len(labels))
 
-    def gains(score: Callable[[int], Doubles]) -> Doubles:
-        return np.array([gain(score(n), labels[n]) for n in held_out])
+    def gains(queries: range, score: Callable[[int], Doubles]) -> Doubles:
+        return np.array([gain(score(n), labels[n]) for n in queries])
 
-    by_way = [gains(lambda n: by_place(way, places[n])) for way in ways]  # noqa: B023
+    every, held_out = range(len(labels)), range(len(labels) - valid, len(labels))
+    by_way = [gains(every, lambda n: by_place(way, places[n])) for way in ways]  # noqa: B023
     best = int(np.argmax([each.mean() for each in by_way]))
     prior = [by_place(ways[best], each) for each in places]
     sizes = np.array([len(each) for each in labels])
     rows = np.concatenate(columns, axis=1)
     forest = grow(rows, np.concatenate(labels), sizes, np.concatenate(prior), valid, seed)
-    more = gains(lambda n: prior[n] + forest.scores(columns[n])) - by_way[best]
+    more = gains(held_out, lambda n: prior[n] + forest.scores(columns[n])) - by_way[best][held_out.start :]
     sure = more.mean() > SURE * more.std() / np.sqrt(len(more))
     return (forest if sure else Forest.empty()), ways[best]
 
