@@ -38,10 +38,11 @@ from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
 from palate.errors import PalateError
 from palate.models.base import Model, Recipe, Watch
+from palate.ranking.ranked import RankedModel
 
 OUTCOMES = RESULTS / "second_stage.jsonl"
 LISTS = 300  # timed one by one
-HEAD = ("", "seeds", "fit, CPU s", "a list, CPU ms")
+HEAD = ("", "beside the best stage, NDCG@20, each seed", "seeds", "fit, CPU s", "a list, CPU ms")
 STAGES: dict[str, tuple[Recipe, ...]] = {
     "beauty": (SLIST(l2=60.0, walk=1.0), IALS(dim=128)),
     "sports": (SLIST(decay=0.8, walk=1.0), IALS(dim=128)),
@@ -63,12 +64,13 @@ PEER_NAMES = {
 
 @dataclass(frozen=True)
 class Contestant:
-    """A recipe, and what it is fitted to and graded by."""
+    """A recipe, what it is fitted to and graded by; split: where `Ranked` is compared with its stages by user."""
 
     recipe: Recipe
     log: Interactions
     catalogue: Catalogue | None
     grade: Callable[[Model], Figures]
+    split: Split | None = None
 
 
 def contestants(dataset: str, python: Path) -> dict[str, Contestant]:
@@ -85,27 +87,28 @@ def contestants(dataset: str, python: Path) -> dict[str, Contestant]:
     if dataset in ("movielens", "gowalla"):
         split = _ratio(dataset)
         recipes = {**_by_name(stages), "`Ranked`": ranked}
-        return {name: Contestant(each, split.train, None, _ratio_grade(split)) for name, each in recipes.items()}
+        grade = _ratio_grade(split)
+        return {name: Contestant(each, split.train, None, grade, split) for name, each in recipes.items()}
     split = without_last(dataset)
     items, known = catalogue(dataset), split.history("test")
     with_network = Ranked(recipes=(*stages, Transformer()))
 
-    def grade(model: Model) -> Figures:
+    def hits(model: Model) -> Figures:
         scores = evaluate(model, split, (10,)).scores
         return {"HR@10": float(scores["Recall@10"]), "NDCG@10": float(scores["NDCG@10"])}
 
-    found = {name: Contestant(each, split.train, None, grade) for name, each in _by_name(stages).items()}
+    found = {name: Contestant(each, split.train, None, hits) for name, each in _by_name(stages).items()}
     found |= {
-        "`Ranked`": Contestant(ranked, split.train, None, grade),
-        "`Ranked` with the catalogue": Contestant(ranked, split.train, items, grade),
+        "`Ranked`": Contestant(ranked, split.train, None, hits),
+        "`Ranked` with the catalogue": Contestant(ranked, split.train, items, hits),
         "`Ranked` with the catalogue, validation items are labels": Contestant(
-            replace(ranked, gap=0), known, items, grade
+            replace(ranked, gap=0), known, items, hits
         ),
-        "`Ranked` with the catalogue and `Transformer`": Contestant(with_network, split.train, items, grade),
+        "`Ranked` with the catalogue and `Transformer`": Contestant(with_network, split.train, items, hits),
     }
     if dataset == "beauty" and python.is_file():
         for name, shown in PEER_NAMES.items():
-            found[shown] = Contestant(Peer(name=name, python=python, known=known), split.train, None, grade)
+            found[shown] = Contestant(Peer(name=name, python=python, known=known), split.train, None, hits)
     return found
 
 
@@ -204,9 +207,17 @@ def measured(dataset: str, name: str, contestant: Contestant, seed: int) -> Mapp
     figures = contestant.grade(model)
     milliseconds = None if isinstance(model, ListModel) else list_ms(model, contestant.log)
     outcome = {**key, "figures": figures, "seconds": seconds, "milliseconds": milliseconds}
+    if isinstance(model, RankedModel) and contestant.split is not None:
+        outcome["beside"] = beside_stages(model, contestant.split)
     add_outcome(OUTCOMES, outcome)
     print(outcome, flush=True)
     return outcome
+
+
+def beside_stages(model: RankedModel, split: Split) -> str:
+    """Difference of NDCG@20 to the best first stage, user by user."""
+    stages = [evaluate(each, split, (20,)) for each in model.models]
+    return str(evaluate(model, split, (20,)).minus(max(stages, key=lambda report: float(report.scores["NDCG@20"]))))
 
 
 def section(dataset: str, only: Sequence[str], seeds: Sequence[int], python: Path) -> list[str]:
@@ -228,7 +239,9 @@ def section(dataset: str, only: Sequence[str], seeds: Sequence[int], python: Pat
         shown = " / ".join(_spread([run["figures"][each] for run in runs]) for each in names)
         each_ms = runs[0]["milliseconds"]
         seconds = np.mean([run["seconds"] for run in runs])
-        rows.append([name, shown, str(len(runs)), f"{seconds:.0f}", "" if each_ms is None else f"{each_ms:.2f}"])
+        beside = ", ".join(run["beside"] for run in runs if "beside" in run)
+        each_ms = "" if each_ms is None else f"{each_ms:.2f}"
+        rows.append([name, shown, beside, str(len(runs)), f"{seconds:.0f}", each_ms])
     head = (HEAD[0], " / ".join(names), *HEAD[1:])
     return [f"## {dataset.title()}", "", *grid(head, rows), ""]
 
