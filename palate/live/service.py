@@ -120,8 +120,7 @@ class Live:
             hidden = self.history(request.unseen_by, request.until).on(base.index)
             context = context.of(context.history.hiding(hidden.seen))
         if request.only is not None:
-            own = context.at(_moment(request)) if request.exploring else context
-            return replace(own, removed=self._removed(request.only, base))
+            return replace(_timed(request, context), removed=self._removed(request.only, base))
         return self._with_sources(request, context)
 
     def _removed(self, ids: Sequence[str], context: Context) -> frozenset[str]:
