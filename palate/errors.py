@@ -21,6 +21,10 @@ class SettingError(PalateError, ValueError):
     """A recipe or a call was given a setting outside its range."""
 
 
+class NoPosterior(SettingError):
+    """A list is to be drawn from what a model leaves open, and the model does not say what."""
+
+
 class ModelError(PalateError, ValueError):
     """A model's arrays break what must hold of them, as where a fit diverged."""
 

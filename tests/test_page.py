@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import socket
@@ -38,6 +39,9 @@ from palate.serve.dashboard.figures import Latency, Throttled, drawn
 from palate.serve.dashboard.lists import WhatIf
 from palate.serve.dashboard.login import here
 from palate.serve.dashboard.projection import placed
+from palate.serve.dashboard.tuning import Tuning
+from palate.serve.fast import list_request, session_event
+from palate.serve.wire import SessionIn
 from palate.store.activity import DAY, MOST, activity, newest_events, newest_users
 from palate.store.events import Event, Store
 from palate.store.items import Item
@@ -179,6 +183,7 @@ ADDRESSES = {
     "a person": "/people?user=5",
     "nobody": "/people?user=nobody",
     "what if": "/people?user=5&like=260&dislike=1",
+    "sliders": "/people?user=5&like=260&diversify=0.5&calibrate=0.5&by=categories&long_tail=0.5&explore=0.5",
     "items": "/items",
     "an item": "/items?item=1",
     "found": "/items?q=star+wars",
@@ -219,6 +224,70 @@ def test_an_unknown_item_is_not_found(served: Served, browser: Browser) -> None:
     assert answer.status == 404
     expect(page.locator("main")).to_contain_text("nothing-like-it")
     page.close()
+
+
+@in_chromium
+def test_sliders_move_the_list_beside_the_old_one_and_store_nothing(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{served.address}/people?user=5")
+    plain = page.locator(".list .title").all_inner_texts()
+    assert page.locator(".before").count() == 0
+    asked: dict[str, object] = {"user_id": "5", "k": 12}
+    for name, label, field in (
+        ("diversify", "Diversify", 0.9),
+        ("calibrate", "Calibrate", {"attribute": "categories", "strength": 0.9}),
+        ("long_tail", "Long tail", 0.9),
+        ("explore", "Explore", {"method": "thompson", "strength": 0.9, "seed": 0}),
+    ):
+        slider = page.get_by_role("slider", name=label, exact=True)
+        slider.focus()
+        for _ in range(18):
+            page.keyboard.press("ArrowRight")  # as a hand does that has no mouse
+        expect(page.locator(f"output[for=tune-{name}]")).to_have_text("0.90")
+        page.wait_for_url(re.compile(f"{name}=0.9"))
+        asked[name] = field
+        assert slider.evaluate("e => e === document.activeElement"), "the slider keeps the focus"
+        answer = httpx.post(f"{served.address}/v1/recommend", json=asked).json()["items"]
+        for place, item in enumerate(answer):
+            expect(page.locator(".list > li").nth(place)).to_have_attribute("data-key", item["item_id"])
+    titles = page.locator(".list .title").all_inner_texts()
+    assert page.locator(".before .title").all_inner_texts() == plain
+    assert set(titles) != set(plain)
+    for place, row in enumerate(page.locator(".before li").all()):
+        title, told = row.locator(".title").inner_text(), row.locator(".move").all_inner_texts()
+        now = titles.index(title) if title in titles else None
+        assert told == (["left"] if now is None else [] if now == place else [f"to {now + 1}"])
+    page.get_by_role("button", name="Copy as a request").click()
+    expect(page.locator("#status")).to_have_text("Copied.")
+    head, _, body = page.evaluate("navigator.clipboard.readText()").partition("\n")
+    assert (head, json.loads(body)) == ("POST /v1/recommend", asked)
+    page.reload()
+    expect(page.locator(".list .title")).to_have_text(titles)
+    page.get_by_label(re.compile("What if they like")).first.click()
+    expect(page.locator(".supposed li")).to_have_count(1)
+    assert "explore=0.9" in page.url, "an event keeps the sliders"
+    page.get_by_role("link", name="Start again").click()
+    expect(page.locator(".list .title")).to_have_text(plain)
+    expect(page.locator("output[for=tune-explore]")).to_have_text("0.00")
+
+
+def test_the_request_of_what_if_is_the_one_that_is_sent() -> None:
+    supposed = WhatIf("a", (("like", "1"),), Tuning(0.5, 0.2, 0, 0.3, "genres"))
+    head, _, body = supposed.request.partition("\n")
+    assert head == "POST /v1/recommend/session"
+    asked = SessionIn.model_validate_json(body)
+    wanted = list_request(asked, asked.user_id, session=tuple(map(session_event, asked.history)))
+    assert wanted == supposed.asked
+    assert supposed.bare.address == "/people?user=a&diversify=0.5&calibrate=0.2&explore=0.3&by=genres"
+    assert not WhatIf("a")
+    assert WhatIf("a").asked.explore == 0.1
+
+
+@in_chromium
+@pytest.mark.parametrize("wrong", ["diversify=2", "explore=-1", "long_tail=x", "calibrate=nan"])
+def test_a_slider_beyond_its_ends_is_refused(served: Served, wrong: str) -> None:
+    assert httpx.get(f"{served.address}/people?user=5&{wrong}").status_code in (400, 422)
 
 
 @in_chromium

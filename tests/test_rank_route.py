@@ -517,6 +517,21 @@ def test_a_row_that_nothing_is_left_for_says_so(client: Client) -> None:
         ({"rows": [{"k": 600}, {"k": 401}]}, 422, "1,001 places together"),
         ({"rows": [{"near": ["i1"] * 60}] * 2}, 422, "120 items in near together"),
         ({"rows": [{"filter": f"price < {n}{' ' * 3900}"} for n in range(3)]}, 422, "characters of conditions"),
+        *(
+            ({"rows": [{name: [rule] * 11}] * 2}, 422, f"22 rules in {name} together': there may be 20")
+            for name, rule in (
+                ("boost", {"condition": "price < 9", "factor": 2}),
+                ("cap", {"attribute": "kind", "most": 1}),
+                ("share", {"condition": "price < 9", "least": 0.1}),
+            )
+        ),
+        ({"rows": [{"pin": [{"item_id": "i1", "position": 1}]}] * 20 + [{}]}, 422, "rows"),
+        (
+            {"rows": [{"diversify": 0.5, "long_tail": 0.5, "calibrate": {"attribute": "kind"}}] * 14},
+            422,
+            "42 stages together': there may be 40",
+        ),
+        ({"rows": [{"explore": {}}] * 11}, 422, "11 rows by draws together': there may be 10"),
         ({"rows": [{"k": 1}, {"filter": "price <"}]}, 400, "condition"),
         ({"rows": [3]}, 422, "rows.0"),
     ],
@@ -529,6 +544,11 @@ def test_a_bad_page_is_refused(client: Client, body: dict[str, Any], status: int
 def test_rows_with_one_condition_count_it_once(client: Client) -> None:
     rows = page(client, *[{"k": 1, "filter": f"price < 19{' ' * 3900}"}] * 5, user_id="u0")
     assert len({item for row in rows for item in order(row)}) == 5
+
+
+def test_rules_and_stages_up_to_the_bound_make_a_page(client: Client) -> None:
+    row = {"k": 1, "boost": [{"condition": "price < 9", "factor": 2}], "diversify": 0.5, "long_tail": 0.5}
+    assert len(page(client, *[row] * 20, user_id="u0")) == 20
 
 
 def test_pages_of_the_recommender_are_bounded(live: Live) -> None:

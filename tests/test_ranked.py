@@ -15,18 +15,24 @@ from hypothesis import strategies as st
 
 from palate import EASE, IALS, SLIST, Catalogue, Ranked, load
 from palate.data.interactions import Interactions
+from palate.data.ragged import NEVER
 from palate.errors import DataError, MissingExtra, ModelError, SettingError
 from palate.kernels.forest import in_history, shared_values, unite
 from palate.kernels.rows import crossings
 from palate.models.base import Model
 from palate.models.popularity import Popularity
-from palate.ranking.features import words_of
+from palate.ranking.context import history_of, offline
+from palate.ranking.facts import words_of
 from palate.ranking.forest import Forest, grow
+from palate.ranking.item_index import ItemIndex
+from palate.ranking.pipeline import recommend
 from palate.ranking.ranked import RankedModel, answered
+from palate.ranking.request import ListRequest
 from palate.ranking.values import GRADES, graded, worth
 from palate.testing import check_recipe
 
 ITEMS = 40
+DAY = 24 * 3_600_000_000  # microseconds
 
 
 def chain(users: int = 400, seed: int = 0) -> Interactions:
@@ -209,6 +215,61 @@ def test_no_feature_sees_the_answer(held_out: str) -> None:
         np.testing.assert_allclose(one.columns, two.columns, rtol=1e-5, atol=1e-5)
 
 
+def by_the_hour() -> Interactions:
+    """Users come at 8 and at 20 o'clock, at random: in the morning for an item m*, in the evening for one e*."""
+    draw = np.random.default_rng(0)
+    evenings = draw.integers(0, 2, (400, 8))
+    events = [
+        (f"u{u}", f"{'me'[x]}{draw.integers(0, 10)}", 1.0, n) for u in range(400) for n, x in enumerate(evenings[u])
+    ]
+    days = log_of(events).rows.place + np.repeat(np.arange(400) % 5, 8)
+    return replace(log_of(events), timestamp=days * DAY + (8 + 12 * evenings.reshape(-1)) * (DAY // 24))
+
+
+def test_lists_follow_the_hour_they_are_asked_for() -> None:
+    log = by_the_hour()
+    model = Ranked(recipes=(EASE(l2=100), Popularity()), pool=20, gap=0).fit(log)
+    assert model.reads_time
+    assert {"pause", "hour", "times in these hours"} <= set(model.features)
+    day, hour = DAY, DAY // 24
+    asked = model.histories([["m1", "e1"]] * 3)
+    times = replace(asked, asked=np.array([50 * day + 8 * hour, 50 * day + 20 * hour, NEVER]))
+    morning, evening, _ = model.recommend(times, 5).lists()
+    assert {str(each)[0] for each in morning} == {"m"}
+    assert {str(each)[0] for each in evening} == {"e"}
+    base = offline(model, ItemIndex.of_model(model.items), np.ones(len(model.items), np.bool_))
+    one = base.of(history_of(asked.block(0, 1)))
+    for now, wanted in ((50 * day + 8 * hour, morning), (50 * day + 20 * hour, evening)):
+        shown = recommend(ListRequest(k=5), one.at(now))
+        assert [each.item_id for each in shown.items] == wanted
+
+
+def test_dates_are_no_times_of_day() -> None:
+    """A log of dates alone, and one without times, have no features of hours and days."""
+    assert not MODEL.reads_time
+    assert "hour" not in MODEL.features
+    log = by_the_hour()
+    assert log.timestamp is not None
+    for time in (None, log.timestamp // DAY * DAY):
+        model = RECIPE.fit(replace(log, timestamp=time))
+        assert not model.reads_time
+
+
+def test_a_list_without_a_time_is_asked_after_the_usual_pause() -> None:
+    log = by_the_hour()
+    model = Ranked(recipes=(EASE(l2=100), Popularity()), pool=20).fit(log)
+    assert model.facts.pause == DAY
+    known = log.histories(["u7"])
+    at = known.rows.moments[-1] + DAY
+    every = np.ones(len(model.items), np.bool_)
+    for untimed in (known, replace(known, asked=np.array([NEVER]))):
+        own, other = (
+            next(model.candidates(each.on(model.items), every, False))
+            for each in (untimed, replace(known, asked=np.array([at])))
+        )
+        np.testing.assert_array_equal(own.columns, other.columns)
+
+
 def test_each_feature_has_a_name() -> None:
     every = np.ones(len(MODEL.items), np.bool_)
     for history in (["i3", "i4"], ["i3"]):
@@ -355,6 +416,16 @@ def test_too_few_queries_leave_the_stages_order() -> None:
     model = Ranked(recipes=(EASE(l2=100), Popularity())).fit(log, catalogue_of(log))
     assert not len(model.forest)
     assert len(model.recommend([["i0", "i1"]], 5).lists()[0]) == 5
+
+
+def test_queries_whose_items_no_stage_knows_are_left_out() -> None:
+    """Items of held-out users alone: their histories are empty to the first stages."""
+    strange = [
+        (f"s{user}", f"x{user}-{n}" if n < 2 else f"i{user % ITEMS}", 1.0, n) for user in range(80) for n in range(4)
+    ]
+    log = Interactions.merge(LOG, log_of(strange))
+    model = replace(RECIPE, held_out="users", users=400).fit(log)
+    assert len(model.recommend([["i3"]], 5).lists()[0]) == 5
 
 
 def test_only_training_needs_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:

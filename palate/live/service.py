@@ -120,7 +120,7 @@ class Live:
             hidden = self.history(request.unseen_by, request.until).on(base.index)
             context = context.of(context.history.hiding(hidden.seen))
         if request.only is not None:
-            return replace(context, removed=self._removed(request.only, base))
+            return replace(_timed(request, context), removed=self._removed(request.only, base))
         return self._with_sources(request, context)
 
     def _removed(self, ids: Sequence[str], context: Context) -> frozenset[str]:
@@ -135,14 +135,14 @@ class Live:
         known = None if request.user_id is None else self._prepared.remembered(request.user_id, base)
         context = known or base
         context = self._with_session(request, context) if request.session else context
-        return context if request.sources == USUAL_SOURCES else context.at(_moment(request))
+        return _timed(request, context)
 
     def _with_sources(self, request: ListRequest, context: Context) -> Context:
         """Return the context with what the sources of a request read beside the usual."""
         if request.sources == USUAL_SOURCES:
-            return context
+            return _timed(request, context)
         together = self._together(request, context) if "bought_together" in request.sources else context.together
-        return replace(context, now=_moment(request), together=together)
+        return replace(context, together=together).at(_moment(request))
 
     def _together(self, request: ListRequest, context: Context) -> Order:
         """Items by the users who acted on them together with the anchor items, or with the user's newest item."""
@@ -211,6 +211,12 @@ class Live:
         if current.settled is None or current.settled != (current.snapshot, seen[:-1]):  # all but `touched`
             current.follow(seen)
         return current.snapshot
+
+
+def _timed(request: ListRequest, context: Context) -> Context:
+    """Return the context at the time that the list is made for, where the list depends on it."""
+    timed = request.sources != USUAL_SOURCES or request.exploring or context.model.reads_time
+    return context.at(_moment(request)) if timed else context
 
 
 def _moment(request: ListRequest) -> int:

@@ -21,6 +21,7 @@ from palate.errors import MissingExtra, check, real, whole
 from palate.kernels.topk import nothing, select_top
 from palate.models.base import Model
 from palate.models.factors import FactorModel
+from palate.models.posterior import Posterior
 
 LISTS = 2  # of the index, times √I
 ASKED = 1000  # users that the recall is measured on
@@ -56,6 +57,10 @@ class ApproximateModel(Model):
     def item_embeddings(self) -> Floats:
         """The item vectors, (I, D)."""
         return self.model.item_vectors
+
+    def posterior(self, history: Histories) -> Posterior | None:
+        """As the model itself does."""
+        return self.model.posterior(history)
 
     def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
         """As the model itself does."""

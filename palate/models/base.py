@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from palate.models.guards import settled, sound
 from palate.models.settings import settle
 from palate.models.shapes import check_model
 from palate.models.similar import most_similar
+
+if TYPE_CHECKING:
+    from palate.models.posterior import Posterior  # which imports scipy.linalg
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,10 @@ class Model(ABC):
         """Vectors of the items, (I, D), near each other for items that are alike; None where a model has none."""
         return None
 
+    def posterior(self, history: Histories) -> Posterior | None:
+        """Return what the model leaves open of the one user of a history; None where it does not say."""
+        return None
+
     def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
         """Best k users for each of these, themselves left out.
 
@@ -190,6 +198,11 @@ class Model(ABC):
     def stages(self) -> tuple[object, ...]:
         """Stages of `palate.ranking` that candidates go through, in their order."""
         return ()
+
+    @cached_property
+    def reads_time(self) -> bool:
+        """Whether lists depend on when they are asked for, as a model within says."""
+        return any(each.reads_time for each in getattr(self, "models", ()))
 
     def similar_items(
         self,

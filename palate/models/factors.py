@@ -99,6 +99,10 @@ class FactorModel(Model):
             item[empty], score[empty] = best_products(ones, popularity, k, allowed, start, own.column)
         return item, score
 
+    def cold_spread(self, history: Histories, strength: float) -> float:
+        """Return the standard deviation of the score of a cold-start item, its vector drawn to one by `strength`."""
+        return 0.0
+
     @cached_property
     def codes(self) -> Codes:
         """Return the item vectors as bytes, made when a few users first ask for the best of many items."""

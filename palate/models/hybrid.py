@@ -23,6 +23,7 @@ from palate.errors import check
 from palate.models.base import Progress, Recipe, Watch
 from palate.models.factors import FactorModel, FactorRecipe
 from palate.models.item_content import CONTENT, ContentBased, check_reading, read_items
+from palate.models.posterior import Posterior
 from palate.models.prior import ContentPrior
 from palate.models.registry import as_recipe, register
 
@@ -132,6 +133,14 @@ class HybridModel(ContentBased):
     def item_embeddings(self) -> Floats:
         """The item vectors, (I, D)."""
         return self.base.item_vectors
+
+    def posterior(self, history: Histories) -> Posterior | None:
+        """Return that of the vectors; items without events may lie off what their content says, too."""
+        found = self.base.posterior(history)
+        if found is None or not self.cold_items.any():
+            return found
+        spread = self.base.cold_spread(history.on(self.items), self.recipe.strength)
+        return replace(found, cold=self.cold_items, spread=spread)
 
     def item_similarity(self, item: int) -> Floats:
         """Cosine of one item's vector with all, (I,)."""

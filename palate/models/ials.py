@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from palate.kernels.rows import gather, group_rows, row_penalties
 from palate.kernels.simd import WIDTH
 from palate.models.base import Progress, Watch, refuse_empty
 from palate.models.factors import FactorModel, FactorRecipe
+from palate.models.posterior import Posterior
 from palate.models.prior import ContentPrior
 from palate.models.registry import register
 from palate.models.weights import check_half_life, faded
@@ -259,6 +261,35 @@ class IALSModel(FactorModel):
         """Weights (N,) that the training gave such events, within what float32 solves."""
         return scaled_weights(weight, self.unit, FAR)
 
+    def diagonal(self, past: Ragged, weight: Floats) -> Floats:
+        """Return Λ of one row with these weights (N,), its penalty included, (D,)."""
+        ridge = self.recipe.ridge(past.start, weight, len(self.item_vectors))
+        return np.asarray(self.spectrum + ridge * self.recipe.fold_l2)
+
+    def posterior(self, history: Histories) -> Posterior:
+        """Return the Gaussian whose mean is the vector of the fold-in."""
+        past = history.on(self.items).rows
+        weight = self.scaled(past.weight)
+        rows, _ = rooted_rows(weight, past.column, self.item_vectors)
+        return Posterior(self.diagonal(past, weight).astype(np.float64), rows, self.item_vectors)
+
+    def cold_spread(self, history: Histories, strength: float) -> float:
+        """Return the standard deviation of the score of a cold-start item, its vector drawn to one by κ, `strength`.
+
+        Its objective has the Hessian 2(α Σ_u x_u x_uᵀ + (λ + κ) I) for the item as `Posterior` has one for a user.
+        """
+        users = len(self.user_vectors)
+        ridge = self.recipe.ridge(np.zeros(2, np.int64), np.zeros(0, np.float32), users)[0]
+        A = np.float32(self.recipe.unseen_weight or 0) * self.user_gram
+        A.flat[:: len(A) + 1] += ridge + np.float32(strength)
+        x = self.vectors(history)[0].astype(np.float64)
+        return float(np.sqrt(0.5 * x @ dposv(A.astype(np.float64), x)[1]))
+
+    @cached_property
+    def user_gram(self) -> Floats:
+        """Return Σ_u x_u x_uᵀ, (D, D)."""
+        return np.asarray(self.user_vectors.T @ self.user_vectors)
+
     def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts of the scores, (N, J); Hu et al. 2008, sec. 5.
 
@@ -266,7 +297,7 @@ class IALSModel(FactorModel):
         events and D dimensions the fewer say how large a system is solved.
         """
         weight = self.scaled(past.weight)
-        diagonal = self.spectrum + self.recipe.ridge(past.start, weight, len(self.item_vectors)) * self.recipe.fold_l2
+        diagonal = self.diagonal(past, weight)
         trace = float(np.abs(weight) @ np.square(self.item_lengths[past.column]))
         precision: type[np.floating] = np.float32 if trace < STEEP * diagonal.min() else np.float64
         rooted, gain = rooted_rows(weight, past.column, self.item_vectors)

@@ -64,10 +64,10 @@ def knows_taste(context: Context) -> bool:
 
 def by_model(context: Context, factor: Floats | None, source: Source, most: int, rows: Bools) -> Slate:
     """Best items for the history by the model, among the rows (I,)."""
-    most = min(most, context.index.rows)
+    most, past = min(most, context.index.rows), context.timed_past if context.now else context.past
     if factor is None:
-        return _slate(context, source, *context.retriever.top(context.past, most, rows, True))
-    return _best(context, factor, source, context.retriever.scores(context.past)[0], most, rows)
+        return _slate(context, source, *context.retriever.top(past, most, rows, True))
+    return _best(context, factor, source, context.retriever.scores(past)[0], most, rows)
 
 
 def by_similarity(
@@ -105,7 +105,10 @@ def by_habit(factor: Floats | None, position: Longs, score: Doubles, most: int, 
 
 
 def fresh(request: ListRequest, context: Context, eligible: Eligible) -> Slate:
-    """Items that the model does not know, another order for every user, so that some users see each of them."""
+    """Items that the model does not know, another order for every user, so that some users see each of them.
+
+    Of F such items each stands at a place for one user in F.
+    """
     positions = context.fresh[eligible.items[context.fresh]]
     if len(positions):
         positions = np.roll(positions, -(crc32((request.user_id or "").encode()) % len(positions)))

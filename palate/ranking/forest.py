@@ -19,6 +19,7 @@ TREES, PATIENCE = 400, 30  # at most; and without a better NDCG@10 on the held-o
 RATE = 0.05
 LEAST = 20  # rows of a leaf
 SHARE = 0.7  # of the rows and features that a tree sees
+SMALL = 4_000_000  # numbers, up to which threads cost more than they save
 TRUNCATION = 15  # places of a list whose order counts
 
 
@@ -74,7 +75,7 @@ def grow(columns: Floats, label: Doubles, sizes: Longs, prior: Doubles, valid: i
         "bagging_fraction": SHARE,
         "bagging_freq": 1,
         "use_missing": False,
-        "num_threads": cores(),
+        "num_threads": cores() if columns.size > SMALL else 1,
         "seed": seed % 2**31,
         "deterministic": True,
         "force_row_wise": True,

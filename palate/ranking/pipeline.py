@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
 import numpy as np
 
-from palate.arrays import Bools, Floats, Ints, Longs
+from palate.arrays import Bools, Floats, Ints
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -19,23 +19,24 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.kernels.topk import nothing
 from palate.models.base import Model, Progress, Recipe, Watch
+from palate.models.posterior import Posterior
 from palate.models.registry import as_recipe, register
-from palate.ranking import candidates, rules
-from palate.ranking.candidates import Candidates
 from palate.ranking.context import Context, history_of, offline
 from palate.ranking.explain import listed, warnings, why_empty
+from palate.ranking.filling import Filling
 from palate.ranking.item_index import ItemIndex
 from palate.ranking.request import (
     SOURCES,
+    Explore,
     ListRequest,
     RecommendationList,
     Source,
     read_cursor,
     write_cursor,
 )
-from palate.ranking.slate import EMPTY, Eligible, Slate, finite
+from palate.ranking.slate import Eligible, Slate, finite
 from palate.ranking.stage_data import KeptLabels, StageData
-from palate.ranking.stages import Stage, as_stage, pool_of, run, with_others
+from palate.ranking.stages import Stage, as_stage, pool_of, run
 
 
 def recommend(request: ListRequest, context: Context) -> RecommendationList:
@@ -56,7 +57,8 @@ def recommend(request: ListRequest, context: Context) -> RecommendationList:
 def _recommended(request: ListRequest, context: Context) -> RecommendationList:
     shown = [] if request.cursor is None else read_cursor(request.cursor)
     eligible = Eligible.of(request, context, shown)
-    slate = _Filling(request, context, eligible).slate(pinning=not shown)
+    filling = Filling(request, context, eligible)
+    slate = filling.slate(pinning=not shown)
     codes = slate.source.tolist()
     sources: dict[Source, int] = {SOURCES[code]: codes.count(code) for code in dict.fromkeys(codes)}
     numbers = context.index.number[slate.position].tolist()
@@ -70,143 +72,8 @@ def _recommended(request: ListRequest, context: Context) -> RecommendationList:
         None if len(slate) else why_empty(request, context, bool(shown)),
         sources,
         tuple(warnings(request, context)) if request.conditions or request.cap or request.stages else (),
+        propensities=filling.propensities(slate) if isinstance(request.explore, Explore) else (),
     )
-
-
-@dataclass(eq=False)
-class _Filling:
-    """One list as it is filled: what is chosen leaves `eligible` and counts against the caps."""
-
-    request: ListRequest
-    context: Context
-    eligible: Eligible
-
-    def __post_init__(self) -> None:
-        request, context = self.request, self.context
-        self.stages = cast("tuple[Stage, ...]", context.stages)
-        if request.stages:
-            self.stages = with_others(self.stages, cast("tuple[Stage, ...]", request.stages))
-        self.caps = rules.Caps(request, context) if request.cap else None
-        self.factor = rules.boosts(request, context) if request.boost else None
-        self.sources: list[Candidates] = []
-
-    def slate(self, *, pinning: bool) -> Slate:
-        """Fill the list: cold-start items get their share at its end, and pins their places."""
-        request = self.request
-        pins = rules.pins(request, self.context) if request.pin and pinning else {}
-        pinned = np.array(list(pins.values()), np.int64)
-        if pins:
-            if self.caps:
-                self.caps.count(pinned.tolist())
-            self._remove(pinned)
-        start = self.eligible.copy() if request.share else self.eligible
-        room = max(0, request.k - len(pins))
-        share = int(request.explore * request.k)
-        fresh = EMPTY
-        if share and len(self.context.fresh) and "newest" in request.sources:
-            fresh = self._chosen(candidates.fresh(request, self.context, self.eligible), min(share, room))
-        wanted = room - len(fresh)
-        filled = self._filled(wanted, min(wanted, share - len(fresh)))
-        slate = Slate.joined([filled, fresh])
-        if request.share:
-            slate = self._shared(slate, len(filled), pinned, start)
-        return _pinned(slate, pins) if pins else slate
-
-    def _filled(self, wanted: int, share: int) -> Slate:
-        """Fill the places from the sources; `share` of them, at the end, are cold-start items if there are some.
-
-        Those are items that the model knows by their attributes alone. Where some stand higher up, fewer follow.
-        """
-        request, context = self.request, self.context
-        self.sources = sources = list(candidates.sources(request, context, self.factor))
-        if self.stages:
-            sources.insert(0, self._staged(sources))
-        own = candidates.own_source(context) in request.sources and candidates.knows_taste(context)
-        if not (share and len(context.cold) and own):
-            return self._taken(sources, wanted)
-        head = self._taken(sources[:1], wanted - share)
-        there = int(np.count_nonzero(context.cold[context.index.row[head.position]]))
-        tail = self._taken([candidates.cold(context, self.factor)], share - there)
-        rest = self._taken(sources, wanted - len(head) - len(tail))
-        return Slate.joined([head, rest, tail])
-
-    def _staged(self, sources: Sequence[Candidates]) -> Candidates:
-        """Make a source of the pool of the others, in the order that the stages give it."""
-        pool, missing = list[Slate](), pool_of(self.stages, self.request.k)
-        eligible = self.eligible.copy()
-        for source in sources:
-            if missing == 0:
-                break
-            found = source(missing, eligible)
-            eligible.remove(found.position)
-            pool.append(found)
-            missing -= len(found)
-        staged = run(self.stages, Slate.joined(pool), self.context, self.request.k)
-        return lambda most, eligible: staged.take(np.flatnonzero(eligible.allowed(staged))[:most])
-
-    def _shared(self, slate: Slate, head: int, pinned: Longs, start: Eligible) -> Slate:
-        """Choose the items of a list again where a share lacks some: those for the shares first.
-
-        head  places before the items that are new; start  what is eligible beside the pinned
-        """
-        shares = rules.reserved(self.request, self.context)
-        if not any(share.missing(np.append(slate.position, pinned)) for share in shares):
-            return slate
-        self.eligible = start
-        if self.caps:
-            self.caps = rules.Caps(self.request, self.context)
-            self.caps.count(pinned.tolist())
-        chosen, room = EMPTY, max(0, self.request.k - len(pinned))
-        for share in shares:
-            missing = share.missing(np.append(chosen.position, pinned))
-            chosen = self._more(chosen, slate, min(missing, room - len(chosen)), share)
-        chosen = self._more(chosen, slate, room - len(chosen))
-        place = {position: float(n) for n, position in enumerate(slate.position.tolist())}
-        order = [place.get(position, head - 0.5) for position in chosen.position.tolist()]
-        return chosen.take(np.argsort(order, kind="stable"))
-
-    def _more(self, chosen: Slate, slate: Slate, wanted: int, share: rules.Reserved | None = None) -> Slate:
-        """Return what is chosen with more behind it, of the slate, then of the sources; share  the only items."""
-        left = ~np.isin(slate.position, chosen.position)
-        if share is not None:
-            left &= share.items[slate.position]
-        kept = self._chosen(slate.take(np.flatnonzero(left)), wanted)
-        return Slate.joined([chosen, kept, self._taken(self.sources, wanted - len(kept), share)])
-
-    def _taken(self, sources: Sequence[Candidates], wanted: int, share: rules.Reserved | None = None) -> Slate:
-        """Take from each source in turn, asking it again while caps turn items away; share  the only items."""
-        taken: list[Slate] = []
-        missing = wanted
-        for source in sources:
-            while missing > 0:
-                most = candidates.block(missing) if self.caps else missing
-                eligible = self.eligible if share is None else self.eligible.within(share.items, share.rows)
-                found = source(most, eligible)
-                fitting = self._chosen(found, missing)
-                taken.append(fitting)
-                missing -= len(fitting)
-                if len(found) < most:
-                    break
-        return Slate.joined(taken)
-
-    def _chosen(self, slate: Slate, most: int) -> Slate:
-        """First items of a slate that the caps allow; they, and what the caps now rule out, are eligible no more."""
-        fitting = self.caps.fit(slate, most) if self.caps else slate.take(slice(most))
-        self._remove(fitting.position)
-        return fitting
-
-    def _remove(self, positions: Longs) -> None:
-        self.eligible.remove(positions)
-        if self.caps:
-            self.eligible.remove(self.caps.full())
-
-
-def _pinned(slate: Slate, pins: Mapping[int, int]) -> Slate:
-    """Put pinned positions at their places, or at the end of a list that is shorter."""
-    for place in sorted(pins):
-        pin = Slate.of(np.array([pins[place]]), np.zeros(1), "pinned")
-        slate = Slate.joined([slate.take(slice(place - 1)), pin, slate.take(slice(place - 1, None))])
-    return slate
 
 
 # A recipe with stages behind it
@@ -322,6 +189,10 @@ class PipelineModel(Model):
     def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
         """As the model says."""
         return self.retriever.similar_users(users, k)
+
+    def posterior(self, history: Histories) -> Posterior | None:
+        """As the model says."""
+        return self.retriever.posterior(history)
 
     @property
     def cold_items(self) -> Bools | None:

@@ -65,7 +65,8 @@ class Queries:
         types = None if log.event is None else log.event[event]
         rows = Ragged(start - start[0], log.item[event], log.weight[event], time, types)
         first = self.wanted.event[self.wanted.start[low:high]]
-        return Histories(log.users.ids.gather(log.user[first]), log.items, rows, log.event_types)
+        asked = None if log.timestamp is None else log.timestamp[first]
+        return Histories(log.users.ids.gather(log.user[first]), log.items, rows, log.event_types, asked)
 
     def answers(self, log: Interactions) -> Iterator[tuple[Longs, Doubles]]:
         """Yield the items that each query asks for, and what they are worth."""

@@ -14,7 +14,7 @@ from palate.compute.memory import BLOCK_SCORES
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.data.ragged import Ragged
+from palate.data.ragged import NEVER, Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError, check
@@ -22,7 +22,8 @@ from palate.kernels.forest import unite
 from palate.kernels.topk import nothing, select_top
 from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.registry import as_recipe, register
-from palate.ranking.features import Facts, Group, Question, groups, usual_attributes
+from palate.ranking.facts import Facts, usual_attributes
+from palate.ranking.features import Group, Question, groups
 from palate.ranking.forest import Forest, grow
 from palate.ranking.queries import HELD_OUT, Queries, drawn
 from palate.ranking.stage_data import KeptLabels
@@ -155,12 +156,17 @@ class RankedModel(Model):
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The features, in groups."""
-        return groups(self.models, [each.attribute for each in self.facts.attributes])
+        return groups(self.models, self.facts)
 
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the features, (F,)."""
         return tuple(name for group in self.groups for name in group.names)
+
+    @cached_property
+    def reads_time(self) -> bool:
+        """Whether features read it, or a first stage does."""
+        return self.facts.timed or any(each.reads_time for each in self.models)
 
     def batch_size(self) -> int:
         """Users ranked at once."""
@@ -178,7 +184,9 @@ class RankedModel(Model):
             lists = np.concatenate([select_top(each[b : b + 1], allowed, most, *own)[0] for each in scores])
             item, place = unite(lists, most)
             score = np.stack([each[b, item] for each in scores])
-            question = Question(self.facts, self.models, past, weight, item, place, score)
+            asked = NEVER if histories.asked is None else int(histories.asked[b])
+            time = rows.moments[low:high]
+            question = Question(self.facts, self.models, past, weight, time, asked, item, place, score)
             columns = [group.values(question) for group in self.groups] if len(item) and len(question.liked) else []
             yield Candidates(item, np.concatenate([question.constant(), *columns]), place)
 
@@ -252,7 +260,7 @@ def learned(model: RankedModel, log: Interactions, queries: Queries, seed: int) 
     columns, labels, places = list[Floats](), list[Doubles](), list[Ints]()
     for each, wanted, worth in answered(model, log, queries):
         label = (each.item[:, None] == wanted) @ worth
-        if label.any():  # from a pool without the answer there is nothing to learn
+        if label.any() and len(each.columns):  # else there is nothing to learn
             columns.append(each.columns)
             labels.append(label)
             places.append(each.place)
@@ -260,18 +268,18 @@ def learned(model: RankedModel, log: Interactions, queries: Queries, seed: int) 
     ways = [np.ones(len(model.models), np.float32), *np.eye(len(model.models), dtype=np.float32)]
     if len(labels) - valid < FEWEST:
         return Forest.empty(), ways[0]
-    held_out = range(len(labels) - valid, len(labels))
 
-    def gains(score: Callable[[int], Doubles]) -> Doubles:
-        return np.array([gain(score(n), labels[n]) for n in held_out])
+    def gains(queries: range, score: Callable[[int], Doubles]) -> Doubles:
+        return np.array([gain(score(n), labels[n]) for n in queries])
 
-    by_way = [gains(lambda n: by_place(way, places[n])) for way in ways]  # noqa: B023
+    every, held_out = range(len(labels)), range(len(labels) - valid, len(labels))
+    by_way = [gains(every, lambda n: by_place(way, places[n])) for way in ways]  # noqa: B023
     best = int(np.argmax([each.mean() for each in by_way]))
     prior = [by_place(ways[best], each) for each in places]
     sizes = np.array([len(each) for each in labels])
     rows = np.concatenate(columns, axis=1)
     forest = grow(rows, np.concatenate(labels), sizes, np.concatenate(prior), valid, seed)
-    more = gains(lambda n: prior[n] + forest.scores(columns[n])) - by_way[best]
+    more = gains(held_out, lambda n: prior[n] + forest.scores(columns[n])) - by_way[best][held_out.start :]
     sure = more.mean() > SURE * more.std() / np.sqrt(len(more))
     return (forest if sure else Forest.empty()), ways[best]
 

@@ -20,11 +20,14 @@ MOST_ROWS = 20  # of a page
 MOST_NEAR = 100  # anchor items of a request over HTTP
 MOST_CHARACTERS = 8000  # of the conditions of one request
 MOST_RULES = 20  # boosts, pins, caps or shares of one request
+RULES = ("boost", "pin", "cap", "share")
+MOST_STAGES = 40  # of all rows of a page
+MOST_DRAWN = 10  # rows of a page whose scores are drawn
 MOST_SHOWN = 2000  # items that the pages of a cursor may have shown
 BOUNDS = {
     **dict.fromkeys(("session", "anchor_items", "exclude"), (MOST_NAMED, "items")),
     **dict.fromkeys(("only", "shown_above"), (MOST_PLACES, "items")),
-    **dict.fromkeys(("boost", "pin", "cap", "share"), (MOST_RULES, "rules")),
+    **dict.fromkeys(RULES, (MOST_RULES, "rules")),
 }
 
 # Where an item of a list comes from. A rule pins it; a list that names no sources is filled from the next five.
@@ -92,6 +95,28 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Explore:
+    """How a list explores; the answer says how likely each item was at its place.
+
+    method    "thompson": the scores of the model are drawn, as far as it leaves them open; "share": they stay
+    share     of the list, at its end, for items that the model does not know; with "share" for cold-start items too
+    strength  of the draws: standard deviations, times it; 0 draws nothing, as "share"
+    seed      the same seed and history make the same list of a user; by default the time is the seed
+    """
+
+    method: Literal["share", "thompson"] = "thompson"
+    share: float = 0.1
+    strength: float = 1.0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check(self.method in ("share", "thompson"), "explore", self.method, "must be share or thompson")
+        check(0 <= self.share <= 1, "explore", self.share, "must be 0 to 1")
+        check(0 <= self.strength <= 10, "strength", self.strength, "must be 0 to 10")
+        check(self.seed is None or 0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1, or None")
+
+
+@dataclass(frozen=True)
 class SessionEvent:
     """An event of a session, which is stored nowhere; time: microseconds since 1970 UTC."""
 
@@ -115,7 +140,7 @@ class ListRequest:
     shown_above   items that the lists above this one on a page show: never shown here, pinned or not
     keep_seen     items of the history may be shown again
     explore       share of the list, at its end, for cold-start items: first those that the model does not know, then
-                  those that it knows by their attributes alone
+                  those that it knows by their attributes alone; or how the list explores
     cursor        `RecommendationList.cursor` of the page before: what the pages showed is not shown again
     until         stored events after this time, in microseconds since 1970 UTC, do not count
     unseen_by     user whose seen items are not shown; nothing else of that user counts
@@ -136,7 +161,7 @@ class ListRequest:
     cap: tuple[Cap, ...] = ()
     share: tuple[Share, ...] = ()
     keep_seen: bool = False
-    explore: float = 0.1
+    explore: float | Explore = 0.1
     cursor: str | None = None
     until: int | None = None
     unseen_by: str | None = None
@@ -146,7 +171,7 @@ class ListRequest:
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MOST_PLACES:
             raise setting_error("k", self.k, f"must be 1 to {MOST_PLACES}")
-        if not 0 <= self.explore <= 1:
+        if isinstance(self.explore, int | float) and not 0 <= self.explore <= 1:
             raise setting_error("explore", self.explore, "must be 0 to 1")
         if (size := sum(map(len, self.conditions))) > MOST_CHARACTERS:
             rule = f"filter, boosts and shares have {size:,} characters together; there can be {MOST_CHARACTERS:,}"
@@ -159,6 +184,17 @@ class ListRequest:
                 raise setting_error(name, f"{count} {unit}", f"there may be {most:,}")
         if len(self.pin) > min(len({pin.position for pin in self.pin}), len({pin.item_id for pin in self.pin})):
             raise SettingError("pin: two pins name the same place or the same item; each must be there once")
+
+    @property
+    def explored(self) -> float:
+        """Share of the list that is kept for cold-start items."""
+        return self.explore.share if isinstance(self.explore, Explore) else self.explore
+
+    @property
+    def exploring(self) -> Explore | None:
+        """How scores are drawn, None where they are not."""
+        asked = self.explore
+        return asked if isinstance(asked, Explore) and asked.method == "thompson" and asked.strength else None
 
     @cached_property
     def conditions(self) -> list[str]:
@@ -187,6 +223,8 @@ class RecommendationList:
     warnings  about the request: attributes that no item has, types that none of their values has, and a history that
               is out of reach
     unknown   items of `only` that are not in the catalogue
+    propensities  of the items, where the request says by `Explore` how it explores: the probability that the item
+              stands at its place, None where caps or shares choose among what is drawn; else empty
     """
 
     items: tuple[ListItem, ...]
@@ -196,6 +234,7 @@ class RecommendationList:
     sources: Mapping[Source, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    propensities: tuple[float | None, ...] = ()
 
 
 def conditions_of(rows: Sequence[ListRequest]) -> list[str]:
@@ -210,6 +249,9 @@ def conditions_of(rows: Sequence[ListRequest]) -> list[str]:
         (sum(row.k for row in rows), MOST_PLACES, "places"),
         (sum(len(row.anchor_items) for row in rows), MOST_NEAR, "items in near"),
         (sum(map(len, conditions)), MOST_CHARACTERS, "characters of conditions"),
+        *((sum(len(getattr(row, kind)) for row in rows), MOST_RULES, f"rules in {kind}") for kind in RULES),
+        (sum(len(row.stages) for row in rows), MOST_STAGES, "stages"),
+        (sum(row.exploring is not None for row in rows), MOST_DRAWN, "rows by draws"),
     ):
         if count > most:
             raise setting_error("rows", f"{count:,} {unit} together", f"there may be {most:,}")

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from palate.data.times import HOURS_AHEAD, to_iso
 from palate.models.registry import stage_class
-from palate.ranking.request import Boost, Cap, ListRequest, Pin, RecommendationList, SessionEvent, Share
+from palate.ranking.request import Boost, Cap, Explore, ListRequest, Pin, RecommendationList, SessionEvent, Share
 from palate.serve.bodies import NDJSON, kind_of
 from palate.serve.problems import Problem
 from palate.serve.routes import FastRoute, documented, needs, new_router
@@ -179,7 +179,7 @@ def list_request(
         filter=asked.filter,
         exclude=tuple(asked.exclude),
         keep_seen=asked.keep_seen,
-        explore=asked.explore,
+        explore=asked.explore if isinstance(asked.explore, float) else Explore(**asked.explore.model_dump()),
         cursor=cursor,
         sources=tuple(asked.sources),
         stages=stages(asked.diversify, asked.calibrate, asked.long_tail),
@@ -235,14 +235,17 @@ def _refuse_ahead(many: Sequence[EventIn], *, batch: bool) -> None:
 
 def body_of(service: Service, answer: RecommendationList, attributes: Sequence[str] = ()) -> dict[str, object]:
     """Return a list as the answer holds it; `attributes` are given with each item."""
-    items: Sequence[object] = answer.items
+    more: list[dict[str, object]] = [{} for _ in answer.items]
     notes = [*answer.warnings]
     if attributes:
         values = service.live.attributes_of([place.item_id for place in answer.items], attributes)
-        items = [asdict(place) | {"attributes": each} for place, each in zip(answer.items, values, strict=True)]
+        more = [{"attributes": each} for each in values]
         notes += [f"attributes: {note}" for note in service.live.unknown(attributes)]
+    if answer.propensities:
+        more = [each | {"propensity": own} for each, own in zip(more, answer.propensities, strict=True)]
+    whole = [asdict(place) | each if each else place for place, each in zip(answer.items, more, strict=True)]
     body: dict[str, object] = {
-        "items": items,
+        "items": whole,
         "model": answer.model,
         "cursor": answer.cursor,
         "reason": answer.reason,

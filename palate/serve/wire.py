@@ -57,6 +57,8 @@ USER = "Known or not; without one the list is for a new user."
 EXCLUDED = "Items that the list leaves out."
 DIVERSIFY = "How unlike each other the items are; 0 keeps the list as it is."
 CALIBRATE = "The mix of an attribute follows that of the history"
+EXPLORE = "Share of positions for new items; or how the list explores"
+EXPLORES = {"share": "share", "thompson": "strength"}  # methods, and what their number is in a query
 NEAR = "Items on the page, for a user without events."
 
 SCENARIO = "A scenario that is kept; the fields of the request win over its fields."
@@ -69,6 +71,7 @@ WireId: TypeAlias = Annotated[Text, BeforeValidator(_as_id, json_schema_input_ty
 Moment: TypeAlias = Annotated[
     int, BeforeValidator(_as_moment, json_schema_input_type=int | float | str), Field(ge=EARLIEST, le=LATEST)
 ]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Finite: TypeAlias = Annotated[
     float,
     Field(
@@ -196,6 +199,28 @@ def _as_calibration(text: str) -> str:
     return text
 
 
+class ExploreIn(Strict):
+    """How a list explores; each item of the answer comes with its propensity."""
+
+    method: Literal["share", "thompson"] = Field(
+        "thompson", description="thompson draws the scores as far as the model leaves them open; share leaves them."
+    )
+    share: float = Field(0.1, ge=0, le=1, description="Share of positions for new items.")
+    strength: float = Field(1.0, ge=0, le=10, description="Standard deviations of the draws, times it; 0 draws none.")
+    seed: int | None = Field(None, ge=0, lt=1 << 63, description="The same seed and history give the same list.")
+
+
+def _as_exploring(value: object) -> object:
+    """Turn METHOD or METHOD:NUMBER, such as thompson:0.5, into fields; other text is a share."""
+    method, colon, number = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if method not in EXPLORES:
+        return value
+    try:
+        return {"method": method} | ({EXPLORES[method]: float(number)} if colon else {})
+    except ValueError:
+        raise ValueError("must be a share from 0 to 1, or a method and a number, such as thompson:0.5") from None
+
+
 class Asked(Body):
     """What a request for a list has beside the fields that a scenario may have, too."""
 
@@ -212,7 +237,7 @@ class ListFields(Body):
     exclude: Batch[Text] = Field([], max_length=MOST_NAMED, description=EXCLUDED)
     near: Batch[Text] = Field([], max_length=MOST_NEAR, description=NEAR)
     keep_seen: bool = Field(False, description="Whether items of the history may come.")
-    explore: float = Field(0.1, ge=0, le=1, description="Share of positions for new items.")
+    explore: Share | ExploreIn = Field(0.1, description=f"{EXPLORE}.")
     attributes: Batch[str] = Field([], max_length=100, description="Attributes that the answer gives with each item.")
     long_tail: float | None = Field(None, ge=0, le=1, description="How much popularity counts against an item.")
     sources: Batch[Source] = Field(
@@ -223,6 +248,9 @@ class ListFields(Body):
 class RecommendQuery(ListFields, Asked):
     """A request for a list without rules; a query is text, so its ids are."""
 
+    explore: Annotated[Share | ExploreIn, BeforeValidator(_as_exploring, json_schema_input_type=float | str)] = Field(
+        0.1, description=f"{EXPLORE}, such as thompson or thompson:0.5."
+    )
     diversify: float | None = Field(None, ge=0, le=1, description=DIVERSIFY)
     calibrate: Annotated[Text, AfterValidator(_as_calibration)] | None = Field(
         None, description=f"{CALIBRATE}: the attribute and the strength, such as genres:0.5."
@@ -278,6 +306,9 @@ class Recommended(BaseModel):
     reason: str
     because: list[str] = Field(description="Items of the history that contribute most to the score.")
     attributes: dict[str, object] | None = None
+    propensity: float | None = Field(
+        None, description="Probability that the item stands at its place, where `explore` is an object."
+    )
 
 
 class ModelOut(BaseModel):

@@ -19,6 +19,7 @@ from palate.serve.dashboard.cards import Cards
 from palate.serve.dashboard.figures import RANGES, Answers, RecentActivity, drawn
 from palate.serve.dashboard.lists import Verb, WhatIf, lines_of, listed
 from palate.serve.dashboard.projection import Maps
+from palate.serve.dashboard.tuning import Tuning, attributes_of, may_explore
 from palate.serve.fast import json
 from palate.serve.routes import needs
 from palate.serve.security import may
@@ -34,6 +35,7 @@ MOST_USERS = 30
 MOST_IF = 100  # hypothetical events of one request
 
 Text = Annotated[str | None, Query(max_length=MOST_CHARACTERS)]
+Slider = Annotated[float, Query(ge=0, le=1)]
 Texts = Annotated[list[str], Query(max_length=MOST_IF)]
 
 
@@ -116,24 +118,41 @@ def users_routes(router: APIRouter, pages: Pages) -> None:
         add: Text = None,
         verb: Verb = "like",
         before: Annotated[int | None, Query(ge=0, lt=1 << 63)] = None,
+        diversify: Slider = 0,
+        calibrate: Slider = 0,
+        long_tail: Slider = 0,
+        explore: Slider = 0,
+        by: Text = None,
     ) -> Response:
         if not user:
             return pages.page(request, "users.html", user=None, newest=newest_users(store, NEWEST))
         cards = pages.cards()
-        what_if = WhatIf(user, tuple(("like", name) for name in like) + tuple(("dislike", name) for name in dislike))
+        attributes, drawing = attributes_of(cards.snapshot), may_explore(cards.snapshot)
+        by = by if by in attributes else next(iter(attributes), "")
+        tuning = Tuning(diversify, calibrate, long_tail, explore if drawing else 0, by)
+        events: tuple[tuple[Verb, str], ...] = (
+            *(("like", name) for name in like),
+            *(("dislike", name) for name in dislike),
+        )
+        what_if = WhatIf(user, events, tuning)
         if add:
             found = cards.search(add, 1)
             return RedirectResponse((what_if.plus(verb, found[0].item_id) if found else what_if).address, 303)
-        events = store.events(user, HISTORY, before)
+        past = store.events(user, HISTORY, before)
+        lines, old = listed(live, cards, what_if)
         return pages.page(
             request,
             "users.html",
             user=user,
             what_if=what_if,
             supposed=list(zip([verb for verb, _ in what_if.events], cards.of([*like, *dislike]), strict=True)),
-            lines=listed(live, cards, what_if),
-            history=list(zip(events, cards.of(event.item_id for event in events), strict=True)),
-            older=events[-1].seq if len(events) == HISTORY else None,
+            lines=lines,
+            old=old,
+            tuning=tuning,
+            attributes=attributes,
+            drawing=drawing,
+            history=list(zip(past, cards.of(event.item_id for event in past), strict=True)),
+            older=past[-1].seq if len(past) == HISTORY else None,
             before=before,
         )
 

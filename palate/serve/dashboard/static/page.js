@@ -23,9 +23,12 @@ export async function getJson(url) {
 }
 
 // Puts the parts with data-swap of another page in place of those of this one; rows glide to their new places.
+let swaps = 0;
 export async function swap(url) {
+  const turn = ++swaps;
   const answer = await get(url);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (turn !== swaps) return answer.url;  // a later one is under way
   const focused = document.activeElement?.id;
   for (const old of document.querySelectorAll("[data-swap]")) {
     const part = fresh.getElementById(old.id);
@@ -65,6 +68,34 @@ async function into(url) {
     say(error.message);
   }
 }
+
+// Sliders: the list follows them, and the address says where they stand.
+let tuning, tuned = 0;
+async function tune(form) {
+  const turn = ++tuned, query = new URLSearchParams(location.search);
+  query.delete("before");
+  for (const { name, type, value } of form.querySelectorAll("input[type=range], select")) {
+    query.delete(name);
+    if (type !== "range" || Number(value)) query.set(name, value);
+  }
+  const url = `${form.action}?${query}`;
+  try {
+    await swap(url);
+    if (turn !== tuned) return;
+    history.replaceState(null, "", url);
+    here = location.pathname + location.search;
+  } catch (error) {
+    say(error.message);
+  }
+}
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-tune]");
+  if (!form) return;
+  const output = form.querySelector(`output[for="${event.target.id}"]`);
+  if (output) output.value = Number(event.target.value).toFixed(2);
+  clearTimeout(tuning);
+  tuning = setTimeout(() => tune(form), 80);
+});
 
 // Suggestions below a search box (the combobox pattern of WAI-ARIA).
 let boxes = 0;
@@ -189,7 +220,18 @@ function ready(part) {
   });
 }
 
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say("Copied.");
+  } catch {
+    say("The browser does not let this page copy.");
+  }
+}
+
 document.addEventListener("click", (event) => {
+  const copied = event.target.closest("[data-copy]");
+  if (copied) return copy(copied.dataset.copy);
   const button = event.target.closest("[data-post]");
   if (button) return post(button);
   const link = event.target.closest("a[data-into]");
