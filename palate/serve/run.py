@@ -164,7 +164,8 @@ class Trainer(threading.Thread):
         LOG.info("retraining: palate train %s", shlex.join(self._arguments))
         # At low priority, so that requests come first.
         # The URL goes through the environment: its password would appear in the list of processes.
-        environment = os.environ | {STORE: self._url}
+        # Threads of OpenMP that wait for one another would spin, beside workers that answer.
+        environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | {STORE: self._url}
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, preexec_fn=lambda: os.nice(10) and None
         )
