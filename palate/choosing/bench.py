@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from palate.choosing.costs import Costs
 from palate.choosing.facts import LogFacts, of_users
@@ -15,6 +16,7 @@ from palate.choosing.verdict import Record, decide, graded
 from palate.choosing.worker import Grade, Prepare
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
+from palate.evaluation.protocol import Exam
 from palate.models.base import Recipe
 
 SPARE = 1.5  # times the predicted seconds that a fit must have
@@ -42,12 +44,24 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A part of a log by random users, its facts, and what children need for trials on it."""
+    """A part of a log by random users, all of them in the last one; it is cut when it is first asked for."""
 
     number: int
     share: float
-    facts: LogFacts
-    prepare: Prepare
+    log: Interactions
+    catalogue: Catalogue | None
+    goal: Goal
+    seed: int
+
+    @cached_property
+    def prepare(self) -> Prepare:
+        """What children need for trials on it."""
+        return Prepare(self.goal.cut(self.log, self.seed), self.catalogue)
+
+    @cached_property
+    def facts(self) -> LogFacts:
+        """Facts of what trials are fitted to."""
+        return LogFacts.of(self.prepare.split.train, self.catalogue)
 
     @property
     def asked(self) -> int:
@@ -56,20 +70,17 @@ class Part:
 
 
 def parts_of(log: Interactions, catalogue: Catalogue | None, goal: Goal, limits: Limits, seed: int) -> list[Part]:
-    """Cut the log, and samples of it where it is large for the time; the whole log is the last.
+    """Return samples of the log, where it is large for the time, from small to large, and the log itself.
 
-    Raises `DataError` where nothing can be held out.
+    Raises `DataError` where nothing can be held out, or nothing that is held out can be asked for.
     """
     least = A_MINUTE * max(1.0, limits.seconds / 60)
     sizes = [len(log)]
-    while sizes[0] > 2 * least and math.isfinite(least):
+    while sizes[0] > 2 * least:
         sizes.insert(0, max(int(least), sizes[0] // STEPS))
-    parts = []
-    for number, size in enumerate(sizes):
-        sample = of_users(log, size, seed)
-        split = goal.cut(sample, seed)
-        facts = LogFacts.of(split.train, catalogue)
-        parts.append(Part(number, len(sample) / len(log), facts, Prepare(split, catalogue)))
+    samples = [of_users(log, size, seed) for size in sizes]
+    parts = [Part(n, len(each) / len(log), each, catalogue, goal, seed) for n, each in enumerate(samples)]
+    Exam.of(parts[0].prepare.split)
     return parts
 
 
@@ -167,9 +178,9 @@ class Bench:
             found[text_of(recipe)] = outcome
         added = []
         for recipe in new:
-            outcome = found[text_of(recipe)]
-            assert outcome is not None
-            added.append(self._note(Record(recipe, part.number, outcome), part))
+            ended = found[text_of(recipe)]
+            assert ended is not None
+            added.append(self._note(Record(recipe, part.number, ended), part))
         if self._tick(self) or self.trials_left < 1:
             raise Enough
         return added

@@ -23,6 +23,7 @@ BOUNDS = 0.2, 5.0  # of the factor that a calibration or a trial gives
 KEPT = 3  # newest trials of a recipe whose median scales it
 UNKNOWN = 1e-5  # seconds for an event, of recipes without a formula
 SYSTEMS = 2.6e8  # bytes of the small systems that are solved at once
+TORCH = 3.0  # seconds until it is imported
 SMALL = 0.05  # seconds below which a measurement says nothing of growth
 
 
@@ -109,12 +110,12 @@ def _infinite_ae(_: Any, log: LogFacts) -> Cost:
 def _autoencoder(recipe: Any, log: LogFacts) -> Cost:
     start = 1e-10 * log.items**2 * min(log.items, log.users)
     epoch = 4e-10 * log.users * log.items * recipe.dim
-    return Cost(start + recipe.epochs * epoch, 12 * log.items**2 + 4e8, 1 + 7e-4 * log.items)
+    return Cost(TORCH + start + recipe.epochs * epoch, 12 * log.items**2 + 4e8, 1 + 7e-4 * log.items)
 
 
 def _transformer(recipe: Any, log: LogFacts) -> Cost:
     epochs = recipe.epochs or float(np.clip(1.5e6 / max(1, log.events), 3, 30))
-    return Cost(1e-4 * epochs * log.events * recipe.dim / 128, 6e8 + 16 * log.items * recipe.dim, 2.5)
+    return Cost(TORCH + 1e-4 * epochs * log.events * recipe.dim / 128, 6e8 + 16 * log.items * recipe.dim, 2.5)
 
 
 def _blend(recipe: Any, log: LogFacts) -> Cost:
@@ -170,7 +171,7 @@ def formula(recipe: Recipe, log: LogFacts) -> Cost:
 
 
 def calibrated() -> float:
-    """Time this machine takes for a fixed piece of work over that of the reference machine; a fraction of a second."""
+    """Time that a fixed piece of work takes here, over that of the reference machine; a fraction of a second."""
     rng = np.random.default_rng(0)
     dense, row = rng.standard_normal((512, 512), np.float32), rng.integers(0, 1 << 20, 1 << 20)
     table = rng.standard_normal(1 << 20, np.float32)

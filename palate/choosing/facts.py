@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from palate.arrays import Ints, Longs
+from palate.arrays import Bools, Ints, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.encoders.fields import LEFT_OUT, USUAL
@@ -23,6 +23,55 @@ MOST_USERS = 20_000  # whose last event asks whether order predicts
 
 
 @dataclass(frozen=True)
+class TimeFacts:
+    """What times show.
+
+    days       from the first event to the last
+    kept_top   share of the items most chosen in the newest tenth that were so before: the rest is drift
+    new_users  share of the users of the newest tenth without an earlier event; `length`, their median events
+    new_items  share of its items without an earlier event
+    """
+
+    days: float
+    kept_top: float
+    new_users: float
+    length: float
+    new_items: float
+
+    @classmethod
+    def of(cls, log: Interactions) -> TimeFacts | None:
+        """Compare the newest tenth with what came before; None for a log without times, or with a single one."""
+        time = log.timestamp
+        if time is None or not len(time) or time.min() == time.max():
+            return None
+        place = len(time) - max(1, round(NEWEST * len(time)))
+        cut = np.partition(time, place)[place]
+        newest = time >= cut if cut > time.min() else time > cut
+        before, since = (np.bincount(log.item[part], minlength=len(log.items)) for part in (~newest, newest))
+        recent = np.bincount(log.user[newest], minlength=len(log.users)) > 0
+        known = np.bincount(log.user[~newest], minlength=len(log.users)) > 0
+        return cls(
+            days=float((time.max() - time.min()) / DAY),
+            kept_top=len(set(_top(before)) & set(_top(since))) / len(_top(since)),
+            new_users=float((recent & ~known).sum() / recent.sum()),
+            length=float(np.median(np.diff(log.start)[recent])),
+            new_items=float(((since > 0) & (before == 0)).sum() / (since > 0).sum()),
+        )
+
+    def describe(self) -> str:
+        """Return the facts in a sentence."""
+        return (
+            f"The log spans {self.days:,.0f} days; in its newest tenth {self.new_users:.0%} of users and "
+            f"{self.new_items:.0%} of items are new, and {self.kept_top:.0%} of the top items were so before."
+        )
+
+
+def _top(counts: Longs) -> list[int]:
+    """Rows of the items most chosen."""
+    return np.argsort(-counts, kind="stable")[: min(TOP, np.count_nonzero(counts))].tolist()  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
 class LogFacts:
     """Counts and shares of a log, and of the catalogue beside it.
 
@@ -31,11 +80,9 @@ class LogFacts:
     skew          Gini coefficient of the items' events
     repeats       share of the events whose user had an event on that item before
     ratings       whether weights differ as ratings do: a few values, no event types
-    times, days   different times, 0 for a log without times; days from the first to the last
     order         how much more often the item just before a user's last one leads to it than an earlier item does, 0
                   where that is not clear, where there is no order, or where histories are sorted by item
-    kept_top      share of the items most chosen in the newest tenth that were so before: the rest is drift
-    new_users     share of the users of the newest tenth without an earlier event; newest_length, their median events
+    time          what times show, None for a log without times, or with a single one
     without       items of the catalogue without an event
     content       columns of the catalogue that models read; pictures and sounds of `media` need encoders
     """
@@ -49,13 +96,8 @@ class LogFacts:
     repeats: float
     ratings: bool
     types: int
-    times: int
-    days: float
     order: float
-    kept_top: float
-    new_users: float
-    newest_length: float
-    new_items: float
+    time: TimeFacts | None
     without: int
     content: tuple[str, ...]
     media: tuple[str, ...]
@@ -79,10 +121,10 @@ class LogFacts:
             ratings=len(weights) in RATINGS and log.event is None,
             types=len(log.event_types),
             order=_order(part),
+            time=TimeFacts.of(log),
             without=without,
             content=content,
             media=media,
-            **_of_time(log),
         )
 
     @property
@@ -92,23 +134,21 @@ class LogFacts:
 
     def to_dict(self) -> dict[str, object]:
         """Return all facts, ready for JSON."""
-        return {**asdict(self), "density": self.density}
+        lists = {"content": list(self.content), "media": list(self.media)}
+        return {**asdict(self), **lists, "density": self.density}
 
     def describe(self) -> list[str]:
         """Return the facts in sentences."""
         lines = [
             f"{self.events:,} events of {self.users:,} users on {self.items:,} items; "
             f"a user has {self.per_user:g} in the median, and {self.density:.2%} of all pairs have an event.",
-            f"The items' events have a Gini coefficient of {self.skew:.2f}; {self.repeats:.0%} of events are repeats.",
+            f"The events of items have a Gini coefficient of {self.skew:.2f}; {self.repeats:.0%} are repeats.",
         ]
         if self.ratings:
             lines.append("Weights differ as ratings do.")
         lines.append(self._order_line())
-        if self.times > 1:
-            lines.append(
-                f"The log spans {self.days:,.0f} days; in its newest tenth {self.new_users:.0%} of users and "
-                f"{self.new_items:.0%} of items are new, and {self.kept_top:.0%} of the top items were so before."
-            )
+        if self.time is not None:
+            lines.append(self.time.describe())
         if self.content or self.media:
             columns = ", ".join(self.content + self.media)
             lines.append(f"The catalogue has {columns}; {self.without:,} of its items have no event.")
@@ -167,42 +207,18 @@ def _order(log: Interactions) -> float:
     return (int(before.sum()) / max(1, int(random.sum())) - 1) if clear else 0.0
 
 
-def _known(pairs: Longs, known: Longs) -> np.ndarray:
+def _known(pairs: Longs, known: Longs) -> Bools:
     place = np.minimum(np.searchsorted(known, pairs), max(0, len(known) - 1))
     return np.asarray(known[place] == pairs) if len(known) else np.zeros(len(pairs), np.bool_)
 
 
-def _sorted(log: Interactions, inner: np.ndarray) -> bool:
+def _sorted(log: Interactions, inner: Bools) -> bool:
     """Whether histories are in the order of the ids, as files are whose rows were sorted."""
     ids = np.empty(len(log.items), np.int64)
     ids[np.asarray(log.items.ids.arg_sort())] = np.arange(len(log.items))
     rank = ids[log.item]
     steps = np.diff(rank)[inner]
     return len(steps) > 0 and max((steps >= 0).mean(), (steps <= 0).mean()) >= SORTED
-
-
-def _of_time(log: Interactions) -> dict[str, float]:
-    """Facts that need times."""
-    time = log.timestamp
-    nothing = dict.fromkeys(("times", "days", "new_users", "newest_length", "new_items"), 0) | {"kept_top": 1.0}
-    if time is None or not len(time) or time.min() == time.max():
-        return nothing | {"times": 0 if time is None or not len(time) else 1}
-    cut = np.partition(time, place := len(time) - max(1, round(NEWEST * len(time))))[place]
-    newest = time >= cut if cut > time.min() else time > cut
-    counts = [np.bincount(log.item[part], minlength=len(log.items)) for part in (~newest, newest)]
-    top = [np.argsort(-each, kind="stable")[: min(TOP, np.count_nonzero(each))] for each in counts]
-    lengths = np.bincount(log.user[newest], minlength=len(log.users))
-    recent = lengths > 0
-    known = np.zeros(len(log.users), np.bool_)
-    known[log.user[~newest]] = True
-    return {
-        "times": len(np.unique(time[:LOOKED_AT])),
-        "days": float((time.max() - time.min()) / DAY),
-        "kept_top": len(np.intersect1d(*top)) / max(1, len(top[1])),
-        "new_users": float((recent & ~known).sum() / recent.sum()),
-        "newest_length": float(np.median(np.diff(log.start)[recent])),
-        "new_items": float(((counts[1] > 0) & (counts[0] == 0)).sum() / max(1, (counts[1] > 0).sum())),
-    }
 
 
 def _content(catalogue: Catalogue | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -53,9 +53,10 @@ class Goal:
         if facts.order >= GAIN and not facts.ratings:
             more = f"{facts.order:.0%} more often than an earlier one"
             return cls("next", f"order predicts: the item just before leads to the next one {more}")
-        if facts.new_users >= NEW and 0 < facts.newest_length < FEW:
-            of = f"{facts.new_users:.0%} of the users of the newest tenth are new"
-            return cls("new-users", f"{of}, with {facts.newest_length:g} events in the median")
+        time = facts.time
+        if time is not None and time.new_users >= NEW and time.length < FEW:
+            of = f"{time.new_users:.0%} of the users of the newest tenth are new"
+            return cls("new-users", f"{of}, with {time.length:g} events in the median")
         return cls("taste", "events are ratings" if facts.ratings else "the order of events does not clearly predict")
 
     @property

@@ -7,6 +7,7 @@ import json
 import sqlite3
 import time
 from os import PathLike
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,8 @@ class Journal:
             self._database.execute("insert or ignore into searches values (?, 0)", (task,))
         except sqlite3.DatabaseError as error:
             raise DataError(f"{file}: cannot be used as a journal: {error}") from None
-        self._before = float(self._one("select spent from searches where task = ?", task)[0])
+        found = self._one("select spent from searches where task = ?", task)
+        self._before = 0.0 if found is None else float(found[0])
 
     def close(self) -> None:
         """Note the time spent, and close the file."""
@@ -84,7 +86,7 @@ class Journal:
             (self._task, part, text_of(recipe), *row),
         )
 
-    def _one(self, query: str, *values: object) -> tuple[float, ...]:
+    def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         return self._database.execute(query, values).fetchone()  # type: ignore[no-any-return]
 
 

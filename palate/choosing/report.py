@@ -22,7 +22,7 @@ LESS = 1.5  # times as fast, or as small, as what is named where latency or memo
 
 
 @dataclass(frozen=True)
-class Part:
+class Tried:
     """A part of the log that trials were run on: its share of the log, and the users who were asked for."""
 
     share: float
@@ -43,7 +43,7 @@ class ChoiceReport:
     goal: Goal
     facts: LogFacts
     metric: str
-    parts: Sequence[Part]
+    parts: Sequence[Tried]
     records: Sequence[Record]
     verdict: Verdict | None
     why: str
@@ -146,7 +146,7 @@ class ChoiceReport:
     __repr__ = __str__
 
     def _against(self) -> list[str]:
-        """By how much it is better than popularity."""
+        """Say by how much it is better than popularity."""
         verdict = self.verdict
         if verdict is None or verdict.popularity is None or verdict.taken.name == POPULARITY:
             return []
@@ -156,7 +156,7 @@ class ChoiceReport:
         return [f"Against popularity, {self.metric} {gain}{share}"]
 
     def _instead(self) -> list[str]:
-        """What is next where latency or memory matters more."""
+        """Say what is next where latency or memory matters more."""
         if self.verdict is None:
             return []
         taken, found = self.verdict.taken, []
@@ -169,7 +169,7 @@ class ChoiceReport:
         return found
 
     def _asked_line(self) -> str:
-        top = self.parts[-1] if self.parts else Part(1.0, 0)
+        top = self.parts[-1] if self.parts else Tried(1.0, 0)
         return f"{len(self.records)} trials in {self.seconds:.0f} s, {top.asked:,} users of the validation part"
 
     def _spot(self, record: Record) -> Spot:

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
+from operator import methodcaller
 from typing import Any, Protocol
 from zlib import crc32
 
@@ -87,7 +88,7 @@ class TPE:
             )
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
         self._asked: list[tuple[Settings, Any]] = []
-        self._make = optuna.trial.create_trial
+        self._make, self._failed = optuna.trial.create_trial, optuna.trial.TrialState.FAIL
 
     def ask(self) -> Settings:
         """Return what is likely to be better than most of what was tried."""
@@ -103,19 +104,11 @@ class TPE:
         mine = next((each for each in self._asked if each[0] is settings), None)
         if mine is not None:
             self._asked.remove(mine)
-            if math.isfinite(value):
-                self._study.tell(mine[1], value)
-            else:
-                self._study.tell(mine[1], state=_failed())
+            end = {"values": value} if math.isfinite(value) else {"state": self._failed}
+            methodcaller("tell", mine[1], **end)(self._study)
         elif math.isfinite(value) and all(_within(settings.get(n), space) for n, space in self._spaces.items()):
             known = {name: settings[name] for name in self._spaces}
             self._study.add_trial(self._make(params=known, distributions=self._spaces, value=value))
-
-
-def _failed() -> Any:
-    from optuna.trial import TrialState
-
-    return TrialState.FAIL
 
 
 def _within(value: Any, space: Any) -> bool:

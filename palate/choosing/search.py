@@ -37,9 +37,11 @@ class Search:
     def __init__(self, bench: Bench, parts: Sequence[Part], goal: Goal, seed: int, start: Sequence[Recipe]) -> None:
         self.bench, self.parts, self.goal, self.seed, self.start = bench, parts, goal, seed, start
         self.part = parts[0]  # the largest that was reached
+        self._combined = COMBINED  # recipes that combinations are made of, and trials that are kept for them
 
     def run(self, candidates: Sequence[Recipe | Family] | None) -> None:
         """Search until the time is over, or nothing is left that is likely to gain."""
+        self._combined = COMBINED if candidates is None else 0
         try:
             self._first(FAMILIES if candidates is None else candidates)
             self._settings()
@@ -94,7 +96,7 @@ class Search:
     def _round(self, hunts: Sequence[Hunt], settings: int, until: float) -> None:
         """Ask each family for settings in turn, until this many seconds are spent; keep trials for combinations."""
         turns = islice(cycle(hunts), len(hunts) * settings)
-        while self.bench.spent < until and self.bench.trials_left > COMBINED:
+        while self.bench.spent < until and self.bench.trials_left > self._combined:
             batch = [hunt.ask() for hunt in islice(turns, self.bench.width)]
             if not batch:
                 return
@@ -123,7 +125,7 @@ class Search:
     def _combinations(self) -> list[Recipe]:
         if self.goal.name not in HELD_OUT:  # blends rank items of the log alone
             return []
-        best = [each.recipe for each in _of_families(self.bench.best(self.part))[:COMBINED]]
+        best = [each.recipe for each in _of_families(self.bench.best(self.part))[: self._combined]]
         if len(best) < 2:
             return []
         return [*_blends(best), *self._second_stages(best[:2])]
@@ -152,7 +154,7 @@ class Search:
         return [each for each in families if each is not None and self._sought(each)][:KEPT]
 
     def _sought(self, family: Family) -> bool:
-        return family.name != POPULARITY or self.part.facts.times > 1
+        return family.name != POPULARITY or self.part.facts.time is not None
 
     def _of(self, family: Family) -> list[Record]:
         return [each for each in self.bench.best(self.part) if each.name == family.name]
@@ -176,10 +178,10 @@ class Hunt:
         for each in known:
             self._sampler.note(settings_of(family, each.recipe), each.outcome.mean)
 
-    def ask(self) -> Asked:
+    def ask(self) -> Proposal:
         """Return a recipe to try."""
         settings = self._sampler.ask()
-        return Asked(self, settings, changed(self.family, self._base, settings))
+        return Proposal(self, settings, changed(self._base, settings))
 
     def note(self, settings: object, value: float) -> None:
         """Take the metric of settings."""
@@ -187,7 +189,7 @@ class Hunt:
         self._sampler.note(settings, value)  # type: ignore[arg-type]
 
 
-class Asked:
+class Proposal:
     """Settings that were asked for, and the recipe with them."""
 
     def __init__(self, hunt: Hunt, settings: object, recipe: Recipe) -> None:

@@ -82,7 +82,7 @@ def _large(log: LogFacts) -> bool:
 
 
 def _popularity(log: LogFacts) -> tuple[Settings, ...]:
-    return ({}, {"half_life_days": max(1.0, round(log.days / 12, 1))}) if log.times > 1 else ({},)
+    return ({},) if log.time is None else ({}, {"half_life_days": max(1.0, round(log.time.days / 12, 1))})
 
 
 def _ease(log: LogFacts) -> tuple[Settings, ...]:
@@ -90,7 +90,7 @@ def _ease(log: LogFacts) -> tuple[Settings, ...]:
     return ({"l2": 50.0 if _large(log) else 200.0, **near},)
 
 
-def _slist(log: LogFacts) -> tuple[Settings, ...]:
+def _slist(_: LogFacts) -> tuple[Settings, ...]:
     sessions = {"alpha": 0.7, "whole_decay": 0.8, "train_decay": 0.2, "decay": 0.8}
     sessions |= {"l2": 30.0, "l2_power": 0.75, "walk": 16.0, "beta": 0.2}
     return ({"l2": 60.0}, sessions)
@@ -117,7 +117,6 @@ FAMILIES: tuple[Family, ...] = (
         {"half_life_days": Between(3, 3000)},
         ALL,
         "events; a half-life needs times",
-        lambda _: "",
     ),
     Family(
         "ItemKNN",
@@ -225,8 +224,8 @@ def named(name: str) -> Family | None:
     return next((each for each in FAMILIES if each.name == name), None)
 
 
-def changed(family: Family, recipe: Recipe, settings: Settings) -> Recipe:
-    """Return the recipe with some settings of the family's ranges, whole numbers where its own are."""
+def changed(recipe: Recipe, settings: Settings) -> Recipe:
+    """Return the recipe with other settings, rounded where its own are whole numbers."""
     own: Any = recipe
     kinds = {name: type(getattr(own, name)) for name in settings}
     values = {name: round(value) if kinds[name] is int else value for name, value in settings.items()}

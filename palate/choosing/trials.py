@@ -39,7 +39,7 @@ class Child:
         self._prepared: Prepare | None = None
         # A session of its own: Ctrl-C reaches the parent alone.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "palate.choosing.worker"],
+            [sys.executable, "-c", "from palate.choosing.worker import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -52,7 +52,7 @@ class Child:
         assert self._process.stdout is not None
         with suppress(EOFError, OSError, ValueError, pickle.UnpicklingError):
             while True:
-                self._outcomes.put((self, pickle.load(self._process.stdout)))  # noqa: S301
+                self._outcomes.put((self, pickle.load(self._process.stdout)))
         self._outcomes.put((self, Outcome.failed("its process ended by itself")))
 
     def begin(self, job: Job, prepare: Prepare | None) -> None:

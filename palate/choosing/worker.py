@@ -1,8 +1,7 @@
 """The child process of a trial: it fits recipes and measures them, one after the other, until its parent is gone.
 
-`python -m palate.choosing.worker` reads requests from its standard input and answers on its standard output, both
-pickled: the two ends are one program, and a process of this kind, other than one of `multiprocessing`, does not run
-the user's script again.
+It reads requests from its standard input and answers on its standard output, both pickled: the two ends are one
+program. Other than a process of `multiprocessing`, it does not run the user's script again.
 """
 
 from __future__ import annotations
@@ -109,13 +108,14 @@ class Trials:
             return Outcome.failed(f"{type(error).__name__}: {error}")
 
     def _grade(self, request: Grade) -> Outcome:
-        assert self._exam is not None
+        exam = self._exam
+        assert exam is not None
         recipe, k = request.recipe, int(request.metric.partition("@")[2])
         with threadpool_limits(1):
-            model, cost = measured(lambda: _one_thread(recipe).fit(self._exam.split.train, self._catalogue))
-            report = self._exam.grade(model, k)
+            model, cost = measured(lambda: _one_thread(recipe).fit(exam.split.train, self._catalogue))
+            report = exam.grade(model, k)
             values = np.asarray(report.per_user[request.metric], np.float64)
-            return Outcome(values, cost._replace(list_ms=list_ms(model, self._exam.histories)))
+            return Outcome(values, cost._replace(list_ms=list_ms(model, exam.histories)))
 
     def _fit(self, request: Fit) -> Outcome:
         model, cost = measured(lambda: request.recipe.fit(request.log, request.catalogue))
@@ -127,7 +127,7 @@ class Trials:
 def _one_thread(recipe: Recipe) -> Recipe:
     """Return the recipe for one thread, whose results are the same on every run."""
     own: Any = recipe
-    return replace(own, threads=1) if "threads" in {each.name for each in fields(own)} else recipe  # type: ignore[no-any-return]
+    return replace(own, threads=1) if "threads" in {each.name for each in fields(own)} else recipe
 
 
 def measured(fit: Callable[[], Model]) -> tuple[Model, Cost]:
@@ -170,7 +170,7 @@ def requests(source: BinaryIO) -> Queue[Prepare | Grade | Fit]:
     def read() -> None:
         try:
             while True:
-                waiting.put(pickle.load(source))  # noqa: S301
+                waiting.put(pickle.load(source))
         except (EOFError, OSError):
             os._exit(0)
 
@@ -192,9 +192,3 @@ def main() -> None:
                 continue
             pickle.dump(trials.outcome(request), answers)
             answers.flush()
-
-
-if __name__ == "__main__":
-    from palate.choosing import worker  # the classes of requests are those of the module that the parent knows
-
-    worker.main()
