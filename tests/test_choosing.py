@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,12 @@ from palate.choosing.spaces import FAMILIES, Between, named, table
 from palate.choosing.trials import Children, Job
 from palate.choosing.verdict import Record, decide
 from palate.choosing.worker import Grade, Outcome, Prepare
+from palate.cli import main
 from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError, SettingError
 from palate.models.base import Recipe
+from palate.store.events import Store
+from palate.store.versions import Versions
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("Popularity()", "ItemKNN()", "EASE(l2=20.0)")
@@ -556,3 +559,93 @@ def test_a_log_without_likes_is_refused() -> None:
     log = tastes()
     with pytest.raises(DataError, match="nothing to learn from"):
         choose(replace(log, weight=-np.ones_like(log.weight)), minutes=1)
+
+
+# The command line
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def palate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["palate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the quickest recipes compete, so that a search ends early."""
+    quick = tuple(each for each in FAMILIES if each.name in ("Popularity", "EASE"))
+    monkeypatch.setattr("palate.choosing.search.FAMILIES", quick)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    tastes().to_frame().write_csv(tmp_path / "log.csv")
+    return tmp_path / "log.csv"
+
+
+@pytest.mark.usefixtures("few")
+def test_the_command_chooses_saves_and_draws(palate: Run, file: Path, tmp_path: Path) -> None:
+    out, picture = tmp_path / "model", tmp_path / "front.svg"
+    given = ("--minutes", 0.2, "--memory", "4GB", "--latency", "50ms", "--goal", "taste", "--metric", "Recall@5")
+    code, text, err = palate("choose", file, *given, "--out", out, "--plot", picture, "--json")
+    assert code == 0, err
+    about = json.loads(text)
+    assert about["recipe"]["name"] == "EASE"
+    assert (about["goal"]["name"], about["metric"], about["model"]) == ("taste", "Recall@5", str(out))
+    assert load(out).recipe.as_dict() == about["recipe"]
+    assert palate("recommend", out, "--user", "3")[0] == 0
+    assert picture.is_file()
+
+
+@pytest.mark.usefixtures("few")
+def test_auto_stands_for_a_recipe(palate: Run, file: Path, tmp_path: Path) -> None:
+    auto = ("fit", "auto", file, "--out", tmp_path / "model", "--set", "minutes=0.2")
+    code, _, err = palate(*auto, "--stage", "Diversify(0.1)")
+    assert code == 0, err
+    assert "Chosen: EASE(" in err
+    assert [type(stage).__name__ for stage in load(tmp_path / "model").stages] == ["Diversify"]
+    code, _, err = palate(*auto, "--set", "dim=8")
+    assert (code, "auto has no setting 'dim'" in err) == (1, True)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_service_chooses_at_its_first_start(
+    palate: Run, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[dict[str, Any]] = []
+    monkeypatch.setattr("palate.serve.run.run", lambda *_, **given: ran.append(given))
+    store = tmp_path / "shop.db"
+    code, _, err = palate("serve", "--store", store, "--log", file, "--set", "minutes=0.2")
+    assert code == 0, err
+    assert ran[0]["training"][:2] == ["--recipe", "auto"]
+    with Store.open(store) as opened:
+        versions = Versions(opened, None, load)
+        assert versions.get(versions.active() or 0).about["recipe"] == "EASE"
+    code, out, err = palate("train", "--store", store, *ran[0]["training"])
+    assert code == 0, err
+    assert "version 2" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        (("--latency", "fast"), "--latency fast: must be a time, as 10ms"),
+        (("--memory", "much"), "memory='much': is a size, as 4GB"),
+        (("--goal", "all"), "goal='all': is one of next"),
+        (("--minutes", "0"), "minutes=0.0: must be above 0"),
+    ],
+)
+def test_the_command_names_a_setting_out_of_range(
+    palate: Run, file: Path, options: tuple[str, ...], rule: str
+) -> None:
+    code, _, err = palate("choose", file, *options)
+    assert code == 1
+    assert rule in err

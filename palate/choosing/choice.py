@@ -86,11 +86,16 @@ def chosen_recipe(
     log: Interactions,
     catalogue: Catalogue | None = None,
     *,
+    goal: str | None = None,
     minutes: float = MINUTES,
+    memory: float | str | None = None,
+    latency_ms: float | None = None,
+    metric: str = METRIC,
+    seed: int = 0,
     watch: StepWatch | None = None,
 ) -> tuple[Recipe, ChoiceReport]:
-    """Choose as `choose` does, and leave the fit to the whole log to the caller, within the same time."""
-    asked = _asked(None, minutes, None, None, METRIC, None, 0, None)
+    """Choose as `choose` does, and leave the fit to the whole log, within the same time, to the caller."""
+    asked = _asked(goal, minutes, memory, latency_ms, metric, None, seed, None)
     with Session(log, catalogue, asked, None, watch) as session:
         found = session.search([])
         return found.report.recipe, found.report
