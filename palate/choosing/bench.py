@@ -12,7 +12,7 @@ from palate.choosing.facts import LogFacts, of_users
 from palate.choosing.goals import Goal
 from palate.choosing.journal import Journal, text_of
 from palate.choosing.trials import Children, Job
-from palate.choosing.verdict import Record, decide, graded
+from palate.choosing.verdict import Record, graded
 from palate.choosing.worker import Grade, Prepare
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
@@ -132,11 +132,9 @@ class Bench:
 
     @property
     def reserve(self) -> float:
-        """Seconds that the last fit needs, of what would be taken now."""
-        if not self.records or math.isinf(self.limits.seconds):
-            return START
-        ranked = graded(self.records, max(each.part for each in self.records), self.limits.latency_ms)
-        return self.last_fit(decide(ranked, self.whole).taken.recipe) if ranked else START
+        """Seconds that the last fit needs, of the best so far."""
+        best = max(self.records, key=lambda record: (record.part, record.outcome.mean), default=None)
+        return START if best is None else self.last_fit(best.recipe)
 
     def last_fit(self, recipe: Recipe) -> float:
         """Seconds that a recipe needs for the whole log."""

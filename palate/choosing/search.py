@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from itertools import cycle, islice
-from typing import cast
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations, cycle, islice
+
+import numpy as np
 
 from palate.choosing.bench import Bench, Enough, Part
 from palate.choosing.goals import Goal
@@ -17,17 +18,18 @@ from palate.models.base import Recipe
 from palate.models.blend import Blend
 from palate.ranking.ranked import Ranked
 
-FIRST = 0.25  # share of what is left that the first trial of a family may take
+FIRST = 0.2  # share of what is left that the first trial of a family may take
 KEPT = 4  # families whose settings are sought
 ROUNDS = 3  # of halving
 ASKED = 4  # settings of a family in the first round, twice as many in the next
 SETTINGS = 0.55  # share of what is left that goes to settings, where nothing else is planned
-LEAST = 0.2  # share that it gets at least
+LEAST, MOST = 0.2, 0.8  # between them, where combinations are planned
 GAIN = 0.003  # share of the metric that a round must gain for another one to begin
 CLIMB = 6, 3  # recipes that are tried on the next part of the log, and on those after it
 BEHIND = 0.85  # share of the best metric from which on a family is worth its settings
-COMBINED = 3  # recipes of different families that are combined
-QUERIES = 20_000, 5_000, 2_000  # users that a second stage learns from, as the time allows
+COMBINED = 4  # best recipes of different families of which some are combined
+KEPT_BACK = 3  # trials for them
+QUERIES = 20_000, 5_000  # users that a second stage learns from, as the time allows
 HELD_OUT = {"next": "events", "taste": "ratio", "new-users": "users"}
 
 
@@ -37,11 +39,11 @@ class Search:
     def __init__(self, bench: Bench, parts: Sequence[Part], goal: Goal, seed: int, start: Sequence[Recipe]) -> None:
         self.bench, self.parts, self.goal, self.seed, self.start = bench, parts, goal, seed, start
         self.part = parts[0]  # the largest that was reached
-        self._combined = COMBINED  # recipes that combinations are made of, and trials that are kept for them
+        self._combined = True  # whether blends and second stages compete
 
     def run(self, candidates: Sequence[Recipe | Family] | None) -> None:
         """Search until the time is over, or nothing is left that is likely to gain."""
-        self._combined = COMBINED if candidates is None else 0
+        self._combined = candidates is None
         try:
             self._first(FAMILIES if candidates is None else candidates)
             self._settings()
@@ -96,7 +98,7 @@ class Search:
     def _round(self, hunts: Sequence[Hunt], settings: int, until: float) -> None:
         """Ask each family for settings in turn, until this many seconds are spent; keep trials for combinations."""
         turns = islice(cycle(hunts), len(hunts) * settings)
-        while self.bench.spent < until and self.bench.trials_left > self._combined:
+        while self.bench.spent < until and self.bench.trials_left > KEPT_BACK * self._combined:
             batch = [hunt.ask() for hunt in islice(turns, self.bench.width)]
             if not batch:
                 return
@@ -123,18 +125,20 @@ class Search:
         self._afford(self._combinations(), self.part)
 
     def _combinations(self) -> list[Recipe]:
-        if self.goal.name not in HELD_OUT:  # blends rank items of the log alone
+        """Return blends and a second stage of the best recipes of different families that can be afforded."""
+        if self.goal.name not in HELD_OUT or not self._combined:  # blends rank items of the log alone
             return []
-        best = [each.recipe for each in _of_families(self.bench.best(self.part))[: self._combined]]
-        if len(best) < 2:
-            return []
-        return [*_blends(best), *self._second_stages(best[:2])]
-
-    def _second_stages(self, recipes: Sequence[Recipe]) -> list[Recipe]:
-        """Return the second stage that learns from as many users as the time allows."""
+        best = [each.recipe for each in _of_families(self.bench.best(self.part))[:COMBINED]]
+        pairs = list(combinations(best, 2))
         held_out = HELD_OUT[self.goal.name]
-        several = [Ranked(recipes=tuple(recipes), users=users, held_out=held_out) for users in QUERIES]
-        return [next((each for each in several if not self.bench.refusal(each, self.part)), several[-1])]
+        stages = (Ranked(recipes=pair, users=n, held_out=held_out) for pair in pairs for n in QUERIES)
+        blends = (Blend(recipes=pair) for pair in pairs)
+        of_three = [Blend(recipes=tuple(best[:3]))] if len(best) > 2 else []
+        ways: list[Iterable[Recipe]] = [blends, of_three, stages]
+        found = [next((each for each in way if not self.bench.refusal(each, self.part)), None) for way in ways]
+        if pairs and not any(found):
+            self.bench.left_out["Blend"] = self.bench.refusal(Blend(recipes=pairs[0]), self.part)
+        return [each for each in found if each is not None]
 
     def _settings_share(self) -> float:
         """Share of what is left that settings may take, so that time is left for a second stage."""
@@ -143,8 +147,9 @@ class Search:
             return SETTINGS
         planned = self._combinations()
         needed = max((self.bench.trial(r, self.parts[-1]) + self.bench.last_fit(r) for r in planned), default=0.0)
-        usual = SETTINGS if len(self.parts) == 1 else SETTINGS / 2
-        return min(usual, max(LEAST, 1 - needed / left)) if needed < left else usual
+        if len(self.parts) > 1:
+            return SETTINGS / 2
+        return float(np.clip(1 - needed / left, LEAST, MOST)) if needed < left else SETTINGS
 
     def _promising(self) -> list[Family]:
         """Families near the best one, the best first."""
@@ -213,8 +218,3 @@ def _varied(ranked: Sequence[Record], most: int) -> list[Recipe]:
         if sum(other.name == each.name for other in taken) < max(1, most // 2) and each.name != POPULARITY:
             taken.append(each)
     return [each.recipe for each in taken[:most]]
-
-
-def _blends(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Return blends of the first two, three, ..."""
-    return [Blend(recipes=tuple(cast("list[Recipe]", recipes[:n]))) for n in range(2, len(recipes) + 1)]
