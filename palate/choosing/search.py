@@ -26,6 +26,7 @@ SETTINGS = 0.55  # share of what is left that goes to settings, where nothing el
 LEAST, MOST = 0.2, 0.8  # between them, where combinations are planned
 GAIN = 0.003  # share of the metric that a round must gain for another one to begin
 CLIMB = 6, 3  # recipes that are tried on the next part of the log, and on those after it
+UNSURE = 0.25  # share of the metric by which intervals of differences are too wide for settings to be told apart
 BEHIND = 0.85  # share of the best metric from which on a family is worth its settings
 COMBINED = 4  # best recipes of different families of which some are combined
 KEPT_BACK = 3  # trials for them
@@ -46,9 +47,12 @@ class Search:
         self._combined = candidates is None
         try:
             self._first(FAMILIES if candidates is None else candidates)
-            self._settings()
+            discerns = self._discerns()
+            if discerns:
+                self._settings()
             self._climb()
-            self._combine()
+            if discerns:
+                self._combine()
         except Enough:
             return
         except KeyboardInterrupt:  # the best so far is wanted, and its fit may take its time
@@ -82,6 +86,14 @@ class Search:
                 yield recipe
             else:
                 self.bench.left_out.setdefault(type(recipe).__name__, reason)
+
+    def _discerns(self) -> bool:
+        """Whether more trials could be told apart; for a number of trials, all of them are run."""
+        best = _of_families(self.bench.best(self.part))[:2]
+        if len(best) < 2 or math.isinf(self.bench.left):
+            return True
+        gap = best[0].minus(best[1])
+        return (gap.high - gap.low) / 2 <= UNSURE * best[0].outcome.mean
 
     def _settings(self) -> None:
         """Seek settings of the best families: half as many families in each round, with twice the settings."""
