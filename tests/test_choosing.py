@@ -373,6 +373,13 @@ def test_popularity_is_taken_where_nothing_is_clearly_better() -> None:
     assert "no model is better than popularity on this log" in found.why
 
 
+def test_trials_of_two_cuts_are_decided_on_together() -> None:
+    first, second = records(knn=np.array([0.0, 1.0]))[0], records(knn=np.array([1.0]))[0]
+    both = first.joined(second)
+    assert both.outcome.values.tolist() == [0.0, 1.0, 1.0]
+    assert (both.recipe, both.part, both.outcome.cost) == (first.recipe, first.part, first.outcome.cost)
+
+
 # The whole
 
 
@@ -666,6 +673,14 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 def file(tmp_path: Path) -> Path:
     tastes().to_frame().write_csv(tmp_path / "log.csv")
     return tmp_path / "log.csv"
+
+
+@pytest.mark.usefixtures("few")
+def test_the_best_are_tried_again_on_other_cuts() -> None:
+    report = choose(tastes(), minutes=0.5).report
+    assert report.verdict is not None
+    assert len(report.verdict.taken.outcome.values) == 3 * report.parts[0].asked
+    assert report.lines[0] is report.verdict.best
 
 
 @pytest.mark.usefixtures("few")

@@ -55,12 +55,12 @@ class ChoiceReport:
 
     @property
     def lines(self) -> list[Record]:
-        """The best trial of each family, on the largest part it reached; the best first."""
+        """The best trial of each family, on the largest part and the most users it reached; the best first."""
         found: dict[str, Record] = {}
-        for each in sorted(self.records, key=lambda record: (-record.part, -record.outcome.mean)):
+        for each in sorted(self.records, key=lambda r: (-r.part, -len(r.outcome.values), -r.outcome.mean)):
             if not each.outcome.error:
                 found.setdefault(each.name, each)
-        return list(found.values())
+        return sorted(found.values(), key=lambda record: (-record.part, -record.outcome.mean))
 
     @property
     def front(self) -> list[Record]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations, cycle, islice
 
 import numpy as np
 
 from palate.choosing.bench import Bench, Enough, Part
 from palate.choosing.goals import Goal
+from palate.choosing.journal import text_of
 from palate.choosing.samplers import Sampler, sampler_of, settings_of
 from palate.choosing.spaces import FAMILIES, Family, changed, named
 from palate.choosing.verdict import POPULARITY, Record
@@ -31,6 +33,8 @@ BEHIND = 0.85  # share of the best metric from which on a family is worth its se
 COMBINED = 4  # best recipes of different families of which some are combined
 KEPT_BACK = 3  # trials for them
 QUERIES = 20_000, 5_000  # users that a second stage learns from, as the time allows
+FEW = 3_000  # users up to whom the best recipes are tried once more, on other cuts
+AGAIN, FINALISTS = 2, 6  # such cuts, and recipes
 HELD_OUT = {"next": "events", "taste": "ratio", "new-users": "users"}
 
 
@@ -40,6 +44,7 @@ class Search:
     def __init__(self, bench: Bench, parts: Sequence[Part], goal: Goal, seed: int, start: Sequence[Recipe]) -> None:
         self.bench, self.parts, self.goal, self.seed, self.start = bench, parts, goal, seed, start
         self.part = parts[0]  # the largest that was reached
+        self.cuts: list[Part] = []  # other cuts of that part that the best were tried on once more
         self._combined = True  # whether blends and second stages compete
 
     def run(self, candidates: Sequence[Recipe | Family] | None) -> None:
@@ -53,6 +58,7 @@ class Search:
             self._climb()
             if discerns:
                 self._combine()
+                self._again()
         except Enough:
             return
         except KeyboardInterrupt:  # the best so far is wanted, and its fit may take its time
@@ -135,6 +141,28 @@ class Search:
     def _combine(self) -> None:
         """Try blends of the best recipes of different families, and a second stage behind them."""
         self._afford(self._combinations(), self.part)
+
+    def _again(self) -> None:
+        """Try the best once more on other cuts where users are few: the best of many trials is partly luck."""
+        if self.goal.name == "next" or self.part.asked > FEW:  # the last events are the same ones in each cut
+            return
+        ranked = self.bench.best(self.part)
+        popular = [each.recipe for each in ranked if each.name == POPULARITY][:1]
+        for n in range(1, AGAIN + 1):
+            cut = replace(self.part, number=len(self.parts) - 1 + n, seed=self.part.seed + n)
+            self._afford([*popular, *_varied(ranked, FINALISTS)], cut)
+            self.cuts.append(cut)
+
+    def finalists(self) -> list[Record]:
+        """Return the trials to decide between, the best first: those of all cuts together."""
+        ranked = self.bench.best(self.part)
+        for cut in self.cuts:
+            more = {text_of(each.recipe): each for each in self.bench.best(cut)}
+            both = [(each, more[text_of(each.recipe)]) for each in ranked if text_of(each.recipe) in more]
+            if not any(each.name != POPULARITY for each, _ in both):
+                break
+            ranked = sorted((each.joined(other) for each, other in both), key=lambda record: -record.outcome.mean)
+        return ranked
 
     def _combinations(self) -> list[Recipe]:
         """Return blends and a second stage of the best recipes of different families that can be afforded."""

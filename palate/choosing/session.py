@@ -14,7 +14,7 @@ from palate.choosing.bench import Bench, Enough, Limits, parts_of
 from palate.choosing.costs import Cost, Costs, calibrated
 from palate.choosing.facts import LogFacts
 from palate.choosing.goals import Goal
-from palate.choosing.journal import Journal, task_of
+from palate.choosing.journal import Journal, task_of, text_of
 from palate.choosing.report import ChoiceReport, Tried
 from palate.choosing.samplers import has_optuna
 from palate.choosing.search import Search
@@ -108,7 +108,7 @@ class Session:
         self._searching = True
         search.run(self.asked.candidates)
         self._searching = False
-        ranked = self.bench.best(search.part)
+        ranked = search.finalists()
         if not ranked:
             return self._popularity("no trial ended within the limits")
         verdict = decide(ranked, self.facts)
@@ -120,7 +120,7 @@ class Session:
             self.facts,
             self.asked.metric,
             [Tried(each.share, each.asked) for each in parts[: search.part.number + 1]],
-            [each for each in self.bench.records if each.part <= search.part.number],
+            self._reported(search, ranked),
             verdict,
             verdict.why,
             self._left_out(),
@@ -168,6 +168,15 @@ class Session:
                 return load(Path(folder) / "model"), outcome.cost
             except PalateError as error:
                 return str(error)
+
+    def _reported(self, search: Search, ranked: Sequence[Record]) -> list[Record]:
+        """Return the trials of the parts, those of several cuts as one."""
+        final = {text_of(each.recipe): each for each in ranked}
+        return [
+            final.get(text_of(each.recipe), each) if each.part == search.part.number else each
+            for each in self.bench.records
+            if each.part <= search.part.number
+        ]
 
     def _popularity(self, why: str) -> Found:
         recipe = recipe_class(POPULARITY)()

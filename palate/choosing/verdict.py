@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from palate.choosing.costs import formula
 from palate.choosing.facts import LogFacts
@@ -27,6 +29,11 @@ class Record:
     def name(self) -> str:
         """Name of the recipe."""
         return type(self.recipe).__name__
+
+    def joined(self, other: Record) -> Record:
+        """Return this trial with the users of another cut, where the same recipe was tried, behind its own."""
+        values = np.concatenate([self.outcome.values, other.outcome.values])
+        return replace(self, outcome=replace(self.outcome, values=values))
 
     def minus(self, other: Record) -> Difference:
         """Difference of the metric to that of another trial of the same part."""
