@@ -352,7 +352,7 @@ def records(**values: Doubles) -> list[Record]:
     return sorted(made, key=lambda record: -record.outcome.mean)
 
 
-def test_the_cheaper_of_two_that_cannot_be_told_apart_is_taken() -> None:
+def test_the_cheaper_of_two_that_cannot_be_separated_is_taken() -> None:
     facts, draw = LogFacts.of(tastes()), np.random.default_rng(0)
     low, high = draw.random(500) * 0.2, 0.5 + draw.random(500) * 0.2
     noise = draw.normal(0, 0.05, 500)
@@ -411,9 +411,9 @@ def test_the_report_says_what_and_why(choice: Choice, tmp_path: Path) -> None:
     assert f"Chosen: {type(choice.recipe).__name__}(" in text
     assert "Goal: taste" in text
     assert "Against popularity, NDCG@10 +" in text
-    told = report.to_dict()
-    assert json.loads(json.dumps(told)) == told
-    assert {each["name"] for each in told["models"]} == set(names)  # type: ignore[attr-defined]
+    about = report.to_dict()
+    assert json.loads(json.dumps(about)) == about
+    assert {each["name"] for each in about["models"]} == set(names)  # type: ignore[attr-defined]
     assert report.measured is not None
     assert report.measured.seconds > 0
     assert "| ItemKNN |" in report.to_markdown()

@@ -28,7 +28,7 @@ SETTINGS = 0.55  # share of what is left that goes to settings, where nothing el
 LEAST, MOST = 0.2, 0.8  # between them, where combinations are planned
 GAIN = 0.003  # share of the metric that a round must gain for another one to begin
 CLIMB = 6, 3  # recipes that are tried on the next part of the log, and on those after it
-UNSURE = 0.25  # share of the metric by which intervals of differences are too wide for settings to be told apart
+UNSURE = 0.25  # share of the metric by which intervals of differences are too wide for settings to be separated
 BEHIND = 0.85  # share of the best metric from which on a family is worth its settings
 COMBINED = 4  # best recipes of different families of which some are combined
 KEPT_BACK = 3  # trials for them
@@ -94,7 +94,7 @@ class Search:
                 self.bench.left_out.setdefault(type(recipe).__name__, reason)
 
     def _discerns(self) -> bool:
-        """Whether more trials could be told apart; for a number of trials, all of them are run."""
+        """Whether more trials could be separated; for a number of trials, all of them are run."""
         best = _of_families(self.bench.best(self.part))[:2]
         if len(best) < 2 or math.isinf(self.bench.left):
             return True

@@ -1,4 +1,4 @@
-"""Which trial is taken: paired intervals decide, and the cheaper of two that cannot be told apart."""
+"""Which trial is taken: paired intervals decide, and the cheaper of two that cannot be separated."""
 
 from __future__ import annotations
 
