@@ -15,17 +15,24 @@ from hypothesis import strategies as st
 
 from palate import EASE, IALS, SLIST, Catalogue, Ranked, load
 from palate.data.interactions import Interactions
+from palate.data.ragged import NEVER
 from palate.errors import DataError, MissingExtra, ModelError, SettingError
 from palate.kernels.forest import in_history, shared_values, unite
 from palate.kernels.rows import crossings
 from palate.models.base import Model
 from palate.models.popularity import Popularity
-from palate.ranking.features import words_of
+from palate.ranking.context import history_of, offline
+from palate.ranking.facts import words_of
 from palate.ranking.forest import Forest, grow
+from palate.ranking.item_index import ItemIndex
+from palate.ranking.pipeline import recommend
 from palate.ranking.ranked import RankedModel, answered
+from palate.ranking.request import ListRequest
+from palate.ranking.values import GRADES, graded, worth
 from palate.testing import check_recipe
 
 ITEMS = 40
+DAY = 24 * 3_600_000_000  # microseconds
 
 
 def chain(users: int = 400, seed: int = 0) -> Interactions:
@@ -120,7 +127,7 @@ def test_trees_as_arrays_score_as_lightgbm_does(monkeypatch: pytest.MonkeyPatch)
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(3000, 7)).astype(np.float32)
     rows[:, 2] = np.round(rows[:, 2])
-    label = (rows[:, 0] * rows[:, 2] + draw.normal(size=3000) > 1).astype(np.int32)
+    label = (rows[:, 0] * rows[:, 2] + draw.normal(size=3000) > 1).astype(np.float64)
     forest = grow(np.ascontiguousarray(rows.T), label, np.full(300, 10), np.zeros(3000), 60, seed=0)
     assert len(forest) == trained[0].best_iteration > 3
     more = np.concatenate([rows, 100 * rows, np.zeros((1, 7), np.float32)])
@@ -171,11 +178,11 @@ def test_queries_of_a_share_of_the_events() -> None:
     log = log_of([(f"u{n % 9}", f"i{n}", 1.0 if n % 4 else -1.0, n) for n in range(180)])
     queries = replace(RECIPE, held_out="ratio", users=7).queries(log)
     assert len(queries) == 7
-    for n, answers in enumerate(queries.answers(log)):
+    for n, (answers, shares) in enumerate(queries.answers(log)):
         past = queries.past.event[queries.past.start[n] : queries.past.start[n + 1]]
         user = log.user[past[0]]
         own = np.flatnonzero(log.user == user)
-        assert len(answers) == int(0.2 * log.liked[own].sum())
+        assert len(answers) == len(shares) == int(0.2 * log.liked[own].sum())
         assert log.liked[own[~queries.known[own]]].all()
         assert sorted([*log.item[past], *answers]) == sorted(log.item[own])
         assert (np.diff(past) > 0).all()
@@ -185,7 +192,7 @@ def test_features_in_training_are_those_in_serving() -> None:
     """Event by event: what a query of the training sees is what a list for the same history sees."""
     queries = replace(RECIPE, users=60).queries(LOG)
     every = np.ones(len(MODEL.items), np.bool_)
-    for event, (candidates, _) in zip(queries.wanted.event.tolist(), answered(MODEL, LOG, queries), strict=True):
+    for event, (candidates, *_) in zip(queries.wanted.event.tolist(), answered(MODEL, LOG, queries), strict=True):
         past = LOG.items.names(LOG.item[LOG.start[LOG.user[event]] : event]).to_list()
         served = next(MODEL.candidates(MODEL.histories([past]), every, keep_seen=False))
         np.testing.assert_array_equal(served.item, candidates.item)
@@ -202,10 +209,65 @@ def test_no_feature_sees_the_answer(held_out: str) -> None:
     bare = shops(), (), MODEL.order, Forest.empty(), None
     models = [RECIPE._fitted(log.select(queries.known), *bare) for log in (LOG, other)]
     pairs = zip(answered(models[0], LOG, queries), answered(models[1], other, queries), strict=True)
-    for (one, wanted), (two, changed) in pairs:
+    for (one, wanted, _), (two, changed, _) in pairs:
         assert wanted.tolist() != changed.tolist()
         np.testing.assert_array_equal(one.item, two.item)
         np.testing.assert_allclose(one.columns, two.columns, rtol=1e-5, atol=1e-5)
+
+
+def by_the_hour() -> Interactions:
+    """Users come at 8 and at 20 o'clock, at random: in the morning for an item m*, in the evening for one e*."""
+    draw = np.random.default_rng(0)
+    evenings = draw.integers(0, 2, (400, 8))
+    events = [
+        (f"u{u}", f"{'me'[x]}{draw.integers(0, 10)}", 1.0, n) for u in range(400) for n, x in enumerate(evenings[u])
+    ]
+    days = log_of(events).rows.place + np.repeat(np.arange(400) % 5, 8)
+    return replace(log_of(events), timestamp=days * DAY + (8 + 12 * evenings.reshape(-1)) * (DAY // 24))
+
+
+def test_lists_follow_the_hour_they_are_asked_for() -> None:
+    log = by_the_hour()
+    model = Ranked(recipes=(EASE(l2=100), Popularity()), pool=20, gap=0).fit(log)
+    assert model.reads_time
+    assert {"pause", "hour", "times in these hours"} <= set(model.features)
+    day, hour = DAY, DAY // 24
+    asked = model.histories([["m1", "e1"]] * 3)
+    times = replace(asked, asked=np.array([50 * day + 8 * hour, 50 * day + 20 * hour, NEVER]))
+    morning, evening, _ = model.recommend(times, 5).lists()
+    assert {str(each)[0] for each in morning} == {"m"}
+    assert {str(each)[0] for each in evening} == {"e"}
+    base = offline(model, ItemIndex.of_model(model.items), np.ones(len(model.items), np.bool_))
+    one = base.of(history_of(asked.block(0, 1)))
+    for now, wanted in ((50 * day + 8 * hour, morning), (50 * day + 20 * hour, evening)):
+        shown = recommend(ListRequest(k=5), one.at(now))
+        assert [each.item_id for each in shown.items] == wanted
+
+
+def test_dates_are_no_times_of_day() -> None:
+    """A log of dates alone, and one without times, have no features of hours and days."""
+    assert not MODEL.reads_time
+    assert "hour" not in MODEL.features
+    log = by_the_hour()
+    assert log.timestamp is not None
+    for time in (None, log.timestamp // DAY * DAY):
+        model = RECIPE.fit(replace(log, timestamp=time))
+        assert not model.reads_time
+
+
+def test_a_list_without_a_time_is_asked_after_the_usual_pause() -> None:
+    log = by_the_hour()
+    model = Ranked(recipes=(EASE(l2=100), Popularity()), pool=20).fit(log)
+    assert model.facts.pause == DAY
+    known = log.histories(["u7"])
+    at = known.rows.moments[-1] + DAY
+    every = np.ones(len(model.items), np.bool_)
+    for untimed in (known, replace(known, asked=np.array([NEVER]))):
+        own, other = (
+            next(model.candidates(each.on(model.items), every, False))
+            for each in (untimed, replace(known, asked=np.array([at])))
+        )
+        np.testing.assert_array_equal(own.columns, other.columns)
 
 
 def test_each_feature_has_a_name() -> None:
@@ -215,6 +277,78 @@ def test_each_feature_has_a_name() -> None:
         assert len(found.columns) == len(MODEL.features) == len(set(MODEL.features))
         assert np.isfinite(found.columns).all()
     assert "shares with newest categories" in MODEL.features
+
+
+# What an answer is worth
+
+
+def test_worth_is_relative_to_the_mean() -> None:
+    log = log_of([("u", "a", 1.0, 0), ("u", "b", 3.0, 1), ("v", "c", 2.0, 0)])
+    prices = Catalogue(log.items, pl.DataFrame({"item_id": ["a", "b", "c"], "price": [2.0, 6.0, None]}))
+    events = np.arange(3)
+    found = {
+        value: worth(value, log, events, prices).round(6).tolist()
+        for value in ("hits", "weight", "price", "hits + weight", "3*price+price")
+    }
+    assert found == {
+        "hits": [1, 1, 1],
+        "weight": [0.5, 1.5, 1],
+        "price": [0.5, 1.5, 1],  # an item without a price has the mean
+        "hits + weight": [0.75, 1.25, 1],
+        "3*price+price": [0.5, 1.5, 1],
+    }
+    assert worth("0.25*hits + 0.75 * price", log, events[:2], prices).tolist() == [0.625, 1.375]
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [("", 'must be a sum of names and factors, as "hits'), ("a b", "must be a sum"), ("0*hits", "must be above 0")],
+)
+def test_values_that_are_no_sum(value: str, rule: str) -> None:
+    with pytest.raises(SettingError, match=rule):
+        Ranked(value=value)
+
+
+@pytest.mark.parametrize(("value", "rule"), [("colour", "a column of numbers"), ("debt", r"item 'i\d+' is -")])
+def test_values_that_the_catalogue_cannot_tell(value: str, rule: str) -> None:
+    debts = shops().frame.with_columns(debt=-pl.col("price"), colour=pl.lit("red"))
+    with pytest.raises(SettingError, match=rule):
+        replace(RECIPE, value=value).fit(LOG, Catalogue(shops().items, debts))
+
+
+def test_grades_of_labels() -> None:
+    label, sizes = np.array([0, 1.0, 0, 4.0, 2.0, 0, 0]), np.array([3, 2, 2])
+    grade, gains, weight = graded(label, sizes)
+    assert grade.tolist() == [0, 1, 0, 3, 2, 0, 0]
+    assert gains == [0, 1, 2, 4]
+    assert weight.tolist() == [1, 1, 1, 3, 3, 0, 0]
+    many = np.arange(1.0, 1001)
+    grade, gains, _ = graded(many, np.array([1000]))
+    assert max(grade) + 1 == len(gains) <= GRADES + 1
+    assert (np.diff(grade) >= 0).all()
+    assert (np.diff(gains) > 0).all()
+
+
+def test_dear_answers_come_first_where_prices_count() -> None:
+    """A cheap item is taken three times of five, one of ten times its price twice; the history is no help."""
+    draw = np.random.default_rng(0)
+    events = []
+    for user in range(400):
+        shown = draw.integers(0, 20)
+        events += [
+            (f"u{user}", f"{kind}{(shown + n) % 20}", 1.0, n)
+            for n, kind in enumerate(draw.choice(["cheap", "dear"], 6, p=[0.6, 0.4]))
+        ]
+    log = log_of(events)
+    prices = [10.0 if name.startswith("dear") else 1.0 for name in log.items.ids]
+    catalogue = Catalogue(log.items, pl.DataFrame({"item_id": log.items.ids, "price": prices}))
+    recipe = Ranked(recipes=(EASE(l2=100), "SLIST(l2=10)"), pool=20, gap=0)
+
+    def dear(value: str) -> float:
+        lists = replace(recipe, value=value).fit(log, catalogue).recommend(log, 1).lists()
+        return float(np.mean([str(each).startswith("dear") for row in lists for each in row]))
+
+    assert dear("price") > dear("hits") + 0.3
 
 
 # The model
@@ -282,6 +416,16 @@ def test_too_few_queries_leave_the_stages_order() -> None:
     model = Ranked(recipes=(EASE(l2=100), Popularity())).fit(log, catalogue_of(log))
     assert not len(model.forest)
     assert len(model.recommend([["i0", "i1"]], 5).lists()[0]) == 5
+
+
+def test_queries_whose_items_no_stage_knows_are_left_out() -> None:
+    """Items of held-out users alone: their histories are empty to the first stages."""
+    strange = [
+        (f"s{user}", f"x{user}-{n}" if n < 2 else f"i{user % ITEMS}", 1.0, n) for user in range(80) for n in range(4)
+    ]
+    log = Interactions.merge(LOG, log_of(strange))
+    model = replace(RECIPE, held_out="users", users=400).fit(log)
+    assert len(model.recommend([["i3"]], 5).lists()[0]) == 5
 
 
 def test_only_training_needs_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 from palate.arrays import Bools, Floats, Ints, Longs
 from palate.kernels import quantised
 from palate.kernels.quantised import quantise, scanner
-from palate.kernels.topk import MOST, forbid, keep_best, nothing, select_top
+from palate.kernels.topk import MOST, SHORT, forbid, keep_best, nothing, select_top
 from palate.models import factors
 from palate.models.factors import best_products
 
@@ -72,6 +72,27 @@ def test_a_long_list_is_the_same_as_a_short_one() -> None:
         np.testing.assert_array_equal(a, b[:, :MOST])
     assert long[0].shape == (3, 900)
     assert (np.sort(long[0][0])[200:] >= 0).sum() == allowed.sum() - allowed[[7, 3, 699]].sum()
+
+
+@given(st.integers(0, 10**6), st.integers(1, 4000), st.integers(SHORT + 1, MOST), st.sampled_from([2, 30, 10**6]))
+def test_long_lists_are_those_of_a_sort(seed: int, I: int, k: int, levels: int) -> None:
+    """Many ties or none, columns that are not allowed or the row's own, scores that are no number or -inf."""
+    rng = np.random.default_rng(seed)
+    scores = np.sort(rng.integers(0, levels, (2, I))).astype(np.float32)
+    scores[1] = rng.permuted(scores[1])
+    scores[rng.random((2, I)) < 0.05] = np.nan
+    scores[rng.random((2, I)) < 0.05] = -np.inf
+    allowed, own = rng.random(I) < rng.random(), [rng.integers(0, I, rng.integers(0, 50)) for _ in range(2)]
+    start, column = np.cumsum([0, *map(len, own)]), np.concatenate(own).astype(np.int32)
+    item, best = select_top(scores, allowed, k, start, column)
+    for row, mine, items, values in zip(scores, own, item, best, strict=True):
+        masked = np.where(allowed & ~np.isnan(row), row, np.float32(-np.inf))
+        masked[mine] = -np.inf
+        order = np.argsort(-masked, kind="stable")
+        wanted = order[masked[order] > -np.inf][:k]
+        np.testing.assert_array_equal(items, np.pad(wanted, (0, k - len(wanted)), constant_values=-1))
+        np.testing.assert_array_equal(values[: len(wanted)], row[wanted])
+        assert (values[len(wanted) :] == -np.inf).all()
 
 
 # Dot products: whole numbers, so that sums are exact and ties are many

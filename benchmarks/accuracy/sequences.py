@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.common.paths import DATA
 from benchmarks.common.tables import grid, parser, publish, title
-from palate import SLIST, evaluate, split_last
+from palate import SLIST, Split, evaluate, split_last
 from palate.arrays import Ints
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -74,10 +74,15 @@ class Task:
     space: Space
 
 
-def amazon(name: str, published: Mapping[str, str]) -> Task:
-    """Leave the last item of each user out, and the last but one."""
+def without_last(name: str) -> Split:
+    """Leave the last item of each user of an Amazon data set out, and the last but one."""
     lines = (DATA / f"amazon-{name}" / "sequences.txt").read_text().splitlines()
-    split = split_last(sessions([np.array(line.split()[1:], np.int32) for line in lines]), valid=True)
+    return split_last(sessions([np.array(line.split()[1:], np.int32) for line in lines]), valid=True)
+
+
+def amazon(name: str, published: Mapping[str, str]) -> Task:
+    """Make the task of the last item of each user."""
+    split = without_last(name)
 
     def grade(model: Model, part: str) -> Figures:
         report = evaluate(model, split, (5, 10), part=part)  # type: ignore[arg-type]
@@ -110,11 +115,16 @@ def diginetica() -> Task:
 
 
 def sessions(rows: Sequence[Ints]) -> Interactions:
-    """Log of one user a session, a day apart; the catalogue is what the sessions hold."""
+    """Log of one user a session, a day apart, the last one in 1970: events ahead of the clock would have no age.
+
+    The catalogue is what the sessions hold.
+    """
     row = np.repeat(np.arange(len(rows), dtype=np.int32), [len(each) for each in rows])
     ids, item = np.unique(np.concatenate(rows), return_inverse=True)
     users, items = Vocabulary.of(range(len(rows))), Vocabulary.of(ids.tolist())
-    return Interactions.of(users, items, row, item.astype(np.int32), timestamp=row.astype(np.int64) * DAY)
+    return Interactions.of(
+        users, items, row, item.astype(np.int32), timestamp=(row.astype(np.int64) - len(rows)) * DAY
+    )
 
 
 def next_items(model: Model, prefixes: Sequence[Ints], wanted: Ints) -> Figures:

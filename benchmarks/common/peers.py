@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,12 +43,15 @@ def run_peer(
 
 
 def fit_apart(
-    log: Interactions, name: str, command: Callable[[str, str], list[str]]
+    log: Interactions, name: str, command: Callable[[str, str], list[str]], more: Mapping[str, Any] | None = None
 ) -> dict[str, np.typing.NDArray[np.generic]]:
-    """Run a command, made of the file of the log and of the answer, on one thread; returns the arrays it answers."""
+    """Run a command, made of the file of the log and of the answer, on one thread; returns the arrays it answers.
+
+    `more` arrays lie in the file of the log as well. Raises `PalateError` with the last line that the command wrote.
+    """
     with tempfile.TemporaryDirectory() as place:
         given, answer = Path(place) / "log.npz", Path(place) / "factors.npz"
-        np.savez(given, start=log.start, item=log.item, weight=log.weight, n_items=len(log.items))
+        np.savez(given, start=log.start, item=log.item, weight=log.weight, n_items=len(log.items), **(more or {}))
         asked = command(str(given), str(answer))
         done = subprocess.run(asked, env=one_thread(), capture_output=True, text=True, check=False)
         if done.returncode:

@@ -27,16 +27,20 @@ class Histories:
     """B histories over the items of a vocabulary: one row of (item, weight, time, type) for each user, oldest first.
 
     users (B,) are the ids of rankings: user ids, row numbers for users without one, or null; event_types: the names
-    that `rows.event` points to, where a name may stand twice.
+    that `rows.event` points to, where a name may stand twice; asked (B,): when a list is asked for, microseconds
+    since 1970 UTC, `NEVER` where that is not known, None where it is known for none.
     """
 
     users: pl.Series
     items: Vocabulary
     rows: Ragged
     event_types: tuple[str, ...] = ()
+    asked: Longs | None = None
 
     def __post_init__(self) -> None:
         wrong = self.rows.fault(len(self.users), len(self.items), len(self.event_types))
+        if self.asked is not None and len(self.asked) != len(self.users):
+            wrong = f"there are {len(self.asked):,} times of asking; there must be {len(self.users):,}"
         if wrong:
             raise DataError(f"histories of {len(self.users):,} users over {len(self.items):,} items: {wrong}")
 
@@ -95,11 +99,13 @@ class Histories:
 
     def block(self, low: int, high: int) -> Histories:
         """Return rows `[low, high)`."""
-        return replace(self, users=self.users[low:high], rows=self.rows.block(low, high))
+        asked = None if self.asked is None else self.asked[low:high]
+        return replace(self, users=self.users[low:high], rows=self.rows.block(low, high), asked=asked)
 
     def gather(self, index: Longs) -> Histories:
         """Return the rows named by `index`, in that order."""
-        return replace(self, users=self.users.gather(index), rows=self.rows.rows(index))
+        asked = None if self.asked is None else self.asked[index]
+        return replace(self, users=self.users.gather(index), rows=self.rows.rows(index), asked=asked)
 
 
 def rows_of(lists: Iterable[Iterable[Id]]) -> list[pl.Series | list[object]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -84,6 +84,9 @@ class Exam:
         log = split.part(part)
         wanted = log.select(log.liked)
         histories = split.history(part).histories(wanted.users.ids)
+        if wanted.timestamp is not None:  # a user asks when the first of these events comes
+            first = np.minimum(wanted.start[:-1], len(wanted) - 1)
+            histories = replace(histories, asked=wanted.timestamp[first])
         known = histories.on(wanted.items).rows
         none = known.where(np.zeros(len(known.column), np.bool_))
         distinct = _new_to(none, wanted)

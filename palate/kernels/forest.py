@@ -82,30 +82,12 @@ def in_history(past: Ints, item: Ints) -> Floats:
 
 
 @compiled
-def mix_of_past(start: Longs, code: Ints, past: Ints, fade: float) -> tuple[Ints, Doubles]:
-    """Values of an attribute in past events (H,), ascending, and the weight of the events that have each.
-
-    An event counts `fade` times as much as the next one; the weights of all events add up to 1.
-    """
-    size, total, weight = 0, 0.0, 1.0
-    for h in range(len(past)):
-        size += start[past[h] + 1] - start[past[h]]
-    codes, weights = np.empty(size, np.int32), np.zeros(size)
-    n = 0
-    for h in range(len(past) - 1, -1, -1):
-        total += weight
-        for each in range(start[past[h]], start[past[h] + 1]):
-            codes[n], weights[n] = code[each], weight
-            n += 1
-        weight *= fade
-    order = np.argsort(codes)
-    names, mass, count = np.empty(size, np.int32), np.zeros(size), 0
-    for n in range(size):
-        if count == 0 or names[count - 1] != codes[order[n]]:
-            names[count] = codes[order[n]]
-            count += 1
-        mass[count - 1] += weights[order[n]] / total
-    return names[:count], mass[:count]
+def slot_of(keys: Ints, code: int) -> int:
+    """Where a code stands in an open hash table (2^n,), -1 in its free slots, or would."""
+    slot = (code * 0x9E3779B1 & 0xFFFFFFFF) >> 7 & (len(keys) - 1)
+    while keys[slot] >= 0 and keys[slot] != code:
+        slot = slot + 1 & (len(keys) - 1)
+    return slot
 
 
 @compiled
@@ -117,20 +99,31 @@ def shared_values(start: Longs, code: Ints, past: Ints, item: Ints, fade: float)
     """
     H = len(past)
     found = np.zeros((2, len(item)), np.float32)
-    if H == 0:
-        return found
-    names, mass = mix_of_past(start, code, past, fade)
-    last_low, last_high = start[past[H - 1]], start[past[H - 1] + 1]
-    for c in range(len(item)):
+    size, total, weight = 0, 0.0, 1.0
+    for h in range(H):
+        size += start[past[h] + 1] - start[past[h]]
+    room = 2
+    while room < 2 * size:
+        room *= 2
+    keys, mass, newest = np.full(room, -1, np.int32), np.zeros(room), np.zeros(room, np.int32)
+    for h in range(H - 1, -1, -1):
+        for each in range(start[past[h]], start[past[h] + 1]):
+            slot = slot_of(keys, code[each])
+            keys[slot] = code[each]
+            mass[slot] += weight
+            newest[slot] += h == H - 1
+        total += weight
+        weight *= fade
+    last = start[past[H - 1] + 1] - start[past[H - 1]] if H > 0 else 0
+    for c in range(len(item) if size > 0 else 0):
         low, high = start[item[c]], start[item[c] + 1]
         common, likely = 0, 0.0
         for each in range(low, high):
-            for other in range(last_low, last_high):
-                common += code[each] == code[other]
-            place = np.searchsorted(names, code[each])
-            if place < len(names) and names[place] == code[each]:
-                likely += mass[place]
-        every = high - low + last_high - last_low - common
+            slot = slot_of(keys, code[each])
+            if keys[slot] >= 0:
+                common += newest[slot]
+                likely += mass[slot]
+        every = high - low + last - common
         found[0, c] = common / every if every > 0 else 0.0
-        found[1, c] = likely / (high - low) if high > low else 0.0
+        found[1, c] = likely / total / (high - low) if high > low else 0.0
     return found

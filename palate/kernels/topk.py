@@ -11,6 +11,10 @@ from palate.kernels.simd import I64, WIDTH, load, splat
 from palate.kernels.vectors import place
 
 MOST = 512  # places of a list kept in order one by one; a longer one is sorted
+SHORT = (
+    96  # places of a list that scores compete for one by one at once; for a longer one, most are sorted out before
+)
+SAMPLE = 8  # one in so many scores is looked at to guess what the last place of a longer list takes
 
 
 @emitted
@@ -80,6 +84,42 @@ def keep_best(
 
 
 @compiled
+def sampled(row: Floats) -> Floats:
+    """Every `SAMPLE`-th run of 16 scores of a row, end to end."""
+    runs = len(row) // (SAMPLE * WIDTH)
+    found = np.empty(runs * WIDTH, np.float32)
+    for run in range(runs):
+        found[run * WIDTH : (run + 1) * WIDTH] = row[run * SAMPLE * WIDTH : run * SAMPLE * WIDTH + WIDTH]
+    return found
+
+
+@compiled
+def open_above(scores: Floats, b: int, bar: np.float32, allowed: Bools, own: Ints) -> Ints:
+    """Columns of row b whose scores are above the bar, that are allowed (I,), and not among `own`; ascending."""
+    I = scores.shape[1]
+    found = np.empty(I, np.int32)
+    count, whole = 0, I // WIDTH * WIDTH
+    for first in range(0, whole, WIDTH):
+        bits = lanes_above(scores, b, first, bar)
+        while bits != 0:
+            j = first + lowest_bit(bits)
+            bits &= bits - 1
+            found[count] = j
+            count += allowed[j]
+    for j in range(whole, I):
+        if scores[b, j] > bar:
+            found[count] = j
+            count += allowed[j]
+    kept = found[:count].copy()
+    for column in own:
+        place = np.searchsorted(found[:count], column)
+        if place < count and found[place] == column:
+            kept[place] = -1
+    there: Ints = kept[kept >= 0]
+    return there
+
+
+@compiled
 def forbid(items: Bools, rows: Bools, row: Ints, positions: Longs) -> None:
     """Clear the masks of items (P,) and of their rows (I,) at positions (N,); row (P,)  -1 where there is none."""
     for position in positions:
@@ -102,7 +142,14 @@ def select_top(
     column = np.zeros(0, np.int32) if column is None else column
     if k <= MOST:
         item, best = nothing(B, k)
-        keep_best(scores, 0, allowed, start, column, np.zeros(I, np.int32), item, best)
+        if k <= SHORT:
+            keep_best(scores, 0, allowed, start, column, np.zeros(I, np.int32), item, best)
+            return item, best
+        for b in range(B):
+            mine = column[start[b] : start[b + 1]]
+            if not _sorted_out(scores, b, allowed, mine, item, best):
+                row, ends = slice(b, b + 1), np.array([0, len(mine)])
+                keep_best(scores[row], 0, allowed, ends, mine, np.zeros(I, np.int32), item[row], best[row])
         return item, best
     there = np.flatnonzero(allowed)
     masked = scores[:, there]
@@ -114,6 +161,22 @@ def select_top(
     item = np.where(best == -np.inf, -1, there[order]).astype(np.int32)
     short = ((0, 0), (0, k - item.shape[1]))
     return np.pad(item, short, constant_values=-1), np.pad(best, short, constant_values=-np.inf)
+
+
+def _sorted_out(scores: Floats, b: int, allowed: Bools, own: Ints, item: Ints, best: Floats) -> bool:
+    """Fill row b with the best of the scores above a guess of the last one, False where these are too few."""
+    k = item.shape[1]
+    seen = sampled(scores[b])
+    rank = 3 * (k + len(own)) // (2 * SAMPLE) + 8  # half as many again as are wanted lie above the guess
+    if rank >= len(seen):
+        return False
+    there = open_above(scores, b, np.partition(seen, -rank)[-rank], allowed, own)
+    if len(there) < k:
+        return False
+    values = scores[b, there]
+    order = np.argsort(-values, kind="stable")[:k]
+    item[b], best[b] = there[order], values[order]
+    return True
 
 
 def nothing(rows: int, k: int) -> tuple[Ints, Floats]:

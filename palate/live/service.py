@@ -135,14 +135,15 @@ class Live:
         known = None if request.user_id is None else self._prepared.remembered(request.user_id, base)
         context = known or base
         context = self._with_session(request, context) if request.session else context
-        return context if request.sources == USUAL_SOURCES else context.at(_moment(request))
+        timed = request.sources != USUAL_SOURCES or context.model.reads_time
+        return context.at(_moment(request)) if timed else context
 
     def _with_sources(self, request: ListRequest, context: Context) -> Context:
         """Return the context with what the sources of a request read beside the usual."""
         if request.sources == USUAL_SOURCES:
-            return context
+            return context.at(_moment(request)) if context.model.reads_time else context
         together = self._together(request, context) if "bought_together" in request.sources else context.together
-        return replace(context, now=_moment(request), together=together)
+        return replace(context, together=together).at(_moment(request))
 
     def _together(self, request: ListRequest, context: Context) -> Order:
         """Items by the users who acted on them together with the anchor items, or with the user's newest item."""

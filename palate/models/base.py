@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeAlias, cast, overload
 
@@ -190,6 +191,11 @@ class Model(ABC):
     def stages(self) -> tuple[object, ...]:
         """Stages of `palate.ranking` that candidates go through, in their order."""
         return ()
+
+    @cached_property
+    def reads_time(self) -> bool:
+        """Whether lists depend on when they are asked for, as a model within says."""
+        return any(each.reads_time for each in getattr(self, "models", ()))
 
     def similar_items(
         self,

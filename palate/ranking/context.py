@@ -185,7 +185,10 @@ class Context:
 
     def at(self, now: int) -> Context:
         """Return the context of the same user at a time."""
-        return replace(self, now=now)
+        own = replace(self, now=now)
+        if "past" in vars(self):
+            vars(own)["past"] = self.past
+        return own
 
     @cached_property
     def retriever(self) -> Model:
@@ -213,6 +216,11 @@ class Context:
         ends = np.array([0, np.count_nonzero(known)])
         rows = Ragged(ends, row[known], history.weight[known], history.time[known], history.event[known])
         return Histories(UNNAMED, self.model.items, rows, history.event_types)
+
+    @property
+    def timed_past(self) -> Histories:
+        """The history over the items of the model, and when the list is made where the model reads that."""
+        return replace(self.past, asked=np.array([self.now])) if self.model.reads_time else self.past
 
     def prepared(self, history: UserHistory, past: Histories) -> Context:
         """Return the context of a user whose `past` is known."""

@@ -10,82 +10,37 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
 
 import numpy as np
-import polars as pl
-from scipy.sparse import csr_array
 
-from palate.arrays import Array, Floats, Ints, Longs, check_arrays
-from palate.data.catalogue import Catalogue
-from palate.data.interactions import Interactions
-from palate.data.ragged import liked
-from palate.data.vocabulary import Vocabulary
+from palate.arrays import Floats, Ints, Longs
+from palate.data.ragged import NEVER, liked
 from palate.errors import SettingError
 from palate.kernels.forest import in_history, shared_values
 from palate.kernels.rerank import unit_rows
 from palate.kernels.rows import crossings
 from palate.models.base import Model
-from palate.ranking.stage_data import KeptLabels, attribute_of
+from palate.ranking.facts import COUNTED, DAY_PARTS, HOUR, Facts, parts_of
 
 NEWEST = 5  # liked events that similarities are taken to
 PAST = 50  # events of a history that attributes are compared with
 FADE = 0.9  # weight of an event beside the next one there
-RECENT, LATEST = 0.25, 0.05  # shares of a log's events, the newest, whose popularity is a feature
-FREE = 0.5  # distinct values of a text column beside the items, above which it is free text, compared by its words
-WORD, MOST_WORDS = r"\w{3,}", 50  # of a free text
-NO_TEXT = ("image", "audio")  # columns of paths and addresses
-
-
-@dataclass(frozen=True, eq=False)
-class Facts:
-    """What features read of the items beside the first stages.
-
-    counts (5, I)  popularity, recent and latest popularity, trend, age; prices (I,): logarithms, NaN-free, -1 unknown
-    start, column, followed  how often the column's item came right after the row's item, (I + 1,) and (N,)
-    """
-
-    counts: Annotated[Floats, Array("counts", "items")]
-    prices: Annotated[Floats, Array("items")]
-    start: Annotated[Longs, Array("items+1", starts="pairs")]
-    column: Annotated[Ints, Array("pairs", below="items")]
-    followed: Annotated[Floats, Array("pairs")]
-    attributes: tuple[KeptLabels, ...]
-
-    @classmethod
-    def of(
-        cls, log: Interactions, items: Vocabulary, catalogue: Catalogue | None, attributes: Sequence[str]
-    ) -> Facts:
-        """Count over a log, by the rows of `items`, and collect these attributes of the catalogue."""
-        there = log.select(log.liked)
-        row = items.recode(there.items)[there.item]
-        counts = _counts(there, row, len(items))
-        same = there.user[1:] == there.user[:-1]
-        pairs = csr_array((np.ones(int(same.sum()), np.float32), (row[:-1][same], row[1:][same])), (len(items),) * 2)
-        pairs.sum_duplicates()
-        pairs.sort_indices()
-        start, column = pairs.indptr.astype(np.int64), pairs.indices.astype(np.int32)
-        kept = tuple(KeptLabels.of(name, words_of(attribute_of(name, items, catalogue))) for name in attributes)
-        return cls(counts, _prices(items, catalogue), start, column, pairs.data.astype(np.float32), kept)
-
-    def check(self, items: int) -> None:
-        """Raise `ModelError` for arrays that do not fit each other or a model of so many items."""
-        check_arrays(self, {"items": items, "counts": len(COUNTED)})
-        for each in self.attributes:
-            check_arrays(each, {"items": items, "names": len(each.names)})
 
 
 @dataclass(frozen=True, eq=False)
 class Question:
     """A user's candidates, C of them, and what the first stages, M of them, say.
 
-    past, weight (H,)  events of the history, oldest first; item (C,); place, score (M, C)
+    past, weight, time (H,)  events of the history, oldest first; item (C,); place, score (M, C)
+    asked                    when the list is asked for; times are `NEVER` where they are not known
     """
 
     facts: Facts
     models: tuple[Model, ...]
     past: Ints
     weight: Floats
+    time: Longs
+    asked: int
     item: Ints
     place: Ints
     score: Floats
@@ -100,6 +55,12 @@ class Question:
         """The newest of them, the newest first."""
         return self.liked[::-1][:NEWEST]
 
+    @cached_property
+    def moment(self) -> int:
+        """When the list is asked for, or is taken to be; `NEVER` where the history has no times either."""
+        last = int(self.time[-1])
+        return self.asked if self.asked != NEVER or last == NEVER else last + self.facts.pause
+
     def constant(self, *values: float) -> Floats:
         """Return what is the same for every candidate, a row a value."""
         return np.repeat(np.array(values, np.float32)[:, None], len(self.item), axis=1)
@@ -113,7 +74,7 @@ class Group:
     values: Callable[[Question], Floats]
 
 
-COUNTED = ("popularity", "recent popularity", "latest popularity", "trend", "age")
+TIMES = ("pause", "hour", "week day", "times in these hours", "times on this day")
 
 
 def of_stages(q: Question) -> Floats:
@@ -173,6 +134,17 @@ def of_attributes(q: Question) -> Floats:
     return np.concatenate(found) if found else q.constant()
 
 
+def of_times(q: Question) -> Floats:
+    """Return the pause since the newest event, hour and day, and how much the item is one of them; 0 if unknown."""
+    if q.moment == NEVER:
+        return q.constant(-1, -1, -1, 0, 0)
+    last = int(q.time[-1])
+    pause = -1.0 if last == NEVER else float(np.log1p(max(0, q.moment - last) / HOUR))
+    part, day = parts_of(np.array([q.moment]))[:, 0].tolist()
+    of_item = q.facts.parts[[part, day]][:, q.item]
+    return np.concatenate([q.constant(pause, q.moment / HOUR % 24, day - DAY_PARTS), of_item])
+
+
 def of_prices(q: Question) -> Floats:
     """Return the price, and its ratio to what the user usually takes; logarithms, -1 and 0 where one is not known."""
     prices = q.facts.prices
@@ -182,8 +154,9 @@ def of_prices(q: Question) -> Floats:
     return np.stack([own, ratio]).astype(np.float32)
 
 
-def groups(models: Sequence[Model], attributes: Sequence[str]) -> tuple[Group, ...]:
-    """Return the list of all features for these first stages and attributes."""
+def groups(models: Sequence[Model], facts: Facts) -> tuple[Group, ...]:
+    """Return the list of all features for these first stages and facts."""
+    attributes = [each.attribute for each in facts.attributes]
     stages = [f"{m} {type(model.recipe).__name__}" for m, model in enumerate(models, 1)]
     near = [stage for stage, model in zip(stages, models, strict=True) if compares(model)]
 
@@ -202,6 +175,7 @@ def groups(models: Sequence[Model], attributes: Sequence[str]) -> tuple[Group, .
         Group(each(near, "like newest by", "like second by", "nearest by", "like newest five by"), of_similarity),
         Group(each(attributes, "shares with newest", "shares with history"), of_attributes),
         Group(("price", "price beside usual"), of_prices),
+        *([Group(TIMES, of_times)] if facts.timed else []),
     )
 
 
@@ -222,47 +196,3 @@ def similarities(model: Model, past: Ints, item: Ints) -> Floats:
     if vectors is not None:
         return np.asarray(unit_rows(vectors, past) @ unit_rows(vectors, item).T, np.float32)
     return np.stack([model.item_similarity(one)[item] for one in past.tolist()]).astype(np.float32)
-
-
-def usual_attributes(catalogue: Catalogue | None) -> tuple[str, ...]:
-    """Return the columns of a catalogue that are texts, or lists of them."""
-    if catalogue is None:
-        return ()
-    kinds = {name: catalogue.frame[name].dtype for name in catalogue.fields if name not in NO_TEXT}
-    return tuple(name for name, kind in kinds.items() if kind in (pl.String, pl.List(pl.String)))
-
-
-def words_of(column: pl.Series) -> pl.Series:
-    """Return a column of free text as lists of the words of each, any other as it is."""
-    there = column.drop_nulls()
-    if column.dtype != pl.String or there.n_unique() <= FREE * len(there):
-        return column
-    return column.str.to_lowercase().str.extract_all(WORD).list.unique(maintain_order=True).list.head(MOST_WORDS)
-
-
-def _counts(log: Interactions, row: Ints, items: int) -> Floats:
-    """Count liked events by item: all, the newest quarter and twentieth of the log, their ratio, and the age."""
-    found = np.zeros((len(COUNTED), items), np.float32)
-    whole = np.bincount(row, minlength=items)
-    found[0] = np.log1p(whole)
-    if log.timestamp is None:
-        return found
-    order = np.argsort(log.timestamp, kind="stable")
-    sorted_row = row[order]
-    recent, latest = (
-        np.bincount(sorted_row[int(len(row) * (1 - part)) :], minlength=items) for part in (RECENT, LATEST)
-    )
-    found[1], found[2] = np.log1p(recent), np.log1p(latest)
-    found[3] = np.log((latest / LATEST + 1) / (whole + 1))
-    first = np.full(items, len(row))
-    np.minimum.at(first, sorted_row, np.arange(len(row)))
-    found[4] = first / max(1, len(row))
-    return found
-
-
-def _prices(items: Vocabulary, catalogue: Catalogue | None) -> Floats:
-    name = None if catalogue is None else catalogue.column("price")
-    if catalogue is None or name is None or not catalogue.frame[name].dtype.is_numeric():
-        return np.full(len(items), -1, np.float32)
-    prices = catalogue.values(name, items).cast(pl.Float64).clip(0).log1p()
-    return prices.fill_null(-1).fill_nan(-1).to_numpy().astype(np.float32)

@@ -12,12 +12,14 @@ from palate.arrays import Array, Doubles, Floats, Ints, Longs, check_arrays
 from palate.compute.threads import cores
 from palate.errors import MissingExtra, ModelError
 from palate.kernels.forest import walk_trees
+from palate.ranking.values import graded
 
 LEAVES, DEPTH = 15, 6  # of a tree
 TREES, PATIENCE = 400, 30  # at most; and without a better NDCG@10 on the held-out queries
 RATE = 0.05
 LEAST = 20  # rows of a leaf
 SHARE = 0.7  # of the rows and features that a tree sees
+SMALL = 4_000_000  # numbers, up to which threads cost more than they save
 TRUNCATION = 15  # places of a list whose order counts
 
 
@@ -49,19 +51,21 @@ class Forest:
         return walk_trees(columns, self.feature, self.threshold, self.leaf)
 
 
-def grow(columns: Floats, label: Ints, sizes: Longs, prior: Doubles, valid: int, seed: int) -> Forest:
+def grow(columns: Floats, label: Doubles, sizes: Longs, prior: Doubles, valid: int, seed: int) -> Forest:
     """Train a LambdaMART forest on queries (Burges 2010, "From RankNet to LambdaRank to LambdaMART").
 
-    columns (F, N), label (N,), larger for better; sizes (Q,): the rows of each query, end to end; prior (N,): scores
-    that those of the trees are added to. The last `valid` queries only decide how many trees there are. Raises
-    `MissingExtra` without LightGBM.
+    columns (F, N); label (N,): what an answer is worth, 0 for all others; sizes (Q,): the rows of each query, end to
+    end; prior (N,): scores that those of the trees are added to. The last `valid` queries only decide how many trees
+    there are. Raises `MissingExtra` without LightGBM.
     """
     lightgbm = _lightgbm()
+    grade, gains, weight = graded(label, sizes)
     cut = int(sizes[: len(sizes) - valid].sum())
     settings = {
         "objective": "lambdarank",
         "metric": "ndcg",
         "eval_at": [10],
+        "label_gain": gains,
         "lambdarank_truncation_level": TRUNCATION,
         "learning_rate": RATE,
         "num_leaves": LEAVES,
@@ -71,7 +75,7 @@ def grow(columns: Floats, label: Ints, sizes: Longs, prior: Doubles, valid: int,
         "bagging_fraction": SHARE,
         "bagging_freq": 1,
         "use_missing": False,
-        "num_threads": cores(),
+        "num_threads": cores() if columns.size > SMALL else 1,
         "seed": seed % 2**31,
         "deterministic": True,
         "force_row_wise": True,
@@ -80,8 +84,10 @@ def grow(columns: Floats, label: Ints, sizes: Longs, prior: Doubles, valid: int,
     rows = np.ascontiguousarray(columns.T)
     own, others = slice(cut), slice(cut, None)
     queries = len(sizes) - valid
-    train = lightgbm.Dataset(rows[own], label[own], group=sizes[:queries], init_score=prior[own])
-    held_out = train.create_valid(rows[others], label[others], group=sizes[queries:], init_score=prior[others])
+    train = lightgbm.Dataset(rows[own], grade[own], weight=weight[own], group=sizes[:queries], init_score=prior[own])
+    held_out = train.create_valid(
+        rows[others], grade[others], weight=weight[others], group=sizes[queries:], init_score=prior[others]
+    )
     stopping = lightgbm.early_stopping(PATIENCE, verbose=False)
     booster = lightgbm.train(settings, train, TREES, valid_sets=[held_out], callbacks=[stopping])
     trees = booster.dump_model(num_iteration=booster.best_iteration)["tree_info"]

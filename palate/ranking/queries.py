@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from palate.arrays import Bools, Longs
+from palate.arrays import Bools, Doubles, Longs
+from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.kernels.rows import slice_rows
+from palate.ranking.values import worth
 
 HELD_OUT = ("events", "users", "ratio")
 RATIO = 0.2  # of a user's liked events that are asked for
@@ -44,11 +46,13 @@ class Queries:
     """Q queries of a log: the events of the history of each, `past`, and those that it asks for, `wanted`.
 
     known (N,)  events that the recipes may know
+    worth       of the events that are asked for, 1 in the mean
     """
 
     known: Bools
     past: Rows
     wanted: Rows
+    worth: Doubles
 
     def __len__(self) -> int:
         return len(self.past.start) - 1
@@ -61,16 +65,25 @@ class Queries:
         types = None if log.event is None else log.event[event]
         rows = Ragged(start - start[0], log.item[event], log.weight[event], time, types)
         first = self.wanted.event[self.wanted.start[low:high]]
-        return Histories(log.users.ids.gather(log.user[first]), log.items, rows, log.event_types)
+        asked = None if log.timestamp is None else log.timestamp[first]
+        return Histories(log.users.ids.gather(log.user[first]), log.items, rows, log.event_types, asked)
 
-    def answers(self, log: Interactions) -> Iterator[Longs]:
-        """Yield the items that each query asks for."""
+    def answers(self, log: Interactions) -> Iterator[tuple[Longs, Doubles]]:
+        """Yield the items that each query asks for, and what they are worth."""
         for low, high in zip(self.wanted.start[:-1].tolist(), self.wanted.start[1:].tolist(), strict=True):
-            yield log.item[self.wanted.event[low:high]].astype(np.int64)
+            yield log.item[self.wanted.event[low:high]].astype(np.int64), self.worth[low:high]
 
 
-def drawn(log: Interactions, held_out: str, most: int, gap: int, seed: int) -> Queries:
-    """Draw queries of `most` users at most; see `palate.ranking.ranked.Ranked` for the ways."""
+def drawn(
+    log: Interactions, catalogue: Catalogue | None, held_out: str, value: str, most: int, gap: int, seed: int
+) -> Queries:
+    """Draw queries of `most` users at most; see `palate.ranking.ranked.Ranked` for the ways and values."""
+    known, past, wanted = _events(log, held_out, most, gap, seed)
+    return Queries(known, past, wanted, worth(value, log, wanted.event, catalogue))
+
+
+def _events(log: Interactions, held_out: str, most: int, gap: int, seed: int) -> tuple[Bools, Rows, Rows]:
+    """Return which events the recipes may know, the histories, and what is asked for."""
     draw = np.random.default_rng(seed)
     count = np.diff(np.searchsorted(np.flatnonzero(log.liked), log.start))
     able = np.flatnonzero(count >= (gap + 2 if held_out == "events" else 2))
@@ -88,10 +101,10 @@ def drawn(log: Interactions, held_out: str, most: int, gap: int, seed: int) -> Q
     known = np.ones(len(log), np.bool_)
     known[Rows.between(first, log.start[users + 1]).event] = False
     one = Rows(np.arange(len(users) + 1), asked)
-    return Queries(known, Rows.between(log.start[users], asked), one)
+    return known, Rows.between(log.start[users], asked), one
 
 
-def _ratio(log: Interactions, users: Longs, draw: np.random.Generator) -> Queries:
+def _ratio(log: Interactions, users: Longs, draw: np.random.Generator) -> tuple[Bools, Rows, Rows]:
     """Hold out a random share of each user's liked events, one at least, and leave one at least."""
     mine = np.isin(log.user, users) & log.liked
     key = np.where(mine, draw.random(len(log)), np.inf)
@@ -102,4 +115,4 @@ def _ratio(log: Interactions, users: Longs, draw: np.random.Generator) -> Querie
     share = np.maximum(1, (RATIO * count).astype(np.int64))
     asked = mine & (place < share[log.user])
     known = ~asked
-    return Queries(known, Rows.of(log, known, users), Rows.of(log, asked, users))
+    return known, Rows.of(log, known, users), Rows.of(log, asked, users)

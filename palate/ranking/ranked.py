@@ -14,7 +14,7 @@ from palate.compute.memory import BLOCK_SCORES
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.data.ragged import Ragged
+from palate.data.ragged import NEVER, Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError, check
@@ -22,10 +22,12 @@ from palate.kernels.forest import unite
 from palate.kernels.topk import nothing, select_top
 from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.registry import as_recipe, register
-from palate.ranking.features import Facts, Group, Question, groups, usual_attributes
+from palate.ranking.facts import Facts, usual_attributes
+from palate.ranking.features import Group, Question, groups
 from palate.ranking.forest import Forest, grow
 from palate.ranking.queries import HELD_OUT, Queries, drawn
 from palate.ranking.stage_data import KeptLabels
+from palate.ranking.values import terms_of
 
 VALID = 0.2  # share of the queries that decide how many trees there are, and whether they order better than one stage
 FEWEST = 50  # queries that a forest is trained on
@@ -49,6 +51,8 @@ class Ranked(Recipe):
                 users, where their order does not matter
     gap         events of such a user between those that the recipes know and the one that is asked for, as there are
                 between trainings of a service
+    value       what an answer counts: "hits" all the same, "weight" of its event, a column of the catalogue as
+                "price", or a sum of these as "hits + 0.5 * price", each relative to its mean
     keep_seen   whether lists are to show items of the history again
     attributes  columns of the catalogue whose values are compared, free text by its words; None: all of texts
     """
@@ -58,6 +62,7 @@ class Ranked(Recipe):
     users: int = 20_000
     held_out: str = "events"
     gap: int = 1
+    value: str = "hits"
     keep_seen: bool = False
     attributes: tuple[str, ...] | None = None
     seed: int = 0
@@ -69,6 +74,7 @@ class Ranked(Recipe):
         check(self.users >= 1, "users", self.users, "must be 1 or more")
         check(self.held_out in HELD_OUT, "held_out", self.held_out, f"must be one of {', '.join(HELD_OUT)}")
         check(self.gap >= 0, "gap", self.gap, "must be 0 or more")
+        terms_of(self.value)
         check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
 
     def fit(
@@ -80,7 +86,7 @@ class Ranked(Recipe):
         """
         refuse_empty(log)
         names = usual_attributes(catalogue) if self.attributes is None else self.attributes
-        queries = self.queries(log)
+        queries = self.queries(log, catalogue)
         order = np.ones(len(self.recipes), np.float32)
         forest = Forest.empty()
         known = log.select(queries.known)
@@ -103,9 +109,9 @@ class Ranked(Recipe):
         models = tuple(each.fit(log, there, watch=watch) for each in recipes)
         return RankedModel(self, log.items, models, order, Facts.of(log, log.items, there, attributes), forest)
 
-    def queries(self, log: Interactions) -> Queries:
+    def queries(self, log: Interactions, catalogue: Catalogue | None = None) -> Queries:
         """Draw the queries."""
-        return drawn(log, self.held_out, self.users, self.gap, self.seed)
+        return drawn(log, catalogue, self.held_out, self.value, self.users, self.gap, self.seed)
 
 
 class Candidates(NamedTuple):
@@ -150,12 +156,17 @@ class RankedModel(Model):
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The features, in groups."""
-        return groups(self.models, [each.attribute for each in self.facts.attributes])
+        return groups(self.models, self.facts)
 
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the features, (F,)."""
         return tuple(name for group in self.groups for name in group.names)
+
+    @cached_property
+    def reads_time(self) -> bool:
+        """Whether features read it, or a first stage does."""
+        return self.facts.timed or any(each.reads_time for each in self.models)
 
     def batch_size(self) -> int:
         """Users ranked at once."""
@@ -173,7 +184,9 @@ class RankedModel(Model):
             lists = np.concatenate([select_top(each[b : b + 1], allowed, most, *own)[0] for each in scores])
             item, place = unite(lists, most)
             score = np.stack([each[b, item] for each in scores])
-            question = Question(self.facts, self.models, past, weight, item, place, score)
+            asked = NEVER if histories.asked is None else int(histories.asked[b])
+            time = rows.moments[low:high]
+            question = Question(self.facts, self.models, past, weight, time, asked, item, place, score)
             columns = [group.values(question) for group in self.groups] if len(item) and len(question.liked) else []
             yield Candidates(item, np.concatenate([question.constant(), *columns]), place)
 
@@ -244,10 +257,10 @@ def learned(model: RankedModel, log: Interactions, queries: Queries, seed: int) 
 
     The forest is empty where it orders the held-out queries no better.
     """
-    columns, labels, places = list[Floats](), list[Ints](), list[Ints]()
-    for each, wanted in answered(model, log, queries):
-        label = np.isin(each.item, wanted).astype(np.int32)
-        if label.any():  # from a pool without the answer there is nothing to learn
+    columns, labels, places = list[Floats](), list[Doubles](), list[Ints]()
+    for each, wanted, worth in answered(model, log, queries):
+        label = (each.item[:, None] == wanted) @ worth
+        if label.any() and len(each.columns):  # else there is nothing to learn
             columns.append(each.columns)
             labels.append(label)
             places.append(each.place)
@@ -255,18 +268,18 @@ def learned(model: RankedModel, log: Interactions, queries: Queries, seed: int) 
     ways = [np.ones(len(model.models), np.float32), *np.eye(len(model.models), dtype=np.float32)]
     if len(labels) - valid < FEWEST:
         return Forest.empty(), ways[0]
-    held_out = range(len(labels) - valid, len(labels))
 
-    def gains(score: Callable[[int], Doubles]) -> Doubles:
-        return np.array([gain(score(n), labels[n]) for n in held_out])
+    def gains(queries: range, score: Callable[[int], Doubles]) -> Doubles:
+        return np.array([gain(score(n), labels[n]) for n in queries])
 
-    by_way = [gains(lambda n: by_place(way, places[n])) for way in ways]  # noqa: B023
+    every, held_out = range(len(labels)), range(len(labels) - valid, len(labels))
+    by_way = [gains(every, lambda n: by_place(way, places[n])) for way in ways]  # noqa: B023
     best = int(np.argmax([each.mean() for each in by_way]))
     prior = [by_place(ways[best], each) for each in places]
     sizes = np.array([len(each) for each in labels])
     rows = np.concatenate(columns, axis=1)
     forest = grow(rows, np.concatenate(labels), sizes, np.concatenate(prior), valid, seed)
-    more = gains(lambda n: prior[n] + forest.scores(columns[n])) - by_way[best]
+    more = gains(held_out, lambda n: prior[n] + forest.scores(columns[n])) - by_way[best][held_out.start :]
     sure = more.mean() > SURE * more.std() / np.sqrt(len(more))
     return (forest if sure else Forest.empty()), ways[best]
 
@@ -276,22 +289,27 @@ def by_place(order: Floats, place: Ints) -> Doubles:
     return np.asarray(np.log(order @ (1 / (TOP + place))), np.float64)
 
 
-def answered(model: RankedModel, log: Interactions, queries: Queries) -> Iterator[tuple[Candidates, Ints]]:
-    """Yield the candidates of each query and the items that it asks for, rows of the model, -1 for an unknown one."""
+def answered(model: RankedModel, log: Interactions, queries: Queries) -> Iterator[tuple[Candidates, Ints, Doubles]]:
+    """Yield the candidates of each query, and the items that it asks for with what they are worth.
+
+    Items are rows of the model, -1 for an unknown one.
+    """
     everything = np.ones(len(model.items), np.bool_)
     row = model.items.recode(log.items)
     answers, step = queries.answers(log), model.batch_size()
     for low in range(0, len(queries), step):
         asked = queries.histories(log, low, min(low + step, len(queries))).on(model.items)
         for each in model.candidates(asked, everything, model.recipe.keep_seen):
-            yield each, row[next(answers)]
+            wanted, worth = next(answers)
+            yield each, row[wanted], worth
 
 
-def gain(score: Doubles, label: Ints) -> float:
-    """NDCG at the first `TOP` places of one query; label (C,) is 1 for an answer."""
+def gain(score: Doubles, label: Doubles) -> float:
+    """NDCG at the first `TOP` places of one query times the mean worth of its answers; label (C,)."""
     first = label[np.argsort(-score, kind="stable")[:TOP]]
-    discount = 1 / np.log2(2 + np.arange(TOP))
-    return float(first @ discount[: len(first)] / discount[: min(TOP, int(label.sum()))].sum())
+    best = -np.sort(-label)[:TOP]
+    discount = 1 / np.log2(2 + np.arange(len(first)))
+    return float(first @ discount / (best @ discount) * label[label > 0].mean())
 
 
 register(Ranked, RankedModel, holds=(Facts, KeptLabels, Forest))
