@@ -44,7 +44,7 @@ def choose(
     catalogue: Annotated[
         Path | None, typer.Option("--catalogue", metavar="FILE", help="Items, for recipes that read content.")
     ] = None,
-    minutes: Annotated[float, typer.Option(metavar="M", help="Of all of it, the last fit among them.")] = 5.0,
+    minutes: Annotated[float, typer.Option(metavar="M", help="Of all of it; Ctrl-C takes the best so far.")] = 5.0,
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Of a process: 4GB.", show_default="most of what is free")
     ] = None,
@@ -67,7 +67,7 @@ def choose(
     catalogue_read: CatalogueReading,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Choose a recipe for a log within a time. Ctrl-C takes the best so far."""
+    """Choose a recipe for a log within a time."""
     from palate.choosing.choice import choose as search
 
     if plot is not None and plot.suffix not in (".png", ".svg"):

@@ -345,7 +345,7 @@ def demo(
     content: Annotated[bool, typer.Option("--content", help="Recommend films without ratings.")] = False,
     json: Json = False,
 ) -> None:
-    """Show the whole path on real data: read, split, train, evaluate, recommend."""
+    """Show the whole path on real data, from the log to the list."""
     if content:
         run_content_demo(json)
         return

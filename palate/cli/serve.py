@@ -22,7 +22,7 @@ ModelsFolder: TypeAlias = Annotated[
     Path | None, typer.Option("--models", metavar="DIR", help="Folder of the models; beside an SQLite store.")
 ]
 RecipeOption: TypeAlias = Annotated[
-    str, typer.Option("--recipe", metavar="RECIPE", help=f"Recipe to train; {AUTO} chooses one.")
+    str, typer.Option("--recipe", metavar="RECIPE", help=f"Recipe to train, or {AUTO}.")
 ]
 FIRST = 1.0  # minutes of the search when a service starts without a model
 Settings: TypeAlias = Annotated[
