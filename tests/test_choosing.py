@@ -20,12 +20,12 @@ import numpy as np
 import pytest
 from conftest import catalogue_of
 
-from palate import EASE, IALS, Content, Interactions, ItemKNN, Popularity, choose, load
+from palate import EASE, IALS, Content, InfiniteAE, Interactions, ItemKNN, Popularity, choose, load
 from palate.arrays import Doubles
 from palate.choosing import samplers
 from palate.choosing.bench import Bench, Limits
 from palate.choosing.choice import Choice
-from palate.choosing.costs import Cost, Costs, calibrated, formula
+from palate.choosing.costs import Cost, Costs, burden, calibrated, formula
 from palate.choosing.facts import LogFacts, of_users
 from palate.choosing.goals import ASKED, Goal
 from palate.choosing.journal import Journal, task_of
@@ -362,6 +362,13 @@ def test_the_cheaper_of_two_that_cannot_be_separated_is_taken() -> None:
     assert clear.taken.name == "IALS"
     far = decide(records(popularity=low, knn=high - 0.02 + 10 * (noise - noise.mean()), ials=high), facts)
     assert far.taken.name == "IALS"
+
+
+def test_a_slow_list_is_a_cost() -> None:
+    facts = replace(LogFacts.of(tastes()), users=610, items=9_000, events=80_000)
+    fit = (formula(InfiniteAE(), facts).seconds, formula(IALS(dim=128), facts).seconds)
+    assert fit[0] < fit[1]
+    assert burden(InfiniteAE(), facts) > burden(IALS(dim=128), facts)
 
 
 def test_popularity_is_taken_where_nothing_is_clearly_better() -> None:

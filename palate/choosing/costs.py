@@ -170,6 +170,15 @@ def formula(recipe: Recipe, log: LogFacts) -> Cost:
     return Cost(UNKNOWN * log.events, 100 * log.events, 1.0) if known is None else known(recipe, log)
 
 
+def burden(recipe: Recipe, log: LogFacts) -> float:
+    """Seconds of a fit and of ten thousand lists on the reference machine: of two, the cheaper has less of it.
+
+    A list counts a millisecond at least, about what a service needs beside it.
+    """
+    cost = formula(recipe, log)
+    return cost.seconds + 10 * max(1.0, cost.list_ms)
+
+
 def calibrated() -> float:
     """Time that a fixed piece of work takes here, over that of the reference machine; a fraction of a second."""
     rng = np.random.default_rng(0)

@@ -57,20 +57,20 @@ class ChoiceReport:
     def lines(self) -> list[Record]:
         """The best trial of each family, on the largest part and the most users it reached; the best first."""
         found: dict[str, Record] = {}
-        for each in sorted(self.records, key=lambda r: (-r.part, -len(r.outcome.values), -r.outcome.mean)):
+        for each in sorted(self.records, key=lambda r: (-r.asked[0], -r.asked[1], -r.outcome.mean)):
             if not each.outcome.error:
                 found.setdefault(each.name, each)
-        return sorted(found.values(), key=lambda record: (-record.part, -record.outcome.mean))
+        return list(found.values())
 
     @property
     def front(self) -> list[Record]:
-        """Lines that no other one of the same part beats in both the metric and the milliseconds of a list."""
+        """Lines that no other one of the same users beats in both the metric and the milliseconds of a list."""
         lines = self.lines
         return [
             each
             for each in lines
             if not any(
-                other.part == each.part
+                other.asked == each.asked
                 and other.outcome.mean > each.outcome.mean
                 and other.outcome.cost.list_ms <= each.outcome.cost.list_ms
                 for other in lines
@@ -121,9 +121,9 @@ class ChoiceReport:
         Raises `MissingExtra` without matplotlib, `SettingError` where nothing was measured.
         """
         check(bool(self.lines), "path", str(path), "nothing to draw: no trial ended")
-        top = self.lines[0].part
-        spots = {each.name: self._spot(each) for each in self.lines if each.part == top}
-        front = [each.name for each in self.front if each.part == top]
+        top = max(each.asked for each in self.lines)
+        spots = {each.name: self._spot(each) for each in self.lines if each.asked == top}
+        front = [each.name for each in self.front if each.asked == top]
         draw_front(path, list(spots.values()), [spots[name] for name in front], self.metric, self._asked_line())
 
     @property
@@ -162,7 +162,7 @@ class ChoiceReport:
         taken, found = self.verdict.taken, []
         for what, field in (("latency", "list_ms"), ("memory", "memory")):
             own = getattr(taken.outcome.cost, field)
-            less = [r for r in self.lines if r.part == taken.part and getattr(r.outcome.cost, field) * LESS < own]
+            less = [r for r in self.lines if r.asked == taken.asked and getattr(r.outcome.cost, field) * LESS < own]
             if less:
                 best = max(less, key=lambda record: record.outcome.mean)
                 found.append(f"Where {what} matters more: {best.name}, {self.metric} {best.outcome.mean:.4f}")
@@ -188,7 +188,7 @@ class ChoiceReport:
         }
 
     def _grid(self) -> Grid:
-        header = ["model", self.metric, "fit, s", "memory, MB", "list, ms", "log", ""]
+        header = ["model", self.metric, "fit, s", "memory, MB", "list, ms", "log", "users", ""]
         front = self.front
         rows = []
         for each in self.lines:
@@ -204,6 +204,7 @@ class ChoiceReport:
                     f"{cost.memory / 1e6:.0f}",
                     f"{cost.list_ms:.2f}",
                     f"{self.parts[each.part].share:.0%}",
+                    f"{len(each.outcome.values):,}",
                     ", ".join(marks),
                 ]
             )

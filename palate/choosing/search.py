@@ -252,9 +252,9 @@ def _of_families(ranked: Sequence[Record]) -> list[Record]:
 
 
 def _varied(ranked: Sequence[Record], most: int) -> list[Recipe]:
-    """Return the best recipes, half of them of one family at most."""
+    """Return the best recipes, a third of them of one family at most."""
     taken = list[Record]()
     for each in ranked:
-        if sum(other.name == each.name for other in taken) < max(1, most // 2) and each.name != POPULARITY:
+        if sum(other.name == each.name for other in taken) < max(1, most // 3) and each.name != POPULARITY:
             taken.append(each)
     return [each.recipe for each in taken[:most]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from palate.choosing.costs import formula
+from palate.choosing.costs import burden
 from palate.choosing.facts import LogFacts
 from palate.choosing.worker import Outcome
 from palate.evaluation.intervals import Difference, paired
@@ -29,6 +29,11 @@ class Record:
     def name(self) -> str:
         """Name of the recipe."""
         return type(self.recipe).__name__
+
+    @property
+    def asked(self) -> tuple[int, int]:
+        """The part and the number of users that were asked for: trials of the same ones can be compared."""
+        return self.part, len(self.outcome.values)
 
     def joined(self, other: Record) -> Record:
         """Return this trial with the users of another cut, where the same recipe was tried, behind its own."""
@@ -68,7 +73,7 @@ def decide(ranked: Sequence[Record], facts: LogFacts) -> Verdict:
         return Verdict(popular, best, popular, line)
     taken = min(
         (each for each in ranked if each is best or _as_good(each, best)),
-        key=lambda record: formula(record.recipe, facts).seconds,
+        key=lambda record: burden(record.recipe, facts),
     )
     if taken is best:
         return Verdict(taken, best, popular, f"{best.name} has the highest metric")
