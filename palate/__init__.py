@@ -17,6 +17,7 @@ from palate.models.approximate import approximate
 from palate.models.registry import MODULES, STAGES, load, recipe_class, stage_class
 
 if TYPE_CHECKING:
+    from palate.choosing.choice import choose
     from palate.models.autoencoder import Autoencoder
     from palate.models.blend import Blend
     from palate.models.content import Content
@@ -62,6 +63,7 @@ __all__ = [
     "Split",
     "Transformer",
     "approximate",
+    "choose",
     "compare",
     "evaluate",
     "fit_until_best",
@@ -77,7 +79,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import a recipe or a stage."""
+    """Import a recipe, a stage, or what chooses one."""
+    if name == "choose":
+        from palate.choosing.choice import choose
+
+        return choose
     if name in MODULES:
         return recipe_class(name)
     if name in STAGES:

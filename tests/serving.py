@@ -43,7 +43,8 @@ def serving(folder: Path, *arguments: str, key: str | None = None) -> Iterator[S
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [*PALATE, "serve", "--port", str(port), *arguments]
+    recipe = () if "--recipe" in arguments else ("--recipe", "ials")  # `auto` would search for a minute
+    command = [*PALATE, "serve", "--port", str(port), *arguments, *recipe]
     words = folder / "server.log"
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     options: dict[str, Any] = {"cwd": folder, "env": os.environ | {"NO_COLOR": "1"}}

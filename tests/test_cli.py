@@ -486,7 +486,7 @@ def test_ctrl_c_ends_an_evaluation(files: Path) -> None:
         ["fit", "ials", "{log}", "--out", "{folder}/m"],
         ["evaluate", "ials", "{log}", "--split", "last"],
         ["demo", "--log", "{log}"],
-        ["serve", "--log", "{log}", "--store", "{folder}/a.db", "--port", "0"],
+        ["serve", "--log", "{log}", "--store", "{folder}/a.db", "--port", "0", "--recipe", "ials"],
         ["serve", "--store", "{folder}/b.db", "--port", "0"],
         ["serve", "--store", "{folder}/b.db", "--port", "0", "--workers", "2"],
         ["train", "--store", "{folder}/b.db"],

@@ -49,6 +49,7 @@ DATA = [
 # Optional packages, and the only files that may import them.
 HOMES = {
     "faiss": {"palate.models.approximate"},
+    "optuna": {"palate.choosing.samplers"},
     "matplotlib": {"palate.evaluation.picture"},
     "pandas": {"palate.data.sources"},
     "pyarrow": {"palate.data.sources"},

@@ -264,7 +264,9 @@ def test_a_service_keeps_its_stages_with_each_version(
     ran: list[dict[str, Any]] = []
     monkeypatch.setattr("palate.serve.run.run", lambda *_, **given: ran.append(given))
     store = tmp_path / "shop.db"
-    code, _, err = palate("serve", "--store", store, "--log", *files, *GIVEN, "--retrain", "every=1h")
+    code, _, err = palate(
+        "serve", "--recipe", "ials", "--store", store, "--log", *files, *GIVEN, "--retrain", "every=1h"
+    )
     assert code == 0, err
     again = ran[0]["training"]
     assert palate("train", "--store", store, *again)[0] == 0

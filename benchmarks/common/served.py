@@ -87,6 +87,7 @@ def start(
     number = port or free_port()
     log = Path(tempfile.mkstemp(prefix="palate-serve-", suffix=".log")[1])
     command = [sys.executable, "-c", f"{before}\nfrom palate.cli import main; main()", "serve", "--store", str(url)]
+    command += [] if "--recipe" in options else ["--recipe", "ials"]
     with log.open("wb") as out:
         process = subprocess.Popen(
             [*command, "--port", str(number), *options],
@@ -177,7 +178,9 @@ def fork(url: str | Path, *options: str) -> Served:
     """Start as `start` does, without the seconds that imports take."""
     port = free_port()
     log = Path(tempfile.mkstemp(prefix="palate-serve-", suffix=".log")[1])
-    return Served(Forked(["serve", "--store", str(url), "--port", str(port), *options], log), port, log)
+    return Served(
+        Forked(["serve", "--store", str(url), "--port", str(port), "--recipe", "ials", *options], log), port, log
+    )
 
 
 @contextmanager

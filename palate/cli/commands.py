@@ -16,6 +16,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from palate.cli.choose import AUTO, Plan, choose
 from palate.cli.demo import run_demo
 from palate.cli.demo_content import run_content_demo
 from palate.cli.describe import describe
@@ -23,7 +24,7 @@ from palate.cli.export import export_all
 from palate.cli.joined import content_of, history_in, newer_log, reading_of, titles_of
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
 from palate.cli.serve import activate, serve, train
-from palate.cli.settings import CatalogueReading, Stages, build_recipes, read_settings, staged_recipe
+from palate.cli.settings import CatalogueReading, Stages, build_recipes, read_settings
 from palate.cli.store import key_app, store_app
 from palate.cli.terminal import FitBar, WorkBar, note, print_json, stdout
 from palate.data.catalogue import Catalogue
@@ -45,6 +46,7 @@ app.command()(serve)
 app.command()(train)
 app.command()(activate)
 app.command()(describe)
+app.command()(choose)
 
 SPLITS: dict[str, Callable[[Interactions], Split]] = {
     "time": split_by_time,
@@ -58,7 +60,9 @@ KNOWN = [name.lower() for name in recipe_names()]
 
 LogFile: TypeAlias = Annotated[Path, typer.Argument(metavar="LOG", help="Events: CSV, TSV, JSONL, Parquet, ...")]
 Folder: TypeAlias = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
-RecipeName: TypeAlias = Annotated[str, typer.Argument(metavar="RECIPE", help=", ".join(KNOWN) + ".")]
+RecipeName: TypeAlias = Annotated[
+    str, typer.Argument(metavar="RECIPE", help=", ".join(KNOWN) + f", or {AUTO}, which chooses.")
+]
 Settings: TypeAlias = Annotated[
     list[str],
     typer.Option(
@@ -166,12 +170,13 @@ def fit(
     no_log: Annotated[bool, typer.Option("--no-log", help="Save no histories with the model.")] = False,
     json: Json = False,
 ) -> None:
-    """Fit a recipe to a log and save the model. Ctrl-C keeps the last full epoch."""
-    chosen = staged_recipe(recipe, settings, stages)
+    """Fit a recipe, or what `auto` chooses, to a log and save the model. Ctrl-C keeps the last full epoch."""
+    plan = Plan.of(recipe, settings, stages)
     events = read_log(log, **read_settings(read))
     note(sentence(events))
     content = content_of(catalogue, catalogue_read, events)
     began = perf_counter()
+    chosen = plan.recipe_for(events, content)
     with FitBar(f"fitting {recipe}", keep=True) as bar:
         model = _fit(chosen, events, content, early_stop, bar)
     seconds = perf_counter() - began
@@ -181,9 +186,11 @@ def fit(
         lift()  # what is kept shall be written, however long it takes
     model.save(out, log=None if no_log else events)
     if json:
-        print_json({"model": str(out), "settings": chosen.settings(), "seconds": seconds, "losses": bar.losses})
+        about = {"recipe": chosen.named(), "settings": chosen.settings()}
+        print_json({"model": str(out), **about, "seconds": seconds, "losses": bar.losses})
     else:
-        typer.echo(f"{out}: {recipe} of {len(model.items):,} items, fitted in {seconds:.1f} s")
+        name = chosen.named() if recipe == AUTO else recipe
+        typer.echo(f"{out}: {name} of {len(model.items):,} items, fitted in {seconds:.1f} s")
 
 
 def _fit(recipe: Recipe, log: Interactions, catalogue: Catalogue | None, early_stop: bool, watch: Watch) -> Model:
@@ -338,7 +345,7 @@ def demo(
     content: Annotated[bool, typer.Option("--content", help="Recommend films without ratings.")] = False,
     json: Json = False,
 ) -> None:
-    """Show the whole path on real data: read, split, train, evaluate, recommend."""
+    """Show the whole path on real data, from the log to the list."""
     if content:
         run_content_demo(json)
         return

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from palate.cli.settings import CatalogueReading, Stages, catalogue_settings, parse, read_settings, staged_recipe
+from palate.cli.choose import AUTO, Plan
+from palate.cli.settings import CatalogueReading, Stages, catalogue_settings, parse, read_settings
 from palate.cli.terminal import FitBar, WorkBar, note, print_json
-from palate.models.base import Recipe
 
 if TYPE_CHECKING:  # loaded by the commands that need it: the extra may be missing
     from palate.live.training import Trained
@@ -21,7 +21,10 @@ if TYPE_CHECKING:  # loaded by the commands that need it: the extra may be missi
 ModelsFolder: TypeAlias = Annotated[
     Path | None, typer.Option("--models", metavar="DIR", help="Folder of the models; beside an SQLite store.")
 ]
-RecipeOption: TypeAlias = Annotated[str, typer.Option("--recipe", metavar="RECIPE", help="Recipe to train.")]
+RecipeOption: TypeAlias = Annotated[
+    str, typer.Option("--recipe", metavar="RECIPE", help=f"Recipe to train, or {AUTO}.")
+]
+FIRST = 1.0  # minutes of the search when a service starts without a model
 Settings: TypeAlias = Annotated[
     list[str],
     typer.Option(
@@ -71,9 +74,9 @@ def train(
     from palate.store.events import Store
     from palate.store.versions import Versions
 
-    chosen = staged_recipe(recipe, settings, stages)
+    plan = Plan.of(recipe, settings, stages)
     with Store.open(store) as opened:
-        trained = _train(opened, Versions(opened, models, load), chosen, _weights(weights), keep)
+        trained = _train(opened, Versions(opened, models, load), plan, _weights(weights), keep)
     if json:
         about = trained.version.about
         print_json({"version": trained.version.number, "activated": trained.activated, "why": trained.why, **about})
@@ -117,7 +120,7 @@ def serve(
     catalogue: Annotated[Path | None, typer.Option("--catalogue", metavar="FILE", help="Items to import.")] = None,
     model: Annotated[Path | None, typer.Option("--model", metavar="DIR", help="Saved model to serve.")] = None,
     models: ModelsFolder = None,
-    recipe: RecipeOption = "ials",
+    recipe: RecipeOption = AUTO,
     settings: Settings,
     stages: Stages,
     read: Reading,
@@ -173,7 +176,7 @@ def serve(
     from palate.store.events import Store
     from palate.store.versions import Versions
 
-    chosen, types = staged_recipe(recipe, settings, stages), _weights(weights)
+    plan, types = Plan.of(recipe, settings, stages, FIRST), _weights(weights)
     when = None if retrain is None else Retrain.parse(retrain)
     url = store or (f"{log.name.split('.')[0]}.db" if log else "palate.db")
     hosts, origins, proxies = hosts_of(host, allowed_hosts), origins_of(origin), networks_of(trusted_proxies)
@@ -184,7 +187,7 @@ def serve(
         if model is not None:
             _import_model(opened, versions, model)
         elif new or (versions.active() is None and opened.newest()):
-            trained = _train(opened, versions, chosen, types)
+            trained = _train(opened, versions, plan, types)
             note(f"model version {trained.version.number}: {trained.why}")
         if guarded:
             _first_key(opened)
@@ -205,9 +208,11 @@ def serve(
     run(serving, host=host, port=port, workers=workers, trusted_proxies=proxies, retrain=when, training=training)
 
 
-def _train(store: Store, versions: Versions, recipe: Recipe, weights: Mapping[str, float], keep: int = 5) -> Trained:
+def _train(store: Store, versions: Versions, plan: Plan, weights: Mapping[str, float], keep: int = 5) -> Trained:
+    from palate.live.catalogue import stored_catalogue
     from palate.live.training import train
 
+    recipe = plan.recipe or plan.recipe_for(store.log(weights), stored_catalogue(store))
     with FitBar(f"training {recipe.named()}") as bar:
         return train(store, versions, recipe, weights, keep=keep, watch=bar)
 

@@ -51,7 +51,11 @@ def recipe_of(name: str) -> type[Recipe]:
 
 def staged_recipe(name: str, settings: Iterable[str], stages: Sequence[str]) -> Recipe:
     """Build a recipe, a pipeline where it has stages behind it, given as texts."""
-    recipe = build_recipe(name, settings)
+    return staged(build_recipe(name, settings), stages)
+
+
+def staged(recipe: Recipe, stages: Sequence[str]) -> Recipe:
+    """Return a recipe with stages behind it, given as texts."""
     if not stages:
         return recipe
     from palate.ranking.pipeline import Pipeline

@@ -95,6 +95,33 @@ def draw_curves(path: str | PathLike[str], panels: Mapping[str, Sequence[Curve]]
     figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
 
 
+def draw_front(
+    path: str | PathLike[str], spots: Sequence[Spot], front: Sequence[Spot], metric: str, subtitle: str
+) -> None:
+    """Write one metric against milliseconds a list, the front as a line, in the format of the path's ending."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtra("matplotlib", "plot") from None
+    figure = Figure(figsize=(8, 4.5), dpi=150)
+    axes = figure.add_axes((0.1, 0.12, 0.85, 0.72))
+    line = sorted(front, key=lambda spot: spot.x)
+    axes.plot([spot.x for spot in line], [spot.y for spot in line], color=DOT, alpha=0.4, linewidth=1.5)
+    for spot in spots:
+        colour = DOT if spot in front else QUIET
+        axes.scatter(spot.x, spot.y, s=60, color=colour, edgecolor="white", zorder=3)
+        if spot.y_bar is not None:
+            axes.plot([spot.x] * 2, spot.y_bar, color=colour, alpha=0.35, linewidth=2.5, solid_capstyle="butt")
+        axes.annotate(spot.label, (spot.x, spot.y), (6, 5), textcoords="offset points", color=INK, fontsize=9)
+    _clean(axes)
+    axes.margins(x=0.15)
+    axes.set_xscale("log")
+    axes.set_xlabel("milliseconds a list", color=INK, fontsize=10)
+    axes.set_title(f"{metric} against latency; the line: nothing is better and faster", loc="left", color=INK, pad=24)
+    axes.annotate(subtitle, (0, 1), (0, 8), "axes fraction", "offset points", color=QUIET, fontsize=9)
+    figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
+
+
 def _curve(axes: Axes, curve: Curve, colour: str) -> None:
     """Draw a line through the points of a curve, the first of them the common one, with their bars and labels."""
     axes.plot(

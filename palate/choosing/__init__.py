@@ -1,0 +1,1 @@
+"""Choosing: a log, a time and a latency in; a recipe, its model and the reasons out."""

@@ -1,0 +1,196 @@
+"""Where trials are run: what can be afforded is fitted, what was fitted before is read from the journal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from palate.choosing.costs import Costs
+from palate.choosing.facts import LogFacts, of_users
+from palate.choosing.goals import Goal
+from palate.choosing.journal import Journal, text_of
+from palate.choosing.trials import Children, Job
+from palate.choosing.verdict import Record, graded
+from palate.choosing.worker import Grade, Prepare
+from palate.data.catalogue import Catalogue
+from palate.data.interactions import Interactions
+from palate.evaluation.protocol import Exam
+from palate.models.base import Recipe
+
+SPARE = 1.5  # times the predicted seconds that a fit must have
+START = 1.0  # seconds of a trial or of the last fit beside its fit: ranking, a process that starts
+RANKED_MS = 0.3  # of the milliseconds of a single list, where many are ranked at once
+HELD = 3e8  # bytes of a process beside a log
+A_EVENT = 100  # bytes of a log's event in a process, its copies for a fit among them
+STEPS = 4  # factor between the sizes of the parts of a log
+A_MINUTE = 100_000  # events of the smallest part for each minute
+
+
+class Enough(Exception):
+    """The search ends here, with what it has found."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a search may take: seconds or a number of trials, bytes, and milliseconds of a list."""
+
+    seconds: float
+    memory: float
+    latency_ms: float | None = None
+    trials: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of a log by random users, all of them in the last one; it is cut when it is first asked for."""
+
+    number: int
+    share: float
+    log: Interactions
+    catalogue: Catalogue | None
+    goal: Goal
+    seed: int
+
+    @cached_property
+    def prepare(self) -> Prepare:
+        """What children need for trials on it."""
+        return Prepare(self.goal.cut(self.log, self.seed), self.catalogue)
+
+    @cached_property
+    def facts(self) -> LogFacts:
+        """Facts of what trials are fitted to."""
+        return LogFacts.of(self.prepare.split.train, self.catalogue)
+
+    @property
+    def asked(self) -> int:
+        """Users who are asked for."""
+        return len(self.prepare.split.test.users)
+
+
+def parts_of(log: Interactions, catalogue: Catalogue | None, goal: Goal, limits: Limits, seed: int) -> list[Part]:
+    """Return samples of the log, where it is large for the time, from small to large, and the log itself.
+
+    Raises `DataError` where nothing can be held out, or nothing that is held out can be asked for.
+    """
+    least = A_MINUTE * max(1.0, limits.seconds / 60)
+    sizes = [len(log)]
+    while sizes[0] > 2 * least:
+        sizes.insert(0, max(int(least), sizes[0] // STEPS))
+    samples = [of_users(log, size, seed) for size in sizes]
+    parts = [Part(n, len(each) / len(log), each, catalogue, goal, seed) for n, each in enumerate(samples)]
+    Exam.of(parts[0].prepare.split)
+    return parts
+
+
+class Bench:
+    """Runs trials within limits, notes what they found, and says why others are left out.
+
+    whole  facts of the whole log, to which what is chosen is fitted
+    tick   called after each trial and while they run; True ends the search
+    """
+
+    def __init__(
+        self,
+        whole: LogFacts,
+        metric: str,
+        limits: Limits,
+        costs: Costs,
+        journal: Journal,
+        children: Children,
+        tick: Callable[[Bench], bool],
+    ) -> None:
+        self.whole, self.metric, self.limits, self.costs = whole, metric, limits, costs
+        self.records: list[Record] = []
+        self.left_out: dict[str, str] = {}
+        self._journal, self._children, self._tick = journal, children, tick
+
+    @property
+    def width(self) -> int:
+        """Trials side by side."""
+        return self._children.most
+
+    @property
+    def spent(self) -> float:
+        """Seconds spent, those before a kill among them."""
+        return self._journal.spent
+
+    @property
+    def left(self) -> float:
+        """Seconds left."""
+        return self.limits.seconds - self.spent
+
+    @property
+    def trials_left(self) -> float:
+        """Trials left."""
+        return math.inf if self.limits.trials is None else self.limits.trials - len(self.records)
+
+    def best(self, part: Part) -> list[Record]:
+        """Return the trials of a part, the best first."""
+        return graded(self.records, part.number, self.limits.latency_ms)
+
+    @property
+    def reserve(self) -> float:
+        """Seconds that the last fit needs, of the best so far."""
+        best = max(self.records, key=lambda record: (record.part, record.outcome.mean), default=None)
+        return START if best is None else self.last_fit(best.recipe)
+
+    def last_fit(self, recipe: Recipe) -> float:
+        """Seconds that a recipe needs for the whole log."""
+        return START + SPARE * self.costs.predict(recipe, self.whole).seconds
+
+    def trial(self, recipe: Recipe, part: Part) -> float:
+        """Seconds that a trial needs."""
+        cost = self.costs.predict(recipe, part.facts)
+        return START + SPARE * (cost.seconds + RANKED_MS * cost.list_ms * part.asked / 1000)
+
+    def refusal(self, recipe: Recipe, part: Part, share: float = 1.0) -> str:
+        """Say why a recipe cannot be tried in this share of what is left, "" where it can."""
+        cost, whole = self.costs.predict(recipe, part.facts), self.costs.predict(recipe, self.whole)
+        memory = HELD + A_EVENT * self.whole.events + whole.memory
+        if memory > self.limits.memory:
+            return f"{self.whole.items:,} items and {self.whole.users:,} users take {_bytes(memory)}"
+        latency = self.limits.latency_ms
+        if latency is not None and cost.list_ms > 2 * latency:
+            return f"a list takes about {cost.list_ms:.1f} ms"
+        if math.isinf(self.limits.seconds):
+            return ""
+        last, left = max(self.last_fit(recipe), self.reserve), max(0.0, self.left)
+        if self.trial(recipe, part) > left - last or cost.seconds > share * left:
+            return f"a fit takes about {whole.seconds:.2g} s, and {left:.0f} s were left for trials and the last fit"
+        return ""
+
+    def grade(self, recipes: Sequence[Recipe], part: Part) -> list[Record]:
+        """Try recipes side by side; those of the journal are not run again. Raises `Enough`."""
+        distinct = list({text_of(each): each for each in recipes}.values())
+        known = {text_of(each.recipe) for each in self.records if each.part == part.number}
+        new = [each for each in distinct if text_of(each) not in known]
+        new = new[: int(min(len(new), self.trials_left))]
+        found = {text_of(each): self._journal.find(part.number, each) for each in new}
+        missing = [each for each in new if found[text_of(each)] is None]
+        limit = max(1.0, self.left - self.reserve)
+        jobs = [Job(Grade(each, self.metric), limit) for each in missing]
+        for recipe, outcome in zip(missing, self._children.run(jobs, part.prepare), strict=True):
+            self._journal.add(part.number, recipe, outcome)
+            found[text_of(recipe)] = outcome
+        added = []
+        for recipe in new:
+            ended = found[text_of(recipe)]
+            assert ended is not None
+            added.append(self._note(Record(recipe, part.number, ended), part))
+        if self._tick(self) or self.trials_left < 1:
+            raise Enough
+        return added
+
+    def _note(self, record: Record, part: Part) -> Record:
+        self.records.append(record)
+        if record.outcome.error:
+            self.left_out[record.name] = record.outcome.error
+        elif math.isfinite(self.limits.seconds):  # with a number of trials what is tried must not depend on a clock
+            self.costs.learn(record.recipe, part.facts, record.outcome.cost)
+        return record
+
+
+def _bytes(number: float) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.0f} MB"

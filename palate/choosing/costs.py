@@ -1,0 +1,230 @@
+"""What a recipe costs on this machine: seconds of a fit, memory, milliseconds of a list, before it is fitted.
+
+A formula for each recipe says how work grows with the log; its constant was measured on the reference machine, one
+thread, kernels compiled. A calibration scales all of them to this machine, and each fit that ended scales its recipe.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from palate.choosing.facts import LogFacts
+from palate.models.base import Recipe
+
+REFERENCE = 0.055  # seconds of the calibration's work on the reference machine
+ROUNDS = 3
+BOUNDS = 0.2, 5.0  # of the factor that a calibration or a trial gives
+KEPT = 3  # newest trials of a recipe whose median scales it
+UNKNOWN = 1e-5  # seconds for an event, of recipes without a formula
+SYSTEMS = 2.6e8  # bytes of the small systems that are solved at once
+TORCH = 3.0  # seconds until it is imported
+SMALL = 0.05  # seconds below which a measurement says nothing of growth
+
+
+class Cost(NamedTuple):
+    """Seconds of a fit, bytes at its peak beyond those of the log, milliseconds of a list of one user."""
+
+    seconds: float
+    memory: float
+    list_ms: float
+
+
+Formula = Callable[[Any, LogFacts], Cost]
+
+
+def _popularity(_: Any, log: LogFacts) -> Cost:
+    return Cost(2e-8 * log.events, 8 * log.items, 0.1)
+
+
+def _item_knn(recipe: Any, log: LogFacts) -> Cost:
+    table = log.items * recipe.neighbours * 8
+    return Cost(6e-9 * log.squares + 8e-6 * log.items, 2 * table + 16 * log.events, _scan(log))
+
+
+def _ease(recipe: Any, log: LogFacts) -> Cost:
+    if recipe.neighbours is None:
+        work = log.items**2 * min(log.items, log.users)
+        return Cost(2.5e-11 * work, (8 if log.users > log.items / 2 else 4) * log.items**2, _scan(log))
+    return _local(recipe.neighbours, 6e-9 * log.squares, log)
+
+
+def _slist(recipe: Any, log: LogFacts) -> Cost:
+    squares = min(log.squares, log.events * recipe.longest)
+    pairs = 1e-7 * squares * (2 if recipe.walk else 1)
+    if recipe.neighbours is None:
+        return Cost(pairs + 2.5e-11 * log.items**3, 12 * log.items**2, _scan(log))
+    found = _local(recipe.neighbours, pairs + (6e-5 * log.items if recipe.walk else 0), log)
+    return found._replace(memory=found.memory + 4 * min(squares, log.items**2))
+
+
+def _local(neighbours: int, pairs: float, log: LogFacts) -> Cost:
+    """Item-to-item weights from the nearest items only."""
+    return Cost(pairs + 1.1e-10 * log.items * neighbours**3, SYSTEMS + 12 * log.items * neighbours, _scan(log))
+
+
+def _ials(recipe: Any, log: LogFacts) -> Cost:
+    rows, dim = log.users + log.items, recipe.dim
+    step = 5e-11 * rows * dim**2 + 9e-10 * log.events * dim
+    return Cost(recipe.epochs * recipe.steps * step, 8 * rows * dim + 24 * log.events, _products(dim, log))
+
+
+def _embedding(recipe: Any, log: LogFacts) -> Cost:
+    settled = recipe.resolved()
+    sampled = settled.negatives * log.events
+    if settled.loss == "softmax":  # one sample for a block of users
+        sampled = 1.2e-1 * log.users * min(settled.negatives, log.items) + 4 * log.events
+    return Cost(
+        1e-9 * settled.epochs * settled.dim * sampled,
+        16 * (log.users + log.items) * settled.dim,
+        1 + _products(settled.dim, log),
+    )
+
+
+def _content(_: Any, log: LogFacts) -> Cost:
+    dim = 768 * max(1, len(log.content))
+    return Cost(_encode(log) + 4e-9 * log.events * dim + 5e-11 * dim**3, 8 * (log.items + log.without) * dim, 3.0)
+
+
+def _hybrid(recipe: Any, log: LogFacts) -> Cost:
+    base, dim = FORMULAS[type(recipe.base).__name__](recipe.base, log), 768 * max(1, len(log.content))
+    seconds = _encode(log) + base.seconds + 10 * (2e-10 * log.items * dim * recipe.base.dim + 5e-11 * dim**3 / 10)
+    return Cost(seconds, base.memory + 8 * (log.items + log.without) * dim, base.list_ms + 0.2)
+
+
+def _encode(log: LogFacts) -> float:
+    return 1e-4 * (log.items + log.without) * max(1, len(log.content))
+
+
+def _infinite_ae(_: Any, log: LogFacts) -> Cost:
+    users, items = log.users, log.items
+    work = 4e-10 * users**3 + 5e-11 * users**2 * items
+    return Cost(work, 4 * users * (users + 2 * items), 0.5 + 1e-6 * users * items)
+
+
+def _autoencoder(recipe: Any, log: LogFacts) -> Cost:
+    start = 1e-10 * log.items**2 * min(log.items, log.users)
+    epoch = 4e-10 * log.users * log.items * recipe.dim
+    return Cost(TORCH + start + recipe.epochs * epoch, 12 * log.items**2 + 4e8, 1 + 7e-4 * log.items)
+
+
+def _transformer(recipe: Any, log: LogFacts) -> Cost:
+    epochs = recipe.epochs or float(np.clip(1.5e6 / max(1, log.events), 3, 30))
+    return Cost(TORCH + 1e-4 * epochs * log.events * recipe.dim / 128, 6e8 + 16 * log.items * recipe.dim, 2.5)
+
+
+def _blend(recipe: Any, log: LogFacts) -> Cost:
+    parts = [formula(each, log) for each in recipe.recipes]
+    asked = min(recipe.users, log.users) * log.items * len(parts)
+    seconds = 2 * sum(each.seconds for each in parts) + 3e-8 * asked
+    memory = sum(each.memory for each in parts) + 20 * asked
+    return Cost(seconds, memory, 2 * sum(each.list_ms for each in parts) + 1e-4 * log.items)
+
+
+def _ranked(recipe: Any, log: LogFacts) -> Cost:
+    parts = [formula(each, log) for each in recipe.recipes]
+    queries = min(recipe.users, log.users)
+    seconds = 2 * sum(each.seconds for each in parts) + 2.5e-3 * queries + 1
+    memory = sum(each.memory for each in parts) + 400 * queries * recipe.pool
+    return Cost(seconds, memory, 2 + sum(each.list_ms for each in parts))
+
+
+def _pipeline(recipe: Any, log: LogFacts) -> Cost:
+    return formula(recipe.recipe, log)
+
+
+def _scan(log: LogFacts) -> float:
+    return 0.25 + 3e-5 * log.items
+
+
+def _products(dim: int, log: LogFacts) -> float:
+    return 0.15 + 2.5e-7 * log.items * dim
+
+
+FORMULAS: dict[str, Formula] = {
+    "Autoencoder": _autoencoder,
+    "Blend": _blend,
+    "Content": _content,
+    "EASE": _ease,
+    "Embedding": _embedding,
+    "Hybrid": _hybrid,
+    "IALS": _ials,
+    "InfiniteAE": _infinite_ae,
+    "ItemKNN": _item_knn,
+    "Pipeline": _pipeline,
+    "Popularity": _popularity,
+    "Ranked": _ranked,
+    "SLIST": _slist,
+    "Transformer": _transformer,
+}
+
+
+def formula(recipe: Recipe, log: LogFacts) -> Cost:
+    """Return the cost on the reference machine, the same wherever it is asked for; a guess for an unknown recipe."""
+    known = FORMULAS.get(type(recipe).__name__)
+    return Cost(UNKNOWN * log.events, 100 * log.events, 1.0) if known is None else known(recipe, log)
+
+
+def burden(recipe: Recipe, log: LogFacts) -> float:
+    """Seconds of a fit and of ten thousand lists on the reference machine: of two, the cheaper has less of it.
+
+    A list counts a millisecond at least, about what a service needs beside it.
+    """
+    cost = formula(recipe, log)
+    return cost.seconds + 10 * max(1.0, cost.list_ms)
+
+
+def calibrated() -> float:
+    """Time that a fixed piece of work takes here, over that of the reference machine; a fraction of a second."""
+    rng = np.random.default_rng(0)
+    dense, row = rng.standard_normal((512, 512), np.float32), rng.integers(0, 1 << 20, 1 << 20)
+    table = rng.standard_normal(1 << 20, np.float32)
+    seconds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        for _ in range(4):
+            dense @ dense
+        table[row].sum()
+        np.sort(row)
+        seconds.append(time.perf_counter() - began)
+    return float(np.clip(min(seconds) / REFERENCE, *BOUNDS))
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs on this machine: formulas times its speed, times what the newest trials of a recipe took beyond them."""
+
+    speed: float
+    trials: dict[str, list[Cost]] = field(default_factory=dict)  # measured over predicted, by the recipe's name
+
+    def predict(self, recipe: Recipe, log: LogFacts) -> Cost:
+        """Return what a fit to a log of these facts costs."""
+        seconds, memory, list_ms = self._usual(recipe, log)
+        known = self.trials.get(type(recipe).__name__, [])
+        if not known:
+            return Cost(seconds, memory, list_ms)
+        factors = [median(each) for each in zip(*known[-KEPT:], strict=True)]
+        return Cost(seconds * factors[0], memory * factors[1], list_ms * factors[2])
+
+    def learn(self, recipe: Recipe, log: LogFacts, measured: Cost) -> None:
+        """Note what a fit took."""
+        usual = self._usual(recipe, log)
+        ratios = [
+            float(np.clip((was + least) / (would + least), *BOUNDS))
+            for was, would, least in zip(measured, usual, (SMALL, 5e7, 0.1), strict=True)
+        ]
+        self.trials.setdefault(type(recipe).__name__, []).append(Cost(*ratios))
+
+    def _usual(self, recipe: Recipe, log: LogFacts) -> Cost:
+        found = formula(recipe, log)
+        return replace_seconds(found, self.speed)
+
+
+def replace_seconds(cost: Cost, speed: float) -> Cost:
+    """Return a cost on a machine that takes this many times as long."""
+    return Cost(cost.seconds * speed, cost.memory, cost.list_ms * speed)

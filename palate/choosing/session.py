@@ -1,0 +1,219 @@
+"""One search for a log: what its steps share, from the facts to the model of the whole log."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+
+from palate.choosing.bench import Bench, Enough, Limits, parts_of
+from palate.choosing.costs import Cost, Costs, calibrated
+from palate.choosing.facts import LogFacts
+from palate.choosing.goals import Goal
+from palate.choosing.journal import Journal, task_of, text_of
+from palate.choosing.report import ChoiceReport, Tried
+from palate.choosing.samplers import has_optuna
+from palate.choosing.search import Search
+from palate.choosing.spaces import Family
+from palate.choosing.trials import Children, Job
+from palate.choosing.verdict import POPULARITY, Record, decide
+from palate.choosing.worker import Fit
+from palate.data.catalogue import Catalogue
+from palate.data.interactions import Interactions
+from palate.errors import DataError, PalateError
+from palate.models.base import Model, Recipe, refuse_empty
+from palate.models.registry import load, recipe_class
+
+OVER = 0.08  # share of the budget that the last fit may take beyond it
+BEAT = 0.5  # seconds between two notes of the time spent
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a search has come: trials that ended, seconds of the budget, the best recipe's name and its metric."""
+
+    trials: int
+    seconds: float
+    budget: float
+    best: str
+    metric: float
+
+
+StepWatch = Callable[[Step], bool | None]  # True ends the search with what it has found
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a search."""
+
+    goal: str | None
+    limits: Limits
+    metric: str
+    candidates: tuple[Recipe | Family, ...] | None
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search found: the trials that may be fitted to the whole log, the first first, and the report."""
+
+    order: Sequence[Record]
+    report: ChoiceReport
+
+
+class Session:
+    """One call of `choose`: what all steps of it share."""
+
+    def __init__(
+        self,
+        log: Interactions,
+        catalogue: Catalogue | None,
+        asked: Asked,
+        journal: str | PathLike[str] | None,
+        watch: StepWatch | None,
+    ) -> None:
+        began = monotonic()
+        refuse_empty(log)
+        self.log, self.catalogue, self.asked, self._watch = log, catalogue, asked, watch
+        self.facts = LogFacts.of(log, catalogue)
+        self.goal = Goal.of(asked.goal, self.facts)
+        task = "" if journal is None else task_of(log, catalogue, self.goal.name, asked.metric, asked.seed)
+        self.journal = Journal(journal, task, began)
+        self.late = self.journal.spent > asked.limits.seconds  # an earlier run took all of the time
+        costs = Costs(1.0 if asked.limits.trials is not None else calibrated())
+        self.children = Children(asked.limits.memory, self._pulse)
+        self.bench = Bench(
+            self.facts, asked.metric, asked.limits, costs, self.journal, self.children, lambda _: self._step()
+        )
+        self._beat, self._searching = began, False
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.children.end()
+        self.journal.close()
+
+    def search(self, start: Sequence[Recipe]) -> Found:
+        """Run the search."""
+        try:
+            parts = parts_of(self.log, self.catalogue, self.goal, self.asked.limits, self.asked.seed)
+        except DataError as error:
+            return self._popularity(f"nothing can be held out to measure by: {error}")
+        search = Search(self.bench, parts, self.goal, self.asked.seed, start)
+        self._searching = True
+        search.run(self.asked.candidates)
+        self._searching = False
+        ranked = search.finalists()
+        if not ranked:
+            return self._popularity("no trial ended within the limits")
+        verdict = decide(ranked, self.facts)
+        order = [verdict.taken, *(each for each in ranked if each is not verdict.taken)]
+        notes = () if has_optuna() else ("Settings are fixed draws; the extra `choose` adds Optuna's search",)
+        report = ChoiceReport(
+            verdict.taken.recipe,
+            self.goal,
+            self.facts,
+            self.asked.metric,
+            [Tried(each.share, each.asked) for each in parts[: search.part.number + 1]],
+            self._reported(search, ranked),
+            verdict,
+            verdict.why,
+            self._left_out(),
+            self.journal.spent,
+            notes=notes,
+        )
+        return Found(order, report)
+
+    def fitted(self, found: Found) -> tuple[Recipe, Model, ChoiceReport]:
+        """Fit the first that keeps the limits to the whole log; popularity where none does."""
+        report = found.report
+        for record in found.order:
+            if record.name == POPULARITY:
+                break
+            predicted = self.bench.costs.predict(record.recipe, self.facts)
+            fit = self._fit(record.recipe)
+            if isinstance(fit, str):
+                report = replace(report, notes=(*report.notes, f"{record.name} is not taken: {fit}"))
+                continue
+            model, measured = fit
+            report = replace(report, recipe=record.recipe, predicted=predicted, measured=measured)
+            if record is not found.order[0]:
+                report = replace(report, why=f"{record.name} is the best that kept the limits")
+            return record.recipe, model, replace(report, seconds=self.journal.spent)
+        popular = next((each.recipe for each in found.order if each.name == POPULARITY), report.recipe)
+        recipe = popular if type(popular).__name__ == POPULARITY else recipe_class(POPULARITY)()
+        model = recipe.fit(self.log)
+        return recipe, model, replace(report, recipe=recipe, seconds=self.journal.spent)
+
+    def _fit(self, recipe: Recipe) -> tuple[Model, Cost] | str:
+        """Fit to the whole log in a child, and return the model with what it cost; or why there is none."""
+        limits = self.asked.limits
+        left = math.inf if self.late else max(0.0, self.bench.left) + OVER * limits.seconds
+        if not self.late and self.bench.costs.predict(recipe, self.facts).seconds > left:
+            return f"a fit takes about {self.bench.costs.predict(recipe, self.facts).seconds:.0f} s"
+        with TemporaryDirectory(prefix="palate-choice-", ignore_cleanup_errors=True) as folder:
+            try:
+                outcome = self.children.run(
+                    [Job(Fit(recipe, self.log, self.catalogue, str(Path(folder) / "model")), left)]
+                )[0]
+                if outcome.error:
+                    return outcome.error
+                if limits.latency_ms is not None and outcome.cost.list_ms > limits.latency_ms:
+                    return f"a list takes {outcome.cost.list_ms:.1f} ms"
+                return load(Path(folder) / "model"), outcome.cost
+            except PalateError as error:
+                return str(error)
+
+    def _reported(self, search: Search, ranked: Sequence[Record]) -> list[Record]:
+        """Return the trials of the parts, those of several cuts as one."""
+        final = {text_of(each.recipe): each for each in ranked}
+        return [
+            final.get(text_of(each.recipe), each) if each.part == search.part.number else each
+            for each in self.bench.records
+            if each.part <= search.part.number
+        ]
+
+    def _popularity(self, why: str) -> Found:
+        recipe = recipe_class(POPULARITY)()
+        report = ChoiceReport(
+            recipe,
+            self.goal,
+            self.facts,
+            self.asked.metric,
+            (),
+            (),
+            None,
+            why,
+            self._left_out(),
+            self.journal.spent,
+        )
+        return Found([], report)
+
+    def _left_out(self) -> dict[str, str]:
+        ended = {each.name for each in self.bench.records if not each.outcome.error}
+        return {name: why for name, why in self.bench.left_out.items() if name not in ended}
+
+    def _pulse(self) -> None:
+        """Note the time spent, and let the caller see it."""
+        if monotonic() - self._beat < BEAT:
+            return
+        self._beat = monotonic()
+        self.journal.beat()
+        if self._step() and self._searching:
+            raise Enough
+
+    def _step(self) -> bool:
+        if self._watch is None:
+            return False
+        records = [each for each in self.bench.records if not each.outcome.error]
+        best = max(records, key=lambda record: (record.part, record.outcome.mean), default=None)
+        name, metric = ("", 0.0) if best is None else (best.name, best.outcome.mean)
+        return (
+            self._watch(Step(len(self.bench.records), self.journal.spent, self.asked.limits.seconds, name, metric))
+            is True
+        )

@@ -1,0 +1,194 @@
+"""The child process of a trial: it fits recipes and measures them, one after the other, until its parent is gone.
+
+It reads requests from its standard input and answers on its standard output, both pickled: the two ends are one
+program. Other than a process of `multiprocessing`, it does not run the user's script again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+from typing import Any, BinaryIO
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from palate.arrays import Doubles
+from palate.choosing.costs import Cost
+from palate.compute.memory import release_memory
+from palate.data.catalogue import Catalogue
+from palate.data.histories import Histories
+from palate.data.interactions import Interactions
+from palate.data.splits import Split
+from palate.errors import PalateError
+from palate.evaluation.protocol import Exam
+from palate.models.base import Model, Recipe
+
+LISTS = 30  # users whose lists are timed one by one
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a trial found: the metric of each user asked, (B,), and what the fit cost; or why it ended."""
+
+    values: Doubles
+    cost: Cost
+    error: str = ""
+
+    @classmethod
+    def failed(cls, why: str, seconds: float = 0.0) -> Outcome:
+        """Say why there is nothing."""
+        return cls(np.zeros(0), Cost(seconds, 0.0, 0.0), why)
+
+    @property
+    def mean(self) -> float:
+        """Mean of the metric, below every other one for a trial that failed."""
+        return float(self.values.mean()) if len(self.values) else -math.inf
+
+
+@dataclass(frozen=True, eq=False)
+class Prepare:
+    """The request to take a split for the trials that follow."""
+
+    split: Split
+    catalogue: Catalogue | None
+
+
+@dataclass(frozen=True)
+class Grade:
+    """The request to fit a recipe to the split and measure it."""
+
+    recipe: Recipe
+    metric: str
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """The request to fit a recipe to a whole log, by all cores, and to save the model."""
+
+    recipe: Recipe
+    log: Interactions
+    catalogue: Catalogue | None
+    folder: str
+
+
+class Trials:
+    """What a worker does: the split that it has taken, and the outcomes of requests."""
+
+    def __init__(self) -> None:
+        self._exam: Exam | None = None
+        self._catalogue: Catalogue | None = None
+
+    def prepare(self, request: Prepare) -> None:
+        """Take a split."""
+        self._exam, self._catalogue = Exam.of(request.split), request.catalogue
+
+    def outcome(self, request: Grade | Fit) -> Outcome:
+        """Do what is asked; whatever a fit raises is an outcome that failed."""
+        try:
+            if isinstance(request, Grade):
+                return self._grade(request)
+            return self._fit(request)
+        except MemoryError as error:
+            return Outcome.failed(f"out of memory: {error}")
+        except PalateError as error:
+            return Outcome.failed(str(error))
+        except Exception as error:  # a recipe of others may raise anything
+            return Outcome.failed(f"{type(error).__name__}: {error}")
+
+    def _grade(self, request: Grade) -> Outcome:
+        exam = self._exam
+        assert exam is not None
+        recipe, k = request.recipe, int(request.metric.partition("@")[2])
+        with threadpool_limits(1):
+            model, cost = measured(lambda: _one_thread(recipe).fit(exam.split.train, self._catalogue))
+            report = exam.grade(model, k)
+            values = np.asarray(report.per_user[request.metric], np.float64)
+            return Outcome(values, cost._replace(list_ms=list_ms(model, exam.histories)))
+
+    def _fit(self, request: Fit) -> Outcome:
+        model, cost = measured(lambda: request.recipe.fit(request.log, request.catalogue))
+        model.save(request.folder)
+        users = request.log.users.ids.head(LISTS)
+        return Outcome(np.zeros(0), cost._replace(list_ms=list_ms(model, request.log.histories(users))))
+
+
+def _one_thread(recipe: Recipe) -> Recipe:
+    """Return the recipe for one thread, whose results are the same on every run."""
+    own: Any = recipe
+    return replace(own, threads=1) if "threads" in {each.name for each in fields(own)} else recipe
+
+
+def measured(fit: Callable[[], Model]) -> tuple[Model, Cost]:
+    """Return a fitted model with seconds and memory of the fit; a list's milliseconds are not known yet."""
+    release_memory()
+    before = _status("VmRSS")
+    if CLEAR.exists():
+        CLEAR.write_text("5")  # the peak counts from here
+    began = time.perf_counter()
+    model = fit()
+    return model, Cost(time.perf_counter() - began, max(0, _status("VmHWM") - before), 0.0)
+
+
+def _status(field: str) -> float:
+    """Bytes of a field of this process's status, 0 where the system has none."""
+    if not STATUS.exists():
+        return 0.0
+    return next(
+        (1024.0 * int(line.split()[1]) for line in STATUS.read_text().splitlines() if line.startswith(field)), 0
+    )
+
+
+def list_ms(model: Model, asked: Histories) -> float:
+    """Milliseconds of a list of 10 for one user: the median of `LISTS`."""
+    histories = model.histories(asked)
+    blocks = [histories.block(n, n + 1) for n in range(min(LISTS, len(histories)))]
+    model.recommend(blocks[0])  # what is made at the first list is not counted
+    seconds = []
+    for each in blocks:
+        began = time.perf_counter()
+        model.recommend(each)
+        seconds.append(time.perf_counter() - began)
+    return 1000 * float(np.median(seconds))
+
+
+def requests(source: BinaryIO) -> Queue[Prepare | Grade | Fit]:
+    """Read requests in a thread, and end this process when its parent is gone: a fit may take minutes."""
+    waiting: Queue[Prepare | Grade | Fit] = Queue()
+
+    def read() -> None:
+        try:
+            while True:
+                waiting.put(pickle.load(source))
+        except (EOFError, OSError):
+            os._exit(0)
+
+    Thread(target=read, daemon=True, name="requests").start()
+    return waiting
+
+
+def main() -> None:
+    """Answer requests."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    warnings.simplefilter("ignore")
+    waiting, trials = requests(sys.stdin.buffer), Trials()
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)  # what a library prints is no answer
+        while True:
+            request = waiting.get()
+            if isinstance(request, Prepare):
+                trials.prepare(request)
+                continue
+            pickle.dump(trials.outcome(request), answers)
+            answers.flush()

@@ -1,0 +1,750 @@
+"""Choosing: the log, the time and the latency go in; the recipe, its model and the reasons come out."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import catalogue_of
+
+from palate import EASE, IALS, Content, InfiniteAE, Interactions, ItemKNN, Popularity, choose, load
+from palate.arrays import Doubles
+from palate.choosing import samplers
+from palate.choosing.bench import Bench, Limits
+from palate.choosing.choice import Choice
+from palate.choosing.costs import Cost, Costs, burden, calibrated, formula
+from palate.choosing.facts import LogFacts, of_users
+from palate.choosing.goals import ASKED, Goal
+from palate.choosing.journal import Journal, task_of
+from palate.choosing.search import Search
+from palate.choosing.session import Step
+from palate.choosing.spaces import FAMILIES, Between, named, table
+from palate.choosing.trials import Children, Job
+from palate.choosing.verdict import Record, decide
+from palate.choosing.worker import Grade, Outcome, Prepare
+from palate.cli import main
+from palate.data.vocabulary import Vocabulary
+from palate.errors import DataError, SettingError
+from palate.models.base import Recipe
+from palate.store.events import Store
+from palate.store.versions import Versions
+
+ROOT = Path(__file__).parents[1]
+QUICK = ("Popularity()", "ItemKNN()", "EASE(l2=20.0)")
+
+
+def log_of_rows(rows: Sequence[Sequence[int]], times: Sequence[Sequence[int]] | None = None) -> Interactions:
+    """A log of the users' items, in the order of their rows."""
+    user = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row) for row in rows])
+    ids, item = np.unique(np.concatenate([np.asarray(row, np.int64) for row in rows]), return_inverse=True)
+    stamp = None if times is None else np.concatenate([np.asarray(row, np.int64) for row in times])
+    users, items = Vocabulary.of(range(len(rows))), Vocabulary.of(ids.tolist())
+    return Interactions.of(users, items, user, item.astype(np.int32), timestamp=stamp)
+
+
+def tastes(users: int = 120, items: int = 40, each: int = 8, seed: int = 0) -> Interactions:
+    """Users of four tastes and items of four kinds; histories in no order."""
+    draw = np.random.default_rng(seed)
+    chances = np.where(np.arange(items) % 4 == np.arange(users)[:, None] % 4, 9.0, 1.0)
+    keys = draw.random((users, items)) ** (1 / chances)
+    return log_of_rows(draw.permuted(np.argsort(-keys, axis=1)[:, :each], axis=1).tolist())
+
+
+def chains(users: int = 400, items: int = 50, each: int = 6, seed: int = 0) -> Interactions:
+    """Histories in which an item mostly leads to the one three ids on."""
+    draw = np.random.default_rng(seed)
+    steps = np.where(draw.random((users, each)) < 0.8, 3, draw.integers(1, items, (users, each)))
+    return log_of_rows(((draw.integers(items, size=(users, 1)) + np.cumsum(steps, axis=1)) % items).tolist())
+
+
+@pytest.fixture(scope="module")
+def choice() -> Choice:
+    return choose(tastes(), trials=5, candidates=["Popularity", "ItemKNN", "EASE"])
+
+
+# Facts and goals
+
+
+def test_facts_are_those_of_the_log() -> None:
+    log = log_of_rows([[1, 2, 1], [2, 3], [2]], [[0, 1, 2], [3, 4], [100]])
+    facts = LogFacts.of(log)
+    assert (facts.users, facts.items, facts.events, facts.per_user, facts.squares) == (3, 3, 6, 2, 9 + 4 + 1)
+    assert facts.density == pytest.approx(6 / 9)
+    assert facts.repeats == pytest.approx(1 / 6)
+    assert facts.time is not None
+    assert (facts.time.new_users, facts.time.length, facts.time.new_items) == (1, 1, 0)
+    assert not facts.ratings
+    assert LogFacts.of(tastes()).time is None
+    json.dumps(facts.to_dict())
+    assert "6 events of 3 users on 3 items" in " ".join(facts.describe())
+
+
+def test_order_predicts_where_an_item_leads_to_the_next() -> None:
+    assert LogFacts.of(chains()).order > 0.5
+    assert LogFacts.of(tastes(400)).order == 0
+
+
+def test_histories_sorted_by_item_have_no_order() -> None:
+    log = log_of_rows([sorted({n % 40, n % 40 + 1, n % 40 + 2, n % 7}) for n in range(400)])
+    assert LogFacts.of(log).order == 0
+
+
+@pytest.mark.parametrize(
+    ("log", "goal"),
+    [
+        (chains(), "next"),
+        (tastes(), "taste"),
+        (log_of_rows([[1, 2]] * 99, [[9 * n, 9 * n + 1] for n in range(99)]), "new-users"),
+    ],
+)
+def test_the_goal_is_found_in_the_log(log: Interactions, goal: str) -> None:
+    found = Goal.of(None, LogFacts.of(log))
+    assert found.name == goal
+    assert found.why
+
+
+def test_ratings_are_a_matter_of_taste() -> None:
+    log = chains()
+    stars = replace(log, weight=(1 + log.item % 5).astype(np.float32))
+    assert Goal.of(None, LogFacts.of(stars)).name == "taste"
+
+
+def test_items_without_events_are_the_goal_where_they_are_most() -> None:
+    facts = replace(LogFacts.of(chains()), without=51, content=("title",))
+    assert Goal.of(None, facts).name == "new-items"
+    assert Goal.of(None, replace(facts, content=())).name == "next"
+    assert Goal.of("taste", facts) == Goal("taste", "as asked")
+    with pytest.raises(SettingError, match=r"goal='all': .*next, taste"):
+        Goal.of("all", facts)
+
+
+@pytest.mark.parametrize("goal", ["next", "taste", "new-users", "new-items"])
+def test_a_cut_has_no_leak_and_a_bounded_number_of_users(goal: str) -> None:
+    split = Goal(goal, "").cut(tastes(ASKED + 2000, 30, 5), 0)
+    split.check()
+    assert 0 < len(split.test.users) <= ASKED
+
+
+def test_a_sample_has_whole_users() -> None:
+    log = tastes()
+    part = of_users(log, 200)
+    assert abs(len(part) - 200) <= 8
+    assert set(np.diff(part.start)) == {8}
+    assert of_users(log, len(log)) is log
+
+
+# Costs
+
+
+def test_every_recipe_of_a_family_has_a_cost_that_grows_with_the_log() -> None:
+    small, large = (
+        replace(LogFacts.of(tastes()), users=n, items=n, events=20 * n, squares=400 * n) for n in (500, 4000)
+    )
+    for family in FAMILIES:
+        for recipe in family.starts(replace(small, content=("title",))):
+            before, after = (formula(recipe, replace(facts, content=("title",))) for facts in (small, large))
+            assert before.seconds < after.seconds
+            assert before.memory <= after.memory
+
+
+def test_all_weights_of_many_items_take_their_memory() -> None:
+    facts = replace(LogFacts.of(tastes()), items=41_000, users=30_000)
+    assert formula(EASE(), facts).memory == pytest.approx(8 * 41_000**2)
+    assert formula(EASE(neighbours=100), facts).memory < 1e9
+
+
+def test_a_trial_scales_the_costs_of_its_recipe_alone() -> None:
+    facts = replace(LogFacts.of(tastes()), users=10_000, items=5_000, events=10**6)
+    costs = Costs(1.0)
+    before, other = costs.predict(IALS(), facts), costs.predict(ItemKNN(), facts)
+    costs.learn(IALS(), facts, Cost(2 * before.seconds, before.memory, before.list_ms))
+    assert costs.predict(IALS(dim=128), facts).seconds == pytest.approx(
+        2 * formula(IALS(dim=128), facts).seconds, rel=0.1
+    )
+    assert costs.predict(ItemKNN(), facts) == other
+    assert Costs(3.0).predict(ItemKNN(), facts).seconds == pytest.approx(3 * other.seconds)
+
+
+def test_the_calibration_is_short() -> None:
+    began = time.process_time()
+    assert 0.2 <= calibrated() <= 5
+    assert time.process_time() - began < 5
+
+
+# Spaces
+
+
+def test_each_family_builds_recipes_anywhere_in_its_ranges() -> None:
+    facts = replace(LogFacts.of(tastes()), content=("title",))
+    for family in FAMILIES:
+        base = family.starts(facts)[0]
+        for pick in (0, -1):
+            values = {
+                n: (s.low, s.high)[pick] if isinstance(s, Between) else s.values[pick]
+                for n, s in family.ranges.items()
+            }
+            assert type(replace(base, **_whole(base, values))) is type(base)
+
+
+def _whole(recipe: Any, values: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(v) if isinstance(getattr(recipe, name), int) else v for name, v in values.items()}
+
+
+def test_the_table_of_the_docs_is_current() -> None:
+    assert table() in (ROOT / "docs/choosing.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("sampler", ["TPE", "FixedDraws"])
+def test_samplers_draw_within_the_ranges_and_the_same_each_time(sampler: str) -> None:
+    family = named("SLIST")
+    assert family is not None
+    drawn = []
+    for one in [samplers.TPE(family, 3) if sampler == "TPE" else samplers.FixedDraws(family) for _ in range(2)]:
+        settings = []
+        for n in range(8):
+            settings.append(one.ask())
+            one.note(settings[-1], -math.inf if n == 2 else float(n))
+        drawn.append(settings)
+    assert drawn[0] == drawn[1]
+    for each in drawn[0]:
+        assert 15 <= each["l2"] <= 400
+        assert each["walk"] in (0.0, 1.0, 4.0, 16.0)
+
+
+# Trials
+
+
+@pytest.fixture(scope="module")
+def prepared() -> Prepare:
+    return Prepare(Goal("taste", "").cut(tastes(), 0), None)
+
+
+class Stuck(Recipe):
+    """Stands in the tests' own module, which a child imports."""
+
+    def fit(self, *_: Any, **__: Any) -> Any:
+        time.sleep(600)
+
+
+def jobs(*recipes: Recipe, seconds: float = 60) -> list[Job]:
+    return [Job(Grade(each, "NDCG@10"), seconds) for each in recipes]
+
+
+def test_outcomes_are_in_the_order_of_the_jobs_and_a_failure_is_one_of_them(prepared: Prepare) -> None:
+    children = Children(math.inf, lambda: None)
+    try:
+        found = children.run(jobs(Popularity(), Content(), ItemKNN()), prepared)
+    finally:
+        children.end()
+    assert [bool(each.error) for each in found] == [False, True, False]
+    assert "no catalogue" in found[1].error
+    assert found[2].mean > found[0].mean > 0
+    assert found[0].values.shape == (len(prepared.split.test.users),)
+    assert found[1].mean == -math.inf
+    assert all(each.cost.seconds > 0 and each.cost.list_ms > 0 for each in (found[0], found[2]))
+
+
+def test_a_trial_ends_at_its_time_and_at_its_memory(prepared: Prepare) -> None:
+    children = Children(math.inf, lambda: None)
+    late = children.run(jobs(IALS(dim=64, epochs=1_000_000), seconds=0.5), prepared)
+    again = children.run(jobs(Popularity()), prepared)
+    children.end()
+    assert late[0].error == "it took more than its 0.5 s"
+    assert not again[0].error
+    tight = Children(1e6, lambda: None)
+    assert tight.run(jobs(Popularity()), prepared)[0].error == "it took more than 0.0 GB of memory"
+    tight.end()
+
+
+def test_no_child_outlives_its_parent(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=with_tests()) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+    end = time.monotonic() + 30
+    while alive(child) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not alive(child)
+
+
+PARENT = """
+import math
+from palate import IALS
+from palate.choosing.goals import Goal
+from palate.choosing.trials import Children, Job
+from palate.choosing.worker import Grade, Prepare
+from test_choosing import tastes
+
+children = Children(math.inf, lambda: print(children._children[0]._process.pid, flush=True))
+prepare = Prepare(Goal("taste", "").cut(tastes(), 0), None)
+children.run([Job(Grade(IALS(dim=64, epochs=1_000_000), "NDCG@10"))], prepare)
+"""
+
+
+def with_tests() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+
+
+def alive(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+# The journal
+
+
+def test_the_journal_keeps_outcomes_and_time_of_its_task(tmp_path: Path) -> None:
+    outcome = Outcome(np.array([0.25, 1.0]), Cost(1.5, 2e6, 0.3))
+    first = Journal(tmp_path / "j.db", "a", time.monotonic() - 5)
+    first.add(0, IALS(), outcome)
+    first.add(1, EASE(), Outcome.failed("no memory", 2.0))
+    first.close()
+    second = Journal(tmp_path / "j.db", "a", time.monotonic())
+    assert 5 <= second.spent < 60
+    found, failed = second.find(0, IALS()), second.find(1, EASE())
+    assert found is not None
+    assert failed is not None
+    assert found.values.tolist() == [0.25, 1.0]
+    assert (found.cost, failed.error) == (outcome.cost, "no memory")
+    assert second.find(1, IALS()) is None
+    assert second.find(0, IALS(dim=8)) is None
+    other = Journal(tmp_path / "j.db", "b", time.monotonic())
+    assert other.find(0, IALS()) is None
+    assert other.spent < 1
+
+
+def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
+    (tmp_path / "j.db").write_text("no database, but some text that is long enough")
+    with pytest.raises(DataError, match=r"j\.db: cannot be used as a journal"):
+        choose(tastes(), trials=1, journal=tmp_path / "j.db")
+
+
+def test_another_log_is_another_task() -> None:
+    log, catalogue = tastes(), catalogue_of(tastes())
+    assert task_of(log, None, "a") == task_of(tastes(), None, "a")
+    others = [(log, None, "b"), (tastes(seed=1), None, "a"), (log, catalogue, "a")]
+    assert len({task_of(log, None, "a"), *(task_of(*each) for each in others)}) == 4
+
+
+# Verdicts
+
+
+def records(**values: Doubles) -> list[Record]:
+    named_recipes: dict[str, Recipe] = {"popularity": Popularity(), "knn": ItemKNN(), "ials": IALS(dim=256)}
+    made = [Record(named_recipes[n], 0, Outcome(v, Cost(1, 1, 1))) for n, v in values.items()]
+    return sorted(made, key=lambda record: -record.outcome.mean)
+
+
+def test_the_cheaper_of_two_that_cannot_be_separated_is_taken() -> None:
+    facts, draw = LogFacts.of(tastes()), np.random.default_rng(0)
+    low, high = draw.random(500) * 0.2, 0.5 + draw.random(500) * 0.2
+    noise = draw.normal(0, 0.05, 500)
+    near = decide(records(popularity=low, knn=high, ials=high + noise - noise.mean() + 0.001), facts)
+    assert (near.best.name, near.taken.name) == ("IALS", "ItemKNN")
+    clear = decide(records(popularity=low, knn=high, ials=high + 0.003), facts)
+    assert clear.taken.name == "IALS"
+    far = decide(records(popularity=low, knn=high - 0.02 + 10 * (noise - noise.mean()), ials=high), facts)
+    assert far.taken.name == "IALS"
+
+
+def test_a_slow_list_is_a_cost() -> None:
+    facts = replace(LogFacts.of(tastes()), users=610, items=9_000, events=80_000)
+    fit = (formula(InfiniteAE(), facts).seconds, formula(IALS(dim=128), facts).seconds)
+    assert fit[0] < fit[1]
+    assert burden(InfiniteAE(), facts) > burden(IALS(dim=128), facts)
+
+
+def test_popularity_is_taken_where_nothing_is_clearly_better() -> None:
+    draw = np.random.default_rng(0)
+    low = draw.random(40)
+    noise = draw.normal(0, 0.2, 40)
+    found = decide(records(popularity=low, ials=low + noise - noise.mean() + 0.01), LogFacts.of(tastes()))
+    assert found.taken.name == "Popularity"
+    assert "no model is better than popularity on this log" in found.why
+
+
+def test_trials_of_two_cuts_are_decided_on_together() -> None:
+    first, second = records(knn=np.array([0.0, 1.0]))[0], records(knn=np.array([1.0]))[0]
+    both = first.joined(second)
+    assert both.outcome.values.tolist() == [0.0, 1.0, 1.0]
+    assert (both.recipe, both.part, both.outcome.cost) == (first.recipe, first.part, first.outcome.cost)
+
+
+# The whole
+
+
+def test_what_is_chosen_is_fitted_to_the_whole_log_and_saved(choice: Choice, tmp_path: Path) -> None:
+    log = tastes()
+    assert isinstance(choice.recipe, ItemKNN | EASE)
+    assert choice.model.recipe == choice.recipe
+    assert len(choice.model.items) == len(log.items)
+    choice.save(tmp_path / "model")
+    kept = load(tmp_path / "model")
+    assert (
+        kept.recommend(log.histories([3])).item.tolist() == choice.model.recommend(log.histories([3])).item.tolist()
+    )
+    about = json.loads((tmp_path / "model" / "choice.json").read_text())
+    assert about["recipe"] == choice.recipe.as_dict()
+    assert "Chosen: " in (tmp_path / "model" / "choice.md").read_text()
+    choice.save(tmp_path / "model")  # in place of the first
+
+
+def test_the_report_says_what_and_why(choice: Choice, tmp_path: Path) -> None:
+    report = choice.report
+    names = [each.name for each in report.lines]
+    assert sorted(names) == ["EASE", "ItemKNN", "Popularity"]
+    assert len(report.records) == 5
+    best = max(report.records, key=lambda record: record.outcome.mean)
+    assert report.lines[0] is best
+    assert best in report.front
+    text = str(report)
+    assert f"Chosen: {type(choice.recipe).__name__}(" in text
+    assert "Goal: taste" in text
+    assert "Against popularity, NDCG@10 +" in text
+    about = report.to_dict()
+    assert json.loads(json.dumps(about)) == about
+    assert {each["name"] for each in about["models"]} == set(names)  # type: ignore[attr-defined]
+    assert report.measured is not None
+    assert report.measured.seconds > 0
+    assert "| ItemKNN |" in report.to_markdown()
+    report.plot(tmp_path / "front.png")
+    assert (tmp_path / "front.png").stat().st_size > 10_000
+
+
+def test_no_line_of_the_front_is_beaten(choice: Choice) -> None:
+    for each in choice.report.front:
+        for other in choice.report.lines:
+            better = other.outcome.mean > each.outcome.mean
+            assert not (better and other.outcome.cost.list_ms <= each.outcome.cost.list_ms)
+
+
+def test_a_killed_search_goes_on_and_ends_as_one_that_was_not(choice: Choice, tmp_path: Path) -> None:
+    journal, script = tmp_path / "j.db", tmp_path / "search.py"
+    script.write_text(SEARCH)
+    search = [sys.executable, str(script), str(journal)]
+    with subprocess.Popen([*search, "wait"], env=with_tests(), stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        first.stdout.readline()  # two trials ended
+        first.send_signal(signal.SIGKILL)
+    with sqlite3.connect(journal) as database:
+        before = dict(database.execute("select recipe, rowid from trials").fetchall())
+    database.close()
+    assert 2 <= len(before) < 5
+    done = subprocess.run(search, env=with_tests(), capture_output=True, text=True, check=True)
+    with sqlite3.connect(journal) as database:
+        after = dict(database.execute("select recipe, rowid from trials").fetchall())
+    database.close()
+    assert {recipe: row for recipe, row in after.items() if recipe in before} == before  # none was written again
+    assert len(after) == 5
+    assert done.stdout.splitlines()[-1] == repr(choice.recipe)
+
+
+SEARCH = """
+import sys
+import time
+from palate import choose
+from test_choosing import tastes
+
+def watch(step):
+    if step.trials >= 2:
+        print(step.trials, flush=True)
+        time.sleep(600 if len(sys.argv) > 2 else 0)
+
+choice = choose(
+    tastes(), trials=5, candidates=["Popularity", "ItemKNN", "EASE"], journal=sys.argv[1], watch=watch
+)
+print(repr(choice.recipe))
+"""
+
+
+class Clock:
+    """A clock that simulated trials move on."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class SimulatedChildren:
+    """Trials that take `factor` times what is predicted, in no time."""
+
+    most = 2
+
+    def __init__(self, clock: Clock, factor: float) -> None:
+        self.clock, self.factor = clock, factor
+
+    def run(self, jobs: Sequence[Job], prepare: Any) -> list[Outcome]:
+        ends, found = [0.0] * self.most, []
+        for job in jobs:
+            recipe = job.request.recipe
+            cost = formula(recipe, prepare.facts)
+            seconds = cost.seconds * self.factor
+            free = ends.index(min(ends))
+            ends[free] += min(job.seconds, seconds) + 0.2
+            late = seconds > job.seconds
+            values = QUALITY[type(recipe).__name__] * np.random.default_rng(1).random(50)
+            cost = cost._replace(seconds=seconds)
+            found.append(Outcome.failed("late", job.seconds) if late else Outcome(values, cost))
+        self.clock.now += max(ends)
+        return found
+
+
+QUALITY = dict.fromkeys((family.name for family in FAMILIES), 0.5) | {"Popularity": 0.1, "Blend": 0.6, "Ranked": 0.7}
+LARGE = replace(
+    LogFacts.of(tastes()),
+    users=100_000,
+    items=20_000,
+    events=10_000_000,
+    per_user=100,
+    squares=2e9,
+    content=("title",),
+)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("minutes", [1, 5])
+@pytest.mark.parametrize("facts", [replace(LARGE, users=22_000, items=12_000, events=150_000, squares=2e6), LARGE])
+def test_a_search_and_its_last_fit_keep_the_time(
+    monkeypatch: pytest.MonkeyPatch, facts: LogFacts, minutes: int, factor: float
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("palate.choosing.journal.time", clock)
+    monkeypatch.setattr(samplers, "find_spec", lambda _: None)
+    shares = [1.0] if facts.events < 10**6 else [0.03, 0.2, 1.0]
+    parts: Any = []
+    for number, share in enumerate(shares):
+        own = replace(
+            facts, users=int(facts.users * share), events=int(facts.events * share), squares=facts.squares * share
+        )
+        parts.append(
+            SimpleNamespace(number=number, share=share, facts=own, asked=5000, prepare=SimpleNamespace(facts=own))
+        )
+    limits = Limits(60 * minutes, 12e9)
+    children: Any = SimulatedChildren(clock, factor)
+    bench = Bench(facts, "NDCG@10", limits, Costs(1.0), Journal(None, "", 0.0), children, lambda _: False)
+    search = Search(bench, parts, Goal("next", ""), 0, [])
+    search.run(None)
+    taken = decide(bench.best(search.part), facts).taken
+    assert clock.now + factor * formula(taken.recipe, facts).seconds <= 1.1 * limits.seconds
+    assert taken.name != "Popularity"
+    assert len(bench.records) >= 6
+
+
+def test_a_real_search_ends_in_time() -> None:
+    began = time.monotonic()
+    found = choose(tastes(), minutes=0.1, candidates=["Popularity", "EASE"])
+    assert time.monotonic() - began <= 6 * 1.1 + 20  # on a machine that is busy with other work
+    assert found.report.records
+
+
+def test_a_tiny_budget_has_an_answer() -> None:
+    found = choose(tastes(), minutes=0.005)
+    assert isinstance(found.recipe, Recipe)
+    assert len(found.model.recommend([[1, 2]]).item[0]) == 10
+
+
+def test_the_watch_follows_and_ends_the_search() -> None:
+    steps: list[Step] = []
+
+    def watch(step: Step) -> bool:
+        steps.append(step)
+        return step.trials >= 2
+
+    found = choose(tastes(), trials=40, candidates=list(QUICK), watch=watch)
+    assert len(found.report.records) == 2
+    assert steps[-1].trials == 2
+    assert steps[-1].best in ("Popularity", "ItemKNN", "EASE")
+
+
+def test_limits_are_kept_by_what_is_chosen_and_the_report_names_the_others() -> None:
+    given = ["Popularity()", "ItemKNN()", "EASE(l2=20.0, neighbours=10)"]
+    found = choose(tastes(), trials=3, candidates=given, memory="400MB")
+    assert isinstance(found.recipe, ItemKNN)
+    assert found.report.left_out["EASE"].startswith("40 items and 120 users take")
+    fast = choose(tastes(), trials=3, candidates=given, latency_ms=0.0001)
+    assert isinstance(fast.recipe, Popularity)
+
+
+def test_a_recipe_that_fails_is_a_line_of_the_report() -> None:
+    found = choose(tastes(), trials=3, candidates=["Popularity()", "ItemKNN()", "Content()"])
+    assert isinstance(found.recipe, ItemKNN)
+    assert "no catalogue" in found.report.left_out["Content"]
+
+
+def test_a_choice_is_where_the_next_one_begins(choice: Choice) -> None:
+    found = choose(tastes(), trials=2, candidates=["Popularity()"], start=choice)
+    assert {type(each.recipe) for each in found.report.records} == {Popularity, type(choice.recipe)}
+
+
+def test_without_optuna_the_settings_are_fixed_and_the_report_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers, "find_spec", lambda _: None)
+    found = choose(tastes(), trials=8, candidates=["EASE", "Popularity"])
+    assert any("the extra `choose`" in note for note in found.report.notes)
+    family = named("EASE")
+    assert family is not None
+    drawn = samplers.FixedDraws(family).ask()["l2"]
+    assert drawn in {getattr(each.recipe, "l2", None) for each in found.report.records}
+
+
+@pytest.mark.parametrize(
+    ("log", "why"),
+    [
+        (log_of_rows([[n % 7] for n in range(30)]), "nothing can be held out"),  # one event a user
+        (log_of_rows([[0, 0, 0]] * 30), "nothing can be held out"),  # one item
+    ],
+)
+def test_a_log_that_cannot_be_asked_about_gets_popularity_and_the_reason(log: Interactions, why: str) -> None:
+    found = choose(log, minutes=1)
+    assert isinstance(found.recipe, Popularity)
+    assert why in found.report.why
+    assert why in found.report.explanation.lower()
+
+
+def test_thirty_users_get_an_answer() -> None:
+    found = choose(tastes(30, 20, 5), trials=3, candidates=list(QUICK))
+    assert found.report.verdict is not None
+    assert found.report.why
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"minutes": 0}, "minutes=0: must be above 0"),
+        ({"minutes": "5"}, "minutes='5': must be a finite number"),
+        ({"metric": "NDCG"}, "metric='NDCG': is one of NDCG"),
+        ({"metric": "coverage@10"}, "metric='coverage@10': is one of NDCG"),
+        ({"memory": "4 apples"}, "memory='4 apples': is a size, as 4GB"),
+        ({"latency_ms": -1}, "latency_ms=-1: must be above 0"),
+        ({"goal": "best"}, "goal='best': is one of next"),
+        ({"trials": 0}, "trials=0: must be a whole number, 1 or more"),
+        ({"candidates": []}, r"candidates=\[\]: must name one at least"),
+        ({"candidates": "EASE"}, "candidates='EASE': must be a list"),
+        ({"candidates": ["Best"]}, "candidates='Best': each is a recipe"),
+        ({"seed": -1}, "seed=-1: must be a whole number"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(settings: dict[str, Any], rule: str) -> None:
+    with pytest.raises(SettingError, match=rule):
+        choose(tastes(), **settings)
+
+
+def test_a_log_without_likes_is_refused() -> None:
+    log = tastes()
+    with pytest.raises(DataError, match="nothing to learn from"):
+        choose(replace(log, weight=-np.ones_like(log.weight)), minutes=1)
+
+
+# The command line
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def palate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["palate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the quickest recipes compete, so that a search ends early."""
+    quick = tuple(each for each in FAMILIES if each.name in ("Popularity", "EASE"))
+    monkeypatch.setattr("palate.choosing.search.FAMILIES", quick)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    tastes().to_frame().write_csv(tmp_path / "log.csv")
+    return tmp_path / "log.csv"
+
+
+@pytest.mark.usefixtures("few")
+def test_the_best_are_tried_again_on_other_cuts() -> None:
+    report = choose(tastes(), minutes=0.5).report
+    assert report.verdict is not None
+    assert len(report.verdict.taken.outcome.values) == 3 * report.parts[0].asked
+    assert report.lines[0] is report.verdict.best
+
+
+@pytest.mark.usefixtures("few")
+def test_the_command_chooses_saves_and_draws(palate: Run, file: Path, tmp_path: Path) -> None:
+    out, picture = tmp_path / "model", tmp_path / "front.svg"
+    given = ("--minutes", 0.2, "--memory", "4GB", "--latency", "50ms", "--goal", "taste", "--metric", "Recall@5")
+    code, text, err = palate("choose", file, *given, "--out", out, "--plot", picture, "--json")
+    assert code == 0, err
+    about = json.loads(text)
+    assert about["recipe"]["name"] == "EASE"
+    assert (about["goal"]["name"], about["metric"], about["model"]) == ("taste", "Recall@5", str(out))
+    assert load(out).recipe.as_dict() == about["recipe"]
+    assert palate("recommend", out, "--user", "3")[0] == 0
+    assert picture.is_file()
+
+
+@pytest.mark.usefixtures("few")
+def test_auto_stands_for_a_recipe(palate: Run, file: Path, tmp_path: Path) -> None:
+    auto = ("fit", "auto", file, "--out", tmp_path / "model", "--set", "minutes=0.2")
+    code, _, err = palate(*auto, "--stage", "Diversify(0.1)")
+    assert code == 0, err
+    assert "Chosen: EASE(" in err
+    assert [type(stage).__name__ for stage in load(tmp_path / "model").stages] == ["Diversify"]
+    code, _, err = palate(*auto, "--set", "dim=8")
+    assert (code, "auto has no setting 'dim'" in err) == (1, True)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_service_chooses_at_its_first_start(
+    palate: Run, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[dict[str, Any]] = []
+    monkeypatch.setattr("palate.serve.run.run", lambda *_, **given: ran.append(given))
+    store = tmp_path / "shop.db"
+    code, _, err = palate("serve", "--store", store, "--log", file, "--set", "minutes=0.2")
+    assert code == 0, err
+    assert ran[0]["training"][:2] == ["--recipe", "auto"]
+    with Store.open(store) as opened:
+        versions = Versions(opened, None, load)
+        assert versions.get(versions.active() or 0).about["recipe"] == "EASE"
+    code, out, err = palate("train", "--store", store, *ran[0]["training"])
+    assert code == 0, err
+    assert "version 2" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        (("--latency", "fast"), "--latency fast: must be a time, as 10ms"),
+        (("--memory", "much"), "memory='much': is a size, as 4GB"),
+        (("--goal", "all"), "goal='all': is one of next"),
+        (("--minutes", "0"), "minutes=0.0: must be above 0"),
+    ],
+)
+def test_the_command_names_a_setting_out_of_range(
+    palate: Run, file: Path, options: tuple[str, ...], rule: str
+) -> None:
+    code, _, err = palate("choose", file, *options)
+    assert code == 1
+    assert rule in err
