@@ -195,13 +195,15 @@ def movies() -> Interactions:
     return movielens()
 
 
-@pytest.mark.parametrize("recipe", [IALS(threads=1), SLIST(), EASE(neighbours=100)], ids=lambda r: type(r).__name__)
-def test_ten_explanations_cost_about_a_list(recipe: Any, movies: Interactions) -> None:
-    """They cost less; twice as much is allowed. Before, with a solve an item, they cost ten times that."""
+TIMED = IALS(epochs=2, threads=1), IALS(dim=128, epochs=2, threads=1), SLIST(), EASE(neighbours=100)
+
+
+@pytest.mark.parametrize("recipe", TIMED, ids=["IALS", "IALS of 128", "SLIST", "EASE"])
+def test_ten_explanations_cost_less_than_a_list(recipe: Any, movies: Interactions) -> None:
+    """Twice as much is allowed. Of a history beyond 500 events they cost up to two lists."""
     model = recipe.fit(movies)
     lengths = np.diff(movies.start)
-    users = movies.users.select(np.argsort(lengths)[[-5, -100, -300]].astype(np.int32)).ids.to_list()
-    total = np.zeros(2)
+    users = movies.users.select(np.argsort(lengths)[[5, -300, -200, -100]].astype(np.int32)).ids.to_list()
     limit = threadpool_limits(1)  # threads that wait for work take time, too
     for past in (model.histories(movies.histories([user])) for user in users):
         items = model.recommend(past, 10).lists()[0]
@@ -212,6 +214,5 @@ def test_ten_explanations_cost_about_a_list(recipe: Any, movies: Interactions) -
                 began = time.process_time()
                 call()
                 best[n] = min(best[n], time.process_time() - began)
-        total += best
+        assert best[1] < 2 * best[0], f"{len(past.rows.column)} events: list and explanations take {best * 1e6} µs"
     limit.restore_original_limits()
-    assert total[1] < 2 * total[0], f"{1e6 * total[1]:.0f} µs for explanations, {1e6 * total[0]:.0f} µs for lists"

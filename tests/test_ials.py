@@ -241,14 +241,21 @@ def test_rows_of_events_are_weighed_as_the_formulas_say() -> None:
     scaled = scaled_weights(weight, 2.0, 1e6)
     np.testing.assert_allclose(scaled, [2, -4.5, 0, 1e6, 1e-6], rtol=1e-6)
     items = np.arange(6, dtype=np.float32).reshape(3, 2)
-    rows, gain = rooted_rows(weight, column, items)
-    np.testing.assert_allclose(rows, np.sqrt(np.abs(weight, dtype=float))[:, None] * items[column])
-    np.testing.assert_allclose(gain[:, 0], np.sqrt(np.maximum(weight, 0), dtype=float))
+    scale = np.array([2, 0.5], np.float32)
+    for precision in (np.float32, np.float64):
+        rows = np.empty((5, 2), precision)
+        rooted_rows(weight, column, items, scale, rows)
+        expected = np.sqrt(np.abs(weight, dtype=float))[:, None] * items[column] * scale
+        np.testing.assert_allclose(rows, expected, rtol=1e-6)
     penalty = row_penalties(np.array([0, 2, 2, 5]), weight, 0.5, 3.0, 1.5)
     np.testing.assert_allclose(penalty, 0.5 * np.array([16.0, 3.0, 1e9 + 3]) ** 1.5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("column", [3, -1, 1 << 30])
 def test_a_column_beyond_the_items_is_not_read(column: int) -> None:
+    one, items, rows = np.ones(2, np.float32), np.zeros((3, 2), np.float32), np.zeros((2, 2))
     with pytest.raises(IndexError, match="beyond the items"):
-        rooted_rows(np.ones(1, np.float32), np.array([column], np.int32), np.zeros((3, 2), np.float32))
+        rooted_rows(one, np.array([0, column], np.int32), items, one, rows)
+    for wrong in ((one[:1], one, rows), (one, one[:1], rows), (one, one, rows[:1]), (one, one, rows[:, :1])):
+        with pytest.raises(IndexError, match="another shape"):
+            rooted_rows(wrong[0], np.zeros(2, np.int32), items, *wrong[1:])

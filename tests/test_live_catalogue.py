@@ -4,6 +4,7 @@ import itertools
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from palate.conditions import effort
 from palate.errors import ConditionError
-from palate.live import masks, merging, table
+from palate.live import blocks, masks, table
 from palate.live.catalogue import LiveCatalogue, stored_catalogue
 from palate.ranking.labels import Labels
 from palate.store.events import Event, Store
@@ -301,14 +302,19 @@ CHANGES = st.lists(
 @settings(max_examples=20, deadline=None)
 @given(rounds=st.lists(CHANGES, min_size=1, max_size=4))
 def test_refreshing_gives_what_loading_gives(block: int, few: int, many: int, rounds: list[list[Any]]) -> None:
-    with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "shop.db") as store:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Store.open(Path(folder) / "shop.db") as store,
+        pytest.MonkeyPatch.context() as reading,
+    ):
+        reading.setattr(blocks, "NEAR", few // 32)  # none: all blocks are joined for every reading
         live = LiveCatalogue.load(store)
         for changes in rounds:
             store.items.put(Item(name, attributes, available) for name, attributes, available, _ in changes)
             store.items.remove([name for name, *_, gone in changes if gone])
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(merging, "BLOCK", block)
-                patch.setattr(merging, "FEW", few)
+                patch.setattr(blocks, "BLOCK", block)
+                patch.setattr(blocks, "FEW", few)
                 patch.setattr(table, "MANY", many)
                 live = live.refreshed(store)
             fresh = LiveCatalogue.load(store)
@@ -333,9 +339,159 @@ def test_refreshing_gives_what_loading_gives(block: int, few: int, many: int, ro
                 np.testing.assert_array_equal(one, other)
 
 
+MASKED = (
+    *(
+        "x IS NULL",
+        "x = 'a' OR y < 2",
+        "NOT x",
+        "COALESCE(y, x) = 1 AND item_id > 'c'",
+        "x < y",
+        "y > x",
+        "available",
+    ),
+    *("x IN (1, y)", "x LIKE '%a%' AND NOT available", "'a' = ANY(x)", "TRUE", '"whole:x" = x OR "*" > 0'),
+)
+ASKED = st.tuples(CHANGES, st.sets(st.sampled_from(MASKED)))
+
+
+@settings(max_examples=15, deadline=None)
+@given(rounds=st.lists(ASKED, min_size=2, max_size=8), part=st.sampled_from([1, 2, 5]), many=st.sampled_from([1, 4]))
+def test_masks_brought_up_to_date_are_those_made_from_scratch(rounds: list[Any], part: int, many: int) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Store.open(Path(folder) / "shop.db") as store,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(masks, "PART", part)
+        patch.setattr(masks, "CHANGES", 3)
+        patch.setattr(table, "MANY", many)
+        store.items.put(Item(name, {"x": n}) for n, name in enumerate("gdaj"))
+        live = LiveCatalogue.load(store)
+        for changes, asked in rounds:
+            before = {condition: live.mask(condition).copy() for condition in asked}
+            old = live
+            store.items.put(Item(name, attributes, available) for name, attributes, available, _ in changes)
+            store.items.remove([name for name, *_, gone in changes if gone])
+            live, fresh = live.refreshed(store), LiveCatalogue.load(store)
+            for condition in asked:
+                assert live.mask(condition).tolist() == fresh.mask(condition).tolist(), condition
+                assert live.notes(condition) == fresh.notes(condition)
+                assert old.mask(condition).tolist() == before[condition].tolist()
+        for condition in MASKED:
+            assert live.mask(condition).tolist() == fresh.mask(condition).tolist(), condition
+
+
+@pytest.fixture
+def rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the rows that conditions are computed over."""
+    counts: list[int] = []
+    of_rows = masks._of_rows
+
+    def counted(plan: masks.Plan, rows: pl.DataFrame) -> Any:
+        counts.append(len(rows))
+        return of_rows(plan, rows)
+
+    monkeypatch.setattr(masks, "_of_rows", counted)
+    return counts
+
+
+def test_a_mask_is_computed_for_the_changed_items_alone(store: Store, rows: list[int]) -> None:
+    store.items.put(Item(f"i{n:03}", {"price": n, "rare": n} if n % 50 == 0 else {"price": n}) for n in range(200))
+    live = LiveCatalogue.load(store)
+    conditions = ("price < 20", "rare > 60", "price IN (3, 4, 5)")
+    for condition in conditions:
+        live.mask(condition)
+    store.items.put([Item("i007", {"price": 70}), Item("i100", {"price": 1, "rare": 1}), Item("new", {"price": 4})])
+    store.items.remove(["i003"])
+    live = live.refreshed(store)
+    rows.clear()
+    under, rare, among = (live.mask(condition).nonzero()[0].tolist() for condition in conditions)
+    assert rows == [4, 4, 4]
+    assert under == [n for n in range(20) if n not in (3, 7)] + [100, 200]
+    assert (rare, among) == ([150], [4, 5, 200])
+    store.items.patch("i008", {"price": 80})
+    live = live.refreshed(store)
+    store.items.patch("i009", {"price": 90})
+    live = live.refreshed(store)
+    rows.clear()
+    assert not live.mask("price < 20")[[8, 9]].any()
+    assert rows == [2], "what changed since it was last asked for"
+    store.items.put(Item(f"i{n:03}", {"price": 0}) for n in range(20))
+    live = live.refreshed(store)
+    rows.clear()
+    assert live.mask("price < 20").sum() == 22
+    assert rows == [201], "so many that all are read"
+
+
+def test_a_condition_that_reads_values_in_another_way_is_computed_for_all_items(
+    store: Store, rows: list[int]
+) -> None:
+    store.items.put([Item("a", {"x": "10", "y": "9"}), *(Item(f"b{n}", {"x": 1, "y": 1}) for n in range(60))])
+    live = LiveCatalogue.load(store)
+    assert not live.mask("x < y").any()
+    store.items.put(Item(f"c{n}", {"x": "1", "y": "1"}) for n in range(2))
+    live = live.refreshed(store)
+    rows.clear()
+    assert not live.mask("x < y").any()
+    assert rows == [2]
+    for low in range(0, 63, 3):  # most values become text, and "10" is before "9"
+        store.items.put(Item(f"d{n}", {"x": "1", "y": "1"}) for n in range(low, low + 3))
+        live = live.refreshed(store)
+        rows.clear()
+        mask = live.mask("x < y")
+    assert mask.nonzero()[0].tolist() == [0]
+    store.items.put([Item("e", {"z": 1})])
+    live = live.refreshed(store)
+    assert live.mask("z = 1").sum() == 1
+    store.items.name_columns({"zed": "x"})
+    live = live.refreshed(store)
+    rows.clear()
+    assert live.mask("zed < y").nonzero()[0].tolist() == [0]
+    assert rows == [len(live)]
+
+
+def test_masks_of_one_catalogue_are_none_of_another(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "one.db") as one, Store.open(tmp_path / "two.db") as two:
+        one.items.put(Item(name, {"price": 1}) for name in "abcd")
+        two.items.put(Item(name, {"price": 5}) for name in "abcd")
+        first, second = LiveCatalogue.load(one), LiveCatalogue.load(two)
+        assert (first.mask("price < 3").sum(), second.mask("price < 3").sum()) == (4, 0)
+        one.items.patch("a", {"price": 9})
+        two.items.patch("a", {"price": 0})
+        first, second = first.refreshed(one), second.refreshed(two)
+        assert (first.mask("price < 3").tolist(), second.mask("price < 3").tolist()) == (
+            [False, True, True, True],
+            [True, False, False, False],
+        )
+
+
+def test_the_masks_handed_on_are_bounded_and_keep_no_old_catalogue(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masks, "PART", 1)
+    monkeypatch.setattr(masks, "CHANGES", 3)
+    store.items.put(MOVIES)
+    live = LiveCatalogue.load(store)
+    old, mask = weakref.ref(live), weakref.ref(live.mask("year > 0"))
+    for n in range(4):
+        store.items.patch("dune", {"year": n})
+        live = live.refreshed(store)
+        live.mask("year > 1")
+    assert old() is None
+    assert mask() is None, "not asked for over more changes than are kept"
+    monkeypatch.setattr(masks, "KEPT_BYTES", 8)
+    live = LiveCatalogue.load(store)
+    for n in range(4):
+        live.mask(f"year > {n}")
+        store.items.patch("dune", {"year": n + 10})
+        live = live.refreshed(store)
+    live.mask("year > 5")
+    assert len(live._conditions._made) == 2
+
+
 def size(live: LiveCatalogue) -> int:
     """Bytes of all columns."""
-    return int(sum(frame.estimated_size() for frame in (live.table.rows, *live.table.sparse.values())))
+    return int(sum(part.frame.estimated_size() for part in (live.table.rows, *live.table.sparse.values())))
 
 
 def test_names_that_few_items_have_cost_what_their_values_take_and_nothing_when_they_are_gone(store: Store) -> None:
@@ -586,8 +742,8 @@ def named(store: Store, names: int) -> LiveCatalogue:
 def test_a_refresh_touches_the_parts_of_what_changed_however_many_names_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    touched = Mock(side_effect=merging.merged)
-    monkeypatch.setattr(table, "merged", touched)
+    touched = Mock(side_effect=blocks.Blocks.merged)
+    monkeypatch.setattr(blocks.Blocks, "merged", lambda *asked: touched(*asked))
     counts = []
     for names in (10, 490):
         with Store.open(tmp_path / f"{names}.db") as store:

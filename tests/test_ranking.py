@@ -16,6 +16,7 @@ from palate import EASE, IALS, Pipeline, evaluate, load, split_last
 from palate.arrays import Bools
 from palate.data.vocabulary import Vocabulary
 from palate.errors import SettingError
+from palate.kernels.boosts import lifted, multiply, narrow
 from palate.live.service import Live
 from palate.live.training import train
 from palate.models.registry import as_recipe
@@ -249,3 +250,38 @@ def test_an_index_is_extended_once() -> None:
     index.extended(pl.Series(["b"]), np.array([2]), np.array([0]), known)
     with pytest.raises(AssertionError, match="once"):
         index.extended(pl.Series(["c"]), np.array([3]), np.array([0]), known)
+
+
+@given(
+    st.lists(st.tuples(st.floats(width=32), st.booleans(), st.booleans()), max_size=40),
+    st.tuples(*[st.floats(1e-30, 1e30)] * 2),
+)
+def test_boosts_lift_scores_as_the_formulas_say(
+    scores: list[tuple[float, bool, bool]], times: tuple[float, float]
+) -> None:
+    score = np.array([each[0] for each in scores], np.float32)
+    factor, wide = np.ones(len(score)), np.ones(len(score))
+    result = np.empty(len(score), np.float32)
+    for n, each in enumerate(times):
+        mask = np.array([own[n + 1] for own in scores], np.bool_)
+        mask.setflags(write=False)
+        multiply(factor, mask, each)
+        wide[mask] *= each
+    narrow(factor, 1e-30, 1e30, result)
+    np.testing.assert_array_equal(result, np.clip(wide, 1e-30, 1e30).astype(np.float32))
+    with np.errstate(all="ignore"):
+        exact = np.where(score > 0, score * result.astype(np.float64), score / result.astype(np.float64))
+        most = float(np.finfo(np.float32).max)
+        expected = np.nan_to_num(np.clip(exact, -most, most)).astype(np.float32)
+    np.testing.assert_array_equal(lifted(score, result), expected)
+
+
+def test_boosts_of_arrays_that_differ_in_length_are_refused() -> None:
+    one, two = np.ones(1, np.float32), np.ones(2, np.float32)
+    for call in (
+        lambda: multiply(np.ones(2), np.ones(1, np.bool_), 2.0),
+        lambda: narrow(np.ones(2), 0.5, 2.0, one),
+        lambda: lifted(two, one),
+    ):
+        with pytest.raises(ValueError, match="differ in length"):
+            call()

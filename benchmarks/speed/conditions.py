@@ -56,7 +56,7 @@ def catalogue(items: int) -> LiveCatalogue:
         .alias("list:genres"),
     )
     few = pl.select(item_no=number.gather_every(5), value=pl.format("c{}", drawn.gather_every(5) % 20))
-    return LiveCatalogue(Table(made, {"text:colour": few}), 1)
+    return LiveCatalogue(Table.of(made, {"text:colour": few}), 1)
 
 
 def costliest(live: LiveCatalogue, term: str) -> list[str]:

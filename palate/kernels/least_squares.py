@@ -175,19 +175,18 @@ def scaled_weights(weight: Floats, unit: float, far: float) -> Floats:
 
 
 @compiled
-def rooted_rows(weight: Floats, column: Ints, items: Floats) -> tuple[Doubles, Doubles]:
-    """Rows √|w| q of items (I, D) for weights and columns (N,), (N, D), and √w where it is above 0, (N, 1)."""
-    N, D = len(column), items.shape[1]
-    rows, gain = np.empty((N, D)), np.empty((N, 1))
+def rooted_rows(weight: Floats, column: Ints, items: Floats, scale: Floats, rows: Floats | Doubles) -> None:
+    """Write rows √|w| scale q of items (I, D) for weights and columns (N,): rows (N, D), scale (D,)."""
+    N, D = rows.shape
+    if len(column) != N or len(weight) != N or len(scale) != D or items.shape[1] != D:
+        raise IndexError("the rows have another shape")
     for n in range(N):
         if not 0 <= column[n] < len(items):
             raise IndexError("a column is beyond the items")
         root = np.sqrt(np.float64(abs(weight[n])))
         row = items[column[n]]
         for d in range(D):
-            rows[n, d] = root * row[d]
-        gain[n, 0] = np.sqrt(np.float64(max(weight[n], np.float32(0))))
-    return rows, gain
+            rows[n, d] = root * row[d] * scale[d]
 
 
 @compiled

@@ -15,11 +15,11 @@ import polars as pl
 from palate.arrays import Bools, Longs
 from palate.conditions.effort import A_VALUE, BYTES, Meter
 from palate.conditions.values import TEXT
-from palate.live.merging import BLOCK, spread
+from palate.live.blocks import spread
 from palate.live.parts import kind_of_part, nothing
 from palate.live.patience import still_wanted
 from palate.live.readings import SPELLED, Attribute, main_type, may_read, spells_whole
-from palate.live.table import ALL, Table
+from palate.live.table import ALL, READ, Table
 from palate.store.items import FIELDS
 
 HINTS, NEAR, SHORT = 3, 100, 50  # suggestions, names that may be suggested, and their characters
@@ -36,6 +36,10 @@ class Attributes:
 
     table: Table = field(repr=False)
     names: Mapping[str, str]
+
+    def same_totals(self, later: Attributes) -> bool:
+        """Whether conditions read later attributes as these, as far as they asked for their totals."""
+        return self.names == later.names and self.table.same_totals(later.table)
 
     @cached_property
     def counts(self) -> Mapping[str, Mapping[str, int]]:
@@ -147,9 +151,9 @@ class Attributes:
         """
         lines, few = list(map(_as_line, filter(_written, self.table.rows.columns))), self._few_written()
         found = np.zeros(len(self.table), np.bool_)
-        for low in range(0, len(found), BLOCK):
+        for low in range(0, len(found), READ):
             still_wanted()
-            rows = self.table.rows[low : low + BLOCK]
+            rows = self.table.rows.frame[low : low + READ]
             read = rows.select(*lines, few=spread(few, rows["item_no"].to_numpy()))
             whole = pl.concat_str(pl.all(), separator="\n", ignore_nulls=True).str.to_lowercase()
             text, there = read.select(text=whole)["text"], np.arange(low, low + len(rows))
@@ -200,10 +204,19 @@ def _as_line(column: str, kind: str | None = None) -> pl.Expr:
 def _length(table: Table, part: str) -> int:
     if not _written(part):
         return 0
-    values = table.values(part)
     if part.startswith("list:"):
-        return A_VALUE * int(values.list.len().sum() or 0)
-    return int(values.estimated_size()) // BYTES
+        return A_VALUE * table.total(_values, part)
+    return table.total(_bytes, part) // BYTES
+
+
+def _values(lists: pl.Series) -> int:
+    return int(lists.list.len().sum() or 0)
+
+
+def _bytes(texts: pl.Series) -> int:
+    """Bytes that texts take: short ones lie in the 16 bytes that say where a long one is."""
+    size = texts.str.len_bytes()
+    return 16 * len(texts) + int(size.filter(size > 12).sum() or 0)
 
 
 def _said(rows: pl.DataFrame, attribute: Attribute | None) -> list[Any]:

@@ -49,7 +49,12 @@ class LiveCatalogue:
         changed, change = store.items.changed(self.change)
         if change == self.change:
             return self
-        return LiveCatalogue(self.table.merged(_table_of(changed)), change, store.items.column_names())
+        new = _table_of(changed)
+        later = LiveCatalogue(self.table.merged(new), change, store.items.column_names())
+        if "_conditions" in vars(self) and self.table.stands_in(later.table, new.numbers):
+            positions = np.searchsorted(later.table.numbers, new.numbers)
+            vars(later)["_conditions"] = self._conditions.after(later.attributes, positions)
+        return later
 
     def __len__(self) -> int:
         return len(self.table)
@@ -57,7 +62,7 @@ class LiveCatalogue:
     @cached_property
     def ids(self) -> pl.Series:
         """Ids by position, (P,)."""
-        return self.table.rows["item_id"]
+        return self.table.rows.frame["item_id"]
 
     @property
     def available(self) -> Bools:
@@ -66,7 +71,7 @@ class LiveCatalogue:
 
     def columns(self, first: int = 0) -> tuple[pl.Series, Longs, Longs]:
         """Return ids, numbers and times of the items from a position on."""
-        rows = self.table.rows[first:]
+        rows = self.table.at(["item_id", "created"], slice(first, None))
         return rows["item_id"], self.table.numbers[first:], rows["created"].to_numpy()
 
     @property

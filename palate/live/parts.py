@@ -18,6 +18,7 @@ KINDS: dict[str, pl.DataType] = {
     "list": pl.List(pl.String()),
     "object": pl.String(),  # as JSON; also numbers beyond all floats
 }
+FEW = 64  # lists that are read one by one
 
 
 def kind_of_part(part: str) -> str:
@@ -46,17 +47,17 @@ def parts_of(rows: pl.DataFrame, known: Collection[str] | None) -> dict[str, pl.
                 numbers.append(number)
                 values.append(_plain(kind, value))
     return {
-        f"{kind}:{name}": pl.DataFrame(
-            {"item_no": pl.Series(numbers, dtype=pl.Int64), "value": _series(kind, values)}
-        )
+        f"{kind}:{name}": pl.DataFrame([pl.Series("item_no", numbers, pl.Int64), _series(kind, values)])
         for (kind, name), (numbers, values) in found.items()
     }
 
 
 def _series(kind: str, values: list[Any]) -> pl.Series:
-    if kind == "list":
-        return pl.Series(values, dtype=pl.String).str.json_decode(KINDS[kind])  # much faster than from lists
-    return pl.Series(values, dtype=KINDS[kind])
+    if kind != "list":
+        return pl.Series("value", values, KINDS[kind])
+    if len(values) < FEW:
+        return pl.Series("value", list(map(json.loads, values)), KINDS[kind])
+    return pl.Series("value", values, pl.String).str.json_decode(KINDS[kind])  # much faster for many
 
 
 def _plain(kind: str, value: Any) -> Any:

@@ -11,7 +11,6 @@ import polars as pl
 
 from palate.conditions.effort import Meter
 from palate.conditions.values import LISTS, REAL, TEXT, TRUTH, WHOLE, whole
-from palate.live.merging import BLOCK
 from palate.live.patience import still_wanted
 from palate.live.table import Table
 
@@ -131,11 +130,13 @@ def may_read(kind: str, dtype: pl.DataType) -> bool:
 
 def spells_whole(table: Table, part: str) -> bool:
     """Whether the numbers that a part of texts spells are whole."""
-    for block in table.values(part).to_frame("text").iter_slices(BLOCK):
-        still_wanted()
-        if not block.select((_as_number(pl.col("text")) % 1 == 0).all()).item():
-            return False
-    return True
+    return not table.total(_fractions, part)
+
+
+def _fractions(texts: pl.Series) -> int:
+    """Count the numbers that are not whole."""
+    still_wanted()
+    return int(texts.to_frame("text").select((_as_number(pl.col("text")) % 1 != 0).sum()).item())
 
 
 def _first(parts: Iterable[pl.Expr], dtype: pl.DataType = TEXT) -> pl.Expr:

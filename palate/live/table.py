@@ -16,9 +16,10 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Longs
-from palate.live.merging import BLOCK, blocked, matched, merged, spread
+from palate.live.blocks import Blocks, Total, matched, spread
 from palate.live.parts import KINDS, kind_of_part, nothing, parts_of
 
+READ = 1 << 14  # rows that are decoded at once
 ITEMS = pl.Schema({"item_no": pl.Int64, "item_id": pl.String, "available": pl.Boolean, "created": pl.Int64})
 MANY = 4  # a part becomes a column once one item in MANY has it, and is none when less than half as many have
 ALL = slice(None)
@@ -32,8 +33,13 @@ class Table:
     sparse  the parts that few items have: item_no, ascending, and value (N, 2)
     """
 
-    rows: pl.DataFrame = field(default_factory=ITEMS.to_frame, repr=False)
-    sparse: Mapping[str, pl.DataFrame] = field(default_factory=dict, repr=False)
+    rows: Blocks = field(default_factory=lambda: Blocks.of(ITEMS.to_frame()), repr=False)
+    sparse: Mapping[str, Blocks] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, sparse: Mapping[str, pl.DataFrame]) -> Table:
+        """Make it of frames."""
+        return cls(Blocks.of(rows), {part: Blocks.of(values) for part, values in sparse.items()})
 
     @classmethod
     def decoded(cls, rows: pl.DataFrame, known: Collection[str] | None = None) -> Table:
@@ -42,10 +48,10 @@ class Table:
         known  the only parts that are read; None: all
         """
         found: dict[str, list[pl.DataFrame]] = {}
-        for block in rows.iter_slices(BLOCK):
+        for block in rows.iter_slices(READ):
             for part, values in parts_of(block, known).items():
                 found.setdefault(part, []).append(values)
-        return cls(rows[list(ITEMS)], {part: pl.concat(each) for part, each in found.items()})
+        return cls.of(rows[list(ITEMS)], {part: pl.concat(each) for part, each in found.items()})
 
     @classmethod
     def unpacked(cls, frames: Mapping[str, pl.DataFrame]) -> Table:
@@ -56,19 +62,19 @@ class Table:
             if kind in frames
             for part, numbers, values in zip(*frames[kind].get_columns(), strict=True)
         }
-        return cls(frames["rows"], sparse)
+        return cls.of(frames["rows"], sparse)
 
     def packed(self) -> dict[str, pl.DataFrame]:
         """Return it as few frames: `rows`, and of each kind its sparse parts, one a row."""
         parts: dict[str, list[str]] = {}
         for part in self.sparse:
             parts.setdefault(kind_of_part(part), []).append(part)
-        return {"rows": self.rows} | {kind: self._packed(kind, each) for kind, each in parts.items()}
+        return {"rows": self.rows.frame} | {kind: self._packed(kind, each) for kind, each in parts.items()}
 
     def _packed(self, kind: str, parts: list[str]) -> pl.DataFrame:
         columns = {"item_no": pl.Int64(), "value": KINDS[kind]}
         lists = [
-            pl.Series(name, [self.sparse[part][name] for part in parts], dtype=pl.List(dtype))
+            pl.Series(name, [self.sparse[part].frame[name] for part in parts], dtype=pl.List(dtype))
             for name, dtype in columns.items()
         ]
         return pl.DataFrame([pl.Series("part", parts), *lists])
@@ -79,22 +85,26 @@ class Table:
     @cached_property
     def numbers(self) -> Longs:
         """The store's numbers of the items, (P,), ascending."""
-        return self.rows["item_no"].to_numpy()
+        return self.rows.frame["item_no"].to_numpy()
 
     @cached_property
     def available(self) -> Bools:
         """Whether items can be had: available and not removed, (P,), read-only."""
-        return fixed(self.rows["available"].to_numpy())
+        return fixed(self.rows.frame["available"].to_numpy())
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
         """Number of values of each part."""
-        dense = {part: self.rows[part].count() for part in self.rows.columns if part not in ITEMS}
+        dense = {part: self.rows.total(pl.Series.count, part) for part in self.rows.columns if part not in ITEMS}
         return dense | {part: len(values) for part, values in self.sparse.items()}
 
     def values(self, part: str) -> pl.Series:
         """Values of a part, of no order; there may be nulls."""
-        return self.sparse[part]["value"] if part in self.sparse else self.rows[part]
+        return self.sparse[part].frame["value"] if part in self.sparse else self.rows.frame[part]
+
+    def total(self, of: Total, part: str) -> int:
+        """Total of the values of a part; only what was not worked out before the items changed last is."""
+        return self.sparse[part].total(of, "value") if part in self.sparse else self.rows.total(of, part)
 
     def gathered(self, parts: Iterable[str]) -> pl.DataFrame:
         """Return item_no and value of some parts of one kind, at least one, part after part."""
@@ -113,11 +123,12 @@ class Table:
     def at(self, parts: Iterable[str], where: slice | Longs = ALL) -> pl.DataFrame:
         """Return item_no and these parts, as columns, of the items at some positions, which ascend, (N, ...)."""
         asked = list(dict.fromkeys(["item_no", *parts]))
-        rows = self.rows[[part for part in asked if part in self.rows.columns]][where]
-        if rows.width == len(asked):
+        dense = [part for part in asked if part in self.rows.columns]
+        rows = self.rows.at(dense, where)
+        if len(dense) == len(asked):
             return rows
         numbers = rows["item_no"].to_numpy()
-        made = [spread(self._few(part), numbers).alias(part) for part in asked if part not in rows.columns]
+        made = [spread(self._near(part, numbers), numbers).alias(part) for part in asked if part not in dense]
         return rows.hstack(made)[asked]
 
     def merged(self, new: Table) -> Table:
@@ -125,18 +136,18 @@ class Table:
         if not len(new):
             return self
         dense = [part for part in self.rows.columns if part not in ITEMS]
-        rows = merged(self.rows, self.numbers, new.at([*ITEMS, *dense]), new.numbers)
+        rows = self.rows.merged(new.at([*ITEMS, *dense]), new.numbers)
         came = {part: new._few(part) for part in new.counts if part not in rows.columns}
         gone = self._held_by(new.numbers)
         sparse = dict(self.sparse)
         for part in dict.fromkeys([*came, *(part for part in sparse if code(part) in gone)]):
-            old, its = self._few(part), came.get(part)
-            values = merged(old, old["item_no"].to_numpy(), nothing(part) if its is None else its, new.numbers)
+            old, its = self.sparse.get(part, NOTHING), came.get(part)
+            values = old.merged(nothing(part) if its is None else its, new.numbers)
             if len(values):
                 sparse[part] = values
             else:
                 sparse.pop(part)
-        held = merged(self._held, self._held["item_no"].to_numpy(), _held(came), new.numbers)
+        held = self._held.merged(_held(came), new.numbers)
         unbalanced = Table(rows, sparse)
         found = unbalanced._balanced()
         if found is unbalanced:
@@ -148,15 +159,27 @@ class Table:
             vars(found).update(numbers=np.concatenate([self.numbers, new.numbers]), available=available)
         return found
 
+    def stands_in(self, merged: Table, numbers: Longs) -> bool:
+        """Whether the items are at their positions after a merge of items of these numbers: new ones came behind."""
+        behind = np.count_nonzero(numbers > self.numbers[-1]) if len(self) else len(merged)
+        return len(merged) - len(self) == behind
+
+    def same_totals(self, later: Table) -> bool:
+        """Whether a later table has the same parts, and the same totals as far as they were asked for."""
+        same = self.rows.same_totals(later.rows) and list(self.sparse) == list(later.sparse)
+        pairs = zip(self.sparse.values(), later.sparse.values(), strict=False)
+        return same and all(one is other or one.same_totals(other) for one, other in pairs)
+
     @cached_property
-    def _held(self) -> pl.DataFrame:
+    def _held(self) -> Blocks:
         """Which sparse parts items have: item_no, ascending, and value, their codes."""
-        return _held(self.sparse)
+        return Blocks.of(_held({part: values.frame for part, values in self.sparse.items()}))
 
     def _held_by(self, numbers: Longs) -> set[int]:
         """Codes of the sparse parts that items have, by their numbers, which ascend."""
-        there, _ = matched(self._held["item_no"].to_numpy(), numbers)
-        return set(self._held["value"][there].explode().to_list())
+        near = self._held.near(numbers)
+        there, _ = matched(near["item_no"].to_numpy(), numbers)
+        return set(near["value"][there].explode().to_list()) if len(there) else set()
 
     def _available_after(self, new: Table) -> Bools:
         """Return `available` with the items of another table, each of which is here; itself where it is the same."""
@@ -173,17 +196,24 @@ class Table:
         dense = [
             part for part, count in counts.items() if count * MANY * (1 if part in self.sparse else 2) >= size > 0
         ]
-        if len(dense) == self.rows.width - len(ITEMS) and not any(part in self.sparse for part in dense):
+        if len(dense) == len(self.rows.columns) - len(ITEMS) and not any(part in self.sparse for part in dense):
             return self
         few = {part: self._few(part) for part, count in counts.items() if count and part not in dense}
-        return Table(blocked(self.at([*ITEMS, *dense])), few)
+        return Table.of(self.at([*ITEMS, *dense]), few)
 
     def _few(self, part: str) -> pl.DataFrame:
         """Return the items that have a part, and its values."""
         if part in self.rows.columns:
-            numbers, values = self.rows["item_no"], self.rows[part].rename("value")
+            numbers, values = self.rows.frame["item_no"], self.rows.frame[part].rename("value")
             return pl.DataFrame([numbers, values]).filter(values.is_not_null())
-        return self.sparse[part] if part in self.sparse else nothing(part)
+        return self.sparse[part].frame if part in self.sparse else nothing(part)
+
+    def _near(self, part: str, numbers: Longs) -> pl.DataFrame:
+        """Return the items that have a sparse part, and its values: at least those of these numbers, which ascend."""
+        return self.sparse[part].near(numbers) if part in self.sparse else nothing(part)
+
+
+NOTHING = Blocks.of(nothing("text:"))  # of any part: what comes first says its type
 
 
 def code(part: str) -> int:

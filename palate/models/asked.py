@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import wraps
+from itertools import islice
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 import polars as pl
 
-from palate.arrays import AnyArray, Floats
+from palate.arrays import AnyArray, Floats, Ints
 from palate.data.frames import Frame, is_frame
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError
+from palate.kernels.topk import select_top
 
 Asked: TypeAlias = Histories | Interactions | Frame | Iterable[Iterable[Id]]
 OneUser: TypeAlias = Histories | Interactions | Frame | Iterable[Id]
 Items: TypeAlias = list[Any] | tuple[Id, ...] | pl.Series | AnyArray
 Explanation: TypeAlias = list[tuple[Id, float]]  # past items, each with its part of a score
-SMALLEST = np.nextafter(np.float32(0), np.float32(1))  # number above 0
+FEW = 50  # that are picked faster than all are sorted
 
 
 class Ranking(Protocol):
@@ -67,13 +69,18 @@ def asking(scores: Callable[[M, Histories], Floats]) -> Callable[[M, Histories],
     return taking
 
 
-def explained(names: pl.Series, parts: Floats, k: int) -> list[Explanation]:
-    """For each of J items the names (N,) of the k with the largest parts above 0, of parts (N, J), and these."""
-    name = np.array(names.to_list(), np.object_)
-    found = []
-    for part in np.ascontiguousarray(parts.T):
-        least = max(np.partition(part, -k)[-k], SMALLEST) if k < len(part) else SMALLEST
-        there = np.flatnonzero(part >= least)
-        best = there[np.argsort(-part[there], kind="stable")][:k]
-        found.append(list(zip(name[best].tolist(), part[best].tolist(), strict=True)))
-    return found
+def explained(items: Vocabulary, column: Ints, parts: Floats, k: int) -> list[Explanation]:
+    """For each of J items the ids of the k events with the largest parts above 0, of parts (N, J), and these.
+
+    column (N,)  the items of the events; of equal parts the earlier event comes first
+    """
+    part, most = np.ascontiguousarray(parts.T), min(k, len(parts))
+    if most <= FEW:
+        event, share = select_top(part, np.ones(len(parts), np.bool_), most)
+    else:
+        event = np.argsort(-part, axis=1, kind="stable")[:, :most].astype(np.int32)
+        share = np.take_along_axis(part, event, axis=1)
+    speaks = share > 0
+    names = items.names(column[event[speaks]]).to_list()
+    pairs = zip(names, share[speaks].tolist(), strict=True)
+    return [list(islice(pairs, count)) for count in np.count_nonzero(speaks, axis=1).tolist()]

@@ -238,7 +238,7 @@ class Model(ABC):
             np.array([self.items.code(item, "item")], np.int32) if single else self.items.known(cast("Items", item))
         )
         most = len(past.column) if k is None else whole("k", k)
-        found = explained(self.items.names(past.column), self.contributions(past, codes), most)
+        found = explained(self.items, past.column, self.contributions(past, codes), most)
         return found[0] if single else found
 
     def histories(self, histories: Asked) -> Histories:

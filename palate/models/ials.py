@@ -8,14 +8,14 @@ from functools import cached_property
 from typing import Annotated, ClassVar
 
 import numpy as np
-from scipy.linalg.lapack import dposv
+from scipy.linalg.lapack import dposv, sposv
 
 from palate.arrays import Array, Doubles, Floats, Ints, Longs, aligned, aligned_copy
 from palate.compute.threads import ThreadTeam, cores
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.data.ragged import Ragged
+from palate.data.ragged import Ragged, without_dislikes
 from palate.errors import check
 from palate.kernels.least_squares import rooted_rows, row_solver, scaled_weights, squared_error
 from palate.kernels.rows import gather, group_rows, row_penalties
@@ -270,7 +270,8 @@ class IALSModel(FactorModel):
         """Return the Gaussian whose mean is the vector of the fold-in."""
         past = history.on(self.items).rows
         weight = self.scaled(past.weight)
-        rows, _ = rooted_rows(weight, past.column, self.item_vectors)
+        rows, scale = np.empty((len(weight), self.item_vectors.shape[1])), np.ones_like(self.spectrum)
+        rooted_rows(weight, past.column, self.item_vectors, scale, rows)
         return Posterior(self.diagonal(past, weight).astype(np.float64), rows, self.item_vectors)
 
     def cold_spread(self, history: Histories, strength: float) -> float:
@@ -293,26 +294,27 @@ class IALSModel(FactorModel):
     def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts of the scores, (N, J); Hu et al. 2008, sec. 5.
 
-        The score is q_i·A⁻¹ Σ_j w_j q_j, with A = Λ + Σ_j |w_j| q_j q_jᵀ; event j's part is w_j q_j·A⁻¹ q_i. Of N
-        events and D dimensions the fewer say how large a system is solved.
+        The score is q_i·A⁻¹ Σ_j w_j q_j, with A = Λ + Σ_j |w_j| q_j q_jᵀ; event j's part is w_j q_j·A⁻¹ q_i. With
+        rows √|w_j| Λ^-½ q_j, V, that is √w_j of V (I + Vᵀ V)⁻¹ Λ^-½ q_i = (I + V Vᵀ)⁻¹ V Λ^-½ q_i: of N events and D
+        dimensions the fewer say how large a system is solved.
         """
-        weight = self.scaled(past.weight)
-        diagonal = self.diagonal(past, weight)
-        trace = float(np.abs(weight) @ np.square(self.item_lengths[past.column]))
-        precision: type[np.floating] = np.float32 if trace < STEEP * diagonal.min() else np.float64
-        rooted, gain = rooted_rows(weight, past.column, self.item_vectors)
-        V = rooted.astype(precision, copy=False)  # (N, D); gain (N, 1)
-        asked = self.item_vectors[items].T  # (D, J)
-        if 0 < len(V) < V.shape[1]:  # V A⁻¹ = (I + V Λ⁻¹ Vᵀ)⁻¹ V Λ⁻¹
-            across = V / diagonal
-            K = across @ V.T
-            K.flat[:: len(K) + 1] += 1.0
-            solved = dposv(K, across @ asked)[1]
-        else:
-            A = V.T @ V
-            A.flat[:: len(A) + 1] += diagonal
-            solved = V @ dposv(A, asked)[1].astype(precision, copy=False)
-        return np.asarray(gain * solved, np.float32)
+        weight, count = self.scaled(past.weight), len(past.column)
+        if not count:
+            return np.zeros((0, len(items)), np.float32)
+        root = np.asarray(1 / np.sqrt(self.diagonal(past, weight)), np.float32)
+        asked = (self.item_vectors[items] * root).T  # (D, J)
+        many = count > len(asked)
+        solvers = {np.float32: sposv, np.float64: dposv}
+        for precision in solvers:
+            V = np.empty((count, len(asked)), precision)
+            rooted_rows(weight, past.column, self.item_vectors, root, V)
+            K = V.T @ V if many else V @ V.T
+            if np.vdot(K, K) < STEEP**2:
+                break
+        K.flat[:: len(K) + 1] += 1
+        solved = solvers[precision](K.T, asked if many else V @ asked, overwrite_a=True)[1]
+        gain = np.sqrt(without_dislikes(weight))[:, None]
+        return np.asarray(gain * (V @ solved if many else solved), np.float32)
 
 
 register(IALS, IALSModel)

@@ -11,11 +11,11 @@ import numpy as np
 
 from palate.arrays import Bools, Doubles, Floats, Ints, Longs
 from palate.errors import SettingError
+from palate.kernels.boosts import lifted
 from palate.kernels.topk import select_top
 from palate.ranking.context import Context, Order
 from palate.ranking.repeats import due
 from palate.ranking.request import ListRequest, Source
-from palate.ranking.rules import boosted
 from palate.ranking.slate import EMPTY, Eligible, Slate, finite
 
 CHUNK = 4096  # positions of an order that are looked through at once
@@ -86,11 +86,12 @@ def by_similarity(
 def by_order(source: Source, order: Order, factor: Floats | None, most: int, eligible: Eligible) -> Slate:
     """First eligible items of an order."""
     position, score = order.position, order.score
-    if factor is not None:
-        score = boosted(score.astype(np.float32), factor)
-        position = position[np.argsort(-score[position], kind="stable")]
-    found = first(position, eligible.items, most)
-    return Slate.of(found, score[found], source)
+    if factor is None:
+        found = first(position, eligible.items, most)
+        return Slate.of(found, score[found], source)
+    boosted = lifted(score[position].astype(np.float32), factor[position])
+    found = first(position[np.argsort(-boosted, kind="stable")], eligible.items, most)
+    return Slate.of(found, lifted(score[found].astype(np.float32), factor[found]), source)
 
 
 def by_habit(factor: Floats | None, position: Longs, score: Doubles, most: int, eligible: Eligible) -> Slate:
@@ -98,9 +99,9 @@ def by_habit(factor: Floats | None, position: Longs, score: Doubles, most: int, 
     there = position < 0 if eligible.again is None else eligible.again[position]
     found, own = position[there], score[there]
     if factor is not None:
-        lifted = boosted(own.astype(np.float32), factor[found])
-        order = np.argsort(-lifted, kind="stable")
-        found, own = found[order], lifted[order].astype(np.float64)
+        boosted = lifted(own.astype(np.float32), factor[found])
+        order = np.argsort(-boosted, kind="stable")
+        found, own = found[order], boosted[order].astype(np.float64)
     return Slate.of(found[:most], own[:most], "buy_again")
 
 
@@ -136,7 +137,7 @@ def _anchors(request: ListRequest, context: Context) -> list[int]:
 
 def _best(context: Context, factor: Floats | None, source: Source, scores: Floats, most: int, rows: Bools) -> Slate:
     if factor is not None:
-        scores = boosted(scores, factor[np.maximum(context.index.position_of_row, 0)])
+        scores = lifted(scores, factor[np.maximum(context.index.position_of_row, 0)])
     return _slate(context, source, *select_top(scores[None], rows, most))
 
 

@@ -3,46 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from palate.arrays import Bools, Floats, Longs
 from palate.errors import SettingError
+from palate.kernels.boosts import multiply, narrow
 from palate.ranking.context import Context
 from palate.ranking.labels import Labels
 from palate.ranking.request import ListRequest
-from palate.ranking.slate import Slate, finite
+from palate.ranking.slate import Slate
 
 LARGEST_BOOST = 1e30  # of all boosts of a list together
-BLOCK = 1 << 14  # of what is computed at once
+BLOCK = 1 << 14  # factors that are computed at once, which the cache holds
 
 
 def boosts(request: ListRequest, context: Context) -> Floats:
     """Factor of each position's score, (P,)."""
     masks = [(context.masks.attributes.mask(boost.condition), boost.factor) for boost in request.boost]
     factors = np.empty(len(context.index), np.float32)
-    for part in _blocks(len(factors)):
+    for low in range(0, len(factors), BLOCK):
+        part = slice(low, low + BLOCK)
         factor = np.ones(len(factors[part]))
         for mask, times in masks:
-            np.multiply(factor, times, out=factor, where=mask[part])
-        factors[part] = np.clip(factor, 1 / LARGEST_BOOST, LARGEST_BOOST)
+            multiply(factor, mask[part], float(times))
+        narrow(factor, 1 / LARGEST_BOOST, LARGEST_BOOST, factors[part])
     return factors
-
-
-def boosted(scores: Floats, factor: Floats) -> Floats:
-    """Multiply scores above 0 and divide those below, so that a factor above 1 always lifts."""
-    result = np.empty(len(scores), np.float32)
-    for part in _blocks(len(scores)):
-        score, wide = scores[part], factor[part].astype(np.float64)
-        result[part] = finite(np.where(score > 0, score * wide, score / wide))
-    return result
-
-
-def _blocks(count: int) -> Iterator[slice]:
-    """Cut many numbers into blocks: what is computed of one fits the cache."""
-    return (slice(low, low + BLOCK) for low in range(0, count, BLOCK))
 
 
 def pins(request: ListRequest, context: Context) -> dict[int, int]:
