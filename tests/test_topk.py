@@ -60,6 +60,14 @@ def test_seen_items_are_masked() -> None:
     assert item.tolist() == [[2, 0, -1, -1], [3, 2, 1, 0], [3, 2, 1, -1]]
 
 
+def test_scores_may_be_a_view_in_double_precision() -> None:
+    scores = np.arange(24.0).reshape(3, 8)[:, ::-2]
+    for k in (2, 4):
+        item, best = select_top(scores, np.ones(4, np.bool_), k)
+        assert item.tolist() == [[0, 1, 2, 3][:k]] * 3
+        np.testing.assert_array_equal(best, scores[:, :k])
+
+
 def test_a_long_list_is_the_same_as_a_short_one() -> None:
     """Beyond MOST places the columns are sorted at once."""
     rng = np.random.default_rng(0)

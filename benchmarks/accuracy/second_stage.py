@@ -177,7 +177,7 @@ class ListModel(Model):
         np.put_along_axis(
             found, np.where(lists < 0, len(self.items), lists), np.arange(lists.shape[1], 0.0, -1), axis=1
         )
-        return found[:, :-1]
+        return np.ascontiguousarray(found[:, :-1])
 
 
 def list_ms(model: Model, log: Interactions) -> float:

@@ -137,6 +137,7 @@ def select_top(
     scores (B, I), allowed (I,); start (B + 1,) and column (N,) name the row's own columns. Returns item (B, k), -1
     past the end, and score (B, k), -inf there.
     """
+    scores = np.ascontiguousarray(scores, np.float32)  # models of others may give views
     B, I = scores.shape
     start = np.zeros(B + 1, np.int64) if start is None else start
     column = np.zeros(0, np.int32) if column is None else column
