@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from palate.ranking.calibrate import Calibrate
     from palate.ranking.diversify import Diversify
     from palate.ranking.long_tail import LongTail
-    from palate.ranking.pipeline import Pipeline
     from palate.ranking.ranked import Ranked
+    from palate.ranking.staged import Pipeline
 
 __version__ = "0.2.0"
 __all__ = [

@@ -550,8 +550,8 @@ def test_a_search_and_its_last_fit_keep_the_time(
 
 def test_a_real_search_ends_in_time() -> None:
     began = time.monotonic()
-    found = choose(tastes(), minutes=0.1, candidates=["Popularity", "EASE"])
-    assert time.monotonic() - began <= 6 * 1.1 + 20  # on a machine that is busy with other work
+    found = choose(tastes(), minutes=0.5, candidates=["Popularity", "EASE"])
+    assert time.monotonic() - began <= 30 * 1.1 + 20  # on a machine that is busy with other work
     assert found.report.records
 
 

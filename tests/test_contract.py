@@ -31,8 +31,8 @@ from palate.models.popularity import Popularity, PopularityModel
 from palate.models.registry import load, load_with_log, recipes
 from palate.models.slist import SLIST
 from palate.models.transformer import Transformer
-from palate.ranking.pipeline import Pipeline
 from palate.ranking.ranked import Ranked
+from palate.ranking.staged import Pipeline
 from palate.testing import RULES, Case, check_rule
 from palate.testing.case import lists_of
 from palate.testing.models import float_arrays

@@ -30,8 +30,9 @@ from palate.models.ials import IALSModel
 from palate.models.posterior import Posterior
 from palate.ranking.context import history_of, offline
 from palate.ranking.item_index import ItemIndex
-from palate.ranking.pipeline import PipelineModel, recommend
+from palate.ranking.pipeline import recommend
 from palate.ranking.request import Cap, Explore, ListRequest, Pin, RecommendationList
+from palate.ranking.staged import PipelineModel
 from palate.serve.app import create_app
 from palate.serve.settings import Settings
 from palate.testing.logs import block_events, catalogue_of, log_of

@@ -244,7 +244,8 @@ def test_rows_of_events_are_weighed_as_the_formulas_say() -> None:
     scale = np.array([2, 0.5], np.float32)
     for precision in (np.float32, np.float64):
         rows = np.empty((5, 2), precision)
-        rooted_rows(weight, column, items, scale, rows)
+        gain = rooted_rows(weight, column, items, scale, rows)
+        np.testing.assert_allclose(gain[:, 0], np.sqrt(np.maximum(weight, 0)), rtol=1e-6)
         expected = np.sqrt(np.abs(weight, dtype=float))[:, None] * items[column] * scale
         np.testing.assert_allclose(rows, expected, rtol=1e-6)
     penalty = row_penalties(np.array([0, 2, 2, 5]), weight, 0.5, 3.0, 1.5)

@@ -23,9 +23,10 @@ from palate.models.registry import as_recipe
 from palate.ranking.context import Context, Masks, Order, UserHistory, no_model
 from palate.ranking.item_index import ItemIndex
 from palate.ranking.labels import Labels
-from palate.ranking.pipeline import PipelineModel, recommend
+from palate.ranking.pipeline import recommend
 from palate.ranking.request import Cap, ListRequest, Pin, Share
 from palate.ranking.slate import Slate
+from palate.ranking.staged import PipelineModel
 from palate.ranking.stages import Stage
 from palate.store.events import Event, Store
 from palate.store.versions import Versions

@@ -37,9 +37,10 @@ from palate.ranking.context import Context, Masks, Order, UserHistory
 from palate.ranking.diversify import personal_factor
 from palate.ranking.item_index import ItemIndex
 from palate.ranking.labels import Labels
-from palate.ranking.pipeline import PipelineModel, recommend
+from palate.ranking.pipeline import recommend
 from palate.ranking.request import ListRequest
 from palate.ranking.slate import Slate
+from palate.ranking.staged import PipelineModel
 from palate.ranking.stages import Stage, as_stage, tempered, with_others
 from palate.store.events import Event, Store
 from palate.store.items import Item

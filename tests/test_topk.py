@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -61,7 +63,7 @@ def test_seen_items_are_masked() -> None:
 
 
 def test_scores_may_be_a_view_in_double_precision() -> None:
-    scores = np.arange(24.0).reshape(3, 8)[:, ::-2]
+    scores: Any = np.arange(24.0).reshape(3, 8)[:, ::-2]
     for k in (2, 4):
         item, best = select_top(scores, np.ones(4, np.bool_), k)
         assert item.tolist() == [[0, 1, 2, 3][:k]] * 3

@@ -58,7 +58,7 @@ def staged(recipe: Recipe, stages: Sequence[str]) -> Recipe:
     """Return a recipe with stages behind it, given as texts."""
     if not stages:
         return recipe
-    from palate.ranking.pipeline import Pipeline
+    from palate.ranking.staged import Pipeline
     from palate.ranking.stages import as_stage
 
     return Pipeline(recipe, tuple(as_stage(each, "--stage") for each in stages))

@@ -16,7 +16,7 @@ from palate.evaluation.protocol import Exam, as_subject
 from palate.evaluation.report import Report
 from palate.evaluation.tables import Grid
 from palate.models.base import Model, Recipe
-from palate.ranking.pipeline import Pipeline
+from palate.ranking.staged import Pipeline
 from palate.ranking.stages import Stage
 
 Strengths: TypeAlias = Mapping[float, Stage | str | Sequence[Stage | str]]  # stages by their strength

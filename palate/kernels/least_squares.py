@@ -175,11 +175,15 @@ def scaled_weights(weight: Floats, unit: float, far: float) -> Floats:
 
 
 @compiled
-def rooted_rows(weight: Floats, column: Ints, items: Floats, scale: Floats, rows: Floats | Doubles) -> None:
-    """Write rows √|w| scale q of items (I, D) for weights and columns (N,): rows (N, D), scale (D,)."""
+def rooted_rows(weight: Floats, column: Ints, items: Floats, scale: Floats, rows: Floats | Doubles) -> Doubles:
+    """Write rows √|w| scale q of items (I, D) for weights and columns (N,): rows (N, D), scale (D,).
+
+    Returns √w where it is above 0, else 0, (N, 1).
+    """
     N, D = rows.shape
     if len(column) != N or len(weight) != N or len(scale) != D or items.shape[1] != D:
         raise IndexError("the rows have another shape")
+    gain = np.zeros((N, 1))
     for n in range(N):
         if not 0 <= column[n] < len(items):
             raise IndexError("a column is beyond the items")
@@ -187,6 +191,8 @@ def rooted_rows(weight: Floats, column: Ints, items: Floats, scale: Floats, rows
         row = items[column[n]]
         for d in range(D):
             rows[n, d] = root * row[d] * scale[d]
+        gain[n, 0] = root if weight[n] > 0 else 0.0
+    return gain
 
 
 @compiled

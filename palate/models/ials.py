@@ -15,7 +15,7 @@ from palate.compute.threads import ThreadTeam, cores
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.data.ragged import Ragged, without_dislikes
+from palate.data.ragged import Ragged
 from palate.errors import check
 from palate.kernels.least_squares import rooted_rows, row_solver, scaled_weights, squared_error
 from palate.kernels.rows import gather, group_rows, row_penalties
@@ -307,13 +307,12 @@ class IALSModel(FactorModel):
         solvers = {np.float32: sposv, np.float64: dposv}
         for precision in solvers:
             V = np.empty((count, len(asked)), precision)
-            rooted_rows(weight, past.column, self.item_vectors, root, V)
+            gain = rooted_rows(weight, past.column, self.item_vectors, root, V)
             K = V.T @ V if many else V @ V.T
             if np.vdot(K, K) < STEEP**2:
                 break
         K.flat[:: len(K) + 1] += 1
         solved = solvers[precision](K.T, asked if many else V @ asked, overwrite_a=True)[1]
-        gain = np.sqrt(without_dislikes(weight))[:, None]
         return np.asarray(gain * (V @ solved if many else solved), np.float32)
 
 

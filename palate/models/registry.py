@@ -31,7 +31,7 @@ MODULES = {
     "IALS": "palate.models.ials",
     "InfiniteAE": "palate.models.infinite_ae",
     "ItemKNN": "palate.models.item_knn",
-    "Pipeline": "palate.ranking.pipeline",
+    "Pipeline": "palate.ranking.staged",
     "Popularity": "palate.models.popularity",
     "Ranked": "palate.ranking.ranked",
     "SLIST": "palate.models.slist",

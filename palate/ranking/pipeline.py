@@ -1,30 +1,19 @@
-"""A list from a request and a context: candidates, stages and rules, in this order; and its recipe."""
+"""A list from a request and a context: candidates, draws, stages and the rules of the request, in this order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import cast
 
 import numpy as np
 
-from palate.arrays import Bools, Floats, Ints
-from palate.data.catalogue import Catalogue
-from palate.data.histories import Histories
-from palate.data.interactions import Interactions
-from palate.data.ragged import Ragged
-from palate.data.rankings import Rankings
-from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import check
-from palate.kernels.topk import nothing
-from palate.models.base import Model, Progress, Recipe, Watch
+from palate.arrays import Longs
 from palate.models.posterior import Posterior
-from palate.models.registry import as_recipe, register
-from palate.ranking.context import Context, history_of, offline
+from palate.ranking import candidates, rules
+from palate.ranking.candidates import Candidates
+from palate.ranking.context import Context
 from palate.ranking.explain import listed, warnings, why_empty
-from palate.ranking.filling import Filling
-from palate.ranking.item_index import ItemIndex
 from palate.ranking.request import (
     SOURCES,
     Explore,
@@ -34,9 +23,9 @@ from palate.ranking.request import (
     read_cursor,
     write_cursor,
 )
-from palate.ranking.slate import Eligible, Slate, finite
-from palate.ranking.stage_data import KeptLabels, StageData
-from palate.ranking.stages import Stage, as_stage, pool_of, run
+from palate.ranking.slate import CODE, EMPTY, Eligible, Slate
+from palate.ranking.stages import Stage, pool_of, run, with_others
+from palate.ranking.thompson import COLD, Draws, pool_size, posterior_of
 
 
 def recommend(request: ListRequest, context: Context) -> RecommendationList:
@@ -76,142 +65,172 @@ def _recommended(request: ListRequest, context: Context) -> RecommendationList:
     )
 
 
-# A recipe with stages behind it
+@dataclass(eq=False)
+class Filling:
+    """One list as it is filled: what is chosen leaves `eligible` and counts against the caps."""
 
-
-@dataclass(frozen=True)
-class Pipeline(Recipe):
-    """A recipe and the stages that its candidates go through, each given as such or as text.
-
-    Models of it rank, offline and in the service, by the same stages: of a user's `pool` best candidates, the largest
-    pool that a stage asks for, each stage makes another slate, and the list is the first k of the last one.
-    """
-
-    recipe: str | Recipe
-    stages: tuple[str | Stage, ...] = ()
+    request: ListRequest
+    context: Context
+    eligible: Eligible
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "recipe", as_recipe(self.recipe))
-        check(isinstance(self.stages, Sequence | Stage), "stages", self.stages, "must be stages, one or several")
-        several = [self.stages] if isinstance(self.stages, str | Stage) else self.stages
-        object.__setattr__(self, "stages", tuple(map(as_stage, several)))
+        request, context = self.request, self.context
+        self.stages = cast("tuple[Stage, ...]", context.stages)
+        if request.stages:
+            self.stages = with_others(self.stages, cast("tuple[Stage, ...]", request.stages))
+        self.caps = rules.Caps(request, context) if request.cap else None
+        self.factor = rules.boosts(request, context) if request.boost else None
+        self.sources: list[Candidates] = []
+        self.draws: Draws | None = None
+        self.chance: dict[int, float] = {}  # of positions whose place is left to chance
+        self.posterior = posterior_of(context) if request.exploring else None
 
-    def fit(
-        self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
-    ) -> PipelineModel:
-        """Fit the recipe; `watch` sees its models with the stages behind them."""
+    def slate(self, *, pinning: bool) -> Slate:
+        """Fill the list: cold-start items get their share at its end, and pins their places."""
+        request = self.request
+        pins = rules.pins(request, self.context) if request.pin and pinning else {}
+        pinned = np.array(list(pins.values()), np.int64)
+        if pins:
+            if self.caps:
+                self.caps.count(pinned.tolist())
+            self._remove(pinned)
+        start = self.eligible.copy() if request.share else self.eligible
+        room = max(0, request.k - len(pins))
+        share = int(request.explored * request.k)
+        fresh = EMPTY
+        if share and len(self.context.fresh) and "newest" in request.sources:
+            new = candidates.fresh(request, self.context, self.eligible)
+            fresh = self._chosen(new, min(share, room))
+            self.chance |= dict.fromkeys(fresh.position.tolist(), 1 / max(1, len(new)))
+        wanted = room - len(fresh)
+        filled = self._filled(wanted, min(wanted, share - len(fresh)))
+        if self.draws is not None and not (request.cap or request.share):
+            self.chance |= self._chances(self.draws, filled)
+        slate = Slate.joined([filled, fresh])
+        if request.share:
+            slate = self._shared(slate, len(filled), pinned, start)
+        return _pinned(slate, pins) if pins else slate
 
-        def watching(progress: Progress) -> bool | None:
-            model = None if progress.model is None else self.behind(progress.model, log, catalogue)
-            return None if watch is None else watch(replace(progress, model=model))
+    def _filled(self, wanted: int, share: int) -> Slate:
+        """Fill the places from the sources; `share` of them, at the end, are cold-start items if there are some.
 
-        model = cast("Recipe", self.recipe).fit(log, catalogue, watch=watch and watching)
-        return self.behind(model, log, catalogue)
-
-    def behind(self, model: Model, log: Interactions, catalogue: Catalogue | None = None) -> PipelineModel:
-        """Put the stages behind a model of the recipe, fitted to the log.
-
-        Raises `SettingError` where a stage reads an attribute that the catalogue lacks.
+        Those are items that the model knows by their attributes alone. Where some stand higher up, fewer follow.
         """
-        stages, own = cast("tuple[Stage, ...]", self.stages), model.item_embeddings is not None
-        data = StageData.of(stages, model.items, log, catalogue, own) if stages else None
-        return PipelineModel(self, model.items, (model,), data)
+        request, context = self.request, self.context
+        self.sources = sources = list(candidates.sources(request, context, self.factor))
+        own = candidates.own_source(context) in request.sources and candidates.knows_taste(context)
+        posterior = self.posterior if own else None
+        if self.stages or posterior:
+            sources.insert(0, self._staged(sources, posterior))
+        if posterior or not (share and len(context.cold) and own):
+            return self._taken(sources, wanted)
+        head = self._taken(sources[:1], wanted - share)
+        there = int(np.count_nonzero(context.cold[context.index.row[head.position]]))
+        tail = self._taken([candidates.cold(context, self.factor)], share - there)
+        rest = self._taken(sources, wanted - len(head) - len(tail))
+        return Slate.joined([head, rest, tail])
+
+    def _staged(self, sources: Sequence[Candidates], posterior: Posterior | None) -> Candidates:
+        """Make a source of the pool of the others, in the order of the draw and the stages."""
+        k = self.request.k
+        pool, missing = list[Slate](), max(pool_of(self.stages, k), pool_size(k) if posterior else 0)
+        eligible = self.eligible.copy()
+        for source in sources:
+            if missing == 0:
+                break
+            found = source(missing, eligible)
+            eligible.remove(found.position)
+            pool.append(found)
+            missing -= len(found)
+        joined = self._drawn(pool, eligible, posterior) if posterior else Slate.joined(pool)
+        staged = run(self.stages, joined, self.context, k)
+        return lambda most, eligible: staged.take(np.flatnonzero(eligible.allowed(staged))[:most])
+
+    def _drawn(self, pool: Sequence[Slate], eligible: Eligible, posterior: Posterior) -> Slate:
+        """Return the pool in the order of a draw, with cold-start items behind those of the model."""
+        request, context, own = self.request, self.context, candidates.own_source(self.context)
+        last = next((n for n, part in enumerate(pool) if len(part) and part.source[0] == CODE[own]), None)
+        if last is None:
+            return Slate.joined(pool)
+        cold = candidates.cold(context, self.factor)(COLD, eligible) if len(context.cold) else EMPTY
+        whole = Slate.joined([*pool[: last + 1], cold, *pool[last + 1 :]])
+        self.draws = Draws.of(whole, own, request, context, posterior, staged=bool(self.stages))
+        return self.draws.slate()
+
+    def _chances(self, draws: Draws, filled: Slate) -> dict[int, float]:
+        """Return how likely the items of a list stood at their places, for those that were drawn."""
+        k = self.request.k
+        staged = (lambda slate: run(self.stages, slate, self.context, k)) if self.stages else None
+        return dict(zip(filled.position.tolist(), draws.propensities(len(filled), staged).tolist(), strict=False))
+
+    def propensities(self, slate: Slate) -> tuple[float | None, ...]:
+        """Return how likely each item of the whole list stood at its place; what no chance decides is certain."""
+        chosen = self.request.cap or self.request.share
+        if chosen and (self.draws is not None or self.chance):
+            pinned = slate.source == CODE["pinned"]
+            return tuple(1.0 if each else None for each in pinned.tolist())
+        return tuple(self.chance.get(position, 1.0) for position in slate.position.tolist())
+
+    def _shared(self, slate: Slate, head: int, pinned: Longs, start: Eligible) -> Slate:
+        """Choose the items of a list again where a share lacks some: those for the shares first.
+
+        head  places before the items that are new; start  what is eligible beside the pinned
+        """
+        shares = rules.reserved(self.request, self.context)
+        if not any(share.missing(np.append(slate.position, pinned)) for share in shares):
+            return slate
+        self.eligible = start
+        if self.caps:
+            self.caps = rules.Caps(self.request, self.context)
+            self.caps.count(pinned.tolist())
+        chosen, room = EMPTY, max(0, self.request.k - len(pinned))
+        for share in shares:
+            missing = share.missing(np.append(chosen.position, pinned))
+            chosen = self._more(chosen, slate, min(missing, room - len(chosen)), share)
+        chosen = self._more(chosen, slate, room - len(chosen))
+        place = {position: float(n) for n, position in enumerate(slate.position.tolist())}
+        order = [place.get(position, head - 0.5) for position in chosen.position.tolist()]
+        return chosen.take(np.argsort(order, kind="stable"))
+
+    def _more(self, chosen: Slate, slate: Slate, wanted: int, share: rules.Reserved | None = None) -> Slate:
+        """Return what is chosen with more behind it, of the slate, then of the sources; share  the only items."""
+        left = ~np.isin(slate.position, chosen.position)
+        if share is not None:
+            left &= share.items[slate.position]
+        kept = self._chosen(slate.take(np.flatnonzero(left)), wanted)
+        return Slate.joined([chosen, kept, self._taken(self.sources, wanted - len(kept), share)])
+
+    def _taken(self, sources: Sequence[Candidates], wanted: int, share: rules.Reserved | None = None) -> Slate:
+        """Take from each source in turn, asking it again while caps turn items away; share  the only items."""
+        taken: list[Slate] = []
+        missing = wanted
+        for source in sources:
+            while missing > 0:
+                most = candidates.block(missing) if self.caps else missing
+                eligible = self.eligible if share is None else self.eligible.within(share.items, share.rows)
+                found = source(most, eligible)
+                fitting = self._chosen(found, missing)
+                taken.append(fitting)
+                missing -= len(fitting)
+                if len(found) < most:
+                    break
+        return Slate.joined(taken)
+
+    def _chosen(self, slate: Slate, most: int) -> Slate:
+        """First items of a slate that the caps allow; they, and what the caps now rule out, are eligible no more."""
+        fitting = self.caps.fit(slate, most) if self.caps else slate.take(slice(most))
+        self._remove(fitting.position)
+        return fitting
+
+    def _remove(self, positions: Longs) -> None:
+        self.eligible.remove(positions)
+        if self.caps:
+            self.eligible.remove(self.caps.full())
 
 
-@dataclass(frozen=True, eq=False)
-class PipelineModel(Model):
-    """The model of the recipe, one of `models`, and the stages of the recipe behind it, with what they read."""
-
-    recipe: Pipeline
-    items: Vocabulary
-    models: tuple[Model, ...]
-    data: StageData | None = None
-
-    def fault(self) -> str:
-        """Say what is wrong with `models` or `data`."""
-        if self.data is not None:
-            self.data.check(len(self.items))
-        same = len(self.models) == 1 and self.models[0].items.ids.equals(self.items.ids)
-        return "" if same else "models must be one, over the same items"
-
-    @property
-    def retriever(self) -> Model:
-        """The model that candidates come from."""
-        return self.models[0]
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """Stages that candidates go through, in their order."""
-        return cast("tuple[Stage, ...]", self.recipe.stages)
-
-    def scores(self, histories: Histories) -> Floats:
-        """Score every item by the model, before the stages, (B, I)."""
-        return self.retriever.scores(histories)
-
-    def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
-        """Return the best k after the stages: item (B, k) and score (B, k)."""
-        stages = self.stages
-        if not stages:
-            return self.retriever.top(histories, k, allowed, keep_seen)
-        pool = min(pool_of(stages, k), len(self.items))
-        row, score = self.retriever.top(histories, pool, allowed, keep_seen)
-        item, best = nothing(len(row), k)
-        context = offline(self, self._index, allowed, self.data)
-        for b in range(len(row)):
-            there = row[b] >= 0
-            slate = Slate.of(row[b, there].astype(np.int64), finite(score[b, there]), "personal")
-            own = context.of(history_of(histories.block(b, b + 1)))
-            last = run(stages, slate, own, k).take(slice(k))
-            item[b, : len(last)], best[b, : len(last)] = last.position, last.score
-        return item, best
-
-    @cached_property
-    def _index(self) -> ItemIndex:
-        """Index of the items, the same for every block of users."""
-        return ItemIndex.of_model(self.items)
-
-    def batch_size(self) -> int:
-        """Users ranked at once."""
-        return self.retriever.batch_size()
-
-    def item_similarity(self, item: int) -> Floats:
-        """As the model says."""
-        return self.retriever.item_similarity(item)
-
-    def contributions(self, past: Ragged, items: Ints) -> Floats:
-        """As the model says."""
-        return self.retriever.contributions(past, items)
-
-    def reasons(self, history: Sequence[Id], item: Id, k: int = 5) -> list[tuple[str, float]]:
-        """As the model says."""
-        return self.retriever.reasons(history, item, k)
-
-    def similar_users(self, users: Iterable[Id], k: int = 10) -> Rankings:
-        """As the model says."""
-        return self.retriever.similar_users(users, k)
-
-    def posterior(self, history: Histories) -> Posterior | None:
-        """As the model says."""
-        return self.retriever.posterior(history)
-
-    @property
-    def cold_items(self) -> Bools | None:
-        """As the model says."""
-        return self.retriever.cold_items
-
-    @property
-    def item_embeddings(self) -> Floats | None:
-        """As the model says; else those that the stages compare."""
-        own = self.retriever.item_embeddings
-        return self.data.vectors if own is None and self.data is not None and self.data.vectors.size else own
-
-    def with_items(self, catalogue: Catalogue) -> Model:
-        """Return a model that also ranks the items of a catalogue; itself where it knows items by events alone."""
-        model = self.retriever.with_items(catalogue)
-        if model is self.retriever:
-            return self
-        data = None if self.data is None else self.data.extended(model.items, catalogue)
-        return PipelineModel(self.recipe, model.items, (model,), data)
-
-
-register(Pipeline, PipelineModel, holds=(StageData, KeptLabels))
+def _pinned(slate: Slate, pins: Mapping[int, int]) -> Slate:
+    """Put pinned positions at their places, or at the end of a list that is shorter."""
+    for place in sorted(pins):
+        pin = Slate.of(np.array([pins[place]]), np.zeros(1), "pinned")
+        slate = Slate.joined([slate.take(slice(place - 1)), pin, slate.take(slice(place - 1, None))])
+    return slate
