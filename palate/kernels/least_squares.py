@@ -191,7 +191,7 @@ def rooted_rows(weight: Floats, column: Ints, items: Floats, scale: Floats, rows
         row = items[column[n]]
         for d in range(D):
             rows[n, d] = root * row[d] * scale[d]
-        gain[n, 0] = root if weight[n] > 0 else 0.0
+        gain[n, 0] = np.sqrt(np.float64(max(weight[n], np.float32(0))))
     return gain
 
 
