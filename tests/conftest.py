@@ -32,3 +32,26 @@ settings.load_profile("palate")
 @pytest.fixture
 def block_log() -> Interactions:
     return log_of(block_events())
+
+
+# Files that take long for their number of tests: they start first, so that none is left for one process at the end.
+LONG = (
+    *("reliability", "transformer", "store_exports", "training", "tokens", "store_durability", "page", "live"),
+    *(
+        "describing",
+        "forgetting",
+        "cli",
+        "serve",
+        "docs",
+        "choosing",
+        "store_transfer",
+        "cost",
+        "ranked",
+        "autoencoder",
+    ),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {f"test_{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
