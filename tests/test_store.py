@@ -25,6 +25,7 @@ from palate.models.trending import STEP
 from palate.store import recording, scan, schema
 from palate.store.activity import newest_events
 from palate.store.backup import check
+from palate.store.dialects import SQLite
 from palate.store.events import Appended, Event, Store
 from palate.store.recording import Recorder, now
 from palate.store.schema import sa
@@ -823,3 +824,21 @@ def test_a_burst_leaves_few_connections_open(tmp_path: Path) -> None:
                 cursor.execute("SELECT 1")
                 still += 1
         assert still == database.pool
+
+
+def test_the_log_of_a_new_file_is_turned_on_when_another_process_has_done_so(tmp_path: Path) -> None:
+    """SQLite refuses one of two that turn it on at once, without waiting."""
+
+    class Refusing:
+        asked = 0
+
+        def execute(self, statement: str) -> None:
+            self.asked += 1
+            if self.asked < 3:
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                raise error
+
+    refusing: Any = Refusing()
+    SQLite(sa.make_url(f"sqlite:///{tmp_path / 'new.db'}"))._to_wal(refusing)
+    assert refusing.asked == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import reduce
@@ -22,6 +23,7 @@ WAIT = 60.0  # seconds for another process to end its transaction
 LOOK = 0.001  # seconds between two checks whether it has ended
 LONG = 64 << 20  # bytes of a write-ahead log that is emptied
 READER, WRITER = 512, 8192  # KiB of pages in memory: each thread may have a reader, and the file is mapped
+RETRY = 0.01  # seconds between two tries of what SQLite refuses at once
 EMPTYING = 0.05  # seconds to wait for readers that keep it from being emptied
 REST = 20  # pause before the next try, as a multiple of the time that the last try took
 LOCK = 0x70616C617465  # of PostgreSQL's advisory locks, the one that writers of a store hold
@@ -49,10 +51,23 @@ class SQLite(Database):
         """
         if not self.file.stat().st_size:
             self.file.chmod(0o600)
+        self._to_wal(connection)
         connection.executescript(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA fullfsync=ON; PRAGMA secure_delete=ON;"
+            "PRAGMA synchronous=FULL; PRAGMA fullfsync=ON; PRAGMA secure_delete=ON;"
             f"PRAGMA cache_size=-{READER}; PRAGMA mmap_size=2147418112"
         )
+
+    def _to_wal(self, connection: DriverConnection) -> None:
+        """Turn the log on; of two that do so at once with a new file, SQLite refuses one without waiting."""
+        end = monotonic() + WAIT
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > end:
+                    raise
+            sleep(RETRY)
 
     def lost(self, error: BaseException | None) -> bool:
         """Return False: a file does not lose its connection."""
