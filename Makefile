@@ -10,9 +10,9 @@ PIP = $(BIN)/pip --quiet --disable-pip-version-check
 demo: $(VENV)/core
 	$(BIN)/palate demo
 
-# Two processes, each with whole files, the long ones first: what a file has started serves all of its tests.
+# Two processes, each with whole files: what a file has started serves all of its tests.
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # The tests of the core with the lowest versions that pyproject.toml admits.
 test-lowest: $(VENV)-lowest/ready

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")
@@ -23,7 +25,9 @@ from hypothesis import settings
 from palate.data.interactions import Interactions
 from palate.testing.logs import ITEMS, USERS, block_events, catalogue_of, log_of
 
-__all__ = ["ITEMS", "USERS", "block_events", "catalogue_of", "log_of"]
+__all__ = ["ITEMS", "USERS", "Run", "block_events", "catalogue_of", "log_of"]
+
+Run = Callable[..., tuple[int, str, str]]
 
 settings.register_profile("palate", deadline=None)  # a first call compiles
 settings.load_profile("palate")
@@ -34,24 +38,16 @@ def block_log() -> Interactions:
     return log_of(block_events())
 
 
-# Files that take long for their number of tests: they start first, so that none is left for one process at the end.
-LONG = (
-    *("reliability", "transformer", "store_exports", "training", "tokens", "store_durability", "page", "live"),
-    *(
-        "describing",
-        "forgetting",
-        "cli",
-        "serve",
-        "docs",
-        "choosing",
-        "store_transfer",
-        "cost",
-        "ranked",
-        "autoencoder",
-    ),
-)
+@pytest.fixture
+def palate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command line in this process, and return its status, output and messages."""
+    from palate.cli import main
 
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["palate", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), *capsys.readouterr()
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {f"test_{name}": place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+    return run

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import catalogue_of
+from conftest import Run, catalogue_of
 
 from palate import EASE, IALS, Content, InfiniteAE, Interactions, ItemKNN, Popularity, choose, load
 from palate.arrays import Doubles
@@ -35,7 +35,6 @@ from palate.choosing.spaces import FAMILIES, Between, named, table
 from palate.choosing.trials import Children, Job
 from palate.choosing.verdict import Record, decide
 from palate.choosing.worker import Grade, Outcome, Prepare
-from palate.cli import main
 from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError, SettingError
 from palate.models.base import Recipe
@@ -653,20 +652,6 @@ def test_a_log_without_likes_is_refused() -> None:
 
 
 # The command line
-
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def palate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["palate", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return int(end.value.code or 0), *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from conftest import Run
 from httpx2 import Client
 from starlette.testclient import TestClient
 from test_rerank import CATALOGUE, ITEMS, LOG, MODEL, genres_of
 from test_serve import ids, problem
 
 from palate import EASE, Calibrate, Diversify, LongTail, Pipeline, load
-from palate.cli import main
 from palate.live.training import train
 from palate.models.base import Recipe
 from palate.serve.app import create_app, documented
@@ -26,7 +25,6 @@ from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.versions import Versions
 
-Run = Callable[..., tuple[int, str, str]]
 USERS = [f"u{n}" for n in range(8)]
 STAGES = (Diversify(0.6), Calibrate("genres", 0.7), LongTail(0.4))
 
@@ -220,17 +218,6 @@ def test_a_share_is_one_or_several_and_0_is_the_list_as_it_is(plain: Client) -> 
 
 
 # The command line
-
-
-@pytest.fixture
-def palate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["palate", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return int(end.value.code or 0), *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from playwright.sync_api import (
 from processes import PALATE, started
 
 from palate import IALS, Popularity
+from palate.data.times import DAY
 from palate.kernels.layout import settle
 from palate.live.service import Live
 from palate.live.training import train
@@ -42,7 +43,7 @@ from palate.serve.dashboard.projection import placed
 from palate.serve.dashboard.tuning import Tuning
 from palate.serve.fast import list_request, session_event
 from palate.serve.wire import SessionIn
-from palate.store.activity import DAY, MOST, activity, newest_events, newest_users
+from palate.store.activity import MOST, activity, newest_events, newest_users
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys

@@ -2,15 +2,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from conftest import Run
 from databases import url
 
-from palate.cli import main
 from palate.data.readers import read_log
 from palate.store.events import Event, Store
 from palate.store.items import Item
@@ -21,22 +18,6 @@ from palate.store.versions import Versions
 __all__ = ["url"]
 ROOT = Path(__file__).parents[1]
 MOVIELENS = ROOT / "examples" / "movielens-small"
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def palate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["palate", *map(str, arguments)])
-        capsys.readouterr()
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import polars as pl
 
 from benchmarks.accuracy.quality import GOWALLA_BLEND, GOWALLA_EASE, GOWALLA_IALS
 from benchmarks.accuracy.second_stage import catalogue
-from benchmarks.accuracy.sequences import diginetica, sessions
+from benchmarks.accuracy.sequences import SESSIONS, diginetica, sessions
 from benchmarks.common.logs import gowalla, movielens
 from benchmarks.common.paths import DATA
 from benchmarks.common.tables import grid, parser, publish, title
@@ -40,17 +40,6 @@ from palate import (
 )
 from palate.models.base import Model, Recipe
 
-SESSIONS = SLIST(
-    alpha=0.7,
-    whole_decay=0.8,
-    train_decay=0.2,
-    decay=0.8,
-    l2=30,
-    l2_power=0.75,
-    walk=16,
-    beta=0.2,
-    half_life_days=70_000,
-)
 HEAD = (
     "log",
     "minutes",

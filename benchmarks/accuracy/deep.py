@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.accuracy.sequences import TASKS, Figures
+from benchmarks.accuracy.sequences import SESSIONS, TASKS, Figures
 from benchmarks.common.logs import movielens
 from benchmarks.common.outcomes import add_outcome, read_outcomes
 from benchmarks.common.paths import DATA, RESULTS, ROOT
@@ -53,17 +53,6 @@ from palate.models.onnx import exported
 from palate.models.registry import as_recipe
 
 OUTCOMES = RESULTS / "deep.jsonl"
-SESSIONS = SLIST(
-    alpha=0.7,
-    whole_decay=0.8,
-    train_decay=0.2,
-    decay=0.8,
-    l2=30.0,
-    l2_power=0.75,
-    walk=16.0,
-    beta=0.2,
-    half_life_days=70_000.0,
-)
 NEXT: Mapping[str, Mapping[str, Recipe]] = {
     "beauty": {
         "Transformer": Transformer(),

@@ -24,8 +24,7 @@ import orjson
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from benchmarks.accuracy.deep import SESSIONS
-from benchmarks.accuracy.sequences import Figures, diginetica, without_last
+from benchmarks.accuracy.sequences import SESSIONS, Figures, diginetica, without_last
 from benchmarks.common.logs import gowalla, movielens
 from benchmarks.common.outcomes import add_outcome, read_outcomes
 from benchmarks.common.paths import DATA, RESULTS, ROOT

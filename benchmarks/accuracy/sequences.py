@@ -56,6 +56,18 @@ SPACE_OF_SESSIONS: Space = (
     ("beta", (0.1, 0.2, 0.3)),  # once more: a longer walk comes to more popular items
     ("decay", (0.5, 0.65, 0.8)),
 )
+# What is chosen on Diginetica, see results/sequences-diginetica.md.
+SESSIONS = SLIST(
+    alpha=0.7,
+    whole_decay=0.8,
+    train_decay=0.2,
+    decay=0.8,
+    l2=30.0,
+    l2_power=0.75,
+    walk=16.0,
+    beta=0.2,
+    half_life_days=70_000.0,
+)
 Figures = dict[str, float]
 
 

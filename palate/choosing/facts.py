@@ -9,10 +9,10 @@ import numpy as np
 from palate.arrays import Bools, Ints, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
+from palate.data.times import DAY
 from palate.encoders.fields import LEFT_OUT, USUAL
 from palate.evaluation.metrics import gini
 
-DAY = 86_400_000_000  # microseconds
 LOOKED_AT = 200_000  # events of random users that what is slow to count is counted on
 NEWEST = 0.1  # share of the events, the newest
 TOP = 100  # items whose change shows drift

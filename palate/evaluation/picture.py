@@ -11,6 +11,7 @@ from palate.errors import MissingExtra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DOT, INK, QUIET, FAINT = "#2a6fbb", "#222222", "#6b6b6b", "#e8e8e8"
 COLOURS = (DOT, "#c4572a", "#3a8a55", "#8454a3", "#9a7b1f")
@@ -30,11 +31,7 @@ class Point(NamedTuple):
 
 def draw(path: str | PathLike[str], points: Sequence[Point], metric: str, subtitle: str) -> None:
     """Write the picture in the format of the path's ending; the area of a dot grows with coverage."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtra("matplotlib", "plot") from None
-    figure = Figure(figsize=(8, 4.5), dpi=150)
+    figure = _figure(8, 4.5)
     axes = figure.add_axes((0.1, 0.1, 0.6, 0.75))
     for point in points:
         axes.plot([point.seconds] * 2, point.interval, color=DOT, alpha=0.35, linewidth=2.5, solid_capstyle="butt")
@@ -46,7 +43,7 @@ def draw(path: str | PathLike[str], points: Sequence[Point], metric: str, subtit
     _label(axes, points)
     axes.set_title(f"{metric} against training time", loc="left", color=INK, fontsize=13, pad=36)
     axes.annotate(subtitle, (0, 1), (0, 8), "axes fraction", "offset points", color=QUIET, fontsize=9)
-    figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
+    _write(figure, path)
 
 
 class Spot(NamedTuple):
@@ -68,11 +65,7 @@ class Curve(NamedTuple):
 
 def draw_curves(path: str | PathLike[str], panels: Mapping[str, Sequence[Curve]], metric: str, subtitle: str) -> None:
     """Write curves of one metric, upwards, against others, a panel each, in the format of the path's ending."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtra("matplotlib", "plot") from None
-    figure = Figure(figsize=(1.2 + 4 * len(panels), 4.2), dpi=150)
+    figure = _figure(1.2 + 4 * len(panels), 4.2)
     row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (name, curves) in zip(row, panels.items(), strict=True):
         for curve, colour in zip(curves, cycle(COLOURS)):
@@ -92,18 +85,14 @@ def draw_curves(path: str | PathLike[str], panels: Mapping[str, Sequence[Curve]]
     figure.draw_without_rendering()  # only now it is known where points stand
     for axes, curves in zip(row, panels.values(), strict=True):
         _number(axes, curves)
-    figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
+    _write(figure, path)
 
 
 def draw_front(
     path: str | PathLike[str], spots: Sequence[Spot], front: Sequence[Spot], metric: str, subtitle: str
 ) -> None:
     """Write one metric against milliseconds a list, the front as a line, in the format of the path's ending."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtra("matplotlib", "plot") from None
-    figure = Figure(figsize=(8, 4.5), dpi=150)
+    figure = _figure(8, 4.5)
     axes = figure.add_axes((0.1, 0.12, 0.85, 0.72))
     line = sorted(front, key=lambda spot: spot.x)
     axes.plot([spot.x for spot in line], [spot.y for spot in line], color=DOT, alpha=0.4, linewidth=1.5)
@@ -119,6 +108,19 @@ def draw_front(
     axes.set_xlabel("milliseconds a list", color=INK, fontsize=10)
     axes.set_title(f"{metric} against latency; the line: nothing is better and faster", loc="left", color=INK, pad=24)
     axes.annotate(subtitle, (0, 1), (0, 8), "axes fraction", "offset points", color=QUIET, fontsize=9)
+    _write(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Make an empty picture, in inches. Raises `MissingExtra`."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtra("matplotlib", "plot") from None
+    return Figure(figsize=(width, height), dpi=150)
+
+
+def _write(figure: Figure, path: str | PathLike[str]) -> None:
     figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from palate.arrays import Doubles, Floats, Ints, Longs
 from palate.data.ragged import liked, without_dislikes
+from palate.data.times import DAY, HOUR
 
-STEP = 6 * 3_600_000_000  # microseconds; times are told apart in steps of so much
+STEP = 6 * HOUR  # microseconds; times are told apart in steps of so much
 RECENT_DAYS, USUAL_DAYS = 2.0, 28.0  # half-lives of what counts as recent and as usual
 PRIOR = 1.0  # weight that is added to what is usual, so that a few old events do not decide
 VARIES = 0.2  # share by which the events of an item vary beside chance, as over the hours of a day
@@ -64,7 +65,7 @@ def trending(trend: Trend) -> Floats:
 
 def _left(days: float) -> float:
     """Return what is left after a step of time, with a half-life of so many days."""
-    return float(0.5 ** (STEP / (days * 86_400_000_000)))
+    return float(0.5 ** (STEP / (days * DAY)))
 
 
 def _steady(steps: int) -> float:

@@ -10,10 +10,10 @@ import numpy as np
 from palate.arrays import Floats, Longs
 from palate.data.interactions import Interactions
 from palate.data.ragged import weighted
+from palate.data.times import DAY
 from palate.errors import check
 
 LOG = logging.getLogger("palate.models")
-MICROSECONDS_A_DAY = 86_400_000_000
 LEAST = np.finfo(np.float32).tiny  # weight that no decay goes below
 RANGE = 100  # times the 99th percentile of the sizes of weights: a heavier event counts so much
 
@@ -69,7 +69,7 @@ def faded(log: Interactions, half_life_days: float | None) -> Floats:
         return log.weight
     check(log.timestamp is not None, "half_life_days", half_life_days, "the log has no times")
     with np.errstate(over="ignore"):  # a half-life so short that the number of them is infinite
-        fading = 0.5 ** (log.ages / (half_life_days * MICROSECONDS_A_DAY))
+        fading = 0.5 ** (log.ages / (half_life_days * DAY))
     size = np.abs(log.weight)
     left = np.maximum(size * fading, np.minimum(size, LEAST))
     return np.copysign(left, log.weight).astype(np.float32)

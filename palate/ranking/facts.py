@@ -14,6 +14,7 @@ from palate.arrays import Array, Bools, Floats, Ints, Longs, check_arrays
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import NEVER
+from palate.data.times import DAY, HOUR
 from palate.data.vocabulary import Vocabulary
 from palate.errors import ModelError
 from palate.ranking.stage_data import KeptLabels, attribute_of
@@ -21,7 +22,6 @@ from palate.ranking.stage_data import KeptLabels, attribute_of
 RECENT, LATEST = 0.25, 0.05  # shares of a log's events, the newest, whose popularity is a feature
 FREE = 0.5  # distinct values of a text column beside the items, above which it is free text, compared by its words
 WORD, MOST_WORDS = r"\w{3,}", 50  # of a free text
-HOUR = 3_600_000_000  # microseconds
 DAY_PARTS, WEEK_DAYS = 6, 7
 USUAL = 10.0  # events that each item is taken to have, spread over day and week as those of all
 NO_TEXT = ("image", "audio")  # columns of paths and addresses
@@ -120,7 +120,7 @@ def _counts(log: Interactions, row: Ints, items: int) -> Floats:
 
 def parts_of(time: Longs) -> Longs:
     """Rows of `Facts.parts` of times (N,): of the hours, and of the day, Monday first; (2, N)."""
-    return np.stack([time // (24 // DAY_PARTS * HOUR) % DAY_PARTS, DAY_PARTS + (time // (24 * HOUR) + 3) % WEEK_DAYS])
+    return np.stack([time // (24 // DAY_PARTS * HOUR) % DAY_PARTS, DAY_PARTS + (time // DAY + 3) % WEEK_DAYS])
 
 
 def _parts(log: Interactions, row: Ints, items: int) -> Floats:

@@ -15,12 +15,13 @@ import numpy as np
 
 from palate.arrays import Floats, Ints, Longs
 from palate.data.ragged import NEVER, liked
+from palate.data.times import HOUR
 from palate.errors import SettingError
 from palate.kernels.forest import in_history, shared_values
 from palate.kernels.rerank import unit_rows
 from palate.kernels.rows import crossings
 from palate.models.base import Model
-from palate.ranking.facts import COUNTED, DAY_PARTS, HOUR, Facts, parts_of
+from palate.ranking.facts import COUNTED, DAY_PARTS, Facts, parts_of
 
 NEWEST = 5  # liked events that similarities are taken to
 PAST = 50  # events of a history that attributes are compared with
@@ -31,12 +32,13 @@ FADE = 0.9  # weight of an event beside the next one there
 class Question:
     """A user's candidates, C of them, and what the first stages, M of them, say.
 
+    comparing                those of the stages that have a similarity of items
     past, weight, time (H,)  events of the history, oldest first; item (C,); place, score (M, C)
     asked                    when the list is asked for; times are `NEVER` where they are not known
     """
 
     facts: Facts
-    models: tuple[Model, ...]
+    comparing: tuple[Model, ...]
     past: Ints
     weight: Floats
     time: Longs
@@ -119,11 +121,10 @@ def of_successors(q: Question) -> Floats:
 def of_similarity(q: Question) -> Floats:
     """Similarity to the newest item, the one before, the nearest of the newest and their mean, a stage at a time."""
     found = []
-    for model in q.models:
-        if compares(model):
-            near = similarities(model, q.newest, q.item)
-            second = near[1] if len(near) > 1 else np.zeros_like(near[0])
-            found.append(np.stack([near[0], second, near.max(axis=0), near.mean(axis=0)]))
+    for model in q.comparing:
+        near = similarities(model, q.newest, q.item)
+        second = near[1] if len(near) > 1 else np.zeros_like(near[0])
+        found.append(np.stack([near[0], second, near.max(axis=0), near.mean(axis=0)]))
     return np.concatenate(found) if found else q.constant()
 
 

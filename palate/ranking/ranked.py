@@ -23,7 +23,7 @@ from palate.kernels.topk import nothing, select_top
 from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.registry import as_recipe, register
 from palate.ranking.facts import Facts, usual_attributes
-from palate.ranking.features import Group, Question, groups
+from palate.ranking.features import Group, Question, compares, groups
 from palate.ranking.forest import Forest, grow
 from palate.ranking.queries import HELD_OUT, Queries, drawn
 from palate.ranking.stage_data import KeptLabels
@@ -158,6 +158,11 @@ class RankedModel(Model):
         """The features, in groups."""
         return groups(self.models, self.facts)
 
+    @cached_property
+    def comparing(self) -> tuple[Model, ...]:
+        """First stages that have a similarity of items."""
+        return tuple(each for each in self.models if compares(each))
+
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the features, (F,)."""
@@ -166,7 +171,7 @@ class RankedModel(Model):
     @cached_property
     def reads_time(self) -> bool:
         """Whether features read it, or a first stage does."""
-        return self.facts.timed or any(each.reads_time for each in self.models)
+        return self.facts.timed or super().reads_time
 
     def batch_size(self) -> int:
         """Users ranked at once."""
@@ -174,7 +179,7 @@ class RankedModel(Model):
 
     def candidates(self, histories: Histories, allowed: Bools, keep_seen: bool) -> Iterator[Candidates]:
         """Yield the candidates of each history."""
-        rows = histories.rows
+        rows, times = histories.rows, histories.rows.moments
         scores = [each.scores(histories) for each in self.models]
         for b in range(len(rows)):
             low, high = rows.start[b], rows.start[b + 1]
@@ -185,8 +190,8 @@ class RankedModel(Model):
             item, place = unite(lists, most)
             score = np.stack([each[b, item] for each in scores])
             asked = NEVER if histories.asked is None else int(histories.asked[b])
-            time = rows.moments[low:high]
-            question = Question(self.facts, self.models, past, weight, time, asked, item, place, score)
+            known = past, weight, times[low:high]
+            question = Question(self.facts, self.comparing, *known, asked, item, place, score)
             columns = [group.values(question) for group in self.groups] if len(item) and len(question.liked) else []
             yield Candidates(item, np.concatenate([question.constant(), *columns]), place)
 

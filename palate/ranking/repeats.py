@@ -6,11 +6,12 @@ import numpy as np
 
 from palate.arrays import Bools, Doubles, Longs
 from palate.data.ragged import NEVER, liked
+from palate.data.times import HOUR
 from palate.ranking.context import UserHistory
 
 # Types of events that are purchases; events without a type, which imports call "event", count as such.
 PURCHASES = frozenset({"purchase", "buy", "order", "transaction", "event", ""})
-ONE = 3_600_000_000  # microseconds; purchases of an item within an hour are one
+ONE = HOUR  # purchases of an item within an hour are one
 
 
 def due(history: UserHistory, now: int) -> tuple[Longs, Doubles]:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from palate.data.times import HOURS_AHEAD, to_iso
+from palate.data.times import HOUR, HOURS_AHEAD, to_iso
 from palate.models.registry import stage_class
 from palate.ranking.request import Boost, Cap, Explore, ListRequest, Pin, RecommendationList, SessionEvent, Share
 from palate.serve.bodies import NDJSON, kind_of
@@ -37,7 +37,6 @@ from palate.serve.wire import (
 )
 from palate.store.recording import now
 
-HOUR = 3_600_000_000  # microseconds
 LISTS = ("exclude", "near", "attributes", "sources")
 EVENTS = TypeAdapter(Batch[EventIn])
 

@@ -8,12 +8,13 @@ from functools import cached_property
 import numpy as np
 
 from palate.arrays import Longs
+from palate.data.times import HOUR
 from palate.store.database import Database, Query
 from palate.store.schema import Expression, Selection, above_zero, events, sa
 
 MOST_EVENTS = 100  # newest events of the item whose neighbours are read
 NEIGHBOURS = 4  # of each, in its user's history, of each kind
-WITHIN = 3_600_000_000  # microseconds that one before may be older
+WITHIN = HOUR  # that one before may be older
 
 
 class Together:

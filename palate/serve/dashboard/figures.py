@@ -12,8 +12,9 @@ from typing import Generic, TypeVar
 
 from prometheus_client.samples import Sample
 
+from palate.data.times import DAY
 from palate.serve.metrics import Metrics
-from palate.store.activity import DAY, SECOND, Activity, activity
+from palate.store.activity import SECOND, Activity, activity
 from palate.store.events import Counts, Store
 from palate.store.recording import now
 
