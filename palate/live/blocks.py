@@ -142,7 +142,14 @@ class Blocks:
             key: total + _total(after, *key) - _total(before, *key) for key, total in self._totals.copy().items()
         }
         found = Blocks(tuple(blocks) or (Block(new.clear()),), known)
+        if list(map(_extent, before)) == list(map(_extent, after)):  # other values alone: what places rows is shared
+            vars(found).update(starts=self.starts, _firsts=self._firsts)
         return found if len(blocks) <= 8 + 2 * len(found) // BLOCK else Blocks.of(found.frame)
+
+
+def _extent(block: Block) -> tuple[int, int]:
+    """First number of a block, which has rows, and how many they are."""
+    return int(block.numbers[0]), block.size
 
 
 def _total(blocks: Iterable[Block], of: Total, column: str) -> int:
