@@ -1,4 +1,4 @@
-"""Users that were forgotten, out of the versions of the model that still hold something of them, and out of the files.
+"""Users that were forgotten, out of the versions of the model that hold something of them, and out of the files.
 
 What a receipt calls pending is done here: by the next training, by `palate forget`, and by a job of the service.
 """
@@ -19,9 +19,10 @@ from palate.live.past import with_rows
 from palate.models.base import Model
 from palate.models.registry import load_with_log
 from palate.privacy.forgetting import forget as forget_in
+from palate.privacy.influence import counted
 from palate.privacy.receipts import Removal
 from palate.store.events import Store
-from palate.store.receipts import Pending
+from palate.store.receipts import DROPPED, Pending
 from palate.store.versions import Version, Versions
 
 LOG = logging.getLogger("palate.live")
@@ -39,9 +40,9 @@ OUTSIDE = (
 def forget(store: Store, versions: Versions, known: Mapping[str, Sequence[str]] | None = None) -> bool:
     """Rewrite each version that holds users who were forgotten since it was made; others stay as they are.
 
-    Their ids, vectors and histories go, and what was learned from them as `palate.privacy.forget` says. A version that
-    cannot be read is deleted unless it is active. Then files are erased, and the receipts are done: returns whether
-    all are. What fails or is interrupted is done by the next call.
+    Their ids, vectors and histories go, and what was learned from them as `palate.privacy.forget` says. A version
+    that cannot be read is deleted unless it is active. Then files are erased, and the receipts are done: returns
+    whether all are. What fails or is interrupted is done by the next call.
 
     known  the ids of receipts, where the caller knows them: what is looked for in the files of the store
     """
@@ -50,7 +51,8 @@ def forget(store: Store, versions: Versions, known: Mapping[str, Sequence[str]] 
     for version in versions.list():
         if version.about.get(WITHOUT, 0) < count:
             try:
-                versions.rewrite(version.number, _Rewriting(store, versions, version.number, pending), {WITHOUT: count})
+                work = _Rewriting(store, versions, version.number, pending)
+                versions.rewrite(version.number, work, {WITHOUT: count})
             except _Unreadable as error:
                 whole &= _drop(versions, version, error)
             except PalateError as error:
@@ -76,14 +78,12 @@ def _finish(store: Store, versions: Versions, pending: Sequence[Pending], known:
 def _found(store: Store, versions: Versions, pending: Pending) -> dict[str, Any]:
     """Return what a receipt says of models and files."""
     active, touched = versions.active(), []
-    listed = versions.list()
-    for version in listed:
+    for version in versions.list():
         left = version.about.get(LEFT)
         if left is not None and left["forgettings"] >= pending.number:
             touched.append({"version": version.number, "active": version.number == active, **left})
     return {
         "versions": touched,
-        "versions_without_them": [each.number for each in listed if each.number not in {t["version"] for t in touched}],
         "files": [
             f"{store.database.place}: deleted rows are overwritten, the write-ahead log is emptied, no copy is left"
             if not store.database.outside
@@ -93,6 +93,23 @@ def _found(store: Store, versions: Versions, pending: Pending) -> dict[str, Any]
         "backups": store.receipts.backups(),
         "outside": [*store.database.outside, *OUTSIDE],
     }
+
+
+def meanwhile(store: Store, model: Model, log: Interactions, since: int) -> tuple[Model, Interactions, int, About]:
+    """Take users who were forgotten while a model was fitted to a log, after the first `since`, out of both.
+
+    Returns the number of forgettings that they are without, and what a version says of it.
+    """
+    count = store.forgettings()
+    gone = store.forgotten_since(since, log.users.texts()) if count > since else set()
+    if not gone:
+        return model, log, count, {}
+    lighter, receipt = forget_in(model, log, gone)
+    return lighter, log.without(gone), count, {LEFT: _left(count, receipt.removal, {})}
+
+
+def _left(count: int, removal: Removal, removed: Mapping[str, int]) -> About:
+    return {"forgettings": count, **removal.as_dict(), "removed": dict(removed)}
 
 
 class _Unreadable(Exception):
@@ -120,8 +137,8 @@ class _Rewriting:
         if not gone and removal is None:
             return {}
         lighter.save(path, log=None if log is None else log.without(gone))
-        left = Removal("", "exact") if removal is None else removal
-        return {LEFT: {"forgettings": count, **left.as_dict(), "removed": {k: n for k, n in kept.items() if n}}}
+        nothing = Removal(type(model.recipe).__name__, "exact", 0.0, "it had learned nothing of them")
+        return {LEFT: _left(count, removal or nothing, counted(kept))}
 
     def _lighter(
         self, model: Model, log: Interactions | None, gone: set[str], about: About, rows: Sequence[Sequence[Any]]
@@ -132,6 +149,9 @@ class _Rewriting:
             past, asked = log, gone
         elif NEWEST in about:
             rows = [row for row in rows if row[-1] <= about[NEWEST]]
+            if not rows and about.get(WITHOUT, 0) < int(self._store.state(DROPPED) or 0):
+                measure = "users were forgotten while it was trained; train again"
+                return model.without(gone), Removal(recipe, "retrain", None, measure)
             if not rows:
                 return model.without(gone), None
             past, asked = with_rows(self._store, rows, about[NEWEST], about.get(WEIGHTS, {}))

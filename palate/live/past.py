@@ -1,4 +1,4 @@
-"""The log that a version of the model was fitted to, made again with the events of users that were forgotten since."""
+"""The log that a version of the model was fitted to, with the events of users that were forgotten since."""
 
 from __future__ import annotations
 

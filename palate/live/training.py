@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from palate.errors import PalateError
 from palate.live.catalogue import stored_catalogue
 from palate.live.checking import Check, Current
-from palate.live.forgetting import NEWEST, WEIGHTS, WITHOUT, forget
+from palate.live.forgetting import NEWEST, WEIGHTS, WITHOUT, forget, meanwhile
 from palate.live.weights import EVENT_WEIGHTS
 from palate.models.base import Recipe, Watch
 from palate.models.registry import load, rebuilt
@@ -52,10 +52,11 @@ def train(
     forget(store, versions)
     without = store.forgettings()
     newest = store.newest()
-    log = store.log(weights, last=newest)
+    whole = store.log(weights, last=newest)
     current, before, moment = _current(versions), versions.list(), now()
     catalogue = stored_catalogue(store)
-    model = recipe.fit(log, catalogue, watch=watch)
+    fitted = recipe.fit(whole, catalogue, watch=watch)
+    model, log, without, left = meanwhile(store, fitted, whole, without)
     verdict = Check(log, catalogue, recipe, model, current, before, moment).verdict()
     about = {
         "recipe": type(recipe).__name__,
@@ -68,6 +69,7 @@ def train(
         WITHOUT: without,
         NEWEST: newest,
         WEIGHTS: dict(weights),
+        **left,
         "activated": verdict.good,
         "verdict": verdict.why,
         **verdict.figures,

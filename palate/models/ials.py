@@ -159,12 +159,11 @@ class AlsState:
         rng = np.random.default_rng(recipe.seed)
         width = -(-recipe.dim // WIDTH) * WIDTH
         sides = []
+        size = np.float32(recipe.init_std / np.sqrt(recipe.dim))
         for side, count in enumerate((len(rows), len(columns))):
             begin = aligned(count, width)
             begin[:, : recipe.dim] = (
-                rng.standard_normal((count, recipe.dim), np.float32) * np.float32(recipe.init_std / np.sqrt(recipe.dim))
-                if vectors is None
-                else vectors[side]
+                rng.standard_normal((count, recipe.dim), np.float32) * size if vectors is None else vectors[side]
             )
             sides.append(begin)
         item_ridge = recipe.ridge(columns.start, columns.weight, len(rows))

@@ -49,7 +49,7 @@ class Logs:
         """Whether an event of weight above 0 is left."""
         log = self.before
         theirs = sum(np.count_nonzero(log.liked[log.start[row] : log.start[row + 1]]) for row in self.rows)
-        return np.count_nonzero(log.liked) > theirs
+        return bool(np.count_nonzero(log.liked) > theirs)
 
     def on(self, items: Vocabulary) -> Logs:
         """Return the logs by the rows of `items`; raises `DataError` for an item that is not among them."""
@@ -75,7 +75,7 @@ class Left:
 
 
 @singledispatch
-def leave(recipe: Recipe, model: Model, logs: Logs) -> Left:
+def leave(recipe: Recipe, model: Model, logs: Logs) -> Left:  # noqa: ARG001  the others read the logs
     """Take the influence of users out of a model of this recipe, that keeps nothing of them alone any more.
 
     Raises `DataError` where the log is not the one that the model was fitted to.
@@ -84,7 +84,7 @@ def leave(recipe: Recipe, model: Model, logs: Logs) -> Left:
     return Left(model, Removal(type(recipe).__name__, "retrain", None, measure))
 
 
-def again(recipe: Recipe, model: Model, logs: Logs) -> Left:
+def again(recipe: Recipe, logs: Logs) -> Left:
     """Fit again: where the fit is sums over the log, it costs no more."""
     return Left(recipe.fit(logs.after), Removal(type(recipe).__name__, "exact", 0.0, AGAIN))
 
@@ -100,7 +100,8 @@ def still_there(items: Vocabulary, kept: AnyArray, of: Callable[[Interactions], 
     if agree(kept, of(logs.after)):
         return False
     row = int(np.argmax(np.abs(kept - before)))
-    raise DataError(f"item {items.ids[row]!r}: its events weigh {before[row]:g} in the log, {kept[row]:g} in the model; {RULE}")
+    weights = f"its events weigh {before[row]:g} in the log, {kept[row]:g} in the model"
+    raise DataError(f"item {items.ids[row]!r}: {weights}; {RULE}")
 
 
 def agree(some: AnyArray, others: AnyArray) -> bool:
@@ -119,5 +120,5 @@ def unchanged(recipe: Recipe, model: Model) -> Left:
 
 
 def counted(many: Mapping[str, int]) -> dict[str, int]:
-    """Counts that are not 0."""
+    """Return the counts that are not 0."""
     return {name: count for name, count in many.items() if count}

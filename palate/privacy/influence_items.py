@@ -11,7 +11,6 @@ from palate.arrays import Doubles, Floats
 from palate.compute.threads import parallel_for
 from palate.data.interactions import Interactions
 from palate.kernels.positives import first_positives
-from palate.models.base import Model
 from palate.models.content import Content, ContentModel
 from palate.models.ease import EASE
 from palate.models.infinite_ae import InfiniteAE, InfiniteAEModel
@@ -32,7 +31,7 @@ def _(recipe: Popularity, model: PopularityModel, logs: Logs) -> Left:
     """Count again."""
     if not still_there(model.items, model.item_scores, lambda log: recipe.fit(log).item_scores, logs):
         return unchanged(recipe, model)
-    return again(recipe, model, logs)
+    return again(recipe, logs)
 
 
 @leave.register(ItemKNN)
@@ -45,14 +44,15 @@ def _(recipe: ItemKNN | SLIST, model: ItemModel, logs: Logs) -> Left:
             return _sums(positives(log, recipe.binary, recipe.half_life_days))
         return np.bincount(log.item[log.liked], minlength=len(log.items)).astype(np.float32)
 
-    return again(recipe, model, logs) if still_there(model.items, model.popularity, sums, logs) else unchanged(recipe, model)
+    there = still_there(model.items, model.popularity, sums, logs)
+    return again(recipe, logs) if there else unchanged(recipe, model)
 
 
 @leave.register
 def _(recipe: InfiniteAE, model: InfiniteAEModel, logs: Logs) -> Left:
     """Count the popularity again: the weights were solved anew when the histories left."""
     gone = replace(model, popularity=popularity_of(logs.after))
-    return Left(gone, Removal("InfiniteAE", "exact", 0.0, "solved again without their histories"))
+    return Left(gone, Removal(type(recipe).__name__, "exact", 0.0, "solved again without their histories"))
 
 
 @leave.register
@@ -82,20 +82,18 @@ def _(recipe: EASE, model: ItemModel, logs: Logs) -> Left:
     def sums(log: Interactions) -> Floats:
         return _sums(positives(log, recipe.binary, recipe.half_life_days))
 
-    if recipe.binary and recipe.half_life_days is None:
-        change = Change.plain(logs)
-    else:
-        change = Change.weighted(recipe, logs)
+    plain = recipe.binary and recipe.half_life_days is None
+    change = Change.plain(logs) if plain else Change.weighted(recipe, logs)
     if not isinstance(model, DenseItemModel) or model.inverse is None or 2 * change.rank > len(model.items):
         there = still_there(model.items, model.popularity, sums, logs)
-        return again(recipe, model, logs) if there else unchanged(recipe, model)
+        return again(recipe, logs) if there else unchanged(recipe, model)
     if not np.allclose(model.popularity, change.before, rtol=1e-4):
         there = still_there(model.items, model.popularity, sums, logs)
         assert not there
         return unchanged(recipe, model)
     lighter = downdated(model, model.inverse, change)
     if lighter is None:
-        return again(recipe, model, logs)
+        return again(recipe, logs)
     probes = np.argsort(-change.touched, kind="stable")[:PROBES]
     distance = error_of(lighter, change, recipe.l2, probes)
     return Left(lighter, Removal("EASE", "exact", distance, MEASURE.format(len(probes))))
@@ -130,16 +128,14 @@ class Change:
         """Weights that fade or are cut may change in other rows, too."""
         X, fresh = (positives(log, recipe.binary, recipe.half_life_days) for log in logs.fitted)
         stay = np.setdiff1d(np.arange(X.shape[0]), logs.rows)
-        differ = np.diff(fresh.indptr) > 0
-        other = X[stay] - fresh
-        differ = np.asarray(abs(other).sum(axis=1)).ravel() > 0
+        differ = np.asarray(abs(X[stay] - fresh).sum(axis=1)).ravel() > 0
         gone = csr_array(vstack([X[logs.rows], X[stay[differ]]]))
         return cls(X, gone, csr_array(fresh[np.flatnonzero(differ)]), _sums(X), _sums(fresh))
 
     @property
     def rank(self) -> int:
         """Rows that go or come."""
-        return self.gone.shape[0] + self.come.shape[0]
+        return int(self.gone.shape[0] + self.come.shape[0])
 
     @property
     def touched(self) -> Floats:

@@ -31,14 +31,14 @@ def _(recipe: Ranked, model: RankedModel, logs: Logs) -> Left:
     models, removals = parts_of(model.models, logs)
     counted = Facts.of(logs.after, model.items, None, ())
     facts = replace(counted, prices=model.facts.prices, attributes=model.facts.attributes)
-    trees = f"see parts; the forest, which learned from users' answers, stays until the next training"
+    trees = "see parts; the forest, which learned from users' answers, stays until the next training"
     removal = whole(recipe, "retrain", removals, trees)
     return Left(replace(model, models=models, facts=facts), removal)
 
 
 @leave.register
 def _(recipe: Pipeline, model: PipelineModel, logs: Logs) -> Left:
-    """The model behind the stages, and the counts that the stages read."""
+    """Take them out of the model behind the stages, and of the counts that the stages read."""
     models, removals = parts_of(model.models, logs)
     data = model.data
     if data is not None:

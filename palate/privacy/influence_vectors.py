@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from palate.arrays import Bools, Doubles, Floats, Ints, Longs, aligned_copy
+from palate.arrays import Bools, Doubles, Floats, aligned_copy
 from palate.compute.threads import ThreadTeam, cores
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
@@ -21,8 +21,8 @@ from palate.privacy.receipts import Removal
 
 MOST_EPOCHS = 20  # of an IALS that goes on
 LAST_EPOCHS = 2  # of an Embedding, done once more
-SLOPE = "gradient of the objective on the log without them, in that which the training had left; 1 or less is as good"
-MOVED = "how far the last epoch moved the vectors of their items, in how far it moved those of others; 1 is as settled"
+SLOPE = "size of the objective's gradient on the log without them, in that of the training; 1 or less is as good"
+MOVED = "how far the last epoch moved the vectors of their items, in how far it moved others; 1 is as settled"
 HELD = "the vectors of the items go on without them, what content says of an item stays"
 
 
@@ -136,7 +136,8 @@ def settle(work: AlsState, before: tuple[Floats, Floats], recipe: IALS, theirs: 
 def slopes(work: AlsState) -> tuple[Floats, Floats]:
     """Half of the gradient of the objective by the users' vectors (U, D) and by the items' (I, D)."""
     found = []
-    sides = (work.users, work.items, work.rows, work.user_ridge), (work.items, work.users, work.columns, work.item_ridge)
+    users, items = work.users, work.items
+    sides = (users, items, work.rows, work.user_ridge), (items, users, work.columns, work.item_ridge)
     for side, other, rows, ridge in sides:
         slope = np.zeros_like(side)
         residuals(side, other, rows.start, rows.column, rows.weight, slope)

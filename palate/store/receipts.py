@@ -19,6 +19,7 @@ FORMAT = 1
 KEY = "key of receipts"
 RECEIPT = "receipt "  # begins the name under which one is kept
 ROWS = "rows of receipt "  # until it is done: events by numbers, which models learned from
+DROPPED = "rows of receipts dropped"  # up to this number of forgettings
 BACKUPS = "backups"
 MOST_BACKUPS = 1000  # named, the newest
 AT_ONCE = 1000  # users of one transaction
@@ -84,12 +85,13 @@ class Receipts:
             there = connection.execute(sa.select(users.c.user_no, users.c.attributes).where(chosen), part).all()
             place = {row.user_no: low + n for n, row in enumerate(there)}
             numbers = {"numbers": self._database.listed(list(place))}
-            theirs = events.c.user_no.in_(self._database.rows("numbers", sa.Integer()))
+            listed = self._database.rows("numbers", sa.Integer())
+            theirs = events.c.user_no.in_(listed)
             if learned:
-                kept = connection.execute(sa.select(*LEARNED).where(theirs).order_by(events.c.user_no, *ORDER), numbers)
-                rows += [[place[row[0]], *row[1:]] for row in kept]
+                ordered = sa.select(*LEARNED).where(theirs).order_by(events.c.user_no, *ORDER)
+                rows += [[place[row[0]], *row[1:]] for row in connection.execute(ordered, numbers)]
             gone = connection.execute(sa.delete(events).where(theirs), numbers).rowcount
-            connection.execute(sa.delete(users).where(users.c.user_no.in_(self._database.rows("numbers", sa.Integer()))), numbers)
+            connection.execute(sa.delete(users).where(users.c.user_no.in_(listed)), numbers)
             known = sum(row.attributes not in (None, "{}") for row in there)
             for kind, count in (("events", gone), ("users", len(there)), ("attributes of users", known)):
                 if count:
@@ -107,7 +109,7 @@ class Receipts:
         found: Document = json.loads(text)
         return found
 
-    def list(self) -> list[Document]:
+    def all(self) -> list[Document]:
         """Return all receipts, the oldest first."""
         chosen = sa.select(state.c.value).where(state.c.name.startswith(RECEIPT))
         with self._database.reading() as connection:
@@ -132,9 +134,12 @@ class Receipts:
     def drop_rows(self, names: Iterable[str]) -> None:
         """Drop the rows that models learned from; the receipts are still pending."""
         with self._database.writing() as connection:
+            dropped = int(get_state(connection, DROPPED) or 0)
             for name in names:
                 number, _ = json.loads(get_state(connection, ROWS + name) or "[0, []]")
                 set_state(connection, ROWS + name, json.dumps([number, []]))
+                dropped = max(dropped, number)
+            set_state(connection, DROPPED, str(dropped))
 
     def verified(self, document: Mapping[str, Any]) -> bool:
         """Whether a receipt is as this store signed it."""

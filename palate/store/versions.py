@@ -80,7 +80,8 @@ class Versions:
             with self._store.database.writing() as connection:
                 chosen = models.c.version == number
                 before = json.loads(connection.scalar(sa.select(models.c.about).where(chosen)) or "{}")
-                connection.execute(sa.update(models).where(chosen).values(about=json.dumps({**before, **found, **about})))
+                facts = json.dumps({**before, **found, **about})
+                connection.execute(sa.update(models).where(chosen).values(about=facts))
                 if found:
                     next_of(connection, REPLACED)
 
