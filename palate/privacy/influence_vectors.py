@@ -20,8 +20,10 @@ from palate.privacy.influence import Left, Logs, leave, popularity_of, still_the
 from palate.privacy.receipts import Removal
 
 MOST_EPOCHS = 20  # of an IALS that goes on
+LEAST, SLOWEST = 0.05, 0.95  # share of the way left at which it ends; part of the rest that an epoch leaves at most
+ASKED = 256  # users, and items, whose scores say so
 LAST_EPOCHS = 2  # of an Embedding, done once more
-SLOPE = "size of the objective's gradient on the log without them, in that of the training; 1 or less is as good"
+WAY = "share of the way that the scores of their items have still to go, by how the last epochs moved them"
 MOVED = "how far the last epoch moved the vectors of their items, in how far it moved others; 1 is as settled"
 HELD = "the vectors of the items go on without them, what content says of an item stays"
 
@@ -31,11 +33,10 @@ def _(recipe: IALS, model: IALSModel, logs: Logs) -> Left:
     """Solve the sides in turn, until the gradient is as small as the training left it."""
     if not still_there(model.items, model.popularity, popularity_of, logs):
         return unchanged(recipe, model)
-    before, after = logs.fitted
-    first = state_of(recipe, model, before)
+    after = logs.fitted[1]
     work = state_of(recipe, model, after)
-    distance = settle(work, slopes(first), recipe, touched(logs))
-    return Left(made_of(model, work, after), Removal("IALS", "approximate", distance, SLOPE))
+    distance = settle(work, recipe, touched(logs))
+    return Left(made_of(model, work, after), Removal("IALS", "approximate", distance, WAY))
 
 
 @leave.register
@@ -55,11 +56,11 @@ def _(recipe: Hybrid, model: HybridModel, logs: Logs) -> Left:
     )
     before, after = (narrowed(log, narrow.items) for log in logs.fitted)
     free = Pull(np.zeros_like(narrow.item_vectors), recipe.strength)
-    first = state_of(narrow.recipe, narrow, before, free)
-    left_over = slopes(first)
-    pull = Pull(left_over[1], recipe.strength)  # so that the items stand still but for what leaves
+    _, slope = slopes(state_of(narrow.recipe, narrow, before, free))
+    dim = narrow.item_vectors.shape[1]
+    pull = Pull(np.ascontiguousarray(slope[:, :dim]), recipe.strength)  # items stand still but for what leaves
     work = state_of(narrow.recipe, narrow, after, pull)
-    distance = settle(work, (left_over[0], np.zeros_like(left_over[1])), narrow.recipe, touched(logs)[known])
+    distance = settle(work, narrow.recipe, touched(logs)[known])
     fresh = made_of(narrow, work, after)
     axes = pull.axes.astype(np.float32)
     vectors = aligned_copy(base.item_vectors @ axes)
@@ -68,7 +69,7 @@ def _(recipe: Hybrid, model: HybridModel, logs: Logs) -> Left:
     popularity[known] = fresh.popularity
     wide = replace(fresh, items=base.items, item_vectors=vectors, popularity=popularity)
     gone = replace(model, models=(wide,), weights=np.ascontiguousarray(model.weights @ axes))
-    return Left(gone, Removal("Hybrid", "approximate", distance, f"{SLOPE}; {HELD}"))
+    return Left(gone, Removal("Hybrid", "approximate", distance, f"{WAY}; {HELD}"))
 
 
 @leave.register
@@ -119,18 +120,30 @@ def made_of(model: IALSModel, work: AlsState, log: Interactions) -> IALSModel:
     return IALSModel(model.recipe, model.items, log.users, users, items, popularity, spectrum, work.unit)
 
 
-def settle(work: AlsState, before: tuple[Floats, Floats], recipe: IALS, theirs: Bools) -> float:
-    """Go on until the gradient is no larger than it was, over all rows and over the users' items (I,)."""
-    least = _size(*before), _size(before[1][theirs])
+def settle(work: AlsState, recipe: IALS, theirs: Bools) -> float:
+    """Go on until the scores of the users' items, (I,), are where they tend to; returns the share of the way left.
+
+    Each epoch goes about the same part of the rest, so that the last two say how much that is.
+    """
+    users = np.linspace(0, len(work.users) - 1, min(ASKED, len(work.users))).astype(np.int64)
+    places = np.flatnonzero(theirs)[:ASKED]
+
+    def asked() -> Floats:
+        return np.asarray(work.users[users] @ work.items[places].T)
+
+    first = last = asked()
+    before, left = np.inf, 0.0
     with ThreadTeam(recipe.threads or cores()) as team:
-        for _ in range(MOST_EPOCHS):
+        for epoch in range(MOST_EPOCHS):
             work.epoch(team, recipe.steps)
-            users, items = slopes(work)
-            ratio = _size(users, items) / max(least[0], 1e-30)
-            own = _size(items[theirs]) / least[1] if least[1] else 0.0
-            if max(ratio, own) <= 1:
+            now = asked()
+            moved, whole, last = _size(now - last), _size(now - first), now
+            part = min(moved / before, SLOWEST) if before else 0.0
+            left = moved * part / (1 - part) / whole if whole else 0.0
+            before = moved
+            if epoch >= 2 and left <= LEAST:
                 break
-    return max(ratio, own)
+    return left
 
 
 def slopes(work: AlsState) -> tuple[Floats, Floats]:
