@@ -24,6 +24,7 @@ from palate.live.importing import import_model
 from palate.live.training import train
 from palate.models.base import Model, Recipe
 from palate.models.ials import IALSModel
+from palate.models.item_to_item import DenseItemModel
 from palate.models.registry import load_with_log
 from palate.store.events import Event, Store
 from palate.store.transfer import import_log
@@ -89,6 +90,8 @@ def test_no_version_holds_a_forgotten_user_after_the_next_training(store: Store,
     if not knew:  # EASE: what it learned of them left, too
         new, past = load(versions.path(2)), [["i1", "i2"]]
         np.testing.assert_allclose(left.scores(left.histories(past)), new.scores(new.histories(past)), atol=1e-6)
+        assert isinstance(left, DenseItemModel)
+        assert isinstance(old, DenseItemModel)
         assert np.abs(left.weights - old.weights).max() > 1e-4
     versions.activate(2)
     versions.activate(1)
