@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from palate.errors import PalateError
 from palate.live.catalogue import stored_catalogue
 from palate.live.checking import Check, Current
-from palate.live.forgetting import WITHOUT, forget
+from palate.live.forgetting import NEWEST, WEIGHTS, WITHOUT, forget, meanwhile
 from palate.live.weights import EVENT_WEIGHTS
 from palate.models.base import Recipe, Watch
 from palate.models.registry import load, rebuilt
@@ -51,10 +51,12 @@ def train(
     """
     forget(store, versions)
     without = store.forgettings()
-    log = store.log(weights)
+    newest = store.newest()
+    whole = store.log(weights, last=newest)
     current, before, moment = _current(versions), versions.list(), now()
     catalogue = stored_catalogue(store)
-    model = recipe.fit(log, catalogue, watch=watch)
+    fitted = recipe.fit(whole, catalogue, watch=watch)
+    model, log, without, left = meanwhile(store, fitted, whole, without)
     verdict = Check(log, catalogue, recipe, model, current, before, moment).verdict()
     about = {
         "recipe": type(recipe).__name__,
@@ -65,6 +67,9 @@ def train(
         "cut_weights": heaviest(log)[1],
         "until": 0 if log.timestamp is None else min(int(log.timestamp.max()), moment),
         WITHOUT: without,
+        NEWEST: newest,
+        WEIGHTS: dict(weights),
+        **left,
         "activated": verdict.good,
         "verdict": verdict.why,
         **verdict.figures,
