@@ -24,7 +24,7 @@ from fastapi import FastAPI
 from httpx2 import Client, Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from serving import EXAMPLE, Served, serving
+from serving import EXAMPLE, Served, plain, serving
 from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
 
@@ -871,10 +871,10 @@ def test_attributes_beyond_the_bounds_are_refused_and_break_nothing(tmp_path: Pa
 def test_workers_see_each_others_events_in_the_next_answer(served: Served) -> None:
     for n in range(40):  # each on a connection of its own, so that both workers are asked
         event = {"user_id": f"w{n}", "item_id": "260", "event_type": "like"}
-        client = Client(base_url=served.client.base_url)
+        client = plain(str(served.client.base_url))
         with client:
             client.post("/v1/events", json=event)
-        with Client(base_url=served.client.base_url) as other:
+        with plain(str(served.client.base_url)) as other:
             item = other.get(f"/v1/recommend?user_id=w{n}&k=1").json()["items"][0]
         assert (item["source"], item["because"]) == ("personal", ["260"])
 
@@ -883,7 +883,7 @@ def test_figures_are_those_of_all_workers(served: Served) -> None:
     """A list by one worker, the event that comes of it by another: each connection falls to one of them."""
 
     def fresh() -> Client:
-        return Client(base_url=served.client.base_url, timeout=30)
+        return plain(str(served.client.base_url), timeout=30)
 
     def figures() -> list[float]:
         with fresh() as client:
@@ -922,7 +922,7 @@ def test_it_stops_without_losing_a_request_or_an_event(tmp_path: Path, how: int)
 
         def write() -> None:
             nonlocal acknowledged, refused
-            with Client(base_url=server.client.base_url, timeout=30) as client:
+            with plain(str(server.client.base_url), timeout=30) as client:
                 for n in range(100_000):
                     try:
                         answer = client.post(
