@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -25,6 +26,7 @@ from httpx2 import Client, Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from serving import EXAMPLE, Served, plain, serving
+from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
 
@@ -34,7 +36,7 @@ from palate.live.training import train
 from palate.serve.app import create_app, documented
 from palate.serve.figures import sweep
 from palate.serve.rates import Rates
-from palate.serve.routes import needs
+from palate.serve.routes import LateRoute, needs
 from palate.serve.run import Retrain
 from palate.serve.security import Scopes, needed_by
 from palate.serve.service import Service
@@ -1040,6 +1042,21 @@ def test_a_worker_that_dies_while_it_is_asked_for_a_sign_of_life_is_replaced_at_
         while len(set(workers(server.process.pid)) - {first}) < 2 and time.monotonic() < end:
             time.sleep(0.1)
         assert len(set(workers(server.process.pid)) - {first, second}) == 1
+
+
+def test_a_route_is_read_once_when_it_is_first_asked() -> None:
+    def twice(n: int) -> int:
+        return 2 * n
+
+    route = LateRoute("/twice/{n}", twice, methods=["get"])
+    scope = {"type": "http", "method": "GET", "path": "/twice/4", "root_path": ""}
+    assert route.matches(scope)[0] is Match.FULL
+    assert "dependant" not in vars(route)
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(lambda _: id(route.dependant), range(8)))) == 1
+    assert (route.path, route.methods, route.response_model, route.name) == ("/twice/{n}", {"GET"}, int, "twice")
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = route.nothing
 
 
 def test_the_next_start_sweeps_what_a_killed_service_left(tmp_path: Path) -> None:
