@@ -58,12 +58,12 @@ def round_row(scaled: Doubles, steps: int, out: Longs) -> None:
     mean. A row that comes out too long is made shorter.
     """
     scale = 1.0
-    length = np.int64(steps) * steps + 1
+    length = steps * steps + 1
     while length > steps * steps:
         length = 0
         for n in range(len(scaled)):
             out[n] = np.int64(np.floor(scaled[n] * scale + ((n + 1) * GOLDEN) % 1.0))
-            length += out[n] * out[n]
+            length += int(out[n]) * int(out[n])
         scale *= SHORTER
 
 

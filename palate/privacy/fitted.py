@@ -20,9 +20,8 @@ from palate.models.item_to_item import DenseItemModel, SparseItemModel
 from palate.models.popularity import Popularity, PopularityModel
 from palate.models.slist import SLIST
 from palate.privacy.released import Released
-from palate.privacy.spectrum import Axes
 
-RIDGE = 2.0  # times the mean of the diagonal: the noise left in the axes wants a ridge that follows it
+RIDGE = 0.5  # times the mean of the diagonal: the noise left in the axes wants a ridge that follows it
 BLOCK = 512  # items at once
 
 
@@ -31,17 +30,17 @@ def ease(recipe: EASE, items: Vocabulary, told: Released, popularity: Floats) ->
     vectors, share = told.axes.vectors, shares(told)
     weights = product(vectors * share, vectors / np.maximum(1 - (vectors**2) @ share, 1e-6)[:, None])
     weights[np.diag_indices_from(weights)] = 0
-    return DenseItemModel(recipe, items, popularity, rescaled(weights, told.weight))
+    return DenseItemModel(recipe, items, popularity, weights)
 
 
 def slist(recipe: SLIST, items: Vocabulary, told: Released, popularity: Floats) -> DenseItemModel:
     """B = (G + λ)⁻¹ G = V h Vᵀ: whole sequences alone, whose products are the Gram matrix."""
     weights = product(told.axes.vectors * shares(told), told.axes.vectors)
-    return DenseItemModel(recipe, items, popularity, rescaled(weights, told.weight))
+    return DenseItemModel(recipe, items, popularity, weights)
 
 
 def item_knn(recipe: ItemKNN, items: Vocabulary, told: Released, popularity: Floats) -> SparseItemModel:
-    """The best cosines G_ij / √(G_ii G_jj) of each item j, the mean of the diagonal added to it."""
+    """Keep the best cosines G_ij / √(G_ii G_jj) of each item j, the mean of the diagonal added to it."""
     square = (told.axes.vectors**2) @ told.axes.strength
     near = told.axes.vectors * np.sqrt(told.axes.strength) / np.sqrt(square + square.mean() + 1e-12)[:, None]
     I = len(near)
@@ -70,41 +69,33 @@ def ials(recipe: IALS, items: Vocabulary, told: Released, popularity: Floats) ->
     likes = (told.counts.sum() / told.users) ** 2  # of a user, about: a row of n likes adds √n to the counts
     alpha = recipe.unseen_weight or float(np.clip(UNSEEN * likes / len(items), 1e-3, 1.0))
     whole = replace(recipe, unseen_weight=alpha)
-    own = Axes.of(told.axes.vectors * np.sqrt(told.axes.strength) / told.weight[:, None])
-    vectors, strength = own.vectors[:, : recipe.dim], own.strength[: recipe.dim]
+    axes, strength = told.axes.vectors[:, : recipe.dim], told.axes.strength[: recipe.dim]
     if not len(strength):
-        vectors, strength = np.zeros((len(items), 1)), np.ones(1)
+        axes, strength = np.zeros((len(items), 1)), np.ones(1)
     penalty = recipe.l2 * (alpha * len(items)) ** recipe.l2_scaling
     strength = strength * penalty * len(items) / (alpha * RIDGE * strength.sum())
-    sides = np.zeros((0, len(strength)), np.float32), (vectors * np.sqrt(strength)).astype(np.float32)
+    nobody = np.zeros((0, len(strength)), np.float32)
+    vectors = np.ascontiguousarray(axes * np.sqrt(strength), np.float32)
     spectrum = (alpha * strength).astype(np.float32)
-    return IALSModel(whole, items, Vocabulary.of([]), *map(np.ascontiguousarray, sides), popularity, spectrum, 1.0)
+    return IALSModel(whole, items, Vocabulary.of([]), nobody, vectors, popularity, spectrum, 1.0)
 
 
-def by_popularity(recipe: Popularity, items: Vocabulary, told: Released, popularity: Floats) -> PopularityModel:
+def by_popularity(recipe: Popularity, items: Vocabulary, _: Released, popularity: Floats) -> PopularityModel:
     """Return the counts alone."""
     return PopularityModel(recipe, items, popularity)
 
 
 def shares(told: Released) -> Doubles:
-    """h = strength / (strength + λ) of each axis, (K,)."""
+    """H = strength / (strength + λ) of each axis, (K,)."""
     strength = told.axes.strength
-    return np.asarray(strength / (strength + RIDGE * strength.sum() / len(told.weight)))
+    return np.asarray(strength / (strength + RIDGE * strength.sum() / len(told.counts)))
 
 
 def product(left: Doubles, right: Doubles) -> Floats:
     """Return left rightᵀ, (I, I). Raises `SettingError` where it does not fit into memory."""
     I = len(left)
     refuse_beyond(8 * I * I, f"all weights between {I:,} items", "Private(IALS(), ...) takes far less")
-    return np.matmul(left.astype(np.float32), right.T.astype(np.float32))
-
-
-def rescaled(weights: Floats, weight: Doubles) -> Floats:
-    """Weights between items whose inputs are weighted, for inputs that are not, in their own place."""
-    own = weight.astype(np.float32)
-    weights *= own[:, None]
-    weights /= own
-    return weights
+    return np.asarray(np.matmul(left.astype(np.float32), right.T.astype(np.float32)))
 
 
 Maker: TypeAlias = Callable[[Any, Vocabulary, Released, Floats], Model]

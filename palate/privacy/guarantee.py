@@ -9,7 +9,7 @@ from palate.privacy.ledger import Ledger, Release
 UNIT = "one user with all events"
 PROTECTS = "the item weights of the model, its popularity and, unless it is public, its list of items"
 LEAVES = (
-    "the list that a user gets, which is made of that user's own history; histories in a store or a log; "
+    "the list that a user gets, which is made of that user's own history; histories in a store, a log or a bundle; "
     "time and memory of the fit; what other models, stages or reports say of the same log"
 )
 

@@ -41,7 +41,7 @@ class Rows:
         return cls(csr_array((whole, X.indices, X.indptr), shape=X.shape))
 
     def projected(self, axes: Doubles, most: float) -> Longs:
-        """Return q P / STEPS for axes P (I, K), cut to the length `most`, which is STEPS whole numbers long, (U, K)."""
+        """Return q P / STEPS for axes P (I, K), cut to the length `most`, which is STEPS on the lattice, (U, K)."""
         X = self.matrix
         sides = X.indptr.astype(np.int64), X.indices.astype(np.int32), X.data
         found = np.empty((X.shape[0], axes.shape[1]), np.int64)
@@ -55,7 +55,7 @@ def exact_counts(rows: Rows) -> Longs:
 
 
 def exact_gram(rows: Rows) -> Longs:
-    """Σ_u q_u q_uᵀ, (I, I); floats hold its whole numbers below 2^53 exactly, so that BLAS adds them without error."""
+    """Σ_u q_u q_uᵀ, (I, I); floats hold whole numbers below 2^53 exactly, so that BLAS adds them without error."""
     X = rows.matrix
     total = np.zeros((X.shape[1], X.shape[1]))
     for low in range(0, X.shape[0], BLOCK):
@@ -72,7 +72,7 @@ def exact_products(rows: Rows, others: Longs) -> Longs:
 def noisy_counts(rows: Rows, noise: float, source: Source) -> Doubles:
     """Return the counts with noise, (I,); `noise` times their sensitivity is its standard deviation."""
     exact = exact_counts(rows)
-    fine = STEPS  # the lattice of the noise, finer than the counts
+    fine = int(np.ceil(2000 / (noise * STEPS)))  # the lattice of the noise is so much finer than that of the counts
     return (exact * fine + rounded_gaussian(noise * STEPS * fine, len(exact), source)) / (STEPS * fine)
 
 

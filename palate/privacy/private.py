@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import polars as pl
@@ -22,7 +21,7 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id, Vocabulary
 from palate.encoders.encoding import Encoding
-from palate.errors import SettingError, check
+from palate.errors import check
 from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.item_content import check_reading
 from palate.models.item_to_item import positives
@@ -32,7 +31,7 @@ from palate.models.registry import as_recipe, register
 from palate.privacy.fitted import check_private, fitted
 from palate.privacy.guarantee import Guarantee
 from palate.privacy.ledger import Release
-from palate.privacy.noise import SystemSource, TestSource
+from palate.privacy.noise import SystemSource, SeededSource
 from palate.privacy.released import Plan, Released, release, release_counts
 from palate.privacy.spectrum import Axes
 
@@ -67,7 +66,7 @@ class Private(Recipe):
     def __post_init__(self) -> None:
         object.__setattr__(self, "recipe", as_recipe(self.recipe))
         check_private(self.inner)
-        check(1e-3 <= self.epsilon <= 50, "epsilon", self.epsilon, "must be from 0.001 to 50")
+        check(1e-3 <= self.epsilon <= 30, "epsilon", self.epsilon, "must be from 0.001 to 30")
         check(self.delta is None or 1e-15 <= self.delta <= 1e-3, "delta", self.delta, "must be from 1e-15 to 1e-3")
         object.__setattr__(self, "fields", check_reading(self.fields, None, 0))
         check(not self.fields or self.public, "fields", self.fields, "needs public=True: the items of the catalogue")
@@ -107,10 +106,10 @@ class Private(Recipe):
         items, content = self.listed(log, catalogue)
         X = likes(log, items)
         plan = self.plan
-        source = SystemSource() if self.seed is None else TestSource(self.seed)
+        source = SystemSource() if self.seed is None else SeededSource(self.seed)
         if self.counts_alone:
             kept, counts = release_counts(X, plan, source)
-            told = Released(kept, counts, np.ones(len(kept)), Axes(np.zeros((len(kept), 0)), np.zeros(0)), 1.0)
+            told = Released(kept, counts, Axes(np.zeros((len(kept), 0)), np.zeros(0)), 1.0)
         else:
             told = release(X, plan, source, content, refuse=f"epsilon={self.epsilon:g}" if self.refuse else "")
         own = items if len(told.kept) == len(items) else items.select(told.kept.astype(np.int32))
@@ -151,25 +150,20 @@ def likes(log: Interactions, items: Vocabulary) -> csr_array:
 class PrivateModel(Model):
     """The model of the recipe, one of `models`, made of what was released, and the guarantee.
 
-    It knows no users and keeps no histories: one that asks brings the own history along.
+    It knows no users and keeps no histories: a user that asks brings the own history along. A bundle holds histories
+    where `save` is given a log, outside the guarantee; the command line gives it none.
     """
 
     recipe: Private
     items: Vocabulary
     models: tuple[Model, ...]
     guarantee: Guarantee
+    keeps_histories: ClassVar[bool] = False
 
     def fault(self) -> str:
         """Say what is wrong with `models`."""
         same = len(self.models) == 1 and self.models[0].items.ids.equals(self.items.ids)
         return "" if same else "models must be one, over the same items"
-
-    def save(self, folder: str | Path, *, log: Interactions | None = None) -> None:
-        """Write the model to a folder. Raises `SettingError` for a log: its histories are not private."""
-        rule = "a private model is saved without histories, which the guarantee does not cover"
-        if log is not None:
-            raise SettingError(f"log={log!r}: {rule}")
-        super().save(folder)
 
     def scores(self, histories: Histories) -> Floats:
         """As the model within says."""

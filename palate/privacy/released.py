@@ -15,14 +15,15 @@ from palate.privacy.mechanisms import STEPS, Rows, noisy_counts, noisy_gram, noi
 from palate.privacy.noise import Source
 from palate.privacy.spectrum import Axes, above_noise, completed, edge_of
 
-COUNTS, GRAM = 0.05, 0.4  # shares of 1 / σ²; the rest is for the products
-ROUNDING = 1e-5  # of ε, set aside for what `palate.privacy.noise` leaves between its tables and a Gaussian
-HEAD = 8.0  # an item is in the head when its count is so many times the noise of the Gram matrix
-HEAD_ITEMS = 100, 2000  # at least, at most
+COUNTS, GRAM = 0.04, 0.4  # shares of 1 / σ²; the rest is for the products
+ROUNDING = 1e-5  # of ε, set aside for what lies between the tables of `palate.privacy.noise` and a Gaussian
+HEAD = 9.0  # an item is in the head when its count is so many times the noise of the Gram matrix
+HEAD_ITEMS = 60, 2000  # at least, at most
 AXES = 100  # at most
-RARE = -0.1  # power of an item's count in its weight
 WHITEN = 0.6  # an axis of strength λ counts λ^-WHITEN in the products: weak tastes beside strong ones
 CUT = 0.6  # a user's place on the axes is cut to so many times the length that it has in the mean
+CONTENT = 0.3  # of the trace of the Gram matrix: the strength of public content beside it
+SURE = 0.78  # times the edge of the noise: such an axis comes out at 1.1 times the edge, where chance brings none
 SECOND = 0.02  # of the users: about as strong is the second axis of many logs
 POPULARITY_ALONE = "expected to be worse than popularity"
 
@@ -33,14 +34,13 @@ class Hopeless(PalateError, ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Released:
-    """kept (J,): rows of the items listed; counts (J,) and weight (J,) of each; axes (J, K) of the Gram matrix.
+    """kept (J,): rows of the items listed; counts (J,) of each; axes (J, K) of the Gram matrix; users: about how many.
 
-    The matrix is that of rows x_ui weight_i, each of length 1. users: their number, about.
+    The matrix is that of users' rows, each of length 1.
     """
 
     kept: Longs
     counts: Doubles
-    weight: Doubles
     axes: Axes
     users: float
 
@@ -110,25 +110,23 @@ def release(X: csr_array, plan: Plan, source: Source, content: Floats | None, *,
     kept, counts = release_counts(X, plan, source)
     if not len(kept):
         raise Hopeless(f"{refuse or 'private fit'}: no item was chosen often enough to be listed; give a public list")
-    weight = np.maximum(counts, plan.counts) ** RARE
-    own = X[:, kept]
-    weighted = csr_array((weight[own.indices], own.indices, own.indptr), shape=own.shape)
+    own = csr_array(X[:, kept])
     head = head_of(counts, plan.gram)
-    rows = Rows.of(csr_array(weighted[:, head]))
+    rows = Rows.of(csr_array(own[:, head]))
     gram = noisy_gram(rows, plan.gram, source)
     users = max(float(np.trace(gram)), 1.0)
     found = above_noise(gram, plan.gram, AXES)
-    if refuse and len(found.strength) < 2:
+    if refuse and np.count_nonzero(found.strength > SURE * edge_of(len(head), plan.gram)) < 2:
         raise Hopeless(hopeless(refuse, users, len(head), plan.gram))
     if not len(found.strength):
-        return Released(kept, counts, weight, Axes(np.zeros((len(kept), 0)), np.zeros(0)), users)
+        return Released(kept, counts, Axes(np.zeros((len(kept), 0)), np.zeros(0)), users)
     axes = np.zeros((len(kept), len(found.strength)))
     axes[head] = found.vectors * found.strength**-WHITEN
     length = np.square(found.vectors).sum(axis=0)  # of an axis, a cosine²
     most = CUT * float(np.sqrt((found.strength ** (1 - 2 * WHITEN) * length).sum() / users))
-    products = noisy_products(Rows.of(weighted), rows.projected(axes[head], most), plan.products, source)
+    products = noisy_products(Rows.of(own), rows.projected(axes[head], most), plan.products, source)
     whole = completed(products * most, axes)
-    return Released(kept, counts, weight, whole if content is None else with_content(whole, content[kept]), users)
+    return Released(kept, counts, whole if content is None else with_content(whole, content[kept]), users)
 
 
 def head_of(counts: Doubles, noise: float) -> Longs:
@@ -147,8 +145,6 @@ def hopeless(refuse: str, users: float, items: int, noise: float) -> str:
         f"(the noise of {items:,} items reaches {edge:.0f}, and no second axis of taste is above it)"
     )
 
-
-CONTENT = 0.3  # share of the strength of the content in that of the whole
 
 
 def with_content(axes: Axes, content: Floats) -> Axes:

@@ -14,7 +14,7 @@ FLOOR = 0.03  # of the median strength: what a direction of the products is held
 
 @dataclass(frozen=True, eq=False)
 class Axes:
-    """A Gram matrix of low rank, vectors (I, K) and strength (K,): Σ_k strength_k v_k v_kᵀ; the v_k are orthonormal."""
+    """A Gram matrix of low rank, vectors (I, K) and strength (K,): Σ_k strength_k v_k v_kᵀ, v_k orthonormal."""
 
     vectors: Doubles
     strength: Doubles
@@ -39,8 +39,8 @@ def edge_of(items: int, noise: float) -> float:
 def above_noise(gram: Doubles, noise: float, most: int) -> Axes:
     """Return the axes of a noisy Gram matrix (I, I) that stand out of its noise, `most` at most.
 
-    An eigenvalue λ comes out as y = λ + e² / 4λ for an edge e, and its axis with a cosine² of 1 - e² / 4λ² to the true
-    one (Benaych-Georges and Nadakuditi 2011); λ is given back, and each axis is as long as its cosine.
+    An eigenvalue λ comes out as y = λ + e² / 4λ for an edge e, and its axis with a cosine² of 1 - e² / 4λ² to the
+    true one (Benaych-Georges and Nadakuditi 2011); λ is given back, and each axis is as long as its cosine.
     """
     I = len(gram)
     edge = edge_of(I, noise)
