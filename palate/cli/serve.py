@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from palate.cli.choose import AUTO, Plan
-from palate.cli.settings import CatalogueReading, Stages, catalogue_settings, parse, read_settings
+from palate.cli.settings import CatalogueReading, Stages, build_recipe, catalogue_settings, parse, read_settings
 from palate.cli.terminal import FitBar, WorkBar, note, print_json
 
 if TYPE_CHECKING:  # loaded by the commands that need it: the extra may be missing
@@ -67,16 +67,29 @@ def train(
     stages: Stages,
     weights: WeightsOption = None,
     keep: Annotated[int, typer.Option(metavar="N", help="Versions to keep.")] = 5,
+    epsilon: Annotated[
+        float | None, typer.Option("--epsilon", metavar="E", help="Fit with differential privacy: Private(RECIPE).")
+    ] = None,
+    public_items: Annotated[
+        bool, typer.Option("--public-items", help="The list of items is no secret; with --epsilon.")
+    ] = False,
+    lifetime_epsilon: Annotated[
+        float | None,
+        typer.Option("--lifetime-epsilon", metavar="E", help="Budget of all private trainings of the store."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fit a recipe to all events of a store and activate the model unless it is worse than the active one."""
     from palate.models.registry import load
     from palate.store.events import Store
+    from palate.store.ledger import check_lifetime
     from palate.store.versions import Versions
 
-    plan = Plan.of(recipe, settings, stages)
+    check_lifetime(lifetime_epsilon, epsilon)
+    plan = Plan.of(recipe, settings, stages) if epsilon is None else _private(recipe, settings, epsilon, public_items)
     with Store.open(store) as opened:
-        trained = _train(opened, Versions(opened, models, load), plan, _weights(weights), keep)
+        versions = Versions(opened, models, load)
+        trained = _train(opened, versions, plan, _weights(weights), keep, lifetime_epsilon)
     if json:
         about = trained.version.about
         print_json({"version": trained.version.number, "activated": trained.activated, "why": trained.why, **about})
@@ -208,13 +221,29 @@ def serve(
     run(serving, host=host, port=port, workers=workers, trusted_proxies=proxies, retrain=when, training=training)
 
 
-def _train(store: Store, versions: Versions, plan: Plan, weights: Mapping[str, float], keep: int = 5) -> Trained:
+def _private(recipe: str, settings: list[str], epsilon: float, public: bool) -> Plan:
+    """Plan a private fit of a recipe; one that a search chose on the events would tell of them."""
+    from palate.privacy.private import Private
+
+    if recipe == AUTO:
+        raise typer.BadParameter(f"--epsilon needs a recipe: what {AUTO} chooses depends on the events")
+    return Plan(Private(build_recipe(recipe, settings), epsilon=epsilon, public=public), {}, ())
+
+
+def _train(
+    store: Store,
+    versions: Versions,
+    plan: Plan,
+    weights: Mapping[str, float],
+    keep: int = 5,
+    lifetime: float | None = None,
+) -> Trained:
     from palate.live.catalogue import stored_catalogue
     from palate.live.training import train
 
     recipe = plan.recipe or plan.recipe_for(store.log(weights), stored_catalogue(store))
     with FitBar(f"training {recipe.named()}") as bar:
-        return train(store, versions, recipe, weights, keep=keep, watch=bar)
+        return train(store, versions, recipe, weights, keep=keep, watch=bar, lifetime=lifetime)
 
 
 def _fill(

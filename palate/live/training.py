@@ -8,17 +8,20 @@ from dataclasses import dataclass
 
 from palate.errors import PalateError
 from palate.live.catalogue import stored_catalogue
-from palate.live.checking import Check, Current
+from palate.live.checking import Check, Current, Verdict
 from palate.live.forgetting import NEWEST, WEIGHTS, WITHOUT, forget, meanwhile
 from palate.live.weights import EVENT_WEIGHTS
 from palate.models.base import Recipe, Watch
 from palate.models.registry import load, rebuilt
 from palate.models.weights import heaviest
+from palate.privacy.private import Private
 from palate.store.events import Store
+from palate.store.ledger import spend
 from palate.store.recording import now
 from palate.store.versions import Version, Versions
 
 LOG = logging.getLogger("palate.live")
+UNMEASURED = "private: what a check found on users' events would be told beside the model"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ def train(
     *,
     keep: int = 5,
     watch: Watch | None = None,
+    lifetime: float | None = None,
 ) -> Trained:
     """Fit a recipe to all events, as a new version; activate it unless it is worse than the active one.
 
@@ -48,7 +52,13 @@ def train(
     lists like theirs. What cannot be measured is not activated, but for the first. `keep` versions are kept, and of
     users that were forgotten they keep nothing (`forget`). Raises `DataError` for a store without an event of weight
     above 0.
+
+    A `Private` recipe is entered into the store's ledger before it reads an event, raises `BudgetError` where that
+    would go beyond the budget, `lifetime` or what was set before, and its model is activated without a check.
     """
+    private = recipe if isinstance(recipe, Private) else None
+    if private is not None:
+        spend(store, private.releases(), private.epsilon, lifetime)
     forget(store, versions)
     without = store.forgettings()
     newest = store.newest()
@@ -57,7 +67,10 @@ def train(
     catalogue = stored_catalogue(store)
     fitted = recipe.fit(whole, catalogue, watch=watch)
     model, log, without, left = meanwhile(store, fitted, whole, without)
-    verdict = Check(log, catalogue, recipe, model, current, before, moment).verdict()
+    if private is None:
+        verdict = Check(log, catalogue, recipe, model, current, before, moment).verdict()
+    else:
+        verdict = Verdict(True, UNMEASURED)
     about = {
         "recipe": type(recipe).__name__,
         "settings": recipe.settings(),

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -105,6 +105,7 @@ class Model(ABC):
 
     recipe: Recipe
     items: Vocabulary
+    keeps_histories: ClassVar[bool] = True  # whether a bundle may hold the histories that it was fitted to
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
