@@ -34,7 +34,7 @@ from palate.choosing.session import Step
 from palate.choosing.spaces import FAMILIES, Between, named, table
 from palate.choosing.trials import Children, Job
 from palate.choosing.verdict import Record, decide
-from palate.choosing.worker import Grade, Outcome, Prepare
+from palate.choosing.worker import Allowed, Grade, Outcome, Prepare
 from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError, SettingError
 from palate.models.base import Recipe
@@ -317,16 +317,48 @@ def test_the_journal_keeps_outcomes_and_time_of_its_task(tmp_path: Path) -> None
     first.close()
     second = Journal(tmp_path / "j.db", "a", time.monotonic())
     assert 5 <= second.spent < 60
-    found, failed = second.find(0, IALS()), second.find(1, EASE())
+    found, failed = second.find(0, IALS(), Allowed()), second.find(1, EASE(), Allowed())
     assert found is not None
     assert failed is not None
     assert found.values.tolist() == [0.25, 1.0]
     assert (found.cost, failed.error) == (outcome.cost, "no memory")
-    assert second.find(1, IALS()) is None
-    assert second.find(0, IALS(dim=8)) is None
+    assert second.find(1, IALS(), Allowed()) is None
+    assert second.find(0, IALS(dim=8), Allowed()) is None
     other = Journal(tmp_path / "j.db", "b", time.monotonic())
-    assert other.find(0, IALS()) is None
+    assert other.find(0, IALS(), Allowed()) is None
     assert other.spent < 1
+
+
+@pytest.mark.parametrize("limit", [Allowed(seconds=4.0), Allowed(memory=4.0)])
+def test_a_trial_that_was_ended_at_a_limit_is_tried_again_with_clearly_more(tmp_path: Path, limit: Allowed) -> None:
+    journal = Journal(tmp_path / "j.db", "a", time.monotonic())
+    journal.add(0, IALS(), Outcome.failed("it took more than that", 4.0, limit))
+    journal.add(0, EASE(), Outcome.failed("no such column", 4.0))
+    assert journal.find(0, IALS(), Allowed(4.0, 4.0)) is not None
+    assert journal.find(0, IALS(), Allowed(5.0, 5.0)) is not None  # an end like the first one is likely
+    assert journal.find(0, IALS(), Allowed(3.0 if limit.memory == 4.0 else 8.0, 8.0)) is None
+    assert journal.find(0, EASE(), Allowed()) is not None  # it finished: no time would help
+    journal.close()
+
+
+def test_a_search_with_more_time_tries_what_was_ended_at_its_time(tmp_path: Path) -> None:
+    class Waiting(SimulatedChildren):
+        ran: list[str] = []  # noqa: RUF012
+
+        def run(self, jobs: Sequence[Job], prepare: Any) -> list[Outcome]:
+            self.ran += [type(job.request.recipe).__name__ for job in jobs]  # type: ignore[union-attr]
+            late = [Outcome.failed("late", job.seconds, Allowed(seconds=job.seconds)) for job in jobs]
+            return [Outcome(np.ones(3), Cost(9, 1, 1)) if job.seconds > 50 else late[n] for n, job in enumerate(jobs)]
+
+    part: Any = SimpleNamespace(number=0, facts=LARGE, asked=3, prepare=None)
+    for seconds, errors, ran in ((30.0, ["late"], ["EASE"]), (31.0, ["late"], []), (300.0, [""], ["EASE"])):
+        Waiting.ran = []
+        journal = Journal(tmp_path / "j.db", "a", time.monotonic())
+        children: Any = Waiting(Clock(), 1.0)
+        bench = Bench(LARGE, "NDCG@10", Limits(seconds, 1e9), Costs(1.0), journal, children, lambda _: False)
+        assert [each.outcome.error for each in bench.grade([EASE()], part)] == errors
+        assert Waiting.ran == ran
+        journal.close()
 
 
 def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:

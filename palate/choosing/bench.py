@@ -13,7 +13,7 @@ from palate.choosing.goals import Goal
 from palate.choosing.journal import Journal, text_of
 from palate.choosing.trials import Children, Job
 from palate.choosing.verdict import Record, graded
-from palate.choosing.worker import Grade, Prepare
+from palate.choosing.worker import Allowed, Grade, Prepare
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.evaluation.protocol import Exam
@@ -167,10 +167,10 @@ class Bench:
         known = {text_of(each.recipe) for each in self.records if each.part == part.number}
         new = [each for each in distinct if text_of(each) not in known]
         new = new[: int(min(len(new), self.trials_left))]
-        found = {text_of(each): self._journal.find(part.number, each) for each in new}
+        allowed = Allowed(max(1.0, self.left - self.reserve), self.limits.memory)
+        found = {text_of(each): self._journal.find(part.number, each, allowed) for each in new}
         missing = [each for each in new if found[text_of(each)] is None]
-        limit = max(1.0, self.left - self.reserve)
-        jobs = [Job(Grade(each, self.metric), limit) for each in missing]
+        jobs = [Job(Grade(each, self.metric), allowed.seconds) for each in missing]
         for recipe, outcome in zip(missing, self._children.run(jobs, part.prepare), strict=True):
             self._journal.add(part.number, recipe, outcome)
             found[text_of(recipe)] = outcome

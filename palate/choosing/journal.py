@@ -12,18 +12,25 @@ from typing import Any
 import numpy as np
 
 from palate.choosing.costs import Cost
-from palate.choosing.worker import Outcome
+from palate.choosing.worker import Allowed, Outcome
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.errors import DataError
 from palate.models.base import Recipe
 
-FORMAT = 1
+FORMAT = 2
+# Format 1 does not say what a trial was allowed that was ended at a limit: such trials are tried again.
+FROM_1 = """
+alter table trials add column seconds_allowed real;
+alter table trials add column memory_allowed real;
+delete from trials where error like 'it took more than%';
+"""
 TABLES = """
 create table if not exists searches (task text primary key, spent real not null);
 create table if not exists trials (
   task text not null, part integer not null, recipe text not null, seconds real not null, memory real not null,
-  list_ms real not null, error text not null, metric blob not null, primary key (task, part, recipe)
+  list_ms real not null, error text not null, metric blob not null, seconds_allowed real, memory_allowed real,
+  primary key (task, part, recipe)
 );
 """
 
@@ -42,9 +49,10 @@ class Journal:
             self._database = sqlite3.connect(":memory:" if file is None else file, isolation_level=None)
             self._database.execute("pragma journal_mode=wal")
             version = self._database.execute("pragma user_version").fetchone()[0]
-            if version not in (0, FORMAT):
-                raise DataError(f"{file}: journal of format {version}; this version of palate reads format {FORMAT}")
-            self._database.executescript(f"{TABLES} pragma user_version={FORMAT};")
+            if version not in (0, 1, FORMAT):
+                raise DataError(f"{file}: journal of format {version}; this version of palate reads 1 and {FORMAT}")
+            steps = FROM_1 if version == 1 else TABLES
+            self._database.executescript(f"begin; {steps} pragma user_version={FORMAT}; commit;")
             self._database.execute("insert or ignore into searches values (?, 0)", (task,))
         except sqlite3.DatabaseError as error:
             raise DataError(f"{file}: cannot be used as a journal: {error}") from None
@@ -65,29 +73,34 @@ class Journal:
         """Note the time spent."""
         self._database.execute("update searches set spent = ? where task = ?", (self.spent, self._task))
 
-    def find(self, part: int, recipe: Recipe) -> Outcome | None:
-        """Return the outcome of a trial that ended, None for one that did not."""
-        found = self._one(
-            "select seconds, memory, list_ms, error, metric from trials where task = ? and part = ? and recipe = ?",
+    def find(self, part: int, recipe: Recipe, allowed: Allowed) -> Outcome | None:
+        """Return the outcome of a trial, None where there is none, or it was ended at less than is allowed now."""
+        row = self._one(
+            "select seconds, memory, list_ms, error, metric, seconds_allowed, memory_allowed from trials"
+            " where task = ? and part = ? and recipe = ?",
             self._task,
             part,
             text_of(recipe),
         )
-        if found is None:
-            return None
-        seconds, memory, ms, error, metric = found
-        return Outcome(np.frombuffer(metric, "<f8").copy(), Cost(seconds, memory, ms), error)
+        found = None if row is None else _outcome(*row)
+        return found if found is not None and found.holds(allowed) else None
 
     def add(self, part: int, recipe: Recipe, outcome: Outcome) -> None:
         """Keep the outcome of a trial."""
-        row = (*outcome.cost, outcome.error, outcome.values.astype("<f8").tobytes())
+        ended_at = outcome.ended_at or (None, None)
+        row = (*outcome.cost, outcome.error, outcome.values.astype("<f8").tobytes(), *ended_at)
         self._database.execute(
-            "insert or replace into trials values (?, ?, ?, ?, ?, ?, ?, ?)",
+            "insert or replace into trials values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (self._task, part, text_of(recipe), *row),
         )
 
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         return self._database.execute(query, values).fetchone()  # type: ignore[no-any-return]
+
+
+def _outcome(seconds: float, memory: float, ms: float, error: str, metric: bytes, *ended_at: float) -> Outcome:
+    unfinished = None if ended_at[0] is None else Allowed(*ended_at)
+    return Outcome(np.frombuffer(metric, "<f8").copy(), Cost(seconds, memory, ms), error, unfinished)
 
 
 def text_of(recipe: Recipe) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from queue import Queue
 from threading import Thread
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -34,22 +34,42 @@ from palate.errors import PalateError
 from palate.evaluation.protocol import Exam
 from palate.models.base import Model, Recipe
 
+MORE = 1.5  # times what a trial was ended at that it must be allowed to be tried again
 LISTS = 30  # users whose lists are timed one by one
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
+class Allowed(NamedTuple):
+    """What a trial may take: seconds and bytes."""
+
+    seconds: float = math.inf
+    memory: float = math.inf
+
+    def more_than(self, other: Allowed) -> bool:
+        """Whether it is clearly more: a trial that ended at a limit does not end there again for a second more."""
+        return self.seconds > MORE * other.seconds or self.memory > MORE * other.memory
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a trial found: the metric of each user asked, (B,), and what the fit cost; or why it ended."""
+    """What a trial found: the metric of each user asked, (B,), and what the fit cost; or why it ended.
+
+    ended_at  where it was ended at a limit, what it was allowed of that: it is unfinished, and may be tried with more
+    """
 
     values: Doubles
     cost: Cost
     error: str = ""
+    ended_at: Allowed | None = None
 
     @classmethod
-    def failed(cls, why: str, seconds: float = 0.0) -> Outcome:
+    def failed(cls, why: str, seconds: float = 0.0, ended_at: Allowed | None = None) -> Outcome:
         """Say why there is nothing."""
-        return cls(np.zeros(0), Cost(seconds, 0.0, 0.0), why)
+        return cls(np.zeros(0), Cost(seconds, 0.0, 0.0), why, ended_at)
+
+    def holds(self, allowed: Allowed) -> bool:
+        """Whether a trial that is allowed this much would end no better: it finished, or was ended at no less."""
+        return self.ended_at is None or not allowed.more_than(self.ended_at)
 
     @property
     def mean(self) -> float:
