@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -93,12 +93,41 @@ def chosen_recipe(
     metric: str = METRIC,
     seed: int = 0,
     watch: StepWatch | None = None,
+    journal: str | PathLike[str] | None = None,
 ) -> tuple[Recipe, ChoiceReport]:
     """Choose as `choose` does, and leave the fit to the whole log, within the same time, to the caller."""
     asked = _asked(goal, minutes, memory, latency_ms, metric, None, seed, None)
-    with Session(log, catalogue, asked, None, watch) as session:
+    with Session(log, catalogue, asked, journal, watch) as session:
         found = session.search([])
         return found.report.recipe, found.report
+
+
+def refined_recipe(
+    log: Interactions,
+    catalogue: Catalogue | None,
+    start: Recipe,
+    *,
+    seconds: float,
+    journal: str | PathLike[str] | None = None,
+    goal: str | None = None,
+    memory: float | str | None = None,
+    latency_ms: float | None = None,
+    metric: str = METRIC,
+    seed: int = 0,
+    watch: StepWatch | None = None,
+) -> ChoiceReport | None:
+    """Search for `seconds` around a recipe in use, which stays where no other is clearly better.
+
+    journal  keeps the trials; those of other logs, of searches before, say which settings are likely to be good
+
+    Returns None where the seconds have no room for trials, or the recipe in use cannot be measured.
+    """
+    if not seconds > 0:
+        return None
+    asked = _asked(goal, seconds / 60, memory, latency_ms, metric, None, seed, None)
+    beside = replace(asked, limits=replace(asked.limits, last_fit=False))
+    with Session(log, catalogue, beside, journal, watch) as session:
+        return session.refine(start)
 
 
 def _asked(

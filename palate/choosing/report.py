@@ -109,6 +109,12 @@ class ChoiceReport:
             "notes": list(self.notes),
         }
 
+    def to_brief(self) -> dict[str, object]:
+        """Return what a version of a model keeps of it: all but the facts of the log and the single trials."""
+        whole = self.to_dict()
+        kept = ("recipe", "why", "goal", "metric", "models", "left_out", "seconds", "notes")
+        return {**{name: whole[name] for name in kept}, "explanation": self.explanation, "trials": len(self.records)}
+
     def to_markdown(self) -> str:
         """Return the reasons, the table and the facts as Markdown."""
         left_out = "".join(f"- left out: {name}: {reason}\n" for name, reason in self.left_out.items())

@@ -97,6 +97,18 @@ def _milliseconds(text: str) -> float:
     return float(parse("--latency", found[1], float)) * MILLISECONDS[found[2]]
 
 
+def share_of(text: str) -> float:
+    """Read a share: 10%, or 0.1. Raises `SettingError`."""
+    digits, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        share = float(digits) / (100 if percent else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise SettingError(f"--search {text}: must be a share of the training time above 0 and up to 100%, as 10%")
+    return share
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is to be fitted: a recipe, or, where it is None, what `choose` finds with these settings."""

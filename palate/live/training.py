@@ -5,7 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic
+from types import MappingProxyType
 
+from palate.data.catalogue import Catalogue
+from palate.data.interactions import Interactions
 from palate.errors import PalateError
 from palate.live.catalogue import stored_catalogue
 from palate.live.checking import Check, Current
@@ -30,6 +34,66 @@ class Trained:
     why: str
 
 
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What a training reads, once: all events, the attributes of items, and how often users were forgotten before."""
+
+    store: Store
+    versions: Versions
+    log: Interactions
+    catalogue: Catalogue
+    forgettings: int
+
+    @classmethod
+    def of(cls, store: Store, versions: Versions, weights: Mapping[str, float] = EVENT_WEIGHTS) -> Training:
+        """Read a store."""
+        forget(store, versions)
+        without = store.forgettings()
+        return cls(store, versions, store.log(weights), stored_catalogue(store), without)
+
+    @property
+    def current(self) -> Current | None:
+        """The active version."""
+        return _current(self.versions)
+
+    def finish(
+        self,
+        recipe: Recipe,
+        more: Mapping[str, object] = MappingProxyType({}),
+        *,
+        keep: int = 5,
+        watch: Watch | None = None,
+    ) -> Trained:
+        """Fit a recipe, and do what `train` says; `more` are facts that the version keeps beside the usual ones."""
+        store, versions, log, catalogue = self.store, self.versions, self.log, self.catalogue
+        current, before, moment, began = self.current, versions.list(), now(), monotonic()
+        model = recipe.fit(log, catalogue, watch=watch)
+        verdict = Check(log, catalogue, recipe, model, current, before, moment).verdict()
+        about = {
+            "recipe": type(recipe).__name__,
+            "settings": recipe.settings(),
+            "events": len(log),
+            "users": len(log.users),
+            "items": len(log.items),
+            "cut_weights": heaviest(log)[1],
+            "until": 0 if log.timestamp is None else min(int(log.timestamp.max()), moment),
+            "seconds": round(monotonic() - began, 3),
+            WITHOUT: self.forgettings,
+            "activated": verdict.good,
+            "verdict": verdict.why,
+            **more,
+            **verdict.figures,
+        }
+        version = versions.add(model.save, about)
+        if verdict.good:
+            versions.activate(version.number)
+        versions.keep(keep)
+        forget(store, versions)  # those who were forgotten meanwhile, too
+        state = "active" if verdict.good else "not activated"
+        LOG.info("model version %d %s: %s", version.number, state, verdict.why)
+        return Trained(version, verdict.good, verdict.why)
+
+
 def train(
     store: Store,
     versions: Versions,
@@ -49,33 +113,7 @@ def train(
     users that were forgotten they keep nothing (`forget`). Raises `DataError` for a store without an event of weight
     above 0.
     """
-    forget(store, versions)
-    without = store.forgettings()
-    log = store.log(weights)
-    current, before, moment = _current(versions), versions.list(), now()
-    catalogue = stored_catalogue(store)
-    model = recipe.fit(log, catalogue, watch=watch)
-    verdict = Check(log, catalogue, recipe, model, current, before, moment).verdict()
-    about = {
-        "recipe": type(recipe).__name__,
-        "settings": recipe.settings(),
-        "events": len(log),
-        "users": len(log.users),
-        "items": len(log.items),
-        "cut_weights": heaviest(log)[1],
-        "until": 0 if log.timestamp is None else min(int(log.timestamp.max()), moment),
-        WITHOUT: without,
-        "activated": verdict.good,
-        "verdict": verdict.why,
-        **verdict.figures,
-    }
-    version = versions.add(model.save, about)
-    if verdict.good:
-        versions.activate(version.number)
-    versions.keep(keep)
-    forget(store, versions)  # those who were forgotten meanwhile, too
-    LOG.info("model version %d %s: %s", version.number, "active" if verdict.good else "not activated", verdict.why)
-    return Trained(version, verdict.good, verdict.why)
+    return Training.of(store, versions, weights).finish(recipe, keep=keep, watch=watch)
 
 
 def _current(versions: Versions) -> Current | None:
