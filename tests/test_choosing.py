@@ -17,10 +17,24 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from conftest import Run, catalogue_of
 
-from palate import EASE, IALS, Blend, Content, InfiniteAE, Interactions, ItemKNN, Popularity, choose, load
+from palate import (
+    EASE,
+    IALS,
+    Blend,
+    Catalogue,
+    Content,
+    InfiniteAE,
+    Interactions,
+    ItemKNN,
+    Popularity,
+    choose,
+    load,
+    read_catalogue,
+)
 from palate.arrays import Doubles
 from palate.choosing import samplers
 from palate.choosing.bench import Bench, Limits
@@ -32,12 +46,12 @@ from palate.choosing.journal import Journal, task_of
 from palate.choosing.refine import Refinement, places
 from palate.choosing.search import Search
 from palate.choosing.session import Step
-from palate.choosing.spaces import FAMILIES, Between, named, table
+from palate.choosing.spaces import FAMILIES, Between, label, named, not_installed, table
 from palate.choosing.trials import Children, Job
 from palate.choosing.verdict import Record, decide
-from palate.choosing.worker import Allowed, Grade, Outcome, Prepare
+from palate.choosing.worker import Allowed, Grade, Outcome, Prepare, follows
 from palate.data.vocabulary import Vocabulary
-from palate.errors import DataError, SettingError
+from palate.errors import DataError, MissingExtra, SettingError
 from palate.live.searching import Searching
 from palate.live.training import Training
 from palate.models.base import Recipe
@@ -772,6 +786,56 @@ def test_the_command_names_a_setting_out_of_range(
     code, _, err = palate("choose", file, *options)
     assert code == 1
     assert rule in err
+
+
+# Pictures, sounds, sentences, and events that count at once
+
+
+def with_media(folder: Path) -> tuple[Interactions, Catalogue]:
+    """A log, and a catalogue with titles, sentences, files of pictures and addresses of sounds."""
+    log, picture = tastes(), folder / "a.png"
+    picture.write_bytes(b"no picture")
+    items = log.items.ids.to_list()
+    sentence = "this is a sentence with many more words than a title"
+    columns = {"title": "a title", "text": sentence, "image": str(picture), "audio": "https://example.org/a.mp3"}
+    frame = pl.DataFrame({"item_id": items, **{name: [each] * len(items) for name, each in columns.items()}})
+    return log, read_catalogue(frame)
+
+
+def test_files_and_sentences_are_read_by_pretrained_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = LogFacts.of(*with_media(tmp_path))
+    assert (facts.content, facts.media, facts.texts) == (("title", "text"), ("image",), ("text",))
+    hybrid, content = named("Hybrid"), named("Content")
+    assert hybrid is not None
+    assert content is not None
+    monkeypatch.setattr("palate.choosing.spaces.missing", lambda _: None)
+    ways: list[tuple[str, ...]] = [(), ("title", "text", "image:efficientnet"), ("title", "text:minilm")]
+    for family in (hybrid, content):
+        starts: Any = family.starts(facts)
+        assert [each.fields for each in starts] == ways
+    assert [label(each) for each in hybrid.starts(facts)] == ["Hybrid", "Hybrid on image", "Hybrid on text"]
+    seconds = [formula(each, facts).seconds for each in hybrid.starts(facts)]
+    assert seconds[1] > seconds[2] > seconds[0]  # a picture takes longer than a text
+    monkeypatch.setattr("palate.choosing.spaces.missing", lambda _: MissingExtra("pillow", "content"))
+    assert [label(each) for each in hybrid.starts(facts)] == ["Hybrid"]
+    assert not_installed(facts) == {
+        "Hybrid and Content on image": "pillow is not installed; run: pip install 'palate[content]'"
+    }
+
+
+def test_a_column_of_pictures_alone_is_content() -> None:
+    family = named("Hybrid")
+    assert family is not None
+    assert "no catalogue" in family.bars(LogFacts.of(tastes()), "taste")
+    assert not family.bars(replace(LogFacts.of(tastes()), media=("image",)), "taste")
+
+
+def test_only_models_that_follow_events_are_taken_where_they_must_count_at_once() -> None:
+    log = tastes()
+    assert follows(EASE().fit(log), log)
+    assert follows(Popularity().fit(log), log)  # all lists are the same, which no event changes
+    fixed: Any = SimpleNamespace(recipe=EASE(), recommend=Popularity().fit(log).recommend)
+    assert not follows(fixed, log)
 
 
 # A service that searches a little at each training

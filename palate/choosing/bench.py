@@ -11,6 +11,7 @@ from palate.choosing.costs import Costs
 from palate.choosing.facts import LogFacts, of_users
 from palate.choosing.goals import Goal
 from palate.choosing.journal import Journal, text_of
+from palate.choosing.spaces import label
 from palate.choosing.trials import Children, Job
 from palate.choosing.verdict import Record, graded
 from palate.choosing.worker import Allowed, Grade, Prepare
@@ -41,6 +42,7 @@ class Limits:
     latency_ms: float | None = None
     trials: int | None = None
     last_fit: bool = True  # whether the seconds have to do for the fit to the whole log, too
+    live: bool = False  # whether events must count at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +179,7 @@ class Bench:
         allowed = self._allowed
         found = {text_of(each): self._journal.find(part.key, each, allowed) for each in new}
         missing = [each for each in new if found[text_of(each)] is None]
-        jobs = [Job(Grade(each, self.metric), allowed.seconds) for each in missing]
+        jobs = [Job(Grade(each, self.metric, self.limits.live), allowed.seconds) for each in missing]
         for recipe, outcome in zip(missing, self._children.run(jobs, part.prepare), strict=True):
             self._journal.add(part.key, recipe, outcome)
             found[text_of(recipe)] = outcome
@@ -207,7 +209,7 @@ class Bench:
     def _note(self, record: Record, part: Part) -> Record:
         self.records.append(record)
         if record.outcome.error:
-            self.left_out[record.name] = record.outcome.error
+            self.left_out[label(record.recipe)] = record.outcome.error
         elif math.isfinite(self.limits.seconds):  # with a number of trials what is tried must not depend on a clock
             self.costs.learn(record.recipe, part.facts, record.outcome.cost)
         return record

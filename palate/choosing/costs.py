@@ -23,6 +23,7 @@ BOUNDS = 0.2, 5.0  # of the factor that a calibration or a trial gives
 KEPT = 3  # newest trials of a recipe whose median scales it
 UNKNOWN = 1e-5  # seconds for an event, of recipes without a formula
 SYSTEMS = 2.6e8  # bytes of the small systems that are solved at once
+NETWORKS = {"minilm": 5e-3, "efficientnet": 7e-2, "aisfx": 2.0}  # seconds of an item
 TORCH = 3.0  # seconds until it is imported
 SMALL = 0.05  # seconds below which a measurement says nothing of growth
 
@@ -86,19 +87,27 @@ def _embedding(recipe: Any, log: LogFacts) -> Cost:
     )
 
 
-def _content(_: Any, log: LogFacts) -> Cost:
-    dim = 768 * max(1, len(log.content))
-    return Cost(_encode(log) + 4e-9 * log.events * dim + 5e-11 * dim**3, 8 * (log.items + log.without) * dim, 3.0)
+def _content(recipe: Any, log: LogFacts) -> Cost:
+    dim = 768 * _fields(recipe, log)
+    solve = 4e-9 * log.events * dim + 5e-11 * dim**3
+    return Cost(_encode(recipe, log) + solve, 8 * (log.items + log.without) * dim, 3.0)
 
 
 def _hybrid(recipe: Any, log: LogFacts) -> Cost:
-    base, dim = FORMULAS[type(recipe.base).__name__](recipe.base, log), 768 * max(1, len(log.content))
-    seconds = _encode(log) + base.seconds + 10 * (2e-10 * log.items * dim * recipe.base.dim + 5e-11 * dim**3 / 10)
+    base, dim = FORMULAS[type(recipe.base).__name__](recipe.base, log), 768 * _fields(recipe, log)
+    prior = 2e-9 * log.items * dim * recipe.base.dim + 5e-11 * dim**3
+    seconds = _encode(recipe, log) + base.seconds + prior
     return Cost(seconds, base.memory + 8 * (log.items + log.without) * dim, base.list_ms + 0.2)
 
 
-def _encode(log: LogFacts) -> float:
-    return 1e-4 * (log.items + log.without) * max(1, len(log.content))
+def _fields(recipe: Any, log: LogFacts) -> int:
+    return len(recipe.fields) or max(1, len(log.content))
+
+
+def _encode(recipe: Any, log: LogFacts) -> float:
+    """Seconds to read the items; those that networks read are kept for later fits, which costs are learned from."""
+    networks = sum(NETWORKS.get(each.rpartition(":")[2], 0.0) for each in recipe.fields)
+    return (log.items + log.without) * (1e-4 * _fields(recipe, log) + networks)
 
 
 def _infinite_ae(_: Any, log: LogFacts) -> Cost:

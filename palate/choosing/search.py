@@ -13,7 +13,7 @@ from palate.choosing.bench import Bench, Enough, Part
 from palate.choosing.goals import Goal
 from palate.choosing.journal import text_of
 from palate.choosing.samplers import Sampler, sampler_of, settings_of
-from palate.choosing.spaces import FAMILIES, Family, changed, named
+from palate.choosing.spaces import FAMILIES, Family, changed, label, named, not_installed
 from palate.choosing.verdict import POPULARITY, Record
 from palate.ending import lift
 from palate.models.base import Recipe
@@ -69,6 +69,8 @@ class Search:
         """Try every family once, from cheap to dear; recipes that were given, as they are."""
         facts, part = self.part.facts, self.part
         given = [each for each in candidates if isinstance(each, Recipe)]
+        if any(isinstance(each, Family) and each.name == "Hybrid" for each in candidates):
+            self.bench.left_out.update(not_installed(facts))
         starts = [*self.start, *given]
         for family in (each for each in candidates if isinstance(each, Family)):
             if reason := family.bars(facts, self.goal.name):
@@ -92,7 +94,7 @@ class Search:
             if not reason or (type(recipe).__name__ == POPULARITY and not self.bench.records):
                 yield recipe
             else:
-                self.bench.left_out.setdefault(type(recipe).__name__, reason)
+                self.bench.left_out.setdefault(label(recipe), reason)
 
     def _discerns(self) -> bool:
         """Whether more trials could be separated; for a number of trials, all of them are run."""

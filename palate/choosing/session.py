@@ -19,7 +19,7 @@ from palate.choosing.refine import SMALLEST, Refinement
 from palate.choosing.report import ChoiceReport, Tried
 from palate.choosing.samplers import has_optuna
 from palate.choosing.search import Search
-from palate.choosing.spaces import Family
+from palate.choosing.spaces import Family, label
 from palate.choosing.trials import Children, Job
 from palate.choosing.verdict import POPULARITY, Record, Verdict, decide
 from palate.choosing.worker import Fit
@@ -83,7 +83,7 @@ class Session:
         self.log, self.catalogue, self.asked, self._watch = log, catalogue, asked, watch
         self.facts = LogFacts.of(log, catalogue)
         self.goal = Goal.of(asked.goal, self.facts)
-        about = self.goal.name, asked.metric, asked.seed, asked.limits.last_fit
+        about = self.goal.name, asked.metric, asked.seed, asked.limits.last_fit, asked.limits.live
         task = "" if journal is None else task_of(log, catalogue, *about)
         self.journal = Journal(journal, task, began)
         self.late = self.journal.spent > asked.limits.seconds  # an earlier run took all of the time
@@ -223,7 +223,7 @@ class Session:
         return Found([], report)
 
     def _left_out(self) -> dict[str, str]:
-        ended = {each.name for each in self.bench.records if not each.outcome.error}
+        ended = {label(each.recipe) for each in self.bench.records if not each.outcome.error}
         return {name: why for name, why in self.bench.left_out.items() if name not in ended}
 
     def _pulse(self) -> None:

@@ -9,11 +9,10 @@ import numpy as np
 
 from palate.choosing.costs import burden
 from palate.choosing.facts import LogFacts
-from palate.choosing.worker import Outcome
+from palate.choosing.worker import POPULARITY, Outcome
 from palate.evaluation.intervals import Difference, paired
 from palate.models.base import Recipe
 
-POPULARITY = "Popularity"
 NEAR = 0.01  # share of the best metric that a cheaper recipe may lose where the difference is not clear
 
 

@@ -58,6 +58,7 @@ class Searching:
             seconds=seconds,
             journal=self._journal(training),
             watch=watch,
+            live=True,
             **settings,
         )
         if report is None:
@@ -68,7 +69,12 @@ class Searching:
 
     def _whole(self, training: Training, watch: StepWatch | None) -> Chosen:
         recipe, report = chosen_recipe(
-            training.log, training.catalogue, journal=self._journal(training), watch=watch, **self.settings
+            training.log,
+            training.catalogue,
+            journal=self._journal(training),
+            watch=watch,
+            live=True,
+            **self.settings,
         )
         return Chosen(
             recipe, {CHOICE: {**report.to_brief(), "minutes": self.settings["minutes"], "saved": 0.0}}, report
