@@ -179,6 +179,7 @@ class Bench:
         allowed = self._allowed
         found = {text_of(each): self._journal.find(part.key, each, allowed) for each in new}
         missing = [each for each in new if found[text_of(each)] is None]
+        predicted = {text_of(each): self.costs.predict(each, part.facts) for each in missing}
         jobs = [Job(Grade(each, self.metric, self.limits.live), allowed.seconds) for each in missing]
         for recipe, outcome in zip(missing, self._children.run(jobs, part.prepare), strict=True):
             self._journal.add(part.key, recipe, outcome)
@@ -187,7 +188,7 @@ class Bench:
         for recipe in new:
             ended = found[text_of(recipe)]
             assert ended is not None
-            added.append(self._note(Record(recipe, part.number, ended), part))
+            added.append(self._note(Record(recipe, part.number, ended, predicted.get(text_of(recipe))), part))
         if self._tick(self) or self.trials_left < 1:
             raise Enough
         return added

@@ -100,6 +100,7 @@ class ChoiceReport:
                     "metric": each.outcome.mean if not each.outcome.error else None,
                     "error": each.outcome.error,
                     **each.outcome.cost._asdict(),
+                    "predicted": None if each.predicted is None else each.predicted._asdict(),
                 }
                 for each in self.records
             ],

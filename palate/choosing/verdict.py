@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from palate.choosing.costs import burden
+from palate.choosing.costs import Cost, burden
 from palate.choosing.facts import LogFacts
 from palate.choosing.worker import POPULARITY, Outcome
 from palate.evaluation.intervals import Difference, paired
@@ -18,11 +18,15 @@ NEAR = 0.01  # share of the best metric that a cheaper recipe may lose where the
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A trial: the recipe, the part of the log, by its number, and the outcome."""
+    """A trial: the recipe, the part of the log, by its number, and the outcome.
+
+    predicted  what it was thought to cost just before; None where an earlier search ran it
+    """
 
     recipe: Recipe
     part: int
     outcome: Outcome
+    predicted: Cost | None = None
 
     @property
     def name(self) -> str:
