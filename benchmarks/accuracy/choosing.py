@@ -105,7 +105,7 @@ def chosen(log: str, task: Task, minutes: float, seed: int, known: Outcomes) -> 
         "recipe": repr(choice.recipe),
         "metric": task.grade(choice.model),
         "seconds": seconds,
-        "trials": len(choice.report.records),
+        "trials": choice.report.trials,
         "list_ms": None if choice.report.measured is None else choice.report.measured.list_ms,
         "fits": fits(choice.report),
     }

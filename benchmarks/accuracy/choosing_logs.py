@@ -1,4 +1,4 @@
-"""The logs that recipes are chosen for: what is trained on, the references, and the grade on a test that is read once."""
+"""The logs that recipes are chosen for: the train part, the references, and the grade on a test that is read once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from palate.models.base import Model, Recipe
 
 @dataclass(frozen=True)
 class Task:
-    """A log to choose for: its own metric, the references of docs/benchmarks.md, and the grade of a model on the test.
+    """A log to choose for: its own metric, the references of docs/benchmarks.md, and the grade on the test.
 
     split  where a peer can be asked for the users of the test, None where they are prefixes
     """

@@ -102,7 +102,7 @@ def optuna_implicit(matrix: Any, seconds: float, k: int, last: bool) -> Tuned:
 
 
 def irspack_autopilot(matrix: Any, seconds: float, k: int, last: bool) -> Tuned:
-    """The autopilot of irspack: Optuna over all of its algorithms, each trial in a process that may be ended."""
+    """Run the autopilot of irspack: Optuna over all of its algorithms, each trial in a process that may be ended."""
     from irspack import Evaluator, autopilot
 
     train, valid = held_out(matrix, last)

@@ -166,8 +166,11 @@ class Bench:
         if math.isinf(self.limits.seconds) or self._journal.find(part.key, recipe, self._allowed):
             return ""
         last, left = max(self.last_fit(recipe), self.reserve), max(0.0, self.left)
-        if self.trial(recipe, part) > left - last or cost.seconds > share * left:
-            return f"a fit takes about {whole.seconds:.2g} s, and {left:.0f} s were left for trials and the last fit"
+        together, of = self.trial(recipe, part) + last, f"{left:.0f} s that were left"
+        if together > left:
+            return f"a trial and the last fit take about {_seconds(together)}, more than the {of}"
+        if cost.seconds > share * left:
+            return f"a first fit takes about {_seconds(cost.seconds)}, more than {share:.0%} of the {of}"
         return ""
 
     def grade(self, recipes: Sequence[Recipe], part: Part) -> list[Record]:
@@ -214,6 +217,10 @@ class Bench:
         elif math.isfinite(self.limits.seconds):  # with a number of trials what is tried must not depend on a clock
             self.costs.learn(record.recipe, part.facts, record.outcome.cost)
         return record
+
+
+def _seconds(number: float) -> str:
+    return f"{number:,.0f} s" if number >= 10 else f"{number:.2g} s"
 
 
 def _bytes(number: float) -> str:

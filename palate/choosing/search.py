@@ -165,6 +165,8 @@ class Search:
         ranked = self.bench.best(self.part)
         for cut in self.cuts:
             more = {text_of(each.recipe): each for each in self.bench.best(cut)}
+            if ranked and text_of(ranked[0].recipe) not in more:  # there was no time for the best one
+                break
             both = [(each, more[text_of(each.recipe)]) for each in ranked if text_of(each.recipe) in more]
             if not any(each.name != POPULARITY for each, _ in both):
                 break

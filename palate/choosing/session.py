@@ -155,6 +155,7 @@ class Session:
             self._left_out(),
             self.journal.spent,
             notes=notes,
+            trials=len(self.bench.records),
         )
 
     def fitted(self, found: Found) -> tuple[Recipe, Model, ChoiceReport]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from palate.choosing.facts import LogFacts
@@ -249,10 +249,26 @@ def named(name: str) -> Family | None:
     return next((each for each in FAMILIES if each.name == name), None)
 
 
+def brief(recipe: Recipe) -> str:
+    """Return a recipe as text with the settings that are not the usual ones: `IALS(dim=128)`."""
+    own: Any = recipe
+    usual = {each.name: each.default for each in fields(own)}
+    given = {name: value for name in usual if (value := getattr(own, name)) != usual[name]}
+    return f"{type(recipe).__name__}({', '.join(f'{name}={_brief(value)}' for name, value in given.items())})"
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, Recipe):
+        return brief(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_brief, value))}{',' if len(value) == 1 else ''})"
+    return repr(value)
+
+
 def label(recipe: Recipe) -> str:
     """Return the name of a recipe, with the columns that it reads by pretrained encoders."""
-    fields: tuple[str, ...] = getattr(recipe, "fields", ())
-    read = [each.rpartition(":")[0] for each in fields if ":" in each]
+    columns: tuple[str, ...] = getattr(recipe, "fields", ())
+    read = [each.rpartition(":")[0] for each in columns if ":" in each]
     return type(recipe).__name__ + (f" on {', '.join(read)}" if read else "")
 
 

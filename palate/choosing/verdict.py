@@ -69,6 +69,8 @@ def decide(ranked: Sequence[Record], facts: LogFacts) -> Verdict:
     """Take one of the trials of a part, the best first; one at least."""
     best = ranked[0]
     popular = next((each for each in ranked if each.name == POPULARITY), None)
+    if len(ranked) == 1 and best is popular:
+        return Verdict(best, best, popular, "no other recipe was measured within the limits")
     if popular is not None and not (gain := best.minus(popular)).low > 0:
         line = "no model is better than popularity on this log"
         if best is not popular:
