@@ -146,7 +146,6 @@ def hopeless(refuse: str, users: float, items: int, noise: float) -> str:
     )
 
 
-
 def with_content(axes: Axes, content: Floats) -> Axes:
     """Return the axes of the Gram matrix plus that of the items' content (J, C), scaled to `CONTENT` of its trace."""
     own = content.astype(np.float64)
