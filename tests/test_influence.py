@@ -76,6 +76,9 @@ def apart(model: Model, other: Model, log: Interactions) -> float:
 
 EXACT: list[Recipe] = [
     EASE(l2=5),
+    EASE(),
+    EASE(binary=False, half_life_days=10),
+    EASE(neighbours=4),
     EASE(l2=5, binary=False),
     EASE(l2=5, half_life_days=10),
     EASE(l2=5, neighbours=4),
@@ -104,6 +107,16 @@ def test_what_is_exact_is_the_model_of_a_training_without(rated: Interactions, r
     assert receipt.removed["users"] == 3
     assert receipt.removed["events"] == len(rated) - len(without(rated))
     assert apart(model, expected, without(rated)) > 1e-4, "the users had taught it something"
+
+
+def test_a_penalty_that_follows_the_log_follows_it_when_many_leave() -> None:
+    log = log_of(block_events())
+    model, gone = EASE().fit(log), log.users.ids.to_list()[:20]
+    lighter, receipt = forget(model, log, gone)
+    expected = EASE().fit(log.without(set(map(str, gone))))
+    assert receipt.how == "exact"
+    assert model.recipe != expected.recipe == lighter.recipe
+    assert apart(lighter, expected, log) < 2e-6
 
 
 def test_content_forgets_exactly() -> None:

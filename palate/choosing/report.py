@@ -12,7 +12,8 @@ from palate.choosing.costs import Cost
 from palate.choosing.facts import LogFacts
 from palate.choosing.goals import Goal
 from palate.choosing.spaces import brief
-from palate.choosing.verdict import POPULARITY, Record, Verdict
+from palate.choosing.verdict import Record, Verdict
+from palate.choosing.worker import POPULARITY
 from palate.errors import check
 from palate.evaluation.intervals import bootstrap
 from palate.evaluation.picture import Spot, draw_front

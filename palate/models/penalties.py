@@ -13,6 +13,7 @@ import numpy as np
 from palate.arrays import Doubles
 from palate.data.interactions import Interactions
 
+PREFERRED = (1, 1.25, 1.6, 2, 2.5, 3.15, 4, 5, 6.3, 8)  # Renard's series R10
 USUAL = 0.21  # noise of MovieLens latest-small, for which the usual penalties were found
 
 
@@ -34,5 +35,6 @@ def relative_noise(log: Interactions) -> float:
 
 
 def readable(penalty: float) -> float:
-    """Round to three digits."""
-    return float(f"{penalty:.3g}")
+    """Return the nearest preferred number, ten to a decade: a few more events, or fewer, leave it as it is."""
+    decade, step = divmod(round(len(PREFERRED) * np.log10(penalty)), len(PREFERRED))
+    return float(f"{PREFERRED[step]}e{decade}")

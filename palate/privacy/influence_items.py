@@ -12,7 +12,7 @@ from palate.compute.threads import parallel_for
 from palate.data.interactions import Interactions
 from palate.kernels.positives import first_positives
 from palate.models.content import Content, ContentModel
-from palate.models.ease import EASE
+from palate.models.ease import EASE, fitting_l2
 from palate.models.infinite_ae import InfiniteAE, InfiniteAEModel
 from palate.models.item_knn import ItemKNN
 from palate.models.item_to_item import DenseItemModel, ItemModel, positives
@@ -84,29 +84,40 @@ def _(recipe: EASE, model: ItemModel, logs: Logs) -> Left:
 
     plain = recipe.binary and recipe.half_life_days is None
     change = Change.plain(logs) if plain else Change.weighted(recipe, logs)
+    l2 = following(recipe, change)
     if not isinstance(model, DenseItemModel) or model.inverse is None or 2 * change.rank > len(model.items):
         there = still_there(model.items, model.popularity, sums, logs)
-        return again(recipe, logs) if there else unchanged(recipe, model)
+        return again(replace(recipe, l2=l2), logs) if there else unchanged(recipe, model)
     if not np.allclose(model.popularity, change.before, rtol=1e-4):
         there = still_there(model.items, model.popularity, sums, logs)
         assert not there
         return unchanged(recipe, model)
-    lighter = downdated(model, model.inverse, change)
+    lighter = downdated(model, model.inverse, change) if l2 == recipe.l2 else None
     if lighter is None:
-        return again(recipe, logs)
+        return again(replace(recipe, l2=l2), logs)
     probes = np.argsort(-change.touched, kind="stable")[:PROBES]
-    distance = error_of(lighter, change, recipe.l2, probes)
+    distance = error_of(lighter, change, l2, probes)
     return Left(lighter, Removal("EASE", "exact", distance, MEASURE.format(len(probes))))
+
+
+def following(recipe: EASE, change: Change) -> float:
+    """Return the penalty of a fit without the users: one that followed the log follows the log without them."""
+    l2 = recipe.l2 or 0.0
+    if l2 != fitting_l2(change.X):
+        return l2
+    stays = csr_array(vstack([change.kept, change.come]))
+    return fitting_l2(stays) if stays.nnz else l2
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """X (U, I) of a log, and the rows by which it changes: those that go, and those that come in another form.
+    """X (U, I) of a log; of its rows those that stay and those that go, and those that come in another form.
 
     before and after (I,): the sums of the columns
     """
 
     X: csr_array
+    kept: csr_array
     gone: csr_array
     come: csr_array
     before: Floats
@@ -118,10 +129,10 @@ class Change:
         log = logs.before
         shape = len(log.users), len(log.items)
         X = csr_array((first_positives(log.start, log.item, log.liked), log.item, log.start), shape=shape)
-        gone = X[logs.rows]
+        gone, kept = X[logs.rows], X[np.setdiff1d(np.arange(shape[0]), logs.rows)]
         before = np.bincount(log.item, X.data, minlength=shape[1])
         after = (before - gone.sum(axis=0)).astype(np.float32)
-        return cls(X, gone, gone[:0], before.astype(np.float32), after)
+        return cls(X, kept, gone, gone[:0], before.astype(np.float32), after)
 
     @classmethod
     def weighted(cls, recipe: EASE, logs: Logs) -> Change:
@@ -130,7 +141,7 @@ class Change:
         stay = np.setdiff1d(np.arange(X.shape[0]), logs.rows)
         differ = np.asarray(abs(X[stay] - fresh).sum(axis=1)).ravel() > 0
         gone = csr_array(vstack([X[logs.rows], X[stay[differ]]]))
-        return cls(X, gone, csr_array(fresh[np.flatnonzero(differ)]), _sums(X), _sums(fresh))
+        return cls(X, X[stay[~differ]], gone, csr_array(fresh[np.flatnonzero(differ)]), _sums(X), _sums(fresh))
 
     @property
     def rank(self) -> int:
@@ -151,8 +162,8 @@ class Change:
 
     def products(self, vectors: Doubles) -> Doubles:
         """Gram matrix of the users that stay times vectors, (I, N)."""
-        kept, gone, come = (each.T @ (each @ vectors) for each in (self.X, self.gone, self.come))
-        return np.asarray(kept - gone + come)
+        kept, come = (each.T @ (each @ vectors) for each in (self.kept, self.come))
+        return np.asarray(kept + come)
 
 
 def downdated(model: DenseItemModel, diagonal: Floats, change: Change) -> DenseItemModel | None:

@@ -34,7 +34,7 @@ class Hopeless(PalateError, ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Released:
-    """kept (J,): rows of the items listed; counts (J,) of each; axes (J, K) of the Gram matrix; users: about how many.
+    """kept (J,): rows of the items listed; counts (J,) of each; axes (J, K) of the Gram matrix; users: about so many.
 
     The matrix is that of users' rows, each of length 1.
     """
