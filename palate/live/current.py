@@ -10,8 +10,8 @@ import numpy as np
 
 from palate.compute.memory import release_memory
 from palate.kernels.topk import MOST
+from palate.live.popularity import Popularity
 from palate.live.snapshot import Active, Snapshot
-from palate.live.weights import Popularity
 from palate.ranking.context import UserHistory
 from palate.ranking.pipeline import recommend
 from palate.ranking.request import MOST_PLACES, ListRequest

@@ -90,6 +90,10 @@ class ItemModel(Model):
     def weights_between(self, past: Ints, items: Ints) -> Floats:
         """Weights from N items to J others, (N, J)."""
 
+    def similarities(self, past: Ints, items: Ints) -> Floats:
+        """Weights from N items to J others, (N, J)."""
+        return self.weights_between(past, items)
+
     def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts x_j B_ji of the scores, (N, J)."""
         return self.weights_between(past.column, items) * self.recipe.inputs(past)[:, None]

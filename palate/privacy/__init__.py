@@ -1,4 +1,4 @@
-"""Privacy: users leave trained models, and what is said of it can be checked."""
+"""Privacy: models with a proven bound on what they say of any one user, and users who leave trained models."""
 
 from typing import TYPE_CHECKING
 
