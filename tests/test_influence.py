@@ -254,7 +254,7 @@ def test_unknown_users_change_nothing(log: Interactions) -> None:
         forget(model, log, "u1")
 
 
-def test_nobody_is_left(log: Interactions) -> None:
+def test_no_user_is_left(log: Interactions) -> None:
     model = IALS(dim=4, epochs=1, threads=1).fit(log)
     lighter, receipt = forget(model, log, log.users.ids.to_list())
     assert lighter.known_users() == set()

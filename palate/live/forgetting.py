@@ -66,8 +66,8 @@ def _finish(store: Store, versions: Versions, pending: Sequence[Pending], known:
     shutil.rmtree(versions.folder / FOLDER, ignore_errors=True)  # it counts their events; the next start counts again
     store.receipts.drop_rows(names)
     ids = [user_id for name in names for user_id in known.get(name, ())]
-    told = any("attributes of users" in store.receipts.get(name)["removed"] for name in names)
-    if not store.database.scrub(None if told or not set(names) <= set(known) else ids):
+    attributed = any("attributes of users" in store.receipts.get(name)["removed"] for name in names)
+    if not store.database.scrub(None if attributed or not set(names) <= set(known) else ids):
         LOG.info("forgetting: a reader keeps the log of the store; it is emptied later")
         return False
     for each in pending:
@@ -160,7 +160,7 @@ class _Rewriting:
         return lighter, receipt.removal, count
 
     def _past(self, about: About, count: int) -> tuple[Interactions | None, set[str], int]:
-        """Return the log that a version was fitted to, None where nobody left it, and the users that did."""
+        """Return the log that a version was fitted to, None where no user left it, and those that did."""
         while True:
             waiting = [each for each in self._store.receipts.pending() if each.number > about.get(WITHOUT, 0)]
             rows = [(each.number, *row) for each in waiting for row in each.rows if row[-1] <= about[NEWEST]]
