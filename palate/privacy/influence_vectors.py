@@ -18,7 +18,7 @@ from palate.models.prior import ContentPrior
 from palate.privacy.influence import Left, Logs, leave, popularity_of, still_there, unchanged
 from palate.privacy.receipts import Removal
 
-MOST_EPOCHS = 20  # of an IALS that goes on
+MOST_EPOCHS = 12  # of an IALS that goes on
 LEAST, SLOWEST = 0.05, 0.95  # share of the way left at which it ends; part of the rest that an epoch leaves at most
 ASKED = 256  # users, and items, whose scores say so
 WAY = "share of the way that the scores of their items have still to go, by how the last epochs moved them"
