@@ -160,25 +160,23 @@ def test_a_saved_model_forgets_as_well(log: Interactions, tmp_path: Path) -> Non
     assert apart(load(folder), recipe.fit(without(log)), without(log)) < 1e-6
 
 
-VECTORS: list[Recipe] = [
-    IALS(dim=8, epochs=8, threads=1),
-    Embedding(dim=8, epochs=6, threads=1),
-    Embedding(dim=8, epochs=6, threads=1, loss="bpr"),
-]
-
-
-@pytest.mark.parametrize("recipe", VECTORS, ids=repr)
-def test_vectors_leave_and_the_training_goes_on(rated: Interactions, recipe: Recipe) -> None:
-    model = recipe.fit(rated)
+def test_vectors_leave_and_the_training_goes_on(rated: Interactions) -> None:
+    model = IALS(dim=8, epochs=8, threads=1).fit(rated)
     lighter, receipt = forget(model, rated, GONE)
     assert receipt.how == "approximate"
-    assert receipt.distance is None or 0 <= receipt.distance < 3
+    assert receipt.distance is not None
+    assert 0 <= receipt.distance < 0.3
     assert lighter.known_users() == model.known_users() - set(GONE)
     assert receipt.removed["users with data of their own"] == 3
-    past = without(rated).histories()
-    assert lighter.recommend(past, 3).lists() != []
-    again, _second = forget(lighter, rated, GONE)
+    again, _ = forget(lighter, rated, GONE)
     assert apart(again, lighter, without(rated)) == 0
+
+
+def test_vectors_that_are_trained_step_by_step_say_that_they_must_be_trained_again(rated: Interactions) -> None:
+    model = Embedding(dim=8, epochs=2, threads=1).fit(rated)
+    lighter, receipt = forget(model, rated, GONE)
+    assert receipt.how == "retrain"
+    assert lighter.known_users() == model.known_users() - set(GONE)
 
 
 def test_the_gradient_is_no_larger_than_the_training_left_it(rated: Interactions) -> None:
@@ -269,7 +267,7 @@ def test_unknown_users_change_nothing(log: Interactions) -> None:
         forget(model, log, "u1")
 
 
-def test_nobody_is_left(log: Interactions) -> None:
+def test_no_user_is_left(log: Interactions) -> None:
     model = IALS(dim=4, epochs=1, threads=1).fit(log)
     lighter, receipt = forget(model, log, log.users.ids.to_list())
     assert lighter.known_users() == set()

@@ -336,7 +336,7 @@ def test_the_commands(store: Store, tmp_path: Path, palate: Run) -> None:
     assert "no such file" in palate("forget", "--store", tmp_path / "none.db", "--user", "a")[2]
 
 
-def test_old_exports_bring_nobody_back(store: Store) -> None:
+def test_old_exports_bring_no_user_back(store: Store) -> None:
     whole = store.log()
     store.receipts.forget([SECRET, "u1"])
     forget(store, Versions(store, read=load))

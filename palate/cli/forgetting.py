@@ -36,7 +36,7 @@ def forget(
 
     ids = [*user, *(_lines(users) if users is not None else ())]
     if not ids:
-        raise typer.BadParameter("nobody to forget: give --user ID or --users FILE")
+        raise typer.BadParameter("no user to forget: give --user ID or --users FILE")
     with opened_store(store) as opened:
         versions = Versions(opened, models, load)
         known: dict[str, list[str]] = {}

@@ -46,13 +46,12 @@ def forget(store: Store, versions: Versions, known: Mapping[str, Sequence[str]] 
 
     known  the ids of receipts, where the caller knows them: what is looked for in the files of the store
     """
-    pending, count = store.receipts.pending(), store.forgettings()
+    count, pending = store.forgettings(), store.receipts.pending()
     whole = True
     for version in versions.list():
         if version.about.get(WITHOUT, 0) < count:
             try:
-                work = _Rewriting(store, versions, version.number, pending)
-                versions.rewrite(version.number, work, {WITHOUT: count})
+                versions.rewrite(version.number, _Rewriting(store, versions, version.number))
             except _Unreadable as error:
                 whole &= _drop(versions, version, error)
             except PalateError as error:
@@ -67,7 +66,8 @@ def _finish(store: Store, versions: Versions, pending: Sequence[Pending], known:
     shutil.rmtree(versions.folder / FOLDER, ignore_errors=True)  # it counts their events; the next start counts again
     store.receipts.drop_rows(names)
     ids = [user_id for name in names for user_id in known.get(name, ())]
-    if not store.database.scrub(ids if set(names) <= set(known) else None):
+    attributed = any("attributes of users" in store.receipts.get(name)["removed"] for name in names)
+    if not store.database.scrub(None if attributed or not set(names) <= set(known) else ids):
         LOG.info("forgetting: a reader keeps the log of the store; it is emptied later")
         return False
     for each in pending:
@@ -119,52 +119,58 @@ class _Unreadable(Exception):
 class _Rewriting:
     """Writes the bundle of a version without users that were forgotten, if it holds anything of them."""
 
-    def __init__(self, store: Store, versions: Versions, number: int, pending: Sequence[Pending]) -> None:
-        self._store, self._versions, self._number, self._pending = store, versions, number, pending
+    def __init__(self, store: Store, versions: Versions, number: int) -> None:
+        self._store, self._versions, self._number = store, versions, number
 
-    def __call__(self, path: Path) -> About:
+    def __call__(self, path: Path) -> tuple[bool, About]:
         about = self._versions.get(self._number).about  # another process may have done it meanwhile
-        since, count = about.get(WITHOUT, 0), self._store.forgettings()
+        count = self._store.forgettings()
         try:
             model, log = load_with_log(path)
         except BundleError as error:
             raise _Unreadable(error) from error
-        known = model.known_users()
-        gone = self._store.forgotten_since(since, known | (log.users.texts() if log is not None else set()))
-        rows = [row for each in self._pending if each.number > since for row in each.rows]
-        kept = {"vectors": len(gone & known), "histories": 0 if log is None else len(gone & log.users.texts())}
-        lighter, removal = self._lighter(model, log, gone, about, rows)
+        own, histories = model.known_users(), set() if log is None else log.users.texts()
+        gone = self._store.forgotten_since(about.get(WITHOUT, 0), own | histories)
+        lighter, removal, count = self._lighter(model.without(gone), log, gone, about, count)
         if not gone and removal is None:
-            return {}
+            return False, {WITHOUT: count}
         lighter.save(path, log=None if log is None else log.without(gone))
         nothing = Removal(type(model.recipe).__name__, "exact", 0.0, "it had learned nothing of them")
-        return {LEFT: _left(count, removal or nothing, counted(kept))}
+        kept = counted({"vectors": len(gone & own), "histories": len(gone & histories)})
+        return True, {WITHOUT: count, LEFT: _left(count, removal or nothing, kept)}
 
     def _lighter(
-        self, model: Model, log: Interactions | None, gone: set[str], about: About, rows: Sequence[Sequence[Any]]
-    ) -> tuple[Model, Removal | None]:
-        """Return the model without the users, and how what it learned of them left it; None for nothing learned."""
-        recipe = type(model.recipe).__name__
-        if log is not None:
-            past, asked = log, gone
-        elif NEWEST in about:
-            rows = [row for row in rows if row[-1] <= about[NEWEST]]
-            if not rows and about.get(WITHOUT, 0) < int(self._store.state(DROPPED) or 0):
-                measure = "users were forgotten while it was trained; train again"
-                return model.without(gone), Removal(recipe, "retrain", None, measure)
-            if not rows:
-                return model.without(gone), None
-            past, asked = with_rows(self._store, rows, about[NEWEST], about.get(WEIGHTS, {}))
-        elif not rows and not gone:
-            return model, None
-        else:
-            measure = "the log that it was fitted to is not known; train again"
-            return model.without(gone), Removal(recipe, "retrain", None, measure)
+        self, model: Model, log: Interactions | None, gone: set[str], about: About, count: int
+    ) -> tuple[Model, Removal | None, int]:
+        """Take out what a model learned of the users: how, None for nothing, and how many forgettings are done."""
+        recipe, past, asked = type(model.recipe).__name__, log, gone
+        if past is None and NEWEST not in about:
+            unknown = Removal(recipe, "retrain", None, "the log that it was fitted to is not known; train again")
+            return model, unknown if gone else None, count
+        if past is None and about.get(WITHOUT, 0) < int(self._store.state(DROPPED) or 0):
+            return model, Removal(recipe, "retrain", None, "users left while it was trained; train again"), count
+        if past is None:
+            past, asked, count = self._past(about, count)
+        if past is None or not asked:
+            return model, None, count
         try:
-            lighter, receipt = forget_in(model.without(gone), past, asked)
+            lighter, receipt = forget_in(model, past, asked)
         except PalateError as error:
-            return model.without(gone), Removal(recipe, "retrain", None, f"{error}; train again")
-        return lighter, receipt.removal
+            return model, Removal(recipe, "retrain", None, f"{error}; train again"), count
+        return lighter, receipt.removal, count
+
+    def _past(self, about: About, count: int) -> tuple[Interactions | None, set[str], int]:
+        """Return the log that a version was fitted to, None where no user left it, and those that did."""
+        while True:
+            waiting = [each for each in self._store.receipts.pending() if each.number > about.get(WITHOUT, 0)]
+            rows = [(each.number, *row) for each in waiting for row in each.rows if row[-1] <= about[NEWEST]]
+            if not rows:
+                return None, set(), count
+            past, asked = with_rows(self._store, rows, about[NEWEST], about.get(WEIGHTS, {}))
+            now = self._store.forgettings()
+            if now == count:
+                return past, asked, count
+            count = now  # someone left while the log was read
 
 
 def _drop(versions: Versions, version: Version, error: _Unreadable) -> bool:

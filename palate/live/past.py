@@ -22,19 +22,19 @@ def with_rows(
 ) -> tuple[Interactions, set[str]]:
     """Return the events of a store up to a `seq`, with rows that are no longer there, and the users of these.
 
-    rows  as `palate.store.receipts.Pending` has them; their users get names that nobody has
+    rows  number of the forgetting, user within it, item_no, type_no, moment, weight, seq; users get names of no user
     """
     log = store.log(weights, last=last)
     mark = secrets.token_hex(16)
-    user = [f"{mark} {row[0]}" for row in rows]
+    user = [f"{mark} {row[0]} {row[1]}" for row in rows]
     with store.database.reading() as connection:
         items, types = (Names.read(store.database, connection, name) for name in ("item_no", "type_no"))
-    item = items.rows(np.array([row[1] for row in rows], np.int32))
-    kind = types.rows(np.array([row[2] for row in rows], np.int32))
-    own = np.array([1.0 if row[4] is None else row[4] for row in rows], np.float32)
+    item = items.rows(np.array([row[2] for row in rows], np.int32))
+    kind = types.rows(np.array([row[3] for row in rows], np.int32))
+    own = np.array([1.0 if row[5] is None else row[5] for row in rows], np.float32)
     own *= np.array([EventType.of(name, weights).weight for name in types.ids], np.float32)[kind]
     names = Vocabulary.of(user)
-    moments = np.array([row[3] for row in rows], np.int64)
+    moments = np.array([row[4] for row in rows], np.int64)
     theirs = Interactions.of(
         names,
         Vocabulary(items.ids),

@@ -8,7 +8,7 @@ from functools import cached_property, singledispatch
 
 import numpy as np
 
-from palate.arrays import AnyArray, Floats, Longs
+from palate.arrays import AnyArray, Bools, Floats, Longs
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError
@@ -50,6 +50,11 @@ class Logs:
         log = self.before
         theirs = sum(np.count_nonzero(log.liked[log.start[row] : log.start[row + 1]]) for row in self.rows)
         return bool(np.count_nonzero(log.liked) > theirs)
+
+    @property
+    def there(self) -> Bools:
+        """Which items have an event in the log, (I,)."""
+        return np.asarray(np.bincount(self.before.item, minlength=len(self.before.items)) > 0)
 
     def on(self, items: Vocabulary) -> Logs:
         """Return the logs by the rows of `items`; raises `DataError` for an item that is not among them."""

@@ -65,7 +65,7 @@ def _(recipe: Content, model: ContentModel, logs: Logs) -> Left:
     if not still_there(model.items, model.popularity, sums, logs):
         return unchanged(recipe, model)
     X = positives(logs.fitted[1], binary=True)
-    known = model.popularity > 0  # the items of the log
+    known = logs.there
     weights = np.ascontiguousarray(recipe.taste(X[:, known], model.vectors[known]), np.float32)
     gone = replace(model, weights=weights, popularity=_sums(X))
     return Left(gone, Removal("Content", "exact", 0.0, "the users' sums were made again without theirs"))

@@ -11,20 +11,17 @@ from palate.compute.threads import ThreadTeam, cores
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
 from palate.kernels.least_squares import residuals
-from palate.models.embedding import Embedding, EmbeddingModel
+from palate.models.factors import FactorModel
 from palate.models.hybrid import Hybrid, HybridModel
 from palate.models.ials import IALS, AlsState, IALSModel
 from palate.models.prior import ContentPrior
-from palate.models.sgd import LinearDecay
 from palate.privacy.influence import Left, Logs, leave, popularity_of, still_there, unchanged
 from palate.privacy.receipts import Removal
 
-MOST_EPOCHS = 20  # of an IALS that goes on
+MOST_EPOCHS = 12  # of an IALS that goes on
 LEAST, SLOWEST = 0.05, 0.95  # share of the way left at which it ends; part of the rest that an epoch leaves at most
 ASKED = 256  # users, and items, whose scores say so
-LAST_EPOCHS = 2  # of an Embedding, done once more
 WAY = "share of the way that the scores of their items have still to go, by how the last epochs moved them"
-MOVED = "how far the last epoch moved the vectors of their items, in how far it moved others; 1 is as settled"
 HELD = "the vectors of the items go on without them, what content says of an item stays"
 
 
@@ -47,7 +44,7 @@ def _(recipe: Hybrid, model: HybridModel, logs: Logs) -> Left:
         return leave.dispatch(object)(recipe, model, logs)
     if not still_there(model.items, base.popularity, popularity_of, logs):
         return unchanged(recipe, model)
-    known = np.flatnonzero(base.popularity > 0).astype(np.int32)
+    known = np.flatnonzero(logs.there).astype(np.int32)
     narrow = replace(
         base,
         items=base.items.select(known),
@@ -70,14 +67,6 @@ def _(recipe: Hybrid, model: HybridModel, logs: Logs) -> Left:
     wide = replace(fresh, items=base.items, item_vectors=vectors, popularity=popularity)
     gone = replace(model, models=(wide,), weights=np.ascontiguousarray(model.weights @ axes))
     return Left(gone, Removal("Hybrid", "approximate", distance, f"{WAY}; {HELD}"))
-
-
-@leave.register
-def _(recipe: Embedding, model: EmbeddingModel, logs: Logs) -> Left:
-    """Do the last epochs of the training once more."""
-    if not still_there(model.items, model.popularity, popularity_of, logs):
-        return unchanged(recipe, model)
-    return replayed(recipe, model, logs)
 
 
 # IALS
@@ -107,9 +96,13 @@ class Pull(ContentPrior):
 
 def state_of(recipe: IALS, model: IALSModel, log: Interactions, prior: ContentPrior | None = None) -> AlsState:
     """Return the state of a training that has come to the vectors of a model."""
+    return AlsState.of(recipe, log, prior, (users_of(model, log), model.item_vectors))
+
+
+def users_of(model: FactorModel, log: Interactions) -> Floats:
+    """Return the vectors of the users of a log, (U, D), 0 for one that the model does not know."""
     row = model.users.recode(log.users)
-    users = model.user_vectors[np.maximum(row, 0)] * (row >= 0)[:, None].astype(np.float32)
-    return AlsState.of(recipe, log, prior, (users, model.item_vectors))
+    return np.asarray(model.user_vectors[np.maximum(row, 0)] * (row >= 0)[:, None], np.float32)
 
 
 def made_of(model: IALSModel, work: AlsState, log: Interactions) -> IALSModel:
@@ -177,44 +170,3 @@ def narrowed(log: Interactions, items: Vocabulary) -> Interactions:
 
 def _size(*parts: Floats) -> float:
     return float(np.sqrt(sum(float(np.vdot(each, each)) for each in parts)))
-
-
-# Embedding
-
-
-def replayed(recipe: Embedding, model: EmbeddingModel, logs: Logs) -> Left:
-    """Go over the log without the users at the rates of the last epochs.
-
-    Adagrad divides by the squares of all slopes so far: a first pass without a step finds those of an epoch.
-    """
-    log = logs.fitted[1]
-    rows = log.rows.clipped()
-    popularity = log.item_weights()
-    task = recipe.sgd_task(replace(log, weight=rows.weight), popularity)
-    row = model.users.recode(log.users)
-    task.users[:, : recipe.dim] = model.user_vectors[row]
-    task.items[:, : recipe.dim] = model.item_vectors
-    epochs = recipe.epochs or 1
-    rates = LinearDecay(epochs, recipe.learning_rate or 0.0, recipe.threads)
-    last = task.items.copy()
-    with ThreadTeam(recipe.threads) as team:
-        squares = [getattr(task, name, None) for name in ("user_squares", "item_squares")]
-        for _ in task.epoch(team, lambda _: 0.0):
-            """Only the squares change."""
-        for each in squares:
-            if each is not None:
-                each *= epochs
-        for epoch in range(max(0, epochs - LAST_EPOCHS), epochs):
-            last = task.items.copy()
-            for _ in task.epoch(team, rates.at(epoch)):
-                """Move."""
-    users, items = (aligned_copy(side[:, : recipe.dim]) for side in (task.users, task.items))
-    fresh = EmbeddingModel(recipe, model.items, log.users, users, items, popularity, log.rows.fingerprints())
-    return Left(fresh, Removal("Embedding", "approximate", _moved(task.items - last, touched(logs)), MOVED))
-
-
-def _moved(move: Floats, theirs: Bools) -> float | None:
-    length: Doubles = np.sqrt(np.einsum("id,id->i", move, move, dtype=np.float64))
-    if not theirs.any() or theirs.all() or not length[~theirs].any():
-        return None
-    return float(np.sqrt((length[theirs] ** 2).mean() / (length[~theirs] ** 2).mean()))

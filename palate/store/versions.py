@@ -70,19 +70,19 @@ class Versions:
                 )
         return version
 
-    def rewrite(self, number: int, write: Callable[[Path], About], about: About) -> None:
-        """Replace the bundle of a version, and add what `write` returns, and `about`, to its facts.
+    def rewrite(self, number: int, write: Callable[[Path], tuple[bool, About]]) -> None:
+        """Replace the bundle of a version by `write`, which says whether it did; what it returns are new facts.
 
         A kill leaves the old bundle or the new one. Raises what `write` raises; then the version stays as it was.
         """
         with self._locked(alone=True):
-            found = write(self.path(number))
+            replaced, about = write(self.path(number))
             with self._store.database.writing() as connection:
                 chosen = models.c.version == number
                 before = json.loads(connection.scalar(sa.select(models.c.about).where(chosen)) or "{}")
-                facts = json.dumps({**before, **found, **about})
+                facts = json.dumps({**before, **about})
                 connection.execute(sa.update(models).where(chosen).values(about=facts))
-                if found:
+                if replaced:
                     next_of(connection, REPLACED)
 
     @contextmanager
