@@ -17,7 +17,7 @@ import httpx2 as httpx
 from processes import PALATE, started
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "movielens-small"
-PATIENCE = 60  # seconds that a server may take to come up or go down
+PATIENCE = 120  # seconds that a server may take to come up or go down
 
 
 @dataclass
