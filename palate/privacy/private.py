@@ -31,7 +31,7 @@ from palate.models.registry import as_recipe, register
 from palate.privacy.fitted import check_private, fitted
 from palate.privacy.guarantee import Guarantee
 from palate.privacy.ledger import Release
-from palate.privacy.noise import SystemSource, SeededSource
+from palate.privacy.noise import SeededSource, SystemSource
 from palate.privacy.released import Plan, Released, release, release_counts
 from palate.privacy.spectrum import Axes
 
@@ -49,7 +49,7 @@ class Private(Recipe):
               of what is chosen often is made from a share of the budget, and ids are text
     fields    public attributes of the items, columns of the catalogue, that are drawn near each other
     refuse    raise `Hopeless` where the noise hides all but popularity; False: fit what is left
-    seed      with insecure_test_noise alone: noise that can be made again protects nobody
+    seed      with insecure_test_noise alone: noise that can be made again protects no user
 
     A fit uses which items a user likes, each once; weights, order and times of events are not read.
     """
@@ -71,7 +71,7 @@ class Private(Recipe):
         object.__setattr__(self, "fields", check_reading(self.fields, None, 0))
         check(not self.fields or self.public, "fields", self.fields, "needs public=True: the items of the catalogue")
         seeded = self.seed is not None
-        rule = "needs insecure_test_noise=True, which protects nobody" if seeded else "is needed for test noise"
+        rule = "needs insecure_test_noise=True, which protects no user" if seeded else "is needed for test noise"
         check(seeded == self.insecure_test_noise, "seed", self.seed, rule)
         check(self.seed is None or self.seed >= 0, "seed", self.seed, "must be 0 or more")
 
