@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from palate.arrays import Bools, Floats, Ints
+from palate.arrays import Floats, Ints
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -168,14 +168,6 @@ class PrivateModel(Model):
     def scores(self, histories: Histories) -> Floats:
         """As the model within says."""
         return self.models[0].scores(histories)
-
-    def batch_size(self) -> int:
-        """Users ranked at once."""
-        return self.models[0].batch_size()
-
-    def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
-        """As the model within says."""
-        return self.models[0].top(histories, k, allowed, keep_seen)
 
     def item_similarity(self, item: int) -> Floats:
         """As the model within says."""
