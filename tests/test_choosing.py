@@ -10,17 +10,31 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from conftest import Run, catalogue_of
 
-from palate import EASE, IALS, Content, InfiniteAE, Interactions, ItemKNN, Popularity, choose, load
+from palate import (
+    EASE,
+    IALS,
+    Blend,
+    Catalogue,
+    Content,
+    InfiniteAE,
+    Interactions,
+    ItemKNN,
+    Popularity,
+    choose,
+    load,
+    read_catalogue,
+)
 from palate.arrays import Doubles
 from palate.choosing import samplers
 from palate.choosing.bench import Bench, Limits
@@ -29,16 +43,21 @@ from palate.choosing.costs import Cost, Costs, burden, calibrated, formula
 from palate.choosing.facts import LogFacts, of_users
 from palate.choosing.goals import ASKED, Goal
 from palate.choosing.journal import Journal, task_of
+from palate.choosing.refine import Refinement, places
 from palate.choosing.search import Search
 from palate.choosing.session import Step
-from palate.choosing.spaces import FAMILIES, Between, named, table
+from palate.choosing.spaces import FAMILIES, Between, label, named, not_installed, table
 from palate.choosing.trials import Children, Job
 from palate.choosing.verdict import Record, decide
-from palate.choosing.worker import Grade, Outcome, Prepare
+from palate.choosing.worker import Allowed, Grade, Outcome, Prepare, follows
 from palate.data.vocabulary import Vocabulary
-from palate.errors import DataError, SettingError
+from palate.errors import DataError, MissingExtra, SettingError
+from palate.live.searching import Searching
+from palate.live.training import Training
 from palate.models.base import Recipe
+from palate.ranking.staged import Pipeline
 from palate.store.events import Store
+from palate.store.transfer import import_log
 from palate.store.versions import Versions
 
 ROOT = Path(__file__).parents[1]
@@ -312,21 +331,53 @@ def alive(process: int) -> bool:
 def test_the_journal_keeps_outcomes_and_time_of_its_task(tmp_path: Path) -> None:
     outcome = Outcome(np.array([0.25, 1.0]), Cost(1.5, 2e6, 0.3))
     first = Journal(tmp_path / "j.db", "a", time.monotonic() - 5)
-    first.add(0, IALS(), outcome)
-    first.add(1, EASE(), Outcome.failed("no memory", 2.0))
+    first.add("0", IALS(), outcome)
+    first.add("1", EASE(), Outcome.failed("no memory", 2.0))
     first.close()
     second = Journal(tmp_path / "j.db", "a", time.monotonic())
     assert 5 <= second.spent < 60
-    found, failed = second.find(0, IALS()), second.find(1, EASE())
+    found, failed = second.find("0", IALS(), Allowed()), second.find("1", EASE(), Allowed())
     assert found is not None
     assert failed is not None
     assert found.values.tolist() == [0.25, 1.0]
     assert (found.cost, failed.error) == (outcome.cost, "no memory")
-    assert second.find(1, IALS()) is None
-    assert second.find(0, IALS(dim=8)) is None
+    assert second.find("1", IALS(), Allowed()) is None
+    assert second.find("0", IALS(dim=8), Allowed()) is None
     other = Journal(tmp_path / "j.db", "b", time.monotonic())
-    assert other.find(0, IALS()) is None
+    assert other.find("0", IALS(), Allowed()) is None
     assert other.spent < 1
+
+
+@pytest.mark.parametrize("limit", [Allowed(seconds=4.0), Allowed(memory=4.0)])
+def test_a_trial_that_was_ended_at_a_limit_is_tried_again_with_clearly_more(tmp_path: Path, limit: Allowed) -> None:
+    journal = Journal(tmp_path / "j.db", "a", time.monotonic())
+    journal.add("0", IALS(), Outcome.failed("it took more than that", 4.0, limit))
+    journal.add("0", EASE(), Outcome.failed("no such column", 4.0))
+    assert journal.find("0", IALS(), Allowed(4.0, 4.0)) is not None
+    assert journal.find("0", IALS(), Allowed(5.0, 5.0)) is not None  # an end like the first one is likely
+    assert journal.find("0", IALS(), Allowed(3.0 if limit.memory == 4.0 else 8.0, 8.0)) is None
+    assert journal.find("0", EASE(), Allowed()) is not None  # it finished: no time would help
+    journal.close()
+
+
+def test_a_search_with_more_time_tries_what_was_ended_at_its_time(tmp_path: Path) -> None:
+    class Waiting(SimulatedChildren):
+        ran: list[str] = []  # noqa: RUF012
+
+        def run(self, jobs: Sequence[Job], prepare: Any) -> list[Outcome]:
+            self.ran += [type(job.request.recipe).__name__ for job in jobs]  # type: ignore[union-attr]
+            late = [Outcome.failed("late", job.seconds, Allowed(seconds=job.seconds)) for job in jobs]
+            return [Outcome(np.ones(3), Cost(9, 1, 1)) if job.seconds > 50 else late[n] for n, job in enumerate(jobs)]
+
+    part: Any = SimpleNamespace(number=0, key="0", facts=LARGE, asked=3, prepare=None)
+    for seconds, errors, ran in ((30.0, ["late"], ["EASE"]), (31.0, ["late"], []), (300.0, [""], ["EASE"])):
+        Waiting.ran = []
+        journal = Journal(tmp_path / "j.db", "a", time.monotonic())
+        children: Any = Waiting(Clock(), 1.0)
+        bench = Bench(LARGE, "NDCG@10", Limits(seconds, 1e9), Costs(1.0), journal, children, lambda _: False)
+        assert [each.outcome.error for each in bench.grade([EASE()], part)] == errors
+        assert Waiting.ran == ran
+        journal.close()
 
 
 def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
@@ -534,7 +585,9 @@ def test_a_search_and_its_last_fit_keep_the_time(
             facts, users=int(facts.users * share), events=int(facts.events * share), squares=facts.squares * share
         )
         parts.append(
-            SimpleNamespace(number=number, share=share, facts=own, asked=5000, prepare=SimpleNamespace(facts=own))
+            SimpleNamespace(
+                number=number, key=str(number), share=share, facts=own, asked=5000, prepare=SimpleNamespace(facts=own)
+            )
         )
     limits = Limits(60 * minutes, 12e9)
     children: Any = SimulatedChildren(clock, factor)
@@ -731,5 +784,176 @@ def test_the_command_names_a_setting_out_of_range(
     palate: Run, file: Path, options: tuple[str, ...], rule: str
 ) -> None:
     code, _, err = palate("choose", file, *options)
+    assert code == 1
+    assert rule in err
+
+
+# Pictures, sounds, sentences, and events that count at once
+
+
+def with_media(folder: Path) -> tuple[Interactions, Catalogue]:
+    """A log, and a catalogue with titles, sentences, files of pictures and addresses of sounds."""
+    log, picture = tastes(), folder / "a.png"
+    picture.write_bytes(b"no picture")
+    items = log.items.ids.to_list()
+    sentence = "this is a sentence with many more words than a title"
+    columns = {"title": "a title", "text": sentence, "image": str(picture), "audio": "https://example.org/a.mp3"}
+    frame = pl.DataFrame({"item_id": items, **{name: [each] * len(items) for name, each in columns.items()}})
+    return log, read_catalogue(frame)
+
+
+def test_files_and_sentences_are_read_by_pretrained_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = LogFacts.of(*with_media(tmp_path))
+    assert (facts.content, facts.media, facts.texts) == (("title", "text"), ("image",), ("text",))
+    hybrid, content = named("Hybrid"), named("Content")
+    assert hybrid is not None
+    assert content is not None
+    monkeypatch.setattr("palate.choosing.spaces.missing", lambda _: None)
+    ways: list[tuple[str, ...]] = [(), ("title", "text", "image:efficientnet"), ("title", "text:minilm")]
+    for family in (hybrid, content):
+        starts: Any = family.starts(facts)
+        assert [each.fields for each in starts] == ways
+    assert [label(each) for each in hybrid.starts(facts)] == ["Hybrid", "Hybrid on image", "Hybrid on text"]
+    seconds = [formula(each, facts).seconds for each in hybrid.starts(facts)]
+    assert seconds[1] > seconds[2] > seconds[0]  # a picture takes longer than a text
+    monkeypatch.setattr("palate.choosing.spaces.missing", lambda _: MissingExtra("pillow", "content"))
+    assert [label(each) for each in hybrid.starts(facts)] == ["Hybrid"]
+    assert not_installed(facts) == {
+        "Hybrid and Content on image": "pillow is not installed; run: pip install 'palate[content]'"
+    }
+
+
+def test_a_column_of_pictures_alone_is_content() -> None:
+    family = named("Hybrid")
+    assert family is not None
+    assert "no catalogue" in family.bars(LogFacts.of(tastes()), "taste")
+    assert not family.bars(replace(LogFacts.of(tastes()), media=("image",)), "taste")
+
+
+def test_only_models_that_follow_events_are_taken_where_they_must_count_at_once() -> None:
+    log = tastes()
+    assert follows(EASE().fit(log), log)
+    assert follows(Popularity().fit(log), log)  # all lists are the same, which no event changes
+    fixed: Any = SimpleNamespace(recipe=EASE(), recommend=Popularity().fit(log).recommend)
+    assert not follows(fixed, log)
+
+
+# A service that searches a little at each training
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[tuple[Store, Versions]]:
+    """A store with a log, and its versions."""
+    with Store.open(tmp_path / "shop.db") as store:
+        tastes().to_frame().write_csv(tmp_path / "log.csv")
+        import_log(store, tmp_path / "log.csv")
+        yield store, Versions(store, None, load)
+
+
+def test_a_training_searches_around_the_recipe_in_use_within_its_share(
+    shop: tuple[Store, Versions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Recipe, float]] = []
+
+    def refined(_log: Interactions, _catalogue: Any, start: Recipe, *, seconds: float, **_: Any) -> Any:
+        asked.append((start, seconds))
+        return None if seconds < 5 else SimpleNamespace(recipe=EASE(l2=9), to_brief=lambda: {"explanation": "new"})
+
+    monkeypatch.setattr("palate.live.searching.refined_recipe", refined)
+    training, searching = Training.of(*shop), Searching({"minutes": 1.0}, 0.1)
+    training.finish(EASE(l2=20), {"choice": {"minutes": 1.0, "explanation": "old"}, "seconds": 30.0})
+    kept = searching.chosen(training)
+    assert (kept.recipe, kept.report, asked[-1]) == (EASE(l2=20), None, (EASE(l2=20), pytest.approx(3.0)))
+    assert kept.about["choice"] == {"minutes": 1.0, "explanation": "old", "saved": 3.0}
+    training.finish(Pipeline(kept.recipe, ("Diversify(0.1)",)), {**kept.about, "seconds": 30.0})
+    found = searching.chosen(training)
+    assert (found.recipe, asked[-1]) == (EASE(l2=9), (EASE(l2=20), pytest.approx(6.0)))
+    assert found.about["choice"] == {"explanation": "new", "minutes": 1.0, "saved": 0.0}
+
+
+def test_a_whole_search_comes_before_little_ones(
+    shop: tuple[Store, Versions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = SimpleNamespace(recipe=EASE(), to_brief=dict)
+    monkeypatch.setattr("palate.live.searching.chosen_recipe", lambda *_, **__: (report.recipe, report))
+    training = Training.of(*shop)
+    assert Searching({"minutes": 1.0}, 0.1).chosen(training).recipe == EASE()  # there is no version
+    training.finish(EASE(l2=20), {"choice": {"minutes": 1.0}})
+    assert Searching({"minutes": 5.0}, 0.1).chosen(training).recipe == EASE()  # the search before was a short one
+    assert Searching({"minutes": 1.0}).chosen(training).recipe == EASE()
+    assert Searching({"minutes": 1.0}, 0.1).chosen(training).recipe == EASE(l2=20)  # a tenth of it is too little
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
+def test_a_little_search_keeps_its_time_and_the_recipe_in_use(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
+    clock = Clock()
+    monkeypatch.setattr("palate.choosing.journal.time", clock)
+    part: Any = SimpleNamespace(number=0, key="0", facts=LARGE, asked=5000, prepare=SimpleNamespace(facts=LARGE))
+    children: Any = SimulatedChildren(clock, factor)
+    limits = Limits(2000.0, 12e9, last_fit=False)
+    bench = Bench(LARGE, "NDCG@10", limits, Costs(1.0), Journal(None, "", 0.0), children, lambda _: False)
+    refinement = Refinement(bench, [part], start := EASE(l2=100.0, neighbours=100), 0)
+    refinement.run([(EASE(l2=300.0, neighbours=100), 1.0)])
+    assert clock.now <= 1.1 * limits.seconds
+    assert [each.recipe for each in bench.records[:3]] == [start, Popularity(), EASE(l2=300.0, neighbours=100)]
+    verdict = refinement.verdict()
+    assert verdict is not None
+    assert verdict.taken.recipe == start  # the others have the same metric
+    assert "stays" in verdict.why
+    short = replace(bench.limits, seconds=1.0)
+    assert (
+        Refinement(
+            Bench(LARGE, "NDCG@10", short, Costs(1.0), Journal(None, "", 0.0), children, lambda _: False),
+            [part],
+            start,
+            0,
+        ).part
+        is None
+    )
+
+
+def test_a_recipe_in_use_is_sought_around_where_it_is_part_of_another() -> None:
+    found = places(Blend(recipes=(EASE(l2=5), Popularity(), IALS())))
+    assert [each.family.name for each in found] == ["EASE", "Popularity", "IALS"]
+    assert found[0].within(EASE(l2=7)) == Blend(recipes=(EASE(l2=7), Popularity(), IALS()))
+    assert places(IALS())[0].within(EASE()) == EASE()
+
+
+def test_what_searches_of_other_logs_found_is_a_share_of_their_best(tmp_path: Path) -> None:
+    first = Journal(tmp_path / "j.db", "a", time.monotonic())
+    first.add("0", EASE(l2=5), Outcome(np.array([0.2, 0.4]), Cost(1, 1, 1)))
+    first.add("0", EASE(l2=9), Outcome(np.array([0.6, 0.6]), Cost(1, 1, 1)))
+    first.add("0", EASE(l2=1), Outcome.failed("no memory"))
+    first.close()
+    second = Journal(tmp_path / "j.db", "b", time.monotonic())
+    assert second.earlier() == [(EASE(l2=5), pytest.approx(0.5)), (EASE(l2=9), 1.0)]
+    second.keep(1)
+    assert second.earlier() == []
+    second.close()
+
+
+def test_a_search_that_took_all_of_its_time_ends_with_what_it_found(tmp_path: Path) -> None:
+    given = {"candidates": list(QUICK), "journal": tmp_path / "j.db"}
+    first = choose(tastes(), minutes=0.2, **given)
+    database = sqlite3.connect(tmp_path / "j.db")
+    database.execute("update searches set spent = 1000")
+    database.commit()
+    database.close()
+    again = choose(tastes(), minutes=0.2, **given)
+    assert again.recipe == first.recipe
+    assert {repr(each.recipe) for each in again.report.records} >= {repr(each.recipe) for each in first.report.lines}
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        (("--recipe", "auto", "--search", "0%"), "--search 0%: must be a share of the training time above 0"),
+        (("--recipe", "auto", "--search", "much"), "--search much: must be a share"),
+        (("--recipe", "auto", "--search", "200%"), "--search 200%: must be a share"),
+        (("--recipe", "ials", "--search", "10%"), "--search 10%: goes with --recipe auto"),
+    ],
+)
+def test_a_share_that_is_none_is_refused(palate: Run, tmp_path: Path, given: tuple[str, ...], rule: str) -> None:
+    code, _, err = palate("train", "--store", tmp_path / "shop.db", *given)
     assert code == 1
     assert rule in err

@@ -14,6 +14,7 @@ from palate.data.vocabulary import Vocabulary
 
 GOWALLA = DATA / "gowalla"
 RATINGS = ROOT / "examples" / "movielens-small" / "ratings.csv.gz"
+TASTE = 1.2  # standard deviation of what tastes add to the logarithm of a chance
 
 
 def movielens() -> Interactions:
@@ -45,3 +46,18 @@ def synthetic(n_users: int, n_items: int, n_events: int) -> Interactions:
     user = draw.integers(0, n_users, n_events, dtype=np.int32)
     item = (n_items * draw.random(n_events) ** 3).astype(np.int32)
     return Interactions.of(Vocabulary.of(range(n_users)), Vocabulary.of(range(n_items)), user, item)
+
+
+def dense(n_users: int = 6_040, n_items: int = 3_706, per_user: int = 132, factors: int = 20) -> Interactions:
+    """Make a log of the size of MovieLens-1M: items of Zipf's law, and tastes of a few latent factors."""
+    rng = np.random.default_rng(0)
+    users, items = (rng.standard_normal((n, factors), np.float32) for n in (n_users, n_items))
+    popularity = np.log(1 / rng.permutation(np.arange(10, n_items + 10)))
+    spread = 0.8  # of the logarithm of lengths
+    lengths = per_user * np.exp(spread * rng.standard_normal(n_users) - spread**2 / 2)
+    chosen = []
+    for row, length in zip(users, lengths.clip(20, n_items // 3).astype(int), strict=True):
+        wish = popularity + TASTE * (items @ row) / np.sqrt(factors) + rng.gumbel(size=n_items)
+        chosen.append(np.argpartition(-wish, length)[:length].astype(np.int32))
+    user = np.repeat(np.arange(n_users, dtype=np.int32), [len(each) for each in chosen])
+    return Interactions.of(Vocabulary.of(range(n_users)), Vocabulary.of(range(n_items)), user, np.concatenate(chosen))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
@@ -43,9 +44,16 @@ def run_peer(
 
 
 def fit_apart(
-    log: Interactions, name: str, command: Callable[[str, str], list[str]], more: Mapping[str, Any] | None = None
+    log: Interactions,
+    name: str,
+    command: Callable[[str, str], list[str]],
+    more: Mapping[str, Any] | None = None,
+    *,
+    all_cores: bool = False,
 ) -> dict[str, np.typing.NDArray[np.generic]]:
-    """Run a command, made of the file of the log and of the answer, on one thread; returns the arrays it answers.
+    """Run a command, made of the file of the log and of the answer; returns the arrays it answers.
+
+    It has one thread, or those that its libraries take with `all_cores`.
 
     `more` arrays lie in the file of the log as well. Raises `PalateError` with the last line that the command wrote.
     """
@@ -53,8 +61,11 @@ def fit_apart(
         given, answer = Path(place) / "log.npz", Path(place) / "factors.npz"
         np.savez(given, start=log.start, item=log.item, weight=log.weight, n_items=len(log.items), **(more or {}))
         asked = command(str(given), str(answer))
-        done = subprocess.run(asked, env=one_thread(), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            asked, env=dict(os.environ) if all_cores else one_thread(), capture_output=True, text=True, check=False
+        )
         if done.returncode:
-            raise PalateError(f"{name} failed: {done.stderr.strip().splitlines()[-1]}")
+            said = done.stderr.strip().splitlines() or [f"code {done.returncode}"]
+            raise PalateError(f"{name} failed: {said[-1]}")
         with np.load(answer) as found:
             return dict(found)

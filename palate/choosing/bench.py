@@ -11,9 +11,10 @@ from palate.choosing.costs import Costs
 from palate.choosing.facts import LogFacts, of_users
 from palate.choosing.goals import Goal
 from palate.choosing.journal import Journal, text_of
+from palate.choosing.spaces import label
 from palate.choosing.trials import Children, Job
 from palate.choosing.verdict import Record, graded
-from palate.choosing.worker import Grade, Prepare
+from palate.choosing.worker import Allowed, Grade, Prepare
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.evaluation.protocol import Exam
@@ -40,6 +41,8 @@ class Limits:
     memory: float
     latency_ms: float | None = None
     trials: int | None = None
+    last_fit: bool = True  # whether the seconds have to do for the fit to the whole log, too
+    live: bool = False  # whether events must count at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +67,21 @@ class Part:
         return LogFacts.of(self.prepare.split.train, self.catalogue)
 
     @property
+    def key(self) -> str:
+        """What tells it from other parts and cuts of the log, of a search with another time among them."""
+        return f"{len(self.log)} events, seed {self.seed}"
+
+    @property
     def asked(self) -> int:
         """Users who are asked for."""
         return len(self.prepare.split.test.users)
 
 
-def parts_of(log: Interactions, catalogue: Catalogue | None, goal: Goal, limits: Limits, seed: int) -> list[Part]:
-    """Return samples of the log, where it is large for the time, from small to large, and the log itself.
+def parts_of(log: Interactions, catalogue: Catalogue | None, goal: Goal, least: float, seed: int) -> list[Part]:
+    """Return samples of a log from small to large, the smallest of about `least` events, and last the log itself.
 
     Raises `DataError` where nothing can be held out, or nothing that is held out can be asked for.
     """
-    least = A_MINUTE * max(1.0, limits.seconds / 60)
     sizes = [len(log)]
     while sizes[0] > 2 * least:
         sizes.insert(0, max(int(least), sizes[0] // STEPS))
@@ -134,10 +141,12 @@ class Bench:
     def reserve(self) -> float:
         """Seconds that the last fit needs, of the best so far."""
         best = max(self.records, key=lambda record: (record.part, record.outcome.mean), default=None)
-        return START if best is None else self.last_fit(best.recipe)
+        return START * self.limits.last_fit if best is None else self.last_fit(best.recipe)
 
     def last_fit(self, recipe: Recipe) -> float:
-        """Seconds that a recipe needs for the whole log."""
+        """Seconds that a recipe needs for the whole log, 0 where they are not of this search."""
+        if not self.limits.last_fit:
+            return 0.0
         return START + SPARE * self.costs.predict(recipe, self.whole).seconds
 
     def trial(self, recipe: Recipe, part: Part) -> float:
@@ -154,11 +163,14 @@ class Bench:
         latency = self.limits.latency_ms
         if latency is not None and cost.list_ms > 2 * latency:
             return f"a list takes about {cost.list_ms:.1f} ms"
-        if math.isinf(self.limits.seconds):
+        if math.isinf(self.limits.seconds) or self._journal.find(part.key, recipe, self._allowed):
             return ""
         last, left = max(self.last_fit(recipe), self.reserve), max(0.0, self.left)
-        if self.trial(recipe, part) > left - last or cost.seconds > share * left:
-            return f"a fit takes about {whole.seconds:.2g} s, and {left:.0f} s were left for trials and the last fit"
+        together, of = self.trial(recipe, part) + last, f"{left:.0f} s that were left"
+        if together > left:
+            return f"a trial and the last fit take about {_seconds(together)}, more than the {of}"
+        if cost.seconds > share * left:
+            return f"a first fit takes about {_seconds(cost.seconds)}, more than {share:.0%} of the {of}"
         return ""
 
     def grade(self, recipes: Sequence[Recipe], part: Part) -> list[Record]:
@@ -167,29 +179,48 @@ class Bench:
         known = {text_of(each.recipe) for each in self.records if each.part == part.number}
         new = [each for each in distinct if text_of(each) not in known]
         new = new[: int(min(len(new), self.trials_left))]
-        found = {text_of(each): self._journal.find(part.number, each) for each in new}
+        allowed = self._allowed
+        found = {text_of(each): self._journal.find(part.key, each, allowed) for each in new}
         missing = [each for each in new if found[text_of(each)] is None]
-        limit = max(1.0, self.left - self.reserve)
-        jobs = [Job(Grade(each, self.metric), limit) for each in missing]
+        predicted = {text_of(each): self.costs.predict(each, part.facts) for each in missing}
+        jobs = [Job(Grade(each, self.metric, self.limits.live), allowed.seconds) for each in missing]
         for recipe, outcome in zip(missing, self._children.run(jobs, part.prepare), strict=True):
-            self._journal.add(part.number, recipe, outcome)
+            self._journal.add(part.key, recipe, outcome)
             found[text_of(recipe)] = outcome
         added = []
         for recipe in new:
             ended = found[text_of(recipe)]
             assert ended is not None
-            added.append(self._note(Record(recipe, part.number, ended), part))
+            added.append(self._note(Record(recipe, part.number, ended, predicted.get(text_of(recipe))), part))
         if self._tick(self) or self.trials_left < 1:
             raise Enough
         return added
 
+    def recall(self, part: Part) -> None:
+        """Note the trials that a search before a kill has finished: they are not run again, and settings follow them.
+
+        A search of a number of trials does without: it asks for the same ones in the same order, and finds them.
+        """
+        if math.isfinite(self.limits.seconds):
+            for recipe, outcome in self._journal.finished(part.key):
+                self._note(Record(recipe, part.number, outcome), part)
+
+    @property
+    def _allowed(self) -> Allowed:
+        """What a trial may take."""
+        return Allowed(max(1.0, self.left - self.reserve), self.limits.memory)
+
     def _note(self, record: Record, part: Part) -> Record:
         self.records.append(record)
         if record.outcome.error:
-            self.left_out[record.name] = record.outcome.error
+            self.left_out[label(record.recipe)] = record.outcome.error
         elif math.isfinite(self.limits.seconds):  # with a number of trials what is tried must not depend on a clock
             self.costs.learn(record.recipe, part.facts, record.outcome.cost)
         return record
+
+
+def _seconds(number: float) -> str:
+    return f"{number:,.0f} s" if number >= 10 else f"{number:.2g} s"
 
 
 def _bytes(number: float) -> str:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -59,6 +59,7 @@ def choose(
     trials: int | None = None,
     journal: str | PathLike[str] | None = None,
     start: Choice | None = None,
+    live: bool = False,
 ) -> Choice:
     """Choose a recipe for a log by trials on a validation part cut from it, and fit it to the whole log.
 
@@ -73,11 +74,12 @@ def choose(
     trials      a number of trials in place of minutes
     journal     a file that keeps the trials; a search that was killed goes on where it was
     start       a choice that was made before: what it took is tried first
+    live        whether events must count at once, as in a service: recipes whose lists wait for a fit are left out
 
     Trials run in up to two child processes of one thread each. Raises `SettingError` for a setting out of range, and
     `DataError` for a log without an event of weight above 0, or a file that is no journal.
     """
-    asked = _asked(goal, minutes, memory, latency_ms, metric, candidates, seed, trials)
+    asked = _asked(goal, minutes, memory, latency_ms, metric, candidates, seed, trials, live)
     with Session(log, catalogue, asked, journal, watch) as session:
         return Choice(*session.fitted(session.search([] if start is None else [start.recipe])))
 
@@ -93,12 +95,43 @@ def chosen_recipe(
     metric: str = METRIC,
     seed: int = 0,
     watch: StepWatch | None = None,
+    journal: str | PathLike[str] | None = None,
+    live: bool = False,
 ) -> tuple[Recipe, ChoiceReport]:
     """Choose as `choose` does, and leave the fit to the whole log, within the same time, to the caller."""
-    asked = _asked(goal, minutes, memory, latency_ms, metric, None, seed, None)
-    with Session(log, catalogue, asked, None, watch) as session:
+    asked = _asked(goal, minutes, memory, latency_ms, metric, None, seed, None, live)
+    with Session(log, catalogue, asked, journal, watch) as session:
         found = session.search([])
         return found.report.recipe, found.report
+
+
+def refined_recipe(
+    log: Interactions,
+    catalogue: Catalogue | None,
+    start: Recipe,
+    *,
+    seconds: float,
+    journal: str | PathLike[str] | None = None,
+    goal: str | None = None,
+    memory: float | str | None = None,
+    latency_ms: float | None = None,
+    metric: str = METRIC,
+    seed: int = 0,
+    watch: StepWatch | None = None,
+    live: bool = False,
+) -> ChoiceReport | None:
+    """Search for `seconds` around a recipe in use, which stays where no other is clearly better.
+
+    journal  keeps the trials; those of other logs, of searches before, say which settings are likely to be good
+
+    Returns None where the seconds have no room for trials, or the recipe in use cannot be measured.
+    """
+    if not seconds > 0:
+        return None
+    asked = _asked(goal, seconds / 60, memory, latency_ms, metric, None, seed, None, live)
+    beside = replace(asked, limits=replace(asked.limits, last_fit=False))
+    with Session(log, catalogue, beside, journal, watch) as session:
+        return session.refine(start)
 
 
 def _asked(
@@ -110,6 +143,7 @@ def _asked(
     candidates: Sequence[Recipe | str] | None,
     seed: int,
     trials: int | None,
+    live: bool,
 ) -> Asked:
     """Check the arguments of `choose`."""
     check(real("minutes", minutes) > 0, "minutes", minutes, "must be above 0")
@@ -125,7 +159,7 @@ def _asked(
         raise SettingError(f"candidates={candidates!r}: must be a list of recipes or their names")
     seconds = math.inf if trials is not None else 60.0 * minutes
     most = None if trials is None else whole("trials", trials)
-    limits = Limits(seconds, _bytes(memory), latency_ms, most)
+    limits = Limits(seconds, _bytes(memory), latency_ms, most, live=live)
     given = None if candidates is None else tuple(map(_candidate, candidates))
     check(given != (), "candidates", candidates, "must name one at least")
     return Asked(goal, limits, metric, given, whole("seed", seed, 0))

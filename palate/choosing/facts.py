@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from palate.arrays import Bools, Ints, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.times import DAY
-from palate.encoders.fields import LEFT_OUT, USUAL
+from palate.encoders.fields import LEFT_OUT, USUAL, unread
 from palate.evaluation.metrics import gini
 
 LOOKED_AT = 200_000  # events of random users that what is slow to count is counted on
@@ -19,6 +22,8 @@ TOP = 100  # items whose change shows drift
 RATINGS = range(2, 21)  # different weights of events that are ratings
 SORTED = 0.98  # share of rising steps from which on a history is sorted by item and has no order
 SURE = 3.0  # standard errors
+FIRST = 20  # values of a column that show whether it has files
+SENTENCE = 6.0  # spaces of a text in the mean from which on it is sentences, not a title
 MOST_USERS = 20_000  # whose last event asks whether order predicts
 
 
@@ -84,7 +89,8 @@ class LogFacts:
                   where that is not clear, where there is no order, or where histories are sorted by item
     time          what times show, None for a log without times, or with a single one
     without       items of the catalogue without an event
-    content       columns of the catalogue that models read; pictures and sounds of `media` need encoders
+    content       columns of the catalogue that models read; pictures and sounds of `media` need pretrained encoders,
+                  and `texts`, columns of sentences, may have one
     """
 
     users: int
@@ -101,6 +107,7 @@ class LogFacts:
     without: int
     content: tuple[str, ...]
     media: tuple[str, ...]
+    texts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, log: Interactions, catalogue: Catalogue | None = None) -> LogFacts:
@@ -125,6 +132,7 @@ class LogFacts:
             without=without,
             content=content,
             media=media,
+            texts=_texts(catalogue, content),
         )
 
     @property
@@ -134,7 +142,7 @@ class LogFacts:
 
     def to_dict(self) -> dict[str, object]:
         """Return all facts, ready for JSON."""
-        lists = {"content": list(self.content), "media": list(self.media)}
+        lists = {name: list(getattr(self, name)) for name in ("content", "media", "texts")}
         return {**asdict(self), **lists, "density": self.density}
 
     def describe(self) -> list[str]:
@@ -226,4 +234,21 @@ def _content(catalogue: Catalogue | None) -> tuple[tuple[str, ...], tuple[str, .
     if catalogue is None:
         return (), ()
     there = [name for name in catalogue.fields if catalogue.frame[name].null_count() < len(catalogue)]
-    return tuple(n for n in there if n not in LEFT_OUT), tuple(n for n in there if n in USUAL)
+    media = tuple(n for n in there if n in USUAL and _has_files(catalogue.frame[n]))
+    bytes_ = unread(catalogue)
+    return tuple(n for n in there if n not in LEFT_OUT and n not in bytes_), media
+
+
+def _has_files(values: pl.Series) -> bool:
+    """Whether one of the first values is a file, which encoders read; addresses of the net are not."""
+    first = values.drop_nulls().head(FIRST).to_list()
+    return any(isinstance(each, str) and Path(each).is_file() for each in first)
+
+
+def _texts(catalogue: Catalogue | None, columns: Sequence[str]) -> tuple[str, ...]:
+    """Columns of sentences."""
+    if catalogue is None:
+        return ()
+    texts = [catalogue.frame[name] for name in columns if catalogue.frame[name].dtype == pl.String]
+    spaces = ((each.name, each.drop_nulls().head(LOOKED_AT).str.count_matches(r"\s").mean()) for each in texts)
+    return tuple(name for name, mean in spaces if isinstance(mean, float) and mean >= SENTENCE)

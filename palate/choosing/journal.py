@@ -6,24 +6,27 @@ import hashlib
 import json
 import sqlite3
 import time
+from contextlib import suppress
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from palate.choosing.costs import Cost
-from palate.choosing.worker import Outcome
+from palate.choosing.worker import Allowed, Outcome
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
-from palate.errors import DataError
+from palate.errors import DataError, SettingError
 from palate.models.base import Recipe
+from palate.models.registry import rebuilt
 
-FORMAT = 1
+FORMAT = 2
 TABLES = """
 create table if not exists searches (task text primary key, spent real not null);
 create table if not exists trials (
-  task text not null, part integer not null, recipe text not null, seconds real not null, memory real not null,
-  list_ms real not null, error text not null, metric blob not null, primary key (task, part, recipe)
+  task text not null, part text not null, recipe text not null, seconds real not null, memory real not null,
+  list_ms real not null, error text not null, metric blob not null, seconds_allowed real, memory_allowed real,
+  primary key (task, part, recipe)
 );
 """
 
@@ -44,7 +47,7 @@ class Journal:
             version = self._database.execute("pragma user_version").fetchone()[0]
             if version not in (0, FORMAT):
                 raise DataError(f"{file}: journal of format {version}; this version of palate reads format {FORMAT}")
-            self._database.executescript(f"{TABLES} pragma user_version={FORMAT};")
+            self._database.executescript(f"begin; {TABLES} pragma user_version={FORMAT}; commit;")
             self._database.execute("insert or ignore into searches values (?, 0)", (task,))
         except sqlite3.DatabaseError as error:
             raise DataError(f"{file}: cannot be used as a journal: {error}") from None
@@ -65,29 +68,68 @@ class Journal:
         """Note the time spent."""
         self._database.execute("update searches set spent = ? where task = ?", (self.spent, self._task))
 
-    def find(self, part: int, recipe: Recipe) -> Outcome | None:
-        """Return the outcome of a trial that ended, None for one that did not."""
-        found = self._one(
-            "select seconds, memory, list_ms, error, metric from trials where task = ? and part = ? and recipe = ?",
+    def find(self, part: str, recipe: Recipe, allowed: Allowed) -> Outcome | None:
+        """Return the outcome of a trial, None where there is none, or it was ended at less than is allowed now."""
+        row = self._one(
+            "select seconds, memory, list_ms, error, metric, seconds_allowed, memory_allowed from trials"
+            " where task = ? and part = ? and recipe = ?",
             self._task,
             part,
             text_of(recipe),
         )
-        if found is None:
-            return None
-        seconds, memory, ms, error, metric = found
-        return Outcome(np.frombuffer(metric, "<f8").copy(), Cost(seconds, memory, ms), error)
+        found = None if row is None else _outcome(*row)
+        return found if found is not None and found.holds(allowed) else None
 
-    def add(self, part: int, recipe: Recipe, outcome: Outcome) -> None:
+    def finished(self, part: str) -> list[tuple[Recipe, Outcome]]:
+        """Return the trials of a part that were not ended at a limit, in their order."""
+        rows = self._database.execute(
+            "select recipe, seconds, memory, list_ms, error, metric from trials"
+            " where task = ? and part = ? and seconds_allowed is null order by rowid",
+            (self._task, part),
+        ).fetchall()
+        return [(rebuilt(json.loads(row[0])), _outcome(*row[1:], None, None)) for row in rows]
+
+    def add(self, part: str, recipe: Recipe, outcome: Outcome) -> None:
         """Keep the outcome of a trial."""
-        row = (*outcome.cost, outcome.error, outcome.values.astype("<f8").tobytes())
+        ended_at = outcome.ended_at or (None, None)
+        row = (*outcome.cost, outcome.error, outcome.values.astype("<f8").tobytes(), *ended_at)
         self._database.execute(
-            "insert or replace into trials values (?, ?, ?, ?, ?, ?, ?, ?)",
+            "insert or replace into trials values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (self._task, part, text_of(recipe), *row),
         )
 
+    def earlier(self) -> list[tuple[Recipe, float]]:
+        """Return recipes that searches of other logs tried, each with its metric over the best of its search."""
+        rows = self._database.execute(
+            "select task, part, recipe, metric from trials where task != ? and error = ''", (self._task,)
+        ).fetchall()
+        means = [float(np.frombuffer(metric, "<f8").mean()) for *_, metric in rows]
+        best: dict[tuple[str, str], float] = {}
+        for (task, part, *_), mean in zip(rows, means, strict=True):
+            best[task, part] = max(mean, best.get((task, part), 0.0))
+        found = []
+        for (task, part, recipe, _), mean in zip(rows, means, strict=True):
+            about = json.loads(recipe)
+            with suppress(LookupError, TypeError, SettingError):  # of a version that knows other settings
+                if best[task, part] > 0:
+                    found.append((rebuilt(about), mean / best[task, part]))
+        return found
+
+    def keep(self, searches: int) -> None:
+        """Forget all but the newest searches."""
+        newest = "select task from searches order by rowid desc limit ?"
+        for table in ("trials", "searches"):
+            self._database.execute(f"delete from {table} where task not in ({newest})", (searches,))
+
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         return self._database.execute(query, values).fetchone()  # type: ignore[no-any-return]
+
+
+def _outcome(
+    seconds: float, memory: float, ms: float, error: str, metric: bytes, most: float | None, most_memory: float | None
+) -> Outcome:
+    unfinished = None if most is None or most_memory is None else Allowed(most, most_memory)
+    return Outcome(np.frombuffer(metric, "<f8").copy(), Cost(seconds, memory, ms), error, unfinished)
 
 
 def text_of(recipe: Recipe) -> str:

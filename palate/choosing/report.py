@@ -11,7 +11,9 @@ from rich.console import Group, RenderableType
 from palate.choosing.costs import Cost
 from palate.choosing.facts import LogFacts
 from palate.choosing.goals import Goal
-from palate.choosing.verdict import POPULARITY, Record, Verdict
+from palate.choosing.spaces import brief
+from palate.choosing.verdict import Record, Verdict
+from palate.choosing.worker import POPULARITY
 from palate.errors import check
 from palate.evaluation.intervals import bootstrap
 from palate.evaluation.picture import Spot, draw_front
@@ -33,7 +35,8 @@ class Tried:
 class ChoiceReport:
     """The trials of a search, and what came of them.
 
-    records    all trials; verdict: None where nothing could be measured
+    records    the trials that it compares, those of several cuts as one; trials, the number of all of them
+    verdict    None where nothing could be measured
     left_out   families without a trial that ended, or with one that failed, and why
     predicted, measured  cost of the last fit, to the whole log
     notes      what else a user should know
@@ -52,6 +55,7 @@ class ChoiceReport:
     predicted: Cost | None = None
     measured: Cost | None = None
     notes: tuple[str, ...] = ()
+    trials: int = 0
 
     @property
     def lines(self) -> list[Record]:
@@ -100,6 +104,7 @@ class ChoiceReport:
                     "metric": each.outcome.mean if not each.outcome.error else None,
                     "error": each.outcome.error,
                     **each.outcome.cost._asdict(),
+                    "predicted": None if each.predicted is None else each.predicted._asdict(),
                 }
                 for each in self.records
             ],
@@ -108,6 +113,12 @@ class ChoiceReport:
             "seconds": self.seconds,
             "notes": list(self.notes),
         }
+
+    def to_brief(self) -> dict[str, object]:
+        """Return what a version of a model keeps of it: all but the facts of the log and the single trials."""
+        whole = self.to_dict()
+        kept = ("recipe", "why", "goal", "metric", "models", "left_out", "seconds", "notes")
+        return {**{name: whole[name] for name in kept}, "explanation": self.explanation, "trials": self.trials}
 
     def to_markdown(self) -> str:
         """Return the reasons, the table and the facts as Markdown."""
@@ -129,7 +140,8 @@ class ChoiceReport:
     @property
     def explanation(self) -> str:
         """One paragraph: what was chosen and why."""
-        sentences = [f"Chosen: {self.recipe!r}.", f"Goal: {self.goal.name}, {self.goal.meaning} ({self.goal.why})."]
+        sentences = [f"Chosen: {brief(self.recipe)}."]
+        sentences.append(f"Goal: {self.goal.name}, {self.goal.meaning} ({self.goal.why}).")
         sentences.append(f"{self.why[:1].upper()}{self.why[1:]}.")
         sentences += [f"{each}." for each in (*self._against(), *self._instead(), *self.notes)]
         return " ".join(sentences)
@@ -170,10 +182,12 @@ class ChoiceReport:
 
     def _asked_line(self) -> str:
         top = self.parts[-1] if self.parts else Tried(1.0, 0)
-        return f"{len(self.records)} trials in {self.seconds:.0f} s, {top.asked:,} users of the validation part"
+        return f"{self.trials} trials in {self.seconds:.0f} s, {top.asked:,} users of the validation part"
 
     def _spot(self, record: Record) -> Spot:
-        return Spot(record.name, record.outcome.cost.list_ms, record.outcome.mean, None, self.interval(record))
+        taken = self.verdict is not None and record.name == self.verdict.taken.name
+        label = f"{record.name}, taken" if taken else record.name
+        return Spot(label, record.outcome.cost.list_ms, record.outcome.mean, None, self.interval(record))
 
     def _line_dict(self, record: Record) -> dict[str, object]:
         low, high = self.interval(record)
@@ -188,7 +202,7 @@ class ChoiceReport:
         }
 
     def _grid(self) -> Grid:
-        header = ["model", self.metric, "fit, s", "memory, MB", "list, ms", "log", "users", ""]
+        header = ["model", self.metric, "fit, s", "MB", "list, ms", "log", "users", ""]
         front = self.front
         rows = []
         for each in self.lines:

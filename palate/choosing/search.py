@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations, cycle, islice
 
 import numpy as np
@@ -13,8 +13,9 @@ from palate.choosing.bench import Bench, Enough, Part
 from palate.choosing.goals import Goal
 from palate.choosing.journal import text_of
 from palate.choosing.samplers import Sampler, sampler_of, settings_of
-from palate.choosing.spaces import FAMILIES, Family, changed, named
-from palate.choosing.verdict import POPULARITY, Record
+from palate.choosing.spaces import FAMILIES, Family, changed, label, named, not_installed
+from palate.choosing.verdict import Record
+from palate.choosing.worker import POPULARITY
 from palate.ending import lift
 from palate.models.base import Recipe
 from palate.models.blend import Blend
@@ -60,14 +61,17 @@ class Search:
                 self._combine()
                 self._again()
         except Enough:
-            return
+            pass
         except KeyboardInterrupt:  # the best so far is wanted, and its fit may take its time
             lift()
+        self.part = max((each for each in self.parts if self._reached(each)), key=_number, default=self.part)
 
     def _first(self, candidates: Sequence[Recipe | Family]) -> None:
         """Try every family once, from cheap to dear; recipes that were given, as they are."""
         facts, part = self.part.facts, self.part
         given = [each for each in candidates if isinstance(each, Recipe)]
+        if any(isinstance(each, Family) and each.name == "Hybrid" for each in candidates):
+            self.bench.left_out.update(not_installed(facts))
         starts = [*self.start, *given]
         for family in (each for each in candidates if isinstance(each, Family)):
             if reason := family.bars(facts, self.goal.name):
@@ -91,7 +95,7 @@ class Search:
             if not reason or (type(recipe).__name__ == POPULARITY and not self.bench.records):
                 yield recipe
             else:
-                self.bench.left_out.setdefault(type(recipe).__name__, reason)
+                self.bench.left_out.setdefault(label(recipe), reason)
 
     def _discerns(self) -> bool:
         """Whether more trials could be separated; for a number of trials, all of them are run."""
@@ -103,7 +107,7 @@ class Search:
 
     def _settings(self) -> None:
         """Seek settings of the best families: half as many families in each round, with twice the settings."""
-        hunts = [Hunt(family, self.seed, self._of(family)) for family in self._promising()]
+        hunts = [self._hunt(family) for family in self._promising()]
         seconds = self._settings_share() * max(0.0, self.bench.left - self.bench.reserve)
         end = self.bench.spent + seconds
         for n in range(ROUNDS):
@@ -133,10 +137,14 @@ class Search:
             best = _varied(ranked, most)
             families = dict.fromkeys(each.name for each in ranked[:most])
             starts = [r for name in families if (own := named(name)) for r in own.starts(part.facts)]
-            found = self._afford([*popular, *best, *starts], part)
-            if not any(each.name != POPULARITY and not each.outcome.error for each in found):
+            self._afford([*popular, *best, *starts], part)
+            if not self._reached(part):
                 return
             self.part = part
+
+    def _reached(self, part: Part) -> bool:
+        """Whether a trial of a part ended that is worth a choice."""
+        return any(each.name != POPULARITY for each in self.bench.best(part))
 
     def _combine(self) -> None:
         """Try blends of the best recipes of different families, and a second stage behind them."""
@@ -158,6 +166,8 @@ class Search:
         ranked = self.bench.best(self.part)
         for cut in self.cuts:
             more = {text_of(each.recipe): each for each in self.bench.best(cut)}
+            if ranked and text_of(ranked[0].recipe) not in more:  # there was no time for the best one
+                break
             both = [(each, more[text_of(each.recipe)]) for each in ranked if text_of(each.recipe) in more]
             if not any(each.name != POPULARITY for each, _ in both):
                 break
@@ -201,8 +211,9 @@ class Search:
     def _sought(self, family: Family) -> bool:
         return family.name != POPULARITY or self.part.facts.time is not None
 
-    def _of(self, family: Family) -> list[Record]:
-        return [each for each in self.bench.best(self.part) if each.name == family.name]
+    def _hunt(self, family: Family) -> Hunt:
+        own = [each for each in self.bench.best(self.part) if each.name == family.name]
+        return Hunt(Place(family, own[0].recipe), self.seed, [(each.recipe, each.outcome.mean) for each in own])
 
     def _of_recipe(self, recipe: Recipe) -> float:
         same = (each.outcome.mean for each in self.bench.best(self.part) if each.recipe == recipe)
@@ -213,20 +224,30 @@ class Search:
         return ranked[0].outcome.mean if ranked else 0.0
 
 
+@dataclass(frozen=True)
+class Place:
+    """A recipe whose settings are sought, and what is tried with each of its changes: itself, or a combination."""
+
+    family: Family
+    recipe: Recipe
+    within: Callable[[Recipe], Recipe] = lambda changed: changed
+
+
 class Hunt:
     """The settings of one family: the recipe that they change, and the best metric so far."""
 
-    def __init__(self, family: Family, seed: int, known: Sequence[Record]) -> None:
-        self.family, self.best = family, known[0].outcome.mean
-        self._base = known[0].recipe
-        self._sampler: Sampler = sampler_of(family, seed)
-        for each in known:
-            self._sampler.note(settings_of(family, each.recipe), each.outcome.mean)
+    def __init__(self, place: Place, seed: int, known: Iterable[tuple[Recipe, float]]) -> None:
+        self.best = -math.inf
+        self._place = place
+        self._sampler: Sampler = sampler_of(place.family, seed)
+        for recipe, value in known:
+            if type(recipe) is type(place.recipe):
+                self.note(settings_of(place.family, recipe), value)
 
     def ask(self) -> Proposal:
         """Return a recipe to try."""
         settings = self._sampler.ask()
-        return Proposal(self, settings, changed(self._base, settings))
+        return Proposal(self, settings, self._place.within(changed(self._place.recipe, settings)))
 
     def note(self, settings: object, value: float) -> None:
         """Take the metric of settings."""
@@ -243,6 +264,10 @@ class Proposal:
     def note(self, value: float) -> None:
         """Take the metric."""
         self.hunt.note(self.settings, value)
+
+
+def _number(part: Part) -> int:
+    return part.number
 
 
 def _of_families(ranked: Sequence[Record]) -> list[Record]:

@@ -10,18 +10,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from palate.choosing.bench import Bench, Enough, Limits, parts_of
+from palate.choosing.bench import A_MINUTE, Bench, Enough, Limits, Part, parts_of
 from palate.choosing.costs import Cost, Costs, calibrated
 from palate.choosing.facts import LogFacts
 from palate.choosing.goals import Goal
 from palate.choosing.journal import Journal, task_of, text_of
+from palate.choosing.refine import SMALLEST, Refinement
 from palate.choosing.report import ChoiceReport, Tried
 from palate.choosing.samplers import has_optuna
 from palate.choosing.search import Search
-from palate.choosing.spaces import Family
+from palate.choosing.spaces import Family, label
 from palate.choosing.trials import Children, Job
-from palate.choosing.verdict import POPULARITY, Record, decide
-from palate.choosing.worker import Fit
+from palate.choosing.verdict import Record, Verdict, decide
+from palate.choosing.worker import POPULARITY, Fit
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.errors import DataError, PalateError
@@ -29,6 +30,7 @@ from palate.models.base import Model, Recipe, refuse_empty
 from palate.models.registry import load, recipe_class
 
 OVER = 0.08  # share of the budget that the last fit may take beyond it
+KEPT = 20  # newest searches whose trials a journal keeps, where a service searches again and again
 BEAT = 0.5  # seconds between two notes of the time spent
 
 
@@ -81,7 +83,8 @@ class Session:
         self.log, self.catalogue, self.asked, self._watch = log, catalogue, asked, watch
         self.facts = LogFacts.of(log, catalogue)
         self.goal = Goal.of(asked.goal, self.facts)
-        task = "" if journal is None else task_of(log, catalogue, self.goal.name, asked.metric, asked.seed)
+        about = self.goal.name, asked.metric, asked.seed, asked.limits.last_fit, asked.limits.live
+        task = "" if journal is None else task_of(log, catalogue, *about)
         self.journal = Journal(journal, task, began)
         self.late = self.journal.spent > asked.limits.seconds  # an earlier run took all of the time
         costs = Costs(1.0 if asked.limits.trials is not None else calibrated())
@@ -101,9 +104,12 @@ class Session:
     def search(self, start: Sequence[Recipe]) -> Found:
         """Run the search."""
         try:
-            parts = parts_of(self.log, self.catalogue, self.goal, self.asked.limits, self.asked.seed)
+            least = A_MINUTE * max(1.0, self.asked.limits.seconds / 60)
+            parts = self._parts(least)
         except DataError as error:
             return self._popularity(f"nothing can be held out to measure by: {error}")
+        for each in parts:
+            self.bench.recall(each)
         search = Search(self.bench, parts, self.goal, self.asked.seed, start)
         self._searching = True
         search.run(self.asked.candidates)
@@ -113,21 +119,44 @@ class Session:
             return self._popularity("no trial ended within the limits")
         verdict = decide(ranked, self.facts)
         order = [verdict.taken, *(each for each in ranked if each is not verdict.taken)]
+        tried = parts[: search.part.number + 1]
+        return Found(order, self._report(tried, self._reported(search, ranked), verdict))
+
+    def refine(self, start: Recipe) -> ChoiceReport | None:
+        """Search a little around a recipe; None where the time has no room for trials, or it was not measured."""
+        try:
+            parts = self._parts(SMALLEST)
+        except DataError:
+            return None
+        refinement = Refinement(self.bench, parts, start, self.asked.seed)
+        self._searching = True
+        refinement.run(self.journal.earlier())
+        self._searching = False
+        self.journal.keep(KEPT)
+        verdict, part = refinement.verdict(), refinement.part
+        if verdict is None or part is None:
+            return None
+        return self._report(parts[: part.number + 1], self.bench.records, verdict)
+
+    def _parts(self, least: float) -> list[Part]:
+        return parts_of(self.log, self.catalogue, self.goal, least, self.asked.seed)
+
+    def _report(self, tried: Sequence[Part], records: Sequence[Record], verdict: Verdict) -> ChoiceReport:
         notes = () if has_optuna() else ("Settings are fixed draws; the extra `choose` adds Optuna's search",)
-        report = ChoiceReport(
+        return ChoiceReport(
             verdict.taken.recipe,
             self.goal,
             self.facts,
             self.asked.metric,
-            [Tried(each.share, each.asked) for each in parts[: search.part.number + 1]],
-            self._reported(search, ranked),
+            [Tried(each.share, each.asked) for each in tried],
+            records,
             verdict,
             verdict.why,
             self._left_out(),
             self.journal.spent,
             notes=notes,
+            trials=len(self.bench.records),
         )
-        return Found(order, report)
 
     def fitted(self, found: Found) -> tuple[Recipe, Model, ChoiceReport]:
         """Fit the first that keeps the limits to the whole log; popularity where none does."""
@@ -195,7 +224,7 @@ class Session:
         return Found([], report)
 
     def _left_out(self) -> dict[str, str]:
-        ended = {each.name for each in self.bench.records if not each.outcome.error}
+        ended = {label(each.recipe) for each in self.bench.records if not each.outcome.error}
         return {name: why for name, why in self.bench.left_out.items() if name not in ended}
 
     def _pulse(self) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from palate.choosing.facts import LogFacts
+from palate.encoders.fields import USUAL
+from palate.encoders.pretrained import missing
 from palate.models.base import Recipe
 from palate.models.registry import recipe_class
 
@@ -87,7 +89,7 @@ def _popularity(log: LogFacts) -> tuple[Settings, ...]:
 
 def _ease(log: LogFacts) -> tuple[Settings, ...]:
     near = {} if log.items <= DENSE_ITEMS else {"neighbours": 100}
-    return ({"l2": 50.0 if _large(log) else 200.0, **near},)
+    return ({"l2": 50.0, **near} if _large(log) else near,)
 
 
 def _slist(_: LogFacts) -> tuple[Settings, ...]:
@@ -102,12 +104,35 @@ def _ials(log: LogFacts) -> tuple[Settings, ...]:
 
 
 def _embedding(log: LogFacts) -> tuple[Settings, ...]:
-    sparse = {"dim": 256, "negatives": 2048, "epochs": 24, "learning_rate": 0.35, "l2": 0.0125, "user_power": 0.0}
+    sparse = {"dim": 256, "negatives": 2048, "epochs": 24, "learning_rate": 0.35, "user_power": 0.0}
     return (sparse,) if _large(log) else ({"dim": 128},)
 
 
 def _no_content(log: LogFacts) -> str:
-    return "" if log.content else "no catalogue with titles, texts or attributes was given"
+    readable = log.content or pretrained_fields(log)
+    return "" if readable else "no catalogue with titles, texts or attributes was given"
+
+
+def pretrained_fields(log: LogFacts) -> tuple[str, ...]:
+    """Columns with the pretrained encoders that are installed for them: pictures, sounds, and sentences."""
+    wanted = {**{name: USUAL[name] for name in log.media}, **dict.fromkeys(log.texts, "minilm")}
+    return tuple(f"{column}:{encoder}" for column, encoder in wanted.items() if missing(encoder) is None)
+
+
+def not_installed(log: LogFacts) -> dict[str, str]:
+    """Return what would be tried if its packages were there, and which one is not."""
+    absent = {column: missing(USUAL[column]) for column in log.media}
+    return {f"Hybrid and Content on {column}": str(error) for column, error in absent.items() if error}
+
+
+def _contents(log: LogFacts) -> tuple[Settings, ...]:
+    """Read what needs no network, then with the vectors of pretrained encoders beside it, one after the other."""
+    plain = tuple(name for name in log.content)
+    ways = [plain] if plain else []
+    for field in pretrained_fields(log):
+        column = field.rpartition(":")[0]
+        ways.append((*(name for name in plain if name != column), field))
+    return tuple({} if way == plain else {"fields": way} for way in ways)
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -188,7 +213,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "Hybrid",
-        lambda _: ({"base": "IALS(dim=128)"},),
+        lambda log: tuple({"base": "IALS(dim=128)", **way} for way in _contents(log)),
         {"strength": Between(0.3, 50.0)},
         ALL,
         "the content of items, and its base",
@@ -196,7 +221,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "Content",
-        lambda _: ({},),
+        _contents,
         {"l2": Between(0.3, 300.0), "profile_l2": Between(0.03, 3.0)},
         ("new-items",),
         "events times the numbers of an item's content, and their cube",
@@ -222,6 +247,29 @@ FAMILIES: tuple[Family, ...] = (
 def named(name: str) -> Family | None:
     """Return the family of a recipe's name."""
     return next((each for each in FAMILIES if each.name == name), None)
+
+
+def brief(recipe: Recipe) -> str:
+    """Return a recipe as text with the settings that are not the usual ones: `IALS(dim=128)`."""
+    own: Any = recipe
+    usual = {each.name: each.default for each in fields(own)}
+    given = {name: value for name in usual if (value := getattr(own, name)) != usual[name]}
+    return f"{type(recipe).__name__}({', '.join(f'{name}={_brief(value)}' for name, value in given.items())})"
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, Recipe):
+        return brief(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_brief, value))}{',' if len(value) == 1 else ''})"
+    return repr(value)
+
+
+def label(recipe: Recipe) -> str:
+    """Return the name of a recipe, with the columns that it reads by pretrained encoders."""
+    columns: tuple[str, ...] = getattr(recipe, "fields", ())
+    read = [each.rpartition(":")[0] for each in columns if ":" in each]
+    return type(recipe).__name__ + (f" on {', '.join(read)}" if read else "")
 
 
 def changed(recipe: Recipe, settings: Settings) -> Recipe:

@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 
-from palate.choosing.worker import Fit, Grade, Outcome, Prepare
+from palate.choosing.worker import Allowed, Fit, Grade, Outcome, Prepare
 from palate.compute.threads import cores
 
 TICK = 0.05  # seconds between two looks at the memory of children
@@ -69,14 +69,16 @@ class Child:
             pickle.dump(request, self._process.stdin, pickle.HIGHEST_PROTOCOL)
             self._process.stdin.flush()
 
-    def fault(self, memory: float) -> str:
-        """Say which limit the job is beyond, "" for none."""
+    def beyond(self, memory: float) -> Outcome | None:
+        """Return the outcome of a job that is beyond a limit, None for one that is not."""
         assert self.job is not None
-        if time.monotonic() - self._began > self.job.seconds:
-            return f"it took more than its {self.job.seconds:.1f} s"
+        if self.seconds > self.job.seconds:
+            why = f"it took more than its {self.job.seconds:.1f} s"
+            return Outcome.failed(why, self.seconds, Allowed(seconds=self.job.seconds))
         if self._memory() > memory:
-            return f"it took more than {memory / 1e9:.1f} GB of memory"
-        return ""
+            why = f"it took more than {memory / 1e9:.1f} GB of memory"
+            return Outcome.failed(why, self.seconds, Allowed(memory=memory))
+        return None
 
     @property
     def seconds(self) -> float:
@@ -153,9 +155,8 @@ class Children:
             ended.append(self._outcomes.get(timeout=TICK))
         self._pulse()
         for child in [each for each in self._children if each.job is not None]:
-            fault = child.fault(self._memory)
-            if fault and child not in [each for each, _ in ended]:
-                ended.append((child, Outcome.failed(fault, child.seconds)))
+            if child not in [each for each, _ in ended] and (outcome := child.beyond(self._memory)):
+                ended.append((child, outcome))
         for child, outcome in ended:
             child.job = None
             if outcome.error and child in self._children:  # one that failed may hold anything

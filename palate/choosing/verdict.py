@@ -7,23 +7,26 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from palate.choosing.costs import burden
+from palate.choosing.costs import Cost, burden
 from palate.choosing.facts import LogFacts
-from palate.choosing.worker import Outcome
+from palate.choosing.worker import POPULARITY, Outcome
 from palate.evaluation.intervals import Difference, paired
 from palate.models.base import Recipe
 
-POPULARITY = "Popularity"
 NEAR = 0.01  # share of the best metric that a cheaper recipe may lose where the difference is not clear
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A trial: the recipe, the part of the log, by its number, and the outcome."""
+    """A trial: the recipe, the part of the log, by its number, and the outcome.
+
+    predicted  what it was thought to cost just before; None where an earlier search ran it
+    """
 
     recipe: Recipe
     part: int
     outcome: Outcome
+    predicted: Cost | None = None
 
     @property
     def name(self) -> str:
@@ -66,6 +69,8 @@ def decide(ranked: Sequence[Record], facts: LogFacts) -> Verdict:
     """Take one of the trials of a part, the best first; one at least."""
     best = ranked[0]
     popular = next((each for each in ranked if each.name == POPULARITY), None)
+    if len(ranked) == 1 and best is popular:
+        return Verdict(best, best, popular, "no other recipe was measured within the limits")
     if popular is not None and not (gain := best.minus(popular)).low > 0:
         line = "no model is better than popularity on this log"
         if best is not popular:

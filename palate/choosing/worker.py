@@ -15,10 +15,11 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from queue import Queue
 from threading import Thread
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -34,22 +35,43 @@ from palate.errors import PalateError
 from palate.evaluation.protocol import Exam
 from palate.models.base import Model, Recipe
 
+POPULARITY = "Popularity"
+MORE = 1.5  # times what a trial was ended at that it must be allowed to be tried again
 LISTS = 30  # users whose lists are timed one by one
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
+class Allowed(NamedTuple):
+    """What a trial may take: seconds and bytes."""
+
+    seconds: float = math.inf
+    memory: float = math.inf
+
+    def more_than(self, other: Allowed) -> bool:
+        """Whether it is clearly more: a trial that ended at a limit does not end there again for a second more."""
+        return self.seconds > MORE * other.seconds or self.memory > MORE * other.memory
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a trial found: the metric of each user asked, (B,), and what the fit cost; or why it ended."""
+    """What a trial found: the metric of each user asked, (B,), and what the fit cost; or why it ended.
+
+    ended_at  where it was ended at a limit, what it was allowed of that: it is unfinished, and may be tried with more
+    """
 
     values: Doubles
     cost: Cost
     error: str = ""
+    ended_at: Allowed | None = None
 
     @classmethod
-    def failed(cls, why: str, seconds: float = 0.0) -> Outcome:
+    def failed(cls, why: str, seconds: float = 0.0, ended_at: Allowed | None = None) -> Outcome:
         """Say why there is nothing."""
-        return cls(np.zeros(0), Cost(seconds, 0.0, 0.0), why)
+        return cls(np.zeros(0), Cost(seconds, 0.0, 0.0), why, ended_at)
+
+    def holds(self, allowed: Allowed) -> bool:
+        """Whether a trial that is allowed this much would end no better: it finished, or was ended at no less."""
+        return self.ended_at is None or not allowed.more_than(self.ended_at)
 
     @property
     def mean(self) -> float:
@@ -67,10 +89,11 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Grade:
-    """The request to fit a recipe to the split and measure it."""
+    """The request to fit a recipe to the split and measure it; with `live` its lists must follow events at once."""
 
     recipe: Recipe
     metric: str
+    live: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +136,8 @@ class Trials:
         recipe, k = request.recipe, int(request.metric.partition("@")[2])
         with threadpool_limits(1):
             model, cost = measured(lambda: _one_thread(recipe).fit(exam.split.train, self._catalogue))
+            if request.live and not follows(model, exam.split.train):
+                return Outcome.failed("its lists do not follow a new event before the next training", cost.seconds)
             report = exam.grade(model, k)
             values = np.asarray(report.per_user[request.metric], np.float64)
             return Outcome(values, cost._replace(list_ms=list_ms(model, exam.histories)))
@@ -139,6 +164,24 @@ def measured(fit: Callable[[], Model]) -> tuple[Model, Cost]:
     began = time.perf_counter()
     model = fit()
     return model, Cost(time.perf_counter() - began, max(0, _status("VmHWM") - before), 0.0)
+
+
+def follows(model: Model, log: Interactions) -> bool:
+    """Whether lists change with the last event of a history; those of popularity are the same for all, and may."""
+    if type(model.recipe).__name__ == POPULARITY:
+        return True
+    users = log.users.ids.gather(np.flatnonzero(np.diff(log.start) > 1)[:LISTS])
+    if not len(users):
+        return True
+    past = log.histories(users)
+    rows = [past.rows.column[a:b] for a, b in pairwise(past.rows.start.tolist())]
+    ids = log.items.ids
+    shorter = [ids.gather(row[:-1]).to_list() for row in rows]
+    whole = [ids.gather(row).to_list() for row in rows]
+    return any(
+        not np.array_equal(model.recommend([a], keep_seen=True).item, model.recommend([b], keep_seen=True).item)
+        for a, b in zip(shorter, whole, strict=True)
+    )
 
 
 def _status(field: str) -> float:

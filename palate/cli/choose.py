@@ -52,6 +52,7 @@ def choose(
     goal: Annotated[
         str | None, typer.Option(metavar="GOAL", help=f"{', '.join(CUTS)}.", show_default="found in the log")
     ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Events must count at once, as in a service.")] = False,
     metric: Annotated[str, typer.Option(metavar="NAME", help="What is compared.")] = "NDCG@10",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the model and the report.")] = None,
     journal: Annotated[
@@ -76,7 +77,7 @@ def choose(
     events = read_log(log, **read_settings(read))
     note(sentence(events))
     content = content_of(catalogue, catalogue_read, events)
-    limits = {"minutes": minutes, "memory": memory, "latency_ms": latency_ms}
+    limits = {"minutes": minutes, "memory": memory, "latency_ms": latency_ms, "live": live}
     with SearchBar() as bar:
         choice = search(events, content, goal=goal, metric=metric, journal=journal, watch=bar, **limits)  # type: ignore[arg-type]
     if out is not None:
@@ -95,6 +96,18 @@ def _milliseconds(text: str) -> float:
     if found is None:
         raise SettingError(f"--latency {text}: must be a time, as 10ms")
     return float(parse("--latency", found[1], float)) * MILLISECONDS[found[2]]
+
+
+def share_of(text: str) -> float:
+    """Read a share: 10%, or 0.1. Raises `SettingError`."""
+    digits, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        share = float(digits) / (100 if percent else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise SettingError(f"--search {text}: must be a share of the training time above 0 and up to 100%, as 10%")
+    return share
 
 
 @dataclass(frozen=True)

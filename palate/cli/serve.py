@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from palate.cli.choose import AUTO, Plan
-from palate.cli.settings import CatalogueReading, Stages, build_recipe, catalogue_settings, parse, read_settings
+from palate.cli.choose import AUTO, Plan, SearchBar, share_of
+from palate.cli.settings import (
+    CatalogueReading,
+    Stages,
+    build_recipe,
+    catalogue_settings,
+    parse,
+    read_settings,
+    staged,
+)
 from palate.cli.terminal import FitBar, WorkBar, note, print_json
+from palate.errors import SettingError
 
 if TYPE_CHECKING:  # loaded by the commands that need it: the extra may be missing
     from palate.live.training import Trained
@@ -24,6 +33,16 @@ ModelsFolder: TypeAlias = Annotated[
 RecipeOption: TypeAlias = Annotated[
     str, typer.Option("--recipe", metavar="RECIPE", help=f"Recipe to train, or {AUTO}.")
 ]
+SearchOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--search",
+        metavar="SHARE",
+        help=f"With {AUTO}: search around the recipe in use, this share of the training time.",
+        show_default=False,
+    ),
+]
+SHARE = "10%"  # of `--search`, where a service chooses its recipe
 FIRST = 1.0  # minutes of the search when a service starts without a model
 Settings: TypeAlias = Annotated[
     list[str],
@@ -65,6 +84,7 @@ def train(
     recipe: RecipeOption = "ials",
     settings: Settings,
     stages: Stages,
+    search: SearchOption = None,
     weights: WeightsOption = None,
     keep: Annotated[int, typer.Option(metavar="N", help="Versions to keep.")] = 5,
     epsilon: Annotated[
@@ -86,10 +106,11 @@ def train(
     from palate.store.versions import Versions
 
     check_lifetime(lifetime_epsilon, epsilon)
+    share = _share(recipe, search)
     plan = Plan.of(recipe, settings, stages) if epsilon is None else _private(recipe, settings, epsilon, public_items)
     with Store.open(store) as opened:
         versions = Versions(opened, models, load)
-        trained = _train(opened, versions, plan, _weights(weights), keep, lifetime_epsilon)
+        trained = _train(opened, versions, plan, share, _weights(weights), keep, lifetime_epsilon)
     if json:
         about = trained.version.about
         print_json({"version": trained.version.number, "activated": trained.activated, "why": trained.why, **about})
@@ -136,6 +157,7 @@ def serve(
     recipe: RecipeOption = AUTO,
     settings: Settings,
     stages: Stages,
+    search: SearchOption = None,
     read: Reading,
     catalogue_read: CatalogueReading,
     weights: WeightsOption = None,
@@ -190,6 +212,8 @@ def serve(
     from palate.store.versions import Versions
 
     plan, types = Plan.of(recipe, settings, stages, FIRST), _weights(weights)
+    sought = SHARE if search is None and recipe == AUTO else search
+    share = _share(recipe, sought)
     when = None if retrain is None else Retrain.parse(retrain)
     url = store or (f"{log.name.split('.')[0]}.db" if log else "palate.db")
     hosts, origins, proxies = hosts_of(host, allowed_hosts), origins_of(origin), networks_of(trusted_proxies)
@@ -200,12 +224,13 @@ def serve(
         if model is not None:
             _import_model(opened, versions, model)
         elif new or (versions.active() is None and opened.newest()):
-            trained = _train(opened, versions, plan, types)
+            trained = _train(opened, versions, plan, share, types)
             note(f"model version {trained.version.number}: {trained.why}")
         if guarded:
             _first_key(opened)
     training = ["--recipe", recipe, *(part for each in settings for part in ("--set", each))]
     training += [part for each in stages for part in ("--stage", each)]
+    training += ["--search", sought] if sought else []
     training += ["--weights", weights] if weights else []
     training += ["--models", str(models)] if models else []
     note(f"serving {shown_place(url)} at http://{host}:{port}")
@@ -234,16 +259,34 @@ def _train(
     store: Store,
     versions: Versions,
     plan: Plan,
+    share: float | None,
     weights: Mapping[str, float],
     keep: int = 5,
     lifetime: float | None = None,
 ) -> Trained:
-    from palate.live.catalogue import stored_catalogue
-    from palate.live.training import train
+    """Train a recipe; where none is named, read the store once, and choose one."""
+    from palate.live.training import Training, train
 
-    recipe = plan.recipe or plan.recipe_for(store.log(weights), stored_catalogue(store))
+    if plan.recipe is not None:
+        with FitBar(f"training {plan.recipe.named()}") as bar:
+            return train(store, versions, plan.recipe, weights, keep=keep, watch=bar, lifetime=lifetime)
+
+    from palate.live.searching import Searching
+
+    training = Training.of(store, versions, weights)
+    with SearchBar() as searched:
+        chosen = Searching(plan.settings, share).chosen(training, searched)
+    note(f"{chosen.recipe!r} stays" if chosen.report is None else chosen.report.explanation)
+    recipe = staged(chosen.recipe, plan.stages)
     with FitBar(f"training {recipe.named()}") as bar:
-        return train(store, versions, recipe, weights, keep=keep, watch=bar, lifetime=lifetime)
+        return training.finish(recipe, chosen.about, keep=keep, watch=bar)
+
+
+def _share(recipe: str, search: str | None) -> float | None:
+    """Read `--search`, which goes with auto alone."""
+    if search is not None and recipe != AUTO:
+        raise SettingError(f"--search {search}: goes with --recipe {AUTO}; the settings of {recipe} are as given")
+    return None if search is None else share_of(search)
 
 
 def _fill(

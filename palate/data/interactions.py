@@ -58,6 +58,7 @@ class Interactions:
         check_arrays(self, sizes, DataError)
         if not all_finite(self.weight):
             raise DataError(f"Interactions.weight: {np.count_nonzero(~np.isfinite(self.weight)):,} are not finite")
+        object.__setattr__(self, "type_weights", dict(self.type_weights))  # other mappings may not go to a process
 
     @classmethod
     def of(

@@ -104,7 +104,10 @@ def draw_front(
         axes.annotate(spot.label, (spot.x, spot.y), (6, 5), textcoords="offset points", color=INK, fontsize=9)
     _clean(axes)
     axes.margins(x=0.15)
-    axes.set_xscale("log")
+    axes.set_xscale("log", subs=(2, 5))
+    for set_labels in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        set_labels("{x:g}")  # 0.2, not a power of ten
+    axes.tick_params(axis="x", which="minor", labelcolor=QUIET, labelsize=9)
     axes.set_xlabel("milliseconds a list", color=INK, fontsize=10)
     axes.set_title(f"{metric} against latency; the line: nothing is better and faster", loc="left", color=INK, pad=24)
     axes.annotate(subtitle, (0, 1), (0, 8), "axes fraction", "offset points", color=QUIET, fontsize=9)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic
+from types import MappingProxyType
 
+from palate.data.catalogue import Catalogue
+from palate.data.interactions import Interactions
 from palate.errors import PalateError
 from palate.live.catalogue import stored_catalogue
 from palate.live.checking import Check, Current, Verdict
-from palate.live.forgetting import WITHOUT, forget
+from palate.live.forgetting import NEWEST, WEIGHTS, WITHOUT, forget, meanwhile
 from palate.live.weights import EVENT_WEIGHTS
 from palate.models.base import Recipe, Watch
 from palate.models.registry import load, rebuilt
@@ -31,6 +35,79 @@ class Trained:
     version: Version
     activated: bool
     why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What a training reads, once: all events, the attributes of items, and how often users were forgotten before.
+
+    newest  seq of the last event; weights: of event types
+    """
+
+    store: Store
+    versions: Versions
+    log: Interactions
+    catalogue: Catalogue
+    forgettings: int
+    newest: int
+    weights: Mapping[str, float]
+
+    @classmethod
+    def of(cls, store: Store, versions: Versions, weights: Mapping[str, float] = EVENT_WEIGHTS) -> Training:
+        """Read a store."""
+        forget(store, versions)
+        without, newest = store.forgettings(), store.newest()
+        log = store.log(weights, last=newest)
+        return cls(store, versions, log, stored_catalogue(store), without, newest, weights)
+
+    @property
+    def current(self) -> Current | None:
+        """The active version."""
+        return _current(self.versions)
+
+    def finish(
+        self,
+        recipe: Recipe,
+        more: Mapping[str, object] = MappingProxyType({}),
+        *,
+        keep: int = 5,
+        watch: Watch | None = None,
+    ) -> Trained:
+        """Fit a recipe, and do what `train` says; `more` are facts that the version keeps beside the usual ones."""
+        store, versions, catalogue = self.store, self.versions, self.catalogue
+        current, before, moment, began = self.current, versions.list(), now(), monotonic()
+        fitted = recipe.fit(self.log, catalogue, watch=watch)
+        model, log, without, left = meanwhile(store, fitted, self.log, self.forgettings)
+        if isinstance(recipe, Private):
+            verdict = Verdict(True, UNMEASURED)
+        else:
+            verdict = Check(log, catalogue, recipe, model, current, before, moment).verdict()
+        about = {
+            "recipe": type(recipe).__name__,
+            "settings": recipe.settings(),
+            "events": len(log),
+            "users": len(log.users),
+            "items": len(log.items),
+            "cut_weights": heaviest(log)[1],
+            "until": 0 if log.timestamp is None else min(int(log.timestamp.max()), moment),
+            "seconds": round(monotonic() - began, 3),
+            WITHOUT: without,
+            NEWEST: self.newest,
+            WEIGHTS: dict(self.weights),
+            **left,
+            "activated": verdict.good,
+            "verdict": verdict.why,
+            **more,
+            **verdict.figures,
+        }
+        version = versions.add(model.save, about)
+        if verdict.good:
+            versions.activate(version.number)
+        versions.keep(keep)
+        forget(store, versions)  # those who were forgotten meanwhile, too
+        state = "active" if verdict.good else "not activated"
+        LOG.info("model version %d %s: %s", version.number, state, verdict.why)
+        return Trained(version, verdict.good, verdict.why)
 
 
 def train(
@@ -56,39 +133,9 @@ def train(
     A `Private` recipe is entered into the store's ledger before it reads an event, raises `BudgetError` where that
     would go beyond the budget, `lifetime` or what was set before, and its model is activated without a check.
     """
-    private = recipe if isinstance(recipe, Private) else None
-    if private is not None:
-        spend(store, private.releases(), private.epsilon, lifetime)
-    forget(store, versions)
-    without = store.forgettings()
-    log = store.log(weights)
-    current, before, moment = _current(versions), versions.list(), now()
-    catalogue = stored_catalogue(store)
-    model = recipe.fit(log, catalogue, watch=watch)
-    if private is None:
-        verdict = Check(log, catalogue, recipe, model, current, before, moment).verdict()
-    else:
-        verdict = Verdict(True, UNMEASURED)
-    about = {
-        "recipe": type(recipe).__name__,
-        "settings": recipe.settings(),
-        "events": len(log),
-        "users": len(log.users),
-        "items": len(log.items),
-        "cut_weights": heaviest(log)[1],
-        "until": 0 if log.timestamp is None else min(int(log.timestamp.max()), moment),
-        WITHOUT: without,
-        "activated": verdict.good,
-        "verdict": verdict.why,
-        **verdict.figures,
-    }
-    version = versions.add(model.save, about)
-    if verdict.good:
-        versions.activate(version.number)
-    versions.keep(keep)
-    forget(store, versions)  # those who were forgotten meanwhile, too
-    LOG.info("model version %d %s: %s", version.number, "active" if verdict.good else "not activated", verdict.why)
-    return Trained(version, verdict.good, verdict.why)
+    if isinstance(recipe, Private):
+        spend(store, recipe.releases(), recipe.epsilon, lifetime)
+    return Training.of(store, versions, weights).finish(recipe, keep=keep, watch=watch)
 
 
 def _current(versions: Versions) -> Current | None:

@@ -5,7 +5,7 @@ Steck 2019, "Embarrassingly shallow autoencoders for sparse data".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -27,9 +27,11 @@ from palate.kernels.rows import group_rows
 from palate.models.base import Watch, refuse_empty
 from palate.models.item_to_item import DenseItemModel, ItemRecipe, SparseItemModel, positive_inputs, positives
 from palate.models.neighbours import Neighbours, arrays
+from palate.models.penalties import mean_size, readable
 from palate.models.registry import register
 from palate.models.weights import check_half_life
 
+PENALTY = 2.0  # times √(n m)
 Sides: TypeAlias = tuple[Longs, Ints, Floats]  # start, column, weight of a sparse matrix
 
 
@@ -40,7 +42,8 @@ class EASE(ItemRecipe):
     B = I - P / diag(P) with P = (XᵀX + l2)⁻¹ (Steck 2019, eq. 8); only ratios within a column of P are needed.
     An event of weight 0 or less is no positive: it is not trained on and no input, but it counts as seen.
 
-    l2          penalty; a larger log wants more.
+    l2          penalty; None follows the log: 2 √(n m), the user of an event having n in the mean, and its item m,
+                times the mean square of the entries of X.
     binary      a pair counts 1 however often and with what weight it came; False: its weights, which add up.
     neighbours  None: all weights, 4 I² bytes. L: each item gets weights from L items at most, chosen by how much of
                 it each alone explains, and they minimise the same loss exactly. Time grows with I L³, and for each
@@ -48,13 +51,13 @@ class EASE(ItemRecipe):
     half_life_days  in the training an event counts half as much that many days before the newest; None: no decay.
     """
 
-    l2: float = 100.0
+    l2: float | None = None
     binary: bool = True
     neighbours: int | None = None
     half_life_days: float | None = None
 
     def __post_init__(self) -> None:
-        check(0 < self.l2 < np.inf, "l2", self.l2, "must be above 0")
+        check(self.l2 is None or 0 < self.l2 < np.inf, "l2", self.l2, "must be above 0, or None")
         few = self.neighbours
         check(few is None or few >= 1, "neighbours", few, "must be 1 or more, or None for all")
         check_half_life(self.half_life_days)
@@ -70,21 +73,30 @@ class EASE(ItemRecipe):
         refuse_empty(log)
         X = positives(log, self.binary, self.half_life_days)
         popularity = X.sum(axis=0).astype(np.float32)
+        l2 = fitting_l2(X) if self.l2 is None else self.l2
+        recipe = replace(self, l2=l2)
         if self.neighbours is None:
             refuse_too_large(X.shape)
-            return DenseItemModel(self, log.items, popularity, dense_weights(X, self.l2))
-        B = pruned_weights(X, self.l2, self.neighbours)
-        return SparseItemModel(self, log.items, popularity, *arrays(B))
+            return DenseItemModel(recipe, log.items, popularity, *dense_weights(X, l2))
+        B = pruned_weights(X, l2, self.neighbours)
+        return SparseItemModel(recipe, log.items, popularity, *arrays(B))
 
 
-def dense_weights(X: csr_array, l2: float) -> Floats:
-    """B = I - P / diag(P) with P = (XᵀX + l2)⁻¹, (I, I), in its own place; X (U, I)."""
+def fitting_l2(X: csr_array) -> float:
+    """Return the penalty that follows X (U, I): 2 √(n m) for entries of 1, about its largest singular value twice."""
+    entries = X.data.astype(np.float64)
+    users, items = (mean_size(np.asarray(X.sum(axis=axis), np.float64)) for axis in (1, 0))  # n and m, times the mean
+    return readable(PENALTY * float(np.sqrt(users * items)) * float(entries @ entries) / float(entries.sum()))
+
+
+def dense_weights(X: csr_array, l2: float) -> tuple[Floats, Floats]:
+    """B = I - P / diag(P) with P = (XᵀX + l2)⁻¹, (I, I), in its own place, and diag(P), (I,); X (U, I)."""
     inverse = _by_users(X, l2) if by_users(X.shape) else _by_items(X, l2)
     diagonal = inverse.diagonal().copy()
     if not (np.isfinite(diagonal) & (diagonal < 0)).all():
         raise _too_small(l2)
     parallel_for(lambda low, high: shallow_rows(inverse, diagonal, low, high), len(inverse))
-    return inverse
+    return inverse, np.asarray(diagonal / np.float32(-l2 if by_users(X.shape) else -1), np.float32)
 
 
 def by_users(shape: tuple[int, int]) -> bool:

@@ -24,6 +24,7 @@ from palate.models.base import Watch, refuse_empty
 from palate.models.factors import FactorModel, FactorRecipe
 from palate.models.folding import BlockFolding, Folding, SampleFolding
 from palate.models.negative_sampling import SharedSampler
+from palate.models.penalties import readable, relative_noise
 from palate.models.registry import register
 from palate.models.sgd import BlockSgd, LinearDecay, SampleSgd, SgdTask, train
 
@@ -32,6 +33,7 @@ SAMPLERS = ("uniform", "popularity", "unseen")
 FOLD_USERS = 512  # folded in at once: 16 MB of scores
 FOLD_ITEMS = 8192  # negatives of the fold-in: the whole catalogue up to here
 
+DIM = 64  # for which the penalties are given, and a log as MovieLens latest-small
 # What won on the validation parts of MovieLens and Gowalla: docs/models.md has the figures.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "softmax": {
@@ -80,7 +82,7 @@ class Embedding(FactorRecipe):
     sampler  "uniform"; "popularity", probability proportional to popularity^alpha; "unseen", uniform over items the
           user has no event on. The shared sample never counts a user's own items as negatives.
     negatives, epochs, learning_rate, l2, sampler, user_power: None takes what won on validation for the loss
-          (docs/models.md).
+          (docs/models.md); l2 also follows dim and the log, times (64 / dim)^⅓ (`penalties.noise` / 0.21)
     user_power  an event of a user whose weights add up to n counts n^-user_power as much: 0, each event the
           same; 1, each user the same. Weights are scaled to a mean of 1.
     threads  None measures how many are fastest; with 1, the same seed gives bit-equal vectors.
@@ -115,9 +117,10 @@ class Embedding(FactorRecipe):
             check(value is None or 0 <= value < np.inf, name, value, "must be 0 or more")
         check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
 
-    def resolved(self) -> Embedding:
-        """Return the recipe with each None (but threads) replaced by the figure it stands for."""
-        chosen = DEFAULTS[self.loss]
+    def resolved(self, log: Interactions | None = None) -> Embedding:
+        """Return the recipe with each None (but threads) replaced by the figure it stands for, for the usual log."""
+        factor = float(np.cbrt(DIM / self.dim)) * (1.0 if log is None else relative_noise(log))
+        chosen = {**DEFAULTS[self.loss], "l2": readable(factor * DEFAULTS[self.loss]["l2"])}
         return replace(self, **{name: value for name, value in chosen.items() if getattr(self, name) is None})
 
     def fit(
@@ -125,7 +128,7 @@ class Embedding(FactorRecipe):
     ) -> EmbeddingModel:
         """Train on the log's events of weight above 0. Ctrl-C ends it with the vectors of the last full epoch."""
         refuse_empty(log)
-        recipe = self.resolved()
+        recipe = self.resolved(log)
         rows = log.rows.clipped()
         popularity = log.item_weights()
         history_hashes = log.rows.fingerprints()

@@ -22,12 +22,14 @@ from palate.kernels.rows import gather, group_rows, row_penalties
 from palate.kernels.simd import WIDTH
 from palate.models.base import Progress, Watch, refuse_empty
 from palate.models.factors import FactorModel, FactorRecipe
+from palate.models.penalties import readable, relative_noise
 from palate.models.posterior import Posterior
 from palate.models.prior import ContentPrior
 from palate.models.registry import register
 from palate.models.weights import check_half_life, faded
 
 BLOCK = 2048  # rows of a matrix product
+PENALTY = 0.19  # λ of the mean row over its events, for the noise of MovieLens latest-small
 UNSEEN = 16.0  # weight of all pairs, in weights of the events: what suits MovieLens and Gowalla
 FAR = 1e6  # times the mean weight of the training, or so little of it: as far as an event of a history counts
 STEEP = 1e3  # between the directions of a system: beyond it floats solve it to less than four digits
@@ -43,7 +45,8 @@ class IALS(FactorRecipe):
 
     unseen_weight  α, the weight of each pair of a user and an item; None makes all pairs together weigh 16 times
           as much as the events, up to α = 1
-    l2, l2_scaling  λ_u = l2 (|S_u| + α I)^l2_scaling, and λ_i likewise (Rendle et al. 2022, sec. 3)
+    l2, l2_scaling  λ_u = l2 (|S_u| + α I)^l2_scaling, and λ_i likewise (Rendle et al. 2022, sec. 3); l2=None follows
+          the log: λ of a mean row is 0.19 times its events, times (`penalties.noise` / 0.21)^⅓, whatever α and dim
     fold_l2  times λ_u, where a history gets its vector: more makes rankings smoother, and leans to popular items
     steps  of conjugate gradients for each row in each half epoch
     init_std  standard deviation of the first vectors, times 1/√dim
@@ -54,7 +57,7 @@ class IALS(FactorRecipe):
     dim: int = 64
     epochs: int = 10
     unseen_weight: float | None = None
-    l2: float = 0.008
+    l2: float | None = None
     l2_scaling: float = 1.0
     fold_l2: float = 1.0
     steps: int = 2
@@ -67,8 +70,9 @@ class IALS(FactorRecipe):
     def __post_init__(self) -> None:
         for name in ("dim", "epochs", "steps"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "must be 1 or more")
-        for name in ("l2", "fold_l2", "init_std"):
+        for name in ("fold_l2", "init_std"):
             check(0 < getattr(self, name) < np.inf, name, getattr(self, name), "must be above 0")
+        check(self.l2 is None or 0 < self.l2 < np.inf, "l2", self.l2, "must be above 0, or None")
         alpha = self.unseen_weight
         check(alpha is None or 0 < alpha < np.inf, "unseen_weight", alpha, "must be above 0, or None")
         check(0 <= self.l2_scaling < np.inf, "l2_scaling", self.l2_scaling, "must be 0 or more")
@@ -111,15 +115,21 @@ class IALS(FactorRecipe):
         return kept
 
     def resolved(self, log: Interactions) -> IALS:
-        """Put a number in place of None."""
-        if self.unseen_weight is not None:
-            return self
-        pairs = len(log.users) * len(log.items)
-        return replace(self, unseen_weight=min(1.0, UNSEEN * len(log) / pairs))
+        """Return the recipe with what follows the log in place of None."""
+        users, items, events = len(log.users), len(log.items), len(log)
+        alpha = self.unseen_weight
+        if alpha is None:
+            alpha = min(1.0, UNSEEN * events / (users * items))
+        if self.l2 is not None:
+            return replace(self, unseen_weight=alpha)
+        sizes = (events + alpha * users * items) ** 2 / (users * items)  # |S_u| + α I, times that of items
+        mean = events / np.sqrt(users * items)
+        l2 = PENALTY * np.cbrt(relative_noise(log)) * mean / sizes ** (self.l2_scaling / 2)
+        return replace(self, unseen_weight=alpha, l2=readable(l2))
 
     def ridge(self, start: Longs, weight: Floats, columns: int) -> Floats:
         """Penalty λ of rows of these starts (B + 1,) and weights (N,), which could have so many columns, (B,)."""
-        return row_penalties(start, weight, self.l2, (self.unseen_weight or 0.0) * columns, self.l2_scaling)
+        return row_penalties(start, weight, self.l2 or 0.0, (self.unseen_weight or 0.0) * columns, self.l2_scaling)
 
 
 @dataclass
@@ -142,8 +152,14 @@ class AlsState:
     prior: ContentPrior | None = None  # of the items
 
     @classmethod
-    def of(cls, asked: IALS, log: Interactions, prior: ContentPrior | None = None) -> AlsState:
-        """Vectors at random."""
+    def of(
+        cls,
+        asked: IALS,
+        log: Interactions,
+        prior: ContentPrior | None = None,
+        vectors: tuple[Floats, Floats] | None = None,
+    ) -> AlsState:
+        """Begin with these vectors of users and items, at random by default."""
         recipe = asked.resolved(log)
         weight = faded(log, recipe.half_life_days)
         unit = float(np.abs(weight).mean(dtype=np.float64))  # events weigh 1 in the mean
@@ -153,11 +169,13 @@ class AlsState:
         rng = np.random.default_rng(recipe.seed)
         width = -(-recipe.dim // WIDTH) * WIDTH
         sides = []
-        for count in (len(rows), len(columns)):
-            vectors = aligned(count, width)
-            vectors[:, : recipe.dim] = rng.standard_normal((count, recipe.dim), np.float32)
-            vectors *= np.float32(recipe.init_std / np.sqrt(recipe.dim))
-            sides.append(vectors)
+        size = np.float32(recipe.init_std / np.sqrt(recipe.dim))
+        for side, count in enumerate((len(rows), len(columns))):
+            begin = aligned(count, width)
+            begin[:, : recipe.dim] = (
+                rng.standard_normal((count, recipe.dim), np.float32) * size if vectors is None else vectors[side]
+            )
+            sides.append(begin)
         item_ridge = recipe.ridge(columns.start, columns.weight, len(rows))
         item_ridge += np.float32(prior.strength if prior else 0)
         ridges = recipe.ridge(rows.start, rows.weight, len(columns)), item_ridge
@@ -175,6 +193,8 @@ class AlsState:
         values, axes = (part[..., ::-1] for part in np.linalg.eigh(gram(team, other)))  # columns of filling last
         for vectors in (side, other):
             turn(team, vectors, axes.astype(np.float32))
+        if self.prior is not None:
+            self.prior.turn(axes)
         self.spectrum = (self.unseen_weight * np.maximum(values, 0)).astype(np.float32)
         solve = row_solver(side.shape[1])
         columns = rows.column, rows.weight

@@ -22,6 +22,7 @@ from palate.models.slist import SLIST
 from palate.privacy.released import Released
 
 RIDGE = 0.5  # times the mean of the diagonal: the noise left in the axes wants a ridge that follows it
+L2 = 0.008  # of IALS: any would do, since the vectors are as long as it asks
 BLOCK = 512  # items at once
 
 
@@ -67,11 +68,12 @@ def ials(recipe: IALS, items: Vocabulary, told: Released, popularity: Floats) ->
     the penalty of the recipe as strong, beside the unseen items, as `RIDGE` is for EASE.
     """
     alpha = recipe.unseen_weight or float(np.clip(UNSEEN * told.likes / len(items), 1e-3, 1.0))
-    whole = replace(recipe, unseen_weight=alpha)
+    l2 = recipe.l2 or L2
+    whole = replace(recipe, unseen_weight=alpha, l2=l2)
     axes, strength = told.axes.vectors[:, : recipe.dim], told.axes.strength[: recipe.dim]
     if not len(strength):
         axes, strength = np.zeros((len(items), 1)), np.ones(1)
-    penalty = recipe.l2 * (alpha * len(items)) ** recipe.l2_scaling
+    penalty = l2 * (alpha * len(items)) ** recipe.l2_scaling
     strength = strength * penalty * len(items) / (alpha * RIDGE * strength.sum())
     nobody = np.zeros((0, len(strength)), np.float32)
     vectors = np.ascontiguousarray(axes * np.sqrt(strength), np.float32)
