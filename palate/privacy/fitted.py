@@ -67,8 +67,7 @@ def ials(recipe: IALS, items: Vocabulary, told: Released, popularity: Floats) ->
     No user side is trained: it would not be released anyway, and its solution for a given item side is exact. t makes
     the penalty of the recipe as strong, beside the unseen items, as `RIDGE` is for EASE.
     """
-    likes = (told.counts.sum() / told.users) ** 2  # of a user, about: a row of n likes adds √n to the counts
-    alpha = recipe.unseen_weight or float(np.clip(UNSEEN * likes / len(items), 1e-3, 1.0))
+    alpha = recipe.unseen_weight or float(np.clip(UNSEEN * told.likes / len(items), 1e-3, 1.0))
     l2 = recipe.l2 or L2
     whole = replace(recipe, unseen_weight=alpha, l2=l2)
     axes, strength = told.axes.vectors[:, : recipe.dim], told.axes.strength[: recipe.dim]

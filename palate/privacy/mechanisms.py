@@ -1,9 +1,10 @@
-"""The three sums over users that are released with noise, and why one user changes each by so little.
+"""The sums over users that are released with noise, and why one user changes each by so little.
 
 A user's row of weights is made of whole numbers q, Σ q² <= STEPS², whatever else is in the log. A sum adds one term
 for each user, which depends on that user's events and on what was released before, and on nothing else. So removing
 a user takes away one term, and the sensitivity is the most that a term's L2 norm can be:
 
+    number    Σ_u 1            1
     counts    Σ_u q_u          ‖q‖   <= STEPS
     gram      Σ_u q_u q_uᵀ     ‖q qᵀ‖_F = ‖q‖² <= STEPS²
     products  Σ_u q_u r_uᵀ     ‖q rᵀ‖_F = ‖q‖ ‖r‖ <= STEPS², r another row of whole numbers, Σ r² <= STEPS²
@@ -67,6 +68,13 @@ def exact_gram(rows: Rows) -> Longs:
 def exact_products(rows: Rows, others: Longs) -> Longs:
     """Σ_u q_u r_uᵀ, (I, K)."""
     return np.asarray(rows.matrix.T @ others, np.int64)
+
+
+def noisy_number(rows: Rows, noise: float, source: Source) -> float:
+    """Return the number of users with a row that is not empty, with noise."""
+    exact = int(np.count_nonzero(np.diff(rows.matrix.indptr)))
+    fine = int(np.ceil(2000 / noise))
+    return float(exact + rounded_gaussian(noise * fine, 1, source)[0] / fine)
 
 
 def noisy_counts(rows: Rows, noise: float, source: Source) -> Doubles:

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from palate.arrays import Bools, Floats, Ints
+from palate.arrays import Floats, Ints
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -49,7 +49,7 @@ class Private(Recipe):
               of what is chosen often is made from a share of the budget, and ids are text
     fields    public attributes of the items, columns of the catalogue, that are drawn near each other
     refuse    raise `Hopeless` where the noise hides all but popularity; False: fit what is left
-    seed      with insecure_test_noise alone: noise that can be made again protects nobody
+    seed      with insecure_test_noise alone: noise that can be made again protects no user
 
     A fit uses which items a user likes, each once; weights, order and times of events are not read.
     """
@@ -71,7 +71,7 @@ class Private(Recipe):
         object.__setattr__(self, "fields", check_reading(self.fields, None, 0))
         check(not self.fields or self.public, "fields", self.fields, "needs public=True: the items of the catalogue")
         seeded = self.seed is not None
-        rule = "needs insecure_test_noise=True, which protects nobody" if seeded else "is needed for test noise"
+        rule = "needs insecure_test_noise=True, which protects no user" if seeded else "is needed for test noise"
         check(seeded == self.insecure_test_noise, "seed", self.seed, rule)
         check(self.seed is None or self.seed >= 0, "seed", self.seed, "must be 0 or more")
 
@@ -168,14 +168,6 @@ class PrivateModel(Model):
     def scores(self, histories: Histories) -> Floats:
         """As the model within says."""
         return self.models[0].scores(histories)
-
-    def batch_size(self) -> int:
-        """Users ranked at once."""
-        return self.models[0].batch_size()
-
-    def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
-        """As the model within says."""
-        return self.models[0].top(histories, k, allowed, keep_seen)
 
     def item_similarity(self, item: int) -> Floats:
         """As the model within says."""

@@ -11,20 +11,19 @@ from scipy.special import ndtr, ndtri
 from palate.arrays import Doubles, Floats, Longs
 from palate.errors import PalateError
 from palate.privacy.ledger import Release, gaussian_noise
-from palate.privacy.mechanisms import STEPS, Rows, noisy_counts, noisy_gram, noisy_products
+from palate.privacy.mechanisms import STEPS, Rows, noisy_counts, noisy_gram, noisy_number, noisy_products
 from palate.privacy.noise import Source
-from palate.privacy.spectrum import Axes, above_noise, completed, edge_of
+from palate.privacy.spectrum import Axes, above_noise, completed
 
-COUNTS, GRAM = 0.04, 0.4  # shares of 1 / σ²; the rest is for the products
+USERS, COUNTS, GRAM = 0.01, 0.04, 0.4  # shares of 1 / σ²; the rest is for the products
 ROUNDING = 1e-5  # of ε, set aside for what lies between the tables of `palate.privacy.noise` and a Gaussian
-HEAD = 9.0  # an item is in the head when its count is so many times the noise of the Gram matrix
+HEAD = 6.0  # users a σ of the Gram matrix for each item of the head
 HEAD_ITEMS = 60, 2000  # at least, at most
 AXES = 100  # at most
 WHITEN = 0.6  # an axis of strength λ counts λ^-WHITEN in the products: weak tastes beside strong ones
 CUT = 0.6  # a user's place on the axes is cut to so many times the length that it has in the mean
-CONTENT = 0.3  # of the trace of the Gram matrix: the strength of public content beside it
-SURE = 0.78  # times the edge of the noise: such an axis comes out at 1.1 times the edge, where chance brings none
-SECOND = 0.02  # of the users: about as strong is the second axis of many logs
+CONTENT = 0.1  # of the trace of the Gram matrix: the strength of public content beside it
+SECOND = 0.022  # of the users: about as strong is the second axis of many logs
 POPULARITY_ALONE = "expected to be worse than popularity"
 
 
@@ -34,21 +33,22 @@ class Hopeless(PalateError, ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Released:
-    """kept (J,): rows of the items listed; counts (J,) of each; axes (J, K) of the Gram matrix; users: about so many.
+    """kept (J,): rows of the items listed; counts (J,); axes (J, K) of the Gram matrix.
 
-    The matrix is that of users' rows, each of length 1.
+    The matrix is that of users' rows, each of length 1. likes: of a user, about, in the mean.
     """
 
     kept: Longs
     counts: Doubles
     axes: Axes
-    users: float
+    likes: float
 
 
 @dataclass(frozen=True)
 class Plan:
     """How much noise each release has, in units of its sensitivity; threshold: the least count of a listed item."""
 
+    users: float
     counts: float
     gram: float
     products: float
@@ -61,15 +61,19 @@ class Plan:
         spare = 0.0 if public else delta / 2
         noise = gaussian_noise(epsilon - min(ROUNDING, epsilon / 100), delta - spare)
         share = 1.0 if counts_alone else COUNTS
-        rest = 1 - COUNTS - GRAM
+        rest = 1 - USERS - COUNTS - GRAM
         own = noise / np.sqrt(share)
         least = -np.inf if public else threshold(own, spare)
-        return cls(own, noise / np.sqrt(GRAM), noise / np.sqrt(rest), spare, least)
+        return cls(noise / np.sqrt(USERS), own, noise / np.sqrt(GRAM), noise / np.sqrt(rest), spare, least)
 
     def releases(self, *, counts_alone: bool = False) -> tuple[Release, ...]:
         """Return the entries of the ledger."""
         listed = Release("gaussian", self.counts, delta=self.delta, what="counts of items")
-        more = ("Gram matrix of the most chosen items", self.gram), ("products of items and axes", self.products)
+        more = (
+            ("number of users", self.users),
+            ("Gram matrix of the most chosen items", self.gram),
+            ("products of items and axes", self.products),
+        )
         return (listed, *(() if counts_alone else (Release("gaussian", noise, what=what) for what, noise in more)))
 
 
@@ -110,40 +114,49 @@ def release(X: csr_array, plan: Plan, source: Source, content: Floats | None, *,
     kept, counts = release_counts(X, plan, source)
     if not len(kept):
         raise Hopeless(f"{refuse or 'private fit'}: no item was chosen often enough to be listed; give a public list")
-    own = csr_array(X[:, kept])
-    head = head_of(counts, plan.gram)
-    rows = Rows.of(csr_array(own[:, head]))
-    gram = noisy_gram(rows, plan.gram, source)
-    users = max(float(np.trace(gram)), 1.0)
-    found = above_noise(gram, plan.gram, AXES)
-    if refuse and np.count_nonzero(found.strength > SURE * edge_of(len(head), plan.gram)) < 2:
-        raise Hopeless(hopeless(refuse, users, len(head), plan.gram))
+    own = Rows.of(csr_array(X[:, kept]))
+    users = max(noisy_number(own, plan.users, source), 1.0)
+    if refuse and users < needed(plan.gram):
+        raise Hopeless(hopeless(refuse, users, plan.gram))
+    head = head_of(counts, users / plan.gram)
+    rows = Rows.of(csr_array(own.matrix[:, head] > 0))
+    found = above_noise(noisy_gram(rows, plan.gram, source), plan.gram, AXES)
+    if refuse and len(found.strength) < 2:
+        raise Hopeless(f"{hopeless(refuse, users, plan.gram)}: no second axis of taste is above the noise")
+    likes = (float(counts.sum()) / users) ** 2  # a row of n likes adds √n to the counts
     if not len(found.strength):
-        return Released(kept, counts, Axes(np.zeros((len(kept), 0)), np.zeros(0)), users)
+        return Released(kept, counts, Axes(np.zeros((len(kept), 0)), np.zeros(0)), likes)
     axes = np.zeros((len(kept), len(found.strength)))
     axes[head] = found.vectors * found.strength**-WHITEN
     length = np.square(found.vectors).sum(axis=0)  # of an axis, a cosine²
     most = CUT * float(np.sqrt((found.strength ** (1 - 2 * WHITEN) * length).sum() / users))
-    products = noisy_products(Rows.of(own), rows.projected(axes[head], most), plan.products, source)
+    products = noisy_products(own, rows.projected(axes[head], most), plan.products, source)
     whole = completed(products * most, axes)
-    return Released(kept, counts, whole if content is None else with_content(whole, content[kept]), users)
+    return Released(kept, counts, whole if content is None else with_content(whole, content[kept]), likes)
 
 
-def head_of(counts: Doubles, noise: float) -> Longs:
-    """Return the items, in their order, that the Gram matrix is made of: those of large counts."""
+def head_of(counts: Doubles, worth: float) -> Longs:
+    """Return the items, in their order, that the Gram matrix is made of: those of the largest counts.
+
+    worth  users / σ of the Gram matrix: the more, the rarer the items that are seen above a noise that grows by √I
+    """
     least, most = HEAD_ITEMS
-    size = int(np.clip(np.count_nonzero(counts > HEAD * noise), least, most))
+    size = int(np.clip(worth / HEAD, least, most))
     return np.sort(np.argsort(-counts, kind="stable")[:size])
 
 
-def hopeless(refuse: str, users: float, items: int, noise: float) -> str:
+def needed(noise: float) -> float:
+    """Return how many users make a second axis, of SECOND of the users, stand out of the noise of their head.
+
+    The head has n / (HEAD σ) items; its noise reaches √(2 n σ / HEAD), which is SECOND n at n = 2 σ / HEAD SECOND².
+    """
+    return 2 * noise / HEAD / SECOND**2
+
+
+def hopeless(refuse: str, users: float, noise: float) -> str:
     """Say that too little stands out, and how many users it would take."""
-    edge = edge_of(items, noise)
-    needed = float(f"{edge / SECOND:.1g}")
-    return (
-        f"about {users:,.0f} users and {refuse}: {POPULARITY_ALONE}; needs about {needed:,.0f} "
-        f"(the noise of {items:,} items reaches {edge:.0f}, and no second axis of taste is above it)"
-    )
+    about = float(f"{needed(noise):.1g}")
+    return f"about {users:,.0f} users and {refuse}: {POPULARITY_ALONE}; needs about {about:,.0f}"
 
 
 def with_content(axes: Axes, content: Floats) -> Axes:
