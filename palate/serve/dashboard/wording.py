@@ -23,6 +23,16 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1000:.2g} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
 
 
+def seconds(value: float) -> str:
+    """Write a time of a fit: 0.67 s, 41 s."""
+    return f"{value:.2g} s" if value < 10 else f"{value:,.0f} s"
+
+
+def megabytes(number: float) -> str:
+    """Write bytes: 12 MB."""
+    return f"{number / 1e6:,.0f} MB"
+
+
 def share(part: float, whole: float) -> str:
     """Write a part of a whole in percent: 3.1%."""
     return f"{100 * part / whole:.1f}%" if whole else NONE
@@ -57,4 +67,5 @@ def plain(value: object) -> str:
     return str(value)
 
 
-FILTERS = {"count": count, "duration": duration, "ago": ago, "day": day, "plain": plain, "iso": to_iso}
+FILTERS = {"count": count, "duration": duration, "seconds": seconds, "megabytes": megabytes}
+FILTERS |= {"ago": ago, "day": day, "plain": plain, "iso": to_iso}
