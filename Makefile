@@ -10,9 +10,10 @@ PIP = $(BIN)/pip --quiet --disable-pip-version-check
 demo: $(VENV)/core
 	$(BIN)/palate demo
 
-# Two processes, each with whole files: what a file has started serves all of its tests.
+# Three processes for two cores, as tests wait for services and databases a quarter of their time. Each takes whole files:
+# what a file has started serves all of its tests.
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile
 
 # The tests of the core with the lowest versions that pyproject.toml admits.
 test-lowest: $(VENV)-lowest/ready

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from palate.models.popularity import Popularity
     from palate.models.slist import SLIST
     from palate.models.transformer import Transformer
+    from palate.privacy.private import Private
     from palate.ranking.calibrate import Calibrate
     from palate.ranking.diversify import Diversify
     from palate.ranking.long_tail import LongTail
@@ -58,6 +59,7 @@ __all__ = [
     "PalateError",
     "Pipeline",
     "Popularity",
+    "Private",
     "Ranked",
     "Rankings",
     "Split",

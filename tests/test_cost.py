@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from itertools import islice
 from pathlib import Path
 
@@ -13,23 +14,39 @@ from benchmarks.common.served import fork
 from benchmarks.reliability.durability import two_models
 from benchmarks.reliability.hostile import Cost, attack
 from benchmarks.reliability.wild import MOST, Maker, Request
+from palate import kernels
 from palate.serve.app import create_app
 from palate.serve.settings import Settings
 
 REQUESTS = 300
 
 
-def test_no_request_costs_more_than_its_size(tmp_path: Path) -> None:
-    served = fork(two_models(tmp_path))
+def attacked(store: Path) -> tuple[list[Cost], list[Cost]]:
+    """Send the requests to a new service; returns the costs of all, and those that are faults."""
+    served = fork(store)
     try:
         served.wait()
-        costs, faults = attack(served, REQUESTS)
-        assert [cost.described() for cost in faults] == []
-        assert len(costs) == REQUESTS
+        costs = attack(served, REQUESTS)
         assert served.client().get("/health/ready").status == 200
         assert "Traceback" not in served.log.read_text()
+        return costs
     finally:
         served.kill()
+
+
+def compiled() -> int:
+    """Kernels that are compiled, by any process of this checkout."""
+    cache = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(kernels.__path__[0]) / "__pycache__")
+    return sum(1 for _ in cache.rglob("*.nbc"))
+
+
+def test_no_request_costs_more_than_its_size(tmp_path: Path) -> None:
+    store = two_models(tmp_path)
+    before, (costs, faults) = compiled(), attacked(store)
+    while faults and compiled() > before:  # a kernel is compiled once on a machine: that is no cost of a request
+        before, (costs, faults) = compiled(), attacked(store)
+    assert [cost.described() for cost in faults] == []
+    assert len(costs) == REQUESTS
 
 
 def test_every_route_is_asked_in_every_way(tmp_path: Path) -> None:

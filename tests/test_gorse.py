@@ -842,7 +842,7 @@ def test_people_are_kept_with_what_is_told_of_them(url: str) -> None:
 def test_popular_is_the_sum_of_weights_and_follows_what_is_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("palate.live.weights.REST", 0)  # counted at once
+    monkeypatch.setattr("palate.live.popularity.REST", 0)  # counted at once
     with TestClient(create_app(Settings(store=str(tmp_path / "shop.db")))) as client:
 
         def popular() -> list[tuple[str, float]]:

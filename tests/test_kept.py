@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from palate.live import kept as module
-from palate.live import weights
+from palate.live import popularity
 from palate.live.kept import FOLDER, Kept
 from palate.live.service import Live
 from palate.ranking.request import ListRequest
@@ -92,7 +92,7 @@ def test_a_running_service_counts_again_what_was_withdrawn(store: Store) -> None
 
 
 def test_many_events_are_counted_again_beside_the_answers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "FEW", 0)
+    monkeypatch.setattr(popularity, "FEW", 0)
     live = started(store)
     store.forget("u1")
     end = time.monotonic() + 20

@@ -48,6 +48,7 @@ DATA = [
 ]
 # Optional packages, and the only files that may import them.
 HOMES = {
+    "dp_accounting": {"palate.privacy.ledger"},
     "faiss": {"palate.models.approximate"},
     "optuna": {"palate.choosing.samplers"},
     "matplotlib": {"palate.evaluation.picture"},

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from palate import IALS, Popularity, read_log
 from palate.data.interactions import Interactions
 from palate.errors import ConditionError, DataError, SettingError
-from palate.live import checking
-from palate.live import weights as live_weights
+from palate.live import checking, popularity
 from palate.live.catalogue import stored_catalogue
 from palate.live.history import EVENTS, WHOLE, PreparedHistories, read_history
 from palate.live.importing import import_model
@@ -568,8 +567,8 @@ HAPPENING = st.one_of(
 def test_popular_is_the_order_of_the_recipe_whatever_happens(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, happening: list[tuple[str, Any]]
 ) -> None:
-    monkeypatch.setattr(live_weights, "REST", 0)
-    monkeypatch.setattr(live_weights, "PART", 3)
+    monkeypatch.setattr(popularity, "REST", 0)
+    monkeypatch.setattr(popularity, "PART", 3)
     with Store.open(tmp_path_factory.mktemp("popular") / "shop.db") as store:
         running = Live(store, None, WEIGHTS)
         for what, which in happening:
@@ -591,9 +590,9 @@ def test_popular_is_the_order_of_the_recipe_whatever_happens(
 
 @pytest.mark.parametrize("few", [0, 20_000])
 def test_one_huge_weight_makes_nothing_popular(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
-    monkeypatch.setattr(live_weights, "REST", 0)
-    monkeypatch.setattr(live_weights, "FEW", few)
-    monkeypatch.setattr(live_weights, "PART", 50)
+    monkeypatch.setattr(popularity, "REST", 0)
+    monkeypatch.setattr(popularity, "FEW", few)
+    monkeypatch.setattr(popularity, "PART", 50)
     with Store.open(tmp_path / "shop.db") as store:
         store.append([Event(f"u{n}", f"i{n % 3}", "view", DAY + n) for n in range(600)])
         running = Live(store)
@@ -847,7 +846,7 @@ def test_workers_that_keep_histories_agree_with_one_that_reads_them(
     path = tmp_path_factory.mktemp("workers") / "shop.db"
     users, draw = [f"u{n}" for n in range(4)], data.draw
     with pytest.MonkeyPatch.context() as patch, filled(path) as store, Store.open(path) as other:
-        patch.setattr(live_weights, "REST", 0)  # popularity is counted at once
+        patch.setattr(popularity, "REST", 0)  # popularity is counted at once
         train(store, Versions(store), RECIPE)
         workers = [Live(each, Versions(each)) for each in (store, other)]
         for step in range(draw(st.integers(1, 12))):

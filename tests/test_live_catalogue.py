@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -21,6 +22,7 @@ from palate.conditions import effort
 from palate.errors import ConditionError
 from palate.live import blocks, masks, table
 from palate.live.catalogue import LiveCatalogue, stored_catalogue
+from palate.live.written import containing
 from palate.ranking.labels import Labels
 from palate.store.events import Event, Store
 from palate.store.items import Item
@@ -331,7 +333,10 @@ def test_refreshing_gives_what_loading_gives(block: int, few: int, many: int, ro
             places = range(len(fresh))[::-1]
             assert live.attributes.said(places, ["x", "item_id"]) == fresh.attributes.said(places, ["x", "item_id"])
             assert live.attributes.odd == fresh.attributes.odd
-            assert live.attributes.containing(["a"]).tolist() == fresh.attributes.containing(["a"]).tolist()
+            assert (
+                containing(live.attributes.table, ["a"]).tolist()
+                == containing(fresh.attributes.table, ["a"]).tolist()
+            )
             assert live.values("x").start.tolist() == fresh.values("x").start.tolist()
             assert live.values("x").code.tolist() == fresh.values("x").code.tolist()
             assert live.available.tolist() == fresh.available.tolist()
@@ -512,7 +517,7 @@ def test_names_that_few_items_have_cost_what_their_values_take_and_nothing_when_
         {"name 0": value} for value in ("text", None, "other", "text")
     ]
     assert wide.values("name 0").names.to_list() == ["other", "text"]
-    assert wide.attributes.containing(["ext"]).nonzero()[0].tolist() == [last]
+    assert containing(wide.attributes.table, ["ext"]).nonzero()[0].tolist() == [last]
     store.items.remove(["wide"])
     store.items.put([Item("i7", {"title": "title 7", "price": 7})])
     gone = wide.refreshed(store)
@@ -766,7 +771,7 @@ def test_a_search_and_odd_values_read_all_names_together(tmp_path: Path, monkeyp
                 patch.setattr(table.Table, "gathered", lambda *asked: gathered(*asked))
                 for way in ("at", "having", "values"):
                     patch.setattr(table.Table, way, each)
-                assert attributes.containing(["ex", "t"]).sum() == 245
+                assert containing(attributes.table, ["ex", "t"]).sum() == 245
                 assert attributes.odd == 490
     assert (gathered.call_count, each.call_count) == (4, 0)
 
@@ -774,7 +779,7 @@ def test_a_search_and_odd_values_read_all_names_together(tmp_path: Path, monkeyp
 def test_a_search_finds_each_word_in_any_value_and_none_across_two(store: Store) -> None:
     store.items.put([Item("Red", {"a": "Big SHOE", "b": ["Left", "foot"], "c": {"Size": 5}, "d": 7})])
     store.items.put([Item("b", {"a": "BaΣ"}), *(Item(f"other {n}", {"a": "wide"}) for n in "rstuvwxyz")])
-    found = LiveCatalogue.load(store).attributes.containing
+    found = partial(containing, LiveCatalogue.load(store).attributes.table)
     for words in (["shoe", "red"], ["left", "foot", "big"], ['{"size":5}']):
         assert found(words).nonzero()[0].tolist() == [0], words
     for words in (["redbig"], ["7"], ["shoe", "ba"], ["shoeleft"]):

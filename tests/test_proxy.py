@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 from processes import started
-from serving import serving
+from serving import plain, serving
 
 from palate.serve.rates import AT_ONCE
 
@@ -66,7 +66,7 @@ def proxied(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[httpx.Cl
         with (
             log,
             started(command, stdout=log, stderr=log, env=environment),
-            httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Host": "shop.example"}) as client,
+            plain(f"http://127.0.0.1:{port}", headers={"Host": "shop.example"}) as client,
         ):
             _await(client, tmp_path / "proxy.log")
             time.sleep(AT_ONCE)  # by the rule of the rate, the client may then send as many requests as ever

@@ -139,12 +139,15 @@ def test_an_empty_forest_scores_nothing() -> None:
     assert Forest.empty().scores(np.ones((3, 5), np.float32)).tolist() == [0] * 5
 
 
-def test_trees_of_no_depth_are_refused() -> None:
-    """The kernel would step beyond the nodes."""
-    wrong = Forest(np.zeros((1, 5), np.int32), np.zeros((1, 5), np.float32), np.zeros((1, 6)))
-    with pytest.raises(ModelError, match="trees have 6 leaves; a tree of one depth has a power of 2"):
-        replace(MODEL, forest=wrong)
-    far = Forest(np.full((1, 1), 99, np.int32), np.zeros((1, 1), np.float32), np.zeros((1, 2)))
+def test_trees_that_would_leave_no_leaf_are_refused() -> None:
+    """The kernel would read beyond the leaves."""
+    none = replace(Forest.empty(1, 3), keep=np.full((1, 3), 7))
+    with pytest.raises(ModelError, match="has no bit of leaf 3; each split keeps the last, of 64 at most"):
+        replace(MODEL, forest=none)
+    with pytest.raises(ModelError, match="has no bit of leaf 64"):
+        replace(MODEL, forest=Forest.empty(1, 64))
+    replace(MODEL, forest=Forest.empty(1, 63))
+    far = replace(Forest.empty(1, 1), feature=np.full((1, 1), 99, np.int32))
     with pytest.raises(ModelError, match=r"Forest\.feature: has numbers 99 to 99"):
         replace(MODEL, forest=far)
 

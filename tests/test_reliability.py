@@ -158,7 +158,7 @@ def test_bad_input_is_no_fault_of_the_server(tmp_path: Path) -> None:
 
 
 def test_another_client_is_answered_beside_hostile_requests(tmp_path: Path) -> None:
-    with hostile(tmp_path, wild=40, filters=40, examples=1) as step:
+    with hostile(tmp_path, wild=40, filters=40, examples=1, calm=0.3) as step:
         facts = step(1)
     assert facts["asked_beside"] > 0
     assert facts.items() >= {"errors": 0, "restarts": 0, "faults": []}.items()

@@ -17,8 +17,7 @@ from test_kept import started
 from test_live import DAY, soon
 from test_serve import ids, problem
 
-from palate.live import kept
-from palate.live import weights as live_weights
+from palate.live import kept, popularity
 from palate.live.service import Live
 from palate.models.trending import STEP, Trend, trending
 from palate.ranking.context import UserHistory
@@ -107,9 +106,9 @@ def trend_of(live: Live, **fields: Any) -> list[tuple[str, float]]:
 
 @pytest.mark.parametrize("few", [0, 20_000])
 def test_the_service_follows_what_trends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
-    monkeypatch.setattr(live_weights, "REST", 0)
-    monkeypatch.setattr(live_weights, "FEW", few)
-    monkeypatch.setattr(live_weights, "PART", 50)
+    monkeypatch.setattr(popularity, "REST", 0)
+    monkeypatch.setattr(popularity, "FEW", few)
+    monkeypatch.setattr(popularity, "PART", 50)
     today = now() - DAY
     with Store.open(tmp_path / "shop.db") as store:
         store.append(shop_events(today))
@@ -132,7 +131,7 @@ def test_what_trends_is_kept_for_the_next_start(tmp_path: Path, monkeypatch: pyt
     with Store.open(tmp_path / "shop.db") as store:
         store.append(shop_events(now() - DAY))
         first = started(store)
-        monkeypatch.setattr(live_weights.Popularity, "_count_again", lambda _: pytest.fail("counted again"))
+        monkeypatch.setattr(popularity.Popularity, "_count_again", lambda _: pytest.fail("counted again"))
         assert trend_of(Live(store, Versions(store), {"like": 3})) == trend_of(first)
 
 

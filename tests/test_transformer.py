@@ -256,16 +256,30 @@ def test_leading_vectors_are_those_of_eigh() -> None:
     np.testing.assert_allclose(found @ found.T, expected, atol=5e-3)
 
 
-def test_a_model_of_a_graphics_card_answers_on_a_processor(model: TransformerModel, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def loaded(model: TransformerModel, tmp_path_factory: pytest.TempPathFactory) -> TransformerModel:
+    """A model as a graphics card saves it."""
+    folder = tmp_path_factory.mktemp("card") / "model"
+    replace(model, recipe=replace(model.recipe, device="cuda")).save(folder)
+    found = load(folder)
+    assert isinstance(found, TransformerModel)
+    return found
+
+
+@pytest.fixture(scope="module")
+def graph(loaded: TransformerModel) -> ExportedModel:
+    return exported(loaded)
+
+
+def test_a_model_of_a_graphics_card_answers_on_a_processor(
+    model: TransformerModel, loaded: TransformerModel, graph: ExportedModel
+) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a graphics card")
-    replace(model, recipe=replace(model.recipe, device="cuda")).save(tmp_path / "model")
-    loaded = load(tmp_path / "model")
-    assert isinstance(loaded, TransformerModel)
     asked = [["i3"], ["i1", "i4"]]
     np.testing.assert_array_equal(score(loaded, *asked), score(model, *asked))
     close(loaded.scores_after(loaded.start(["i3"])), score(model, ["i3"])[0])
-    close(exported(loaded).scores(Histories.of(model.items, asked)), score(model, *asked))
+    close(graph.scores(Histories.of(model.items, asked)), score(model, *asked))
     with pytest.raises(SettingError, match="this machine has no GPU for torch"):
         replace(SMALL, device="cuda").fit(log_of(block_events()))
 
@@ -581,12 +595,11 @@ def test_the_matrix_of_what_is_told_learns(tmp_path: Path) -> None:
 # Without torch
 
 
-def test_an_exported_model_scores_the_same(model: TransformerModel, tmp_path: Path) -> None:
-    copy = exported(model)
+def test_an_exported_model_scores_the_same(model: TransformerModel, graph: ExportedModel, tmp_path: Path) -> None:
     lists = [["i3"], [], [f"i{n}" for n in range(15)], ["i1", "i4", "i1", "i5"]]
     asked = Histories.of(model.items, lists)
-    np.testing.assert_allclose(copy.scores(asked), model.scores(asked), rtol=1e-4, atol=1e-4)
-    copy.save(tmp_path / "model")
+    np.testing.assert_allclose(graph.scores(asked), model.scores(asked), rtol=1e-4, atol=1e-4)
+    graph.save(tmp_path / "model")
     loaded = load(tmp_path / "model")
     assert isinstance(loaded, ExportedModel)
     np.testing.assert_allclose(loaded.scores(asked), model.scores(asked), rtol=1e-4, atol=1e-4)

@@ -190,8 +190,10 @@ def sung(name: str, waits: tuple[list[float], list[float]]) -> Facts:
 
 
 @contextmanager
-def hostile(folder: Path, wild: int = 3000, filters: int = 3000, examples: int = 8) -> Iterator[Step]:
-    """Attack a service of 500 items in every way, with a canary beside; then let the canary sing alone."""
+def hostile(
+    folder: Path, wild: int = 3000, filters: int = 3000, examples: int = 8, calm: float = 3.0
+) -> Iterator[Step]:
+    """Attack a service of 500 items in every way, with a canary beside; then let it sing alone for `calm` seconds."""
     url = folder / "shop.db"
     fill(url, synthetic(500, 500, 10_000), random_attributes(500), dim=16)
     with serving(url) as served:
@@ -206,7 +208,7 @@ def hostile(folder: Path, wild: int = 3000, filters: int = 3000, examples: int =
             raw = break_rules(served)
             beside = canary.waits()
             statuses = counted(served) - before
-            time.sleep(3)
+            time.sleep(calm)
             errors = sum(count for status, count in statuses.items() if status >= "500")
             errors += sum(" 5" in answer[:12] for answer in raw.values())
             texts = [cost.described() for cost in faults] + [f"schemathesis: {each}" for each in routes["failures"]]

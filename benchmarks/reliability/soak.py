@@ -108,10 +108,10 @@ def cycle(served: Served, home: Path, n: int, seconds: float, people: int) -> Fa
     lists = [client.get(f"/v1/recommend?user_id={user}").status for user in range(200)]
     return {
         "requests": len(timed.seconds) + len(gone) + len(swapped) + len(lists),
-        "failed": timed.failed + sum(status not in (200, 404) for status in gone + swapped + lists),
+        "failed": timed.failed + sum(status not in (200, 202, 404) for status in gone + swapped + lists),
         "trainings": versions()[-1] - last,
         "swaps": len(swapped),
-        "forgotten": gone.count(200),
+        "forgotten": gone.count(202),
         "longest_p99_ms": timed.ms(0.99),
         "megabytes": [round(served.memory(), 1)],
         "descriptors": [settled_descriptors(served)],

@@ -17,9 +17,9 @@ from benchmarks.common.processes import resident, restart_peak
 from benchmarks.common.tables import grid, parser, publish, title
 from palate.errors import ConditionError
 from palate.live.catalogue import LiveCatalogue
+from palate.live.popularity import Popular
 from palate.live.snapshot import Snapshot
 from palate.live.table import Table
-from palate.live.weights import Popular
 from palate.ranking.pipeline import recommend
 from palate.ranking.request import MOST_CHARACTERS, MOST_PLACES, MOST_RULES, Boost, ListRequest, Pin
 

@@ -21,6 +21,7 @@ from palate.cli.demo import run_demo
 from palate.cli.demo_content import run_content_demo
 from palate.cli.describe import describe
 from palate.cli.export import export_all
+from palate.cli.forgetting import access, forget, receipt_app
 from palate.cli.joined import content_of, history_in, newer_log, reading_of, titles_of
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
 from palate.cli.serve import activate, serve, train
@@ -42,11 +43,14 @@ from palate.models.registry import load, load_with_log, recipe_names
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(store_app, name="store")
 app.add_typer(key_app, name="key")
+app.add_typer(receipt_app, name="receipt")
 app.command()(serve)
 app.command()(train)
 app.command()(activate)
 app.command()(describe)
 app.command()(choose)
+app.command()(forget)
+app.command()(access)
 
 SPLITS: dict[str, Callable[[Interactions], Split]] = {
     "time": split_by_time,
@@ -184,7 +188,7 @@ def fit(
         kept = "the best epoch" if early_stop else "the last full epoch"
         note(f"stopped after epoch {len(bar.losses)} of {bar.epochs}: {kept} is kept")
         lift()  # what is kept shall be written, however long it takes
-    model.save(out, log=None if no_log else events)
+    model.save(out, log=events if model.keeps_histories and not no_log else None)
     if json:
         about = {"recipe": chosen.named(), "settings": chosen.settings()}
         print_json({"model": str(out), **about, "seconds": seconds, "losses": bar.losses})

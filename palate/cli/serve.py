@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from palate.cli.choose import AUTO, Plan, SearchBar, share_of
-from palate.cli.settings import CatalogueReading, Stages, catalogue_settings, parse, read_settings, staged
+from palate.cli.settings import (
+    CatalogueReading,
+    Stages,
+    build_recipe,
+    catalogue_settings,
+    parse,
+    read_settings,
+    staged,
+)
 from palate.cli.terminal import FitBar, WorkBar, note, print_json
 from palate.errors import SettingError
 
@@ -79,16 +87,30 @@ def train(
     search: SearchOption = None,
     weights: WeightsOption = None,
     keep: Annotated[int, typer.Option(metavar="N", help="Versions to keep.")] = 5,
+    epsilon: Annotated[
+        float | None, typer.Option("--epsilon", metavar="E", help="Fit with differential privacy: Private(RECIPE).")
+    ] = None,
+    public_items: Annotated[
+        bool, typer.Option("--public-items", help="The list of items is no secret; with --epsilon.")
+    ] = False,
+    lifetime_epsilon: Annotated[
+        float | None,
+        typer.Option("--lifetime-epsilon", metavar="E", help="Budget of all private trainings of the store."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fit a recipe to all events of a store and activate the model unless it is worse than the active one."""
     from palate.models.registry import load
     from palate.store.events import Store
+    from palate.store.ledger import check_lifetime
     from palate.store.versions import Versions
 
-    plan, share = Plan.of(recipe, settings, stages), _share(recipe, search)
+    check_lifetime(lifetime_epsilon, epsilon)
+    share = _share(recipe, search)
+    plan = Plan.of(recipe, settings, stages) if epsilon is None else _private(recipe, settings, epsilon, public_items)
     with Store.open(store) as opened:
-        trained = _train(opened, Versions(opened, models, load), plan, share, _weights(weights), keep)
+        versions = Versions(opened, models, load)
+        trained = _train(opened, versions, plan, share, _weights(weights), keep, lifetime_epsilon)
     if json:
         about = trained.version.about
         print_json({"version": trained.version.number, "activated": trained.activated, "why": trained.why, **about})
@@ -224,6 +246,15 @@ def serve(
     run(serving, host=host, port=port, workers=workers, trusted_proxies=proxies, retrain=when, training=training)
 
 
+def _private(recipe: str, settings: list[str], epsilon: float, public: bool) -> Plan:
+    """Plan a private fit of a recipe; one that a search chose on the events would tell of them."""
+    from palate.privacy.private import Private
+
+    if recipe == AUTO:
+        raise typer.BadParameter(f"--epsilon needs a recipe: what {AUTO} chooses depends on the events")
+    return Plan(Private(build_recipe(recipe, settings), epsilon=epsilon, public=public), {}, ())
+
+
 def _train(
     store: Store,
     versions: Versions,
@@ -231,21 +262,24 @@ def _train(
     share: float | None,
     weights: Mapping[str, float],
     keep: int = 5,
+    lifetime: float | None = None,
 ) -> Trained:
-    """Read the store once, choose a recipe where none is named, and train it."""
-    from palate.live.training import Training
+    """Train a recipe; where none is named, read the store once, and choose one."""
+    from palate.live.training import Training, train
+
+    if plan.recipe is not None:
+        with FitBar(f"training {plan.recipe.named()}") as bar:
+            return train(store, versions, plan.recipe, weights, keep=keep, watch=bar, lifetime=lifetime)
+
+    from palate.live.searching import Searching
 
     training = Training.of(store, versions, weights)
-    recipe, about = plan.recipe, dict[str, object]()
-    if recipe is None:
-        from palate.live.searching import Searching
-
-        with SearchBar() as bar:
-            chosen = Searching(plan.settings, share).chosen(training, bar)
-        note(f"{chosen.recipe!r} stays" if chosen.report is None else chosen.report.explanation)
-        recipe, about = staged(chosen.recipe, plan.stages), dict(chosen.about)
+    with SearchBar() as searched:
+        chosen = Searching(plan.settings, share).chosen(training, searched)
+    note(f"{chosen.recipe!r} stays" if chosen.report is None else chosen.report.explanation)
+    recipe = staged(chosen.recipe, plan.stages)
     with FitBar(f"training {recipe.named()}") as bar:
-        return training.finish(recipe, about, keep=keep, watch=bar)
+        return training.finish(recipe, chosen.about, keep=keep, watch=bar)
 
 
 def _share(recipe: str, search: str | None) -> float | None:

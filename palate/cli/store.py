@@ -35,7 +35,7 @@ Users: TypeAlias = Annotated[Path | None, typer.Option("--users", metavar="FILE"
 NO_FILE = "give --log FILE, --catalogue FILE or --users FILE, one or more of them"
 
 
-def _open(url: str, *, new: bool = False) -> Store:
+def opened_store(url: str, *, new: bool = False) -> Store:
     """Open a store; only where `new` is an SQLite file made that is not there."""
     from palate.store.dialects import SQLite, open_database
     from palate.store.events import Store
@@ -70,7 +70,7 @@ def import_(
     answer: dict[str, str | int] = {"store": store, "events": 0, "items": 0}
     forgotten = forgotten_users = 0
     began = perf_counter()
-    with _open(store, new=True) as opened:
+    with opened_store(store, new=True) as opened:
         if catalogue is not None:
             with WorkBar("items") as bar:
                 answer["items"] = import_items(opened, catalogue, watch=bar, **reading)
@@ -104,7 +104,7 @@ def export(
     if log is None and catalogue is None and users is None:
         raise typer.BadParameter(f"nothing to export: {NO_FILE}")
     answer: dict[str, int] = {}
-    with _open(store) as opened:
+    with opened_store(store) as opened:
         if catalogue is not None:
             answer["items"] = export_items(opened, catalogue)
         if users is not None:
@@ -127,7 +127,7 @@ def backup(
     """Copy a store while other processes write to it."""
     from palate.store.backup import backup as copy
 
-    with _open(store) as opened, WorkBar("events") as bar:
+    with opened_store(store) as opened, WorkBar("events") as bar:
         copy(opened, out, watch=bar)
     typer.echo(f"{out}: backup of {opened.database.place}")
 
@@ -151,7 +151,7 @@ def check_(*, store: Url, json: Json = False) -> None:
     """Look for damage; exit code 1 if there is any."""
     from palate.store.backup import check
 
-    with _open(store) as opened:
+    with opened_store(store) as opened:
         report = check(opened)
     counts = {} if report.counts is None else report.counts._asdict()
     if json:
@@ -170,7 +170,7 @@ def info(*, store: Url, json: Json = False) -> None:
     """Summarise a store."""
     from palate.store.backup import facts
 
-    with _open(store) as opened:
+    with opened_store(store) as opened:
         found = facts(opened)
     if json:
         print_json(found)
@@ -192,7 +192,7 @@ def create_key(
     """Create a key and print its secret once."""
     from palate.store.keys import Keys
 
-    with _open(store, new=True) as opened:
+    with opened_store(store, new=True) as opened:
         secret = Keys(opened).create(name, scope)
     if json:
         print_json({"name": name, "scopes": sorted(set(scope)), "key": secret})
@@ -206,7 +206,7 @@ def list_keys(*, store: Url, json: Json = False) -> None:
     """Show all keys, but not their secrets."""
     from palate.store.keys import Keys
 
-    with _open(store) as opened:
+    with opened_store(store) as opened:
         found = Keys(opened).list()
     if json:
         print_json([key._asdict() | {"scopes": sorted(key.scopes)} for key in found])
@@ -228,6 +228,6 @@ def revoke_key(
     """Make a key invalid from the next request on."""
     from palate.store.keys import Keys
 
-    with _open(store) as opened:
+    with opened_store(store) as opened:
         Keys(opened).revoke(name)
     typer.echo(f"{name}: revoked")

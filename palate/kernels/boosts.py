@@ -20,8 +20,9 @@ def narrow(factor: Doubles, least: float, most: float, result: Floats) -> None:
     """Write factors (N,), none below `least` or above `most`; a result of another length raises `ValueError`."""
     if len(result) != len(factor):
         raise ValueError("the factors and their result differ in length")
-    for n in range(len(factor)):
-        result[n] = min(max(factor[n], least), most)
+    for n in range(len(factor)):  # comparisons, not min and max: these ask for NaN and leave the vector units idle
+        bounded = least if factor[n] < least else factor[n]
+        result[n] = most if bounded > most else bounded
 
 
 @compiled

@@ -1,33 +1,33 @@
-"""Regression trees of one depth, walked for many rows at once."""
+"""Regression trees, walked for many rows at once, and what features of candidates count."""
 
 import numpy as np
 
 from palate.arrays import Doubles, Floats, Ints, Longs
 from palate.kernels.compile import compiled
+from palate.kernels.topk import lowest_bit
 
 
 @compiled
-def walk_trees(columns: Floats, feature: Ints, threshold: Floats, leaf: Doubles) -> Doubles:
+def walk_trees(columns: Floats, feature: Ints, threshold: Floats, keep: Longs, leaf: Doubles) -> Doubles:
     """Sum of the leaves that N rows reach in T trees, (N,).
 
-    columns (F, N): the rows by feature. Node n of a tree, (T, 2^depth - 1), goes on to 2 n + 1 where the feature is
-    at most the threshold, else to 2 n + 2; leaf (T, 2^depth). All rows take a step before any takes the next one, so
-    the processor waits for none of them.
+    columns (F, N): the rows by feature. Where the feature of split s of a tree, (T, S), is above the threshold, the
+    leaves (T, L) whose bits `keep` lacks are out of reach: those to the left below the split. The first that is left
+    is the row's (Lucchese et al. 2015, "QuickScorer"). The last one's bit is in each `keep`. All rows pass a split
+    at once, by vector instructions.
     """
-    N, (T, nodes) = columns.shape[1], feature.shape
-    total, at = np.zeros(N), np.empty(N, np.int32)
-    depth = 0
-    while (1 << depth) - 1 < nodes:
-        depth += 1
+    N, (T, S) = columns.shape[1], feature.shape
+    total, left = np.zeros(N), np.empty(N, np.int64)
+    every = np.int64(-1)
     for t in range(T):
-        features, thresholds, leaves = feature[t], threshold[t], leaf[t]
-        at[:] = 0
-        for _ in range(depth):
+        left[:] = every
+        for s in range(S):
+            column, most, kept = columns[feature[t, s]], threshold[t, s], keep[t, s]
             for n in range(N):
-                node = at[n]
-                at[n] = 2 * node + 1 + (columns[features[node], n] > thresholds[node])
+                left[n] &= kept if column[n] > most else every
+        leaves = leaf[t]
         for n in range(N):
-            total[n] += leaves[at[n] - nodes]
+            total[n] += leaves[lowest_bit(left[n])]
     return total
 
 

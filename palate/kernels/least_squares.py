@@ -207,3 +207,25 @@ def squared_error(users: Floats, items: Floats, start: Longs, column: Ints, weig
                 s += users[b, d] * items[i, d]
             total += abs(weight[n]) * (s - np.float32(liked[n])) ** 2
     return total
+
+
+@compiled
+def residuals(side: Floats, other: Floats, start: Longs, column: Ints, weight: Floats, out: Floats) -> None:
+    """Add Σ_k (|w_k| s_k - max(w_k, 0)) q_k over the columns k of each row to out (B, D); s_k = x·q_k.
+
+    side (B, D) holds the x, other (M, D) the q: half of the slope of `squared_error` by each row.
+    """
+    B, D = side.shape
+    if len(start) != B + 1 or out.shape != side.shape or other.shape[1] != D or len(weight) != len(column):
+        raise IndexError("the rows have another shape")
+    for b in range(B):
+        for n in range(start[b], start[b + 1]):
+            i = column[n]
+            if not 0 <= i < len(other):
+                raise IndexError("a column is beyond the rows")
+            s = np.float32(0)
+            for d in range(D):
+                s += side[b, d] * other[i, d]
+            factor = abs(weight[n]) * s - max(weight[n], np.float32(0))
+            for d in range(D):
+                out[b, d] += factor * other[i, d]

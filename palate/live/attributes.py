@@ -12,18 +12,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from palate.arrays import Bools, Longs
+from palate.arrays import Longs
 from palate.conditions.effort import A_VALUE, BYTES, Meter
 from palate.conditions.values import TEXT
-from palate.live.blocks import spread
-from palate.live.parts import kind_of_part, nothing
-from palate.live.patience import still_wanted
 from palate.live.readings import SPELLED, Attribute, main_type, may_read, spells_whole
-from palate.live.table import ALL, READ, Table
+from palate.live.table import ALL, Table
+from palate.live.written import is_written
 from palate.store.items import FIELDS
 
 HINTS, NEAR, SHORT = 3, 100, 50  # suggestions, names that may be suggested, and their characters
-WRITTEN = ("item_id", "text", "list", "object")  # kinds whose values have a length
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,34 +141,6 @@ class Attributes:
         columns = {name: rows[name].to_list() if name in FIELDS else _said(rows, found[name]) for name in names}
         return [{name: values[n] for name, values in columns.items()} for n in range(len(rows))]
 
-    def containing(self, words: Sequence[str]) -> Bools:
-        """Whether all of some words stand in the ids, texts, lists and objects of items, (P,).
-
-        words  in lower case and without white space, so that none stands across two values
-        """
-        lines, few = list(map(_as_line, filter(_written, self.table.rows.columns))), self._few_written()
-        found = np.zeros(len(self.table), np.bool_)
-        for low in range(0, len(found), READ):
-            still_wanted()
-            rows = self.table.rows.frame[low : low + READ]
-            read = rows.select(*lines, few=spread(few, rows["item_no"].to_numpy()))
-            whole = pl.concat_str(pl.all(), separator="\n", ignore_nulls=True).str.to_lowercase()
-            text, there = read.select(text=whole)["text"], np.arange(low, low + len(rows))
-            for word in words:
-                holds = text.str.contains(word, literal=True)
-                text, there = text.filter(holds), there[holds.to_numpy()]
-            found[there] = True
-        return found
-
-    def _few_written(self) -> pl.DataFrame:
-        """Return item_no, ascending, and value: in one text all that items have written in parts that few have."""
-        parts: dict[str, list[str]] = {}
-        for part in filter(_written, self.table.sparse):
-            parts.setdefault(kind_of_part(part), []).append(part)
-        read = [self.table.gathered(few).select("item_no", _as_line("value", kind)) for kind, few in parts.items()]
-        lines = pl.concat(read) if read else nothing("text:")
-        return lines.group_by("item_no").agg(pl.col("value").str.join("\n")).sort("item_no")
-
     @cached_property
     def odd(self) -> int:
         """Values that columns leave out, since they are neither of the type of most of the attribute nor read so."""
@@ -191,18 +160,8 @@ class Attributes:
         return odd
 
 
-def _written(part: str) -> bool:
-    return kind_of_part(part) in WRITTEN
-
-
-def _as_line(column: str, kind: str | None = None) -> pl.Expr:
-    """Return written values of a kind, by default that of a part, as text."""
-    value = pl.col(column)
-    return value.list.join(" ") if (kind or kind_of_part(column)) == "list" else value
-
-
 def _length(table: Table, part: str) -> int:
-    if not _written(part):
+    if not is_written(part):
         return 0
     if part.startswith("list:"):
         return A_VALUE * table.total(_values, part)

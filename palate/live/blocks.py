@@ -142,7 +142,14 @@ class Blocks:
             key: total + _total(after, *key) - _total(before, *key) for key, total in self._totals.copy().items()
         }
         found = Blocks(tuple(blocks) or (Block(new.clear()),), known)
+        if list(map(_extent, before)) == list(map(_extent, after)):  # other values alone: what places rows is shared
+            vars(found).update(starts=self.starts, _firsts=self._firsts)
         return found if len(blocks) <= 8 + 2 * len(found) // BLOCK else Blocks.of(found.frame)
+
+
+def _extent(block: Block) -> tuple[int, int]:
+    """First number of a block, which has rows, and how many they are."""
+    return int(block.numbers[0]), block.size
 
 
 def _total(blocks: Iterable[Block], of: Total, column: str) -> int:
@@ -175,32 +182,3 @@ def _woven(block: Block, new: pl.DataFrame, fresh: Longs, changed: Longs) -> Ite
 def _among(numbers: Longs, others: Longs) -> Bools:
     """Whether numbers are among others, which ascend and are some."""
     return np.equal(others[np.minimum(np.searchsorted(others, numbers), len(others) - 1)], numbers)
-
-
-def spread(values: pl.DataFrame, numbers: Longs) -> pl.Series:
-    """Return the values of the items of these numbers, which ascend, null where there is none."""
-    every = values["item_no"].to_numpy()
-    ends = np.searchsorted(every, numbers[[0, -1]] + [0, 1]) if len(numbers) else [0, 0]
-    near = slice(*map(int, ends))  # of the values that may be copied below
-    own, value = every[near], values["value"][near]
-    if np.array_equal(own, numbers):
-        return value
-    nothing = pl.Series([None], dtype=value.dtype)
-    there, place = matched(own, numbers)
-    if not len(there):
-        return nothing.new_from_index(0, len(numbers))
-    index = np.full(len(numbers), len(own))  # of the null behind all values
-    index[place] = there
-    return pl.concat([value, nothing], rechunk=True)[index]
-
-
-def matched(a: Longs, b: Longs) -> tuple[Longs, Longs]:
-    """Where the numbers stand that both have; both ascend. The shorter is looked up in the longer."""
-    if len(a) > len(b):
-        in_b, in_a = matched(b, a)
-        return in_a, in_b
-    if not len(a):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    place = np.minimum(np.searchsorted(b, a), len(b) - 1)
-    there = np.flatnonzero(b[place] == a)
-    return there, place[there]

@@ -10,8 +10,8 @@ import numpy as np
 
 from palate.compute.memory import release_memory
 from palate.kernels.topk import MOST
+from palate.live.popularity import Popularity
 from palate.live.snapshot import Active, Snapshot
-from palate.live.weights import Popularity
 from palate.ranking.context import UserHistory
 from palate.ranking.pipeline import recommend
 from palate.ranking.request import MOST_PLACES, ListRequest
@@ -34,6 +34,7 @@ class Current:
     popularity: Popularity
     snapshot: Snapshot
     settled: tuple[Snapshot, tuple[object, ...]] | None = None
+    replaced: int = 0  # of the pulse when the model was loaded
     _lock: Lock = field(default_factory=Lock)
     _loading: Thread | None = None
     _refused: int | None = None
@@ -49,7 +50,8 @@ class Current:
             finally:
                 self._lock.release()
         snapshot = self.snapshot
-        if self.versions is not None and pulse.active not in (None, snapshot.version, self._refused):
+        other = pulse.active not in (snapshot.version, self._refused) or pulse.replaced != self.replaced
+        if self.versions is not None and pulse.active is not None and other:
             self._load(pulse.active)
         elif self.popularity.current(pulse) and self.popularity.popular is snapshot.popular:
             self.settled = snapshot, pulse[:-1]
@@ -81,6 +83,7 @@ class Current:
     def swap(self, version: int) -> None:
         """Load another version aside, then put it in the place of the old one; one that does not work is refused."""
         try:
+            self.replaced = self.store.pulses.read().replaced
             active = Active.load(self.versions, version)  # type: ignore[arg-type]
             fresh = self.snapshot.with_model(active)
             _warm(fresh)

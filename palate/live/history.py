@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
@@ -11,18 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palate.arrays import Floats, Longs
-from palate.data.histories import Histories
-from palate.data.ragged import weighted
+from palate.data.histories import Histories, coded
+from palate.data.ragged import NEVER as NO_TIME
+from palate.data.ragged import liked, weighted
+from palate.live.popularity import best_first
 from palate.live.weights import Weights
-from palate.ranking.context import Context, UserHistory, last_disliked
+from palate.ranking.context import Context, Order, UserHistory, last_disliked
 from palate.ranking.item_index import ItemIndex
+from palate.ranking.request import SessionEvent
 from palate.store.events import Store
 from palate.store.pulse import NEVER, Pulse
+from palate.store.recording import now
 
 EVENTS = 2000  # newest events of a user with a weight other than 0 that a model answers from
 PREPARED = 250_000  # events of prepared histories, all together: about 25 MB
 LATER = 4096  # events that are looked through for one of a user
 SMALLEST = 50  # events that a history counts at least
+ANCHORS = 5  # items of a request that what is bought together is read for
 WHOLE = 4000  # most events of a user that are read in one query; of a longer history, items are read apart
 
 
@@ -166,3 +172,28 @@ def read_history(store: Store, weights: Weights, user_id: str, until: int | None
         disliked = seen[below]
     newest = item[-EVENTS:], weight[-EVENTS:], time[-EVENTS:], kind[-EVENTS:].astype(np.int16)
     return StoredHistory(*newest, seen, disliked, weights.names)
+
+
+def session_history(session: Sequence[SessionEvent], weights: Weights, index: ItemIndex) -> UserHistory:
+    """Return the history that the events of a session on known items are."""
+    position = index.positions([event.item_id for event in session])
+    weight = np.array([weights.of_session(event) for event in session], np.float32)
+    moment = now()  # a later time counts as now, as in the store
+    time = np.array([NO_TIME if event.time is None else min(event.time, moment) for event in session], np.int64)
+    types, event = coded([event.event_type for event in session])
+    known = position >= 0
+    return UserHistory.of(position[known], weight[known], time[known], event[known], types)
+
+
+def bought_together(items: Sequence[str], context: Context, store: Store, weights: Weights) -> Order:
+    """Items by the users who acted on them together with some items, by default with the newest of the history."""
+    index, history = context.index, context.history
+    named = index.positions(items[:ANCHORS])
+    anchors = named[named >= 0] if items else history.position[liked(history.weight)][-1:]
+    score = np.zeros(len(index), np.float32)
+    silent, negative = weights.silent_and_negative()
+    for number in index.number[anchors].tolist():
+        item, users = store.together.users(number, [*silent, *negative])
+        position = index.at(item)
+        score[position[position >= 0]] += users[position >= 0]
+    return Order(best_first(score), score)

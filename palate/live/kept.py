@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from palate.arrays import Doubles
 from palate.bundles.bundle import read_bundle, write_bundle
 from palate.errors import BundleError
+from palate.live.parts import KINDS, kind_of_part
 from palate.live.table import Table
 from palate.models.trending import Trend
 from palate.store.events import Store
@@ -60,7 +64,7 @@ class Kept:
         values = {name: about[name] for name in ABOUT}
         parts: dict[str, Any] = dict(bundle.parts)
         trend = Trend(parts["recent"], parts["longer"], about["first"], about["last"])
-        return cls(Table.unpacked(parts), sums=parts["sums"], trend=trend, **values)
+        return cls(unpacked(parts), sums=parts["sums"], trend=trend, **values)
 
     def tells_more_than(self, before: Kept | None) -> bool:
         """Whether it is worth to write it in the place of that."""
@@ -79,5 +83,33 @@ class Kept:
             "token": token,
         }
         sums = {"sums": self.sums, "recent": trend.recent, "longer": trend.longer}
-        write_bundle(folder / FOLDER, {**self.table.packed(), **sums}, about)
+        write_bundle(folder / FOLDER, {**packed(self.table), **sums}, about)
         store.set_state(TOKEN, token)
+
+
+def packed(table: Table) -> dict[str, pl.DataFrame]:
+    """Return a table as few frames: `rows`, and of each kind its sparse parts, one a row."""
+    parts: dict[str, list[str]] = {}
+    for part in table.sparse:
+        parts.setdefault(kind_of_part(part), []).append(part)
+    return {"rows": table.rows.frame} | {kind: _packed(table, kind, each) for kind, each in parts.items()}
+
+
+def _packed(table: Table, kind: str, parts: list[str]) -> pl.DataFrame:
+    columns = {"item_no": pl.Int64(), "value": KINDS[kind]}
+    lists = [
+        pl.Series(name, [table.sparse[part].frame[name] for part in parts], dtype=pl.List(dtype))
+        for name, dtype in columns.items()
+    ]
+    return pl.DataFrame([pl.Series("part", parts), *lists])
+
+
+def unpacked(frames: Mapping[str, pl.DataFrame]) -> Table:
+    """Return the table that was packed as these frames."""
+    sparse = {
+        part: pl.DataFrame({"item_no": numbers, "value": values})
+        for kind in KINDS
+        if kind in frames
+        for part, numbers, values in zip(*frames[kind].get_columns(), strict=True)
+    }
+    return Table.of(frames["rows"], sparse)

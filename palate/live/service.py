@@ -9,30 +9,25 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import numpy as np
-
-from palate.data.histories import coded
-from palate.data.ragged import NEVER, liked
 from palate.errors import PalateError, StoreAway
 from palate.live.catalogue import LiveCatalogue
 from palate.live.current import Current
-from palate.live.history import PreparedHistories, StoredHistory, read_history
+from palate.live.history import PreparedHistories, StoredHistory, bought_together, read_history, session_history
 from palate.live.kept import Kept
 from palate.live.patience import still_wanted
+from palate.live.popularity import Popularity
 from palate.live.scenarios import LatestScenarios
 from palate.live.snapshot import Snapshot
-from palate.live.weights import EVENT_WEIGHTS, Popularity, Weights, best_first
-from palate.ranking.context import Context, Order, UserHistory
-from palate.ranking.item_index import ItemIndex
+from palate.live.weights import EVENT_WEIGHTS, Weights
+from palate.ranking.context import Context
 from palate.ranking.pipeline import recommend
-from palate.ranking.request import USUAL_SOURCES, ListRequest, RecommendationList, SessionEvent, conditions_of
+from palate.ranking.request import USUAL_SOURCES, ListRequest, RecommendationList, conditions_of
 from palate.store.events import Store
 from palate.store.pulse import Pulse
 from palate.store.recording import now
 from palate.store.versions import Versions
 
 LOG = logging.getLogger("palate.live")
-ANCHORS = 5  # items of a request that what is bought together is read for
 AWAY = "the database is out of reach: the list is made of what is in memory"
 
 
@@ -141,24 +136,13 @@ class Live:
         """Return the context with what the sources of a request read beside the usual."""
         if request.sources == USUAL_SOURCES:
             return _timed(request, context)
-        together = self._together(request, context) if "bought_together" in request.sources else context.together
-        return replace(context, together=together).at(_moment(request))
-
-    def _together(self, request: ListRequest, context: Context) -> Order:
-        """Items by the users who acted on them together with the anchor items, or with the user's newest item."""
-        index, history = context.index, context.history
-        named = index.positions(request.anchor_items[:ANCHORS])
-        anchors = named[named >= 0] if request.anchor_items else history.position[liked(history.weight)][-1:]
-        score = np.zeros(len(index), np.float32)
-        silent, negative = self.weights.silent_and_negative()
-        for number in index.number[anchors].tolist():
-            item, users = self.store.together.users(number, [*silent, *negative])
-            position = index.at(item)
-            score[position[position >= 0]] += users[position >= 0]
-        return Order(best_first(score), score)
+        if "bought_together" in request.sources:
+            together = bought_together(request.anchor_items, context, self.store, self.weights)
+            return replace(context, together=together).at(_moment(request))
+        return context.at(_moment(request))
 
     def _with_session(self, request: ListRequest, context: Context) -> Context:
-        return context.of(context.history.followed_by(self._events(context.index, request.session)))
+        return context.of(context.history.followed_by(session_history(request.session, self.weights, context.index)))
 
     def _of_user(self, user_id: str, until: int | None, pulse: Pulse, base: Context) -> Context:
         if until is not None:
@@ -172,16 +156,6 @@ class Live:
     def history(self, user_id: str, until: int | None = None) -> StoredHistory:
         """Read what a user's events up to the time `until` say."""
         return read_history(self.store, self.weights, user_id, until)
-
-    def _events(self, index: ItemIndex, session: tuple[SessionEvent, ...]) -> UserHistory:
-        """Return the history that the events of a session on known items are."""
-        position = index.positions([event.item_id for event in session])
-        weight = np.array([self.weights.of_session(event) for event in session], np.float32)
-        moment = now()  # a later time counts as now, as in the store
-        time = np.array([NEVER if event.time is None else min(event.time, moment) for event in session], np.int64)
-        types, event = coded([event.event_type for event in session])
-        known = position >= 0
-        return UserHistory.of(position[known], weight[known], time[known], event[known], types)
 
     def knows(self, item_id: str) -> bool:
         """Whether there is an item of this id."""

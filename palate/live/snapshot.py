@@ -14,7 +14,7 @@ from palate.arrays import Bools, Floats, Longs
 from palate.data.catalogue import Catalogue
 from palate.data.times import EPOCH, MICROSECOND
 from palate.live.catalogue import LiveCatalogue
-from palate.live.weights import Popular
+from palate.live.popularity import Popular
 from palate.models.base import Model
 from palate.models.registry import load
 from palate.ranking.context import Context, Masks, Order, no_model

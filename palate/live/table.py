@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from zlib import crc32
 
 import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Longs
-from palate.live.blocks import Blocks, Total, matched, spread
-from palate.live.parts import KINDS, kind_of_part, nothing, parts_of
+from palate.live.blocks import Blocks, Total
+from palate.live.held import NOTHING, code, held_parts
+from palate.live.numbers import matched, spread
+from palate.live.parts import nothing, parts_of
 
 READ = 1 << 14  # rows that are decoded at once
 ITEMS = pl.Schema({"item_no": pl.Int64, "item_id": pl.String, "available": pl.Boolean, "created": pl.Int64})
@@ -52,32 +53,6 @@ class Table:
             for part, values in parts_of(block, known).items():
                 found.setdefault(part, []).append(values)
         return cls.of(rows[list(ITEMS)], {part: pl.concat(each) for part, each in found.items()})
-
-    @classmethod
-    def unpacked(cls, frames: Mapping[str, pl.DataFrame]) -> Table:
-        """Return the table that was packed as these frames."""
-        sparse = {
-            part: pl.DataFrame({"item_no": numbers, "value": values})
-            for kind in KINDS
-            if kind in frames
-            for part, numbers, values in zip(*frames[kind].get_columns(), strict=True)
-        }
-        return cls.of(frames["rows"], sparse)
-
-    def packed(self) -> dict[str, pl.DataFrame]:
-        """Return it as few frames: `rows`, and of each kind its sparse parts, one a row."""
-        parts: dict[str, list[str]] = {}
-        for part in self.sparse:
-            parts.setdefault(kind_of_part(part), []).append(part)
-        return {"rows": self.rows.frame} | {kind: self._packed(kind, each) for kind, each in parts.items()}
-
-    def _packed(self, kind: str, parts: list[str]) -> pl.DataFrame:
-        columns = {"item_no": pl.Int64(), "value": KINDS[kind]}
-        lists = [
-            pl.Series(name, [self.sparse[part].frame[name] for part in parts], dtype=pl.List(dtype))
-            for name, dtype in columns.items()
-        ]
-        return pl.DataFrame([pl.Series("part", parts), *lists])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -147,7 +122,7 @@ class Table:
                 sparse[part] = values
             else:
                 sparse.pop(part)
-        held = self._held.merged(_held(came), new.numbers)
+        held = self._held.merged(held_parts(came), new.numbers)
         unbalanced = Table(rows, sparse)
         found = unbalanced._balanced()
         if found is unbalanced:
@@ -173,7 +148,7 @@ class Table:
     @cached_property
     def _held(self) -> Blocks:
         """Which sparse parts items have: item_no, ascending, and value, their codes."""
-        return Blocks.of(_held({part: values.frame for part, values in self.sparse.items()}))
+        return Blocks.of(held_parts({part: values.frame for part, values in self.sparse.items()}))
 
     def _held_by(self, numbers: Longs) -> set[int]:
         """Codes of the sparse parts that items have, by their numbers, which ascend."""
@@ -211,22 +186,6 @@ class Table:
     def _near(self, part: str, numbers: Longs) -> pl.DataFrame:
         """Return the items that have a sparse part, and its values: at least those of these numbers, which ascend."""
         return self.sparse[part].near(numbers) if part in self.sparse else nothing(part)
-
-
-NOTHING = Blocks.of(nothing("text:"))  # of any part: what comes first says its type
-
-
-def code(part: str) -> int:
-    """Return a number that stands for a part; two may share one."""
-    return crc32(part.encode())
-
-
-def _held(sparse: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    if not sparse:
-        return pl.DataFrame(schema={"item_no": pl.Int64, "value": pl.List(pl.UInt32)})
-    numbers = pl.concat(values["item_no"] for values in sparse.values())
-    codes = np.repeat(np.array(list(map(code, sparse)), np.uint32), [len(values) for values in sparse.values()])
-    return pl.DataFrame({"item_no": numbers, "value": codes}).group_by("item_no").agg("value").sort("item_no")
 
 
 def fixed(mask: Bools) -> Bools:

@@ -12,17 +12,20 @@ from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.errors import PalateError
 from palate.live.catalogue import stored_catalogue
-from palate.live.checking import Check, Current
-from palate.live.forgetting import WITHOUT, forget
+from palate.live.checking import Check, Current, Verdict
+from palate.live.forgetting import NEWEST, WEIGHTS, WITHOUT, forget, meanwhile
 from palate.live.weights import EVENT_WEIGHTS
 from palate.models.base import Recipe, Watch
 from palate.models.registry import load, rebuilt
 from palate.models.weights import heaviest
+from palate.privacy.private import Private
 from palate.store.events import Store
+from palate.store.ledger import spend
 from palate.store.recording import now
 from palate.store.versions import Version, Versions
 
 LOG = logging.getLogger("palate.live")
+UNMEASURED = "private: what a check found on users' events would be told beside the model"
 
 
 @dataclass(frozen=True)
@@ -36,20 +39,26 @@ class Trained:
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What a training reads, once: all events, the attributes of items, and how often users were forgotten before."""
+    """What a training reads, once: all events, the attributes of items, and how often users were forgotten before.
+
+    newest  seq of the last event; weights: of event types
+    """
 
     store: Store
     versions: Versions
     log: Interactions
     catalogue: Catalogue
     forgettings: int
+    newest: int
+    weights: Mapping[str, float]
 
     @classmethod
     def of(cls, store: Store, versions: Versions, weights: Mapping[str, float] = EVENT_WEIGHTS) -> Training:
         """Read a store."""
         forget(store, versions)
-        without = store.forgettings()
-        return cls(store, versions, store.log(weights), stored_catalogue(store), without)
+        without, newest = store.forgettings(), store.newest()
+        log = store.log(weights, last=newest)
+        return cls(store, versions, log, stored_catalogue(store), without, newest, weights)
 
     @property
     def current(self) -> Current | None:
@@ -65,10 +74,14 @@ class Training:
         watch: Watch | None = None,
     ) -> Trained:
         """Fit a recipe, and do what `train` says; `more` are facts that the version keeps beside the usual ones."""
-        store, versions, log, catalogue = self.store, self.versions, self.log, self.catalogue
+        store, versions, catalogue = self.store, self.versions, self.catalogue
         current, before, moment, began = self.current, versions.list(), now(), monotonic()
-        model = recipe.fit(log, catalogue, watch=watch)
-        verdict = Check(log, catalogue, recipe, model, current, before, moment).verdict()
+        fitted = recipe.fit(self.log, catalogue, watch=watch)
+        model, log, without, left = meanwhile(store, fitted, self.log, self.forgettings)
+        if isinstance(recipe, Private):
+            verdict = Verdict(True, UNMEASURED)
+        else:
+            verdict = Check(log, catalogue, recipe, model, current, before, moment).verdict()
         about = {
             "recipe": type(recipe).__name__,
             "settings": recipe.settings(),
@@ -78,7 +91,10 @@ class Training:
             "cut_weights": heaviest(log)[1],
             "until": 0 if log.timestamp is None else min(int(log.timestamp.max()), moment),
             "seconds": round(monotonic() - began, 3),
-            WITHOUT: self.forgettings,
+            WITHOUT: without,
+            NEWEST: self.newest,
+            WEIGHTS: dict(self.weights),
+            **left,
             "activated": verdict.good,
             "verdict": verdict.why,
             **more,
@@ -102,6 +118,7 @@ def train(
     *,
     keep: int = 5,
     watch: Watch | None = None,
+    lifetime: float | None = None,
 ) -> Trained:
     """Fit a recipe to all events, as a new version; activate it unless it is worse than the active one.
 
@@ -112,7 +129,12 @@ def train(
     lists like theirs. What cannot be measured is not activated, but for the first. `keep` versions are kept, and of
     users that were forgotten they keep nothing (`forget`). Raises `DataError` for a store without an event of weight
     above 0.
+
+    A `Private` recipe is entered into the store's ledger before it reads an event, raises `BudgetError` where that
+    would go beyond the budget, `lifetime` or what was set before, and its model is activated without a check.
     """
+    if isinstance(recipe, Private):
+        spend(store, recipe.releases(), recipe.epsilon, lifetime)
     return Training.of(store, versions, weights).finish(recipe, keep=keep, watch=watch)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, whole
+from palate.kernels.rerank import unit_rows
 from palate.kernels.topk import select_top
 from palate.models.asked import Asked, Explanation, Items, OneUser, asking, explained, histories_of, one_history
 from palate.models.guards import settled, sound
@@ -104,6 +105,7 @@ class Model(ABC):
 
     recipe: Recipe
     items: Vocabulary
+    keeps_histories: ClassVar[bool] = True  # whether a bundle may hold the histories that it was fitted to
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -132,6 +134,13 @@ class Model(ABC):
     def item_similarity(self, item: int) -> Floats:
         """Similarity of one item to all, (I,); raises `SettingError` where a model has none."""
         raise SettingError(f"{type(self).__name__}: this model has no similarity between items")
+
+    def similarities(self, past: Ints, items: Ints) -> Floats:
+        """Similarity of N items to J others, (N, J): cosine of vectors, or as `item_similarity`, which may raise."""
+        vectors = self.item_embeddings
+        if vectors is not None:
+            return np.asarray(unit_rows(vectors, past) @ unit_rows(vectors, items).T, np.float32)
+        return np.stack([self.item_similarity(one)[items] for one in past.tolist()]).astype(np.float32)
 
     def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Return what each of a user's N past events adds to the scores of J items, (N, J); 0 if unknown."""
@@ -289,6 +298,12 @@ class Model(ABC):
             return select_top(scores, allowed, k)
         return select_top(scores, allowed, k, histories.rows.start, histories.rows.column)
 
+    def retrieve(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> Retrieved:
+        """Return the best k of the items allowed (I,) for one block, and what scores others beside them."""
+        scores = self.scores(histories)
+        own = () if keep_seen else (histories.rows.start, histories.rows.column)
+        return Retrieved(select_top(scores, allowed, k, *own)[0], lambda b, items: scores[b, items])
+
     def allowed(self, only: Iterable[Id] | None, exclude: Iterable[Id] | None) -> Bools:
         """Mask of the items that may be recommended, (I,)."""
         mask = np.full(len(self.items), only is None)
@@ -345,6 +360,13 @@ class Model(ABC):
     def manifest(self) -> dict[str, object]:
         """Name the model and its recipe, with the settings."""
         return {"model": type(self).__name__, "recipe": self.recipe.as_dict()}
+
+
+class Retrieved(NamedTuple):
+    """Candidates of histories, (B, k), -1 past their end; score: of items (C,) for the history at a place b, (C,)."""
+
+    item: Ints
+    score: Callable[[int, Ints], Floats]
 
 
 def plain(value: object) -> object:

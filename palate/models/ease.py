@@ -77,7 +77,7 @@ class EASE(ItemRecipe):
         recipe = replace(self, l2=l2)
         if self.neighbours is None:
             refuse_too_large(X.shape)
-            return DenseItemModel(recipe, log.items, popularity, dense_weights(X, l2))
+            return DenseItemModel(recipe, log.items, popularity, *dense_weights(X, l2))
         B = pruned_weights(X, l2, self.neighbours)
         return SparseItemModel(recipe, log.items, popularity, *arrays(B))
 
@@ -89,14 +89,14 @@ def fitting_l2(X: csr_array) -> float:
     return readable(PENALTY * float(np.sqrt(users * items)) * float(entries @ entries) / float(entries.sum()))
 
 
-def dense_weights(X: csr_array, l2: float) -> Floats:
-    """B = I - P / diag(P) with P = (XᵀX + l2)⁻¹, (I, I), in its own place; X (U, I)."""
+def dense_weights(X: csr_array, l2: float) -> tuple[Floats, Floats]:
+    """B = I - P / diag(P) with P = (XᵀX + l2)⁻¹, (I, I), in its own place, and diag(P), (I,); X (U, I)."""
     inverse = _by_users(X, l2) if by_users(X.shape) else _by_items(X, l2)
     diagonal = inverse.diagonal().copy()
     if not (np.isfinite(diagonal) & (diagonal < 0)).all():
         raise _too_small(l2)
     parallel_for(lambda low, high: shallow_rows(inverse, diagonal, low, high), len(inverse))
-    return inverse
+    return inverse, np.asarray(diagonal / np.float32(-l2 if by_users(X.shape) else -1), np.float32)
 
 
 def by_users(shape: tuple[int, int]) -> bool:

@@ -19,7 +19,7 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError
 from palate.kernels.quantised import Codes, quantise, scanner
 from palate.kernels.topk import MOST, keep_best, nothing
-from palate.models.base import Model, Recipe, Watch
+from palate.models.base import Model, Recipe, Retrieved, Watch
 from palate.models.similar import most_similar
 
 if TYPE_CHECKING:
@@ -82,10 +82,29 @@ class FactorModel(Model):
         """Return the best k of the items allowed (I,) for one block: item (B, k) and score (B, k)."""
         if k > MOST:
             return super().top(histories, k, allowed, keep_seen)
-        rows = histories.rows
+        return self._best(self._scaled(histories), histories, k, allowed, keep_seen)
+
+    def retrieve(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> Retrieved:
+        """Return the best k of the items allowed (I,) for one block, and what scores others beside them."""
+        if k > MOST:
+            return super().retrieve(histories, k, allowed, keep_seen)
+        vectors, empty = self._scaled(histories), histories.rows.positives == 0
+
+        def score(b: int, items: Ints) -> Floats:
+            return self.popularity[items] if empty[b] else self.item_vectors[items] @ vectors[b]
+
+        return Retrieved(self._best(vectors, histories, k, allowed, keep_seen)[0], score)
+
+    def _scaled(self, histories: Histories) -> Floats:
+        """Vectors of histories times `scale`, (B, D)."""
         vectors = self.vectors(histories)
-        if self.scale != 1:
-            vectors = vectors * np.float32(self.scale)
+        return vectors if self.scale == 1 else vectors * np.float32(self.scale)
+
+    def _best(
+        self, vectors: Floats, histories: Histories, k: int, allowed: Bools, keep_seen: bool
+    ) -> tuple[Ints, Floats]:
+        """Return the best k, at most `MOST`, for scaled vectors (B, D) of histories."""
+        rows = histories.rows
         start = np.zeros_like(rows.start) if keep_seen else rows.start
         if len(vectors) <= FEW and len(self.item_vectors) >= MANY:
             item, score = self.scanned(vectors, k, allowed, start, rows.column)

@@ -152,8 +152,14 @@ class AlsState:
     prior: ContentPrior | None = None  # of the items
 
     @classmethod
-    def of(cls, asked: IALS, log: Interactions, prior: ContentPrior | None = None) -> AlsState:
-        """Vectors at random."""
+    def of(
+        cls,
+        asked: IALS,
+        log: Interactions,
+        prior: ContentPrior | None = None,
+        vectors: tuple[Floats, Floats] | None = None,
+    ) -> AlsState:
+        """Begin with these vectors of users and items, at random by default."""
         recipe = asked.resolved(log)
         weight = faded(log, recipe.half_life_days)
         unit = float(np.abs(weight).mean(dtype=np.float64))  # events weigh 1 in the mean
@@ -163,11 +169,13 @@ class AlsState:
         rng = np.random.default_rng(recipe.seed)
         width = -(-recipe.dim // WIDTH) * WIDTH
         sides = []
-        for count in (len(rows), len(columns)):
-            vectors = aligned(count, width)
-            vectors[:, : recipe.dim] = rng.standard_normal((count, recipe.dim), np.float32)
-            vectors *= np.float32(recipe.init_std / np.sqrt(recipe.dim))
-            sides.append(vectors)
+        size = np.float32(recipe.init_std / np.sqrt(recipe.dim))
+        for side, count in enumerate((len(rows), len(columns))):
+            begin = aligned(count, width)
+            begin[:, : recipe.dim] = (
+                rng.standard_normal((count, recipe.dim), np.float32) * size if vectors is None else vectors[side]
+            )
+            sides.append(begin)
         item_ridge = recipe.ridge(columns.start, columns.weight, len(rows))
         item_ridge += np.float32(prior.strength if prior else 0)
         ridges = recipe.ridge(rows.start, rows.weight, len(columns)), item_ridge
@@ -185,6 +193,8 @@ class AlsState:
         values, axes = (part[..., ::-1] for part in np.linalg.eigh(gram(team, other)))  # columns of filling last
         for vectors in (side, other):
             turn(team, vectors, axes.astype(np.float32))
+        if self.prior is not None:
+            self.prior.turn(axes)
         self.spectrum = (self.unseen_weight * np.maximum(values, 0)).astype(np.float32)
         solve = row_solver(side.shape[1])
         columns = rows.column, rows.weight

@@ -90,6 +90,10 @@ class ItemModel(Model):
     def weights_between(self, past: Ints, items: Ints) -> Floats:
         """Weights from N items to J others, (N, J)."""
 
+    def similarities(self, past: Ints, items: Ints) -> Floats:
+        """Weights from N items to J others, (N, J)."""
+        return self.weights_between(past, items)
+
     def contributions(self, past: Ragged, items: Ints) -> Floats:
         """Exact parts x_j B_ji of the scores, (N, J)."""
         return self.weights_between(past.column, items) * self.recipe.inputs(past)[:, None]
@@ -97,9 +101,14 @@ class ItemModel(Model):
 
 @dataclass(frozen=True, eq=False)
 class DenseItemModel(ItemModel):
-    """weights (I, I), from row to column."""
+    """weights (I, I), from row to column.
+
+    inverse (I,), the diagonal of P = (XᵀX + l2)⁻¹ where that gave the weights: with it they give all of P again, from
+    which users are taken without a new inverse (`palate.privacy`)
+    """
 
     weights: Annotated[Floats, Array("items", "items")]
+    inverse: Annotated[Floats, Array("items")] | None = None
 
     def products(self, x: csr_array) -> Floats:
         """Return x B, (B, I)."""

@@ -98,6 +98,9 @@ class ContentPrior:
             self.learned = Prior.of(self.content, self.blocks, vectors)
         return aligned_copy(np.float32(self.strength) * (self.content @ self.learned.weights(vectors)))
 
+    def turn(self, axes: Doubles) -> None:
+        """Hear that the vectors were turned: what the prior says of them follows them by itself."""
+
     def loss(self, vectors: Floats) -> float:
         """Return what κ Σ_i |q_i - W z_i|² is above κ Σ_i |q_i|², 0 before the third round."""
         if self.learned is None:

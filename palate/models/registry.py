@@ -33,6 +33,7 @@ MODULES = {
     "ItemKNN": "palate.models.item_knn",
     "Pipeline": "palate.ranking.staged",
     "Popularity": "palate.models.popularity",
+    "Private": "palate.privacy.private",
     "Ranked": "palate.ranking.ranked",
     "SLIST": "palate.models.slist",
     "Transformer": "palate.models.transformer",

@@ -18,7 +18,6 @@ from palate.data.ragged import NEVER, liked
 from palate.data.times import HOUR
 from palate.errors import SettingError
 from palate.kernels.forest import in_history, shared_values
-from palate.kernels.rerank import unit_rows
 from palate.kernels.rows import crossings
 from palate.models.base import Model
 from palate.ranking.facts import COUNTED, DAY_PARTS, Facts, parts_of
@@ -122,7 +121,7 @@ def of_similarity(q: Question) -> Floats:
     """Similarity to the newest item, the one before, the nearest of the newest and their mean, a stage at a time."""
     found = []
     for model in q.comparing:
-        near = similarities(model, q.newest, q.item)
+        near = model.similarities(q.newest, q.item)
         second = near[1] if len(near) > 1 else np.zeros_like(near[0])
         found.append(np.stack([near[0], second, near.max(axis=0), near.mean(axis=0)]))
     return np.concatenate(found) if found else q.constant()
@@ -189,11 +188,3 @@ def compares(model: Model) -> bool:
     except SettingError:
         return False
     return True
-
-
-def similarities(model: Model, past: Ints, item: Ints) -> Floats:
-    """Similarity of past items (H,) to items (C,), (H, C), by vectors where there are some."""
-    vectors = model.item_embeddings
-    if vectors is not None:
-        return np.asarray(unit_rows(vectors, past) @ unit_rows(vectors, item).T, np.float32)
-    return np.stack([model.item_similarity(one)[item] for one in past.tolist()]).astype(np.float32)

@@ -15,6 +15,7 @@ from palate.kernels.forest import walk_trees
 from palate.ranking.values import graded
 
 LEAVES, DEPTH = 15, 6  # of a tree
+BITS = 64  # of the numbers that stand for sets of leaves
 TREES, PATIENCE = 400, 30  # at most; and without a better NDCG@10 on the held-out queries
 RATE = 0.05
 LEAST = 20  # rows of a leaf
@@ -25,30 +26,37 @@ TRUNCATION = 15  # places of a list whose order counts
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """T trees of one depth; node n goes on to 2 n + 1 where its feature is at most the threshold, else to 2 n + 2."""
+    """T trees of S splits and S + 1 leaves, numbered from the left, or fewer.
 
-    feature: Annotated[Ints, Array("trees", "nodes", below="features")]
-    threshold: Annotated[Floats, Array("trees", "nodes")]
-    leaf: Annotated[Doubles, Array("trees", "leaves")]
+    Where the feature of a split is above its threshold, the leaves whose bits `keep` lacks are out of reach; the
+    first that is left counts.
+    """
+
+    feature: Annotated[Ints, Array("trees", "splits", below="features")]
+    threshold: Annotated[Floats, Array("trees", "splits")]
+    keep: Annotated[Longs, Array("trees", "splits")]
+    leaf: Annotated[Doubles, Array("trees", "splits+1")]
 
     @classmethod
-    def empty(cls) -> Forest:
-        """Make a forest without trees."""
-        return cls(np.zeros((0, 1), np.int32), np.zeros((0, 1), np.float32), np.zeros((0, 2)))
+    def empty(cls, trees: int = 0, splits: int = 1) -> Forest:
+        """Make a forest without trees, or of some that add 0."""
+        shape = trees, splits
+        threshold = np.full(shape, np.finfo(np.float32).max, np.float32)
+        return cls(np.zeros(shape, np.int32), threshold, np.full(shape, -1), np.zeros((trees, splits + 1)))
 
     def __len__(self) -> int:
         return len(self.leaf)
 
     def check(self, features: int) -> None:
         """Raise `ModelError` for arrays that do not fit each other or rows of so many features."""
-        leaves = self.feature.shape[-1] + 1
-        check_arrays(self, {"features": features, "leaves": leaves})
-        if leaves & (leaves - 1):
-            raise ModelError(f"Forest.leaf: trees have {leaves} leaves; a tree of one depth has a power of 2")
+        check_arrays(self, {"features": features})
+        last = self.leaf.shape[1] - 1
+        if last >= BITS or not (self.keep >> last & 1).all():
+            raise ModelError(f"Forest.keep: has no bit of leaf {last}; each split keeps the last, of {BITS} at most")
 
     def scores(self, columns: Floats) -> Doubles:
         """Sum of the leaves that rows (F, N) reach, (N,)."""
-        return walk_trees(columns, self.feature, self.threshold, self.leaf)
+        return walk_trees(columns, self.feature, self.threshold, self.keep, self.leaf)
 
 
 def grow(columns: Floats, label: Doubles, sizes: Longs, prior: Doubles, valid: int, seed: int) -> Forest:
@@ -95,26 +103,22 @@ def grow(columns: Floats, label: Doubles, sizes: Longs, prior: Doubles, valid: i
 
 
 def _laid_out(trees: Sequence[Mapping[str, Any]]) -> Forest:
-    """Lay trees out with all leaves at one depth: below a leaf that is higher up, all are the same."""
-    nodes = (1 << DEPTH) - 1
-    feature = np.zeros((len(trees), nodes), np.int32)
-    threshold = np.full((len(trees), nodes), np.finfo(np.float32).max, np.float32)
-    leaf = np.zeros((len(trees), nodes + 1))
+    """Lay trees out as arrays."""
+    forest = Forest.empty(len(trees), LEAVES - 1)
 
-    def place(t: int, node: Mapping[str, Any], at: int) -> None:
-        if "split_feature" in node:
-            feature[t, at], threshold[t, at] = node["split_feature"], _below(node["threshold"])
-            place(t, node["left_child"], 2 * at + 1)
-            place(t, node["right_child"], 2 * at + 2)
-            return
-        low = high = at
-        while low < nodes:
-            low, high = 2 * low + 1, 2 * high + 2
-        leaf[t, low - nodes : high - nodes + 1] = node["leaf_value"]
+    def place(t: int, node: Mapping[str, Any], split: int, leaf: int) -> tuple[int, int]:
+        """Place a node of a tree from a split and a leaf on; return those behind it."""
+        if "split_feature" not in node:
+            forest.leaf[t, leaf] = node["leaf_value"]
+            return split, leaf + 1
+        forest.feature[t, split], forest.threshold[t, split] = node["split_feature"], _below(node["threshold"])
+        further, middle = place(t, node["left_child"], split + 1, leaf)
+        forest.keep[t, split] = ~((1 << middle) - (1 << leaf))
+        return place(t, node["right_child"], further, middle)
 
     for t, tree in enumerate(trees):
-        place(t, tree, 0)
-    return Forest(feature, threshold, leaf)
+        place(t, tree, 0, 0)
+    return forest
 
 
 def _below(threshold: float) -> np.float32:

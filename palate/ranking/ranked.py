@@ -19,7 +19,7 @@ from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError, check
 from palate.kernels.forest import unite
-from palate.kernels.topk import nothing, select_top
+from palate.kernels.topk import nothing
 from palate.models.base import Model, Recipe, Watch, refuse_empty
 from palate.models.registry import as_recipe, register
 from palate.ranking.facts import Facts, usual_attributes
@@ -180,15 +180,13 @@ class RankedModel(Model):
     def candidates(self, histories: Histories, allowed: Bools, keep_seen: bool) -> Iterator[Candidates]:
         """Yield the candidates of each history."""
         rows, times = histories.rows, histories.rows.moments
-        scores = [each.scores(histories) for each in self.models]
+        most = min(self.recipe.pool, len(self.items))
+        found = [each.retrieve(histories, most, allowed, keep_seen) for each in self.models]
         for b in range(len(rows)):
             low, high = rows.start[b], rows.start[b + 1]
             past, weight = rows.column[low:high], rows.weight[low:high]
-            own = (None, None) if keep_seen else (np.array([0, high - low]), past)
-            most = min(self.recipe.pool, len(self.items))
-            lists = np.concatenate([select_top(each[b : b + 1], allowed, most, *own)[0] for each in scores])
-            item, place = unite(lists, most)
-            score = np.stack([each[b, item] for each in scores])
+            item, place = unite(np.stack([each.item[b] for each in found]), most)
+            score = np.stack([each.score(b, item) for each in found])
             asked = NEVER if histories.asked is None else int(histories.asked[b])
             known = past, weight, times[low:high]
             question = Question(self.facts, self.comparing, *known, asked, item, place, score)

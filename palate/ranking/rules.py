@@ -24,9 +24,11 @@ def boosts(request: ListRequest, context: Context) -> Floats:
     """Factor of each position's score, (P,)."""
     masks = [(context.masks.attributes.mask(boost.condition), boost.factor) for boost in request.boost]
     factors = np.empty(len(context.index), np.float32)
+    block = np.empty(min(BLOCK, len(factors)))
     for low in range(0, len(factors), BLOCK):
         part = slice(low, low + BLOCK)
-        factor = np.ones(len(factors[part]))
+        factor = block[: len(factors) - low]
+        factor.fill(1)
         for mask, times in masks:
             multiply(factor, mask[part], float(times))
         narrow(factor, 1 / LARGEST_BOOST, LARGEST_BOOST, factors[part])

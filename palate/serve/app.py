@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from palate.compute.memory import settle_allocator
 from palate.data.times import to_iso
+from palate.live.access import known_of
 from palate.live.snapshot import Active
 from palate.serve.dashboard.login import login_router
 from palate.serve.dashboard.pages import STATIC, pages_router
@@ -77,6 +78,7 @@ def documented(service: Service) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        service.forgetter.stop()
         service.store.close()  # writes what was submitted
 
     app = Application(
@@ -149,15 +151,33 @@ def users_router(service: Service) -> APIRouter:
         ]
         return {"user_id": user_id, "events": events, "next": found[-1].seq if len(found) == limit else None}
 
-    @router.delete("/v1/users/{user_id:id}")
+    @router.get("/v1/access/{user_id:id}")
+    @needs("read")
+    def access(
+        user_id: str,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+        before: Annotated[int | None, Query(ge=0, lt=1 << 63)] = None,
+    ) -> dict[str, object]:
+        """Return all that the store knows of a user: attributes and events, newest first, a page of them."""
+        return known_of(service.store, user_id, limit, before)
+
+    @router.delete("/v1/users/{user_id:id}", status_code=202)
     @needs("admin")
     def forget(user_id: str) -> dict[str, object]:
-        """Delete a user: the events are gone when the answer comes."""
+        """Delete a user: the events are gone when the answer comes, files and models follow."""
+        made = service.forgetter.forget([user_id])
         return {
-            "deleted": service.store.forget(user_id),
-            "model": "The rows are gone now, and no list uses them. The next training is without them, and takes "
-            "what models keep of the user out of all versions.",
+            "deleted": made.deleted,
+            "receipt": made.receipt,
+            "model": "The rows are gone now, and no list uses them. Files and all versions of the model follow: "
+            f"GET /v1/receipts/{made.receipt} says when they are done, and how.",
         }
+
+    @router.get("/v1/receipts/{receipt}")
+    @needs("read")
+    def receipt(receipt: str) -> dict[str, object]:
+        """Return a receipt of forgetting, whose `state` is pending or done."""
+        return service.store.receipts.get(receipt)
 
     return router
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
 from inspect import Parameter, Signature, signature
-from typing import Literal, TypeAlias, TypeVar
+from threading import RLock
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import compile_path, get_name, request_response
 
 Needed: TypeAlias = Literal["public", "read", "write", "admin"]
 Handler: TypeAlias = Callable[[Request], Coroutine[object, object, Response]]
@@ -18,6 +20,7 @@ Responses: TypeAlias = dict[int | str, dict[str, object]]
 E = TypeVar("E")
 H = TypeVar("H", bound=Callable[..., object])
 NEEDED = "palate_scope"  # attribute of an endpoint
+READING = RLock()  # of the thread that reads an endpoint
 
 PROBLEMS: Responses = {
     status: {
@@ -81,8 +84,33 @@ def documented(answer: object, **parameters: object) -> Callable[[H], H]:
     return declare
 
 
-class FastRoute(APIRoute):
+class LateRoute(APIRoute):
+    """A route that FastAPI reads for its first request, or for the document: to read all at each start takes 0.1 s.
+
+    What finds the route of a request is there at once; the first look at another attribute makes all of them.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., object], **options: Any) -> None:
+        self.path, self.endpoint, self.name = path, endpoint, options.get("name") or get_name(endpoint)
+        self.path_regex, self.path_format, self.param_convertors = compile_path(path)
+        self.methods = {each.upper() for each in options.get("methods") or ("GET",)}
+        self._options = options
+
+    def __getattr__(self, name: str) -> Any:
+        """Read the endpoint, once; other threads wait."""
+        with READING:
+            options = vars(self).pop("_options", None)
+            if options is not None:
+                super().__init__(self.path, self.endpoint, **options)
+        return object.__getattribute__(self, name)
+
+
+class FastRoute(LateRoute):
     """A route whose endpoint gets the request itself: FastAPI documents it, and does nothing else."""
+
+    def __init__(self, path: str, endpoint: Handler, **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        self.app = request_response(endpoint)
 
     def get_route_handler(self) -> Handler:
         """Return the endpoint."""
@@ -91,7 +119,7 @@ class FastRoute(APIRoute):
 
 
 def new_router(
-    tag: str, prefix: str = "", route_class: type[APIRoute] = APIRoute, responses: Responses = PROBLEMS
+    tag: str, prefix: str = "", route_class: type[APIRoute] = LateRoute, responses: Responses = PROBLEMS
 ) -> APIRouter:
     """Make a router whose documentation lists the problems that any route may answer."""
     return APIRouter(prefix=prefix, tags=[tag], route_class=route_class, responses=responses)

@@ -16,6 +16,7 @@ from starlette.types import Receive
 from threadpoolctl import threadpool_limits
 
 from palate.errors import GivenUp
+from palate.live.forgetter import Forgetter
 from palate.live.patience import waiting
 from palate.live.service import Live
 from palate.models.registry import load
@@ -44,6 +45,7 @@ class Service:
     versions: Versions
     metrics: Metrics
     settings: Settings
+    forgetter: Forgetter
     _costly: Semaphore = field(default_factory=lambda: Semaphore(COSTLY))
 
     @classmethod
@@ -55,7 +57,8 @@ class Service:
         if store.in_process:  # a server of databases has other clients, who want connections too
             store.database.fill()
         versions = Versions(store, settings.models, load)
-        return cls(Live(store, versions, settings.weights), Keys(store), versions, Metrics(), settings)
+        live = Live(store, versions, settings.weights)
+        return cls(live, Keys(store), versions, Metrics(), settings, Forgetter(store, versions))
 
     @property
     def store(self) -> Store:

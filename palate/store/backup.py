@@ -77,6 +77,7 @@ def backup(store: Store, out: str | Path, *, watch: Watch | None = None) -> None
                 checksum.write_text(line, encoding="utf-8")
         else:
             _write_folder(store, aside, watch)
+    store.receipts.note_backup(str(target.absolute()))
 
 
 def _copy_file(store: Store, target: Path) -> None:

@@ -66,6 +66,15 @@ class Database(ABC):
         """Erase deleted rows from the files of this store."""
 
     @abstractmethod
+    def scrub(self, texts: Sequence[str] | None) -> bool:
+        """Leave no copy of deleted texts in the files of this store; None: of any. Returns whether that is done."""
+
+    @property
+    @abstractmethod
+    def outside(self) -> tuple[str, ...]:
+        """Files of the database that a store does not erase, a sentence each."""
+
+    @abstractmethod
     def reading(self) -> AbstractContextManager[sa.Connection]:
         """Open a transaction in which all statements see one snapshot."""
 

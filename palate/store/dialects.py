@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,6 +26,7 @@ LONG = 64 << 20  # bytes of a write-ahead log that is emptied
 READER, WRITER = 512, 8192  # KiB of pages in memory: each thread may have a reader, and the file is mapped
 RETRY = 0.01  # seconds between two tries of what SQLite refuses at once
 EMPTYING = 0.05  # seconds to wait for readers that keep it from being emptied
+LOOKED_FOR = 20  # texts at most that are looked for in a file before it is built anew
 REST = 20  # pause before the next try, as a multiple of the time that the last try took
 LOCK = 0x70616C617465  # of PostgreSQL's advisory locks, the one that writers of a store hold
 KNOWN = "give the path of an SQLite file, sqlite:///PATH, or postgresql://USER@HOST/NAME"
@@ -98,6 +100,31 @@ class SQLite(Database):
         self._to_empty, self._again = True, 0.0
         with self.writing():
             """The end of a transaction empties the log."""
+
+    def scrub(self, texts: Sequence[str] | None) -> bool:
+        """Empty the log, then build the file anew where a copy is left; False while readers keep the log.
+
+        SQLite overwrites what is deleted, but not the copies that it leaves where it moved rows between pages.
+        """
+        self.erase()
+        if self._to_empty:
+            return False
+        if texts is not None and len(texts) <= LOOKED_FOR and not self._holds(texts):
+            return True
+        with self._turn(), self.explained(), self.engine.connect() as connection:
+            driver: DriverConnection = connection.connection.driver_connection
+            driver.execute("VACUUM")
+        self.erase()
+        return not self._to_empty
+
+    def _holds(self, texts: Sequence[str]) -> bool:
+        with self.file.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return any(content.find(text.encode()) >= 0 for text in texts)
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """All files of the store are its own."""
+        return ()
 
     @contextmanager
     def _large_cache(self, connection: sa.Connection) -> Iterator[None]:
@@ -245,6 +272,22 @@ class PostgreSQL(Database):
 
     def erase(self) -> None:
         """PostgreSQL manages its log itself."""
+
+    def scrub(self, texts: Sequence[str] | None) -> bool:
+        """Have the server free the deleted rows; what else it keeps is `outside`."""
+        with self.explained(), self.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.exec_driver_sql("VACUUM users, events, state")
+        return True
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """What the server keeps."""
+        return (
+            "PostgreSQL's write-ahead log, its archive and replicas: the server's operator recycles them",
+            "freed space in PostgreSQL's files until the server uses it again; VACUUM FULL rewrites them",
+            "PostgreSQL's own backups",
+        )
 
     def rows(self, name: str, kind: SqlType) -> Selection:
         """From an array."""

@@ -19,10 +19,11 @@ from palate.models.trending import STEP
 from palate.store.database import Query
 from palate.store.dialects import open_database
 from palate.store.feedback import Feedback, Recorded, named_events
-from palate.store.forgotten import FORGETTINGS, forgotten_since, note_forgotten
+from palate.store.forgotten import FORGETTINGS, forgotten_since
 from palate.store.histories import Histories, Past
 from palate.store.items import Items
 from palate.store.pulse import Pulses
+from palate.store.receipts import Receipts
 from palate.store.recording import Appended, Batch, Event, Keep, check_event
 from palate.store.scan import read_all
 from palate.store.scenarios import Scenarios
@@ -32,7 +33,6 @@ from palate.store.schema import (
     event_types,
     events,
     items,
-    next_of,
     sa,
     set_state,
     state,
@@ -88,6 +88,7 @@ class Store:
         self.together = Together(self.database)
         self.pulses = Pulses(self.database)
         self.scenarios = Scenarios(self.database)
+        self.receipts = Receipts(self.database)
         self._writer = Writer(self.database)
         self._types: set[str] = set()  # that are stored
         self._coming: Counter[str] = Counter()  # that events on their way bring along
@@ -166,19 +167,10 @@ class Store:
     def forget(self, user_id: str) -> int:
         """Delete a user and all their events, now, from the store's files too; returns the number of rows deleted.
 
-        A keyed hash of the id is kept, so that no import brings them back (`import_log`). Models are rewritten at the
-        next training.
+        A keyed hash of the id is kept, so that no import brings them back (`import_log`). The receipt of it is done
+        when the models are without the user, too: `palate.live.forgetting.forget`, or the next training, does that.
         """
-        with self.database.writing() as connection:
-            note_forgotten(connection, user_id)
-            number = connection.scalar(sa.select(users.c.user_no).where(users.c.user_id == user_id))
-            if number is None:
-                return 0
-            theirs = connection.execute(sa.delete(events).where(events.c.user_no == number)).rowcount
-            next_of(connection, WITHDRAWN)
-            connection.execute(sa.delete(users).where(users.c.user_no == number))
-        self.database.erase()
-        return int(theirs) + 1
+        return self.receipts.forget([user_id]).deleted
 
     def forgettings(self) -> int:
         """How often users were forgotten."""
@@ -295,13 +287,16 @@ class Store:
         with self.database.writing() as connection:
             set_state(connection, name, value)
 
-    def log(self, weights: Mapping[str, float] | None = None, *, since: int | None = None) -> Interactions:
+    def log(
+        self, weights: Mapping[str, float] | None = None, *, since: int | None = None, last: int | None = None
+    ) -> Interactions:
         """Read all events, or those at or after the time `since`, as a log to learn from.
 
         weights  factors of event types, {"view": 1, "cart": 3}; 1 where it names none. They multiply the weights of
                  events, 1 where none was given.
+        last     `seq` of the last event that is read
 
         The events of a user are in their order: by time, then by arrival. A time later than the arrival of its event
         is that of the arrival.
         """
-        return read_all(self.database, weights or {}, since)
+        return read_all(self.database, weights or {}, since, last)

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from palate.store.database import Database, Query
-from palate.store.schema import ACTIVE, CHANGES, REWRITTEN, WITHDRAWN, events, sa, state, users
+from palate.store.schema import ACTIVE, CHANGES, REPLACED, REWRITTEN, WITHDRAWN, events, sa, state, users
 
 NEVER = (1 << 63) - 1  # after every event
 
@@ -17,7 +17,7 @@ class Pulse(NamedTuple):
     newest     `seq` of the newest event, 0 without one
     withdrawn  how often events were taken out or given another weight; rewritten: another time or weight
     items      how often items changed
-    active     version of the active model, None without one
+    active     version of the active model, None without one; replaced: how often a version became another model
     touched    whether the user asked about has an event after the `seq` asked about
     """
 
@@ -26,6 +26,7 @@ class Pulse(NamedTuple):
     rewritten: int
     items: int
     active: int | None
+    replaced: int
     touched: bool
 
 
@@ -37,9 +38,9 @@ class Pulses:
 
     def read(self, user_id: str = "", since: int = NEVER) -> Pulse:
         """Look at the counters, and whether a user has an event after `since`; it costs by the events since then."""
-        newest, withdrawn, rewritten, items, active, touched = self._query(user=user_id, since=since)[0]
-        number = int(active) if active else None
-        return Pulse(newest or 0, int(withdrawn or 0), int(rewritten or 0), int(items or 0), number, bool(touched))
+        newest, *counters, touched = self._query(user=user_id, since=since)[0]
+        withdrawn, rewritten, items, active, replaced = (int(each or 0) for each in counters)
+        return Pulse(newest or 0, withdrawn, rewritten, items, active or None, replaced, bool(touched))
 
     @cached_property
     def _query(self) -> Query:
@@ -51,5 +52,5 @@ class Pulses:
         later = events.c.seq > sa.bindparam("since", type_=sa.BigInteger)
         theirs = sa.select(events.c.seq).where(later, events.c.user_no + 0 == number.scalar_subquery()).limit(1)
         newest = sa.select(sa.func.max(events.c.seq)).scalar_subquery()
-        counters = (kept(name) for name in (WITHDRAWN, REWRITTEN, CHANGES, ACTIVE))
+        counters = (kept(name) for name in (WITHDRAWN, REWRITTEN, CHANGES, ACTIVE, REPLACED))
         return self._database.query(sa.select(newest, *counters, theirs.scalar_subquery()))

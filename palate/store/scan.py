@@ -118,10 +118,12 @@ def newest(connection: sa.Connection) -> int:
     return int(connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0)
 
 
-def read_all(database: Database, weights: Mapping[str, float], since: int | None) -> Interactions:
+def read_all(
+    database: Database, weights: Mapping[str, float], since: int | None, until: int | None = None
+) -> Interactions:
     """Read the log; see `Store.log`."""
     with database.reading() as connection:
-        last = newest(connection)
+        last = newest(connection) if until is None else min(until, newest(connection))
     columns = _columns(database, last, since)
     with database.reading() as connection:  # after the events, so that every number they hold has its name
         names = {number: Names.read(database, connection, number) for number in NAMED}

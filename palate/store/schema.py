@@ -151,6 +151,7 @@ WITHDRAWN = "withdrawn"  # how often events were deleted, or changed their weigh
 REWRITTEN = "rewritten"  # how often stored events changed their times or weights
 CHANGES = "items"  # how often items changed
 ACTIVE = "active model"
+REPLACED = "rewritten models"  # how often the bundle of a version was rewritten
 
 
 def _moments(connection: sa.Connection) -> None:

@@ -17,7 +17,7 @@ from palate.files import lock, remove, share
 from palate.store.dialects import SQLite
 from palate.store.events import Store
 from palate.store.recording import now
-from palate.store.schema import ACTIVE, get_state, models, sa, set_state
+from palate.store.schema import ACTIVE, REPLACED, get_state, models, next_of, sa, set_state
 
 FOLDER = re.compile(r"\.?\d{6,}(\..+)?")  # of a version, and of what is written aside
 CHOICE = "choice"  # the fact of a version that keeps what the search for its recipe found
@@ -71,17 +71,20 @@ class Versions:
                 )
         return version
 
-    def rewrite(self, number: int, write: Callable[[Path], object], about: About) -> None:
-        """Replace the bundle of a version, and add `about` to its facts.
+    def rewrite(self, number: int, write: Callable[[Path], About], about: About) -> None:
+        """Replace the bundle of a version, and add what `write` returns, and `about`, to its facts.
 
         A kill leaves the old bundle or the new one. Raises what `write` raises; then the version stays as it was.
         """
         with self._locked(alone=True):
-            write(self.path(number))
+            found = write(self.path(number))
             with self._store.database.writing() as connection:
                 chosen = models.c.version == number
                 before = json.loads(connection.scalar(sa.select(models.c.about).where(chosen)) or "{}")
-                connection.execute(sa.update(models).where(chosen).values(about=json.dumps({**before, **about})))
+                facts = json.dumps({**before, **found, **about})
+                connection.execute(sa.update(models).where(chosen).values(about=facts))
+                if found:
+                    next_of(connection, REPLACED)
 
     @contextmanager
     def _locked(self, *, alone: bool = False) -> Iterator[None]:

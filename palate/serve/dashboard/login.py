@@ -11,14 +11,14 @@ from starlette.responses import RedirectResponse
 from palate.serve.bounds import MOST_FIELDS
 from palate.serve.dashboard.pages import Pages
 from palate.serve.problems import Problem
-from palate.serve.routes import needs
+from palate.serve.routes import LateRoute, needs
 from palate.serve.security import COOKIE
 from palate.serve.service import Service
 
 
 def login_router(service: Service) -> APIRouter:
     """Make the routes; the guard redirects a request for a page without a key to the login."""
-    router, pages = APIRouter(include_in_schema=False), Pages(service)
+    router, pages = APIRouter(include_in_schema=False, route_class=LateRoute), Pages(service)
 
     @router.get("/login")
     @needs("public")

@@ -21,7 +21,7 @@ from palate.serve.dashboard.lists import Verb, WhatIf, lines_of, listed
 from palate.serve.dashboard.projection import Maps
 from palate.serve.dashboard.tuning import Tuning, attributes_of, may_explore
 from palate.serve.fast import json
-from palate.serve.routes import needs
+from palate.serve.routes import LateRoute, needs
 from palate.serve.security import may
 from palate.serve.service import Service
 from palate.store.activity import newest_events, newest_users
@@ -66,7 +66,7 @@ class Pages:
 
 def pages_router(service: Service) -> APIRouter:
     """Make all routes of the page."""
-    router, pages = APIRouter(include_in_schema=False), Pages(service)
+    router, pages = APIRouter(include_in_schema=False, route_class=LateRoute), Pages(service)
     overview_routes(router, pages)
     users_routes(router, pages)
     items_routes(router, pages)

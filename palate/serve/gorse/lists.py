@@ -14,6 +14,7 @@ from starlette.types import Receive
 from palate.arrays import Longs
 from palate.errors import SettingError, UnknownId
 from palate.live.catalogue import LiveCatalogue
+from palate.live.written import containing
 from palate.ranking.context import Order
 from palate.ranking.pipeline import recommend
 from palate.ranking.request import MOST_PLACES, ListRequest, RecommendationList, SessionEvent, Source
@@ -121,7 +122,7 @@ class Lists:
     def found(self, words: Sequence[str]) -> list[str]:
         """Ids of the items whose text has all the words, the most popular first."""
         snapshot = self.live.snapshot()
-        mask = snapshot.catalogue.attributes.containing([word.lower() for word in words])
+        mask = containing(snapshot.catalogue.attributes.table, [word.lower() for word in words])
         positions = np.flatnonzero(mask)
         best = np.argsort(-snapshot.by_popularity.score[positions], kind="stable")
         return snapshot.index.ids(positions[best])

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import orjson
 from fastapi import APIRouter, Request
-from fastapi.routing import APIRoute
 from pydantic_core import from_json
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Match
@@ -16,7 +15,7 @@ from starlette.types import Scope
 
 from palate.serve.fast import json
 from palate.serve.problems import answered
-from palate.serve.routes import PROBLEMS, Responses
+from palate.serve.routes import PROBLEMS, LateRoute, Responses
 from palate.serve.routes import new_router as any_router
 
 MOST_ROWS = 10_000  # of a page
@@ -45,7 +44,7 @@ class LeanRequest(Request):
             raise JSONDecodeError(str(error), "", 0) from None
 
 
-class GorseRoute(APIRoute):
+class GorseRoute(LateRoute):
     """A route of gorse's API.
 
     It matches the path as it was sent, so that an encoded slash does not split an id, and ignores slashes at the end,

@@ -58,6 +58,6 @@ def users_router(service: Service) -> APIRouter:
     @needs("admin")
     def delete_user(user_id: Segment) -> Success:
         """Delete a user with all feedback."""
-        return Success(RowAffected=int(store.forget(user_id) > 0))
+        return Success(RowAffected=int(service.forgetter.forget([user_id]).deleted > 0))
 
     return router

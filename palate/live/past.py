@@ -1,0 +1,51 @@
+"""The log that a version of the model was fitted to, with the events of users that were forgotten since."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from palate.data.event_types import EventType
+from palate.data.interactions import Interactions
+from palate.data.vocabulary import Vocabulary
+from palate.store.events import Store
+from palate.store.scan import Names
+
+
+def with_rows(
+    store: Store, rows: Sequence[Sequence[Any]], last: int, weights: Mapping[str, float]
+) -> tuple[Interactions, set[str]]:
+    """Return the events of a store up to a `seq`, with rows that are no longer there, and the users of these.
+
+    rows  as `palate.store.receipts.Pending` has them; their users get names that nobody has
+    """
+    log = store.log(weights, last=last)
+    mark = secrets.token_hex(16)
+    user = [f"{mark} {row[0]}" for row in rows]
+    with store.database.reading() as connection:
+        items, types = (Names.read(store.database, connection, name) for name in ("item_no", "type_no"))
+    item = items.rows(np.array([row[1] for row in rows], np.int32))
+    kind = types.rows(np.array([row[2] for row in rows], np.int32))
+    own = np.array([1.0 if row[4] is None else row[4] for row in rows], np.float32)
+    own *= np.array([EventType.of(name, weights).weight for name in types.ids], np.float32)[kind]
+    names = Vocabulary.of(user)
+    moments = np.array([row[3] for row in rows], np.int64)
+    theirs = Interactions.of(
+        names,
+        Vocabulary(items.ids),
+        names.codes(user),
+        item,
+        own,
+        moments,
+        kind.astype(np.int16),
+        tuple(types.ids),
+    )
+    used = np.bincount(item, minlength=len(items.ids)) > 0
+    known = Vocabulary(items.ids.filter(pl.Series(used)))
+    compact = replace(theirs, items=known, item=known.recode(theirs.items)[theirs.item])
+    return log.merge(compact) if len(log) else compact, set(names.ids)

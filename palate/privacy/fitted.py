@@ -1,0 +1,125 @@
+"""Models out of a released Gram matrix: each closed form that needs nothing else of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from palate.arrays import Doubles, Floats
+from palate.compute.memory import refuse_beyond
+from palate.data.vocabulary import Vocabulary
+from palate.errors import SettingError, check
+from palate.models.base import Model, Recipe
+from palate.models.ease import EASE
+from palate.models.ials import IALS, UNSEEN, IALSModel
+from palate.models.item_knn import ItemKNN
+from palate.models.item_to_item import DenseItemModel, SparseItemModel
+from palate.models.popularity import Popularity, PopularityModel
+from palate.models.slist import SLIST
+from palate.privacy.released import Released
+
+RIDGE = 0.5  # times the mean of the diagonal: the noise left in the axes wants a ridge that follows it
+BLOCK = 512  # items at once
+
+
+def ease(recipe: EASE, items: Vocabulary, told: Released, popularity: Floats) -> DenseItemModel:
+    """B_ij = -P_ij / P_jj, P = (G + λ)⁻¹; of low rank, λ P is I - V h Vᵀ with h = strength / (strength + λ)."""
+    vectors, share = told.axes.vectors, shares(told)
+    weights = product(vectors * share, vectors / np.maximum(1 - (vectors**2) @ share, 1e-6)[:, None])
+    weights[np.diag_indices_from(weights)] = 0
+    return DenseItemModel(recipe, items, popularity, weights)
+
+
+def slist(recipe: SLIST, items: Vocabulary, told: Released, popularity: Floats) -> DenseItemModel:
+    """B = (G + λ)⁻¹ G = V h Vᵀ: whole sequences alone, whose products are the Gram matrix."""
+    weights = product(told.axes.vectors * shares(told), told.axes.vectors)
+    return DenseItemModel(recipe, items, popularity, weights)
+
+
+def item_knn(recipe: ItemKNN, items: Vocabulary, told: Released, popularity: Floats) -> SparseItemModel:
+    """Keep the best cosines G_ij / √(G_ii G_jj) of each item j, the mean of the diagonal added to it."""
+    square = (told.axes.vectors**2) @ told.axes.strength
+    near = told.axes.vectors * np.sqrt(told.axes.strength) / np.sqrt(square + square.mean() + 1e-12)[:, None]
+    I = len(near)
+    few = max(1, min(recipe.neighbours, I - 1))
+    found, value = np.zeros((I, few), np.int64), np.zeros((I, few), np.float32)
+    for low in range(0, I, BLOCK):
+        block = near[low : low + BLOCK] @ near.T
+        block[np.arange(len(block)), np.arange(low, low + len(block))] = -np.inf
+        best = np.argpartition(-block, few - 1, axis=1)[:, :few]
+        found[low : low + BLOCK], value[low : low + BLOCK] = best, np.take_along_axis(block, best, axis=1)
+    kept = np.isfinite(value) & (value > 0)
+    target = np.nonzero(kept)[0]
+    order = np.lexsort((target, found[kept]))
+    start = np.append(0, np.cumsum(np.bincount(found[kept], minlength=I))).astype(np.int64)
+    return SparseItemModel(
+        recipe, items, popularity, start, target[order].astype(np.int32), value[kept][order].astype(np.float32)
+    )
+
+
+def ials(recipe: IALS, items: Vocabulary, told: Released, popularity: Floats) -> IALSModel:
+    """Vectors with Q Qᵀ = t G; a user's vector is solved for at request, as of any IALS model.
+
+    No user side is trained: it would not be released anyway, and its solution for a given item side is exact. t makes
+    the penalty of the recipe as strong, beside the unseen items, as `RIDGE` is for EASE.
+    """
+    likes = (told.counts.sum() / told.users) ** 2  # of a user, about: a row of n likes adds √n to the counts
+    alpha = recipe.unseen_weight or float(np.clip(UNSEEN * likes / len(items), 1e-3, 1.0))
+    whole = replace(recipe, unseen_weight=alpha)
+    axes, strength = told.axes.vectors[:, : recipe.dim], told.axes.strength[: recipe.dim]
+    if not len(strength):
+        axes, strength = np.zeros((len(items), 1)), np.ones(1)
+    penalty = recipe.l2 * (alpha * len(items)) ** recipe.l2_scaling
+    strength = strength * penalty * len(items) / (alpha * RIDGE * strength.sum())
+    nobody = np.zeros((0, len(strength)), np.float32)
+    vectors = np.ascontiguousarray(axes * np.sqrt(strength), np.float32)
+    spectrum = (alpha * strength).astype(np.float32)
+    return IALSModel(whole, items, Vocabulary.of([]), nobody, vectors, popularity, spectrum, 1.0)
+
+
+def by_popularity(recipe: Popularity, items: Vocabulary, _: Released, popularity: Floats) -> PopularityModel:
+    """Return the counts alone."""
+    return PopularityModel(recipe, items, popularity)
+
+
+def shares(told: Released) -> Doubles:
+    """H = strength / (strength + λ) of each axis, (K,)."""
+    strength = told.axes.strength
+    return np.asarray(strength / (strength + RIDGE * strength.sum() / len(told.counts)))
+
+
+def product(left: Doubles, right: Doubles) -> Floats:
+    """Return left rightᵀ, (I, I). Raises `SettingError` where it does not fit into memory."""
+    I = len(left)
+    refuse_beyond(8 * I * I, f"all weights between {I:,} items", "Private(IALS(), ...) takes far less")
+    return np.asarray(np.matmul(left.astype(np.float32), right.T.astype(np.float32)))
+
+
+Maker: TypeAlias = Callable[[Any, Vocabulary, Released, Floats], Model]
+# Recipes that can be fitted privately, and the settings that would read more of a log than is released.
+MAKERS: Mapping[type[Recipe], tuple[Maker, Mapping[str, object]]] = {
+    EASE: (ease, {"binary": True, "neighbours": None, "half_life_days": None}),
+    IALS: (ials, {"half_life_days": None}),
+    ItemKNN: (item_knn, {"similarity": "cosine", "binary": True, "half_life_days": None}),
+    Popularity: (by_popularity, {"half_life_days": None}),
+    SLIST: (slist, {"alpha": 1.0, "whole_decay": 1.0, "walk": 0.0, "beta": 0.0, "half_life_days": None}),
+}
+
+
+def check_private(recipe: Recipe) -> None:
+    """Raise `SettingError` for a recipe, or a setting of one, that has no private fit."""
+    if type(recipe) not in MAKERS:
+        names = ", ".join(sorted(each.__name__ for each in MAKERS))
+        rule = f"has no private fit; recipes that have one are {names}"
+        raise SettingError(f"recipe={type(recipe).__name__}(): {rule}")
+    for name, value in MAKERS[type(recipe)][1].items():
+        own = getattr(recipe, name)
+        check(own == value, f"{type(recipe).__name__}.{name}", own, f"must be {value!r} in a private fit")
+
+
+def fitted(recipe: Recipe, items: Vocabulary, told: Released) -> Model:
+    """Return the model of a recipe out of what was released."""
+    return MAKERS[type(recipe)][0](recipe, items, told, np.maximum(told.counts, 0).astype(np.float32))

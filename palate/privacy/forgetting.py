@@ -1,0 +1,66 @@
+"""Forgetting: users leave a model, with what was learned from them, without a new training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from weakref import WeakKeyDictionary
+
+import polars as pl
+
+from palate.data.interactions import Interactions
+from palate.data.vocabulary import Id, Vocabulary
+from palate.models.base import Model
+from palate.privacy import influence_items, influence_parts, influence_vectors
+from palate.privacy.influence import Left, Logs, counted, leave
+from palate.privacy.receipts import Receipt, Removal, hashes_of, new_salt
+
+__all__ = ["forget", "influence_items", "influence_parts", "influence_vectors"]
+
+# Users that left a model of this process: a log that a caller goes on using may still hold them.
+_before: WeakKeyDictionary[Model, frozenset[str]] = WeakKeyDictionary()
+
+
+def forget(model: Model, log: Interactions, user_ids: Iterable[Id]) -> tuple[Model, Receipt]:
+    """Return the model without users, and a receipt; neither the model given nor the log is changed.
+
+    log       the events that the model was fitted to, those of the users among them
+    user_ids  many at once cost little more than one; unknown ones are ignored
+
+    What the model keeps of the users alone, a vector, a history, a hash, is gone whatever its recipe. What it learned
+    from them leaves exactly where the fit is sums over users (EASE, SLIST, ItemKNN, Popularity, Content, InfiniteAE),
+    approximately where vectors are trained (IALS, Hybrid, Embedding), and only by a new training from networks: the
+    receipt says which, `how`, and at what `distance` from a model trained without them. Raises `DataError` for a log
+    that the model was not fitted to.
+    """
+    asked = frozenset(Vocabulary.series(user_ids, "user_ids").drop_nulls().cast(pl.String))
+    earlier = _before.get(model, frozenset())
+    logs = Logs(_without(log, earlier), asked)
+    known = model.known_users()
+    removed = {"users": len(logs.rows), "events": _events(logs), "users with data of their own": len(asked & known)}
+    bare = model.without(asked & known) if asked & known else model
+    left = _left(bare, logs) if len(logs.rows) else Left(bare, _nothing(model))
+    _before[left.model] = earlier | asked
+    salt = new_salt()
+    when = time.time_ns() // 1000
+    return left.model, Receipt(left.removal, counted(removed), when, salt, hashes_of(salt, asked))
+
+
+def _without(log: Interactions, users: frozenset[str]) -> Interactions:
+    return log.without(users) if users and (log.users.codes(sorted(users)) >= 0).any() else log
+
+
+def _left(model: Model, logs: Logs) -> Left:
+    if not logs.teach:
+        rule = "no event of weight above 0 is left to learn from; delete the model"
+        return Left(model, Removal(type(model.recipe).__name__, "retrain", None, rule))
+    return leave(model.recipe, model, logs.on(model.items))
+
+
+def _nothing(model: Model) -> Removal:
+    return Removal(type(model.recipe).__name__, "exact", 0.0, "the log has no event of them")
+
+
+def _events(logs: Logs) -> int:
+    start = logs.before.start
+    return int((start[logs.rows + 1] - start[logs.rows]).sum())

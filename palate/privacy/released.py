@@ -1,0 +1,153 @@
+"""What is released of a log for a private fit: a list of items, their counts, and a Gram matrix of low rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.special import ndtr, ndtri
+
+from palate.arrays import Doubles, Floats, Longs
+from palate.errors import PalateError
+from palate.privacy.ledger import Release, gaussian_noise
+from palate.privacy.mechanisms import STEPS, Rows, noisy_counts, noisy_gram, noisy_products
+from palate.privacy.noise import Source
+from palate.privacy.spectrum import Axes, above_noise, completed, edge_of
+
+COUNTS, GRAM = 0.04, 0.4  # shares of 1 / σ²; the rest is for the products
+ROUNDING = 1e-5  # of ε, set aside for what lies between the tables of `palate.privacy.noise` and a Gaussian
+HEAD = 9.0  # an item is in the head when its count is so many times the noise of the Gram matrix
+HEAD_ITEMS = 60, 2000  # at least, at most
+AXES = 100  # at most
+WHITEN = 0.6  # an axis of strength λ counts λ^-WHITEN in the products: weak tastes beside strong ones
+CUT = 0.6  # a user's place on the axes is cut to so many times the length that it has in the mean
+CONTENT = 0.3  # of the trace of the Gram matrix: the strength of public content beside it
+SURE = 0.78  # times the edge of the noise: such an axis comes out at 1.1 times the edge, where chance brings none
+SECOND = 0.02  # of the users: about as strong is the second axis of many logs
+POPULARITY_ALONE = "expected to be worse than popularity"
+
+
+class Hopeless(PalateError, ValueError):
+    """The noise hides what a model would learn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Released:
+    """kept (J,): rows of the items listed; counts (J,) of each; axes (J, K) of the Gram matrix; users: about how many.
+
+    The matrix is that of users' rows, each of length 1.
+    """
+
+    kept: Longs
+    counts: Doubles
+    axes: Axes
+    users: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much noise each release has, in units of its sensitivity; threshold: the least count of a listed item."""
+
+    counts: float
+    gram: float
+    products: float
+    delta: float  # the chance that an item of one user alone comes on the list
+    threshold: float
+
+    @classmethod
+    def of(cls, epsilon: float, delta: float, *, public: bool, counts_alone: bool = False) -> Plan:
+        """Split a budget. A private list of items takes half of δ."""
+        spare = 0.0 if public else delta / 2
+        noise = gaussian_noise(epsilon - min(ROUNDING, epsilon / 100), delta - spare)
+        share = 1.0 if counts_alone else COUNTS
+        rest = 1 - COUNTS - GRAM
+        own = noise / np.sqrt(share)
+        least = -np.inf if public else threshold(own, spare)
+        return cls(own, noise / np.sqrt(GRAM), noise / np.sqrt(rest), spare, least)
+
+    def releases(self, *, counts_alone: bool = False) -> tuple[Release, ...]:
+        """Return the entries of the ledger."""
+        listed = Release("gaussian", self.counts, delta=self.delta, what="counts of items")
+        more = ("Gram matrix of the most chosen items", self.gram), ("products of items and axes", self.products)
+        return (listed, *(() if counts_alone else (Release("gaussian", noise, what=what) for what, noise in more)))
+
+
+def threshold(noise: float, delta: float) -> float:
+    """Return the count below which no item is listed, so that one user alone brings items on the list with δ at most.
+
+    An item of one user alone has a count of q / STEPS, q a whole number, and comes above T with the probability
+    f(q) = Φ((q / STEPS - T) / σ). As Σ q² <= STEPS², the chances of all such items add up to max_q f(q) STEPS² / q².
+    """
+    q = np.arange(1, STEPS + 1)
+    low, high = 0.0, 1 + noise * float(-ndtri(delta / STEPS**2))
+    for _ in range(60):
+        middle = (low + high) / 2
+        chance = float((ndtr((q / STEPS - middle) / noise) * STEPS**2 / q**2).max())
+        low, high = (low, middle) if chance <= delta else (middle, high)
+    return high
+
+
+def release_counts(X: csr_array, plan: Plan, source: Source) -> tuple[Longs, Doubles]:
+    """Return the items listed, (J,), and their noisy counts (J,), of users' likes X (U, I).
+
+    An item that no user's whole numbers reach is not listed unless all are: `plan.threshold` is -inf.
+    """
+    rows = Rows.of(X)
+    counts = noisy_counts(rows, plan.counts, source)
+    listed = counts > plan.threshold
+    if np.isfinite(plan.threshold):
+        listed &= np.asarray(rows.matrix.sum(axis=0)) > 0
+    kept = np.flatnonzero(listed)
+    return kept, counts[kept]
+
+
+def release(X: csr_array, plan: Plan, source: Source, content: Floats | None, *, refuse: str) -> Released:
+    """Release what a fit needs of users' likes X (U, I), 1 where a user likes an item; content (I, C) is public.
+
+    refuse  what the error begins with where too little stands out of the noise; "" fits popularity alone then.
+    """
+    kept, counts = release_counts(X, plan, source)
+    if not len(kept):
+        raise Hopeless(f"{refuse or 'private fit'}: no item was chosen often enough to be listed; give a public list")
+    own = csr_array(X[:, kept])
+    head = head_of(counts, plan.gram)
+    rows = Rows.of(csr_array(own[:, head]))
+    gram = noisy_gram(rows, plan.gram, source)
+    users = max(float(np.trace(gram)), 1.0)
+    found = above_noise(gram, plan.gram, AXES)
+    if refuse and np.count_nonzero(found.strength > SURE * edge_of(len(head), plan.gram)) < 2:
+        raise Hopeless(hopeless(refuse, users, len(head), plan.gram))
+    if not len(found.strength):
+        return Released(kept, counts, Axes(np.zeros((len(kept), 0)), np.zeros(0)), users)
+    axes = np.zeros((len(kept), len(found.strength)))
+    axes[head] = found.vectors * found.strength**-WHITEN
+    length = np.square(found.vectors).sum(axis=0)  # of an axis, a cosine²
+    most = CUT * float(np.sqrt((found.strength ** (1 - 2 * WHITEN) * length).sum() / users))
+    products = noisy_products(Rows.of(own), rows.projected(axes[head], most), plan.products, source)
+    whole = completed(products * most, axes)
+    return Released(kept, counts, whole if content is None else with_content(whole, content[kept]), users)
+
+
+def head_of(counts: Doubles, noise: float) -> Longs:
+    """Return the items, in their order, that the Gram matrix is made of: those of large counts."""
+    least, most = HEAD_ITEMS
+    size = int(np.clip(np.count_nonzero(counts > HEAD * noise), least, most))
+    return np.sort(np.argsort(-counts, kind="stable")[:size])
+
+
+def hopeless(refuse: str, users: float, items: int, noise: float) -> str:
+    """Say that too little stands out, and how many users it would take."""
+    edge = edge_of(items, noise)
+    needed = float(f"{edge / SECOND:.1g}")
+    return (
+        f"about {users:,.0f} users and {refuse}: {POPULARITY_ALONE}; needs about {needed:,.0f} "
+        f"(the noise of {items:,} items reaches {edge:.0f}, and no second axis of taste is above it)"
+    )
+
+
+def with_content(axes: Axes, content: Floats) -> Axes:
+    """Return the axes of the Gram matrix plus that of the items' content (J, C), scaled to `CONTENT` of its trace."""
+    own = content.astype(np.float64)
+    scale = np.sqrt(CONTENT * axes.strength.sum() / max(float(np.square(own).sum()), 1e-300))
+    return axes.joined(own * scale)
