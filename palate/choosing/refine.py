@@ -10,7 +10,8 @@ from palate.choosing.bench import Bench, Enough, Part
 from palate.choosing.journal import text_of
 from palate.choosing.search import Hunt, Place
 from palate.choosing.spaces import named
-from palate.choosing.verdict import POPULARITY, Record, Verdict
+from palate.choosing.verdict import Record, Verdict
+from palate.choosing.worker import POPULARITY
 from palate.ending import lift
 from palate.models.base import Recipe
 from palate.models.registry import recipe_class

@@ -12,7 +12,8 @@ from palate.choosing.costs import Cost
 from palate.choosing.facts import LogFacts
 from palate.choosing.goals import Goal
 from palate.choosing.spaces import brief
-from palate.choosing.verdict import POPULARITY, Record, Verdict
+from palate.choosing.verdict import Record, Verdict
+from palate.choosing.worker import POPULARITY
 from palate.errors import check
 from palate.evaluation.intervals import bootstrap
 from palate.evaluation.picture import Spot, draw_front
@@ -150,7 +151,7 @@ class ChoiceReport:
         left_out = "\n".join(f"  {name}: {reason}" for name, reason in self.left_out.items())
         facts = "\n".join(f"  {line}" for line in self.facts.describe())
         parts = ["left out", left_out, ""] if left_out else []
-        table = [self._grid().rich(), ""] if self.lines else []
+        table: list[RenderableType] = [self._grid().rich(), ""] if self.lines else []
         return Group(self.explanation, "", *table, *parts, "the log", facts, "", self._asked_line())
 
     def __str__(self) -> str:

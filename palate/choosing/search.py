@@ -14,7 +14,8 @@ from palate.choosing.goals import Goal
 from palate.choosing.journal import text_of
 from palate.choosing.samplers import Sampler, sampler_of, settings_of
 from palate.choosing.spaces import FAMILIES, Family, changed, label, named, not_installed
-from palate.choosing.verdict import POPULARITY, Record
+from palate.choosing.verdict import Record
+from palate.choosing.worker import POPULARITY
 from palate.ending import lift
 from palate.models.base import Recipe
 from palate.models.blend import Blend

@@ -21,8 +21,8 @@ from palate.choosing.samplers import has_optuna
 from palate.choosing.search import Search
 from palate.choosing.spaces import Family, label
 from palate.choosing.trials import Children, Job
-from palate.choosing.verdict import POPULARITY, Record, Verdict, decide
-from palate.choosing.worker import Fit
+from palate.choosing.verdict import Record, Verdict, decide
+from palate.choosing.worker import POPULARITY, Fit
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.errors import DataError, PalateError

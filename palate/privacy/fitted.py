@@ -22,6 +22,7 @@ from palate.models.slist import SLIST
 from palate.privacy.released import Released
 
 RIDGE = 0.5  # times the mean of the diagonal: the noise left in the axes wants a ridge that follows it
+L2 = 0.008  # of IALS where none is given; it scales the vectors, and no list
 BLOCK = 512  # items at once
 
 
@@ -68,11 +69,11 @@ def ials(recipe: IALS, items: Vocabulary, told: Released, popularity: Floats) ->
     """
     likes = (told.counts.sum() / told.users) ** 2  # of a user, about: a row of n likes adds √n to the counts
     alpha = recipe.unseen_weight or float(np.clip(UNSEEN * likes / len(items), 1e-3, 1.0))
-    whole = replace(recipe, unseen_weight=alpha)
+    whole = replace(recipe, unseen_weight=alpha, l2=recipe.l2 or L2)  # one that follows the log would say of it
     axes, strength = told.axes.vectors[:, : recipe.dim], told.axes.strength[: recipe.dim]
     if not len(strength):
         axes, strength = np.zeros((len(items), 1)), np.ones(1)
-    penalty = recipe.l2 * (alpha * len(items)) ** recipe.l2_scaling
+    penalty = (whole.l2 or L2) * (alpha * len(items)) ** recipe.l2_scaling
     strength = strength * penalty * len(items) / (alpha * RIDGE * strength.sum())
     nobody = np.zeros((0, len(strength)), np.float32)
     vectors = np.ascontiguousarray(axes * np.sqrt(strength), np.float32)

@@ -95,7 +95,7 @@ def _(recipe: EASE, model: ItemModel, logs: Logs) -> Left:
     if lighter is None:
         return again(recipe, logs)
     probes = np.argsort(-change.touched, kind="stable")[:PROBES]
-    distance = error_of(lighter, change, recipe.l2, probes)
+    distance = error_of(lighter, change, recipe.l2 or 0.0, probes)  # a number in the recipe of a model
     return Left(lighter, Removal("EASE", "exact", distance, MEASURE.format(len(probes))))
 
 

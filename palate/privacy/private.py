@@ -31,7 +31,7 @@ from palate.models.registry import as_recipe, register
 from palate.privacy.fitted import check_private, fitted
 from palate.privacy.guarantee import Guarantee
 from palate.privacy.ledger import Release
-from palate.privacy.noise import SystemSource, SeededSource
+from palate.privacy.noise import SeededSource, SystemSource
 from palate.privacy.released import Plan, Released, release, release_counts
 from palate.privacy.spectrum import Axes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isnan
 
 from palate.data.times import to_iso
@@ -67,5 +68,5 @@ def plain(value: object) -> str:
     return str(value)
 
 
-FILTERS = {"count": count, "duration": duration, "seconds": seconds, "megabytes": megabytes}
-FILTERS |= {"ago": ago, "day": day, "plain": plain, "iso": to_iso}
+FILTERS: dict[str, Callable[..., str]] = {"count": count, "duration": duration, "seconds": seconds}
+FILTERS |= {"megabytes": megabytes, "ago": ago, "day": day, "plain": plain, "iso": to_iso}
