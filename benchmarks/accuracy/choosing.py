@@ -114,8 +114,8 @@ def chosen(log: str, task: Task, minutes: float, seed: int, known: Outcomes) -> 
 
 def fits(report: ChoiceReport) -> list[dict[str, list[float]]]:
     """Return the seconds and memory of each fit, predicted and measured, the last fit among them."""
-    pairs = [(r.predicted, r.outcome.cost) for r in report.records if not r.outcome.error]
-    pairs.append((report.predicted, report.measured))
+    trials = [(r.predicted, r.outcome.cost) for r in report.records if not r.outcome.error]
+    pairs = [*trials, (report.predicted, report.measured)]
     return [
         {name: [getattr(predicted, name), getattr(measured, name)] for name in LEAST}
         for predicted, measured in pairs

@@ -21,6 +21,7 @@ from palate.models.base import Recipe
 REFERENCE = 0.038  # CPU seconds of the calibration's work on the reference machine
 ROUNDS = 5
 BOUNDS = 0.2, 5.0  # of the factor that a calibration or a trial gives
+SEVERAL = 3  # recipes with trials that say how busy the machine is
 KEPT = 3  # newest trials of a recipe whose median scales it
 UNKNOWN = 1e-5  # seconds for an event, of recipes without a formula
 SYSTEMS = 2.6e8  # bytes of the small systems that are solved at once
@@ -37,7 +38,6 @@ class Cost(NamedTuple):
     list_ms: float
 
 
-ONE = Cost(1.0, 1.0, 1.0)
 Formula = Callable[[Any, LogFacts], Cost]
 
 
@@ -215,7 +215,7 @@ def calibrated() -> float:
 class Costs:
     """Costs on this machine: formulas times its speed, times what the newest trials of a recipe took beyond them.
 
-    A recipe without a trial takes its seconds as much longer as the others did: the machine has other work, too.
+    A recipe without a trial takes as much longer as several others did: the machine has other work, too.
     """
 
     speed: float
@@ -231,8 +231,10 @@ class Costs:
         return Cost(seconds * factors[0], memory * factors[1], list_ms * factors[2])
 
     def _load(self) -> float:
-        """How much longer fits took than predicted, the median over recipes."""
-        return median(median(each.seconds for each in known[-KEPT:]) for known in self.trials.values() or [[ONE]])
+        """How much longer fits took than predicted, the median over recipes; 1 while few have a trial."""
+        if len(self.trials) < SEVERAL:
+            return 1.0
+        return median(median(each.seconds for each in known[-KEPT:]) for known in self.trials.values())
 
     def learn(self, recipe: Recipe, log: LogFacts, measured: Cost) -> None:
         """Note what a fit took."""

@@ -56,7 +56,8 @@ class Goal:
         time = facts.time
         if time is not None and time.new_users >= NEW and time.length < FEW:
             of = f"{time.new_users:.0%} of the users of the newest tenth are new"
-            return cls("new-users", f"{of}, with {time.length:g} events in the median")
+            events = "1 event" if time.length == 1 else f"{time.length:g} events"
+            return cls("new-users", f"{of}, with {events} in the median")
         return cls("taste", "events are ratings" if facts.ratings else "the order of events does not clearly predict")
 
     @property

@@ -83,11 +83,11 @@ class Journal:
     def finished(self, part: str) -> list[tuple[Recipe, Outcome]]:
         """Return the trials of a part that were not ended at a limit, in their order."""
         rows = self._database.execute(
-            "select recipe, seconds, memory, list_ms, error, metric from trials"
+            "select recipe, seconds, memory, list_ms, error, metric, seconds_allowed, memory_allowed from trials"
             " where task = ? and part = ? and seconds_allowed is null order by rowid",
             (self._task, part),
         ).fetchall()
-        return [(rebuilt(json.loads(row[0])), _outcome(*row[1:], None, None)) for row in rows]
+        return [(rebuilt(json.loads(row[0])), _outcome(*row[1:])) for row in rows]
 
     def add(self, part: str, recipe: Recipe, outcome: Outcome) -> None:
         """Keep the outcome of a trial."""

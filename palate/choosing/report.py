@@ -61,21 +61,22 @@ class ChoiceReport:
     def lines(self) -> list[Record]:
         """The best trial of each family, on the largest part and the most users it reached; the best first."""
         found: dict[str, Record] = {}
-        for each in sorted(self.records, key=lambda r: (-r.asked[0], -r.asked[1], -r.outcome.mean)):
+        for each in sorted(self.records, key=lambda r: (-r.part, -len(r.outcome.values), -r.outcome.mean)):
             if not each.outcome.error:
                 found.setdefault(each.name, each)
-        return list(found.values())
+        fewest = min((len(each.outcome.values) for each in found.values()), default=0)
+        return sorted(found.values(), key=lambda r: (-r.part, -r.outcome.values[:fewest].mean()))
 
     @property
     def front(self) -> list[Record]:
-        """Lines that no other one of the same users beats in both the metric and the milliseconds of a list."""
+        """Lines that no other one of the same part beats in both the metric and the milliseconds of a list."""
         lines = self.lines
         return [
             each
             for each in lines
             if not any(
-                other.asked == each.asked
-                and other.outcome.mean > each.outcome.mean
+                other.part == each.part
+                and other.beats(each)
                 and other.outcome.cost.list_ms <= each.outcome.cost.list_ms
                 for other in lines
             )
@@ -132,9 +133,9 @@ class ChoiceReport:
         Raises `MissingExtra` without matplotlib, `SettingError` where nothing was measured.
         """
         check(bool(self.lines), "path", str(path), "nothing to draw: no trial ended")
-        top = max(each.asked for each in self.lines)
-        spots = {each.name: self._spot(each) for each in self.lines if each.asked == top}
-        front = [each.name for each in self.front if each.asked == top]
+        top = max(each.part for each in self.lines)
+        spots = {each.name: self._spot(each) for each in self.lines if each.part == top}
+        front = [each.name for each in self.front if each.part == top]
         draw_front(path, list(spots.values()), [spots[name] for name in front], self.metric, self._asked_line())
 
     @property
@@ -149,8 +150,9 @@ class ChoiceReport:
     def __rich__(self) -> RenderableType:
         left_out = "\n".join(f"  {name}: {reason}" for name, reason in self.left_out.items())
         facts = "\n".join(f"  {line}" for line in self.facts.describe())
-        parts = ["", "left out", left_out] if left_out else []
-        return Group(self.explanation, "", self._grid().rich(), *parts, "", "the log", facts, "", self._asked_line())
+        parts = ["left out", left_out, ""] if left_out else []
+        table: list[RenderableType] = [self._grid().rich(), ""] if self.lines else []
+        return Group(self.explanation, "", *table, *parts, "the log", facts, "", self._asked_line())
 
     def __str__(self) -> str:
         return plain(self)
@@ -165,24 +167,29 @@ class ChoiceReport:
         gain = verdict.taken.minus(verdict.popularity)
         base = verdict.popularity.outcome.mean
         share = f", {gain.mean / base:+.0%}" if base > 0 else ""
-        return [f"Against popularity, {self.metric} {gain}{share}"]
+        said = f"{gain.mean:+.4f} (95% interval {gain.low:+.4f} to {gain.high:+.4f}{share})"
+        return [f"Against popularity, {self.metric} {said}"]
 
     def _instead(self) -> list[str]:
         """Say what is next where latency or memory matters more."""
         if self.verdict is None:
             return []
         taken, found = self.verdict.taken, []
-        for what, field in (("latency", "list_ms"), ("memory", "memory")):
+        for what, field, least in (("latency", "list_ms", 1.0), ("memory", "memory", 5e7)):
             own = getattr(taken.outcome.cost, field)
-            less = [r for r in self.lines if r.asked == taken.asked and getattr(r.outcome.cost, field) * LESS < own]
+            if own < least:  # what a service takes beside it
+                continue
+            good = [r for r in self.lines if r.outcome.mean > taken.outcome.mean / 2]
+            less = [r for r in good if r.part == taken.part and getattr(r.outcome.cost, field) * LESS < own]
             if less:
                 best = max(less, key=lambda record: record.outcome.mean)
                 found.append(f"Where {what} matters more: {best.name}, {self.metric} {best.outcome.mean:.4f}")
         return found
 
     def _asked_line(self) -> str:
-        top = self.parts[-1] if self.parts else Tried(1.0, 0)
-        return f"{self.trials} trials in {self.seconds:.0f} s, {top.asked:,} users of the validation part"
+        trials = f"{self.trials} trials in {self.seconds:.0f} s"
+        asked = max((len(each.outcome.values) for each in self.lines), default=0)
+        return f"{trials}, {asked:,} users asked" if asked else trials
 
     def _spot(self, record: Record) -> Spot:
         taken = self.verdict is not None and record.name == self.verdict.taken.name

@@ -29,6 +29,7 @@ from palate.errors import DataError, PalateError
 from palate.models.base import Model, Recipe, refuse_empty
 from palate.models.registry import load, recipe_class
 
+GRACE = 10.0  # seconds for a process to start on a busy machine: popularity is no answer where a fit takes less
 OVER = 0.08  # share of the budget that the last fit may take beyond it
 KEPT = 20  # newest searches whose trials a journal keeps, where a service searches again and again
 BEAT = 0.5  # seconds between two notes of the time spent
@@ -107,7 +108,7 @@ class Session:
             least = A_MINUTE * max(1.0, self.asked.limits.seconds / 60)
             parts = self._parts(least)
         except DataError as error:
-            return self._popularity(f"nothing can be held out to measure by: {error}")
+            return self._popularity(f"nothing can be held out to measure by: {self._nothing(error)}")
         for each in parts:
             self.bench.recall(each)
         search = Search(self.bench, parts, self.goal, self.asked.seed, start)
@@ -161,7 +162,7 @@ class Session:
     def fitted(self, found: Found) -> tuple[Recipe, Model, ChoiceReport]:
         """Fit the first that keeps the limits to the whole log; popularity where none does."""
         report = found.report
-        for record in found.order:
+        for record in _of_each(found.order):
             if record.name == POPULARITY:
                 break
             predicted = self.bench.costs.predict(record.recipe, self.facts)
@@ -182,13 +183,19 @@ class Session:
     def _fit(self, recipe: Recipe) -> tuple[Model, Cost] | str:
         """Fit to the whole log in a child, and return the model with what it cost; or why there is none."""
         limits = self.asked.limits
+        needed = self.bench.costs.predict(recipe, self.facts).seconds
         left = math.inf if self.late else max(0.0, self.bench.left) + OVER * limits.seconds
-        if not self.late and self.bench.costs.predict(recipe, self.facts).seconds > left:
-            return f"a fit takes about {self.bench.costs.predict(recipe, self.facts).seconds:.0f} s"
+        if needed > left:
+            return f"a fit takes about {needed:.0f} s, and {left:.0f} s were left"
         with TemporaryDirectory(prefix="palate-choice-", ignore_cleanup_errors=True) as folder:
             try:
                 outcome = self.children.run(
-                    [Job(Fit(recipe, self.log, self.catalogue, str(Path(folder) / "model")), left)]
+                    [
+                        Job(
+                            Fit(recipe, self.log, self.catalogue, str(Path(folder) / "model")),
+                            max(left, needed + GRACE),
+                        )
+                    ]
                 )[0]
                 if outcome.error:
                     return outcome.error
@@ -223,6 +230,11 @@ class Session:
         )
         return Found([], report)
 
+    def _nothing(self, error: DataError) -> str:
+        if self.facts.items == 1:
+            return "the log has a single item"
+        return "each user has a single event" if self.facts.squares == self.facts.events else str(error)
+
     def _left_out(self) -> dict[str, str]:
         ended = {label(each.recipe) for each in self.bench.records if not each.outcome.error}
         return {name: why for name, why in self.bench.left_out.items() if name not in ended}
@@ -246,3 +258,11 @@ class Session:
             self._watch(Step(len(self.bench.records), self.journal.spent, self.asked.limits.seconds, name, metric))
             is True
         )
+
+
+def _of_each(order: Sequence[Record]) -> list[Record]:
+    """Return the first trial of each recipe's name: where its last fit fails, that of other settings would, too."""
+    first: dict[str, Record] = {}
+    for each in order:
+        first.setdefault(each.name, each)
+    return list(first.values())

@@ -33,10 +33,10 @@ class Record:
         """Name of the recipe."""
         return type(self.recipe).__name__
 
-    @property
-    def asked(self) -> tuple[int, int]:
-        """The part and the number of users that were asked for: trials of the same ones can be compared."""
-        return self.part, len(self.outcome.values)
+    def beats(self, other: Record) -> bool:
+        """Whether the metric is higher for the users of the same part that both were asked for, its own cut first."""
+        both = min(len(self.outcome.values), len(other.outcome.values))
+        return bool(self.outcome.values[:both].mean() > other.outcome.values[:both].mean())
 
     def joined(self, other: Record) -> Record:
         """Return this trial with the users of another cut, where the same recipe was tried, behind its own."""
@@ -81,7 +81,10 @@ def decide(ranked: Sequence[Record], facts: LogFacts) -> Verdict:
         key=lambda record: burden(record.recipe, facts),
     )
     if taken is best:
-        return Verdict(taken, best, popular, f"{best.name} has the highest metric")
+        others = (each.name for each in ranked if each.name != best.name and not best.minus(each).clear)
+        equal = ", ".join(dict.fromkeys(others))
+        doubt = f", but is not clearly better than {equal}" if equal else ""
+        return Verdict(taken, best, popular, f"{best.name} has the highest metric{doubt}")
     line = f"{best.name} is better by {best.minus(taken)}, which is not clear and less than {NEAR:.0%}"
     return Verdict(taken, best, popular, f"{line}; {taken.name} costs less")
 

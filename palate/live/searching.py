@@ -14,8 +14,8 @@ from palate.live.training import Training
 from palate.models.base import Recipe
 from palate.models.registry import as_recipe
 from palate.ranking.staged import Pipeline
+from palate.store.versions import CHOICE
 
-CHOICE = "choice"  # what a version keeps of the search for its recipe
 JOURNAL = "search.db"  # in the folder of the models
 
 

@@ -22,7 +22,7 @@ from palate.models.slist import SLIST
 from palate.privacy.released import Released
 
 RIDGE = 0.5  # times the mean of the diagonal: the noise left in the axes wants a ridge that follows it
-L2 = 0.008  # of IALS: any would do, since the vectors are as long as it asks
+L2 = 0.008  # of IALS where none is given; it scales the vectors, and no list
 BLOCK = 512  # items at once
 
 
@@ -69,7 +69,7 @@ def ials(recipe: IALS, items: Vocabulary, told: Released, popularity: Floats) ->
     """
     alpha = recipe.unseen_weight or float(np.clip(UNSEEN * told.likes / len(items), 1e-3, 1.0))
     l2 = recipe.l2 or L2
-    whole = replace(recipe, unseen_weight=alpha, l2=l2)
+    whole = replace(recipe, unseen_weight=alpha, l2=l2)  # one that follows the log would say of it
     axes, strength = told.axes.vectors[:, : recipe.dim], told.axes.strength[: recipe.dim]
     if not len(strength):
         axes, strength = np.zeros((len(items), 1)), np.ones(1)

@@ -20,6 +20,7 @@ from palate.store.recording import now
 from palate.store.schema import ACTIVE, REPLACED, get_state, models, next_of, sa, set_state
 
 FOLDER = re.compile(r"\.?\d{6,}(\..+)?")  # of a version, and of what is written aside
+CHOICE = "choice"  # the fact of a version that keeps what the search for its recipe found
 PREVIOUS, LAST = "previous model", "last model"
 
 

@@ -26,7 +26,7 @@ from palate.serve.security import may
 from palate.serve.service import Service
 from palate.store.activity import newest_events, newest_users
 from palate.store.recording import MOST_CHARACTERS
-from palate.store.versions import Version
+from palate.store.versions import CHOICE, Version
 
 METRIC = "NDCG@10"
 STATIC = StaticFiles(directory=Path(__file__).parent / "static")
@@ -230,14 +230,19 @@ def models_routes(router: APIRouter, pages: Pages) -> None:
     @needs("read")
     def models(request: Request) -> Response:
         versions = list(reversed(service.versions.list()))
+        active = service.versions.active()
+        choice = next((each.about.get(CHOICE) for each in versions if each.number == active), None)
+        tried = [] if choice is None else choice["models"]
         highest = [max(each.about["metrics"][METRIC]) for each in versions if METRIC in each.about.get("metrics", {})]
         return pages.page(
             request,
             "models.html",
             versions=versions,
-            active=service.versions.active(),
+            active=active,
             answering=service.live.snapshot().version,
             most=max(highest, default=0) or 1,
+            choice=choice,
+            top=max((each["metric"]["high"] for each in tried), default=0) or 1,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isnan
 
 from palate.data.times import to_iso
@@ -21,6 +22,16 @@ def duration(seconds: float) -> str:
     if isnan(seconds):
         return NONE
     return f"{seconds * 1000:.2g} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
+
+
+def seconds(value: float) -> str:
+    """Write a time of a fit: 0.67 s, 41 s."""
+    return f"{value:.2g} s" if value < 10 else f"{value:,.0f} s"
+
+
+def megabytes(number: float) -> str:
+    """Write bytes: 12 MB."""
+    return f"{number / 1e6:,.0f} MB"
 
 
 def share(part: float, whole: float) -> str:
@@ -57,4 +68,5 @@ def plain(value: object) -> str:
     return str(value)
 
 
-FILTERS = {"count": count, "duration": duration, "ago": ago, "day": day, "plain": plain, "iso": to_iso}
+FILTERS: dict[str, Callable[..., str]] = {"count": count, "duration": duration, "seconds": seconds}
+FILTERS |= {"megabytes": megabytes, "ago": ago, "day": day, "plain": plain, "iso": to_iso}
