@@ -115,7 +115,7 @@ def irspack_tuning(matrix: Any, seconds: float, k: int, last: bool) -> Tuned:
     for name in IRSPACK:
         build = get_recommender_class(name)
         timeout = max(1, int(SHARE * seconds / len(IRSPACK)))
-        settings, _ = build.tune(train[order], evaluator, n_trials=1000, timeout=timeout, random_seed=0)
+        settings, _ = build.tune(train[order], evaluator, n_trials=1000, timeout=timeout)
         value = float(evaluator.get_score(build(train[order], **settings).learn())["ndcg"])
         best = max(best, (value, build, settings), key=lambda each: each[0])
     build, settings = best[1:]
