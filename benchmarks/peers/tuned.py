@@ -15,7 +15,7 @@ from palate.arrays import Floats, Ints
 from palate.data.histories import Histories
 from palate.models.base import Model
 
-NAMES = ("Optuna over implicit", "autopilot of irspack", "random search over LensKit")
+NAMES = ("Optuna over implicit", "tuning of irspack", "random search over LensKit")
 SCRIPT = str(ROOT / "benchmarks" / "peers" / "tune.py")
 
 
