@@ -55,7 +55,7 @@ def objective(x: Doubles, histories: Histories, model: IALSModel = MODEL) -> flo
     score = items @ x
     seen = np.abs(weight) * (score[rows.column] - (weight > 0)) ** 2
     norm = np.abs(weight).sum() + alpha * len(items)
-    penalty = recipe.fold_l2 * recipe.l2 * norm**recipe.l2_scaling
+    penalty = recipe.fold_l2 * (recipe.l2 or 0) * norm**recipe.l2_scaling
     return float(seen.sum() + alpha * (score**2).sum() + penalty * x @ x)
 
 

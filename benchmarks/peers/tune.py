@@ -153,7 +153,7 @@ def lenskit_tuning(matrix: Any, seconds: float, k: int, last: bool) -> Tuned:
         return scorer
 
     def lists(scorer: Any, seen: Any, users: Any) -> Any:
-        from lenskit.data import ItemList, RecQuery  # type: ignore[import-not-found]
+        from lenskit.data import ItemList, RecQuery
 
         everything, found = ItemList(item_ids=np.arange(matrix.shape[1])), []
         for user in users:

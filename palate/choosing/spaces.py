@@ -176,7 +176,7 @@ FAMILIES: tuple[Family, ...] = (
             "walk": OneOf((0.0, 1.0, 4.0, 16.0)),
             "beta": Between(0.0, 0.3, log=False),
         },
-        ("next",),
+        ("next", "new-users"),
         "pairs of events of one user, and items; a longer walk for shorter sessions",
     ),
     Family(
@@ -238,7 +238,7 @@ FAMILIES: tuple[Family, ...] = (
         "Transformer",
         lambda _: ({"epochs": 4}, {}),
         {"dim": OneOf((64, 128, 192)), "epochs": OneOf((4, 8, 16)), "dropout": Between(0.2, 0.6, log=False)},
-        ("next",),
+        ("next", "new-users"),
         "events times epochs times dim",
     ),
 )
