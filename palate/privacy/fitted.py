@@ -26,24 +26,24 @@ L2 = 0.008  # of IALS where none is given; it scales the vectors, and no list
 BLOCK = 512  # items at once
 
 
-def ease(recipe: EASE, items: Vocabulary, told: Released, popularity: Floats) -> DenseItemModel:
+def ease(recipe: EASE, items: Vocabulary, released: Released, popularity: Floats) -> DenseItemModel:
     """B_ij = -P_ij / P_jj, P = (G + λ)⁻¹; of low rank, λ P is I - V h Vᵀ with h = strength / (strength + λ)."""
-    vectors, share = told.axes.vectors, shares(told)
+    vectors, share = released.axes.vectors, shares(released)
     weights = product(vectors * share, vectors / np.maximum(1 - (vectors**2) @ share, 1e-6)[:, None])
     weights[np.diag_indices_from(weights)] = 0
     return DenseItemModel(recipe, items, popularity, weights)
 
 
-def slist(recipe: SLIST, items: Vocabulary, told: Released, popularity: Floats) -> DenseItemModel:
+def slist(recipe: SLIST, items: Vocabulary, released: Released, popularity: Floats) -> DenseItemModel:
     """B = (G + λ)⁻¹ G = V h Vᵀ: whole sequences alone, whose products are the Gram matrix."""
-    weights = product(told.axes.vectors * shares(told), told.axes.vectors)
+    weights = product(released.axes.vectors * shares(released), released.axes.vectors)
     return DenseItemModel(recipe, items, popularity, weights)
 
 
-def item_knn(recipe: ItemKNN, items: Vocabulary, told: Released, popularity: Floats) -> SparseItemModel:
+def item_knn(recipe: ItemKNN, items: Vocabulary, released: Released, popularity: Floats) -> SparseItemModel:
     """Keep the best cosines G_ij / √(G_ii G_jj) of each item j, the mean of the diagonal added to it."""
-    square = (told.axes.vectors**2) @ told.axes.strength
-    near = told.axes.vectors * np.sqrt(told.axes.strength) / np.sqrt(square + square.mean() + 1e-12)[:, None]
+    square = (released.axes.vectors**2) @ released.axes.strength
+    near = released.axes.vectors * np.sqrt(released.axes.strength) / np.sqrt(square + square.mean() + 1e-12)[:, None]
     I = len(near)
     few = max(1, min(recipe.neighbours, I - 1))
     found, value = np.zeros((I, few), np.int64), np.zeros((I, few), np.float32)
@@ -61,24 +61,24 @@ def item_knn(recipe: ItemKNN, items: Vocabulary, told: Released, popularity: Flo
     )
 
 
-def ials(recipe: IALS, items: Vocabulary, told: Released, popularity: Floats) -> IALSModel:
+def ials(recipe: IALS, items: Vocabulary, released: Released, popularity: Floats) -> IALSModel:
     """Vectors with Q Qᵀ = t G; a user's vector is solved for at request, as of any IALS model.
 
     No user side is trained: it would not be released anyway, and its solution for a given item side is exact. t makes
     the penalty of the recipe as strong, beside the unseen items, as `RIDGE` is for EASE.
     """
-    alpha = recipe.unseen_weight or float(np.clip(UNSEEN * told.likes / len(items), 1e-3, 1.0))
+    alpha = recipe.unseen_weight or float(np.clip(UNSEEN * released.likes / len(items), 1e-3, 1.0))
     l2 = recipe.l2 or L2
     whole = replace(recipe, unseen_weight=alpha, l2=l2)  # one that follows the log would say of it
-    axes, strength = told.axes.vectors[:, : recipe.dim], told.axes.strength[: recipe.dim]
+    axes, strength = released.axes.vectors[:, : recipe.dim], released.axes.strength[: recipe.dim]
     if not len(strength):
         axes, strength = np.zeros((len(items), 1)), np.ones(1)
     penalty = l2 * (alpha * len(items)) ** recipe.l2_scaling
     strength = strength * penalty * len(items) / (alpha * RIDGE * strength.sum())
-    nobody = np.zeros((0, len(strength)), np.float32)
+    no_users = np.zeros((0, len(strength)), np.float32)
     vectors = np.ascontiguousarray(axes * np.sqrt(strength), np.float32)
     spectrum = (alpha * strength).astype(np.float32)
-    return IALSModel(whole, items, Vocabulary.of([]), nobody, vectors, popularity, spectrum, 1.0)
+    return IALSModel(whole, items, Vocabulary.of([]), no_users, vectors, popularity, spectrum, 1.0)
 
 
 def by_popularity(recipe: Popularity, items: Vocabulary, _: Released, popularity: Floats) -> PopularityModel:
@@ -86,10 +86,10 @@ def by_popularity(recipe: Popularity, items: Vocabulary, _: Released, popularity
     return PopularityModel(recipe, items, popularity)
 
 
-def shares(told: Released) -> Doubles:
+def shares(released: Released) -> Doubles:
     """H = strength / (strength + λ) of each axis, (K,)."""
-    strength = told.axes.strength
-    return np.asarray(strength / (strength + RIDGE * strength.sum() / len(told.counts)))
+    strength = released.axes.strength
+    return np.asarray(strength / (strength + RIDGE * strength.sum() / len(released.counts)))
 
 
 def product(left: Doubles, right: Doubles) -> Floats:
@@ -121,6 +121,6 @@ def check_private(recipe: Recipe) -> None:
         check(own == value, f"{type(recipe).__name__}.{name}", own, f"must be {value!r} in a private fit")
 
 
-def fitted(recipe: Recipe, items: Vocabulary, told: Released) -> Model:
+def fitted(recipe: Recipe, items: Vocabulary, released: Released) -> Model:
     """Return the model of a recipe out of what was released."""
-    return MAKERS[type(recipe)][0](recipe, items, told, np.maximum(told.counts, 0).astype(np.float32))
+    return MAKERS[type(recipe)][0](recipe, items, released, np.maximum(released.counts, 0).astype(np.float32))

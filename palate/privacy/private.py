@@ -109,15 +109,15 @@ class Private(Recipe):
         source = SystemSource() if self.seed is None else SeededSource(self.seed)
         if self.counts_alone:
             kept, counts = release_counts(X, plan, source)
-            told = Released(kept, counts, Axes(np.zeros((len(kept), 0)), np.zeros(0)), 1.0)
+            released = Released(kept, counts, Axes(np.zeros((len(kept), 0)), np.zeros(0)), 1.0)
         else:
-            told = release(X, plan, source, content, refuse=f"epsilon={self.epsilon:g}" if self.refuse else "")
-        own = items if len(told.kept) == len(items) else items.select(told.kept.astype(np.int32))
+            released = release(X, plan, source, content, refuse=f"epsilon={self.epsilon:g}" if self.refuse else "")
+        own = items if len(released.kept) == len(items) else items.select(released.kept.astype(np.int32))
         delta = DELTA if self.delta is None else self.delta
         guarantee = Guarantee(
             self.epsilon, delta, self.releases(), public=self.public, insecure=self.insecure_test_noise
         )
-        return PrivateModel(self, own, (fitted(self.inner, own, told),), guarantee)
+        return PrivateModel(self, own, (fitted(self.inner, own, released),), guarantee)
 
     def listed(self, log: Interactions, catalogue: Catalogue | None) -> tuple[Vocabulary, Floats | None]:
         """Return the items that may be listed, in an order that no user changes, and their content, (I, C)."""
