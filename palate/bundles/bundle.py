@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
+from types import ModuleType
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -285,7 +286,7 @@ def _read_part(path: Path, table: bool) -> Part:
     return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False), order="C")
 
 
-def _safetensors() -> Any:
+def _safetensors() -> ModuleType:
     try:
         import safetensors.numpy
     except ModuleNotFoundError:

@@ -10,13 +10,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from palate.choosing.facts import LogFacts
 from palate.models.base import Recipe
+
+if TYPE_CHECKING:  # each is imported when its recipe is first asked for
+    from palate.models.autoencoder import Autoencoder
+    from palate.models.blend import Blend
+    from palate.models.content import Content
+    from palate.models.ease import EASE
+    from palate.models.embedding import Embedding
+    from palate.models.hybrid import Hybrid
+    from palate.models.ials import IALS
+    from palate.models.item_knn import ItemKNN
+    from palate.models.slist import SLIST
+    from palate.models.transformer import Transformer
+    from palate.ranking.ranked import Ranked
+    from palate.ranking.staged import Pipeline
 
 REFERENCE = 0.038  # CPU seconds of the calibration's work on the reference machine
 ROUNDS = 5
@@ -38,26 +52,26 @@ class Cost(NamedTuple):
     list_ms: float
 
 
-Formula = Callable[[Any, LogFacts], Cost]
+Formula = Callable[..., Cost]  # of a recipe of its own class, and a log
 
 
-def _popularity(_: Any, log: LogFacts) -> Cost:
+def _popularity(_: object, log: LogFacts) -> Cost:
     return Cost(2e-8 * log.events, 8 * log.items, 0.1)
 
 
-def _item_knn(recipe: Any, log: LogFacts) -> Cost:
+def _item_knn(recipe: ItemKNN, log: LogFacts) -> Cost:
     table = log.items * recipe.neighbours * 8
     return Cost(6e-9 * log.squares + 8e-6 * log.items, 2 * table + 16 * log.events, _scan(log))
 
 
-def _ease(recipe: Any, log: LogFacts) -> Cost:
+def _ease(recipe: EASE, log: LogFacts) -> Cost:
     if recipe.neighbours is None:
         work = log.items**2 * min(log.items, log.users)
         return Cost(2.5e-11 * work, (8 if log.users > log.items / 2 else 4) * log.items**2, _scan(log))
     return _local(recipe.neighbours, 6e-9 * log.squares, log)
 
 
-def _slist(recipe: Any, log: LogFacts) -> Cost:
+def _slist(recipe: SLIST, log: LogFacts) -> Cost:
     squares = min(log.squares, log.events * recipe.longest)
     pairs = 1e-7 * squares * (2 if recipe.walk else 1)
     if recipe.neighbours is None:
@@ -71,15 +85,17 @@ def _local(neighbours: int, pairs: float, log: LogFacts) -> Cost:
     return Cost(pairs + 1.1e-10 * log.items * neighbours**3, SYSTEMS + 12 * log.items * neighbours, _scan(log))
 
 
-def _ials(recipe: Any, log: LogFacts) -> Cost:
+def _ials(recipe: IALS, log: LogFacts) -> Cost:
     rows, dim = log.users + log.items, recipe.dim
     step = 5e-11 * rows * dim**2 + 9e-10 * log.events * dim
     return Cost(recipe.epochs * recipe.steps * step, 8 * rows * dim + 24 * log.events, _products(dim, log))
 
 
-def _embedding(recipe: Any, log: LogFacts) -> Cost:
+def _embedding(recipe: Embedding, log: LogFacts) -> Cost:
     settled = recipe.resolved()
-    sampled = settled.negatives * log.events
+    assert settled.negatives is not None
+    assert settled.epochs is not None
+    sampled: float = settled.negatives * log.events
     if settled.loss == "softmax":  # one sample for a block of users
         sampled = 1.2e-1 * log.users * min(settled.negatives, log.items) + 4 * log.events
     return Cost(
@@ -89,47 +105,48 @@ def _embedding(recipe: Any, log: LogFacts) -> Cost:
     )
 
 
-def _content(recipe: Any, log: LogFacts) -> Cost:
+def _content(recipe: Content, log: LogFacts) -> Cost:
     dim = 768 * _fields(recipe, log)
     solve = 4e-9 * log.events * dim + 5e-11 * dim**3
     return Cost(_encode(recipe, log) + solve, 8 * (log.items + log.without) * dim, 3.0)
 
 
-def _hybrid(recipe: Any, log: LogFacts) -> Cost:
-    base, dim = FORMULAS[type(recipe.base).__name__](recipe.base, log), 768 * _fields(recipe, log)
+def _hybrid(recipe: Hybrid, log: LogFacts) -> Cost:
+    assert not isinstance(recipe.base, str)  # texts are read when a recipe is built
+    base, dim = formula(recipe.base, log), 768 * _fields(recipe, log)
     prior = 2e-9 * log.items * dim * recipe.base.dim + 5e-11 * dim**3
     seconds = _encode(recipe, log) + base.seconds + prior
     return Cost(seconds, base.memory + 8 * (log.items + log.without) * dim, base.list_ms + 0.2)
 
 
-def _fields(recipe: Any, log: LogFacts) -> int:
+def _fields(recipe: Content | Hybrid, log: LogFacts) -> int:
     return len(recipe.fields) or max(1, len(log.content))
 
 
-def _encode(recipe: Any, log: LogFacts) -> float:
+def _encode(recipe: Content | Hybrid, log: LogFacts) -> float:
     """Seconds to read the items; those that networks read are kept for later fits, which costs are learned from."""
     networks = sum(NETWORKS.get(each.rpartition(":")[2], 0.0) for each in recipe.fields)
     return (log.items + log.without) * (1e-4 * _fields(recipe, log) + networks)
 
 
-def _infinite_ae(_: Any, log: LogFacts) -> Cost:
+def _infinite_ae(_: object, log: LogFacts) -> Cost:
     users, items = log.users, log.items
     work = 4e-10 * users**3 + 5e-11 * users**2 * items
     return Cost(work, 4 * users * (users + 2 * items), 0.5 + 1e-6 * users * items)
 
 
-def _autoencoder(recipe: Any, log: LogFacts) -> Cost:
+def _autoencoder(recipe: Autoencoder, log: LogFacts) -> Cost:
     start = 1e-10 * log.items**2 * min(log.items, log.users)
     epoch = 4e-10 * log.users * log.items * recipe.dim
     return Cost(TORCH + start + recipe.epochs * epoch, 12 * log.items**2 + 4e8, 1 + 7e-4 * log.items)
 
 
-def _transformer(recipe: Any, log: LogFacts) -> Cost:
+def _transformer(recipe: Transformer, log: LogFacts) -> Cost:
     epochs = recipe.epochs or float(np.clip(1.5e6 / max(1, log.events), 3, 30))
     return Cost(TORCH + 1e-4 * epochs * log.events * recipe.dim / 128, 6e8 + 16 * log.items * recipe.dim, 2.5)
 
 
-def _blend(recipe: Any, log: LogFacts) -> Cost:
+def _blend(recipe: Blend, log: LogFacts) -> Cost:
     parts = [formula(each, log) for each in recipe.recipes]
     asked = min(recipe.users, log.users) * log.items * len(parts)
     seconds = 2 * sum(each.seconds for each in parts) + 3e-8 * asked
@@ -137,7 +154,7 @@ def _blend(recipe: Any, log: LogFacts) -> Cost:
     return Cost(seconds, memory, 2 * sum(each.list_ms for each in parts) + 1e-4 * log.items)
 
 
-def _ranked(recipe: Any, log: LogFacts) -> Cost:
+def _ranked(recipe: Ranked, log: LogFacts) -> Cost:
     parts = [formula(each, log) for each in recipe.recipes]
     queries = min(recipe.users, log.users)
     seconds = 2 * sum(each.seconds for each in parts) + 2.5e-3 * queries + 1
@@ -145,7 +162,7 @@ def _ranked(recipe: Any, log: LogFacts) -> Cost:
     return Cost(seconds, memory, 2 + sum(each.list_ms for each in parts))
 
 
-def _pipeline(recipe: Any, log: LogFacts) -> Cost:
+def _pipeline(recipe: Pipeline, log: LogFacts) -> Cost:
     return formula(recipe.recipe, log)
 
 
@@ -175,7 +192,7 @@ FORMULAS: dict[str, Formula] = {
 }
 
 
-def formula(recipe: Recipe, log: LogFacts) -> Cost:
+def formula(recipe: object, log: LogFacts) -> Cost:
     """Return the cost on the reference machine, the same wherever it is asked for; a guess for an unknown recipe."""
     known = FORMULAS.get(type(recipe).__name__)
     return Cost(UNKNOWN * log.events, 100 * log.events, 1.0) if known is None else known(recipe, log)

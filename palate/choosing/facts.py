@@ -73,7 +73,8 @@ class TimeFacts:
 
 def _top(counts: Longs) -> list[int]:
     """Rows of the items most chosen."""
-    return np.argsort(-counts, kind="stable")[: min(TOP, np.count_nonzero(counts))].tolist()  # type: ignore[no-any-return]
+    top: list[int] = np.argsort(-counts, kind="stable")[: min(TOP, np.count_nonzero(counts))].tolist()
+    return top
 
 
 @dataclass(frozen=True)

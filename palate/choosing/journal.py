@@ -122,7 +122,8 @@ class Journal:
             self._database.execute(f"delete from {table} where task not in ({newest})", (searches,))
 
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
-        return self._database.execute(query, values).fetchone()  # type: ignore[no-any-return]
+        found: tuple[Any, ...] | None = self._database.execute(query, values).fetchone()
+        return found
 
 
 def _outcome(

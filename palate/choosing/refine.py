@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
 
 from palate.choosing.bench import Bench, Enough, Part
 from palate.choosing.journal import text_of
 from palate.choosing.search import Hunt, Place
-from palate.choosing.spaces import named
+from palate.choosing.spaces import changed, named
 from palate.choosing.verdict import Record, Verdict
 from palate.choosing.worker import POPULARITY
 from palate.ending import lift
@@ -35,8 +33,7 @@ def places(recipe: Recipe) -> list[Place]:
 
 
 def _put(recipe: Recipe, parts: Sequence[Recipe], n: int) -> Callable[[Recipe], Recipe]:
-    own: Any = recipe
-    return lambda changed: replace(own, recipes=(*parts[:n], changed, *parts[n + 1 :]))
+    return lambda other: changed(recipe, {"recipes": (*parts[:n], other, *parts[n + 1 :])})
 
 
 class Refinement:

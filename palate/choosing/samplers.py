@@ -7,13 +7,17 @@ import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from operator import methodcaller
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from zlib import crc32
 
 import numpy as np
 
 from palate.choosing.spaces import Between, Family, Range, Settings
 from palate.models.base import Recipe
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import Trial
 
 FIRST = 5  # settings drawn at random before TPE has enough to learn from
 
@@ -53,7 +57,7 @@ class FixedDraws:
         """Learn nothing."""
 
 
-def _drawn(span: Range, rng: np.random.Generator) -> Any:
+def _drawn(span: Range, rng: np.random.Generator) -> object:
     if not isinstance(span, Between):
         return span.values[rng.integers(len(span.values))]
     share = rng.random()
@@ -75,7 +79,7 @@ class TPE:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         spans: Mapping[str, Range] = family.ranges
-        self._spaces: dict[str, Any] = {
+        self._spaces: dict[str, BaseDistribution] = {
             name: optuna.distributions.FloatDistribution(span.low, span.high, log=span.log)
             if isinstance(span, Between)
             else optuna.distributions.CategoricalDistribution(span.values)
@@ -87,7 +91,7 @@ class TPE:
                 seed=seed, n_startup_trials=FIRST, multivariate=True, constant_liar=True
             )
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
-        self._asked: list[tuple[Settings, Any]] = []
+        self._asked: list[tuple[Settings, Trial]] = []
         self._make, self._failed = optuna.trial.create_trial, optuna.trial.TrialState.FAIL
 
     def ask(self) -> Settings:
@@ -111,7 +115,7 @@ class TPE:
             self._study.add_trial(self._make(params=known, distributions=self._spaces, value=value))
 
 
-def _within(value: Any, space: Any) -> bool:
+def _within(value: object, space: BaseDistribution) -> bool:
     try:
         return bool(space._contains(space.to_internal_repr(value)))
     except (TypeError, ValueError):

@@ -13,7 +13,7 @@ from palate.choosing.bench import Bench, Enough, Part
 from palate.choosing.goals import Goal
 from palate.choosing.journal import text_of
 from palate.choosing.samplers import Sampler, sampler_of, settings_of
-from palate.choosing.spaces import FAMILIES, Family, changed, label, named, not_installed
+from palate.choosing.spaces import FAMILIES, Family, Settings, changed, label, named, not_installed
 from palate.choosing.verdict import Record
 from palate.choosing.worker import POPULARITY
 from palate.ending import lift
@@ -249,16 +249,16 @@ class Hunt:
         settings = self._sampler.ask()
         return Proposal(self, settings, self._place.within(changed(self._place.recipe, settings)))
 
-    def note(self, settings: object, value: float) -> None:
+    def note(self, settings: Settings, value: float) -> None:
         """Take the metric of settings."""
         self.best = max(self.best, value)
-        self._sampler.note(settings, value)  # type: ignore[arg-type]
+        self._sampler.note(settings, value)
 
 
 class Proposal:
     """Settings that were asked for, and the recipe with them."""
 
-    def __init__(self, hunt: Hunt, settings: object, recipe: Recipe) -> None:
+    def __init__(self, hunt: Hunt, settings: Settings, recipe: Recipe) -> None:
         self.hunt, self.settings, self.recipe = hunt, settings, recipe
 
     def note(self, value: float) -> None:

@@ -35,7 +35,7 @@ class Between:
 class OneOf:
     """One of several values."""
 
-    values: tuple[Any, ...]
+    values: tuple[bool | int | float | str | None, ...]
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.values))
@@ -65,8 +65,7 @@ class Family:
 
     def recipe(self, settings: Settings) -> Recipe:
         """Build the recipe with these settings."""
-        build: Any = recipe_class(self.name)
-        return build(**settings)  # type: ignore[no-any-return]
+        return recipe_class(self.name)(**settings)
 
     def starts(self, log: LogFacts) -> tuple[Recipe, ...]:
         """Return the recipes that are tried first."""
@@ -251,9 +250,8 @@ def named(name: str) -> Family | None:
 
 def brief(recipe: Recipe) -> str:
     """Return a recipe as text with the settings that are not the usual ones: `IALS(dim=128)`."""
-    own: Any = recipe
-    usual = {each.name: each.default for each in fields(own)}
-    given = {name: value for name in usual if (value := getattr(own, name)) != usual[name]}
+    usual = {each.name: each.default for each in fields(recipe)}
+    given = {name: value for name in usual if (value := getattr(recipe, name)) != usual[name]}
     return f"{type(recipe).__name__}({', '.join(f'{name}={_brief(value)}' for name, value in given.items())})"
 
 
@@ -274,10 +272,9 @@ def label(recipe: Recipe) -> str:
 
 def changed(recipe: Recipe, settings: Settings) -> Recipe:
     """Return the recipe with other settings, rounded where its own are whole numbers."""
-    own: Any = recipe
-    kinds = {name: type(getattr(own, name)) for name in settings}
+    kinds = {name: type(getattr(recipe, name)) for name in settings}
     values = {name: round(value) if kinds[name] is int else value for name, value in settings.items()}
-    return replace(own, **values)  # type: ignore[no-any-return]
+    return replace(recipe, **values)
 
 
 def table() -> str:

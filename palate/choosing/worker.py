@@ -14,18 +14,19 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from queue import Queue
 from threading import Thread
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from palate.arrays import Doubles
 from palate.choosing.costs import Cost
+from palate.choosing.spaces import changed
 from palate.compute.memory import release_memory
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
@@ -151,8 +152,7 @@ class Trials:
 
 def _one_thread(recipe: Recipe) -> Recipe:
     """Return the recipe for one thread, whose results are the same on every run."""
-    own: Any = recipe
-    return replace(own, threads=1) if "threads" in {each.name for each in fields(own)} else recipe
+    return changed(recipe, {"threads": 1}) if "threads" in {each.name for each in fields(recipe)} else recipe
 
 
 def measured(fit: Callable[[], Model]) -> tuple[Model, Cost]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # the search is imported by the commands that run it
     from palate.choosing.session import Step
 
 AUTO = "auto"
-AUTO_SETTINGS: dict[str, Any] = {
+AUTO_SETTINGS: dict[str, type] = {
     "minutes": float,
     "goal": str,
     "memory": str,
@@ -77,9 +77,19 @@ def choose(
     events = read_log(log, **read_settings(read))
     note(sentence(events))
     content = content_of(catalogue, catalogue_read, events)
-    limits = {"minutes": minutes, "memory": memory, "latency_ms": latency_ms, "live": live}
     with SearchBar() as bar:
-        choice = search(events, content, goal=goal, metric=metric, journal=journal, watch=bar, **limits)  # type: ignore[arg-type]
+        choice = search(
+            events,
+            content,
+            minutes=minutes,
+            memory=memory,
+            latency_ms=latency_ms,
+            live=live,
+            goal=goal,
+            metric=metric,
+            journal=journal,
+            watch=bar,
+        )
     if out is not None:
         choice.save(out, log=events)
         note(f"{out}: {type(choice.recipe).__name__} of {len(choice.model.items):,} items")

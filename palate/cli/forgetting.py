@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsons
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from palate.cli.serve import ModelsFolder
 from palate.cli.store import Json, Url, opened_store
 from palate.cli.terminal import note, print_json
 from palate.errors import DataError
+
+if TYPE_CHECKING:  # receipts are imported by the commands that read them
+    from palate.privacy.receipts import Document
 
 receipt_app = typer.Typer(no_args_is_help=True, help="Show and verify receipts of forgetting.")
 MOST_AT_ONCE = 10_000  # users of one receipt
@@ -54,7 +57,7 @@ def forget(
         raise typer.Exit(1)
 
 
-def _say(receipt: dict[str, Any]) -> None:
+def _say(receipt: Document) -> None:
     removed = ", ".join(f"{count:,} {kind}" for kind, count in receipt["removed"].items()) or "no rows"
     typer.echo(f"receipt {receipt['receipt']}, {receipt['state']}: {removed} deleted")
     for each in receipt.get("versions", ()):

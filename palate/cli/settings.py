@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, fields
 from itertools import accumulate, pairwise
-from typing import Annotated, Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -68,13 +68,13 @@ def build_recipe(name: str, settings: Iterable[str]) -> Recipe:
     """Build a recipe from its name and `setting=value` texts."""
     recipe = recipe_of(name)
     hints = get_type_hints(recipe)
-    known = [field.name for field in fields(cast(Any, recipe))]
+    known = [field.name for field in fields(recipe)]
     values = {}
     for setting, text in split_pairs(settings, "--set"):
         if setting not in known:
             raise SettingError(f"{name} has no setting {setting!r}; known are {', '.join(known)}")
         values[setting] = parse(setting, text, hints[setting])
-    required = [field.name for field in fields(cast(Any, recipe)) if field.default is MISSING]
+    required = [field.name for field in fields(recipe) if field.default is MISSING]
     for setting in required:
         if setting not in values:
             raise SettingError(f"{name} needs a setting {setting!r}; give it as --set {setting}=VALUE")
@@ -131,7 +131,7 @@ def split_pairs(texts: Iterable[str], option: str) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in pairs]
 
 
-def parse(name: str, text: str, hint: Any) -> Any:
+def parse(name: str, text: str, hint: object) -> Any:
     """Read a value of the type that a field declares; raises `SettingError` naming the field and the type."""
     for kind in _alternatives(hint):
         try:
@@ -141,11 +141,11 @@ def parse(name: str, text: str, hint: Any) -> Any:
     raise SettingError(f"{name}={text!r}: must be {_describe(hint)}")
 
 
-def _alternatives(hint: Any) -> tuple[Any, ...]:
+def _alternatives(hint: object) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
-def _read(text: str, kind: Any) -> Any:
+def _read(text: str, kind: Any) -> object:
     if get_origin(kind) is tuple:
         return tuple(_read(each, _alternatives(get_args(kind)[0])[0]) for each in _entries(text))
     if get_origin(kind) is Literal:
@@ -166,13 +166,13 @@ def _entries(text: str) -> list[str]:
     return [text[low + 1 : high].strip() for low, high in pairwise([-1, *cuts, len(text)])]
 
 
-def _one_of(text: str, choices: dict[str, Any]) -> Any:
+def _one_of(text: str, choices: dict[str, object]) -> object:
     if text not in choices:
         raise ValueError(text)
     return choices[text]
 
 
-def _describe(hint: Any) -> str:
+def _describe(hint: object) -> str:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
     kinds = _alternatives(hint)
     texts = [" or ".join(map(str, get_args(k))) if get_origin(k) is Literal else names.get(k, str(k)) for k in kinds]

@@ -17,6 +17,7 @@ from palate.conditions.syntax import (
     MOST_DEPTH,
     PREDICATES,
     TOO_DEEP,
+    Part,
     exp,
     parsed,
     place,
@@ -26,7 +27,7 @@ from palate.conditions.values import Column, Fault, Value
 from palate.data.columns import listed
 from palate.errors import ConditionError
 
-FUNCTIONS: dict[type[Any], Callable[[Value], Value]] = {
+FUNCTIONS: dict[Part, Callable[[Value], Value]] = {
     exp.Lower: functions.lower,
     exp.Upper: functions.upper,
     exp.Length: functions.length,
@@ -225,7 +226,7 @@ class _Reader:
         return found
 
 
-_READ: dict[type[Any], Callable[[_Reader, Any], Value]] = {
+_READ: dict[Part, Callable[[_Reader, Any], Value]] = {
     exp.Null: lambda _, node: values.null(place(node)),
     exp.Boolean: lambda _, node: values.literal(node.this, place(node)),
     exp.Any: _Reader._any,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import polars as pl
 
-from palate.conditions.syntax import exp
+from palate.conditions.syntax import Part, exp
 from palate.conditions.values import LISTS, REAL, TEXT, TRUTH, WHOLE, Fault, Value
 
 MOST_STEPS = 500_000_000  # of a condition, and of the filter, boosts and shares of a request together
@@ -22,14 +20,18 @@ AS_TEXT = 5  # times as long it takes to write it
 ANY_ROWS, NAMED = 2_000_000, 300_000
 # Steps a row of nodes, measured over a million rows; those of whole numbers are computed in 128 bits.
 LEAST = 1
-TAKES: dict[type[Any], int] = {
+TAKES: dict[Part, int] = {
     **dict.fromkeys((exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE), 3),
     **dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod, exp.Neg, exp.Abs, exp.Round), 10),
     **dict.fromkeys((exp.Like, exp.ILike, exp.Escape, exp.Length, exp.Between), 20),
     **dict.fromkeys((exp.Lower, exp.Upper), 45),
     exp.In: 50,
 }
-WHOLES = {**dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Neg, exp.Abs), 20), exp.Div: 80, exp.Mod: 80}
+WHOLES: dict[Part, int] = {
+    **dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Neg, exp.Abs), 20),
+    exp.Div: 80,
+    exp.Mod: 80,
+}
 SPREAD, MATCH = 25, 40  # steps a row, and a value, in which a part that few items have is made into a column
 EACH = (exp.In, exp.Coalesce)  # take it for each column in them
 # Steps a row that reading values of a kind as a type takes, where that is not what they are.
@@ -90,7 +92,7 @@ class Meter:
 
     def node(self, node: exp.Expr, value: Value, columns: int, length: int) -> None:
         """Count what a node takes, given the columns and the lengths below it, which pass through it."""
-        kind: type[Any] = type(node)
+        kind: Part = type(node)
         takes = TAKES.get(kind, LEAST)
         if value.dtype == WHOLE:
             takes = WHOLES.get(kind, takes)

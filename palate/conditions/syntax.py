@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeAlias
 
 from palate.conditions.values import Fault
 from palate.errors import MissingExtra
@@ -27,16 +27,19 @@ __all__ = [
     "MOST_DEPTH",
     "PREDICATES",
     "TOO_DEEP",
+    "Part",
     "exp",
     "parsed",
     "place",
     "refuse_others",
 ]
 
+Part: TypeAlias = "type[exp.Expr]"  # of a condition
+
 MOST_CHARACTERS = 4000
 MOST_DEPTH = 25  # the parser takes up to 29 frames of Python's 1,000 for a level
 
-COMPARISONS: dict[type[Any], str] = {
+COMPARISONS: dict[Part, str] = {
     exp.EQ: "=",
     exp.NEQ: "<>",
     exp.LT: "<",
@@ -44,11 +47,11 @@ COMPARISONS: dict[type[Any], str] = {
     exp.GT: ">",
     exp.GTE: ">=",
 }
-ARITHMETIC: dict[type[Any], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%"}
+ARITHMETIC: dict[Part, str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%"}
 FUNCTIONS = (exp.Abs, exp.Any, exp.Lower, exp.Upper, exp.Length)
 ONE, TWO = {"this"}, {"this", "expression"}
 # What may stand in a condition, and which arguments it may have there: one more could turn the meaning around.
-PARTS: dict[type[Any], set[str]] = {
+PARTS: dict[Part, set[str]] = {
     exp.Null: set(),
     exp.Literal: {"this", "is_string"},
     **dict.fromkeys((exp.Boolean, exp.Column, exp.Paren, exp.Not, exp.Neg, *FUNCTIONS), ONE),
@@ -60,7 +63,7 @@ PARTS: dict[type[Any], set[str]] = {
     exp.Coalesce: {"this", "expressions"},
 }
 # Dialects differ in which of these binds first, so one inside another needs parentheses.
-PREDICATES: tuple[type[Any], ...] = (
+PREDICATES: tuple[Part, ...] = (
     *(exp.Not, exp.And, exp.Or, exp.Is, exp.In, exp.Between, exp.Like, exp.ILike, exp.Escape),
     *COMPARISONS,
 )

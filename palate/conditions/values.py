@@ -90,7 +90,8 @@ class Value:
         return self._read(REAL if dtype in NUMBERS else dtype)
 
     def _read(self, dtype: pl.DataType) -> Value:
-        expr, found = self.readings.read(dtype)  # type: ignore[union-attr]
+        assert self.readings is not None
+        expr, found = self.readings.read(dtype)
         return replace(self, expr=expr, dtype=found, readings=None, loose=True)
 
     def needed(self, dtypes: Sequence[pl.DataType], rule: str) -> Value:

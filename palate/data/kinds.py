@@ -30,7 +30,7 @@ def series_of(name: str, values: Sequence[object]) -> pl.Series:
     return _series(name, [None if isinstance(value, str) and value == "" else value for value in values])
 
 
-def _series(name: str, values: list[Any]) -> pl.Series:
+def _series(name: str, values: Sequence[object]) -> pl.Series:
     kinds = _kinds(values)
     if not kinds:
         return pl.Series(name, values, pl.Null)

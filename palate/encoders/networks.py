@@ -9,17 +9,17 @@ from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeAlias
 
 from palate.errors import DataError, MissingExtra
 
-Module: TypeAlias = Any  # of a package that is not always installed
 Tensor: TypeAlias = Any
 
 EXTRA = "content"
 
 
-def need(module: str, package: str = "", extra: str = EXTRA) -> Module:
+def need(module: str, package: str = "", extra: str = EXTRA) -> ModuleType:
     """Import a module of an extra; raises `MissingExtra` where its package, or one that it needs, is missing."""
     try:
         return import_module(module)
@@ -66,7 +66,7 @@ def digest(path: Path) -> str:
 
 
 @contextmanager
-def inference() -> Iterator[Module]:
+def inference() -> Iterator[ModuleType]:
     """Yield torch, with gradients off."""
     torch = need("torch")
     with torch.inference_mode():

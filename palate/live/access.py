@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from palate.data.times import to_iso
 from palate.errors import PalateError
 from palate.models.registry import load_with_log
-from palate.privacy.receipts import names
+from palate.privacy.receipts import Document, names
 from palate.store.events import Recorded, Store
 from palate.store.versions import Versions
 
 PAGE = 10_000  # events read at once
 
 
-def known_of(store: Store, user_id: str, limit: int | None = None, before: int | None = None) -> dict[str, Any]:
+def known_of(store: Store, user_id: str, limit: int | None = None, before: int | None = None) -> Document:
     """Return what a store knows of a user as JSON has it: attributes, and events, newest first.
 
     limit   events at most, None for all; the next page starts `before` the `next` of this one
@@ -31,12 +30,12 @@ def known_of(store: Store, user_id: str, limit: int | None = None, before: int |
     }
 
 
-def receipts_of(store: Store, user_id: str) -> list[dict[str, Any]]:
+def receipts_of(store: Store, user_id: str) -> list[Document]:
     """Return the receipts about a user; the time grows with the number of all."""
     return [each for each in store.receipts.all() if names(each, user_id)]
 
 
-def in_models(versions: Versions, user_id: str) -> list[dict[str, Any]]:
+def in_models(versions: Versions, user_id: str) -> list[Document]:
     """Return the versions of the model that keep something of a user alone, and what; or that cannot be read."""
     found = []
     for version in versions.list():
@@ -64,7 +63,7 @@ def _events(store: Store, user_id: str, limit: int | None, before: int | None) -
         place = part[-1].seq
 
 
-def _as_dict(event: Recorded) -> dict[str, Any]:
+def _as_dict(event: Recorded) -> Document:
     return {
         "event_id": event.event_id,
         "user_id": event.user_id,

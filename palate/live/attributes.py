@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache, cached_property, partial
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -132,7 +131,7 @@ class Attributes:
         rows = self.table.at([*FIELDS, *self.table.counts], where)
         return rows.select(*FIELDS, *(each.read(each.main)[0].alias(each.name) for each in found))
 
-    def said(self, positions: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
+    def said(self, positions: Sequence[int], names: Sequence[str]) -> list[dict[str, object]]:
         """Return these attributes of some items as they were put, objects as JSON; None for nothing."""
         found = {name: self.find(name) for name in names if name not in FIELDS}
         parts = [part for each in found.values() if each is not None for part in each.columns]
@@ -178,8 +177,8 @@ def _bytes(texts: pl.Series) -> int:
     return 16 * len(texts) + int(size.filter(size > 12).sum() or 0)
 
 
-def _said(rows: pl.DataFrame, attribute: Attribute | None) -> list[Any]:
-    said: list[Any] = [None] * len(rows)
+def _said(rows: pl.DataFrame, attribute: Attribute | None) -> list[object]:
+    said: list[object] = [None] * len(rows)
     for part in () if attribute is None else attribute.parts.values():
         values = rows.select(part).to_series().to_list()
         said = [new if old is None else old for old, new in zip(said, values, strict=True)]

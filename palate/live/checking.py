@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from palate.bundles.bundle import About
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -50,7 +50,7 @@ class Verdict:
 
     good: bool
     why: str
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    figures: About = field(default_factory=dict)
 
     def and_then(self, other: Verdict) -> Verdict:
         """Return both in one."""
@@ -104,7 +104,7 @@ class Check:
 
     def _compared(self, exam: Exam, report: Report, *, as_it_is: bool) -> Verdict:
         """Compare the recipe, fitted to what came before, with the current model as it is, or with its recipe."""
-        figures: dict[str, Any] = {"people": len(report.users)}
+        figures: dict[str, object] = {"people": len(report.users)}
         figures["metrics"] = {name: _interval(report, name) for name in (METRIC, "Recall@10", "coverage@10")}
         if self.current is None:
             return Verdict(True, f"it is the first: {METRIC} {report[METRIC]:.4f}", figures)
@@ -137,7 +137,7 @@ class Check:
         """Compare lists and scores with those that versions of the same recipe had."""
         lists = self.model.recommend(sample, K)
         spread, current = _spread(lists), self.current
-        figures: dict[str, Any] = {"spread": spread}
+        figures: dict[str, object] = {"spread": spread}
         if current is None or current.model is None or current.recipe != self.recipe:
             return Verdict(True, "", figures)  # another recipe is judged by measurement alone
         figures["overlap"] = overlap = _overlap(lists, current.model.recommend(sample, K))

@@ -9,7 +9,6 @@ import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from palate.bundles.bundle import About
 from palate.data.interactions import Interactions
@@ -20,7 +19,7 @@ from palate.models.base import Model
 from palate.models.registry import load_with_log
 from palate.privacy.forgetting import forget as forget_in
 from palate.privacy.influence import counted
-from palate.privacy.receipts import Removal
+from palate.privacy.receipts import Document, Removal
 from palate.store.events import Store
 from palate.store.receipts import DROPPED, Pending
 from palate.store.versions import Version, Versions
@@ -75,7 +74,7 @@ def _finish(store: Store, versions: Versions, pending: Sequence[Pending], known:
     return True
 
 
-def _found(store: Store, versions: Versions, pending: Pending) -> dict[str, Any]:
+def _found(store: Store, versions: Versions, pending: Pending) -> Document:
     """Return what a receipt says of models and files."""
     active, touched = versions.active(), []
     for version in versions.list():

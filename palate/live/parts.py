@@ -33,7 +33,7 @@ def nothing(part: str) -> pl.DataFrame:
 
 def parts_of(rows: pl.DataFrame, known: Collection[str] | None) -> dict[str, pl.DataFrame]:
     """Read the attributes of rows as parts: item_no, ascending, and value; known  the only parts that are read."""
-    found: dict[tuple[str, str], tuple[list[int], list[Any]]] = {}
+    found: dict[tuple[str, str], tuple[list[int], list[object]]] = {}
     for number, text in zip(rows["item_no"].to_list(), rows["attributes"], strict=True):
         for name, value in decoded(text).items():
             if value is None:
@@ -60,7 +60,7 @@ def _series(kind: str, values: list[Any]) -> pl.Series:
     return pl.Series("value", values, pl.String).str.json_decode(KINDS[kind])  # much faster for many
 
 
-def _plain(kind: str, value: Any) -> Any:
+def _plain(kind: str, value: Any) -> object:
     """Return a value of a kind as it is kept."""
     if kind == "real":
         return float(value)
@@ -69,5 +69,5 @@ def _plain(kind: str, value: Any) -> Any:
     return _json(value) if kind == "object" else value
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

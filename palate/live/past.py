@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,10 +14,11 @@ from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
 from palate.store.events import Store
 from palate.store.scan import Names
+from palate.store.schema import Row
 
 
 def with_rows(
-    store: Store, rows: Sequence[Sequence[Any]], last: int, weights: Mapping[str, float]
+    store: Store, rows: Sequence[Row], last: int, weights: Mapping[str, float]
 ) -> tuple[Interactions, set[str]]:
     """Return the events of a store up to a `seq`, with rows that are no longer there, and the users of these.
 

@@ -81,7 +81,8 @@ class Askable:
 
 def _cut(log: Interactions, moment: int) -> Exam | None:
     """Return what the events at or after a moment ask."""
-    share = float(np.mean(log.timestamp >= moment))  # type: ignore[operator]
+    assert log.timestamp is not None
+    share = float(np.mean(log.timestamp >= moment))
     return _exam(lambda: split_by_time(log, test=share))
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from palate.bundles.bundle import About
 from palate.choosing.choice import chosen_recipe, refined_recipe
 from palate.choosing.report import ChoiceReport
 from palate.choosing.session import StepWatch
@@ -24,7 +23,7 @@ class Chosen:
     """A recipe, facts for its version, and the report where a search was made."""
 
     recipe: Recipe
-    about: Mapping[str, Any]
+    about: About
     report: ChoiceReport | None
 
 
@@ -36,7 +35,7 @@ class Searching:
     share     of the seconds of a training that later searches take, around the recipe in use; None: whole searches
     """
 
-    settings: Mapping[str, Any]
+    settings: About
     share: float | None = None
 
     def chosen(self, training: Training, watch: StepWatch | None = None) -> Chosen:
@@ -86,7 +85,7 @@ class Searching:
         return folder / JOURNAL
 
 
-def in_use(training: Training) -> tuple[Recipe | None, Mapping[str, Any]]:
+def in_use(training: Training) -> tuple[Recipe | None, About]:
     """Return the recipe of the active version without its stages, and what the version keeps of its search."""
     current = training.current
     if current is None or current.recipe is None:

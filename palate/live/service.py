@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 from palate.errors import PalateError, StoreAway
 from palate.live.catalogue import LiveCatalogue
@@ -161,7 +160,7 @@ class Live:
         """Whether there is an item of this id."""
         return self._current.snapshot.index.position(item_id) >= 0
 
-    def attributes_of(self, ids: Sequence[str], attributes: Sequence[str]) -> list[dict[str, Any]]:
+    def attributes_of(self, ids: Sequence[str], attributes: Sequence[str]) -> list[dict[str, object]]:
         """Return these attributes of known items, None for what an item does not have."""
         snapshot = self._current.snapshot
         return snapshot.catalogue.attributes.said(snapshot.index.positions(ids).tolist(), attributes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,7 @@ def approximate(model: FactorModel, *, recall: float = 0.95, k: int = 10, seed: 
         probes = min(2 * probes, lists)
 
 
-def _faiss() -> Any:
+def _faiss() -> ModuleType:
     try:
         import faiss
     except ModuleNotFoundError:
@@ -137,5 +138,5 @@ def _faiss() -> Any:
     return faiss
 
 
-def _probing(probes: int) -> Any:
+def _probing(probes: int) -> object:
     return _faiss().SearchParametersIVF(nprobe=probes)

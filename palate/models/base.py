@@ -192,7 +192,7 @@ class Model(ABC):
             changed |= self.kept(self.users.others(users))
         return replace(self, **changed) if changed else self
 
-    def kept(self, rows: Ints) -> dict[str, Any]:
+    def kept(self, rows: Ints) -> dict[str, object]:
         """Return the fields with data of users, for only these rows of `users`."""
         rules = stated(type(self)).items()
         arrays = {name: getattr(self, name)[rows] for name, (_, rule, _) in rules if rule.sizes[0] == "users"}

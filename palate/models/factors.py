@@ -33,6 +33,7 @@ RANKED = 8192  # users whose vectors are held at once
 class FactorRecipe(Recipe):
     """A recipe whose model is vectors of users and items."""
 
+    dim: int
     takes_prior: ClassVar[bool] = False  # whether the objective has a place for a prior of the item vectors
 
     def fit_with_prior(self, log: Interactions, prior: ContentPrior, *, watch: Watch | None = None) -> FactorModel:

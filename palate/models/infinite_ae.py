@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from scipy.linalg.lapack import spotrf, spotrs
@@ -136,7 +136,7 @@ class InfiniteAEModel(Model):
         """The users' histories as the network saw them, (U, I)."""
         return self.recipe.inputs(self.matrix)
 
-    def kept(self, rows: Ints) -> dict[str, Any]:
+    def kept(self, rows: Ints) -> dict[str, object]:
         """Return the fields with data of users, fitted to these rows alone: the weights of a user depend on all."""
         X = self.matrix[rows]
         weights = self.recipe.weights(X) if len(rows) else np.zeros(X.shape, np.float32)

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+Numbers: TypeAlias = Any  # an array of numpy, or a tensor
 ROWS = 512  # histories that go through a network at once
 EVENTS = 1 << 15  # of them, with what they are padded by
 
@@ -35,11 +36,11 @@ class Inputs(NamedTuple):
     event (B, T) int64: 1 more than the row of the type among those of the model, 0 for one that it does not know
     """
 
-    item: Any
-    length: Any
-    weight: Any
-    time: Any
-    event: Any
+    item: Numbers
+    length: Numbers
+    weight: Numbers
+    time: Numbers
+    event: Numbers
 
     def tensors(self, device: str | torch.device = "cpu") -> Inputs:
         """Return them as tensors on a device."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from palate.arrays import Array, Floats
 from palate.errors import MissingExtra
-from palate.models.network import Inputs, NetworkModel, TorchModel
+from palate.models.network import Inputs, NetworkModel, Numbers, TorchModel
 from palate.models.training import need_torch
 
 
@@ -63,7 +63,7 @@ def exported(model: TorchModel) -> ExportedModel:
             raise MissingExtra(package, "deep") from None
 
     class Network(torch.nn.Module):  # type: ignore[misc, name-defined]
-        def forward(self, item: Any, length: Any, weight: Any, time: Any, event: Any) -> Any:
+        def forward(self, item: Numbers, length: Numbers, weight: Numbers, time: Numbers, event: Numbers) -> Numbers:
             return model.recipe.forward(weights, Inputs(item, length, weight, time, event))
 
     item, time, event = (torch.zeros((2, 3), dtype=torch.int64) for _ in range(3))

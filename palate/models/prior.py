@@ -68,7 +68,9 @@ class Prior:
 
     @cached_property
     def _factor(self) -> tuple[Doubles, bool]:
-        return cho_factor(self.gram + np.diag(self.noise / self.variance[self.block_of]), check_finite=False)  # type: ignore[no-any-return]
+        square = self.gram + np.diag(self.noise / self.variance[self.block_of])
+        found: tuple[Doubles, bool] = cho_factor(square, check_finite=False)
+        return found
 
     def weights(self, vectors: Floats) -> Floats:
         """W (E, D), the most likely under the variances, in closed form."""

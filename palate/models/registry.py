@@ -8,17 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from palate.bundles.bundle import read_bundle
+from palate.bundles.bundle import About, read_bundle
 from palate.bundles.nesting import held, whole
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, MissingExtra, PalateError, SettingError
 from palate.models.base import Model, Recipe
 
 S = TypeVar("S")
+Parts: TypeAlias = Mapping[str, Any]  # of a bundle, each of the type that its place in a model has
 
 # Palate's own recipes and the modules that register them; a module is imported when its recipe is first asked for.
 MODULES = {
@@ -137,7 +138,7 @@ def _entry(name: str) -> Entry:
     return _TABLE[name]
 
 
-def rebuilt(about: Mapping[str, Any]) -> Recipe:
+def rebuilt(about: About) -> Recipe:
     """Build a recipe by the name and settings that JSON keeps. Raises `LookupError`, `TypeError`, `SettingError`."""
     built = _rebuilt(about)
     if not isinstance(built, Recipe):
@@ -145,11 +146,10 @@ def rebuilt(about: Mapping[str, Any]) -> Recipe:
     return built
 
 
-def _rebuilt(about: Mapping[str, Any]) -> object:
+def _rebuilt(about: About) -> object:
     name, settings = about["name"], {name: _setting(value) for name, value in about["settings"].items()}
-    build: Any = _class(name)
     renamed = _TABLE[name].renamed if name in _TABLE else {}
-    return build(**{renamed.get(each, each): value for each, value in settings.items()})
+    return _class(name)(**{renamed.get(each, each): value for each, value in settings.items()})
 
 
 def _class(name: str) -> type:
@@ -196,7 +196,7 @@ def as_setting(value: object, kind: type[S], setting: str, rule: str) -> S:
     return built
 
 
-def _call_at(node: ast.expr) -> dict[str, Any]:
+def _call_at(node: ast.expr) -> About:
     """Return the name and settings that a call in a text has; nothing in the text is run."""
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
         raise ValueError("not a name with settings")
@@ -239,7 +239,7 @@ def load_with_log(folder: str | Path) -> tuple[Model, Interactions | None]:
         raise BundleError(f"{folder}: this version of palate cannot rebuild the model: {error}") from error
 
 
-def _log(model: Model, parts: Mapping[str, Any]) -> Interactions | None:
+def _log(model: Model, parts: Parts) -> Interactions | None:
     if "log.users" not in parts:
         return None
     users, start, item, weight = (parts[f"log.{name}"] for name in ("users", "start", "item", "weight"))
@@ -251,20 +251,19 @@ def _log(model: Model, parts: Mapping[str, Any]) -> Interactions | None:
     return replace(log, event=parts["log.event"], event_types=names, type_weights=weights)
 
 
-def _model(about: Mapping[str, Any], parts: Mapping[str, Any]) -> Model:
+def _model(about: About, parts: Parts) -> Model:
     entry = _entry(about["recipe"]["name"])
     if about["model"] not in entry.models:
         raise LookupError(f"model {about['model']!r} is unknown; known are {', '.join(entry.models)}")
     kept = {entry.renamed.get(name, name): part for name, part in parts.items()}
     if "models" in about:  # of which this one is made
         kept["models"] = tuple(_model(each, _parts_of(parts, n)) for n, each in enumerate(about["models"]))
-    build: Any = entry.models[about["model"]]
+    build = entry.models[about["model"]]
     own = {name: whole(name, kept, entry.holds) for name, _ in held(build, kept) if name != "recipe"}
-    model: Model = build(recipe=rebuilt(about["recipe"]), **own)
-    return model
+    return build(recipe=rebuilt(about["recipe"]), **own)
 
 
-def _parts_of(parts: Mapping[str, Any], n: int) -> dict[str, Any]:
+def _parts_of(parts: Parts, n: int) -> Parts:
     """Parts of the n-th of the models that a model is made of."""
     own = {name.removeprefix(f"{n}."): part for name, part in parts.items() if name.startswith(f"{n}.")}
     return own | {"items": parts["items"]}

@@ -7,9 +7,8 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from palate.arrays import all_finite, check_arrays
+from palate.arrays import AnyArray, all_finite, check_arrays
 from palate.errors import ModelError, NotFinite
 
 
@@ -27,7 +26,7 @@ def check_model(model: Any) -> None:
         raise ModelError(f"{kind}: {wrong}")
 
 
-def numbers(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+def numbers(name: str, value: object) -> Iterator[tuple[str, AnyArray]]:
     """Yield every array of numbers with a fraction that a value holds, under its dotted name."""
     if isinstance(value, np.ndarray | float):
         array = np.asarray(value)

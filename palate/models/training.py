@@ -10,18 +10,20 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
 from palate.arrays import AnyArray, Floats
-from palate.bundles.bundle import read_bundle, write_bundle
+from palate.bundles.bundle import About, read_bundle, write_bundle
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, MissingExtra, PalateError, check
 from palate.models.base import Model, Progress, Recipe, Watch
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+    from torch.optim import Optimizer
 
 M = TypeVar("M", bound=Model)
 Arrays: TypeAlias = Mapping[str, Floats]
@@ -127,11 +129,11 @@ class Run:
     """A fit under way: the weights on their device, the optimiser, and how many epochs are done."""
 
     weights: Weights
-    optimiser: Any
+    optimiser: Optimizer
     epoch: int
 
     @classmethod
-    def begun(cls, task: Task[Any], how: Training) -> Run:
+    def begun(cls, task: Task[M], how: Training) -> Run:
         """Begin afresh, or where the checkpoint ends."""
         torch = need_torch()
         kept = _checkpoint(how)
@@ -156,7 +158,7 @@ class Run:
                 }
         return cls(weights, optimiser, kept["epoch"])
 
-    def one_epoch(self, task: Task[Any], how: Training, report: Callable[[float], object]) -> float:
+    def one_epoch(self, task: Task[M], how: Training, report: Callable[[float], object]) -> float:
         """Go through the batches once; returns the mean loss. Every draw follows from the seed and the epoch."""
         torch = need_torch()
         rng = np.random.default_rng([how.seed, self.epoch])
@@ -209,7 +211,7 @@ def learning_rate_share(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / WARM_STEPS) * (1 - (1 - LAST) * step / steps)
 
 
-def need_torch() -> Any:
+def need_torch() -> ModuleType:
     """Import torch, or raise `MissingExtra`."""
     try:
         import torch
@@ -218,7 +220,7 @@ def need_torch() -> Any:
     return torch
 
 
-def _checkpoint(how: Training) -> dict[str, Any] | None:
+def _checkpoint(how: Training) -> About | None:
     """Read what was kept, None if there is nothing; raises `SettingError` for another fit's."""
     if how.checkpoint is None or not (Path(how.checkpoint) / "manifest.json").exists():
         return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 How: TypeAlias = Literal["exact", "approximate", "retrain"]
-Document: TypeAlias = dict[str, Any]  # a receipt as JSON has it
+Document: TypeAlias = dict[str, Any]  # an object of JSON, as a receipt is
 WORST: tuple[How, ...] = ("exact", "approximate", "retrain")
 SALT = 16  # bytes
 SIGNATURE = "signature"
@@ -97,7 +97,7 @@ def users_of(salt: str, hashes: Iterable[str]) -> Document:
     return {"hash": "HMAC-SHA-256 of the id, by the salt", "salt": salt, "hashes": list(hashes)}
 
 
-def names(document: Mapping[str, Any], user_id: str) -> bool:
+def names(document: Mapping[str, object], user_id: str) -> bool:
     """Whether a receipt is about a user."""
     users = document.get("users")
     if not isinstance(users, Mapping):
@@ -108,19 +108,19 @@ def names(document: Mapping[str, Any], user_id: str) -> bool:
         return False
 
 
-def signed(document: Mapping[str, Any], key: bytes) -> Document:
+def signed(document: Mapping[str, object], key: bytes) -> Document:
     """Return a receipt with the HMAC-SHA-256 of all else in it, by a key."""
     rest = {name: value for name, value in document.items() if name != SIGNATURE}
     return rest | {SIGNATURE: hmac.digest(key, canonical(rest), hashlib.sha256).hex()}
 
 
-def verified(document: Mapping[str, Any], key: bytes) -> bool:
+def verified(document: Mapping[str, object], key: bytes) -> bool:
     """Whether a receipt is as it was signed."""
     given = document.get(SIGNATURE)
     return isinstance(given, str) and hmac.compare_digest(given.encode(), signed(document, key)[SIGNATURE].encode())
 
 
-def canonical(document: Mapping[str, Any]) -> bytes:
+def canonical(document: Mapping[str, object]) -> bytes:
     """Return a receipt as the bytes that are signed: JSON with sorted names, without spaces."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 

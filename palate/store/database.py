@@ -38,7 +38,7 @@ class Database(ABC):
     in_order: bool  # rows come in the order of the table's key without ORDER BY
     pool: int  # connections of each kind that are kept open; those that a burst opens beyond are closed again
 
-    def __init__(self, url: sa.URL, **settings: Any) -> None:
+    def __init__(self, url: sa.URL, **settings: object) -> None:
         self.place = shown(url)
         try:
             self.engine = sa.create_engine(url, pool_size=self.pool, max_overflow=-1, **settings)

@@ -204,7 +204,7 @@ class Items:
         return self._database.query(_state(NAMES))
 
 
-def _series(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+def _series(name: str, values: Sequence[object], dtype: pl.DataType) -> pl.Series:
     return pl.Series(name, list(map(bool, values)) if dtype == pl.Boolean else values, dtype)  # SQLite has 0 and 1
 
 

@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from palate.errors import UnknownId
 from palate.privacy.receipts import Document, hashes_of, new_salt, signed, users_of, verified
@@ -74,11 +74,11 @@ class Receipts:
             self._database.erase()
         return Forgotten(name, counts.get("events", 0) + counts.get("users", 0))
 
-    def _delete(self, connection: sa.Connection, asked: Sequence[str]) -> tuple[dict[str, int], list[list[Any]]]:
+    def _delete(self, connection: sa.Connection, asked: Sequence[str]) -> tuple[dict[str, int], list[Row]]:
         """Delete rows; returns how many of each kind, and what models learned from."""
         learned = connection.scalar(sa.select(sa.func.count()).select_from(models))
         counts: dict[str, int] = {}
-        rows: list[list[Any]] = []
+        rows: list[Row] = []
         for low in range(0, len(asked), AT_ONCE):
             part = {"ids": self._database.listed(asked[low : low + AT_ONCE])}
             chosen = users.c.user_id.in_(self._database.rows("ids", sa.Text()))
@@ -123,7 +123,7 @@ class Receipts:
             found = [(row.name.removeprefix(ROWS), json.loads(row.value)) for row in connection.execute(chosen)]
         return sorted((Pending(name, *kept) for name, kept in found), key=lambda each: each.number)
 
-    def done(self, names: Iterable[str], found: Mapping[str, Any]) -> None:
+    def done(self, names: Iterable[str], found: Mapping[str, object]) -> None:
         """State what was found and done besides the rows, and drop what was kept of these receipts until then."""
         with self._database.writing() as connection:
             for name in names:
@@ -141,7 +141,7 @@ class Receipts:
                 dropped = max(dropped, number)
             set_state(connection, DROPPED, str(dropped))
 
-    def verified(self, document: Mapping[str, Any]) -> bool:
+    def verified(self, document: Mapping[str, object]) -> bool:
         """Whether a receipt is as this store signed it."""
         with self._database.reading() as connection:
             key = get_state(connection, KEY)

@@ -45,7 +45,7 @@ Expression: TypeAlias = sa.ColumnElement[Any]  # of any type, as the next two
 Selection: TypeAlias = sa.Select[Any]
 SqlType: TypeAlias = sa.types.TypeEngine[Any]
 Row: TypeAlias = Sequence[Any]  # of a table or an answer
-Parameters: TypeAlias = dict[str, Any]  # of a statement
+Parameters: TypeAlias = dict[str, object]  # of a statement
 # What only one of the drivers has is called on these: they share no types.
 DriverConnection: TypeAlias = Any
 Cursor: TypeAlias = Any

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from palate.errors import DataError
 from palate.testing.case import Case, expect, expect_close, expect_equal, expect_error, expect_finite, lists_of
@@ -104,7 +103,7 @@ def events_of_extreme_age_and_weight_are_fitted(case: Case) -> None:
     for kind, events in extreme_logs(block_events()).items():
         log = log_of(events)
         for days in (1e-300, 0.01, 7.0, 1e300) if fades else (None,):
-            changed: dict[str, Any] = {"half_life_days": days} if fades else {}
+            changed: dict[str, object] = {"half_life_days": days} if fades else {}
             model = case.fit(log, replace(case.recipe, **changed))
             for asked in (log.histories(), model.histories([["i1", "i2"], ["i3"], ["i5", "i13"], []])):
                 expect_finite(model.scores(asked.on(model.items)), f"{kind}, half_life_days={days}")

@@ -20,7 +20,7 @@ from palate.models.registry import load, registered
 from palate.testing.case import Case, expect, expect_close, expect_equal, expect_error
 from palate.testing.logs import USERS
 
-NUMPY: dict[type, Any] = {int: np.int64, float: np.float64, bool: np.bool_, str: np.str_}
+NUMPY: dict[type, type] = {int: np.int64, float: np.float64, bool: np.bool_, str: np.str_}
 
 
 def recipes_and_models_are_frozen_dataclasses(case: Case) -> None:
@@ -64,7 +64,7 @@ def settings_of_another_type_are_refused(case: Case) -> None:
         if kind == "bool":
             wrong += ["true", 1, np.int64(0), None]
         for value in wrong:
-            changed: dict[str, Any] = {each.name: value}
+            changed: dict[str, object] = {each.name: value}
             expect_error(SettingError, lambda: replace(case.recipe, **changed), f"{each.name}={value!r}")  # noqa: B023
 
 
