@@ -18,11 +18,21 @@ NEW = 2 / 3  # share of new users in the newest tenth, likewise
 FEW = 5  # events of a visitor
 ASKED = 5_000  # users who are asked for, at most
 
+
+def next_of_visitors(log: Interactions, seed: int) -> Split:
+    """Hold out users; the last event of each is asked for, and those before it are the history."""
+    split = split_users(log, seed=seed)
+    theirs = split_last(log.select(split.test.users.recode(log.users)[log.user] >= 0))
+    known = split.train.items.recode(theirs.test.items)[theirs.test.item] >= 0
+    kind = "cold users: 20% of users are not in train, their last event is the test"
+    return replace(split, test=theirs.test.select(known), fold_in=theirs.train, kind=kind)
+
+
 CUTS: dict[str, Callable[[Interactions, int], Split]] = {
     "next": lambda log, seed: split_last(log),  # noqa: ARG005
     "taste": lambda log, seed: split_ratio(log, seed=seed),
     "new-items": lambda log, seed: split_items(log, seed=seed),
-    "new-users": lambda log, seed: split_users(log, seed=seed),
+    "new-users": next_of_visitors,
 }
 MEANING = {
     "next": "the next item of a history, whose order matters",
