@@ -645,7 +645,7 @@ def test_admin_calls_leave_a_line(guarded: tuple[Client, dict[str, str]], caplog
     with caplog.at_level(logging.INFO, "palate.audit"):
         client.delete("/v1/users/a%0Ab", headers={"X-API-Key": secrets["admin"]})
     line = caplog.records[-1].getMessage()
-    assert line.startswith("DELETE /v1/users/a%0Ab 200 by 'pk_")
+    assert line.startswith("DELETE /v1/users/a%0Ab 202 by 'pk_")
     assert secrets["admin"] not in line
 
 

@@ -174,7 +174,7 @@ def fit(
     no_log: Annotated[bool, typer.Option("--no-log", help="Save no histories with the model.")] = False,
     json: Json = False,
 ) -> None:
-    """Fit a recipe, or what `auto` chooses, to a log and save the model. Ctrl-C keeps the last full epoch."""
+    """Fit a recipe, or what `auto` chooses, to a log; save the model."""
     plan = Plan.of(recipe, settings, stages)
     events = read_log(log, **read_settings(read))
     note(sentence(events))

@@ -46,7 +46,7 @@ def describe(
     tokens: Annotated[int | None, typer.Option(metavar="N", min=0, help="Limit of tokens for the model.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Describe every item with a model and check each text against the facts. Continues an earlier run."""
+    """Describe every item with a model; each text is checked."""
     from palate.describe.describing import Budget, Manner
     from palate.describe.describing import describe as write
 

@@ -32,7 +32,7 @@ def forget(
     models: ModelsFolder = None,
     json: Json = False,
 ) -> None:
-    """Forget users: rows, files, and every version of the model; prints the receipt."""
+    """Forget users everywhere, and print the receipt."""
     from palate.live.forgetting import forget as complete
     from palate.models.registry import load
     from palate.store.versions import Versions

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # loaded by the commands that need it: the extra may be missi
     from palate.store.versions import Versions
 
 ModelsFolder: TypeAlias = Annotated[
-    Path | None, typer.Option("--models", metavar="DIR", help="Folder of the models; beside an SQLite store.")
+    Path | None, typer.Option("--models", metavar="DIR", help="Folder of the models.")
 ]
 RecipeOption: TypeAlias = Annotated[
     str, typer.Option("--recipe", metavar="RECIPE", help=f"Recipe to train, or {AUTO}.")
@@ -38,7 +38,7 @@ SearchOption: TypeAlias = Annotated[
     typer.Option(
         "--search",
         metavar="SHARE",
-        help=f"With {AUTO}: search around the recipe in use, this share of the training time.",
+        help=f"For {AUTO} to search: 10%.",
         show_default=False,
     ),
 ]
@@ -90,16 +90,14 @@ def train(
     epsilon: Annotated[
         float | None, typer.Option("--epsilon", metavar="E", help="Fit with differential privacy: Private(RECIPE).")
     ] = None,
-    public_items: Annotated[
-        bool, typer.Option("--public-items", help="The list of items is no secret; with --epsilon.")
-    ] = False,
+    public_items: Annotated[bool, typer.Option("--public-items", help="With it: items are no secret.")] = False,
     lifetime_epsilon: Annotated[
         float | None,
-        typer.Option("--lifetime-epsilon", metavar="E", help="Budget of all private trainings of the store."),
+        typer.Option("--lifetime-epsilon", metavar="E", help="Of all private trainings."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Fit a recipe to all events of a store and activate the model unless it is worse than the active one."""
+    """Fit a recipe to a store, and activate the model unless it is worse."""
     from palate.models.registry import load
     from palate.store.events import Store
     from palate.store.ledger import check_lifetime
@@ -199,7 +197,7 @@ def serve(
         ),
     ],
 ) -> None:
-    """Serve recommendations over HTTP that reflect every event at once; a page at /."""
+    """Serve live recommendations over HTTP, and a page at /."""
     from palate.compute.memory import settle_allocator
 
     settle_allocator()  # while there are few threads

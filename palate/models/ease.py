@@ -27,7 +27,7 @@ from palate.kernels.rows import group_rows
 from palate.models.base import Watch, refuse_empty
 from palate.models.item_to_item import DenseItemModel, ItemRecipe, SparseItemModel, positive_inputs, positives
 from palate.models.neighbours import Neighbours, arrays
-from palate.models.penalties import mean_size, readable
+from palate.models.penalties import mean_size, preferred
 from palate.models.registry import register
 from palate.models.weights import check_half_life
 
@@ -86,7 +86,7 @@ def fitting_l2(X: csr_array) -> float:
     """Return the penalty that follows X (U, I): 2 √(n m) for entries of 1, about its largest singular value twice."""
     entries = X.data.astype(np.float64)
     users, items = (mean_size(np.asarray(X.sum(axis=axis), np.float64)) for axis in (1, 0))  # n and m, times the mean
-    return readable(PENALTY * float(np.sqrt(users * items)) * float(entries @ entries) / float(entries.sum()))
+    return preferred(PENALTY * float(np.sqrt(users * items)) * float(entries @ entries) / float(entries.sum()))
 
 
 def dense_weights(X: csr_array, l2: float) -> tuple[Floats, Floats]:

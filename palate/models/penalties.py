@@ -35,6 +35,13 @@ def relative_noise(log: Interactions) -> float:
 
 
 def readable(penalty: float) -> float:
+    """Round to three digits."""
+    return float(f"{penalty:.3g}")
+
+
+def preferred(penalty: float) -> float:
     """Return the nearest preferred number, ten to a decade: a few more events, or fewer, leave it as it is."""
+    if not 0 < penalty < np.inf:  # of numbers too large for the log to be fitted
+        return penalty
     decade, step = divmod(round(len(PREFERRED) * np.log10(penalty)), len(PREFERRED))
     return float(f"{PREFERRED[step]}e{decade}")
