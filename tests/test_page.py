@@ -74,7 +74,19 @@ class Served:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.store, self.address = folder / "shop.db", f"http://127.0.0.1:{port}"
-        command = [*PALATE, "serve", "--store", self.store, "--port", port, "--recipe", "ials", *arguments]
+        command = [
+            *PALATE,
+            "serve",
+            "--store",
+            self.store,
+            "--port",
+            port,
+            "--recipe",
+            "ials",
+            "--set",
+            "l2=0.008",
+            *arguments,
+        ]
         self.log = (folder / "log").open("wb")
         self._end = ExitStack()
         self.process = self._end.enter_context(started(command, stdout=self.log, stderr=subprocess.STDOUT))

@@ -32,7 +32,7 @@ from palate.store.events import Event, Store
 from palate.store.versions import Versions
 from palate.testing import check_recipe
 
-MODEL = IALS(dim=8, epochs=5).fit(log_of(block_events()))
+MODEL = IALS(dim=8, epochs=5, l2=0.008).fit(log_of(block_events()))
 INDEX = ItemIndex.of_model(MODEL.items)
 
 
@@ -115,7 +115,7 @@ def test_what_stages_drop_is_filled_from_the_sources() -> None:
 
 def test_a_pipeline_is_a_recipe_that_ranks_offline_as_in_the_service(tmp_path: Path) -> None:
     log = log_of(block_events())
-    recipe = Pipeline("IALS(dim=8, epochs=5)", (Backwards(),))
+    recipe = Pipeline("IALS(dim=8, epochs=5, l2=0.008)", (Backwards(),))
     model = recipe.fit(log)
     past = [MODEL.items.ids[n] for n in (0, 3)]
     offline = model.recommend([past], 5)
