@@ -17,6 +17,7 @@ from palate.choosing.verdict import Record, graded
 from palate.choosing.worker import Allowed, Grade, Prepare
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
+from palate.data.times import seconds_text
 from palate.evaluation.protocol import Exam
 from palate.models.base import Recipe
 
@@ -168,9 +169,9 @@ class Bench:
         last, left = max(self.last_fit(recipe), self.reserve), max(0.0, self.left)
         together, of = self.trial(recipe, part) + last, f"{left:.0f} s that were left"
         if together > left:
-            return f"a trial and the last fit take about {_seconds(together)}, more than the {of}"
+            return f"a trial and the last fit take about {seconds_text(together)}, more than the {of}"
         if cost.seconds > share * left:
-            return f"a first fit takes about {_seconds(cost.seconds)}, more than {share:.0%} of the {of}"
+            return f"a first fit takes about {seconds_text(cost.seconds)}, more than {share:.0%} of the {of}"
         return ""
 
     def grade(self, recipes: Sequence[Recipe], part: Part) -> list[Record]:
@@ -217,10 +218,6 @@ class Bench:
         elif math.isfinite(self.limits.seconds):  # with a number of trials what is tried must not depend on a clock
             self.costs.learn(record.recipe, part.facts, record.outcome.cost)
         return record
-
-
-def _seconds(number: float) -> str:
-    return f"{number:,.0f} s" if number >= 10 else f"{number:.2g} s"
 
 
 def _bytes(number: float) -> str:

@@ -26,6 +26,11 @@ def to_iso(time: int) -> str:
     return (EPOCH + time * MICROSECOND).isoformat().replace("+00:00", "Z")
 
 
+def seconds_text(seconds: float) -> str:
+    """Text of a time of a fit: 0.67 s, 41 s."""
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s"
+
+
 def scaled(number: float, unit: int) -> int:
     """Microseconds of a number of units of a given length; of a float, what its shortest decimal spells."""
     return number * unit if isinstance(number, int) else round(Decimal(repr(number)) * unit)

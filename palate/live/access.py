@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from palate.data.times import to_iso
 from palate.errors import PalateError
@@ -25,6 +25,13 @@ def known_of(store: Store, user_id: str, limit: int | None = None, before: int |
         "user_id": user_id,
         "known": profile is not None,
         "attributes": {} if profile is None else dict(profile.attributes),
+        **events_of(found, limit),
+    }
+
+
+def events_of(found: Sequence[Recorded], limit: int | None) -> Document:
+    """Return events as JSON has them, and where the next page starts, None where these are fewer than `limit`."""
+    return {
         "events": [_as_dict(each) for each in found],
         "next": found[-1].seq if limit is not None and len(found) == limit else None,
     }

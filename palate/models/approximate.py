@@ -84,7 +84,7 @@ class ApproximateModel(Model):
         if 2 * np.count_nonzero(allowed) < len(allowed):
             return self.model.top(histories, k, allowed, keep_seen)
         rows = histories.rows
-        vectors = self.model.vectors(histories) * np.float32(self.model.scale)
+        vectors = self.model.scaled_vectors(histories)
         item, best = nothing(len(rows), k)
         wanted = min(len(self.items), SPARE * k + (0 if keep_seen else int(rows.lengths.max(initial=0))))
         scores, found = self.index.search(np.ascontiguousarray(vectors), wanted, params=_probing(self.probes))

@@ -74,8 +74,7 @@ class FactorModel(Model):
     def scores(self, histories: Histories) -> Floats:
         """Return `scale` u·p, (B, I); a user without a history gets the popularity of the items."""
         asked = histories.on(self.items)
-        vectors = self.vectors(asked) * np.float32(self.scale)
-        scores: Floats = np.matmul(vectors, self.item_vectors.T, dtype=np.float32)
+        scores: Floats = np.matmul(self.scaled_vectors(asked), self.item_vectors.T, dtype=np.float32)
         scores[asked.rows.positives == 0] = self.popularity
         return scores
 
@@ -83,20 +82,20 @@ class FactorModel(Model):
         """Return the best k of the items allowed (I,) for one block: item (B, k) and score (B, k)."""
         if k > MOST:
             return super().top(histories, k, allowed, keep_seen)
-        return self._best(self._scaled(histories), histories, k, allowed, keep_seen)
+        return self._best(self.scaled_vectors(histories), histories, k, allowed, keep_seen)
 
     def retrieve(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> Retrieved:
         """Return the best k of the items allowed (I,) for one block, and what scores others beside them."""
         if k > MOST:
             return super().retrieve(histories, k, allowed, keep_seen)
-        vectors, empty = self._scaled(histories), histories.rows.positives == 0
+        vectors, empty = self.scaled_vectors(histories), histories.rows.positives == 0
 
         def score(b: int, items: Ints) -> Floats:
             return self.popularity[items] if empty[b] else self.item_vectors[items] @ vectors[b]
 
         return Retrieved(self._best(vectors, histories, k, allowed, keep_seen)[0], score)
 
-    def _scaled(self, histories: Histories) -> Floats:
+    def scaled_vectors(self, histories: Histories) -> Floats:
         """Vectors of histories times `scale`, (B, D)."""
         vectors = self.vectors(histories)
         return vectors if self.scale == 1 else vectors * np.float32(self.scale)

@@ -20,7 +20,7 @@ from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.encoders.encoding import Encoding
 from palate.errors import check
-from palate.models.base import Progress, Recipe, Watch
+from palate.models.base import Progress, Recipe, Retrieved, Watch
 from palate.models.factors import FactorModel, FactorRecipe
 from palate.models.item_content import CONTENT, ContentBased, check_reading, read_items
 from palate.models.posterior import Posterior
@@ -128,6 +128,10 @@ class HybridModel(ContentBased):
     def top(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> tuple[Ints, Floats]:
         """Return the best k of the items allowed (I,) for one block: item (B, k) and score (B, k)."""
         return self.base.top(histories, k, allowed, keep_seen)
+
+    def retrieve(self, histories: Histories, k: int, allowed: Bools, keep_seen: bool) -> Retrieved:
+        """Return the best k of the items allowed (I,) for one block, and what scores others beside them."""
+        return self.base.retrieve(histories, k, allowed, keep_seen)
 
     @property
     def item_embeddings(self) -> Floats:

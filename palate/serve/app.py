@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from palate.compute.memory import settle_allocator
 from palate.data.times import to_iso
-from palate.live.access import known_of
+from palate.live.access import events_of, known_of
 from palate.live.snapshot import Active
 from palate.serve.dashboard.login import login_router
 from palate.serve.dashboard.pages import STATIC, pages_router
@@ -137,19 +137,7 @@ def users_router(service: Service) -> APIRouter:
         before: Annotated[int | None, Query(ge=0, lt=1 << 63)] = None,
     ) -> dict[str, object]:
         """Return the events of a user, newest first; the next page starts `before` the `next` of this one."""
-        found = service.store.events(user_id, limit, before)
-        events = [
-            {
-                "event_id": event.event_id,
-                "user_id": event.user_id,
-                "item_id": event.item_id,
-                "event_type": event.event_type,
-                "timestamp": to_iso(event.time),
-                "weight": event.weight,
-            }
-            for event in found
-        ]
-        return {"user_id": user_id, "events": events, "next": found[-1].seq if len(found) == limit else None}
+        return {"user_id": user_id, **events_of(service.store.events(user_id, limit, before), limit)}
 
     @router.get("/v1/access/{user_id:id}")
     @needs("read")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import isnan
 
-from palate.data.times import to_iso
+from palate.data.times import seconds_text, to_iso
 from palate.store.recording import now
 
 UNITS = ((365 * 86_400, "year"), (30 * 86_400, "month"), (86_400, "day"), (3600, "hour"), (60, "minute"))
@@ -22,11 +22,6 @@ def duration(seconds: float) -> str:
     if isnan(seconds):
         return NONE
     return f"{seconds * 1000:.2g} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
-
-
-def seconds(value: float) -> str:
-    """Write a time of a fit: 0.67 s, 41 s."""
-    return f"{value:.2g} s" if value < 10 else f"{value:,.0f} s"
 
 
 def megabytes(number: float) -> str:
@@ -68,5 +63,5 @@ def plain(value: object) -> str:
     return str(value)
 
 
-FILTERS: dict[str, Callable[..., str]] = {"count": count, "duration": duration, "seconds": seconds}
+FILTERS: dict[str, Callable[..., str]] = {"count": count, "duration": duration, "seconds": seconds_text}
 FILTERS |= {"megabytes": megabytes, "ago": ago, "day": day, "plain": plain, "iso": to_iso}
