@@ -14,9 +14,9 @@ demo: $(VENV)/core
 	$(BIN)/palate demo
 
 # Three processes for two cores, as tests wait for services and databases a quarter of their time. Each takes whole files:
-# what a file has started serves all of its tests.
+# what a file has started serves all of its tests; tests/conftest.py says which files come first.
 test: lint
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The tests of the core with the lowest versions that pyproject.toml admits.
 test-lowest: $(VENV)-lowest/ready
