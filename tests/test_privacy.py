@@ -5,6 +5,7 @@ Tests with chance in them state how often they fail where nothing is wrong.
 
 from __future__ import annotations
 
+import json as jsons
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -20,17 +21,24 @@ from scipy.special import erfc
 from scipy.stats import beta, chi2
 from typer.testing import CliRunner
 
-from palate import EASE, IALS, SLIST, Embedding, ItemKNN, Pipeline, Popularity, Private, load, read_log
+from palate import EASE, IALS, SLIST, Blend, Embedding, ItemKNN, Pipeline, Popularity, Private, Ranked, load, read_log
 from palate.cli import app
 from palate.data.interactions import Interactions
 from palate.errors import PalateError, SettingError
+from palate.live.training import train
 from palate.models.base import Recipe
-from palate.privacy.ledger import BudgetError, Ledger, Release, delta_of, gaussian_noise
+from palate.models.guarantee import Release
+from palate.models.registry import as_recipe
+from palate.privacy.ledger import BudgetError, Ledger, delta_of, gaussian_noise
 from palate.privacy.mechanisms import STEPS, Rows, exact_counts, exact_gram, exact_products, noisy_counts, noisy_gram
 from palate.privacy.noise import SeededSource, SystemSource, probabilities, rounded_gaussian, table
 from palate.privacy.private import PrivateModel, in_order, likes
 from palate.privacy.released import Hopeless, Plan, threshold
 from palate.privacy.spectrum import Axes, above_noise, completed, edge_of
+from palate.store.events import Store
+from palate.store.ledger import ledger
+from palate.store.transfer import import_log
+from palate.store.versions import Versions
 
 FALSE_ALARMS = 1e-6  # of a test of a distribution
 PRIVATE: list[Recipe] = [
@@ -251,7 +259,7 @@ def test_a_model_states_its_guarantee_and_keeps_it_when_saved(log: Interactions,
     loaded = load(tmp_path / "model")
     assert isinstance(loaded, PrivateModel)
     assert loaded.guarantee == model.guarantee
-    assert loaded.guarantee.ledger.releases == model.recipe.releases()
+    assert loaded.guarantee.releases == model.recipe.releases()
     tested = seeded().fit(log)
     assert str(tested.guarantee).startswith("Nothing is protected")
     tested.save(tmp_path / "seeded")
@@ -380,6 +388,60 @@ def test_all_of_a_budget_goes_to_the_counts_where_nothing_else_is_asked() -> Non
     assert plan.counts == pytest.approx(gaussian_noise(1.0, 1e-6), rel=1e-4)
 
 
+# Recipes around private ones
+
+
+def test_recipes_add_up_what_those_within_them_release() -> None:
+    private, other = seeded(epsilon=3.0), seeded("IALS(dim=4)", epsilon=2.0)
+    once = private.releases()
+    assert once
+    assert EASE().releases() == Blend(recipes=("EASE()",)).releases() == ()
+    assert Pipeline(Pipeline(private)).releases() == once
+    assert Blend(recipes=(private,)).releases() == once
+    twice = Blend(recipes=(Pipeline(private), "EASE()", other))  # once for the weights, and once for good
+    assert twice.releases() == (*once, *other.releases()) * 2
+    assert Ranked((twice,)).releases() == twice.releases() * 2
+    assert sum(each.epsilon for each in twice.guarantees()) == 10
+
+
+def test_stages_behind_a_private_model_read_what_it_released(log: Interactions, tmp_path: Path) -> None:
+    recipe = Pipeline(seeded("IALS(dim=4)", epsilon=3.0), ("LongTail(0.5)", "Diversify(0.3)"))
+    model = recipe.fit(log)
+    assert model.guarantee == recipe.guarantees()[0]
+    assert model.data is not None
+    released = np.maximum(model.scores(model.histories([[]]))[0], 0)
+    np.testing.assert_array_equal(model.data.popularity, released)
+    assert (released != log.item_weights()[log.items.codes(model.items.ids)]).any()
+    model.save(tmp_path / "model")
+    assert load(tmp_path / "model").guarantee == model.guarantee
+    with pytest.raises(SettingError, match="would read vectors of the log, and the private model has none"):
+        Pipeline(seeded(), ("Diversify(0.3)",)).fit(log)
+
+
+def test_a_model_that_learned_from_events_beside_a_private_one_has_no_guarantee() -> None:
+    log = log_of([(f"u{n:02}", f"i{(n + m) % 9}", 1.0, m) for n in range(30) for m in range(4)])
+    assert EASE().fit(log).guarantee is None
+    assert Blend(recipes=(seeded(), "EASE()")).fit(log).guarantee is None
+    assert Blend(recipes=(seeded(), seeded(seed=1))).fit(log).guarantee is None  # the weights between them have none
+
+
+@pytest.mark.parametrize("around", ["Pipeline({})", "Pipeline(Pipeline({}))", "Blend(recipes=({}, Popularity()))"])
+def test_a_store_counts_private_fits_within_other_recipes(around: str, tmp_path: Path) -> None:
+    pytest.importorskip("dp_accounting")
+    log = log_of([(f"u{n:02}", f"i{(n + m) % 9}", 1.0, m) for n in range(30) for m in range(4)])
+    log.to_frame().write_csv(tmp_path / "log.csv")
+    recipe = as_recipe(around.format("Private(Popularity(), epsilon=1, public=True)"))
+    with Store.open(str(tmp_path / "shop.db")) as store:
+        import_log(store, tmp_path / "log.csv")
+        versions = Versions(store, None, load)
+        trained = train(store, versions, recipe)
+        assert trained.activated
+        assert "private" in trained.why
+        assert ledger(store)[0].releases == recipe.releases()
+        with pytest.raises(BudgetError):
+            train(store, versions, recipe, lifetime=ledger(store)[0].epsilon(1e-5) + 0.01)
+
+
 # The command line
 
 
@@ -403,3 +465,18 @@ def test_the_command_line_fits_privately_and_keeps_a_ledger(log: Interactions, t
     assert "epsilon 1 " in str(second.exception)
     assert run.invoke(app, [*train, "--lifetime-epsilon", "2"]).exit_code == 0
     assert run.invoke(app, [*train[:3], "--lifetime-epsilon", "2"]).exit_code != 0
+    assert run.invoke(app, [*train[:3], "--recipe", "popularity", "--public-items"]).exit_code != 0
+    staged = run.invoke(app, [*train, "--lifetime-epsilon", "4", "--stage", "LongTail(0.5)", "--json"])
+    assert staged.exit_code == 0, staged.output
+    about = jsons.loads(staged.output[staged.output.index("{") :])
+    assert about["recipe"] == "Pipeline"
+    assert [each["name"] for each in about["settings"]["stages"]] == ["LongTail"]
+
+
+def test_a_pipeline_around_a_private_recipe_is_saved_without_histories(log: Interactions, tmp_path: Path) -> None:
+    log.to_frame().write_csv(tmp_path / "log.csv")
+    recipe = "recipe=Private(EASE(), epsilon=30, public=True, refuse=False)"
+    model = str(tmp_path / "model")
+    done = CliRunner().invoke(app, ["fit", "pipeline", str(tmp_path / "log.csv"), "--out", model, "--set", recipe])
+    assert done.exit_code == 0, done.output
+    assert not list((tmp_path / "model").glob("log.*"))

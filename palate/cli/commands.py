@@ -188,7 +188,7 @@ def fit(
         kept = "the best epoch" if early_stop else "the last full epoch"
         note(f"stopped after epoch {len(bar.losses)} of {bar.epochs}: {kept} is kept")
         lift()  # what is kept shall be written, however long it takes
-    model.save(out, log=events if model.keeps_histories and not no_log else None)
+    model.save(out, log=None if no_log or model.guarantee is not None else events)
     if json:
         about = {"recipe": chosen.named(), "settings": chosen.settings()}
         print_json({"model": str(out), **about, "seconds": seconds, "losses": bar.losses})

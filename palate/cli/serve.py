@@ -105,7 +105,7 @@ def train(
 
     check_lifetime(lifetime_epsilon, epsilon)
     share = _share(recipe, search)
-    plan = Plan.of(recipe, settings, stages) if epsilon is None else _private(recipe, settings, epsilon, public_items)
+    plan = _plan(recipe, settings, stages, epsilon, public_items)
     with Store.open(store) as opened:
         versions = Versions(opened, models, load)
         trained = _train(opened, versions, plan, share, _weights(weights), keep, lifetime_epsilon)
@@ -244,13 +244,18 @@ def serve(
     run(serving, host=host, port=port, workers=workers, trusted_proxies=proxies, retrain=when, training=training)
 
 
-def _private(recipe: str, settings: list[str], epsilon: float, public: bool) -> Plan:
-    """Plan a private fit of a recipe; one that a search chose on the events would tell of them."""
+def _plan(recipe: str, settings: list[str], stages: list[str], epsilon: float | None, public: bool) -> Plan:
+    """Plan a fit, a private one with an epsilon; a recipe that a search chose on the events would tell of them."""
+    if epsilon is None:
+        if public:
+            raise typer.BadParameter("--public-items goes with --epsilon")
+        return Plan.of(recipe, settings, stages)
     from palate.privacy.private import Private
 
     if recipe == AUTO:
         raise typer.BadParameter(f"--epsilon needs a recipe: what {AUTO} chooses depends on the events")
-    return Plan(Private(build_recipe(recipe, settings), epsilon=epsilon, public=public), {}, ())
+    private = Private(build_recipe(recipe, settings), epsilon=epsilon, public=public)
+    return Plan(staged(private, stages), {}, ())
 
 
 def _train(
