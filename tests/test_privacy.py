@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.special import erfc
-from scipy.stats import beta, chi2
+from scipy.stats import chi2
 from typer.testing import CliRunner
 
 from palate import EASE, IALS, SLIST, Blend, Embedding, ItemKNN, Pipeline, Popularity, Private, Ranked, load, read_log
@@ -352,35 +352,6 @@ def test_too_few_users_are_refused_with_a_figure() -> None:
 def test_what_cannot_be_private_is_refused(recipe: Recipe, settings: dict[str, object], said: str) -> None:
     with pytest.raises(SettingError, match=said):
         Private(recipe, **settings)  # type: ignore[arg-type]
-
-
-def test_canaries_are_no_easier_to_tell_than_epsilon_says() -> None:
-    """100 trainings with and 100 without a canary: what an attacker finds bounds ε from below, below ε.
-
-    The canary is alone in liking an item. The attacker knows the rest and the best threshold of the item's count:
-    half of the trainings choose it, the other half are judged. The false alarms: 1e-3.
-    """
-    events = [(f"u{n}", f"i{n % 5}", 1.0, 0) for n in range(20)]
-    public = catalogue_of(log_of([("u", f"i{n}", 1.0, 0) for n in range(6)]))
-    epsilon = 1.0
-    found = []
-    for more in ([], [("canary", "i5", 1.0, 0)]):
-        recipe = Private(Popularity(), epsilon=epsilon, delta=1e-5, public=True)
-        log = log_of([*events, *more])
-        found.append([float(model_of(recipe, log, public)) for _ in range(100)])
-    out, inside = np.array(found)
-    cuts = np.quantile(np.concatenate([out[:50], inside[:50]]), np.linspace(0.1, 0.9, 9))
-    cut = max(cuts, key=lambda each: (inside[:50] > each).mean() - (out[:50] > each).mean())
-    true, false = int((inside[50:] > cut).sum()), int((out[50:] > cut).sum())
-    least = beta.ppf(5e-4, true, 50 - true + 1) if true else 0.0
-    most = beta.ppf(1 - 5e-4, false + 1, 50 - false) if false < 50 else 1.0
-    assert np.log(max(least - 1e-5, 1e-9) / most) < epsilon
-
-
-def model_of(recipe: Private, log: Interactions, public: object) -> float:
-    """Scores of i5 as a release shows them."""
-    model = recipe.fit(log, public)  # type: ignore[arg-type]
-    return float(model.scores(model.histories([[]]))[0][5])
 
 
 def test_all_of_a_budget_goes_to_the_counts_where_nothing_else_is_asked() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from palate.cli.auditing import audit
 from palate.cli.choose import AUTO, Plan, choose
 from palate.cli.demo import run_demo
 from palate.cli.demo_content import run_content_demo
@@ -49,6 +50,7 @@ app.command()(train)
 app.command()(activate)
 app.command()(describe)
 app.command()(choose)
+app.command()(audit)
 app.command()(forget)
 app.command()(access)
 

@@ -13,9 +13,9 @@ from palate.cli.choose import AUTO, Plan, SearchBar, share_of
 from palate.cli.settings import (
     CatalogueReading,
     Stages,
-    build_recipe,
     catalogue_settings,
     parse,
+    private_recipe,
     read_settings,
     staged,
 )
@@ -246,16 +246,11 @@ def serve(
 
 def _plan(recipe: str, settings: list[str], stages: list[str], epsilon: float | None, public: bool) -> Plan:
     """Plan a fit, a private one with an epsilon; a recipe that a search chose on the events would tell of them."""
-    if epsilon is None:
-        if public:
-            raise typer.BadParameter("--public-items goes with --epsilon")
-        return Plan.of(recipe, settings, stages)
-    from palate.privacy.private import Private
-
-    if recipe == AUTO:
+    if recipe == AUTO and epsilon is not None:
         raise typer.BadParameter(f"--epsilon needs a recipe: what {AUTO} chooses depends on the events")
-    private = Private(build_recipe(recipe, settings), epsilon=epsilon, public=public)
-    return Plan(staged(private, stages), {}, ())
+    if epsilon is None and not public:
+        return Plan.of(recipe, settings, stages)
+    return Plan(staged(private_recipe(recipe, settings, epsilon, public), stages), {}, ())
 
 
 def _train(
