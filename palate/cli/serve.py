@@ -97,7 +97,7 @@ def train(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Fit a recipe to a store, and activate the model unless it is worse."""
+    """Fit a recipe to a store; activate the model unless it is worse."""
     from palate.models.registry import load
     from palate.store.events import Store
     from palate.store.ledger import check_lifetime

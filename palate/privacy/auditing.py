@@ -125,7 +125,7 @@ def _plain(finding: Finding) -> dict[str, Any]:
         "attack": finding.attack,
         "in": finding.inside,
         "out": finding.outside,
-        "note": finding.note.strip(" ()"),
+        "how": finding.note.strip(" ()"),
     }
     return about | {"auc": apart.auc._asdict(), "caught": apart.caught._asdict(), "right": right}
 
