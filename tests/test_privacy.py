@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.special import erfc
 from scipy.stats import chi2
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from palate import EASE, IALS, SLIST, Blend, Embedding, ItemKNN, Pipeline, Popularity, Private, Ranked, load, read_log
@@ -35,7 +36,9 @@ from palate.privacy.noise import SeededSource, SystemSource, probabilities, roun
 from palate.privacy.private import PrivateModel, in_order, likes
 from palate.privacy.released import Hopeless, Plan, threshold
 from palate.privacy.spectrum import Axes, above_noise, completed, edge_of
-from palate.store.events import Store
+from palate.serve.app import create_app
+from palate.serve.settings import Settings
+from palate.store.events import Event, Store
 from palate.store.ledger import ledger
 from palate.store.transfer import import_log
 from palate.store.versions import Versions
@@ -411,6 +414,24 @@ def test_a_store_counts_private_fits_within_other_recipes(around: str, tmp_path:
         assert ledger(store)[0].releases == recipe.releases()
         with pytest.raises(BudgetError):
             train(store, versions, recipe, lifetime=ledger(store)[0].epsilon(1e-5) + 0.01)
+
+
+def test_the_page_shows_guarantee_and_budget(tmp_path: Path) -> None:
+    pytest.importorskip("dp_accounting")
+    with Store.open(str(tmp_path / "shop.db")) as store:
+        store.append([Event(f"u{n}", f"i{n % 3}", "like", 10**15 + n) for n in range(30)])
+        versions = Versions(store, None, load)
+        with TestClient(create_app(Settings(store=str(tmp_path / "shop.db")))) as client:
+            assert "Nothing is spent" in client.get("/privacy").text
+        for _ in range(2):
+            train(store, versions, Private(Popularity(), epsilon=1, public=True), lifetime=2)
+        spent = ledger(store)[0].epsilon(1e-5)
+    with TestClient(create_app(Settings(store=str(tmp_path / "shop.db")))) as client:
+        shown = client.get("/privacy").text
+    assert "at most e^1 times as likely" in shown
+    assert f"<dd>{spent:.2f}</dd>" in shown
+    assert "<dd>2.00</dd>" in shown
+    assert re.search(r"counts of items</th>.*gaussian</td>.*>2</td>", shown)
 
 
 # The command line

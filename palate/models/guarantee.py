@@ -66,16 +66,22 @@ class Guarantee:
     leaves: str = LEAVES
 
     @property
-    def sentence(self) -> str:
-        """What the guarantee says to a reader."""
+    def promise(self) -> str:
+        """What is proven, in a sentence."""
         if self.insecure:
             return "Nothing is protected: the noise of this model was made from a seed, for tests."
-        items = "The list of items is public. " if self.public else ""
         return (
             f"With or without {self.unit}, any model comes out with nearly the same probability: at most "
-            f"e^{self.epsilon:g} times as likely, but for a chance of {self.delta:g}. {items}"
-            f"Protected: {self.protects}. Not protected: {self.leaves}."
+            f"e^{self.epsilon:g} times as likely, but for a chance of {self.delta:g}."
         )
+
+    @property
+    def sentence(self) -> str:
+        """What the guarantee says to a reader: what is proven, for what, and for what not."""
+        if self.insecure:
+            return self.promise
+        items = "The list of items is public. " if self.public else ""
+        return f"{self.promise} {items}Protected: {self.protects}. Not protected: {self.leaves}."
 
     def __str__(self) -> str:
         return self.sentence
