@@ -103,6 +103,21 @@ def _numbers(model: Model, targets: Targets) -> Doubles:
     )
 
 
+def strength(model: Model, log: Interactions) -> Doubles:
+    """Return how far a model scores the liked items of each user above the others, by all of them, sorted, (U,).
+
+    In standard deviations of the user's scores; users without a liked item that the model knows are left out.
+    """
+    row = model.items.codes(log.items.ids)[log.item]
+    known = log.liked & (row >= 0)
+    own = np.zeros((len(log.users), len(model.items)), np.bool_)
+    own[log.user[known], row[known]] = True
+    scores = model.scores(model.histories(log.histories())).astype(np.float64)
+    many = own.sum(axis=1)
+    above = (scores * own).sum(axis=1) / np.maximum(many, 1) - scores.mean(axis=1)
+    return np.sort((above / np.maximum(scores.std(axis=1), 1e-12))[many > 0])
+
+
 def over(model: Model, targets: Targets, rows: Ragged) -> Floats:
     """Scores by the items of the targets, (B, I); the least one for an item that the model does not list."""
     scores = model.scores(model.histories(targets.asked(rows)))

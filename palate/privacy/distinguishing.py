@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv
-from scipy.stats import binom
+from scipy.special import bdtrik, betaincinv
 
 from palate.arrays import Bools, Doubles
 
@@ -52,10 +51,12 @@ class Apart:
 def area(inside: Doubles, outside: Doubles) -> Figure:
     """Return the area under the curve, and its interval (DeLong et al. 1988), for sides that are sorted.
 
-    Equal scores count half. Where no pair is out of order the interval is half a user wide.
+    Equal scores count half. Where no pair is out of order the interval is half a user wide; of one user it is all.
     """
     above, below = places(inside, outside), 1 - places(outside, inside)
     value = float(above.mean())
+    if min(len(above), len(below)) < 2:
+        return Figure(value, 0.0, 1.0)
     error = np.sqrt(above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
     reach = 1.96 * max(float(error), 0.5 / min(len(above), len(below)))
     return Figure(value, max(0.0, value - reach), min(1.0, value + reach))
@@ -73,7 +74,7 @@ def caught(inside: Doubles, outside: Doubles) -> Figure:
     that, half to the share (Clopper and Pearson 1934).
     """
     N, M = len(inside), len(outside)
-    few, many = (int(binom.ppf(tail, M, FALSE)) for tail in (MISSED / 4, 1 - MISSED / 4))
+    few, many = (int(np.ceil(bdtrik(tail, M, FALSE))) for tail in (MISSED / 4, 1 - MISSED / 4))
 
     def above(count: int) -> int:
         """Members above all but `count` of the others."""
