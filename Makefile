@@ -5,6 +5,9 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import 
 BIN = $(VENV)/bin
 PIP = $(BIN)/pip --quiet --disable-pip-version-check
 
+# Without compiled modules each process that tests start would compile the library again.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test test-lowest lint format docs reliability browser peers clean
 
 demo: $(VENV)/core
