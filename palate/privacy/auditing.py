@@ -86,8 +86,12 @@ class Audit:
     @property
     def heading(self) -> str:
         """What was audited, and how."""
+        return f"{self.recipe!r}: {self._how}"
+
+    @property
+    def _how(self) -> str:
         sides = f"{self.findings[0].inside:,} users in the model, {self.findings[0].outside:,} not"
-        return f"{self.recipe!r}: {sides}; {self.shadows} shadow models; 95% intervals"
+        return f"{sides}; {self.shadows} shadow models; 95% intervals"
 
     @property
     def grid(self) -> Grid:
@@ -108,7 +112,7 @@ class Audit:
     def plot(self, path: str | PathLike[str]) -> None:
         """Draw true against false positives, a curve each attack. Raises `MissingExtra` without matplotlib."""
         curves = {each.attack: each.apart.curve for each in self.findings}
-        draw_attacks(path, RATES.tolist(), curves, self.epsilon, self.heading)
+        draw_attacks(path, RATES.tolist(), curves, self.epsilon, f"{type(self.recipe).__name__}: {self._how}")
 
     def __rich__(self) -> str | Any:
         """Return it for the terminal."""
