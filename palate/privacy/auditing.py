@@ -207,12 +207,12 @@ def compared(found: Doubles, member: Bools, gone: Bools, after: Doubles | None, 
     inside, outside = member[0], ~member[0]
     tell = partial(calibrated, shadows=found[1:], member=member[1:])
 
-    def finding(attack: str, told: Doubles, some: Bools, right: Rights | None = None, note: str = "") -> Finding:
-        apart = Apart.of(told[some], told[outside])
+    def finding(attack: str, ratio: Doubles, some: Bools, right: Rights | None = None, note: str = "") -> Finding:
+        apart = Apart.of(ratio[some], ratio[outside])
         return Finding(attack, int(some.sum()), int(outside.sum()), apart, right, note)
 
-    told = tell(found[0])
-    findings = [finding(attack, told[n], inside, rights(n, found[0, n], inside)) for n, attack in enumerate(ATTACKS)]
+    ratio = tell(found[0])
+    findings = [finding(attack, ratio[n], inside, rights(n, found[0, n], inside)) for n, attack in enumerate(ATTACKS)]
     if after is not None:
         findings.append(finding(AFTER, tell(after)[WEIGHTS], gone, note=how))
     return tuple(findings)

@@ -50,7 +50,7 @@ def forget(
     removed = {"users": len(logs.rows), "events": _events(logs), "users with data of their own": len(asked & known)}
     bare = model.without(asked & known) if asked & known else model
     left = _left(bare, logs) if len(logs.rows) else Left(bare, _nothing(model))
-    attack = None if unseen is None else _told_apart(left.model, log, logs.rows, unseen)
+    attack = None if unseen is None else _attack(left.model, log, logs.rows, unseen)
     _before[left.model] = earlier | asked
     salt = new_salt()
     when = time.time_ns() // 1000
@@ -70,7 +70,7 @@ def _left(model: Model, logs: Logs) -> Left:
     return leave(model.recipe, model, logs.on(model.items))
 
 
-def _told_apart(model: Model, log: Interactions, gone: Longs, unseen: Interactions) -> Attack | None:
+def _attack(model: Model, log: Interactions, gone: Longs, unseen: Interactions) -> Attack | None:
     """Attack the model, `ATTACKED` users a side at most; None where a side is empty."""
     sides = (log.select(np.isin(log.user, gone[:ATTACKED])), unseen.select(unseen.user < ATTACKED))
     inside, outside = (strength(model, each) if len(each) else np.zeros(0) for each in sides)
