@@ -205,16 +205,16 @@ def forgotten(model: Model, log: Interactions, targets: Targets, ids: Iterable[s
 def compared(found: Doubles, member: Bools, gone: Bools, after: Doubles | None, how: str) -> tuple[Finding, ...]:
     """Compare the numbers (M + 1, A, U) of users in the first model with those of users who are not."""
     inside, outside = member[0], ~member[0]
-    tell = partial(calibrated, shadows=found[1:], member=member[1:])
+    ratios = partial(calibrated, shadows=found[1:], member=member[1:])
 
     def finding(attack: str, ratio: Doubles, some: Bools, right: Rights | None = None, note: str = "") -> Finding:
         apart = Apart.of(ratio[some], ratio[outside])
         return Finding(attack, int(some.sum()), int(outside.sum()), apart, right, note)
 
-    ratio = tell(found[0])
+    ratio = ratios(found[0])
     findings = [finding(attack, ratio[n], inside, rights(n, found[0, n], inside)) for n, attack in enumerate(ATTACKS)]
     if after is not None:
-        findings.append(finding(AFTER, tell(after)[WEIGHTS], gone, note=how))
+        findings.append(finding(AFTER, ratios(after)[WEIGHTS], gone, note=how))
     return tuple(findings)
 
 
