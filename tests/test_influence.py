@@ -129,6 +129,26 @@ def test_content_forgets_exactly() -> None:
     np.testing.assert_allclose(lighter.scores(past), expected.scores(past), atol=1e-4)
 
 
+def test_the_receipt_says_whether_users_are_still_told_apart() -> None:
+    """Random histories: those that left EASE are like those never seen; the interval misses in 5% of seeds."""
+    draw = np.random.default_rng(0)
+    whole = log_of([(f"u{u:03}", f"i{i}", 1.0, 0) for u in range(300) for i in draw.choice(60, 8, replace=False)])
+    gone, never = ({f"u{n:03}" for n in range(low, low + 100)} for low in (0, 100))
+    log, unseen = whole.without(never), whole.without({f"u{n:03}" for n in range(300)} - never)
+    model = EASE(l2=5).fit(log)
+    _, receipt = forget(model, log, gone, unseen)
+    attack = receipt.attack
+    assert attack is not None
+    assert (attack.users, attack.unseen) == (100, 100)
+    assert attack.low < 0.5 < attack.high
+    assert receipt.as_dict()["attack"]["auc"] == attack.auc
+    trained = Embedding(dim=16, epochs=30, learning_rate=0.1).fit(log)
+    _, stays = forget(trained, log, gone, unseen)
+    assert stays.how == "retrain"
+    assert stays.attack is not None
+    assert forget(model, log, gone)[1].attack is None
+
+
 def test_users_that_leave_one_by_one_leave_as_all_at_once(log: Interactions) -> None:
     recipe = EASE(l2=5)
     model: Model = recipe.fit(log)

@@ -204,6 +204,7 @@ ADDRESSES = {
     "an item": "/items?item=1",
     "found": "/items?q=star+wars",
     "models": "/models",
+    "privacy": "/privacy",
     "map": "/map",
     "strange person": f"/people?{urlencode({'user': STRANGE})}",
     "strange item": f"/items?{urlencode({'item': STRANGE})}",

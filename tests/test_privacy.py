@@ -5,6 +5,7 @@ Tests with chance in them state how often they fail where nothing is wrong.
 
 from __future__ import annotations
 
+import json as jsons
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,20 +18,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.special import erfc
-from scipy.stats import beta, chi2
+from scipy.stats import chi2
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from palate import EASE, IALS, SLIST, Embedding, ItemKNN, Pipeline, Popularity, Private, load, read_log
+from palate import EASE, IALS, SLIST, Blend, Embedding, ItemKNN, Pipeline, Popularity, Private, Ranked, load, read_log
 from palate.cli import app
 from palate.data.interactions import Interactions
 from palate.errors import PalateError, SettingError
+from palate.live.training import train
 from palate.models.base import Recipe
-from palate.privacy.ledger import BudgetError, Ledger, Release, delta_of, gaussian_noise
+from palate.models.guarantee import Release
+from palate.models.registry import as_recipe
+from palate.privacy.ledger import BudgetError, Ledger, delta_of, gaussian_noise
 from palate.privacy.mechanisms import STEPS, Rows, exact_counts, exact_gram, exact_products, noisy_counts, noisy_gram
 from palate.privacy.noise import SeededSource, SystemSource, probabilities, rounded_gaussian, table
 from palate.privacy.private import PrivateModel, in_order, likes
 from palate.privacy.released import Hopeless, Plan, threshold
 from palate.privacy.spectrum import Axes, above_noise, completed, edge_of
+from palate.serve.app import create_app
+from palate.serve.settings import Settings
+from palate.store.events import Event, Store
+from palate.store.ledger import ledger
+from palate.store.transfer import import_log
+from palate.store.versions import Versions
 
 FALSE_ALARMS = 1e-6  # of a test of a distribution
 PRIVATE: list[Recipe] = [
@@ -251,7 +262,7 @@ def test_a_model_states_its_guarantee_and_keeps_it_when_saved(log: Interactions,
     loaded = load(tmp_path / "model")
     assert isinstance(loaded, PrivateModel)
     assert loaded.guarantee == model.guarantee
-    assert loaded.guarantee.ledger.releases == model.recipe.releases()
+    assert loaded.guarantee.releases == model.recipe.releases()
     tested = seeded().fit(log)
     assert str(tested.guarantee).startswith("Nothing is protected")
     tested.save(tmp_path / "seeded")
@@ -346,38 +357,81 @@ def test_what_cannot_be_private_is_refused(recipe: Recipe, settings: dict[str, o
         Private(recipe, **settings)  # type: ignore[arg-type]
 
 
-def test_canaries_are_no_easier_to_tell_than_epsilon_says() -> None:
-    """100 trainings with and 100 without a canary: what an attacker finds bounds ε from below, below ε.
-
-    The canary is alone in liking an item. The attacker knows the rest and the best threshold of the item's count:
-    half of the trainings choose it, the other half are judged. The false alarms: 1e-3.
-    """
-    events = [(f"u{n}", f"i{n % 5}", 1.0, 0) for n in range(20)]
-    public = catalogue_of(log_of([("u", f"i{n}", 1.0, 0) for n in range(6)]))
-    epsilon = 1.0
-    found = []
-    for more in ([], [("canary", "i5", 1.0, 0)]):
-        recipe = Private(Popularity(), epsilon=epsilon, delta=1e-5, public=True)
-        log = log_of([*events, *more])
-        found.append([float(model_of(recipe, log, public)) for _ in range(100)])
-    out, inside = np.array(found)
-    cuts = np.quantile(np.concatenate([out[:50], inside[:50]]), np.linspace(0.1, 0.9, 9))
-    cut = max(cuts, key=lambda each: (inside[:50] > each).mean() - (out[:50] > each).mean())
-    true, false = int((inside[50:] > cut).sum()), int((out[50:] > cut).sum())
-    least = beta.ppf(5e-4, true, 50 - true + 1) if true else 0.0
-    most = beta.ppf(1 - 5e-4, false + 1, 50 - false) if false < 50 else 1.0
-    assert np.log(max(least - 1e-5, 1e-9) / most) < epsilon
-
-
-def model_of(recipe: Private, log: Interactions, public: object) -> float:
-    """Scores of i5 as a release shows them."""
-    model = recipe.fit(log, public)  # type: ignore[arg-type]
-    return float(model.scores(model.histories([[]]))[0][5])
-
-
 def test_all_of_a_budget_goes_to_the_counts_where_nothing_else_is_asked() -> None:
     plan = Plan.of(1.0, 1e-6, public=True, counts_alone=True)
     assert plan.counts == pytest.approx(gaussian_noise(1.0, 1e-6), rel=1e-4)
+
+
+# Recipes around private ones
+
+
+def test_recipes_add_up_what_those_within_them_release() -> None:
+    private, other = seeded(epsilon=3.0), seeded("IALS(dim=4)", epsilon=2.0)
+    once = private.releases()
+    assert once
+    assert EASE().releases() == Blend(recipes=("EASE()",)).releases() == ()
+    assert Pipeline(Pipeline(private)).releases() == once
+    assert Blend(recipes=(private,)).releases() == once
+    twice = Blend(recipes=(Pipeline(private), "EASE()", other))  # once for the weights, and once for good
+    assert twice.releases() == (*once, *other.releases()) * 2
+    assert Ranked((twice,)).releases() == twice.releases() * 2
+    assert sum(each.epsilon for each in twice.guarantees()) == 10
+
+
+def test_stages_behind_a_private_model_read_what_it_released(log: Interactions, tmp_path: Path) -> None:
+    recipe = Pipeline(seeded("IALS(dim=4)", epsilon=3.0), ("LongTail(0.5)", "Diversify(0.3)"))
+    model = recipe.fit(log)
+    assert model.guarantee == recipe.guarantees()[0]
+    assert model.data is not None
+    released = np.maximum(model.scores(model.histories([[]]))[0], 0)
+    np.testing.assert_array_equal(model.data.popularity, released)
+    assert (released != log.item_weights()[log.items.codes(model.items.ids)]).any()
+    model.save(tmp_path / "model")
+    assert load(tmp_path / "model").guarantee == model.guarantee
+    with pytest.raises(SettingError, match="would read vectors of the log, and the private model has none"):
+        Pipeline(seeded(), ("Diversify(0.3)",)).fit(log)
+
+
+def test_a_model_that_learned_from_events_beside_a_private_one_has_no_guarantee() -> None:
+    log = log_of([(f"u{n:02}", f"i{(n + m) % 9}", 1.0, m) for n in range(30) for m in range(4)])
+    assert EASE().fit(log).guarantee is None
+    assert Blend(recipes=(seeded(), "EASE()")).fit(log).guarantee is None
+    assert Blend(recipes=(seeded(), seeded(seed=1))).fit(log).guarantee is None  # the weights between them have none
+
+
+@pytest.mark.parametrize("around", ["Pipeline({})", "Pipeline(Pipeline({}))", "Blend(recipes=({}, Popularity()))"])
+def test_a_store_counts_private_fits_within_other_recipes(around: str, tmp_path: Path) -> None:
+    pytest.importorskip("dp_accounting")
+    log = log_of([(f"u{n:02}", f"i{(n + m) % 9}", 1.0, m) for n in range(30) for m in range(4)])
+    log.to_frame().write_csv(tmp_path / "log.csv")
+    recipe = as_recipe(around.format("Private(Popularity(), epsilon=1, public=True)"))
+    with Store.open(str(tmp_path / "shop.db")) as store:
+        import_log(store, tmp_path / "log.csv")
+        versions = Versions(store, None, load)
+        trained = train(store, versions, recipe)
+        assert trained.activated
+        assert "private" in trained.why
+        assert ledger(store)[0].releases == recipe.releases()
+        with pytest.raises(BudgetError):
+            train(store, versions, recipe, lifetime=ledger(store)[0].epsilon(1e-5) + 0.01)
+
+
+def test_the_page_shows_guarantee_and_budget(tmp_path: Path) -> None:
+    pytest.importorskip("dp_accounting")
+    with Store.open(str(tmp_path / "shop.db")) as store:
+        store.append([Event(f"u{n}", f"i{n % 3}", "like", 10**15 + n) for n in range(30)])
+        versions = Versions(store, None, load)
+        with TestClient(create_app(Settings(store=str(tmp_path / "shop.db")))) as client:
+            assert "Nothing is spent" in client.get("/privacy").text
+        for _ in range(2):
+            train(store, versions, Private(Popularity(), epsilon=1, public=True), lifetime=2)
+        spent = ledger(store)[0].epsilon(1e-5)
+    with TestClient(create_app(Settings(store=str(tmp_path / "shop.db")))) as client:
+        shown = client.get("/privacy").text
+    assert "at most e^1 times as likely" in shown
+    assert f"<dd>{spent:.2f}</dd>" in shown
+    assert "<dd>2.00</dd>" in shown
+    assert re.search(r"counts of items</th>.*gaussian</td>.*>2</td>", shown)
 
 
 # The command line
@@ -403,3 +457,18 @@ def test_the_command_line_fits_privately_and_keeps_a_ledger(log: Interactions, t
     assert "epsilon 1 " in str(second.exception)
     assert run.invoke(app, [*train, "--lifetime-epsilon", "2"]).exit_code == 0
     assert run.invoke(app, [*train[:3], "--lifetime-epsilon", "2"]).exit_code != 0
+    assert run.invoke(app, [*train[:3], "--recipe", "popularity", "--public-items"]).exit_code != 0
+    staged = run.invoke(app, [*train, "--lifetime-epsilon", "4", "--stage", "LongTail(0.5)", "--json"])
+    assert staged.exit_code == 0, staged.output
+    about = jsons.loads(staged.output[staged.output.index("{") :])
+    assert about["recipe"] == "Pipeline"
+    assert [each["name"] for each in about["settings"]["stages"]] == ["LongTail"]
+
+
+def test_a_pipeline_around_a_private_recipe_is_saved_without_histories(log: Interactions, tmp_path: Path) -> None:
+    log.to_frame().write_csv(tmp_path / "log.csv")
+    recipe = "recipe=Private(EASE(), epsilon=30, public=True, refuse=False)"
+    model = str(tmp_path / "model")
+    done = CliRunner().invoke(app, ["fit", "pipeline", str(tmp_path / "log.csv"), "--out", model, "--set", recipe])
+    assert done.exit_code == 0, done.output
+    assert not list((tmp_path / "model").glob("log.*"))

@@ -94,6 +94,7 @@ def test_nothing_of_a_user_is_in_the_files_when_the_receipt_is_done(store: Store
     assert done["state"] == "done"
     assert [(each["version"], each["how"]) for each in done["versions"]] == [(1, "approximate"), (2, "exact")]
     assert done["versions"][1]["distance"] < 1e-6
+    assert done["versions"][1]["attack"] is None  # there is no user whom it never saw
     assert holding(tmp_path, vector, *forms(SECRET)) == []
     assert not (versions.folder / "start").exists()
     assert store.receipts.verified(done)
@@ -101,6 +102,17 @@ def test_nothing_of_a_user_is_in_the_files_when_the_receipt_is_done(store: Store
     assert not names(done, SECRET[:-1])
     assert not store.receipts.verified(done | {"state": "pending"})
     assert store.state(ROWS + made.receipt) is None
+
+
+def test_a_receipt_tells_forgotten_users_from_newcomers(store: Store) -> None:
+    versions = Versions(store, read=load)
+    train(store, versions, EASE(l2=5))
+    store.append([Event(f"new{n}", f"i{n % 3}", "like", 1) for n in range(3)])
+    made = store.receipts.forget([SECRET])
+    assert forget(store, versions, {made.receipt: [SECRET]})
+    attack = store.receipts.get(made.receipt)["versions"][0]["attack"]
+    assert (attack["users"], attack["low"], attack["high"]) == (1, 0, 1)  # one user alone says nothing
+    assert attack["unseen"] > 0
 
 
 def test_a_version_is_what_a_training_without_the_user_gives(url: str, tmp_path: Path) -> None:

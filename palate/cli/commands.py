@@ -16,6 +16,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from palate.cli.auditing import audit
 from palate.cli.choose import AUTO, Plan, choose
 from palate.cli.demo import run_demo
 from palate.cli.demo_content import run_content_demo
@@ -49,6 +50,7 @@ app.command()(train)
 app.command()(activate)
 app.command()(describe)
 app.command()(choose)
+app.command()(audit)
 app.command()(forget)
 app.command()(access)
 
@@ -188,7 +190,7 @@ def fit(
         kept = "the best epoch" if early_stop else "the last full epoch"
         note(f"stopped after epoch {len(bar.losses)} of {bar.epochs}: {kept} is kept")
         lift()  # what is kept shall be written, however long it takes
-    model.save(out, log=events if model.keeps_histories and not no_log else None)
+    model.save(out, log=None if no_log or model.guarantee is not None else events)
     if json:
         about = {"recipe": chosen.named(), "settings": chosen.settings()}
         print_json({"model": str(out), **about, "seconds": seconds, "losses": bar.losses})
@@ -267,7 +269,7 @@ def recommend(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Parquet file for --all-users.")] = None,
     json: Json = False,
 ) -> None:
-    """Recommend items to one user, by the history saved with the model or a given one, or to all users."""
+    """Recommend items to one user, by a saved or given history, or to all."""
     fitted, log = load_with_log(model)
     if all_users:
         chosen_log = log if history is None else newer_log(history, read, fitted)

@@ -13,9 +13,9 @@ from palate.cli.choose import AUTO, Plan, SearchBar, share_of
 from palate.cli.settings import (
     CatalogueReading,
     Stages,
-    build_recipe,
     catalogue_settings,
     parse,
+    private_recipe,
     read_settings,
     staged,
 )
@@ -97,7 +97,7 @@ def train(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Fit a recipe to a store, and activate the model unless it is worse."""
+    """Fit a recipe to a store; activate the model unless it is worse."""
     from palate.models.registry import load
     from palate.store.events import Store
     from palate.store.ledger import check_lifetime
@@ -105,7 +105,7 @@ def train(
 
     check_lifetime(lifetime_epsilon, epsilon)
     share = _share(recipe, search)
-    plan = Plan.of(recipe, settings, stages) if epsilon is None else _private(recipe, settings, epsilon, public_items)
+    plan = _plan(recipe, settings, stages, epsilon, public_items)
     with Store.open(store) as opened:
         versions = Versions(opened, models, load)
         trained = _train(opened, versions, plan, share, _weights(weights), keep, lifetime_epsilon)
@@ -244,13 +244,13 @@ def serve(
     run(serving, host=host, port=port, workers=workers, trusted_proxies=proxies, retrain=when, training=training)
 
 
-def _private(recipe: str, settings: list[str], epsilon: float, public: bool) -> Plan:
-    """Plan a private fit of a recipe; one that a search chose on the events would tell of them."""
-    from palate.privacy.private import Private
-
-    if recipe == AUTO:
+def _plan(recipe: str, settings: list[str], stages: list[str], epsilon: float | None, public: bool) -> Plan:
+    """Plan a fit, a private one with an epsilon; a recipe that a search chose on the events would tell of them."""
+    if recipe == AUTO and epsilon is not None:
         raise typer.BadParameter(f"--epsilon needs a recipe: what {AUTO} chooses depends on the events")
-    return Plan(Private(build_recipe(recipe, settings), epsilon=epsilon, public=public), {}, ())
+    if epsilon is None and not public:
+        return Plan.of(recipe, settings, stages)
+    return Plan(staged(private_recipe(recipe, settings, epsilon, public), stages), {}, ())
 
 
 def _train(

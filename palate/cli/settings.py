@@ -81,6 +81,18 @@ def build_recipe(name: str, settings: Iterable[str]) -> Recipe:
     return recipe(**values)
 
 
+def private_recipe(name: str, settings: Iterable[str], epsilon: float | None, public: bool) -> Recipe:
+    """Build a recipe, private with an epsilon; `public`: its list of items is no secret."""
+    recipe = build_recipe(name, settings)
+    if epsilon is None:
+        if public:
+            raise typer.BadParameter("--public-items goes with --epsilon")
+        return recipe
+    from palate.privacy.private import Private
+
+    return Private(recipe, epsilon=epsilon, public=public)
+
+
 def build_recipes(names: Sequence[str], settings: Sequence[str]) -> dict[str, Recipe]:
     """Build several recipes; a setting names its recipe (`embedding.dim=32`) when there are several."""
     own: dict[str, list[str]] = {name: [] for name in names}

@@ -1,9 +1,10 @@
-"""Pictures: accuracy against training time, and against other metrics of the lists."""
+"""Pictures: accuracy against training time, and against other metrics of the lists; what attacks tell."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, cycle
+from math import exp
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -111,6 +112,39 @@ def draw_front(
     axes.set_xlabel("milliseconds a list", color=INK, fontsize=10)
     axes.set_title(f"{metric} against latency; the line: nothing is better and faster", loc="left", color=INK, pad=24)
     axes.annotate(subtitle, (0, 1), (0, 8), "axes fraction", "offset points", color=QUIET, fontsize=9)
+    _write(figure, path)
+
+
+def draw_attacks(
+    path: str | PathLike[str],
+    rates: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    epsilon: float | None,
+    subtitle: str,
+) -> None:
+    """Write true positives against false ones, at these rates, in the format of the path's ending.
+
+    epsilon  what is proven: the most that any attack can name, as a line
+    """
+    figure = _figure(7, 5)
+    axes = figure.add_axes((0.1, 0.12, 0.85, 0.72))
+    axes.plot(rates, rates, color=QUIET, linewidth=1, linestyle=":", label="by chance")
+    if epsilon is not None:
+        most = [min(1.0, exp(epsilon) * rate, 1 - exp(-epsilon) * (1 - rate)) for rate in rates]
+        axes.plot(rates, most, color=INK, linewidth=1, linestyle="--", label=f"the most at ε = {epsilon:g}")
+    for (name, curve), colour in zip(curves.items(), cycle(COLOURS)):
+        axes.plot(rates, curve, color=colour, linewidth=1.8, label=name)
+    _clean(axes)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylim(rates[0], 1.15)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+    axes.set_xlabel("false positives, share of users not in the model", color=INK, fontsize=10)
+    axes.set_ylabel("true positives, share of users in it", color=INK, fontsize=10)
+    axes.set_title("What attacks tell of users", loc="left", color=INK, fontsize=13, pad=24)
+    axes.annotate(subtitle, (0, 1), (0, 8), "axes fraction", "offset points", color=QUIET, fontsize=8)
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
     _write(figure, path)
 
 

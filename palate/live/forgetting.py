@@ -14,7 +14,7 @@ from palate.bundles.bundle import About
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, PalateError
 from palate.live.kept import FOLDER
-from palate.live.past import with_rows
+from palate.live.past import newcomers, with_rows
 from palate.models.base import Model
 from palate.models.registry import load_with_log
 from palate.privacy.forgetting import forget as forget_in
@@ -153,7 +153,8 @@ class _Rewriting:
         if past is None or not asked:
             return model, None, count
         try:
-            lighter, receipt = forget_in(model, past, asked)
+            unseen = newcomers(self._store, past, about.get(WEIGHTS, {})) if NEWEST in about else None
+            lighter, receipt = forget_in(model, past, asked, unseen)
         except PalateError as error:
             return model, Removal(recipe, "retrain", None, f"{error}; train again"), count
         return lighter, receipt.removal, count

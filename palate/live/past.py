@@ -12,9 +12,28 @@ import polars as pl
 from palate.data.event_types import EventType
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
+from palate.store.activity import newest_users
 from palate.store.events import Store
 from palate.store.scan import Names
 from palate.store.schema import Row
+
+NEWCOMERS, THEIRS = 100, 100  # users, and events of each, at most
+
+
+def newcomers(store: Store, past: Interactions, weights: Mapping[str, float]) -> Interactions | None:
+    """Return events of the newest users who are not in a log; None where all of them are."""
+    newest = newest_users(store, NEWCOMERS)
+    known = past.users.codes(newest) >= 0
+    new = [name for name, seen in zip(newest, known, strict=True) if not seen]
+    events = [each for name in new for each in store.events(name, THEIRS)]
+    if not events:
+        return None
+    users, items = Vocabulary.of(new), Vocabulary.of(dict.fromkeys(each.item_id for each in events))
+    weight = [
+        EventType.of(each.event_type, weights).weight * (1 if each.weight is None else each.weight) for each in events
+    ]
+    user, item = users.codes([each.user_id for each in events]), items.codes([each.item_id for each in events])
+    return Interactions.of(users, items, user, item, np.array(weight, np.float32))
 
 
 def with_rows(

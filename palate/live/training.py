@@ -18,7 +18,6 @@ from palate.live.weights import EVENT_WEIGHTS
 from palate.models.base import Recipe, Watch
 from palate.models.registry import load, rebuilt
 from palate.models.weights import heaviest
-from palate.privacy.private import Private
 from palate.store.events import Store
 from palate.store.ledger import spend
 from palate.store.recording import now
@@ -72,13 +71,17 @@ class Training:
         *,
         keep: int = 5,
         watch: Watch | None = None,
+        lifetime: float | None = None,
     ) -> Trained:
         """Fit a recipe, and do what `train` says; `more` are facts that the version keeps beside the usual ones."""
         store, versions, catalogue = self.store, self.versions, self.catalogue
+        guarantees = recipe.guarantees()
+        if guarantees:
+            spend(store, recipe.releases(), sum(each.epsilon for each in guarantees), lifetime)
         current, before, moment, began = self.current, versions.list(), now(), monotonic()
         fitted = recipe.fit(self.log, catalogue, watch=watch)
         model, log, without, left = meanwhile(store, fitted, self.log, self.forgettings)
-        if isinstance(recipe, Private):
+        if guarantees:
             verdict = Verdict(True, UNMEASURED)
         else:
             verdict = Check(log, catalogue, recipe, model, current, before, moment).verdict()
@@ -130,12 +133,11 @@ def train(
     users that were forgotten they keep nothing (`forget`). Raises `DataError` for a store without an event of weight
     above 0.
 
-    A `Private` recipe is entered into the store's ledger before it reads an event, raises `BudgetError` where that
-    would go beyond the budget, `lifetime` or what was set before, and its model is activated without a check.
+    What a recipe, or those within it, releases with noise is entered into the store's ledger before the fit; raises
+    `BudgetError` where that would go beyond the budget, `lifetime` or what was set before. Such a model is activated
+    without a check.
     """
-    if isinstance(recipe, Private):
-        spend(store, recipe.releases(), recipe.epsilon, lifetime)
-    return Training.of(store, versions, weights).finish(recipe, keep=keep, watch=watch)
+    return Training.of(store, versions, weights).finish(recipe, keep=keep, watch=watch, lifetime=lifetime)
 
 
 def _current(versions: Versions) -> Current | None:

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from palate.errors import DataError, SettingError, whole
 from palate.kernels.rerank import unit_rows
 from palate.kernels.topk import select_top
 from palate.models.asked import Asked, Explanation, Items, OneUser, asking, explained, histories_of, one_history
+from palate.models.guarantee import Guarantee, Release
 from palate.models.guards import settled, sound
 from palate.models.settings import settle
 from palate.models.shapes import check_model
@@ -88,6 +89,15 @@ class Recipe(ABC):
         """Return name and settings, of which `palate.models.registry.rebuilt` makes the recipe again."""
         return {"name": type(self).__name__, "settings": self.settings()}
 
+    def guarantees(self) -> tuple[Guarantee, ...]:
+        """Return what is proven of each private fit within a fit of this recipe: those of the recipes within it."""
+        within = (part for each in fields(self) for part in recipes_in(getattr(self, each.name)))
+        return tuple(each for part in within for each in part.guarantees())
+
+    def releases(self) -> tuple[Release, ...]:
+        """Return what a fit tells of the events with noise, for a ledger, whatever the log; () of a plain recipe."""
+        return tuple(release for each in self.guarantees() for release in each.releases)
+
     @classmethod
     def named(cls) -> str:
         """Return the name of this recipe on the command line: `Embedding` is `embedding`."""
@@ -105,7 +115,6 @@ class Model(ABC):
 
     recipe: Recipe
     items: Vocabulary
-    keeps_histories: ClassVar[bool] = True  # whether a bundle may hold the histories that it was fitted to
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -123,6 +132,11 @@ class Model(ABC):
     def fault(self) -> str:
         """Say what is wrong with the model beside what its fields say of their arrays, "" for nothing."""
         return ""
+
+    @cached_property
+    def guarantee(self) -> Guarantee | None:
+        """What is proven of the whole model: how little any one user's events change it; None where nothing is."""
+        return None
 
     @abstractmethod
     def scores(self, histories: Histories) -> Floats:
@@ -367,6 +381,13 @@ class Retrieved(NamedTuple):
 
     item: Ints
     score: Callable[[int, Ints], Floats]
+
+
+def recipes_in(value: object) -> tuple[Recipe, ...]:
+    """Return the recipes that a setting holds."""
+    if isinstance(value, tuple):
+        return tuple(found for each in value for found in recipes_in(each))
+    return (value,) if isinstance(value, Recipe) else ()
 
 
 def plain(value: object) -> object:

@@ -16,6 +16,7 @@ from palate.data.vocabulary import Vocabulary
 from palate.errors import check
 from palate.kernels.places import mean_places
 from palate.models.base import Model, Recipe, Watch, refuse_empty
+from palate.models.guarantee import Guarantee
 from palate.models.registry import as_recipe, register
 
 
@@ -54,6 +55,10 @@ class Blend(Recipe):
         if held_out.any() and log.liked[~held_out].any() and len(recipes) > 1:
             weights = learned(self.questions(fitted(log.select(~held_out)), log, held_out))
         return BlendModel(self, log.items, fitted(log), weights)
+
+    def guarantees(self) -> tuple[Guarantee, ...]:
+        """Return those of the recipes, each fitted twice; the weights between models have none."""
+        return super().guarantees() * (2 if len(self.recipes) > 1 else 1)
 
     def held_out(self, log: Interactions) -> Bools:
         """Mark the last event of weight above 0, (N,), of some users who have another one."""

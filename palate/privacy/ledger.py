@@ -15,43 +15,12 @@ from typing import Any
 import numpy as np
 from scipy.special import log_ndtr
 
-from palate.errors import MissingExtra, PalateError, check, real, whole
-
-MECHANISMS = ("gaussian", "laplace", "sampled gaussian")
+from palate.errors import MissingExtra, PalateError, check, real
+from palate.models.guarantee import Release
 
 
 class BudgetError(PalateError, ValueError):
     """A release would go beyond the budget of privacy."""
-
-
-@dataclass(frozen=True)
-class Release:
-    """Something that was told of a log, with noise.
-
-    mechanism  "gaussian" and "laplace": a sum over users plus noise; "sampled gaussian": of users taken with the
-               probability `sampling` each time (Poisson)
-    noise      standard deviation of the Gaussian, or the scale of Laplace, over the sensitivity: over the most by
-               which one user changes the sum, in L2 or L1
-    times      how often
-    delta      the chance of something else that gives a user away, as an item of one user alone on a list
-    what       in words
-    """
-
-    mechanism: str
-    noise: float
-    times: int = 1
-    sampling: float = 1.0
-    delta: float = 0.0
-    what: str = ""
-
-    def __post_init__(self) -> None:
-        check(self.mechanism in MECHANISMS, "mechanism", self.mechanism, f"must be one of {', '.join(MECHANISMS)}")
-        check(real("noise", self.noise) > 0, "noise", self.noise, "must be above 0")
-        whole("times", self.times)
-        check(0 < real("sampling", self.sampling) <= 1, "sampling", self.sampling, "must be above 0, at most 1")
-        check(0 <= real("delta", self.delta) < 1, "delta", self.delta, "must be 0 or more, below 1")
-        alone = self.sampling == 1 or self.mechanism == "sampled gaussian"
-        check(alone, "sampling", self.sampling, f"must be 1 for {self.mechanism!r}")
 
 
 @dataclass(frozen=True)

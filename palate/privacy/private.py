@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, cast
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -23,14 +23,13 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.encoders.encoding import Encoding
 from palate.errors import check
 from palate.models.base import Model, Recipe, Watch, refuse_empty
+from palate.models.guarantee import Guarantee, Release
 from palate.models.item_content import check_reading
 from palate.models.item_to_item import positives
 from palate.models.popularity import Popularity
 from palate.models.posterior import Posterior
 from palate.models.registry import as_recipe, register
 from palate.privacy.fitted import check_private, fitted
-from palate.privacy.guarantee import Guarantee
-from palate.privacy.ledger import Release
 from palate.privacy.noise import SeededSource, SystemSource
 from palate.privacy.released import Plan, Released, release, release_counts
 from palate.privacy.spectrum import Axes
@@ -91,9 +90,11 @@ class Private(Recipe):
         delta = DELTA if self.delta is None else self.delta
         return Plan.of(self.epsilon, delta, public=self.public, counts_alone=self.counts_alone)
 
-    def releases(self) -> tuple[Release, ...]:
-        """Return what a fit adds to a ledger, whatever the log."""
-        return self.plan.releases(counts_alone=self.counts_alone)
+    def guarantees(self) -> tuple[Guarantee, ...]:
+        """Return what is proven of a fit, whatever the log."""
+        delta = DELTA if self.delta is None else self.delta
+        releases = self.plan.releases(counts_alone=self.counts_alone)
+        return (Guarantee(self.epsilon, delta, releases, public=self.public, insecure=self.insecure_test_noise),)
 
     def fit(
         self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
@@ -113,11 +114,7 @@ class Private(Recipe):
         else:
             released = release(X, plan, source, content, refuse=f"epsilon={self.epsilon:g}" if self.refuse else "")
         own = items if len(released.kept) == len(items) else items.select(released.kept.astype(np.int32))
-        delta = DELTA if self.delta is None else self.delta
-        guarantee = Guarantee(
-            self.epsilon, delta, self.releases(), public=self.public, insecure=self.insecure_test_noise
-        )
-        return PrivateModel(self, own, (fitted(self.inner, own, released),), guarantee)
+        return PrivateModel(self, own, (fitted(self.inner, own, released),), *self.guarantees())
 
     def listed(self, log: Interactions, catalogue: Catalogue | None) -> tuple[Vocabulary, Floats | None]:
         """Return the items that may be listed, in an order that no user changes, and their content, (I, C)."""
@@ -157,8 +154,7 @@ class PrivateModel(Model):
     recipe: Private
     items: Vocabulary
     models: tuple[Model, ...]
-    guarantee: Guarantee
-    keeps_histories: ClassVar[bool] = False
+    guarantee: Guarantee = field()
 
     def fault(self) -> str:
         """Say what is wrong with `models`."""

@@ -8,13 +8,26 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 How: TypeAlias = Literal["exact", "approximate", "retrain"]
 Document: TypeAlias = dict[str, Any]  # an object of JSON, as a receipt is
 WORST: tuple[How, ...] = ("exact", "approximate", "retrain")
 SALT = 16  # bytes
 SIGNATURE = "signature"
+
+
+class Attack(NamedTuple):
+    """How well users that left a model are told from users that it never saw, afterwards: AUC with its 95% interval.
+
+    .5 is by chance. An attacker who knows whole histories goes by how far the model scores their items above others.
+    """
+
+    auc: float
+    low: float
+    high: float
+    users: int
+    unseen: int
 
 
 @dataclass(frozen=True)
@@ -26,6 +39,7 @@ class Removal:
               without them. Whatever it says, vectors, histories and hashes of the users are gone.
     distance  how far the model is from one that was trained without them, by `measure`; None where nothing says
     parts     the same of the models that this one is made of
+    attack    on the model, where there were users that it never saw
     """
 
     recipe: str
@@ -33,10 +47,12 @@ class Removal:
     distance: float | None = None
     measure: str = ""
     parts: tuple[Removal, ...] = ()
+    attack: Attack | None = None
 
     def as_dict(self) -> Document:
         """Return it as JSON has it."""
         about: Document = {"recipe": self.recipe, "how": self.how, "distance": self.distance, "measure": self.measure}
+        about |= {"attack": None if self.attack is None else self.attack._asdict()}
         return about | ({"parts": [each.as_dict() for each in self.parts]} if self.parts else {})
 
 
@@ -62,6 +78,11 @@ class Receipt:
     def distance(self) -> float | None:
         """How far the model is from one that was trained without them."""
         return self.removal.distance
+
+    @property
+    def attack(self) -> Attack | None:
+        """How well the users are told from users that the model never saw."""
+        return self.removal.attack
 
     def names(self, user_id: object) -> bool:
         """Whether the receipt is about a user."""

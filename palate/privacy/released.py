@@ -10,7 +10,8 @@ from scipy.special import ndtr, ndtri
 
 from palate.arrays import Doubles, Floats, Longs
 from palate.errors import PalateError
-from palate.privacy.ledger import Release, gaussian_noise
+from palate.models.guarantee import Release
+from palate.privacy.ledger import gaussian_noise
 from palate.privacy.mechanisms import STEPS, Rows, noisy_counts, noisy_gram, noisy_number, noisy_products
 from palate.privacy.noise import Source
 from palate.privacy.spectrum import Axes, above_noise, completed

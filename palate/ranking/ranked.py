@@ -21,6 +21,7 @@ from palate.errors import SettingError, check
 from palate.kernels.forest import unite
 from palate.kernels.topk import nothing
 from palate.models.base import Model, Recipe, Watch, refuse_empty
+from palate.models.guarantee import Guarantee
 from palate.models.registry import as_recipe, register
 from palate.ranking.facts import Facts, usual_attributes
 from palate.ranking.features import Group, Question, compares, groups
@@ -94,6 +95,10 @@ class Ranked(Recipe):
             bare = self._fitted(known, catalogue, names, order, forest, watch)
             forest, order = learned(bare, log, queries, self.seed)
         return self._fitted(log, catalogue, names, order, forest, watch)
+
+    def guarantees(self) -> tuple[Guarantee, ...]:
+        """Return those of the recipes, each fitted twice; the forest has none."""
+        return super().guarantees() * 2
 
     def _fitted(
         self,

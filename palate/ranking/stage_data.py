@@ -16,6 +16,7 @@ from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
 from palate.errors import SettingError
+from palate.models.base import Model
 from palate.models.item_to_item import positives
 from palate.models.popularity import popularity
 from palate.ranking.labels import Labels
@@ -65,9 +66,17 @@ class StageData:
             columns = csr_array(X / np.sqrt(np.maximum(users, 1)))
             found = leading(lambda Q: np.asarray(columns.T @ (columns @ Q), np.float32), len(users), DIM, seed=0)
             vectors = _at(row, unit(found), len(items))
-        names = dict.fromkeys(name for stage in stages for name in stage.attributes)
-        kept = tuple(KeptLabels.of(name, attribute_of(name, items, catalogue)) for name in names)
-        return cls(_at(row, total, len(items)), vectors, kept)
+        return cls(_at(row, total, len(items)), vectors, kept_labels(stages, items, catalogue))
+
+    @classmethod
+    def released(cls, stages: Sequence[Stage], model: Model, catalogue: Catalogue | None) -> StageData:
+        """Collect what stages may read behind a private model: the counts that it answers an empty history with."""
+        items = model.items
+        if model.item_embeddings is None and any(stage.reads_vectors for stage in stages):
+            read = " ".join(repr(stage) for stage in stages if stage.reads_vectors)
+            raise SettingError(f"{read}: would read vectors of the log, and the private model has none; IALS has")
+        counts = np.maximum(model.scores(model.histories([[]]))[0], 0)
+        return cls(counts, np.zeros((len(items), 0), np.float32), kept_labels(stages, items, catalogue))
 
     def check(self, items: int) -> None:
         """Raise `ModelError` for arrays that do not fit each other or a model of so many items."""
@@ -90,6 +99,12 @@ class StageData:
             later = Labels.of(attribute_of(each.attribute, new, catalogue)).as_lists()
             kept.append(KeptLabels.of(each.attribute, pl.concat([values, later])))
         return StageData(np.pad(self.popularity, (0, more)), np.pad(self.vectors, ((0, more), (0, 0))), tuple(kept))
+
+
+def kept_labels(stages: Sequence[Stage], items: Vocabulary, catalogue: Catalogue | None) -> tuple[KeptLabels, ...]:
+    """Keep the values of each attribute that a stage reads."""
+    names = dict.fromkeys(name for stage in stages for name in stage.attributes)
+    return tuple(KeptLabels.of(name, attribute_of(name, items, catalogue)) for name in names)
 
 
 def _at(row: Ints, values: Floats, count: int) -> Floats:

@@ -19,6 +19,7 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.kernels.topk import nothing
 from palate.models.base import Model, Progress, Recipe, Watch
+from palate.models.guarantee import Guarantee
 from palate.models.posterior import Posterior
 from palate.models.registry import as_recipe, register
 from palate.ranking.context import history_of, offline
@@ -60,10 +61,16 @@ class Pipeline(Recipe):
     def behind(self, model: Model, log: Interactions, catalogue: Catalogue | None = None) -> PipelineModel:
         """Put the stages behind a model of the recipe, fitted to the log.
 
-        Raises `SettingError` where a stage reads an attribute that the catalogue lacks.
+        Behind a private model they read its counts, none of the log. Raises `SettingError` where a stage reads an
+        attribute that the catalogue lacks, or vectors that a private model lacks.
         """
         stages, own = cast("tuple[Stage, ...]", self.stages), model.item_embeddings is not None
-        data = StageData.of(stages, model.items, log, catalogue, own) if stages else None
+        if not stages:
+            data = None
+        elif model.guarantee is None:
+            data = StageData.of(stages, model.items, log, catalogue, own)
+        else:
+            data = StageData.released(stages, model, catalogue)
         return PipelineModel(self, model.items, (model,), data)
 
 
@@ -87,6 +94,11 @@ class PipelineModel(Model):
     def retriever(self) -> Model:
         """The model that candidates come from."""
         return self.models[0]
+
+    @cached_property
+    def guarantee(self) -> Guarantee | None:
+        """That of the model: stages add nothing that was read of users."""
+        return self.retriever.guarantee
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from palate.errors import SettingError
-from palate.privacy.ledger import Ledger, Release
+from palate.models.guarantee import Release
+from palate.privacy.ledger import Ledger
 from palate.store.events import Store
 from palate.store.schema import get_state, set_state
 

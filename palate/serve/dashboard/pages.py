@@ -18,6 +18,7 @@ from palate.serve.dashboard.audience import audience
 from palate.serve.dashboard.cards import Cards
 from palate.serve.dashboard.figures import RANGES, Answers, RecentActivity, drawn
 from palate.serve.dashboard.lists import Verb, WhatIf, lines_of, listed
+from palate.serve.dashboard.privacy import Spent
 from palate.serve.dashboard.projection import Maps
 from palate.serve.dashboard.tuning import Tuning, attributes_of, may_explore
 from palate.serve.fast import json
@@ -71,6 +72,7 @@ def pages_router(service: Service) -> APIRouter:
     users_routes(router, pages)
     items_routes(router, pages)
     models_routes(router, pages)
+    privacy_routes(router, pages)
     return router
 
 
@@ -243,6 +245,23 @@ def models_routes(router: APIRouter, pages: Pages) -> None:
             most=max(highest, default=0) or 1,
             choice=choice,
             top=max((each["metric"]["high"] for each in tried), default=0) or 1,
+        )
+
+
+def privacy_routes(router: APIRouter, pages: Pages) -> None:
+    """Add what is proven of the active model, and what private trainings have spent."""
+    service = pages.service
+
+    @router.get("/privacy")
+    @needs("read")
+    def privacy(request: Request) -> Response:
+        active = service.live.snapshot().active
+        return pages.page(
+            request,
+            "privacy.html",
+            active=active.version,
+            guarantee=active.model.guarantee,
+            spent=Spent.of(service.store),
         )
 
 
