@@ -39,7 +39,9 @@ def test_its_reasons_are_those_of_its_models_by_their_weights() -> None:
     model = Blend(recipes=(EASE(l2=5), ItemKNN(neighbours=5), Popularity())).fit(log)
     model = replace(model, weights=np.array([3, 1, 5], np.float32))
     codes, rows = model.items.known(items), model.histories([past]).rows
-    shares = [parts / np.abs(parts).sum(axis=0) for parts in (each.contributions(rows, codes) for each in (first, second))]
+    shares = [
+        parts / np.abs(parts).sum(axis=0) for parts in (each.contributions(rows, codes) for each in (first, second))
+    ]
     np.testing.assert_allclose(model.contributions(rows, codes), 3 * shares[0] + np.nan_to_num(shares[1]), rtol=1e-5)
     assert model.explain(past, "i5")[0][0] == first.explain(past, "i5")[0][0] == "i4"
     alone = replace(model, weights=np.array([0, 0, 5], np.float32))

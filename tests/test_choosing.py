@@ -194,15 +194,35 @@ def test_a_trial_scales_the_costs_of_its_recipe_alone() -> None:
         2 * formula(IALS(dim=128), facts).seconds, rel=0.1
     )
     assert costs.predict(ItemKNN(), facts) == other
-    for recipe in (EASE(), InfiniteAE(), Content()):  # several fits took twice as long: the machine is busy
+    for recipe in (EASE(), InfiniteAE(), Content()):  # several fits took twice as long
         costs.learn(recipe, facts, costs.predict(recipe, facts)._replace(seconds=2 * formula(recipe, facts).seconds))
     assert costs.predict(ItemKNN(), facts).seconds == pytest.approx(2 * other.seconds, rel=0.1)
     assert Costs(3.0).predict(ItemKNN(), facts).seconds == pytest.approx(3 * other.seconds)
 
 
+def test_a_trial_of_a_part_counts_for_its_combinations() -> None:
+    facts, blend = replace(LogFacts.of(tastes()), users=10_000, items=5_000, events=10**6), Blend(recipes=("IALS()",))
+    costs = Costs(1.0)
+    before, part = costs.predict(blend, facts).seconds, costs.predict(IALS(), facts)
+    costs.learn(IALS(), facts, part._replace(seconds=3 * part.seconds))
+    assert costs.predict(blend, facts).seconds == pytest.approx(before + 4 * part.seconds, rel=0.1)
+
+
+def test_other_work_on_the_machine_does_not_change_what_a_fit_costs_but_how_long_it_takes() -> None:
+    costs, facts = Costs(1.0), LARGE
+    part: Any = SimpleNamespace(facts=facts, asked=100)
+    bench: Any = SimpleNamespace(costs=costs)
+    before, seconds = costs.predict(IALS(), facts), Bench.trial(bench, IALS(), part)
+    costs.learn(IALS(), facts, before, load=4.0)
+    assert costs.predict(IALS(), facts) == pytest.approx(before, rel=0.01)
+    assert Bench.trial(bench, IALS(), part) == pytest.approx(4 * seconds, rel=0.01)
+
+
 def test_the_calibration_is_short() -> None:
     began = time.process_time()
-    assert 0.2 <= calibrated() <= 5
+    costs = calibrated()
+    assert 0.2 <= costs.speed <= 5
+    assert 1 <= costs.load <= 20
     assert time.process_time() - began < 5
 
 
@@ -406,16 +426,22 @@ def records(**values: Doubles) -> list[Record]:
     return sorted(made, key=lambda record: -record.outcome.mean)
 
 
-def test_the_cheaper_of_two_that_cannot_be_separated_is_taken() -> None:
+def test_the_cheaper_of_two_that_cannot_be_told_apart_is_taken() -> None:
     facts, draw = LogFacts.of(tastes()), np.random.default_rng(0)
     low, high = draw.random(500) * 0.2, 0.5 + draw.random(500) * 0.2
-    noise = draw.normal(0, 0.05, 500)
-    near = decide(records(popularity=low, knn=high, ials=high + noise - noise.mean() + 0.001), facts)
-    assert (near.best.name, near.taken.name) == ("IALS", "ItemKNN")
+    noise = draw.normal(0, 0.5, 500)
+    for ahead in (0.001, 0.02):  # however far ahead: its interval alone says whether it is better
+        near = decide(records(popularity=low, knn=high, ials=high + noise - noise.mean() + ahead), facts)
+        assert (near.best.name, near.taken.name) == ("IALS", "ItemKNN")
+        assert "which is not clear; ItemKNN costs less" in near.why
     clear = decide(records(popularity=low, knn=high, ials=high + 0.003), facts)
     assert clear.taken.name == "IALS"
-    far = decide(records(popularity=low, knn=high - 0.02 + 10 * (noise - noise.mean()), ials=high), facts)
-    assert far.taken.name == "IALS"
+
+
+def test_settings_of_one_recipe_do_not_compete_by_their_cost() -> None:
+    values, noise = np.full(500, 0.5), np.tile([-0.1, 0.1], 250)
+    trials = [Record(IALS(dim=dim), 0, Outcome(values + n, Cost(1, 1, 1))) for dim, n in ((256, 0.001), (64, noise))]
+    assert decide(trials, LogFacts.of(tastes())).taken.recipe == IALS(dim=256)
 
 
 def test_a_slow_list_is_a_cost() -> None:

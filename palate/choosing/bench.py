@@ -148,12 +148,12 @@ class Bench:
         """Seconds that a recipe needs for the whole log, 0 where they are not of this search."""
         if not self.limits.last_fit:
             return 0.0
-        return START + SPARE * self.costs.predict(recipe, self.whole).seconds
+        return self.costs.load * (START + SPARE * self.costs.predict(recipe, self.whole).seconds)
 
     def trial(self, recipe: Recipe, part: Part) -> float:
         """Seconds that a trial needs."""
         cost = self.costs.predict(recipe, part.facts)
-        return START + SPARE * (cost.seconds + RANKED_MS * cost.list_ms * part.asked / 1000)
+        return self.costs.load * (START + SPARE * (cost.seconds + RANKED_MS * cost.list_ms * part.asked / 1000))
 
     def refusal(self, recipe: Recipe, part: Part, share: float = 1.0) -> str:
         """Say why a recipe cannot be tried in this share of what is left, "" where it can."""
@@ -170,8 +170,8 @@ class Bench:
         together, of = self.trial(recipe, part) + last, f"{left:.0f} s that were left"
         if together > left:
             return f"a trial and the last fit take about {seconds_text(together)}, more than the {of}"
-        if cost.seconds > share * left:
-            return f"a first fit takes about {seconds_text(cost.seconds)}, more than {share:.0%} of the {of}"
+        if (seconds := self.costs.load * cost.seconds) > share * left:
+            return f"a first fit takes about {seconds_text(seconds)}, more than {share:.0%} of the {of}"
         return ""
 
     def grade(self, recipes: Sequence[Recipe], part: Part) -> list[Record]:
@@ -216,7 +216,7 @@ class Bench:
         if record.outcome.error:
             self.left_out[label(record.recipe)] = record.outcome.error
         elif math.isfinite(self.limits.seconds):  # with a number of trials what is tried must not depend on a clock
-            self.costs.learn(record.recipe, part.facts, record.outcome.cost)
+            self.costs.learn(record.recipe, part.facts, record.outcome.cost, record.outcome.load)
         return record
 
 

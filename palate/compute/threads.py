@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from math import inf
 from types import TracebackType
 
@@ -14,9 +15,26 @@ from threadpoolctl import threadpool_limits
 TRIALS = 3  # timed slices for each number of threads
 
 
+class Limit:
+    """Threads that fits of this process may use beside its cores."""
+
+    threads = 1 << 20
+
+
 def cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, Limit.threads)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep all fits of this process to one thread, those of recipes within a recipe, too."""
+    before, Limit.threads = Limit.threads, 1
+    try:
+        yield
+    finally:
+        Limit.threads = before
 
 
 class ThreadTeam:
@@ -28,7 +46,7 @@ class ThreadTeam:
 
     def __init__(self, threads: int | None) -> None:
         available = cores()
-        self.most = threads or available
+        self.most = min(threads or available, Limit.threads)
         self.choices = [self.most] if threads or available == 1 else [1, available]
         self.trials = [count for _ in range(TRIALS + 1) for count in self.choices] if len(self.choices) > 1 else []
         self.fastest = dict.fromkeys(self.choices, inf)  # seconds for each position, of the fastest slice
