@@ -38,7 +38,7 @@ from palate import (
 )
 from palate.arrays import Doubles
 from palate.choosing import samplers
-from palate.choosing.bench import Bench, Limits
+from palate.choosing.bench import CUT, Bench, Limits, parts_of
 from palate.choosing.choice import Choice
 from palate.choosing.costs import Cost, Costs, burden, calibrated, formula
 from palate.choosing.facts import LogFacts, of_users
@@ -210,7 +210,7 @@ def test_a_trial_of_a_part_counts_for_its_combinations() -> None:
 
 def test_other_work_on_the_machine_does_not_change_what_a_fit_costs_but_how_long_it_takes() -> None:
     costs, facts = Costs(1.0), LARGE
-    part: Any = SimpleNamespace(facts=facts, asked=100)
+    part: Any = SimpleNamespace(facts=facts, asked=100, cutting=0.5)
     bench: Any = SimpleNamespace(costs=costs)
     before, seconds = costs.predict(IALS(), facts), Bench.trial(bench, IALS(), part)
     costs.learn(IALS(), facts, before, load=4.0)
@@ -393,7 +393,7 @@ def test_a_search_with_more_time_tries_what_was_ended_at_its_time(tmp_path: Path
             late = [Outcome.failed("late", job.seconds, Allowed(seconds=job.seconds)) for job in jobs]
             return [Outcome(np.ones(3), Cost(9, 1, 1)) if job.seconds > 50 else late[n] for n, job in enumerate(jobs)]
 
-    part: Any = SimpleNamespace(number=0, key="0", facts=LARGE, asked=3, prepare=None)
+    part: Any = SimpleNamespace(number=0, key="0", facts=LARGE, asked=3, prepare=None, cutting=0)
     for seconds, errors, ran in ((30.0, ["late"], ["EASE"]), (31.0, ["late"], []), (300.0, [""], ["EASE"])):
         Waiting.ran = []
         journal = Journal(tmp_path / "j.db", "a", time.monotonic())
@@ -415,6 +415,18 @@ def test_another_log_is_another_task() -> None:
     assert task_of(log, None, "a") == task_of(tastes(), None, "a")
     others = [(log, None, "b"), (tastes(seed=1), None, "a"), (log, catalogue, "a")]
     assert len({task_of(log, None, "a"), *(task_of(*each) for each in others)}) == 4
+
+
+def test_a_part_is_not_cut_before_a_trial_needs_it() -> None:
+    log = tastes(400)
+    goal, facts = Goal("taste", ""), LogFacts.of(log)
+    first, last = parts_of(log, None, goal, 1_000, 0, facts)
+    assert (last.facts.users, last.facts.events, last.facts.squares) == (400, len(log), facts.squares)
+    assert last.asked == 400
+    assert last.cutting == pytest.approx(CUT * len(log))
+    assert "prepare" not in vars(last)
+    assert first.cutting == 0  # whether anything can be held out is asked of the smallest part
+    assert first.facts.events == len(first.prepare.split.train) < len(first.log) < len(log)
 
 
 # Verdicts
@@ -616,7 +628,13 @@ def test_a_search_and_its_last_fit_keep_the_time(
         )
         parts.append(
             SimpleNamespace(
-                number=number, key=str(number), share=share, facts=own, asked=5000, prepare=SimpleNamespace(facts=own)
+                number=number,
+                key=str(number),
+                share=share,
+                facts=own,
+                asked=5000,
+                prepare=SimpleNamespace(facts=own),
+                cutting=0,
             )
         )
     limits = Limits(60 * minutes, 12e9)
@@ -921,7 +939,8 @@ def test_a_whole_search_comes_before_little_ones(
 def test_a_little_search_keeps_its_time_and_the_recipe_in_use(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
     clock = Clock()
     monkeypatch.setattr("palate.choosing.journal.time", clock)
-    part: Any = SimpleNamespace(number=0, key="0", facts=LARGE, asked=5000, prepare=SimpleNamespace(facts=LARGE))
+    prepare = SimpleNamespace(facts=LARGE)
+    part: Any = SimpleNamespace(number=0, key="0", facts=LARGE, asked=5000, prepare=prepare, cutting=0)
     children: Any = SimulatedChildren(clock, factor)
     limits = Limits(2000.0, 12e9, last_fit=False)
     bench = Bench(LARGE, "NDCG@10", limits, Costs(1.0), Journal(None, "", 0.0), children, lambda _: False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +135,11 @@ class LogFacts:
             media=media,
             texts=_texts(catalogue, content),
         )
+
+    def counted(self, part: Interactions) -> LogFacts:
+        """Return these facts with the counts of a part of the log."""
+        squares = float((np.diff(part.start).astype(np.float64) ** 2).sum())
+        return replace(self, users=len(part.users), items=len(part.items), events=len(part), squares=squares)
 
     @property
     def density(self) -> float:

@@ -150,7 +150,7 @@ class Session:
         return self._report(parts[: part.number + 1], self.bench.records, verdict)
 
     def _parts(self, least: float) -> list[Part]:
-        return parts_of(self.log, self.catalogue, self.goal, least, self.asked.seed)
+        return parts_of(self.log, self.catalogue, self.goal, least, self.asked.seed, self.facts)
 
     def _report(self, tried: Sequence[Part], records: Sequence[Record], verdict: Verdict) -> ChoiceReport:
         notes = () if has_optuna() else ("Settings are fixed draws; the extra `choose` adds Optuna's search",)
