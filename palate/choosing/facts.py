@@ -154,7 +154,7 @@ class LogFacts:
     def describe(self) -> list[str]:
         """Return the facts in sentences."""
         lines = [
-            f"{self.events:,} events of {self.users:,} users on {self.items:,} items; "
+            f"{_number(self.events, 'event')} of {_number(self.users, 'user')} on {_number(self.items, 'item')}; "
             f"a user has {self.per_user:g} in the median, and {self.density:.2%} of all pairs have an event.",
             f"The events of items have a Gini coefficient of {self.skew:.2f}; {self.repeats:.0%} are repeats.",
         ]
@@ -174,6 +174,10 @@ class LogFacts:
                 f"Order predicts: the item just before leads to the next {self.order:.0%} more often than others do."
             )
         return "The order of events shows no clear sign that it predicts the next one."
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def of_users(log: Interactions, most: int, seed: int = 0) -> Interactions:

@@ -31,6 +31,7 @@ from palate.models.registry import load, recipe_class
 
 GRACE = 10.0  # seconds for a process to start on a busy machine: popularity is no answer where a fit takes less
 OVER = 0.08  # share of the budget that the last fit may take beyond it
+CROWDED = 1.5  # load from which on the last fit is run on one thread
 EARLY = 0.1  # share of the budget that was left for a search from which on the report says why it ended
 KEPT = 20  # newest searches whose trials a journal keeps, where a service searches again and again
 BEAT = 0.5  # seconds between two notes of the time spent
@@ -195,6 +196,7 @@ class Session:
         limits = self.asked.limits
         needed = self.bench.costs.load * self.bench.costs.predict(recipe, self.facts).seconds
         left = math.inf if self.late else max(0.0, self.bench.left) + OVER * limits.seconds
+        alone = self.bench.costs.load > CROWDED  # several threads that wait for each other would take longer
         if needed > left:
             return f"a fit takes about {needed:.0f} s, and {left:.0f} s were left"
         with TemporaryDirectory(prefix="palate-choice-", ignore_cleanup_errors=True) as folder:
@@ -202,7 +204,7 @@ class Session:
                 outcome = self.children.run(
                     [
                         Job(
-                            Fit(recipe, self.log, self.catalogue, str(Path(folder) / "model")),
+                            Fit(recipe, self.log, self.catalogue, str(Path(folder) / "model"), alone),
                             max(left, needed + GRACE),
                         )
                     ]

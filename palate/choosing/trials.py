@@ -37,13 +37,13 @@ class Child:
         self.job: Job | None = None
         self._outcomes = outcomes
         self._prepared: Prepare | None = None
-        # A session of its own: Ctrl-C reaches the parent alone.
+        # A process group of its own: Ctrl-C reaches the parent alone.
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from palate.choosing.worker import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            process_group=0,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
         )
         Thread(target=self._read, daemon=True, name="outcomes").start()

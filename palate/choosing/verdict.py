@@ -13,6 +13,8 @@ from palate.choosing.worker import POPULARITY, Outcome
 from palate.evaluation.intervals import Difference, paired
 from palate.models.base import Recipe
 
+SAME = 0.1  # share by which costs may differ and count as the same
+
 
 @dataclass(frozen=True, eq=False)
 class Record:
@@ -74,12 +76,15 @@ def contenders(ranked: Sequence[Record]) -> list[Record]:
 def decide(ranked: Sequence[Record], facts: LogFacts) -> Verdict:
     """Take one of the trials of a part, the best first; one at least.
 
-    Of the best trials of all recipes, the cheapest is taken that cannot be told apart from the best of them.
+    Of the best trials of all recipes, the cheapest is taken that cannot be told apart from the best of them, and
+    popularity where it is among these. Costs that are the same within `SAME` leave it to the metric.
     """
     best, *others = contenders(ranked)
     popular = next((each for each in (best, *others) if each.name == POPULARITY), None)
     equal = [each for each in others if not best.minus(each).clear]
-    taken = min((best, *equal), key=lambda record: burden(record.recipe, facts))
+    costs = [burden(each.recipe, facts) for each in (best, *equal)]
+    cheap = (each for each, cost in zip((best, *equal), costs, strict=True) if cost <= (1 + SAME) * min(costs))
+    taken = popular if popular is not None and popular in (best, *equal) else next(cheap)
     return Verdict(taken, best, popular, _why(taken, best, equal, alone=not others))
 
 

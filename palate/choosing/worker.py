@@ -14,6 +14,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +23,6 @@ from threading import Thread
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from palate.arrays import Doubles
 from palate.choosing.costs import Cost
@@ -102,12 +102,13 @@ class Grade:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """The request to fit a recipe to a whole log, by all cores, and to save the model."""
+    """The request to fit a recipe to a whole log, by all cores or one, and to save the model."""
 
     recipe: Recipe
     log: Interactions
     catalogue: Catalogue | None
     folder: str
+    alone: bool = False  # on one thread
 
 
 class Trials:
@@ -138,7 +139,7 @@ class Trials:
         exam = self._exam
         assert exam is not None
         k = int(request.metric.partition("@")[2])
-        with threadpool_limits(1), one_thread():
+        with one_thread():
             model, cost, load = measured(lambda: request.recipe.fit(exam.split.train, self._catalogue))
             if request.live and not follows(model, exam.split.train):
                 return Outcome.failed("its lists do not follow a new event before the next training", cost.seconds)
@@ -147,7 +148,8 @@ class Trials:
             return Outcome(values, cost._replace(list_ms=list_ms(model, exam.histories)), load=load)
 
     def _fit(self, request: Fit) -> Outcome:
-        model, cost, _ = measured(lambda: request.recipe.fit(request.log, request.catalogue))
+        with one_thread() if request.alone else nullcontext():
+            model, cost, _ = measured(lambda: request.recipe.fit(request.log, request.catalogue))
         model.save(request.folder)
         users = request.log.users.ids.head(LISTS)
         return Outcome(np.zeros(0), cost._replace(list_ms=list_ms(model, request.log.histories(users))))

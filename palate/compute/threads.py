@@ -29,10 +29,11 @@ def cores() -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep all fits of this process to one thread, those of recipes within a recipe, too."""
+    """Keep all fits of this process to one thread, those of recipes within a recipe and BLAS, too."""
     before, Limit.threads = Limit.threads, 1
     try:
-        yield
+        with threadpool_limits(1):
+            yield
     finally:
         Limit.threads = before
 
