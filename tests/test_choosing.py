@@ -56,6 +56,7 @@ from palate.errors import DataError, MissingExtra, SettingError
 from palate.live.searching import Searching
 from palate.live.training import Training
 from palate.models.base import Recipe
+from palate.models.registry import as_recipe
 from palate.ranking.staged import Pipeline
 from palate.store.events import Store
 from palate.store.transfer import import_log
@@ -438,7 +439,7 @@ def records(**values: Doubles) -> list[Record]:
     return sorted(made, key=lambda record: -record.outcome.mean)
 
 
-def test_the_cheaper_of_two_that_cannot_be_told_apart_is_taken() -> None:
+def test_the_cheaper_of_two_that_cannot_be_separated_is_taken() -> None:
     facts, draw = LARGE, np.random.default_rng(0)
     low, high = draw.random(500) * 0.2, 0.5 + draw.random(500) * 0.2
     noise = draw.normal(0, 0.5, 500)
@@ -650,6 +651,38 @@ def test_a_search_and_its_last_fit_keep_the_time(
     assert len(bench.records) >= 6
 
 
+@pytest.mark.parametrize("gain", [0.0, 0.01])
+def test_a_search_goes_on_while_it_gains_and_says_why_it_ended(monkeypatch: pytest.MonkeyPatch, gain: float) -> None:
+    class Gaining(SimulatedChildren):
+        ran = 0
+
+        def run(self, jobs: Sequence[Job], prepare: Any) -> list[Outcome]:
+            self.ran += 1
+            found = super().run(jobs, prepare)
+            return [replace(each, values=each.values * (1 + gain * self.ran)) for each in found]
+
+    clock, facts = Clock(), replace(LARGE, users=22_000, items=1_000, events=150_000, squares=2e6)
+    monkeypatch.setattr("palate.choosing.journal.time", clock)
+    monkeypatch.setattr(samplers, "find_spec", lambda _: None)
+    part: Any = SimpleNamespace(
+        number=0, key="0", share=1.0, facts=facts, asked=5000, prepare=SimpleNamespace(facts=facts), cutting=0
+    )
+    limits, children = Limits(300.0, 12e9), Gaining(clock, 1.0)
+    given: Any = children
+    bench = Bench(facts, "NDCG@10", limits, Costs(1.0), Journal(None, "", 0.0), given, lambda _: False)
+    search = Search(bench, [part], Goal("next", ""), 0, [])
+    search.run(None)
+    if gain:
+        assert bench.left - bench.reserve < 0.1 * limits.seconds
+    else:
+        assert search.ended == "3 turns at what is best gained less than 0.3% each"
+
+
+def test_recipes_that_are_given_are_tried_as_they_are() -> None:
+    found = choose(tastes(), minutes=0.3, candidates=list(QUICK))
+    assert {repr(each.recipe) for each in found.report.records} <= {repr(as_recipe(each, "")) for each in QUICK}
+
+
 def test_a_real_search_ends_in_time() -> None:
     began = time.monotonic()
     found = choose(tastes(), minutes=0.5, candidates=["Popularity", "EASE"])
@@ -710,7 +743,8 @@ def test_without_optuna_the_settings_are_fixed_and_the_report_says_so(monkeypatc
     ("log", "why"),
     [
         (log_of_rows([[n % 7] for n in range(30)]), "nothing can be held out"),  # one event a user
-        (log_of_rows([[0, 0, 0]] * 30), "nothing can be held out"),  # one item
+        (log_of_rows([[0, 0, 0]] * 30), "nothing can be held out to measure by: the log has a single item"),
+        (log_of_rows([list(range(30))]), "nothing can be held out to measure by: the log has a single user"),
     ],
 )
 def test_a_log_that_cannot_be_asked_about_gets_popularity_and_the_reason(log: Interactions, why: str) -> None:

@@ -36,7 +36,7 @@ COMBINED = 4  # best recipes of different families of which some are combined
 KEPT_BACK = 3  # trials for them
 QUERIES = 20_000, 5_000  # users that a second stage learns from, as the time allows
 FEW = 3_000  # users up to whom the best recipes are tried once more, on other cuts
-AGAIN, MOST_AGAIN = 2, 6  # such cuts, and at most, where the best cannot be told apart
+AGAIN, MOST_AGAIN = 2, 6  # such cuts, and at most, where the best cannot be separated
 FINALISTS = 6  # recipes that are tried on them
 HELD_OUT = {"next": "events", "taste": "ratio", "new-users": "users"}
 GAPS = {"next": (1, 0)}  # events between what first stages know and what is asked for, where order counts
@@ -114,7 +114,7 @@ class Search:
         gap = best[0].minus(best[1])
         discerns = (gap.high - gap.low) / 2 <= UNSURE * best[0].outcome.mean
         if not discerns:
-            self.ended = f"{self.part.asked:,} users are too few to tell settings apart"
+            self.ended = f"{self.part.asked:,} users are too few to separate settings"
         return discerns
 
     def _settings(self) -> None:
@@ -178,9 +178,9 @@ class Search:
                 return
 
     def _again(self) -> None:
-        """Try the best on other cuts, until they are told apart: the best of many trials is partly luck."""
+        """Try the best on other cuts, until they are separated: the best of many trials is partly luck."""
         for n, recipes in enumerate(self._cut_again(), 1):
-            if n > AGAIN and self._told_apart():
+            if n > AGAIN and self._separated():
                 return
             cut = replace(self.part, number=len(self.parts) - 1 + n, seed=self.part.seed + n)
             if not self._afford(recipes, cut):
@@ -199,7 +199,7 @@ class Search:
         recipes = [each for cut in self._cut_again()[:AGAIN] for each in cut]
         return sum(self.bench.trial(each, self.part) for each in recipes) / self.bench.width
 
-    def _told_apart(self) -> bool:
+    def _separated(self) -> bool:
         best, *others = contenders(self.finalists())
         return all(best.minus(each).clear for each in others)
 

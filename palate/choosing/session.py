@@ -243,8 +243,9 @@ class Session:
         return Found([], report)
 
     def _nothing(self, error: DataError) -> str:
-        if self.facts.items == 1:
-            return "the log has a single item"
+        for what in ("item", "user"):
+            if getattr(self.facts, f"{what}s") == 1:
+                return f"the log has a single {what}"
         return "each user has a single event" if self.facts.squares == self.facts.events else str(error)
 
     def _left_out(self) -> dict[str, str]:

@@ -76,7 +76,7 @@ def contenders(ranked: Sequence[Record]) -> list[Record]:
 def decide(ranked: Sequence[Record], facts: LogFacts) -> Verdict:
     """Take one of the trials of a part, the best first; one at least.
 
-    Of the best trials of all recipes, the cheapest is taken that cannot be told apart from the best of them, and
+    Of the best trials of all recipes, the cheapest is taken that cannot be separated from the best of them, and
     popularity where it is among these. Costs that are the same within `SAME` leave it to the metric.
     """
     best, *others = contenders(ranked)
