@@ -46,7 +46,7 @@ from palate.choosing.goals import ASKED, Goal
 from palate.choosing.journal import Journal, task_of
 from palate.choosing.refine import Refinement, places
 from palate.choosing.search import Search
-from palate.choosing.session import Step
+from palate.choosing.session import Session, Step
 from palate.choosing.spaces import FAMILIES, Between, label, named, not_installed, table
 from palate.choosing.trials import Children, Job
 from palate.choosing.verdict import Record, decide
@@ -722,6 +722,21 @@ def test_a_recipe_that_fails_is_a_line_of_the_report() -> None:
     found = choose(tastes(), trials=3, candidates=["Popularity()", "ItemKNN()", "Content()"])
     assert isinstance(found.recipe, ItemKNN)
     assert "no catalogue" in found.report.left_out["Content"]
+
+
+def failing_fit(kinds: tuple[type, ...], fit: Any = Session._fit) -> Any:
+    return lambda session, recipe: "late" if isinstance(recipe, kinds) else fit(session, recipe)
+
+
+def test_the_report_compares_what_is_taken_where_a_last_fit_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    for failing, taken in (((ItemKNN,), EASE), ((EASE, ItemKNN), Popularity)):
+        with monkeypatch.context() as patch:
+            patch.setattr(Session, "_fit", failing_fit(failing))
+            found = choose(tastes(), trials=3, candidates=list(QUICK))
+        assert isinstance(found.recipe, taken)
+        assert found.report.verdict is not None
+        assert found.report.verdict.taken.recipe == found.recipe
+        assert any("is not taken: late" in note for note in found.report.notes)
 
 
 def test_a_choice_is_where_the_next_one_begins(choice: Choice) -> None:

@@ -184,10 +184,12 @@ class Session:
             model, measured = fit
             report = replace(report, recipe=record.recipe, predicted=predicted, measured=measured)
             if record is not found.order[0]:
-                report = replace(report, why=f"{record.name} is the best that kept the limits")
+                report = replace(report, why=f"{record.name} is the best that kept the limits").taking(record)
             return record.recipe, model, replace(report, seconds=self.journal.spent)
-        popular = next((each.recipe for each in found.order if each.name == POPULARITY), report.recipe)
-        recipe = popular if type(popular).__name__ == POPULARITY else recipe_class(POPULARITY)()
+        popular = next((each for each in found.order if each.name == POPULARITY), None)
+        recipe = recipe_class(POPULARITY)() if popular is None else popular.recipe
+        if popular is not None and popular is not found.order[0]:
+            report = replace(report, why="no other recipe kept the limits in its last fit").taking(popular)
         model = recipe.fit(self.log)
         return recipe, model, replace(report, recipe=recipe, seconds=self.journal.spent)
 
