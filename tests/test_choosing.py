@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -819,12 +819,21 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "log.csv"
 
 
-@pytest.mark.usefixtures("few")
-def test_the_best_are_tried_again_on_other_cuts() -> None:
-    report = choose(tastes(), minutes=0.5).report
-    assert report.verdict is not None
-    assert len(report.verdict.taken.outcome.values) == 3 * report.parts[0].asked
-    assert report.lines[0] is report.verdict.best
+@pytest.mark.parametrize(("gap", "cuts"), [(0.4, 2), (0.0, 6)])
+def test_the_best_are_tried_again_on_other_cuts_until_they_are_separated(gap: float, cuts: int) -> None:
+    class Noisy(SimulatedChildren):
+        def run(self, jobs: Sequence[Job], prepare: Any) -> list[Outcome]:
+            ahead = [gap * isinstance(job.request.recipe, EASE) for job in jobs]
+            return [Outcome(each + np.tile([0, 1], 60)[:: 1 - 2 * (each == 0)], Cost(1, 1, 1)) for each in ahead]
+
+    log, goal, children = tastes(), Goal("taste", ""), Noisy(Clock(), 1.0)
+    facts = LogFacts.of(log)
+    limits, journal = Limits(math.inf, 12e9, trials=100), Journal(None, "", 0.0)
+    bench = Bench(facts, "NDCG@10", limits, Costs(1.0), journal, cast("Any", children), lambda _: False)
+    search = Search(bench, parts_of(log, None, goal, 1e6, 0, facts), goal, 0, [])
+    search.run([EASE(), ItemKNN()])
+    assert len(search.cuts) == cuts
+    assert {len(each.outcome.values) for each in search.finalists()} == {(1 + cuts) * 120}
 
 
 @pytest.mark.usefixtures("few")

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, cycle, islice
 
-import numpy as np
-
 from palate.choosing.bench import Bench, Enough, Part
 from palate.choosing.goals import Goal
 from palate.choosing.hunts import Hunt, Place
@@ -26,7 +24,7 @@ KEPT = 4  # families whose settings are sought
 ROUNDS = 3  # of halving
 ASKED = 4  # settings of a family in the first round, twice as many in the next
 SETTINGS = 0.55  # share of what is left that goes to settings, where nothing else is planned
-LEAST, MOST = 0.2, 0.8  # between them, where combinations are planned
+MOST = 0.8  # at most, where combinations are planned, and they have their time
 GAIN = 0.003  # share of the metric that a round must gain for another one to begin
 PATIENCE = 3  # turns at what is best, one after the other, that gain less than that before the search ends
 CLIMB = 6, 3  # recipes that are tried on the next part of the log, and on those after it
@@ -231,7 +229,7 @@ class Search:
         )
         blends = (Blend(recipes=pair) for pair in pairs)
         of_three = [Blend(recipes=tuple(best[:3]))] if len(best) > 2 else []
-        ways: list[Iterable[Recipe]] = [blends, of_three, stages]
+        ways: list[Iterable[Recipe]] = [stages, blends, of_three]  # the dearest first, while there is time
         tried = {text_of(each.recipe) for each in self.bench.records if each.part == self.part.number}
         new = ((each for each in way if text_of(each) not in tried) for way in ways)
         found = [next((each for each in way if not self.bench.refusal(each, self.part)), None) for way in new]
@@ -248,7 +246,7 @@ class Search:
         needed = max((self.bench.trial(r, self.parts[-1]) + self.bench.last_fit(r) for r in planned), default=0.0)
         if len(self.parts) > 1:
             return SETTINGS / 2
-        return float(np.clip(1 - needed / left, LEAST, MOST)) if needed < left else SETTINGS
+        return min(MOST, 1 - needed / left) if needed < left else SETTINGS
 
     def _promising(self) -> list[Family]:
         """Families near the best one, the best first."""

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from math import inf
 from types import TracebackType
 
@@ -16,9 +16,10 @@ TRIALS = 3  # timed slices for each number of threads
 
 
 class Limit:
-    """Threads that fits of this process may use beside its cores."""
+    """Threads that fits of this process may use beside its cores, and what is undone where the limit ends."""
 
     threads = 1 << 20
+    undone: ExitStack | None = None
 
 
 def cores() -> int:
@@ -30,12 +31,20 @@ def cores() -> int:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Keep all fits of this process to one thread, those of recipes within a recipe and BLAS, too."""
-    before, Limit.threads = Limit.threads, 1
-    try:
-        with threadpool_limits(1):
+    before = Limit.threads, Limit.undone
+    with ExitStack() as undone:
+        Limit.threads, Limit.undone = 1, undone
+        limit_loaded()
+        try:
             yield
-    finally:
-        Limit.threads = before
+        finally:
+            Limit.threads, Limit.undone = before
+
+
+def limit_loaded() -> None:
+    """Keep libraries that were loaded since to one thread, where that is the limit."""
+    if Limit.undone is not None:
+        Limit.undone.enter_context(threadpool_limits(1))
 
 
 class ThreadTeam:
