@@ -22,7 +22,7 @@ from palate.evaluation.protocol import Exam
 from palate.models.base import Recipe
 
 SPARE = 1.5  # times the predicted seconds that a fit must have
-START = 1.0  # seconds of a trial or of the last fit beside its fit: ranking, a process that starts
+START, READY = 1.0, 0.3  # CPU seconds beside a fit, of a process that has to start, and of one that has
 RANKED_MS = 0.3  # of the milliseconds of a single list, where many are ranked at once
 CUT, SENT = 1.5e-6, 3e-7  # CPU seconds of an event until a part is cut, and the log sent for the last fit
 HELD = 3e8  # bytes of a process beside a log
@@ -168,18 +168,23 @@ class Bench:
         best = max(self.records, key=lambda record: (record.part, record.outcome.mean), default=None)
         return START * self.limits.last_fit if best is None else self.last_fit(best.recipe)
 
+    @property
+    def beside(self) -> float:
+        """CPU seconds of a trial, or of the last fit, beside its fit and its lists."""
+        return READY if self.records else START
+
     def last_fit(self, recipe: Recipe) -> float:
         """Seconds that a recipe needs for the whole log, 0 where they are not of this search."""
         if not self.limits.last_fit:
             return 0.0
         sent = SENT * self.whole.events
-        return self.costs.load * (START + sent + SPARE * self.costs.predict(recipe, self.whole).seconds)
+        return self.costs.load * (self.beside + sent + SPARE * self.costs.predict(recipe, self.whole).seconds)
 
     def trial(self, recipe: Recipe, part: Part) -> float:
         """Seconds that a trial needs."""
         cost = self.costs.predict(recipe, part.facts)
         ranked = RANKED_MS * cost.list_ms * part.asked / 1000
-        return self.costs.load * (START + part.cutting + SPARE * (cost.seconds + ranked))
+        return self.costs.load * (self.beside + part.cutting + SPARE * (cost.seconds + ranked))
 
     def refusal(self, recipe: Recipe, part: Part, share: float = 1.0) -> str:
         """Say why a recipe cannot be tried in this share of what is left, "" where it can."""
