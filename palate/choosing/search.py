@@ -20,6 +20,7 @@ from palate.models.blend import Blend
 from palate.ranking.ranked import Ranked
 
 FIRST = 0.2  # share of what is left that the first trial of a family may take
+LATE = 0.4  # share, where the others have had their turns
 KEPT = 4  # families whose settings are sought
 ROUNDS = 3  # of halving
 ASKED = 4  # settings of a family in the first round, twice as many in the next
@@ -51,6 +52,7 @@ class Search:
         self._combined = True  # whether blends and second stages compete
         self._sought = {type(each).__name__ for each in start}  # names of recipes whose settings may be sought
         self._hunts: dict[tuple[int, str], Hunt] = {}
+        self._late: list[Recipe] = []  # first trials that were left out
 
     def run(self, candidates: Sequence[Recipe | Family] | None) -> None:
         """Search until the time is over, or nothing is left that is likely to gain."""
@@ -86,7 +88,8 @@ class Search:
             else:
                 starts += family.starts(facts)
         cheap_first = sorted(starts, key=lambda recipe: self.bench.costs.predict(recipe, facts).seconds)
-        self._afford(cheap_first, part, FIRST)
+        tried = {each.name for each in self._afford(cheap_first, part, FIRST)}
+        self._late = [recipe for recipe in cheap_first if type(recipe).__name__ not in tried]
 
     def _afford(self, recipes: Sequence[Recipe], part: Part, share: float = 1.0) -> list[Record]:
         """Try what can be afforded, and note why the others are left out."""
@@ -162,6 +165,7 @@ class Search:
 
     def _deepen(self) -> None:
         """Give what is left to the best: settings of its parts and of the next family, and combinations of them."""
+        self._afford(self._late, self.part, LATE)
         idle, end = 0, self.bench.spent + self.bench.left - self.bench.reserve - self._again_seconds()
         while self.bench.spent < end:
             before, trials = self._top(), len(self.bench.records)
