@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,22 @@ def test_the_better_recipe_gets_the_weight() -> None:
     alone = SLIST(l2=1).fit(chain())
     asked = [["i3", "i4"], ["i9", "i10", "i11"]]
     assert model.recommend(asked, 1).lists() == alone.recommend(asked, 1).lists() == [["i5"], ["i12"]]
+
+
+def test_its_reasons_are_those_of_its_models_by_their_weights() -> None:
+    log, past, items = chain(), ["i3", "i4", "i9"], ["i5", "i10", "i0"]
+    first, second = EASE(l2=5).fit(log), ItemKNN(neighbours=5).fit(log)
+    model = Blend(recipes=(EASE(l2=5), ItemKNN(neighbours=5), Popularity())).fit(log)
+    model = replace(model, weights=np.array([3, 1, 5], np.float32))
+    codes, rows = model.items.known(items), model.histories([past]).rows
+    shares = [
+        parts / np.abs(parts).sum(axis=0) for parts in (each.contributions(rows, codes) for each in (first, second))
+    ]
+    np.testing.assert_allclose(model.contributions(rows, codes), 3 * shares[0] + np.nan_to_num(shares[1]), rtol=1e-5)
+    assert model.explain(past, "i5")[0][0] == first.explain(past, "i5")[0][0] == "i4"
+    alone = replace(model, weights=np.array([0, 0, 5], np.float32))
+    assert alone.explain(past, items) == [[], [], []]
+    assert model.explain([], "i5") == []
 
 
 def test_weights_are_the_most_likely() -> None:

@@ -7,9 +7,25 @@ import threading
 import time
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from palate.compute import threads as module
-from palate.compute.threads import TRIALS, ThreadTeam
+from palate.compute.threads import TRIALS, ThreadTeam, cores, limit_loaded, one_thread
+
+
+def test_one_thread_holds_for_teams_and_for_libraries_that_are_loaded_late() -> None:
+    def most() -> int:
+        return max(int(each["num_threads"]) for each in threadpool_info())
+
+    with threadpool_limits(2):
+        with one_thread():
+            assert (cores(), most()) == (1, 1)
+            assert ThreadTeam(2).most == 1
+            with threadpool_limits(2):  # as a library has it that was loaded just now
+                limit_loaded()
+                assert most() == 1
+        assert most() == 2
+    assert ThreadTeam(2).most == 2
 
 
 @pytest.mark.parametrize("slow", [1, 3])

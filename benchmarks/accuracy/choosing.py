@@ -5,8 +5,8 @@
 `choose` sees the train part alone, and the catalogue where there is one. Then what it took and each reference, fitted
 to the same train part by the same cores, are graded once on the test, by that log's own metric. A reference counts
 where its fit takes at most a third of the budget. Seconds are those of the wall, of all of `choose`. A fit is
-predicted well where seconds, or memory, are within a factor of 1.5, 0.05 s or 50 MB added to both. Outcomes are
-appended to results/choosing.jsonl, and found there by the next run: `--again` measures anew.
+predicted well where its CPU seconds, or memory, are within a factor of 1.5, 0.05 s or 50 MB added to both. Outcomes
+are appended to results/choosing.jsonl, and found there by the next run: `--again` measures anew.
 
 Peers tune themselves for the same minutes on the same train part, in processes of their own on as many cores.
 """

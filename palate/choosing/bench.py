@@ -9,7 +9,7 @@ from functools import cached_property
 
 from palate.choosing.costs import Costs
 from palate.choosing.facts import LogFacts, of_users
-from palate.choosing.goals import Goal
+from palate.choosing.goals import ASKED, Goal
 from palate.choosing.journal import Journal, text_of
 from palate.choosing.spaces import label
 from palate.choosing.trials import Children, Job
@@ -22,8 +22,9 @@ from palate.evaluation.protocol import Exam
 from palate.models.base import Recipe
 
 SPARE = 1.5  # times the predicted seconds that a fit must have
-START = 1.0  # seconds of a trial or of the last fit beside its fit: ranking, a process that starts
+START, READY = 1.0, 0.3  # CPU seconds beside a fit, of a process that has to start, and of one that has
 RANKED_MS = 0.3  # of the milliseconds of a single list, where many are ranked at once
+CUT, SENT = 1.5e-6, 3e-7  # CPU seconds of an event until a part is cut, and the log sent for the last fit
 HELD = 3e8  # bytes of a process beside a log
 A_EVENT = 100  # bytes of a log's event in a process, its copies for a fit among them
 STEPS = 4  # factor between the sizes of the parts of a log
@@ -48,7 +49,10 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A part of a log by random users, all of them in the last one; it is cut when it is first asked for."""
+    """A part of a log by random users, all of them in the last one; it is cut when a trial first needs it.
+
+    whole  facts of the whole log
+    """
 
     number: int
     share: float
@@ -56,16 +60,34 @@ class Part:
     catalogue: Catalogue | None
     goal: Goal
     seed: int
+    whole: LogFacts
 
     @cached_property
     def prepare(self) -> Prepare:
         """What children need for trials on it."""
         return Prepare(self.goal.cut(self.log, self.seed), self.catalogue)
 
-    @cached_property
+    @property
     def facts(self) -> LogFacts:
-        """Facts of what trials are fitted to."""
+        """Facts of what trials are fitted to; until it is cut, which takes a while, the counts of all of the part."""
+        return self._cut_facts if self._is_cut else self._counts
+
+    @property
+    def _is_cut(self) -> bool:
+        return "prepare" in self.__dict__
+
+    @cached_property
+    def _cut_facts(self) -> LogFacts:
         return LogFacts.of(self.prepare.split.train, self.catalogue)
+
+    @cached_property
+    def _counts(self) -> LogFacts:
+        return self.whole.counted(self.log)
+
+    @property
+    def cutting(self) -> float:
+        """CPU seconds until it is cut and sent to the children; 0 once it is."""
+        return 0.0 if self._is_cut else CUT * len(self.log)
 
     @property
     def key(self) -> str:
@@ -74,11 +96,13 @@ class Part:
 
     @property
     def asked(self) -> int:
-        """Users who are asked for."""
-        return len(self.prepare.split.test.users)
+        """Users who are asked for; the most it may be until it is cut."""
+        return len(self.prepare.split.test.users) if self._is_cut else min(ASKED, self.facts.users)
 
 
-def parts_of(log: Interactions, catalogue: Catalogue | None, goal: Goal, least: float, seed: int) -> list[Part]:
+def parts_of(
+    log: Interactions, catalogue: Catalogue | None, goal: Goal, least: float, seed: int, facts: LogFacts
+) -> list[Part]:
     """Return samples of a log from small to large, the smallest of about `least` events, and last the log itself.
 
     Raises `DataError` where nothing can be held out, or nothing that is held out can be asked for.
@@ -87,7 +111,7 @@ def parts_of(log: Interactions, catalogue: Catalogue | None, goal: Goal, least: 
     while sizes[0] > 2 * least:
         sizes.insert(0, max(int(least), sizes[0] // STEPS))
     samples = [of_users(log, size, seed) for size in sizes]
-    parts = [Part(n, len(each) / len(log), each, catalogue, goal, seed) for n, each in enumerate(samples)]
+    parts = [Part(n, len(each) / len(log), each, catalogue, goal, seed, facts) for n, each in enumerate(samples)]
     Exam.of(parts[0].prepare.split)
     return parts
 
@@ -144,16 +168,23 @@ class Bench:
         best = max(self.records, key=lambda record: (record.part, record.outcome.mean), default=None)
         return START * self.limits.last_fit if best is None else self.last_fit(best.recipe)
 
+    @property
+    def beside(self) -> float:
+        """CPU seconds of a trial, or of the last fit, beside its fit and its lists."""
+        return READY if self.records else START
+
     def last_fit(self, recipe: Recipe) -> float:
         """Seconds that a recipe needs for the whole log, 0 where they are not of this search."""
         if not self.limits.last_fit:
             return 0.0
-        return START + SPARE * self.costs.predict(recipe, self.whole).seconds
+        sent = SENT * self.whole.events
+        return self.costs.load * (self.beside + sent + SPARE * self.costs.predict(recipe, self.whole).seconds)
 
     def trial(self, recipe: Recipe, part: Part) -> float:
         """Seconds that a trial needs."""
         cost = self.costs.predict(recipe, part.facts)
-        return START + SPARE * (cost.seconds + RANKED_MS * cost.list_ms * part.asked / 1000)
+        ranked = RANKED_MS * cost.list_ms * part.asked / 1000
+        return self.costs.load * (self.beside + part.cutting + SPARE * (cost.seconds + ranked))
 
     def refusal(self, recipe: Recipe, part: Part, share: float = 1.0) -> str:
         """Say why a recipe cannot be tried in this share of what is left, "" where it can."""
@@ -170,8 +201,8 @@ class Bench:
         together, of = self.trial(recipe, part) + last, f"{left:.0f} s that were left"
         if together > left:
             return f"a trial and the last fit take about {seconds_text(together)}, more than the {of}"
-        if cost.seconds > share * left:
-            return f"a first fit takes about {seconds_text(cost.seconds)}, more than {share:.0%} of the {of}"
+        if (seconds := self.costs.load * cost.seconds) > share * left:
+            return f"a first fit takes about {seconds_text(seconds)}, more than {share:.0%} of the {of}"
         return ""
 
     def grade(self, recipes: Sequence[Recipe], part: Part) -> list[Record]:
@@ -183,9 +214,10 @@ class Bench:
         allowed = self._allowed
         found = {text_of(each): self._journal.find(part.key, each, allowed) for each in new}
         missing = [each for each in new if found[text_of(each)] is None]
+        prepare = part.prepare if missing else None
         predicted = {text_of(each): self.costs.predict(each, part.facts) for each in missing}
         jobs = [Job(Grade(each, self.metric, self.limits.live), allowed.seconds) for each in missing]
-        for recipe, outcome in zip(missing, self._children.run(jobs, part.prepare), strict=True):
+        for recipe, outcome in zip(missing, self._children.run(jobs, prepare), strict=True):
             self._journal.add(part.key, recipe, outcome)
             found[text_of(recipe)] = outcome
         added = []
@@ -216,7 +248,7 @@ class Bench:
         if record.outcome.error:
             self.left_out[label(record.recipe)] = record.outcome.error
         elif math.isfinite(self.limits.seconds):  # with a number of trials what is tried must not depend on a clock
-            self.costs.learn(record.recipe, part.facts, record.outcome.cost)
+            self.costs.learn(record.recipe, part.facts, record.outcome.cost, record.outcome.load)
         return record
 
 

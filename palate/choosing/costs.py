@@ -2,6 +2,7 @@
 
 A formula for each recipe says how work grows with the log; its constant was measured on the reference machine, one
 thread, kernels compiled. A calibration scales all of them to this machine, and each fit that ended scales its recipe.
+Seconds are those of a CPU: how much longer a fit takes because of other work on the machine is `Costs.load`.
 """
 
 from __future__ import annotations
@@ -35,17 +36,21 @@ if TYPE_CHECKING:  # each is imported when its recipe is first asked for
 REFERENCE = 0.038  # CPU seconds of the calibration's work on the reference machine
 ROUNDS = 5
 BOUNDS = 0.2, 5.0  # of the factor that a calibration or a trial gives
-SEVERAL = 3  # recipes with trials that say how busy the machine is
+SEVERAL = 3  # recipes with trials that say what others cost here
 KEPT = 3  # newest trials of a recipe whose median scales it
 UNKNOWN = 1e-5  # seconds for an event, of recipes without a formula
+STARTED = 0.02  # seconds of any fit: kernels are loaded, events are counted
 SYSTEMS = 2.6e8  # bytes of the small systems that are solved at once
+WALKED = 1e8  # bytes of walks over pairs of items
 NETWORKS = {"minilm": 5e-3, "efficientnet": 7e-2, "aisfx": 2.0}  # seconds of an item
 TORCH = 3.0  # seconds until it is imported
 SMALL = 0.05  # seconds below which a measurement says nothing of growth
+BUSY = 1.0, 20.0  # bounds of how many times as long a fit takes as its CPU does
+LOADS = 5  # newest trials whose median is the load
 
 
 class Cost(NamedTuple):
-    """Seconds of a fit, bytes at its peak beyond those of the log, milliseconds of a list of one user."""
+    """CPU seconds of a fit, bytes at its peak beyond those of the log, milliseconds of a list of one user."""
 
     seconds: float
     memory: float
@@ -53,6 +58,7 @@ class Cost(NamedTuple):
 
 
 Formula = Callable[..., Cost]  # of a recipe of its own class, and a log
+Of = Callable[[object, LogFacts], Cost]  # of any recipe
 
 
 def _popularity(_: object, log: LogFacts) -> Cost:
@@ -61,14 +67,15 @@ def _popularity(_: object, log: LogFacts) -> Cost:
 
 def _item_knn(recipe: ItemKNN, log: LogFacts) -> Cost:
     table = log.items * recipe.neighbours * 8
-    return Cost(6e-9 * log.squares + 8e-6 * log.items, 2 * table + 16 * log.events, _scan(log))
+    return Cost(6e-9 * log.squares + 1.2e-5 * log.items, 3.5 * table + 16 * log.events, _scan(log))
 
 
 def _ease(recipe: EASE, log: LogFacts) -> Cost:
     if recipe.neighbours is None:
         work = log.items**2 * min(log.items, log.users)
         return Cost(2.5e-11 * work, (8 if log.users > log.items / 2 else 4) * log.items**2, _scan(log))
-    return _local(recipe.neighbours, 6e-9 * log.squares, log)
+    found = _local(recipe.neighbours, 6e-9 * log.squares, log)
+    return found._replace(memory=found.memory + SYSTEMS)
 
 
 def _slist(recipe: SLIST, log: LogFacts) -> Cost:
@@ -76,19 +83,22 @@ def _slist(recipe: SLIST, log: LogFacts) -> Cost:
     pairs = 1e-7 * squares * (2 if recipe.walk else 1)
     if recipe.neighbours is None:
         return Cost(pairs + 2.5e-11 * log.items**3, 12 * log.items**2, _scan(log))
-    found = _local(recipe.neighbours, pairs + (6e-5 * log.items if recipe.walk else 0), log)
-    return found._replace(memory=found.memory + 4 * min(squares, log.items**2))
+    walk = bool(recipe.walk)
+    found = _local(recipe.neighbours, pairs + 6e-5 * log.items * walk, log)
+    return found._replace(memory=found.memory + 14 * min(squares, log.items**2) + WALKED * walk)
 
 
 def _local(neighbours: int, pairs: float, log: LogFacts) -> Cost:
-    """Item-to-item weights from the nearest items only."""
-    return Cost(pairs + 1.1e-10 * log.items * neighbours**3, SYSTEMS + 12 * log.items * neighbours, _scan(log))
+    """Item-to-item weights from the nearest items only; where pairs are few, items have fewer neighbours."""
+    pairs_each = log.squares / log.items
+    systems = 1.5e-10 * log.items * neighbours**3 * pairs_each / (pairs_each + 200)
+    return Cost(pairs + systems, 14 * log.items * neighbours, _scan(log))
 
 
 def _ials(recipe: IALS, log: LogFacts) -> Cost:
     rows, dim = log.users + log.items, recipe.dim
     step = 5e-11 * rows * dim**2 + 9e-10 * log.events * dim
-    return Cost(recipe.epochs * recipe.steps * step, 8 * rows * dim + 24 * log.events, _products(dim, log))
+    return Cost(recipe.epochs * recipe.steps * step, 11 * rows * dim + 24 * log.events, _products(dim, log))
 
 
 def _embedding(recipe: Embedding, log: LogFacts) -> Cost:
@@ -111,9 +121,9 @@ def _content(recipe: Content, log: LogFacts) -> Cost:
     return Cost(_encode(recipe, log) + solve, 8 * (log.items + log.without) * dim, 3.0)
 
 
-def _hybrid(recipe: Hybrid, log: LogFacts) -> Cost:
+def _hybrid(recipe: Hybrid, log: LogFacts, of: Of) -> Cost:
     assert not isinstance(recipe.base, str)  # texts are read when a recipe is built
-    base, dim = formula(recipe.base, log), 768 * _fields(recipe, log)
+    base, dim = of(recipe.base, log), 768 * _fields(recipe, log)
     prior = 2e-9 * log.items * dim * recipe.base.dim + 5e-11 * dim**3
     seconds = _encode(recipe, log) + base.seconds + prior
     return Cost(seconds, base.memory + 8 * (log.items + log.without) * dim, base.list_ms + 0.2)
@@ -131,7 +141,7 @@ def _encode(recipe: Content | Hybrid, log: LogFacts) -> float:
 
 def _infinite_ae(_: object, log: LogFacts) -> Cost:
     users, items = log.users, log.items
-    work = 4e-10 * users**3 + 5e-11 * users**2 * items
+    work = 2e-11 * users**3 + 6e-11 * users**2 * items
     return Cost(work, 4 * users * (users + 2 * items), 0.5 + 1e-6 * users * items)
 
 
@@ -146,56 +156,62 @@ def _transformer(recipe: Transformer, log: LogFacts) -> Cost:
     return Cost(TORCH + 1e-4 * epochs * log.events * recipe.dim / 128, 6e8 + 16 * log.items * recipe.dim, 2.5)
 
 
-def _blend(recipe: Blend, log: LogFacts) -> Cost:
-    parts = [formula(each, log) for each in recipe.recipes]
+def _blend(recipe: Blend, log: LogFacts, of: Of) -> Cost:
+    parts = [of(each, log) for each in recipe.recipes]
     asked = min(recipe.users, log.users) * log.items * len(parts)
-    seconds = 2 * sum(each.seconds for each in parts) + 3e-8 * asked
-    memory = sum(each.memory for each in parts) + 20 * asked
+    seconds = 2 * sum(each.seconds for each in parts) + 1.6e-7 * asked
+    memory = sum(each.memory for each in parts) + 12 * asked
     return Cost(seconds, memory, 2 * sum(each.list_ms for each in parts) + 1e-4 * log.items)
 
 
-def _ranked(recipe: Ranked, log: LogFacts) -> Cost:
-    parts = [formula(each, log) for each in recipe.recipes]
+def _ranked(recipe: Ranked, log: LogFacts, of: Of) -> Cost:
+    parts = [of(each, log) for each in recipe.recipes]
     queries = min(recipe.users, log.users)
     seconds = 2 * sum(each.seconds for each in parts) + 2.5e-3 * queries + 1
     memory = sum(each.memory for each in parts) + 400 * queries * recipe.pool
     return Cost(seconds, memory, 2 + sum(each.list_ms for each in parts))
 
 
-def _pipeline(recipe: Pipeline, log: LogFacts) -> Cost:
-    return formula(recipe.recipe, log)
+def _pipeline(recipe: Pipeline, log: LogFacts, of: Of) -> Cost:
+    return of(recipe.recipe, log)
 
 
 def _scan(log: LogFacts) -> float:
-    return 0.25 + 3e-5 * log.items
+    return 0.2 + 8e-6 * log.items
 
 
 def _products(dim: int, log: LogFacts) -> float:
-    return 0.15 + 2.5e-7 * log.items * dim
+    return 0.15 + 1.3e-7 * log.items * dim
 
 
 FORMULAS: dict[str, Formula] = {
     "Autoencoder": _autoencoder,
-    "Blend": _blend,
     "Content": _content,
     "EASE": _ease,
     "Embedding": _embedding,
-    "Hybrid": _hybrid,
     "IALS": _ials,
     "InfiniteAE": _infinite_ae,
     "ItemKNN": _item_knn,
-    "Pipeline": _pipeline,
     "Popularity": _popularity,
-    "Ranked": _ranked,
     "SLIST": _slist,
     "Transformer": _transformer,
 }
 
 
-def formula(recipe: object, log: LogFacts) -> Cost:
-    """Return the cost on the reference machine, the same wherever it is asked for; a guess for an unknown recipe."""
-    known = FORMULAS.get(type(recipe).__name__)
-    return Cost(UNKNOWN * log.events, 100 * log.events, 1.0) if known is None else known(recipe, log)
+COMBINED: dict[str, Formula] = {"Blend": _blend, "Hybrid": _hybrid, "Pipeline": _pipeline, "Ranked": _ranked}
+
+
+def formula(recipe: object, log: LogFacts, of: Of | None = None) -> Cost:
+    """Return the cost on the reference machine, the same wherever it is asked for; a guess for an unknown recipe.
+
+    of  the costs of recipes within it; None: by their formulas
+    """
+    name = type(recipe).__name__
+    if name in COMBINED:
+        return COMBINED[name](recipe, log, of or formula)
+    known = FORMULAS.get(name)
+    found = Cost(UNKNOWN * log.events, 100 * log.events, 1.0) if known is None else known(recipe, log)
+    return found._replace(seconds=STARTED + found.seconds)
 
 
 def burden(recipe: Recipe, log: LogFacts) -> float:
@@ -207,66 +223,74 @@ def burden(recipe: Recipe, log: LogFacts) -> float:
     return cost.seconds + 10 * max(1.0, cost.list_ms)
 
 
-def calibrated() -> float:
-    """CPU time that a fixed piece of work takes here, over that of the reference machine; a fraction of a second.
+def calibrated() -> Costs:
+    """Return the costs on this machine, by a fixed piece of work; a fraction of a second.
 
-    It is the best of several, and on one thread: other work on the machine says nothing of its speed. What it costs
-    is learned from the first trials.
+    The CPU time of the best of several rounds, on one thread, says how fast it is, and all of their time how busy.
+    What a recipe costs beyond that is learned from the first trials.
     """
     rng = np.random.default_rng(0)
     dense, row = rng.standard_normal((512, 512), np.float32), rng.integers(0, 1 << 20, 1 << 20)
     table = rng.standard_normal(1 << 20, np.float32)
-    seconds = []
+    seconds, began = [], time.perf_counter()
     with threadpool_limits(1):
         for _ in range(ROUNDS):
-            began = time.process_time()
+            before = time.process_time()
             for _ in range(4):
                 dense @ dense
             table[row].sum()
             np.sort(row)
-            seconds.append(time.process_time() - began)
-    return float(np.clip(min(seconds) / REFERENCE, *BOUNDS))
+            seconds.append(time.process_time() - before)
+    load = (time.perf_counter() - began) / sum(seconds)
+    return Costs(float(np.clip(min(seconds) / REFERENCE, *BOUNDS)), loads=[float(np.clip(load, *BUSY))])
 
 
 @dataclass(frozen=True)
 class Costs:
     """Costs on this machine: formulas times its speed, times what the newest trials of a recipe took beyond them.
 
-    A recipe without a trial takes as much longer as several others did: the machine has other work, too.
+    A recipe without a trial takes as much longer as several others did. Trials of the parts of a combination count
+    for it, too.
     """
 
     speed: float
     trials: dict[str, list[Cost]] = field(default_factory=dict)  # measured over predicted, by the recipe's name
+    loads: list[float] = field(default_factory=list)  # seconds over CPU seconds of trials, the newest last
+
+    @property
+    def load(self) -> float:
+        """How many times as long as its CPU a fit takes now: other work may keep it waiting."""
+        return median(self.loads[-LOADS:]) if self.loads else 1.0
 
     def predict(self, recipe: Recipe, log: LogFacts) -> Cost:
         """Return what a fit to a log of these facts costs."""
-        seconds, memory, list_ms = self._usual(recipe, log)
-        known = self.trials.get(type(recipe).__name__, [])
-        if not known:
-            return Cost(seconds * self._load(), memory, list_ms)
-        factors = [median(each) for each in zip(*known[-KEPT:], strict=True)]
-        return Cost(seconds * factors[0], memory * factors[1], list_ms * factors[2])
+        seconds, memory, list_ms = self._known(recipe, log)
+        others = 1.0 if type(recipe).__name__ in self.trials else self._others()
+        return Cost(seconds * self.speed * others, memory, list_ms * self.speed)
 
-    def _load(self) -> float:
-        """How much longer fits took than predicted, the median over recipes; 1 while few have a trial."""
-        if len(self.trials) < SEVERAL:
-            return 1.0
-        return median(median(each.seconds for each in known[-KEPT:]) for known in self.trials.values())
-
-    def learn(self, recipe: Recipe, log: LogFacts, measured: Cost) -> None:
-        """Note what a fit took."""
-        usual = self._usual(recipe, log)
+    def learn(self, recipe: Recipe, log: LogFacts, measured: Cost, load: float = 0.0) -> None:
+        """Note what a fit took; load  its seconds over those of its CPU, 0 where it was too short to say."""
+        if load:
+            self.loads.append(float(np.clip(load, *BUSY)))
+        seconds, memory, list_ms = formula(recipe, log, self._known)
+        usual = Cost(seconds * self.speed, memory, list_ms * self.speed)
         ratios = [
             float(np.clip((was + least) / (would + least), *BOUNDS))
             for was, would, least in zip(measured, usual, (SMALL, 5e7, 0.1), strict=True)
         ]
         self.trials.setdefault(type(recipe).__name__, []).append(Cost(*ratios))
 
-    def _usual(self, recipe: Recipe, log: LogFacts) -> Cost:
-        found = formula(recipe, log)
-        return replace_seconds(found, self.speed)
+    def _known(self, recipe: object, log: LogFacts) -> Cost:
+        """Cost on the reference machine, as its formula and its trials say."""
+        found = formula(recipe, log, self._known)
+        known = self.trials.get(type(recipe).__name__, [])
+        if not known:
+            return found
+        factors = [median(each) for each in zip(*known[-KEPT:], strict=True)]
+        return Cost(*(cost * factor for cost, factor in zip(found, factors, strict=True)))
 
-
-def replace_seconds(cost: Cost, speed: float) -> Cost:
-    """Return a cost on a machine that takes this many times as long."""
-    return Cost(cost.seconds * speed, cost.memory, cost.list_ms * speed)
+    def _others(self) -> float:
+        """How much longer fits took than predicted, the median over recipes; 1 while few have a trial."""
+        if len(self.trials) < SEVERAL:
+            return 1.0
+        return median(median(each.seconds for each in known[-KEPT:]) for known in self.trials.values())

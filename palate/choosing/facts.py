@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +136,11 @@ class LogFacts:
             texts=_texts(catalogue, content),
         )
 
+    def counted(self, part: Interactions) -> LogFacts:
+        """Return these facts with the counts of a part of the log."""
+        squares = float((np.diff(part.start).astype(np.float64) ** 2).sum())
+        return replace(self, users=len(part.users), items=len(part.items), events=len(part), squares=squares)
+
     @property
     def density(self) -> float:
         """Events for each pair of a user and an item."""
@@ -149,7 +154,7 @@ class LogFacts:
     def describe(self) -> list[str]:
         """Return the facts in sentences."""
         lines = [
-            f"{self.events:,} events of {self.users:,} users on {self.items:,} items; "
+            f"{_number(self.events, 'event')} of {_number(self.users, 'user')} on {_number(self.items, 'item')}; "
             f"a user has {self.per_user:g} in the median, and {self.density:.2%} of all pairs have an event.",
             f"The events of items have a Gini coefficient of {self.skew:.2f}; {self.repeats:.0%} are repeats.",
         ]
@@ -169,6 +174,10 @@ class LogFacts:
                 f"Order predicts: the item just before leads to the next {self.order:.0%} more often than others do."
             )
         return "The order of events shows no clear sign that it predicts the next one."
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def of_users(log: Interactions, most: int, seed: int = 0) -> Interactions:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from palate.choosing.bench import Bench, Enough, Part
+from palate.choosing.hunts import Hunt, Place
 from palate.choosing.journal import text_of
-from palate.choosing.search import Hunt, Place
 from palate.choosing.spaces import changed, named
 from palate.choosing.verdict import Record, Verdict
 from palate.choosing.worker import POPULARITY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 
 from rich.console import Group, RenderableType
@@ -56,6 +56,10 @@ class ChoiceReport:
     measured: Cost | None = None
     notes: tuple[str, ...] = ()
     trials: int = 0
+
+    def taking(self, record: Record) -> ChoiceReport:
+        """Return the report where another trial is taken than its verdict says."""
+        return replace(self, verdict=None if self.verdict is None else replace(self.verdict, taken=record))
 
     @property
     def lines(self) -> list[Record]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations, cycle, islice
-
-import numpy as np
 
 from palate.choosing.bench import Bench, Enough, Part
 from palate.choosing.goals import Goal
+from palate.choosing.hunts import Hunt, Place
 from palate.choosing.journal import text_of
-from palate.choosing.samplers import Sampler, sampler_of, settings_of
-from palate.choosing.spaces import FAMILIES, Family, Settings, changed, label, named, not_installed
-from palate.choosing.verdict import Record
+from palate.choosing.spaces import FAMILIES, Family, label, named, not_installed
+from palate.choosing.verdict import Record, contenders
 from palate.choosing.worker import POPULARITY
 from palate.ending import lift
 from palate.models.base import Recipe
@@ -22,12 +20,14 @@ from palate.models.blend import Blend
 from palate.ranking.ranked import Ranked
 
 FIRST = 0.2  # share of what is left that the first trial of a family may take
+LATE = 0.4  # share, where the others have had their turns
 KEPT = 4  # families whose settings are sought
 ROUNDS = 3  # of halving
 ASKED = 4  # settings of a family in the first round, twice as many in the next
 SETTINGS = 0.55  # share of what is left that goes to settings, where nothing else is planned
-LEAST, MOST = 0.2, 0.8  # between them, where combinations are planned
+MOST = 0.8  # at most, where combinations are planned, and they have their time
 GAIN = 0.003  # share of the metric that a round must gain for another one to begin
+PATIENCE = 3  # turns at what is best, one after the other, that gain less than that before the search ends
 CLIMB = 6, 3  # recipes that are tried on the next part of the log, and on those after it
 UNSURE = 0.25  # share of the metric by which intervals of differences are too wide for settings to be separated
 BEHIND = 0.85  # share of the best metric from which on a family is worth its settings
@@ -35,8 +35,10 @@ COMBINED = 4  # best recipes of different families of which some are combined
 KEPT_BACK = 3  # trials for them
 QUERIES = 20_000, 5_000  # users that a second stage learns from, as the time allows
 FEW = 3_000  # users up to whom the best recipes are tried once more, on other cuts
-AGAIN, FINALISTS = 2, 6  # such cuts, and recipes
+AGAIN, MOST_AGAIN = 2, 6  # such cuts, and at most, where the best cannot be separated
+FINALISTS = 6  # recipes that are tried on them
 HELD_OUT = {"next": "events", "taste": "ratio", "new-users": "users"}
+GAPS = {"next": (1, 0)}  # events between what first stages know and what is asked for, where order counts
 
 
 class Search:
@@ -46,22 +48,29 @@ class Search:
         self.bench, self.parts, self.goal, self.seed, self.start = bench, parts, goal, seed, start
         self.part = parts[0]  # the largest that was reached
         self.cuts: list[Part] = []  # other cuts of that part that the best were tried on once more
+        self.ended = ""  # why the search ended before its time
         self._combined = True  # whether blends and second stages compete
+        self._sought = {type(each).__name__ for each in start}  # names of recipes whose settings may be sought
+        self._hunts: dict[tuple[int, str], Hunt] = {}
+        self._late: list[Recipe] = []  # first trials that were left out
 
     def run(self, candidates: Sequence[Recipe | Family] | None) -> None:
         """Search until the time is over, or nothing is left that is likely to gain."""
         self._combined = candidates is None
+        asked = FAMILIES if candidates is None else candidates
+        self._sought |= {each.name for each in asked if isinstance(each, Family)}
         try:
-            self._first(FAMILIES if candidates is None else candidates)
+            self._first(asked)
             discerns = self._discerns()
             if discerns:
                 self._settings()
             self._climb()
             if discerns:
                 self._combine()
+                self._deepen()
                 self._again()
         except Enough:
-            pass
+            self.ended = ""
         except KeyboardInterrupt:  # the best so far is wanted, and its fit may take its time
             lift()
         self.part = max((each for each in self.parts if self._reached(each)), key=_number, default=self.part)
@@ -79,7 +88,8 @@ class Search:
             else:
                 starts += family.starts(facts)
         cheap_first = sorted(starts, key=lambda recipe: self.bench.costs.predict(recipe, facts).seconds)
-        self._afford(cheap_first, part, FIRST)
+        tried = {each.name for each in self._afford(cheap_first, part, FIRST)}
+        self._late = [recipe for recipe in cheap_first if type(recipe).__name__ not in tried]
 
     def _afford(self, recipes: Sequence[Recipe], part: Part, share: float = 1.0) -> list[Record]:
         """Try what can be afforded, and note why the others are left out."""
@@ -103,7 +113,10 @@ class Search:
         if len(best) < 2 or math.isinf(self.bench.left):
             return True
         gap = best[0].minus(best[1])
-        return (gap.high - gap.low) / 2 <= UNSURE * best[0].outcome.mean
+        discerns = (gap.high - gap.low) / 2 <= UNSURE * best[0].outcome.mean
+        if not discerns:
+            self.ended = f"{self.part.asked:,} users are too few to separate settings"
+        return discerns
 
     def _settings(self) -> None:
         """Seek settings of the best families: half as many families in each round, with twice the settings."""
@@ -150,16 +163,47 @@ class Search:
         """Try blends of the best recipes of different families, and a second stage behind them."""
         self._afford(self._combinations(), self.part)
 
+    def _deepen(self) -> None:
+        """Give what is left to the best: settings of its parts and of the next family, and combinations of them."""
+        self._afford(self._late, self.part, LATE)
+        idle, end = 0, self.bench.spent + self.bench.left - self.bench.reserve - self._again_seconds()
+        while self.bench.spent < end:
+            before, trials = self._top(), len(self.bench.records)
+            self._round([self._hunt(each) for each in self._leading()], ASKED, end)
+            self._combine()
+            idle = 0 if self._top() > (1 + GAIN) * before else idle + 1
+            if len(self.bench.records) == trials:
+                self.ended = "nothing else can be tried in it"
+                return
+            if idle == PATIENCE:
+                self.ended = f"{PATIENCE} turns at what is best gained less than {GAIN:.1%} each"
+                return
+
     def _again(self) -> None:
-        """Try the best once more on other cuts where users are few: the best of many trials is partly luck."""
-        if self.goal.name == "next" or self.part.asked > FEW:  # the last events are the same ones in each cut
-            return
+        """Try the best on other cuts, until they are separated: the best of many trials is partly luck."""
+        for n, recipes in enumerate(self._cut_again(), 1):
+            if n > AGAIN and self._separated():
+                return
+            cut = replace(self.part, number=len(self.parts) - 1 + n, seed=self.part.seed + n)
+            if not self._afford(recipes, cut):
+                return
+            self.cuts.append(cut)
+
+    def _cut_again(self) -> list[list[Recipe]]:
+        """Return the recipes for each other cut; the last events of users are the same ones in all of them."""
+        if self.goal.name == "next" or self.part.asked > FEW:
+            return []
         ranked = self.bench.best(self.part)
         popular = [each.recipe for each in ranked if each.name == POPULARITY][:1]
-        for n in range(1, AGAIN + 1):
-            cut = replace(self.part, number=len(self.parts) - 1 + n, seed=self.part.seed + n)
-            self._afford([*popular, *_varied(ranked, FINALISTS)], cut)
-            self.cuts.append(cut)
+        return [[*popular, *_varied(ranked, FINALISTS)]] * MOST_AGAIN
+
+    def _again_seconds(self) -> float:
+        recipes = [each for cut in self._cut_again()[:AGAIN] for each in cut]
+        return sum(self.bench.trial(each, self.part) for each in recipes) / self.bench.width
+
+    def _separated(self) -> bool:
+        best, *others = contenders(self.finalists())
+        return all(best.minus(each).clear for each in others)
 
     def finalists(self) -> list[Record]:
         """Return the trials to decide between, the best first: those of all cuts together."""
@@ -180,14 +224,21 @@ class Search:
             return []
         best = [each.recipe for each in _of_families(self.bench.best(self.part))[:COMBINED]]
         pairs = list(combinations(best, 2))
-        held_out = HELD_OUT[self.goal.name]
-        stages = (Ranked(recipes=pair, users=n, held_out=held_out) for pair in pairs for n in QUERIES)
+        held_out, gaps = HELD_OUT[self.goal.name], GAPS.get(self.goal.name, (1,))
+        stages = (
+            Ranked(recipes=pair, users=n, held_out=held_out, gap=gap)
+            for pair in pairs
+            for gap in gaps
+            for n in QUERIES
+        )
         blends = (Blend(recipes=pair) for pair in pairs)
         of_three = [Blend(recipes=tuple(best[:3]))] if len(best) > 2 else []
-        ways: list[Iterable[Recipe]] = [blends, of_three, stages]
-        found = [next((each for each in way if not self.bench.refusal(each, self.part)), None) for way in ways]
-        if pairs and not any(found):
-            self.bench.left_out["Blend"] = self.bench.refusal(Blend(recipes=pairs[0]), self.part)
+        ways: list[Iterable[Recipe]] = [stages, blends, of_three]  # the dearest first, while there is time
+        tried = {text_of(each.recipe) for each in self.bench.records if each.part == self.part.number}
+        new = ((each for each in way if text_of(each) not in tried) for way in ways)
+        found = [next((each for each in way if not self.bench.refusal(each, self.part)), None) for way in new]
+        if pairs and not any(found) and (reason := self.bench.refusal(Blend(recipes=pairs[0]), self.part)):
+            self.bench.left_out["Blend"] = reason
         return [each for each in found if each is not None]
 
     def _settings_share(self) -> float:
@@ -199,21 +250,46 @@ class Search:
         needed = max((self.bench.trial(r, self.parts[-1]) + self.bench.last_fit(r) for r in planned), default=0.0)
         if len(self.parts) > 1:
             return SETTINGS / 2
-        return float(np.clip(1 - needed / left, LEAST, MOST)) if needed < left else SETTINGS
+        return min(MOST, 1 - needed / left) if needed < left else SETTINGS
 
     def _promising(self) -> list[Family]:
         """Families near the best one, the best first."""
         ranked = _of_families(self.bench.best(self.part))
         near = [r for r in ranked if r.outcome.mean >= BEHIND * ranked[0].outcome.mean]
         families = [named(each.name) for each in near]
-        return [each for each in families if each is not None and self._sought(each)][:KEPT]
+        return [each for each in families if each is not None and self._seeks(each)][:KEPT]
 
-    def _sought(self, family: Family) -> bool:
-        return family.name != POPULARITY or self.part.facts.time is not None
+    def _leading(self) -> list[Family]:
+        """Families of the best trial, of the parts of a combination, and of the two best that are none."""
+        ranked = self.bench.best(self.part)
+        parts = [part for each in ranked[:1] for part in getattr(each.recipe, "recipes", [each.recipe])]
+        names = [type(each).__name__ for each in parts] + [each.name for each in _of_families(ranked)[:2]]
+        families = map(named, dict.fromkeys(names))
+        return [each for each in families if each is not None and self._seeks(each) and self._trials(each, self.part)]
+
+    def _seeks(self, family: Family) -> bool:
+        return family.name in self._sought and (family.name != POPULARITY or self.part.facts.time is not None)
 
     def _hunt(self, family: Family) -> Hunt:
-        own = [each for each in self.bench.best(self.part) if each.name == family.name]
-        return Hunt(Place(family, own[0].recipe), self.seed, [(each.recipe, each.outcome.mean) for each in own])
+        """Return the hunt for settings of a family on this part, which goes on where it was."""
+        key = self.part.number, family.name
+        if key not in self._hunts:
+            best = self._trials(family, self.part)[0]
+            self._hunts[key] = Hunt(Place(family, best.recipe), self.seed, self._known(family, best))
+        return self._hunts[key]
+
+    def _known(self, family: Family, best: Record) -> list[tuple[Recipe, float]]:
+        """Return what trials of a family found here, and on smaller parts as shares of the best there."""
+        found: dict[str, tuple[Recipe, float]] = {}
+        for part in self.parts[: self.part.number + 1]:
+            trials = self._trials(family, part)
+            for each in trials:
+                share = each.outcome.mean / max(trials[0].outcome.mean, 1e-9)
+                found[text_of(each.recipe)] = each.recipe, share * best.outcome.mean
+        return list(found.values())
+
+    def _trials(self, family: Family, part: Part) -> list[Record]:
+        return [each for each in self.bench.best(part) if each.name == family.name]
 
     def _of_recipe(self, recipe: Recipe) -> float:
         same = (each.outcome.mean for each in self.bench.best(self.part) if each.recipe == recipe)
@@ -222,48 +298,6 @@ class Search:
     def _top(self) -> float:
         ranked = self.bench.best(self.part)
         return ranked[0].outcome.mean if ranked else 0.0
-
-
-@dataclass(frozen=True)
-class Place:
-    """A recipe whose settings are sought, and what is tried with each of its changes: itself, or a combination."""
-
-    family: Family
-    recipe: Recipe
-    within: Callable[[Recipe], Recipe] = lambda changed: changed
-
-
-class Hunt:
-    """The settings of one family: the recipe that they change, and the best metric so far."""
-
-    def __init__(self, place: Place, seed: int, known: Iterable[tuple[Recipe, float]]) -> None:
-        self.best = -math.inf
-        self._place = place
-        self._sampler: Sampler = sampler_of(place.family, seed)
-        for recipe, value in known:
-            if type(recipe) is type(place.recipe):
-                self.note(settings_of(place.family, recipe), value)
-
-    def ask(self) -> Proposal:
-        """Return a recipe to try."""
-        settings = self._sampler.ask()
-        return Proposal(self, settings, self._place.within(changed(self._place.recipe, settings)))
-
-    def note(self, settings: Settings, value: float) -> None:
-        """Take the metric of settings."""
-        self.best = max(self.best, value)
-        self._sampler.note(settings, value)
-
-
-class Proposal:
-    """Settings that were asked for, and the recipe with them."""
-
-    def __init__(self, hunt: Hunt, settings: Settings, recipe: Recipe) -> None:
-        self.hunt, self.settings, self.recipe = hunt, settings, recipe
-
-    def note(self, value: float) -> None:
-        """Take the metric."""
-        self.hunt.note(self.settings, value)
 
 
 def _number(part: Part) -> int:

@@ -21,7 +21,7 @@ from palate.choosing.samplers import has_optuna
 from palate.choosing.search import Search
 from palate.choosing.spaces import Family, label
 from palate.choosing.trials import Children, Job
-from palate.choosing.verdict import Record, Verdict, decide
+from palate.choosing.verdict import Record, Verdict, contenders, decide
 from palate.choosing.worker import POPULARITY, Fit
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
@@ -31,6 +31,8 @@ from palate.models.registry import load, recipe_class
 
 GRACE = 10.0  # seconds for a process to start on a busy machine: popularity is no answer where a fit takes less
 OVER = 0.08  # share of the budget that the last fit may take beyond it
+CROWDED = 1.5  # load from which on the last fit is run on one thread
+EARLY = 0.1  # share of the budget that was left for a search from which on the report says why it ended
 KEPT = 20  # newest searches whose trials a journal keeps, where a service searches again and again
 BEAT = 0.5  # seconds between two notes of the time spent
 
@@ -88,7 +90,7 @@ class Session:
         task = "" if journal is None else task_of(log, catalogue, *about)
         self.journal = Journal(journal, task, began)
         self.late = self.journal.spent > asked.limits.seconds  # an earlier run took all of the time
-        costs = Costs(1.0 if asked.limits.trials is not None else calibrated())
+        costs = Costs(1.0) if asked.limits.trials is not None else calibrated()
         self.children = Children(asked.limits.memory, self._pulse)
         self.bench = Bench(
             self.facts, asked.metric, asked.limits, costs, self.journal, self.children, lambda _: self._step()
@@ -121,7 +123,16 @@ class Session:
         verdict = decide(ranked, self.facts)
         order = [verdict.taken, *(each for each in ranked if each is not verdict.taken)]
         tried = parts[: search.part.number + 1]
-        return Found(order, self._report(tried, self._reported(search, ranked), verdict))
+        report = self._report(tried, self._reported(search, ranked), verdict)
+        return Found(order, replace(report, notes=(*report.notes, *self._ended(search))))
+
+    def _ended(self, search: Search) -> list[str]:
+        """Say why the search ended before its time, where it did."""
+        limits, left = self.asked.limits, self.bench.left - self.bench.reserve
+        if not search.ended or (limits.trials is None and left < EARLY * limits.seconds):
+            return []
+        what = f"{left:.0f} s" if limits.trials is None else f"{self.bench.trials_left:.0f} trials"
+        return [f"The search ended with {what} left: {search.ended}"]
 
     def refine(self, start: Recipe) -> ChoiceReport | None:
         """Search a little around a recipe; None where the time has no room for trials, or it was not measured."""
@@ -140,7 +151,7 @@ class Session:
         return self._report(parts[: part.number + 1], self.bench.records, verdict)
 
     def _parts(self, least: float) -> list[Part]:
-        return parts_of(self.log, self.catalogue, self.goal, least, self.asked.seed)
+        return parts_of(self.log, self.catalogue, self.goal, least, self.asked.seed, self.facts)
 
     def _report(self, tried: Sequence[Part], records: Sequence[Record], verdict: Verdict) -> ChoiceReport:
         notes = () if has_optuna() else ("Settings are fixed draws; the extra `choose` adds Optuna's search",)
@@ -162,7 +173,7 @@ class Session:
     def fitted(self, found: Found) -> tuple[Recipe, Model, ChoiceReport]:
         """Fit the first that keeps the limits to the whole log; popularity where none does."""
         report = found.report
-        for record in _of_each(found.order):
+        for record in contenders(found.order):  # where its last fit fails, that of other settings would, too
             if record.name == POPULARITY:
                 break
             predicted = self.bench.costs.predict(record.recipe, self.facts)
@@ -173,18 +184,21 @@ class Session:
             model, measured = fit
             report = replace(report, recipe=record.recipe, predicted=predicted, measured=measured)
             if record is not found.order[0]:
-                report = replace(report, why=f"{record.name} is the best that kept the limits")
+                report = replace(report, why=f"{record.name} is the best that kept the limits").taking(record)
             return record.recipe, model, replace(report, seconds=self.journal.spent)
-        popular = next((each.recipe for each in found.order if each.name == POPULARITY), report.recipe)
-        recipe = popular if type(popular).__name__ == POPULARITY else recipe_class(POPULARITY)()
+        popular = next((each for each in found.order if each.name == POPULARITY), None)
+        recipe = recipe_class(POPULARITY)() if popular is None else popular.recipe
+        if popular is not None and popular is not found.order[0]:
+            report = replace(report, why="no other recipe kept the limits in its last fit").taking(popular)
         model = recipe.fit(self.log)
         return recipe, model, replace(report, recipe=recipe, seconds=self.journal.spent)
 
     def _fit(self, recipe: Recipe) -> tuple[Model, Cost] | str:
         """Fit to the whole log in a child, and return the model with what it cost; or why there is none."""
         limits = self.asked.limits
-        needed = self.bench.costs.predict(recipe, self.facts).seconds
+        needed = self.bench.costs.load * self.bench.costs.predict(recipe, self.facts).seconds
         left = math.inf if self.late else max(0.0, self.bench.left) + OVER * limits.seconds
+        alone = self.bench.costs.load > CROWDED  # several threads that wait for each other would take longer
         if needed > left:
             return f"a fit takes about {needed:.0f} s, and {left:.0f} s were left"
         with TemporaryDirectory(prefix="palate-choice-", ignore_cleanup_errors=True) as folder:
@@ -192,7 +206,7 @@ class Session:
                 outcome = self.children.run(
                     [
                         Job(
-                            Fit(recipe, self.log, self.catalogue, str(Path(folder) / "model")),
+                            Fit(recipe, self.log, self.catalogue, str(Path(folder) / "model"), alone),
                             max(left, needed + GRACE),
                         )
                     ]
@@ -231,8 +245,9 @@ class Session:
         return Found([], report)
 
     def _nothing(self, error: DataError) -> str:
-        if self.facts.items == 1:
-            return "the log has a single item"
+        for what in ("item", "user"):
+            if getattr(self.facts, f"{what}s") == 1:
+                return f"the log has a single {what}"
         return "each user has a single event" if self.facts.squares == self.facts.events else str(error)
 
     def _left_out(self) -> dict[str, str]:
@@ -258,11 +273,3 @@ class Session:
             self._watch(Step(len(self.bench.records), self.journal.spent, self.asked.limits.seconds, name, metric))
             is True
         )
-
-
-def _of_each(order: Sequence[Record]) -> list[Record]:
-    """Return the first trial of each recipe's name: where its last fit fails, that of other settings would, too."""
-    first: dict[str, Record] = {}
-    for each in order:
-        first.setdefault(each.name, each)
-    return list(first.values())

@@ -31,13 +31,13 @@ class Job:
 
 
 def start_worker() -> subprocess.Popen[bytes]:
-    """Start a process of `palate.choosing.worker`, in a session of its own: Ctrl-C reaches the parent alone."""
+    """Start a process of `palate.choosing.worker`, in a process group of its own: Ctrl-C reaches the parent alone."""
     return subprocess.Popen(
         [sys.executable, "-c", "from palate.choosing.worker import main; main()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        process_group=0,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
     )
 

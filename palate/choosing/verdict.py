@@ -13,7 +13,7 @@ from palate.choosing.worker import POPULARITY, Outcome
 from palate.evaluation.intervals import Difference, paired
 from palate.models.base import Recipe
 
-NEAR = 0.01  # share of the best metric that a cheaper recipe may lose where the difference is not clear
+SAME = 0.1  # share by which costs may differ and count as the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,30 +65,36 @@ def graded(records: Sequence[Record], part: int, latency_ms: float | None = None
     return sorted(kept, key=lambda record: -record.outcome.mean)
 
 
+def contenders(ranked: Sequence[Record]) -> list[Record]:
+    """Return the best trial of each recipe's name, the best first."""
+    first: dict[str, Record] = {}
+    for each in ranked:
+        first.setdefault(each.name, each)
+    return list(first.values())
+
+
 def decide(ranked: Sequence[Record], facts: LogFacts) -> Verdict:
-    """Take one of the trials of a part, the best first; one at least."""
-    best = ranked[0]
-    popular = next((each for each in ranked if each.name == POPULARITY), None)
-    if len(ranked) == 1 and best is popular:
-        return Verdict(best, best, popular, "no other recipe was measured within the limits")
-    if popular is not None and not (gain := best.minus(popular)).low > 0:
+    """Take one of the trials of a part, the best first; one at least.
+
+    Of the best trials of all recipes, the cheapest is taken that cannot be separated from the best of them, and
+    popularity where it is among these. Costs that are the same within `SAME` leave it to the metric.
+    """
+    best, *others = contenders(ranked)
+    popular = next((each for each in (best, *others) if each.name == POPULARITY), None)
+    equal = [each for each in others if not best.minus(each).clear]
+    costs = [burden(each.recipe, facts) for each in (best, *equal)]
+    cheap = (each for each, cost in zip((best, *equal), costs, strict=True) if cost <= (1 + SAME) * min(costs))
+    taken = popular if popular is not None and popular in (best, *equal) else next(cheap)
+    return Verdict(taken, best, popular, _why(taken, best, equal, alone=not others))
+
+
+def _why(taken: Record, best: Record, equal: Sequence[Record], alone: bool) -> str:
+    if taken.name == POPULARITY:
+        if alone:
+            return "no other recipe was measured within the limits"
         line = "no model is better than popularity on this log"
-        if best is not popular:
-            line += f": {best.name} differs by {gain}, which is not clear"
-        return Verdict(popular, best, popular, line)
-    taken = min(
-        (each for each in ranked if each is best or _as_good(each, best)),
-        key=lambda record: burden(record.recipe, facts),
-    )
-    if taken is best:
-        others = (each.name for each in ranked if each.name != best.name and not best.minus(each).clear)
-        equal = ", ".join(dict.fromkeys(others))
-        doubt = f", but is not clearly better than {equal}" if equal else ""
-        return Verdict(taken, best, popular, f"{best.name} has the highest metric{doubt}")
-    line = f"{best.name} is better by {best.minus(taken)}, which is not clear and less than {NEAR:.0%}"
-    return Verdict(taken, best, popular, f"{line}; {taken.name} costs less")
-
-
-def _as_good(record: Record, best: Record) -> bool:
-    near = record.outcome.mean >= (1 - NEAR) * best.outcome.mean
-    return near and not best.minus(record).clear
+        return line if taken is best else f"{line}: {best.name} differs by {best.minus(taken)}, which is not clear"
+    if taken is not best:
+        return f"{best.name} is better by {best.minus(taken)}, which is not clear; {taken.name} costs less"
+    names = ", ".join(each.name for each in equal)
+    return f"{best.name} has the highest metric" + (f", but is not clearly better than {names}" if names else "")

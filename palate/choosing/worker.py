@@ -14,7 +14,8 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from contextlib import nullcontext
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from queue import Queue
@@ -22,12 +23,11 @@ from threading import Thread
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from palate.arrays import Doubles
 from palate.choosing.costs import Cost
-from palate.choosing.spaces import changed
 from palate.compute.memory import release_memory
+from palate.compute.threads import one_thread
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -38,6 +38,7 @@ from palate.models.base import Model, Recipe
 
 POPULARITY = "Popularity"
 MORE = 1.5  # times what a trial was ended at that it must be allowed to be tried again
+SHORT = 0.05  # CPU seconds from which on a fit says how busy the machine is
 LISTS = 30  # users whose lists are timed one by one
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -57,6 +58,7 @@ class Allowed(NamedTuple):
 class Outcome:
     """What a trial found: the metric of each user asked, (B,), and what the fit cost; or why it ended.
 
+    load      seconds of the fit over those of its CPU, 0 where it was too short to say
     ended_at  where it was ended at a limit, what it was allowed of that: it is unfinished, and may be tried with more
     """
 
@@ -64,6 +66,7 @@ class Outcome:
     cost: Cost
     error: str = ""
     ended_at: Allowed | None = None
+    load: float = 0.0
 
     @classmethod
     def failed(cls, why: str, seconds: float = 0.0, ended_at: Allowed | None = None) -> Outcome:
@@ -99,12 +102,13 @@ class Grade:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """The request to fit a recipe to a whole log, by all cores, and to save the model."""
+    """The request to fit a recipe to a whole log, by all cores or one, and to save the model."""
 
     recipe: Recipe
     log: Interactions
     catalogue: Catalogue | None
     folder: str
+    alone: bool = False  # on one thread
 
 
 class Trials:
@@ -134,36 +138,33 @@ class Trials:
     def _grade(self, request: Grade) -> Outcome:
         exam = self._exam
         assert exam is not None
-        recipe, k = request.recipe, int(request.metric.partition("@")[2])
-        with threadpool_limits(1):
-            model, cost = measured(lambda: _one_thread(recipe).fit(exam.split.train, self._catalogue))
+        k = int(request.metric.partition("@")[2])
+        with one_thread():
+            model, cost, load = measured(lambda: request.recipe.fit(exam.split.train, self._catalogue))
             if request.live and not follows(model, exam.split.train):
                 return Outcome.failed("its lists do not follow a new event before the next training", cost.seconds)
             report = exam.grade(model, k)
             values = np.asarray(report.per_user[request.metric], np.float64)
-            return Outcome(values, cost._replace(list_ms=list_ms(model, exam.histories)))
+            return Outcome(values, cost._replace(list_ms=list_ms(model, exam.histories)), load=load)
 
     def _fit(self, request: Fit) -> Outcome:
-        model, cost = measured(lambda: request.recipe.fit(request.log, request.catalogue))
+        with one_thread() if request.alone else nullcontext():
+            model, cost, _ = measured(lambda: request.recipe.fit(request.log, request.catalogue))
         model.save(request.folder)
         users = request.log.users.ids.head(LISTS)
         return Outcome(np.zeros(0), cost._replace(list_ms=list_ms(model, request.log.histories(users))))
 
 
-def _one_thread(recipe: Recipe) -> Recipe:
-    """Return the recipe for one thread, whose results are the same on every run."""
-    return changed(recipe, {"threads": 1}) if "threads" in {each.name for each in fields(recipe)} else recipe
-
-
-def measured(fit: Callable[[], Model]) -> tuple[Model, Cost]:
-    """Return a fitted model with seconds and memory of the fit; a list's milliseconds are not known yet."""
+def measured(fit: Callable[[], Model]) -> tuple[Model, Cost, float]:
+    """Return a fitted model, CPU seconds and memory of the fit, and the load; a list's time is not known yet."""
     release_memory()
     before = _status("VmRSS")
     if CLEAR.exists():
         CLEAR.write_text("5")  # the peak counts from here
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     model = fit()
-    return model, Cost(time.perf_counter() - began, max(0, _status("VmHWM") - before), 0.0)
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    return model, Cost(cpu, max(0, _status("VmHWM") - before), 0.0), seconds / cpu if cpu > SHORT else 0.0
 
 
 def follows(model: Model, log: Interactions) -> bool:

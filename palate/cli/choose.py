@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -73,7 +74,7 @@ def choose(
 
     if plot is not None and plot.suffix not in (".png", ".svg"):
         raise typer.BadParameter(f"--plot {plot}: a picture is a .png or .svg file")
-    latency_ms = None if latency is None else _milliseconds(latency)
+    began, latency_ms = monotonic(), None if latency is None else _milliseconds(latency)
     events = read_log(log, **read_settings(read))
     note(sentence(events))
     content = content_of(catalogue, catalogue_read, events)
@@ -81,7 +82,7 @@ def choose(
         choice = search(
             events,
             content,
-            minutes=minutes,
+            minutes=minutes if minutes <= 0 else max(minutes - (monotonic() - began) / 60, minutes / 4),
             memory=memory,
             latency_ms=latency_ms,
             live=live,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from math import inf
 from types import TracebackType
 
@@ -14,9 +15,36 @@ from threadpoolctl import threadpool_limits
 TRIALS = 3  # timed slices for each number of threads
 
 
+class Limit:
+    """Threads that fits of this process may use beside its cores, and what is undone where the limit ends."""
+
+    threads = 1 << 20
+    undone: ExitStack | None = None
+
+
 def cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, Limit.threads)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep all fits of this process to one thread, those of recipes within a recipe and BLAS, too."""
+    before = Limit.threads, Limit.undone
+    with ExitStack() as undone:
+        Limit.threads, Limit.undone = 1, undone
+        limit_loaded()
+        try:
+            yield
+        finally:
+            Limit.threads, Limit.undone = before
+
+
+def limit_loaded() -> None:
+    """Keep libraries that were loaded since to one thread, where that is the limit."""
+    if Limit.undone is not None:
+        Limit.undone.enter_context(threadpool_limits(1))
 
 
 class ThreadTeam:
@@ -28,7 +56,7 @@ class ThreadTeam:
 
     def __init__(self, threads: int | None) -> None:
         available = cores()
-        self.most = threads or available
+        self.most = min(threads or available, Limit.threads)
         self.choices = [self.most] if threads or available == 1 else [1, available]
         self.trials = [count for _ in range(TRIALS + 1) for count in self.choices] if len(self.choices) > 1 else []
         self.fastest = dict.fromkeys(self.choices, inf)  # seconds for each position, of the fastest slice

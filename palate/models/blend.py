@@ -8,11 +8,12 @@ from typing import Annotated, cast
 
 import numpy as np
 
-from palate.arrays import Array, Bools, Doubles, Floats
+from palate.arrays import Array, Bools, Doubles, Floats, Ints
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.data.vocabulary import Vocabulary
+from palate.data.ragged import Ragged
+from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import check
 from palate.kernels.places import mean_places
 from palate.models.base import Model, Recipe, Watch, refuse_empty
@@ -156,6 +157,23 @@ class BlendModel(Model):
     def item_similarity(self, item: int) -> Floats:
         """As the first of the models says."""
         return self.models[0].item_similarity(item)
+
+    def contributions(self, past: Ragged, items: Ints) -> Floats:
+        """Parts of the models by their weights, (N, J).
+
+        Places are no sums, and scores are of any scale: the parts of a model are shares of what all of them say of an
+        item, for or against it.
+        """
+        found = np.zeros((len(past.column), len(items)), np.float32)
+        for weight, each in zip(self.weights, self.models, strict=True):
+            parts = each.contributions(past, items)
+            whole = np.abs(parts).sum(axis=0, dtype=np.float64)
+            found += np.divide(weight * parts, whole, out=np.zeros(parts.shape), where=whole > 0)
+        return found
+
+    def reasons(self, history: Sequence[Id], item: Id, k: int = 5) -> list[tuple[str, float]]:
+        """As the first of the models says that has any."""
+        return next((found for each in self.models if (found := each.reasons(history, item, k))), [])
 
 
 register(Blend, BlendModel, renamed={"people": "users"})

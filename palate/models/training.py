@@ -17,6 +17,7 @@ import numpy as np
 
 from palate.arrays import AnyArray, Floats
 from palate.bundles.bundle import About, read_bundle, write_bundle
+from palate.compute.threads import limit_loaded
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, MissingExtra, PalateError, check
 from palate.models.base import Model, Progress, Recipe, Watch
@@ -217,6 +218,7 @@ def need_torch() -> ModuleType:
         import torch
     except ModuleNotFoundError:
         raise MissingExtra("torch", "deep") from None
+    limit_loaded()
     return torch
 
 
