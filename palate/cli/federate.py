@@ -12,6 +12,7 @@ from palate.cli.settings import CatalogueReading, build_recipe, read_settings
 from palate.cli.terminal import note, print_json
 from palate.data.readers import read_log
 from palate.errors import DataError
+from palate.models.base import Recipe
 
 if TYPE_CHECKING:
     from palate.privacy.federated.training import Traffics
@@ -65,8 +66,14 @@ def server(
         _say(traffic)
 
 
-def federated_recipe(name: str, settings: list[str], epsilon: float | None) -> object:
-    return build_recipe(name, settings)
+def federated_recipe(name: str, settings: list[str], epsilon: float | None) -> Recipe:
+    """Return the recipe, with distributed noise where an epsilon is given."""
+    recipe = build_recipe(name, settings)
+    if epsilon is None:
+        return recipe
+    from palate.privacy.private import Private
+
+    return Private(recipe, epsilon=epsilon, public=True)
 
 
 def _say(traffic: Traffics) -> None:
@@ -89,6 +96,7 @@ def client(
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="Time to try a lost server.", min=0)] = 600,
     catalogue: Annotated[Path | None, typer.Option(metavar="FILE", help="More items known here.")] = None,
     catalogue_read: CatalogueReading,
+    public: Annotated[bool, typer.Option("--public-items", help="Agree on the catalogue's items alone.")] = False,
     read: Annotated[
         list[str],
         typer.Option(
@@ -108,7 +116,7 @@ def client(
         raise DataError(f"{secret}: {secret.stat().st_size:,} bytes; a secret has {MOST_SECRET:,} at most")
     events = read_log(log, **read_settings(read))
     content = content_of(catalogue, catalogue_read, events)
-    party = Party(name, events, secret.read_bytes(), None if content is None else content.items)
+    party = Party(name, events, secret.read_bytes(), None if content is None else content.items, public=public)
     root = None if ca is None else ca.read_bytes()
     take_part(party, server, root, None if key is None else private_key(key), wait)
     model = party.finished()

@@ -1,4 +1,4 @@
-"""Federated averaging (McMahan et al. 2017) of the item vectors of an Embedding; users' vectors stay with the clients.
+"""Federated averaging (McMahan et al. 2017) of the item vectors of an Embedding; users' vectors stay where they are.
 
 In each round a client trains one epoch on its log from the common item vectors, and sends by how much they moved,
 times its share of all events. Rows that moved far are cut, which bounds the pull of any client.

@@ -1,4 +1,4 @@
-"""Federated EASE: the Gram matrix is a sum over users, so that one round gives the very matrix of all logs together."""
+"""Federated EASE: the Gram matrix is a sum over users: one round gives that of all logs together."""
 
 from __future__ import annotations
 

@@ -56,11 +56,13 @@ class FlowerLink:
         try:
             answer = self.proxy.fit(FitIns(Parameters(tensors, "palate"), {"head": head}), seconds, None)
         except Exception as error:  # whatever Flower raises when a stream breaks
-            raise Gone(f"left, or did not answer {message.what!r} within {seconds:g} s ({type(error).__name__})") from None
+            raise Gone(
+                f"left, or did not answer {message.what!r} within {seconds:g} s ({type(error).__name__})"
+            ) from None
         return Message.decoded(str(answer.metrics.get("head", "")), answer.parameters.tensors)
 
 
-class Clients(SimpleClientManager):
+class Clients(SimpleClientManager):  # type: ignore[misc]
     """The connected clients that said who they are; `keys` are their public keys by name, None lets in any."""
 
     def __init__(self, keys: dict[str, Any] | None, note: Any) -> None:
@@ -173,8 +175,8 @@ def take_part(party: Party, address: str, root: bytes | None, key: Any, wait: fl
     while monotonic() - last < wait:
         what = ""
         try:
-            for what in stream(party, address, root, key):
-                last = monotonic()
+            for asked in stream(party, address, root, key):
+                what, last = asked, monotonic()
         except grpc.RpcError as error:
             state = f"{cast('Any', error).code().name}, {cast('Any', error).details()}"[:300]
         if what in ("model", "end"):  # the last that a server asks; it closes the stream when all have answered
@@ -208,6 +210,10 @@ def answered(party: Party, head: str, tensors: list[bytes], key: Any) -> tuple[s
     answer = party.answer(message)
     if message.what == "hello" and key is not None:
         data = SIGNED + bytes.fromhex(str(message.facts["challenge"])) + party.keys.public
-        own = key.sign(data) if isinstance(key, ed25519.Ed25519PrivateKey) else key.sign(data, ec.ECDSA(hashes.SHA256()))
+        own = (
+            key.sign(data)
+            if isinstance(key, ed25519.Ed25519PrivateKey)
+            else key.sign(data, ec.ECDSA(hashes.SHA256()))
+        )
         return "hello", Message("hello", answer.facts | {"signature": own.hex()}, answer.arrays)
     return message.what, answer

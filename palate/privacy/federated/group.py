@@ -60,7 +60,7 @@ class Group:
     """
 
     joined: Callable[[], list[Member]]
-    note: Callable[[str], None] = lambda text: None
+    note: Callable[[str], object] = str
     expected: int = LEAST
     least: int = LEAST
     wait: float = 60.0
@@ -96,7 +96,8 @@ class Group:
 
         def opening(member: Member) -> Message:
             peers = {name: keys[name] for name in self.near[member.name]}
-            return Message("open", {"session": session.hex(), "sums": sums, "peers": peers})
+            facts = {"session": session.hex(), "sums": sums, "least": self.least, "peers": peers}
+            return Message("open", facts)
 
         sealed = self.all(opening)
         self.complete(keys, sealed)

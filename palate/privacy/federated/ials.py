@@ -129,8 +129,8 @@ class IalsWork:
     def gram(self, users: Floats) -> Part:
         """Return the Gram matrix of the users, (D, D)."""
         wide = users.astype(np.float64)
-        shares = (np.full(users.shape[1], GRAM * each) for each in (len(users), self.count))
-        return Part(wide.T @ wide, *shares, 64)
+        most = np.full(users.shape[1], GRAM)
+        return Part(wide.T @ wide, most * len(users), most * self.count, 64)
 
     def model(self, facts: Mapping[str, Any], arrays: tuple[NDArray[Any], ...], known: Known) -> IALSModel:
         """Return the model of the items known here; α makes all items weigh what they weighed in the training."""
@@ -262,7 +262,7 @@ def principal(gram: Doubles) -> tuple[Doubles, Floats]:
 
 
 def descended(x: Floats, r: Doubles, diagonal: Floats, apply: Any, steps: int) -> Floats:
-    """Return x (I, D) after steps of conjugate gradients from the residual r, as `kernels.least_squares` takes them."""
+    """Return x (I, D) after steps of conjugate gradients from the residual r, as `kernels.least_squares` has them."""
     x, p = x.astype(np.float64), r / diagonal
     rz = np.einsum("id,id->i", r, p)
     whole, going = rz, np.ones(len(x), np.bool_)

@@ -7,7 +7,7 @@ SecAgg (Bonawitz et al. 2017), over a ring of neighbours as in SecAgg+ (Bell et 
 s_ijk comes from a Diffie-Hellman secret of i and j, b_ik is drawn by i, and each neighbour holds a share of it. When
 the words are in, all of those present give away b_ik (or, once they died, their neighbours its shares) and s_ijk for
 the absent j. A client answers that once for each sum. Key agreement, sealing and Shamir's shares are Flower's;
-Flower's generator of masks takes 32 bits of a seed, too few to hide anything, and AES in counter mode stands in for it.
+Flower's generator of masks takes 32 bits of a seed, too few to hide anything: AES in counter mode is in its place.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def generated(seed: bytes, words: int, kind: np.dtype[Any]) -> NDArray[Any]:
 
 
 def neighbours(names: Iterable[str], most: int) -> dict[str, list[str]]:
-    """Return who masks with whom: on the ring of names in their order the nearest `most`, all where they are fewer."""
+    """Return who masks with whom: on the ring of names the nearest `most`, all where they are fewer."""
     ring = sorted(names)
     if len(ring) - 1 <= most:
         return {name: [each for each in ring if each != name] for name in ring}
@@ -80,10 +80,10 @@ class KeyPair:
 class Masks:
     """A client's masks for the sums of one session, with its neighbours' agreed secrets by name."""
 
-    def __init__(self, name: str, agreed: Mapping[str, bytes], session: bytes, sums: int) -> None:
-        if len(agreed) < LEAST - 1:
-            rule = f"a sum hides its terms from {LEAST} clients on"
-            raise DataError(f"session of {len(agreed) + 1} clients: {rule}")
+    def __init__(self, name: str, agreed: Mapping[str, bytes], session: bytes, sums: int, least: int = LEAST) -> None:
+        self.least = max(LEAST, least)
+        if len(agreed) + 1 < self.least:
+            raise DataError(f"session of {len(agreed) + 1} clients: at least {self.least} must mask a sum")
         self.name, self.agreed, self.session = name, dict(agreed), session
         self.seeds = [os.urandom(SEED) for _ in range(sums)]
         self.held: dict[str, bytes] = {}  # of each neighbour, its shares of all its seeds
@@ -125,8 +125,8 @@ class Masks:
         here, gone = set(present) & set(self.agreed), set(absent) & set(self.agreed)
         if k in self.revealed or here & gone or here | gone != set(self.agreed):
             raise DataError(f"sum {k}: a client is present or absent, and a sum is unmasked once")
-        if len(here) < LEAST - 1:
-            raise DataError(f"sum {k}: {len(here) + 1} clients are present; at least {LEAST} must be")
+        if len(here) + 1 < self.least:
+            raise DataError(f"sum {k}: {len(here) + 1} clients are present; at least {self.least} must be")
         self.revealed.add(k)
         part = slice(k * SHARE, (k + 1) * SHARE)
         return {

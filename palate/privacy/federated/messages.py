@@ -41,7 +41,7 @@ class Message:
             what, facts, kinds = json.loads(head)
             if not isinstance(what, str) or not isinstance(facts, dict) or len(kinds) != len(tensors):
                 raise ValueError("it needs a name, facts and as many arrays as are named")
-            arrays = tuple(array(*kind, data) for kind, data in zip(kinds, tensors, strict=True))
+            arrays = tuple(array(kind, shape, data) for (kind, shape), data in zip(kinds, tensors, strict=True))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise DataError(f"message of {len(head)} bytes and {len(tensors)} arrays: {error}") from None
         return cls(what, facts, arrays)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,8 @@ from palate.privacy.federated.masks import KeyPair, Masks
 from palate.privacy.federated.messages import Message
 from palate.privacy.federated.recipes import work_of
 from palate.privacy.federated.words import to_words
-from palate.privacy.federated.work import HASH, Known, Work, agreed_rows, item_hashes, on_agreed
+from palate.privacy.federated.work import HASH, Known, agreed_rows, item_hashes, on_agreed
+from palate.privacy.private import Private
 
 SECRET = 16  # bytes of the clients' secret, at least
 
@@ -24,14 +24,18 @@ SECRET = 16  # bytes of the clients' secret, at least
 class Party:
     """A client with a name, its log and the secret that clients share and the server does not know.
 
-    items  more items whose ids are known here, as those of a catalogue
+    items   more items whose ids are known here, as those of a catalogue
+    public  agree on those alone: a list that says nothing of the log
     """
 
-    def __init__(self, name: str, log: Interactions, secret: bytes, items: Vocabulary | None = None) -> None:
+    def __init__(
+        self, name: str, log: Interactions, secret: bytes, items: Vocabulary | None = None, *, public: bool = False
+    ) -> None:
         check(len(secret) >= SECRET, "secret", f"{len(secret)} bytes", f"must be {SECRET} bytes or more")
         check(0 < len(name) <= 64 and name.isprintable(), "name", name, "must be 1 to 64 printable characters")
-        self.name, self.log, self.secret = name, log, secret
-        self.items = log.items if items is None else log.items.union(items)
+        check(not public or items is not None, "public", public, "needs a list of items")
+        self.name, self.log, self.secret, self.public = name, log, secret, public
+        self.items = log.items if items is None else items if public else log.items.union(items)
         self.hashes = item_hashes(self.items, secret)
         self.result: Model | None = None
         self.failure = ""
@@ -80,14 +84,14 @@ class Party:
         agreed = [bytes(each) for each in message.arrays[0]]
         self.rows = agreed_rows(self.hashes, agreed)
         recipe = as_recipe(message.facts["recipe"])
+        if isinstance(recipe, Private) and not (
+            self.public and (self.rows >= 0).all() and len(self.rows) == len(agreed)
+        ):
+            raise DataError("a private training needs one public list of items, the same at each client")
         if self.recipe is None:  # else this client is back, and its users' vectors are still here
-            own = on_agreed(self.log, self.rows[: len(self.log.items)], agreed)
-            self.recipe, self.work = recipe, self.prepared(recipe, message.facts, own)
+            own = on_agreed(self.log, agreed_rows(item_hashes(self.log.items, self.secret), agreed), agreed)
+            self.recipe, self.work = recipe, work_of(recipe, own)
         return Message("begin")
-
-    def prepared(self, recipe: Recipe, facts: dict[str, Any], log: Interactions) -> Work:
-        """Return what this client does for the recipe."""
-        return work_of(recipe, log, facts.get("noise"))
 
     def open(self, message: Message) -> Message:
         """Agree on masks with the neighbours."""
@@ -96,7 +100,8 @@ class Party:
             name: self.keys.agreed(name, bytes.fromhex(public), bytes.fromhex(proof))
             for name, (public, proof) in facts["peers"].items()
         }
-        self.masks = Masks(self.name, agreed, bytes.fromhex(facts["session"]), min(int(facts["sums"]), 64))
+        sums, least = min(int(facts["sums"]), 64), int(facts["least"])
+        self.masks = Masks(self.name, agreed, bytes.fromhex(facts["session"]), sums, least)
         return Message("open", {"sealed": {peer: text.hex() for peer, text in self.masks.sealed().items()}})
 
     def hold(self, message: Message) -> Message:
@@ -107,7 +112,7 @@ class Party:
     def sum(self, message: Message) -> Message:
         """Send this client's part behind masks."""
         facts = message.facts
-        part = self.work.part(facts["of"], facts, message.arrays)
+        part = self.work.part(facts["of"], facts | {"least": self.masks.least}, message.arrays)
         words = to_words(part.values, part.share, part.bound, part.bits)
         return Message("sum", {}, (self.masks.masked(int(facts["k"]), words),))
 

@@ -16,7 +16,9 @@ from palate.privacy.federated.ease import EaseTraining, EaseWork
 from palate.privacy.federated.group import Group
 from palate.privacy.federated.ials import IalsTraining, IalsWork
 from palate.privacy.federated.messages import Message
+from palate.privacy.federated.noisy import PrivateTraining, PrivateWork
 from palate.privacy.federated.work import Work
+from palate.privacy.private import Private
 
 
 class Training(Protocol):
@@ -32,6 +34,7 @@ WAYS: Mapping[type[Recipe], Ways] = {
     EASE: (EaseWork, EaseTraining, {"binary": True, "neighbours": None, "half_life_days": None}),
     Embedding: (AveragingWork, AveragingTraining, {}),
     IALS: (IalsWork, IalsTraining.of, {"half_life_days": None}),
+    Private: (PrivateWork, PrivateTraining, {"public": True, "fields": (), "seed": None}),
 }
 
 
@@ -47,7 +50,7 @@ def check_federated(recipe: Recipe) -> None:
         check(own == value, f"{type(recipe).__name__}.{name}", own, f"must be {value!r} in a federated training")
 
 
-def work_of(recipe: Recipe, log: Interactions, noise: object = None) -> Work:
+def work_of(recipe: Recipe, log: Interactions) -> Work:
     """Return a client's side, over a log on the items agreed on."""
     check_federated(recipe)
     return WAYS[type(recipe)][0](recipe, log)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -63,8 +62,7 @@ class Run:
         if member.name in self.group.refused:
             return False
         hashes = np.frombuffer(b"".join(self.agreed), np.uint8).reshape(-1, HASH)
-        about = json.dumps(self.recipe.as_dict())
-        answer = self.group.one(member, Message("begin", {"recipe": json.loads(about)}, (hashes,)))
+        answer = self.group.one(member, Message("begin", {"recipe": self.recipe.as_dict()}, (hashes,)))
         if answer is not None:
             self.begun.add(id(member))
         return answer is not None
@@ -101,7 +99,7 @@ class Direct:
         return Message.decoded(*self.party.answer(Message.decoded(*message.encoded())).encoded())
 
 
-def simulate(recipe: Recipe, parties: Iterable[Party], note: Callable[[str], None] = lambda text: None) -> Traffics:
+def simulate(recipe: Recipe, parties: Iterable[Party], note: Callable[[str], object] = str) -> Traffics:
     """Train with clients in this process, as many as there are; each has its `finished` model afterwards."""
     members = [member_of(link, link.ask(Message("hello"), 0)) for link in map(Direct, parties)]
     return Run(recipe, Group(lambda: members, note, len(members), wait=0)).train()

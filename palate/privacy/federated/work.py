@@ -106,8 +106,8 @@ class Totals:
             float(n @ n),
             float(np.abs(w).sum()),
             log.item_counts().astype(np.float64),
-            np.bincount(log.item, np.abs(w), I),
-            np.bincount(log.item, np.maximum(w, 0), I),
+            np.bincount(log.item, np.abs(w), I).astype(np.float64),
+            np.bincount(log.item, np.maximum(w, 0), I).astype(np.float64),
         )
 
     def part(self) -> Part:
@@ -125,8 +125,8 @@ class Totals:
         found = cls(*flat[:FACTS].tolist(), *np.split(flat[FACTS:], 3))
         if flat.min() < 0 or found.users < 1 or found.events < 1 or found.weight <= 0:
             raise FederationError(
-                f"sum of the logs: {found.users:g} users, {found.events:g} events of weight {found.weight:g}, and the "
-                f"least number of an item is {flat.min():g}; a client sends what is no log"
+                f"sum of the logs: {found.users:g} users, {found.events:g} events of weight {found.weight:g}, the "
+                f"least number of an item {flat.min():g}; a client sends what is no log"
             )
         return found
 
