@@ -52,7 +52,8 @@ Bytes = dict[str, dict[str, dict[str, int]]]  # by client, way and what was aske
 def music() -> Split:
     """Read lastfm-music: folds 0 and 1 are known, 2 is held out."""
     frame = pl.read_csv(DATA / "lastfm-music" / "listens.csv")
-    return Split(*(read_log(frame.filter(which).drop("fold")) for which in (pl.col("fold") < 2, pl.col("fold") == 2)))
+    known, test = (read_log(frame.filter(which).drop("fold")) for which in (pl.col("fold") < 2, pl.col("fold") == 2))
+    return Split(known, test)
 
 
 def central(recipe: Recipe, log: Interactions) -> Model:
