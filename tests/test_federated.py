@@ -286,6 +286,32 @@ def test_a_late_client_joins_and_a_dead_one_is_not_waited_for() -> None:
     assert np.abs(model.user_vectors).max() > 0.01
 
 
+@pytest.mark.parametrize("kind", ["open", "reveal"])
+def test_a_client_with_malformed_keys_is_refused_and_told(kind: str) -> None:
+    clients = parties(clients=4)
+    links = [Watched(each) for each in clients[:3]]
+    links.append(Watched(clients[3], lambda asked: Message(kind, {"own": 3}) if asked.what == kind else None))
+    notes, _ = run_with(links)
+    assert any(note.startswith("client c3: its answer is malformed") for note in notes)
+    with pytest.raises(SettingError, match="client c3: its answer is malformed"):
+        clients[3].finished()
+
+
+def test_a_client_does_not_compute_with_arrays_of_other_shapes() -> None:
+    clients = parties()
+    links = [Watched(each) for each in clients]
+    run_with(links)
+    for kind, arrays in (
+        ("step", [(9, DIM)]),
+        ("users", [(9, DIM), (DIM, DIM), (DIM,)]),
+        ("items", [(9, 9), (DIM, DIM)]),
+    ):
+        asked = Message(
+            "sum", {"of": kind, "k": 0, "epoch": 4, "long": 1.0}, tuple(np.ones(each, np.float32) for each in arrays)
+        )
+        assert "it must be (40, 16)" in clients[0].answer(asked).facts["error"]
+
+
 def test_too_few_clients_end_the_run_with_an_error() -> None:
     clients = parties()
     links = [Watched(clients[0]), Watched(clients[1]), Watched(clients[2], of("step", 0, no_array))]

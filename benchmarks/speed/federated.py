@@ -113,7 +113,7 @@ class Clients:
 @contextmanager
 def processes(folder: Path, name: str, recipe: Recipe, names: list[str]) -> Iterator[tuple[Process[str], Clients]]:
     """Start a server and clients; all are gone afterwards."""
-    given = [f"--set={key}={value}" for key, value in recipe.settings().items() if value is not None]
+    given = [f"--set={key}={str(value).lower()}" for key, value in recipe.settings().items() if value is not None]
     tls = ["--cert", folder / "server.pem", "--tls-key", folder / "server.key", "--clients", folder / "clients"]
     options = ["--listen", "127.0.0.1:0", *tls, "--expect", len(names), "--json", "--wait", 120]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

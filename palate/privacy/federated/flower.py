@@ -61,6 +61,10 @@ class FlowerLink:
             ) from None
         return Message.decoded(str(answer.metrics.get("head", "")), answer.parameters.tensors)
 
+    def close(self) -> None:
+        """End the stream."""
+        cast("Any", self.proxy).bridge.close()
+
 
 class Clients(SimpleClientManager):  # type: ignore[misc]
     """The connected clients that said who they are; `keys` are their public keys by name, None lets in any."""
@@ -102,7 +106,7 @@ class Clients(SimpleClientManager):  # type: ignore[misc]
             self.note(f"client {member.name} is here")
         except PalateError as error:
             self.note(f"connection refused: {error}")
-            cast("Any", client).bridge.close()
+            link.close()
 
     def members(self) -> list[Member]:
         """Return those who are here, by name."""
@@ -179,7 +183,7 @@ def take_part(party: Party, address: str, root: bytes | None, key: Any, wait: fl
                 what, last = asked, monotonic()
         except grpc.RpcError as error:
             state = f"{cast('Any', error).code().name}, {cast('Any', error).details()}"[:300]
-        if what in ("model", "end"):  # the last that a server asks; it closes the stream when all have answered
+        if what in ("model", "end") or party.failure:  # the last of a run; the server closes the stream after it
             return
         sleep(PAUSE)
     raise FederationError(f"server {address}: {state}, for {wait:g} s; client {party.name} gives up")

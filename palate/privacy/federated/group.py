@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from palate.arrays import Doubles
 from palate.errors import PalateError
-from palate.privacy.federated.masks import LEAST, Revealed, neighbours, unmasked
+from palate.privacy.federated.masks import LEAST, SEED, SHARE, neighbours, unmasked
 from palate.privacy.federated.messages import Gone, Link, Message
 from palate.privacy.federated.words import from_words, word_type
 from palate.privacy.federated.work import FederationError
 
 NEAR = 20  # neighbours of a client, at most
 WORKERS = 32  # clients asked at once
+LAST = 5.0  # seconds that a client has to take why it is refused
+T = TypeVar("T")
 
 
 class Again(FederationError):
@@ -99,17 +101,27 @@ class Group:
             facts = {"session": session.hex(), "sums": sums, "least": self.least, "peers": peers}
             return Message("open", facts)
 
-        sealed = self.all(opening)
+        sealed = self.refuse_malformed(self.all(opening), self.sealed)
         self.complete(keys, sealed)
-        shares: dict[str, dict[str, str]] = {name: {} for name in keys}
-        for name, answer in sealed.items():
-            for peer, text in dict(answer.facts["sealed"]).items():
-                if peer in shares:
-                    shares[peer][name] = text
+        shares = {name: {peer: sealed[peer][name] for peer in self.near[name]} for name in keys}
         self.complete(keys, self.all(lambda member: Message("hold", {"sealed": shares[member.name]})))
         yield changed
 
-    def complete(self, names: Any, answers: dict[str, Message]) -> None:
+    def sealed(self, name: str, answer: Message) -> dict[str, str]:
+        """Return the shares that a client sealed for its neighbours."""
+        return {peer: str(answer.facts["sealed"][peer]) for peer in self.near[name]}
+
+    def told(self, name: str, answer: Message) -> dict[str, dict[str, bytes]]:
+        """Return the seeds and shares that a client gave away."""
+        kinds = {"own": SEED, "pairs": SEED, "shares": SHARE}
+        found = {kind: {peer: bytes.fromhex(text) for peer, text in answer.facts[kind].items()} for kind in kinds}
+        if name not in found["own"] or any(
+            len(seed) != kinds[kind] for kind in kinds for seed in found[kind].values()
+        ):
+            raise ValueError("seeds and shares have other lengths")
+        return found
+
+    def complete(self, names: Any, answers: Mapping[str, object]) -> None:
         """Raise `Again` where one of these names is missing."""
         lost = sorted(set(names) - set(answers))
         if lost:
@@ -135,9 +147,24 @@ class Group:
         return None
 
     def refuse(self, member: Member, rule: str) -> None:
-        """Go on without a client for the rest of the run."""
+        """Go on without a client for the rest of the run, and tell it why."""
+        text = rule if rule.startswith("client ") else f"client {member.name}: {rule}"
         self.refused.add(member.name)
-        self.note(rule if rule.startswith("client ") else f"client {member.name}: {rule}")
+        self.note(text)
+        with suppress(PalateError):
+            member.link.ask(Message("end", {"error": text}), min(self.seconds, LAST))
+        member.link.close()
+
+    def refuse_malformed(self, answers: dict[str, Message], read: Callable[[str, Message], T]) -> dict[str, T]:
+        """Return what is read out of answers by name; members whose answers cannot be read are refused."""
+        found = {}
+        for member in list(self.members):
+            try:
+                found[member.name] = read(member.name, answers[member.name])
+            except (KeyError, ValueError, TypeError, AttributeError) as error:
+                self.refuse(member, f"its answer is malformed: {error!r}")
+                self.members.remove(member)
+        return found
 
     def sum(self, asked: Message, shape: tuple[int, int], bound: Doubles, bits: int, *, whole: bool) -> Doubles:
         """Return the sum of the parts (R, C) of all members, within ± bound (R,).
@@ -168,18 +195,11 @@ class Group:
     def unmask(self, k: int, total: Any, present: list[str]) -> Any:
         """Have those present give away what hides the sum, and no more."""
         lists = {"k": k, "present": present, "absent": sorted(set(self.near) - set(present))}
-        answers = self.all(lambda _: Message("reveal", lists))
+        told = self.refuse_malformed(self.all(lambda _: Message("reveal", lists)), self.told)
         try:
-            told: Revealed = {
-                name: {
-                    kind: {peer: bytes.fromhex(text) for peer, text in seeds.items()}
-                    for kind, seeds in answer.facts.items()
-                }
-                for name, answer in answers.items()
-            }
             words = unmasked(total, present, self.near, told)
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise Again(f"what hides a sum was not given away: {error!r}") from None
+        except (KeyError, ValueError) as error:
+            raise Again(f"what hides a sum does not fit together: {error!r}") from None
         if words is None:
             raise Again("too few are left to unmask a sum")
         return words

@@ -78,6 +78,7 @@ class IalsWork:
 
     def begin(self, facts: Mapping[str, Any], sizes: Doubles, items: Floats, spectrum: Floats) -> Part:
         """Take what the epochs need to know; a client that comes late solves its users for the items there are."""
+        fit(sizes, (len(self.log.items),))
         self.recipe = replace(self.recipe, unseen_weight=facts["unseen_weight"], l2=facts["l2"])
         self.unit, self.sizes, self.count = facts["unit"], sizes, facts["users"]
         self.weight = (self.log.weight / self.unit).astype(np.float32)
@@ -90,6 +91,7 @@ class IalsWork:
 
     def both(self, facts: Mapping[str, Any], items: Floats, axes: Floats) -> Part:
         """Return b and A q, (2 I, D)."""
+        fit(items, (len(self.log.items), self.recipe.dim))
         self.users, self.long = self.saved[facts["epoch"]] @ axes, facts["long"]
         b = np.zeros(items.shape, np.float32)
         start, user, weight = self.columns
@@ -104,6 +106,7 @@ class IalsWork:
 
     def applied(self, p: Floats, long: float) -> Part:
         """Return A p_i = Σ_u |w| (x_u·p_i) x_u, (I, D), which is Σ |w| long² |p_i| at most."""
+        fit(p, (len(self.log.items), self.recipe.dim))
         out = np.zeros(p.shape, np.float32)
         start, user, weight = self.columns
         residuals(np.ascontiguousarray(p), aligned_rows(self.users), start, user, -np.abs(weight), out)
@@ -119,6 +122,10 @@ class IalsWork:
 
     def solved(self, users: Floats, items: Floats, spectrum: Floats, steps: int) -> Floats:
         """Return better vectors of users, (U, D)."""
+        D = self.recipe.dim
+        fit(items, (len(self.log.items), D))
+        fit(spectrum, (D,))
+        fit(users, (len(self.log.users), D))
         log, x = self.log, aligned_rows(users)
         ridge = self.recipe.ridge(log.start, self.weight, len(items))
         solve = row_solver(x.shape[1])
@@ -153,6 +160,12 @@ class IalsWork:
             np.array(spectrum),
             facts["unit"],
         )
+
+
+def fit(array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Raise `DataError` unless an array of the server has the shape: kernels do not look."""
+    if array.shape != shape:
+        raise DataError(f"array of the server: has the shape {array.shape}; it must be {shape}")
 
 
 def aligned_rows(vectors: Floats) -> Floats:

@@ -64,3 +64,7 @@ class Link(Protocol):
 
     def ask(self, message: Message, seconds: float) -> Message:
         """Return the answer. Raises `Gone` where none comes in time, `DataError` where it is malformed."""
+        ...
+
+    def close(self) -> None:
+        """End the connection."""

@@ -94,13 +94,15 @@ class PrivateWork:
 
     def gram(self, facts: Mapping[str, Any], head: Doubles) -> tuple[Longs, Doubles]:
         """Return the Gram matrix of some items and its noise, the lower triangle."""
-        self.head = head.astype(np.int64)
+        self.head = np.unique(head.astype(np.int64))
         self.near = Rows.of(csr_array((self.rows.matrix[:, self.head] > 0).astype(np.float64)))
         exact = exact_gram(self.near)
         return exact[np.tril_indices(len(exact))], gram_noise(len(exact), self.plan.gram)
 
     def products(self, facts: Mapping[str, Any], axes: Doubles) -> tuple[Longs, Doubles]:
         """Return the products of all items with users' places on the axes (H, K) and their noise, (I K,)."""
+        if axes.ndim != 2 or len(axes) != len(self.head) or not 0 < facts["most"] < np.inf:
+            raise DataError(f"axes of the server: {axes.shape} for {len(self.head)} items, cut at {facts['most']}")
         exact = exact_products(self.rows, self.near.projected(axes, facts["most"])).reshape(-1)
         return exact, np.full(len(exact), self.plan.products * STEPS**2)
 

@@ -138,5 +138,6 @@ class Party:
     def finished(self) -> Model:
         """Return the model. Raises `SettingError` where there is none."""
         if self.result is None:
-            raise SettingError(f"client {self.name}: {self.failure or 'the server ended without a model'}")
+            reason = self.failure or "the server ended without a model"
+            raise SettingError(f"client {self.name}: {reason.removeprefix(f'client {self.name}: ')}")
         return self.result

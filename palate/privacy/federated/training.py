@@ -15,6 +15,8 @@ from palate.privacy.federated.party import Party
 from palate.privacy.federated.recipes import check_federated, training_of
 from palate.privacy.federated.work import HASH, FederationError
 
+MOST_ITEMS = 2_000_000  # of one client
+
 
 @dataclass(frozen=True)
 class Traffic:
@@ -28,8 +30,13 @@ def member_of(link: Link, hello: Message) -> Member:
     """Return the member that an answer to "hello" speaks of. Raises `FederationError` for a malformed one."""
     try:
         facts, (hashes,) = hello.facts, hello.arrays
-        if hashes.dtype != np.uint8 or hashes.ndim != 2 or hashes.shape[1] != HASH or not len(hashes):
-            raise ValueError(f"hashes of items are {hashes.dtype} {hashes.shape}")
+        if (
+            hashes.dtype != np.uint8
+            or hashes.ndim != 2
+            or hashes.shape[1] != HASH
+            or not 0 < len(hashes) <= MOST_ITEMS
+        ):
+            raise ValueError(f"hashes of items are {hashes.dtype} {hashes.shape}, {MOST_ITEMS:,} at most")
         keys = bytes.fromhex(facts["public"]), bytes.fromhex(facts["proof"])
         return Member(str(facts["name"])[:64], link, *keys, [bytes(each) for each in hashes])
     except (KeyError, ValueError, TypeError) as error:
@@ -97,6 +104,9 @@ class Direct:
     def ask(self, message: Message, seconds: float) -> Message:
         """Return the answer, by way of its bytes."""
         return Message.decoded(*self.party.answer(Message.decoded(*message.encoded())).encoded())
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def simulate(recipe: Recipe, parties: Iterable[Party], note: Callable[[str], object] = str) -> Traffics:
