@@ -269,7 +269,7 @@ def recommend(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Parquet file for --all-users.")] = None,
     json: Json = False,
 ) -> None:
-    """Recommend items to one user, by the history saved with the model or a given one, or to all users."""
+    """Recommend items to a user by a history, or to all users."""
     fitted, log = load_with_log(model)
     if all_users:
         chosen_log = log if history is None else newer_log(history, read, fitted)

@@ -89,7 +89,9 @@ def client(
     server: Annotated[str, typer.Option(metavar="HOST:PORT", help="The server.")],
     secret: Annotated[Path, typer.Option(metavar="FILE", help="Secret of the clients, 16 bytes or more.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the model.")],
-    name: Annotated[str, typer.Option(metavar="NAME", help="Name of this client.")],
+    name: Annotated[
+        str, typer.Option(metavar="NAME", show_default="of the key, or log", help="Name of this client.")
+    ] = "",
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="This client's private key, PEM.")] = None,
     ca: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate of the server, PEM.")] = None,
     insecure: Insecure = False,
@@ -116,7 +118,13 @@ def client(
         raise DataError(f"{secret}: {secret.stat().st_size:,} bytes; a secret has {MOST_SECRET:,} at most")
     events = read_log(log, **read_settings(read))
     content = content_of(catalogue, catalogue_read, events)
-    party = Party(name, events, secret.read_bytes(), None if content is None else content.items, public=public)
+    party = Party(
+        name or (key or log).stem,
+        events,
+        secret.read_bytes(),
+        None if content is None else content.items,
+        public=public,
+    )
     root = None if ca is None else ca.read_bytes()
     take_part(party, server, root, None if key is None else private_key(key), wait)
     model = party.finished()

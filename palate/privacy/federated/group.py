@@ -111,7 +111,7 @@ class Group:
         """Return the shares that a client sealed for its neighbours."""
         return {peer: str(answer.facts["sealed"][peer]) for peer in self.near[name]}
 
-    def told(self, name: str, answer: Message) -> dict[str, dict[str, bytes]]:
+    def seeds_of(self, name: str, answer: Message) -> dict[str, dict[str, bytes]]:
         """Return the seeds and shares that a client gave away."""
         kinds = {"own": SEED, "pairs": SEED, "shares": SHARE}
         found = {kind: {peer: bytes.fromhex(text) for peer, text in answer.facts[kind].items()} for kind in kinds}
@@ -195,16 +195,16 @@ class Group:
     def unmask(self, k: int, total: Any, present: list[str]) -> Any:
         """Have those present give away what hides the sum, and no more."""
         lists = {"k": k, "present": present, "absent": sorted(set(self.near) - set(present))}
-        told = self.refuse_malformed(self.all(lambda _: Message("reveal", lists)), self.told)
+        revealed = self.refuse_malformed(self.all(lambda _: Message("reveal", lists)), self.seeds_of)
         try:
-            words = unmasked(total, present, self.near, told)
+            words = unmasked(total, present, self.near, revealed)
         except (KeyError, ValueError) as error:
             raise Again(f"what hides a sum does not fit together: {error!r}") from None
         if words is None:
             raise Again("too few are left to unmask a sum")
         return words
 
-    def tell(self, message: Message) -> list[str]:
+    def announce(self, message: Message) -> list[str]:
         """Send all who are connected a message; returns the names of those who took it."""
         self.members = [each for each in self.joined() if each.name not in self.refused]
         self.seen += [each for each in self.members if each not in self.seen]

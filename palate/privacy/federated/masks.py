@@ -139,25 +139,27 @@ class Masks:
 Revealed = Mapping[str, Mapping[str, Mapping[str, bytes]]]  # by client, by "own", "shares" and "pairs", by client
 
 
-def unmasked(total: NDArray[Any], present: Iterable[str], near: Mapping[str, list[str]], told: Revealed) -> Any:
+def unmasked(total: NDArray[Any], present: Iterable[str], near: Mapping[str, list[str]], revealed: Revealed) -> Any:
     """Take the masks off a sum over those present, by what they revealed; None where too little is known."""
     here = set(present)
     result = total.reshape(-1).copy()
     for name in here:
-        seed = told[name]["own"][name] if name in told else restored(name, near, told)
+        seed = revealed[name]["own"][name] if name in revealed else restored(name, near, revealed)
         if seed is None:
             return None
         result -= generated(seed, result.size, result.dtype)
         for peer in set(near[name]) - here:
-            if name not in told:
+            if name not in revealed:
                 return None
-            mask = generated(told[name]["pairs"][peer], result.size, result.dtype)
+            mask = generated(revealed[name]["pairs"][peer], result.size, result.dtype)
             result = result - mask if name < peer else result + mask
     return result.reshape(total.shape)
 
 
-def restored(name: str, near: Mapping[str, list[str]], told: Revealed) -> bytes | None:
+def restored(name: str, near: Mapping[str, list[str]], revealed: Revealed) -> bytes | None:
     """Return the seed of a client that died after its words were in, from its neighbours' shares."""
-    shares = [told[peer]["shares"][name] for peer in near[name] if peer in told and name in told[peer]["shares"]]
+    shares = [
+        revealed[peer]["shares"][name] for peer in near[name] if peer in revealed and name in revealed[peer]["shares"]
+    ]
     least = threshold(len(near[name]))
     return bytes(combine_shares(shares[:least])) if len(shares) >= least else None

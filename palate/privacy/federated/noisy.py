@@ -65,7 +65,7 @@ class PrivateWork:
         likes = positives(log, binary=True)
         likes.sort_indices()
         self.rows = Rows.of(csr_array(likes.astype(np.float64)))
-        self.told: set[str] = set()
+        self.answered: set[str] = set()
 
     def part(self, what: str, facts: Mapping[str, Any], arrays: tuple[NDArray[Any], ...]) -> Part:
         """Answer "counts", "users", "likes" (the Gram matrix of the head) and "products", each once."""
@@ -77,9 +77,9 @@ class PrivateWork:
         }
         if what not in makers:
             raise DataError(f"{what!r} is asked for; a private client answers {', '.join(makers)}")
-        if what in self.told:
+        if what in self.answered:
             raise DataError(f"{what!r} is asked for again; the budget holds for one answer")
-        self.told.add(what)
+        self.answered.add(what)
         return noised(*makers[what](facts, *arrays), facts["least"])
 
     def counts(self, facts: Mapping[str, Any]) -> tuple[Longs, Doubles]:

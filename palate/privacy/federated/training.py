@@ -85,10 +85,10 @@ class Run:
             group.members = []
             message = training_of(self.recipe, len(self.agreed)).run(group)
         except PalateError as error:
-            group.tell(Message("end", {"error": str(error)}))
+            group.announce(Message("end", {"error": str(error)}))
             raise
-        told = group.tell(message)
-        group.note(f"the model is at {', '.join(told)}")
+        taken = group.announce(message)
+        group.note(f"the model is at {', '.join(taken)}")
         return {each.name: Traffic(each.down, each.up) for each in group.seen}
 
 

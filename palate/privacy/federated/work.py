@@ -90,7 +90,7 @@ class Totals:
     users: float
     events: float
     squares: float
-    weight: float
+    total: float
     counts: Doubles
     sizes: Doubles
     likes: Doubles
@@ -113,7 +113,7 @@ class Totals:
     def part(self) -> Part:
         """Return them as one part."""
         values = np.concatenate(
-            [[self.users, self.events, self.squares, self.weight], self.counts, self.sizes, self.likes]
+            [[self.users, self.events, self.squares, self.total], self.counts, self.sizes, self.likes]
         )
         whole = np.full(1, RANGE)
         return Part(values[None, :], whole, whole, 64)
@@ -123,9 +123,9 @@ class Totals:
         """Return them out of a sum (1, 4 + 3 I). Raises `FederationError` where they cannot be those of logs."""
         flat = values.reshape(-1)
         found = cls(*flat[:FACTS].tolist(), *np.split(flat[FACTS:], 3))
-        if flat.min() < 0 or found.users < 1 or found.events < 1 or found.weight <= 0:
+        if flat.min() < 0 or found.users < 1 or found.events < 1 or found.total <= 0:
             raise FederationError(
-                f"sum of the logs: {found.users:g} users, {found.events:g} events of weight {found.weight:g}, the "
+                f"sum of the logs: {found.users:g} users, {found.events:g} events of weight {found.total:g}, the "
                 f"least number of an item {flat.min():g}; a client sends what is no log"
             )
         return found
@@ -133,7 +133,7 @@ class Totals:
     @property
     def unit(self) -> float:
         """Mean weight of an event."""
-        return self.weight / self.events
+        return self.total / self.events
 
     @property
     def noise(self) -> float:
