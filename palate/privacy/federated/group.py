@@ -21,6 +21,7 @@ from palate.privacy.federated.work import FederationError
 
 NEAR = 20  # neighbours of a client, at most
 WORKERS = 32  # clients asked at once
+PATIENCE = 30.0  # seconds to wait, once, for a client that left
 LAST = 5.0  # seconds that a client has to take why it is refused
 T = TypeVar("T")
 
@@ -70,17 +71,21 @@ class Group:
     members: list[Member] = field(default_factory=list)
     seen: list[Member] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
+    awaited: set[str] = field(default_factory=set)  # here at the last session
     near: dict[str, list[str]] = field(default_factory=dict)  # of the session
     sums: int = 0  # of the session, so far
 
     def gather(self, expected: int) -> bool:
         """Take all who are here, after a wait for as many as expected; whether they are others than before."""
-        end = time.monotonic() + self.wait
+        began = time.monotonic()
         while True:
             here = [each for each in self.joined() if each.name not in self.refused]
-            if len(here) >= expected or time.monotonic() > end:
+            away = self.awaited - self.refused - {each.name for each in here}
+            limit = self.wait if len(here) < expected else min(self.wait, PATIENCE) if away else -1.0
+            if time.monotonic() - began > limit:
                 break
             time.sleep(0.02)
+        self.awaited = {each.name for each in here}
         if len(here) < self.least:
             raise FederationError(f"{len(here)} clients after {self.wait:g} s; at least {self.least} must be there")
         changed = {id(each) for each in here} != {id(each) for each in self.members}
@@ -204,8 +209,13 @@ class Group:
             raise Again("too few are left to unmask a sum")
         return words
 
-    def announce(self, message: Message) -> list[str]:
-        """Send all who are connected a message; returns the names of those who took it."""
-        self.members = [each for each in self.joined() if each.name not in self.refused]
-        self.seen += [each for each in self.members if each not in self.seen]
-        return sorted(self.all(lambda _: message))
+    def announce(self, message: Message, wait: float = 0.0) -> list[str]:
+        """Send all a message, and for some seconds those who took part and are not here; returns who took it."""
+        end, taken = time.monotonic() + wait, set[str]()
+        while True:
+            self.members = [each for each in self.joined() if each.name not in self.refused | taken]
+            self.seen += [each for each in self.members if each not in self.seen]
+            taken.update(self.all(lambda _: message))
+            if {each.name for each in self.seen} <= taken | self.refused or time.monotonic() > end:
+                return sorted(taken)
+            time.sleep(0.05)

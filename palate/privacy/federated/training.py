@@ -15,6 +15,7 @@ from palate.privacy.federated.party import Party
 from palate.privacy.federated.recipes import check_federated, training_of
 from palate.privacy.federated.work import HASH, FederationError
 
+LINGER = 60.0  # seconds that the model waits for a client that left
 MOST_ITEMS = 2_000_000  # of one client
 
 
@@ -24,6 +25,19 @@ class Traffic:
 
     down: dict[str, int]
     up: dict[str, int]
+
+
+Traffics = dict[str, Traffic]
+
+
+def traffic_of(members: Iterable[Member]) -> Traffics:
+    """Return the bytes by name, of all connections of a client together."""
+    found: Traffics = {}
+    for each in members:
+        mine = found.setdefault(each.name, Traffic({}, {}))
+        for total, own in ((mine.down, each.down), (mine.up, each.up)):
+            total.update({kind: total.get(kind, 0) + size for kind, size in own.items()})
+    return found
 
 
 def member_of(link: Link, hello: Message) -> Member:
@@ -87,12 +101,9 @@ class Run:
         except PalateError as error:
             group.announce(Message("end", {"error": str(error)}))
             raise
-        taken = group.announce(message)
+        taken = group.announce(message, min(group.wait, LINGER))
         group.note(f"the model is at {', '.join(taken)}")
-        return {each.name: Traffic(each.down, each.up) for each in group.seen}
-
-
-Traffics = dict[str, Traffic]
+        return traffic_of(group.seen)
 
 
 class Direct:
