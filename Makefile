@@ -70,6 +70,7 @@ $(VENV)/core: pyproject.toml | $(BIN)/python
 $(VENV)/test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --constraint constraints.txt --editable '.[test]'
 	$(PIP) install --no-deps aisfx  # it asks for numpy 1.23, but only its weights are read
+	$(PIP) install --no-deps 'flwr==1.42.*'  # it asks for old versions of typer and fastapi, which its transport does not need
 	@touch $(VENV)/core $@
 
 $(VENV)/docs: pyproject.toml constraints.txt | $(BIN)/python

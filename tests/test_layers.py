@@ -49,6 +49,10 @@ DATA = [
 # Optional packages, and the only files that may import them.
 HOMES = {
     "dp_accounting": {"palate.privacy.ledger"},
+    **{
+        name: {f"palate.privacy.federated.{file}" for file in ("flower", "masks")}
+        for name in ("cryptography", "flwr", "grpc")
+    },
     "faiss": {"palate.models.approximate"},
     "optuna": {"palate.choosing.samplers"},
     "matplotlib": {"palate.evaluation.picture"},

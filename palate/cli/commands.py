@@ -22,6 +22,7 @@ from palate.cli.demo import run_demo
 from palate.cli.demo_content import run_content_demo
 from palate.cli.describe import describe
 from palate.cli.export import export_all
+from palate.cli.federate import federate_app
 from palate.cli.forgetting import access, forget, receipt_app
 from palate.cli.joined import content_of, history_in, newer_log, reading_of, titles_of
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
@@ -45,6 +46,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(store_app, name="store")
 app.add_typer(key_app, name="key")
 app.add_typer(receipt_app, name="receipt")
+app.add_typer(federate_app, name="federate")
 app.command()(serve)
 app.command()(train)
 app.command()(activate)
@@ -269,7 +271,7 @@ def recommend(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Parquet file for --all-users.")] = None,
     json: Json = False,
 ) -> None:
-    """Recommend items to one user, by a saved or given history, or to all."""
+    """Recommend items to a user by a history, or to all users."""
     fitted, log = load_with_log(model)
     if all_users:
         chosen_log = log if history is None else newer_log(history, read, fitted)

@@ -91,25 +91,32 @@ def fitting_l2(X: csr_array) -> float:
 
 def dense_weights(X: csr_array, l2: float) -> tuple[Floats, Floats]:
     """B = I - P / diag(P) with P = (XᵀX + l2)⁻¹, (I, I), in its own place, and diag(P), (I,); X (U, I)."""
-    inverse = _by_users(X, l2) if by_users(X.shape) else _by_items(X, l2)
+    if not by_users(X.shape):
+        return gram_weights(_gram(X.T.tocsr(), l2), l2)
+    weights, diagonal = _shallow(_by_users(X, l2), l2)
+    return weights, np.asarray(diagonal / np.float32(-l2), np.float32)
+
+
+def gram_weights(gram: Floats, l2: float) -> tuple[Floats, Floats]:
+    """Return B (I, I), in place of XᵀX + l2, of which the lower triangle is read, and diag(P), (I,)."""
+    if not sweep(gram):  # -P, its lower triangle: I³ operations
+        raise _too_small(l2)
+    weights, diagonal = _shallow(gram, l2)
+    return weights, -diagonal
+
+
+def _shallow(inverse: Floats, l2: float) -> tuple[Floats, Floats]:
+    """Put B in place of a multiple of -P, its lower triangle, (I, I); returns the diagonal that it had, too."""
     diagonal = inverse.diagonal().copy()
     if not (np.isfinite(diagonal) & (diagonal < 0)).all():
         raise _too_small(l2)
     parallel_for(lambda low, high: shallow_rows(inverse, diagonal, low, high), len(inverse))
-    return inverse, np.asarray(diagonal / np.float32(-l2 if by_users(X.shape) else -1), np.float32)
+    return inverse, diagonal
 
 
 def by_users(shape: tuple[int, int]) -> bool:
     """Whether users are so few that the inverse is cheaper by way of them."""
     return 2 * shape[0] < shape[1]
-
-
-def _by_items(X: csr_array, l2: float) -> Floats:
-    """-P, its lower triangle, swept in its own place: I³ operations."""
-    gram = _gram(X.T.tocsr(), l2)
-    if not sweep(gram):
-        raise _too_small(l2)
-    return gram
 
 
 def _by_users(X: csr_array, l2: float) -> Floats:

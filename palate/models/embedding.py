@@ -119,7 +119,11 @@ class Embedding(FactorRecipe):
 
     def resolved(self, log: Interactions | None = None) -> Embedding:
         """Return the recipe with each None (but threads) replaced by the figure it stands for, for the usual log."""
-        factor = float(np.cbrt(DIM / self.dim)) * (1.0 if log is None else relative_noise(log))
+        return self.resolved_for(1.0 if log is None else relative_noise(log))
+
+    def resolved_for(self, noise: float) -> Embedding:
+        """Return the recipe for a log of this `relative_noise`."""
+        factor = float(np.cbrt(DIM / self.dim)) * noise
         chosen = {**DEFAULTS[self.loss], "l2": readable(factor * DEFAULTS[self.loss]["l2"])}
         return replace(self, **{name: value for name, value in chosen.items() if getattr(self, name) is None})
 

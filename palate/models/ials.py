@@ -116,7 +116,11 @@ class IALS(FactorRecipe):
 
     def resolved(self, log: Interactions) -> IALS:
         """Return the recipe with what follows the log in place of None."""
-        users, items, events = len(log.users), len(log.items), len(log)
+        noise = relative_noise(log) if self.l2 is None else 1.0
+        return self.resolved_for(len(log.users), len(log.items), len(log), noise)
+
+    def resolved_for(self, users: int, items: int, events: int, noise: float) -> IALS:
+        """Return the recipe for a log of so many users, items and events, and this `relative_noise`."""
         alpha = self.unseen_weight
         if alpha is None:
             alpha = min(1.0, UNSEEN * events / (users * items))
@@ -124,7 +128,7 @@ class IALS(FactorRecipe):
             return replace(self, unseen_weight=alpha)
         sizes = (events + alpha * users * items) ** 2 / (users * items)  # |S_u| + α I, times that of items
         mean = events / np.sqrt(users * items)
-        l2 = PENALTY * np.cbrt(relative_noise(log)) * mean / sizes ** (self.l2_scaling / 2)
+        l2 = PENALTY * np.cbrt(noise) * mean / sizes ** (self.l2_scaling / 2)
         return replace(self, unseen_weight=alpha, l2=readable(l2))
 
     def ridge(self, start: Longs, weight: Floats, columns: int) -> Floats:
