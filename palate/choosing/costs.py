@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # each is imported when its recipe is first asked for
     from palate.models.hybrid import Hybrid
     from palate.models.ials import IALS
     from palate.models.item_knn import ItemKNN
+    from palate.models.session_knn import SessionKNN
     from palate.models.slist import SLIST
     from palate.models.transformer import Transformer
     from palate.ranking.ranked import Ranked
@@ -78,6 +79,10 @@ def _slist(recipe: SLIST, log: LogFacts) -> Cost:
         return Cost(pairs + 2.5e-11 * log.items**3, 12 * log.items**2, _scan(log))
     found = _local(recipe.neighbours, pairs + (6e-5 * log.items if recipe.walk else 0), log)
     return found._replace(memory=found.memory + 4 * min(squares, log.items**2))
+
+
+def _session_knn(recipe: SessionKNN, log: LogFacts) -> Cost:
+    return Cost(1e-7 * log.events, 24 * log.events, _scan(log) + 1e-4 * min(recipe.neighbours, log.users))
 
 
 def _local(neighbours: int, pairs: float, log: LogFacts) -> Cost:
@@ -187,6 +192,7 @@ FORMULAS: dict[str, Formula] = {
     "Pipeline": _pipeline,
     "Popularity": _popularity,
     "Ranked": _ranked,
+    "SessionKNN": _session_knn,
     "SLIST": _slist,
     "Transformer": _transformer,
 }
