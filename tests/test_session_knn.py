@@ -9,8 +9,9 @@ import pytest
 from conftest import block_events, log_of
 
 from palate import SessionKNN
-from palate.arrays import Doubles
+from palate.arrays import Doubles, Floats
 from palate.data.interactions import Interactions
+from palate.models.base import Model
 
 DAY = 24 * 3_600_000_000  # microseconds
 
@@ -54,6 +55,10 @@ def reference(log: Interactions, recipe: SessionKNN, history: list[str]) -> Doub
     return votes / np.maximum(counts, 1) ** recipe.beta
 
 
+def scores_of(model: Model, history: list[str]) -> Floats:
+    return np.asarray(model.scores(model.histories([history]))[0])
+
+
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -69,15 +74,16 @@ def test_scores_are_the_votes_of_the_sessions(recipe: SessionKNN, seed: int) -> 
     log = random_log(seed)
     model = recipe.fit(log)
     for history in (["i0"], ["i3", "i1"], ["i2", "i7", "i2", "i0", "i5"]):
-        np.testing.assert_allclose(model.scores([history])[0], reference(log, recipe, history), rtol=1e-5, atol=1e-6)
+        wanted = reference(log, recipe, history).astype(np.float32)
+        np.testing.assert_allclose(scores_of(model, history), wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_the_newest_sessions_of_an_item_are_looked_at() -> None:
     log = log_of([(f"u{n}", item, 1.0, n) for n in range(6) for item in ("a", "old" if n < 3 else "new")])
-    scores = dict(zip(log.items.ids, SessionKNN(sample=3).fit(log).scores([["a"]])[0], strict=True))
+    scores = dict(zip(log.items.ids, scores_of(SessionKNN(sample=3).fit(log), ["a"]), strict=True))
     assert scores["new"] > 1
     assert scores["old"] < 1e-6
-    assert SessionKNN().fit(log).scores([["a"]])[0][log.items.codes(["old"])[0]] > 1
+    assert scores_of(SessionKNN().fit(log), ["a"])[log.items.code("old", "item")] > 1
 
 
 def test_the_newest_event_counts_most() -> None:

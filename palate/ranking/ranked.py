@@ -31,6 +31,7 @@ from palate.ranking.stage_data import KeptLabels
 from palate.ranking.values import terms_of
 
 VALID = 0.2  # share of the queries that decide how many trees there are, and whether they order better than one stage
+MOST_VALID = 5000  # of them
 OTHERS = 50  # candidates of a query that is learned from, beside its answers
 
 
@@ -264,11 +265,12 @@ def lessons_of(
     Of the first, candidates that are no answer are drawn: from fewer of them a forest learns as well, in less time.
     """
     draw, taught, held_out = np.random.default_rng(seed), list[Lesson](), list[Lesson]()
+    first = len(queries) - min(VALID * len(queries), MOST_VALID)
     for n, (each, wanted, worth) in enumerate(answered(model, log, queries)):
         label = (each.item[:, None] == wanted) @ worth
         if not label.any() or not len(each.columns):  # there is nothing to learn
             continue
-        if n >= len(queries) * (1 - VALID):
+        if n >= first:
             held_out.append(Lesson(each.columns, label, each.place))
             continue
         kept = (label > 0) | (draw.random(len(label)) < OTHERS / len(label))
