@@ -5,15 +5,18 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import 
 BIN = $(VENV)/bin
 PIP = $(BIN)/pip --quiet --disable-pip-version-check
 
+# Without compiled modules each process that tests start would compile the library again.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test test-lowest lint format docs reliability browser peers clean
 
 demo: $(VENV)/core
 	$(BIN)/palate demo
 
 # Three processes for two cores, as tests wait for services and databases a quarter of their time. Each takes whole files:
-# what a file has started serves all of its tests.
+# what a file has started serves all of its tests; tests/conftest.py says which files come first.
 test: lint
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The tests of the core with the lowest versions that pyproject.toml admits.
 test-lowest: $(VENV)-lowest/ready

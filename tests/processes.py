@@ -12,6 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common.served import FORKS
+
 PALATE = [sys.executable, "-c", "from palate.cli import main; main()"]
 
 
@@ -44,3 +46,36 @@ def import_in_parts(url: str, path: Path, done: Connection) -> None:
     transfer.EVENTS = 20
     with Store.open(url) as store:
         transfer.import_events(store, path, watch=lambda count, _: done.send(count))
+
+
+class ForkedWorker:
+    """A process of `palate.choosing.worker`, in the manner of `subprocess.Popen`, without the time of imports."""
+
+    def __init__(self) -> None:
+        asked, ask = FORKS.Pipe(duplex=False)
+        answered, answer = FORKS.Pipe(duplex=False)
+        self._process = FORKS.Process(target=_work, args=(asked, answer))
+        self._process.start()
+        self.pid = self._process.pid
+        self.stdin, self.stdout = os.fdopen(os.dup(ask.fileno()), "wb"), os.fdopen(os.dup(answered.fileno()), "rb")
+        for each in (asked, ask, answered, answer):
+            each.close()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self) -> None:
+        self._process.join()
+
+
+def _work(asked: Connection, answer: Connection) -> None:
+    from palate.choosing.worker import main
+
+    os.setsid()
+    os.dup2(asked.fileno(), 0)
+    os.dup2(answer.fileno(), 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    asked.close()
+    answer.close()
+    sys.stdin = os.fdopen(0, closefd=False)
+    main()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,8 +15,13 @@ from typing import Any
 import httpx2 as httpx
 from processes import PALATE, started
 
+from benchmarks.common.served import Forked, free_port
+
 EXAMPLE = Path(__file__).parents[1] / "examples" / "movielens-small"
 PATIENCE = 120  # seconds that a server may take to come up or go down
+
+
+Process = Forked | subprocess.Popen[bytes]
 
 
 @dataclass
@@ -25,7 +29,7 @@ class Served:
     """A running server: a client that speaks to it, its process, and the file its words go to."""
 
     client: httpx.Client
-    process: subprocess.Popen[bytes]
+    process: Process
     words: Path
 
     @property
@@ -43,19 +47,18 @@ def plain(address: str, **options: Any) -> httpx.Client:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str, key: str | None = None) -> Iterator[Served]:
-    """Run `palate serve` in a folder until the block ends."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def serving(folder: Path, *arguments: str, key: str | None = None, forked: bool = True) -> Iterator[Served]:
+    """Run `palate serve` in a folder until the block ends; then it is killed, with all that it started.
+
+    forked  without the time of imports, but for several workers; the list of processes does not show its arguments
+    """
+    port = free_port()
     recipe = () if "--recipe" in arguments else ("--recipe", "ials")  # `auto` would search for a minute
-    command = [*PALATE, "serve", "--port", str(port), *arguments, *recipe]
     words = folder / "server.log"
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    options: dict[str, Any] = {"cwd": folder, "env": os.environ | {"NO_COLOR": "1"}}
+    command = ["serve", "--port", str(port), *arguments, *recipe]
     with (
-        words.open("ab") as log,
-        started(command, stdout=log, stderr=log, **options) as process,
+        _running(command, words, folder, forked and "--workers" not in arguments) as process,
         plain(f"http://127.0.0.1:{port}", timeout=30, headers=headers) as client,
     ):
         served = Served(client, process, words)
@@ -63,6 +66,24 @@ def serving(folder: Path, *arguments: str, key: str | None = None) -> Iterator[S
         yield served
         if process.poll() is None:
             served.stop()
+
+
+@contextmanager
+def _running(command: list[str], words: Path, folder: Path, forked: bool) -> Iterator[Process]:
+    environment = os.environ | {"NO_COLOR": "1"}
+    if not forked:
+        with words.open("ab") as log:
+            options: dict[str, Any] = {"cwd": folder, "env": environment}
+            with started([*PALATE, *command], stdout=log, stderr=log, **options) as process:
+                yield process
+        return
+    child = Forked(command, words, folder, environment)
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
 
 
 def _await(served: Served) -> None:

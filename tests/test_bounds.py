@@ -500,7 +500,7 @@ def test_a_store_that_is_away_is_503_and_tells_no_address(tmp_path: Path, keys: 
 def test_a_password_stands_in_no_log_and_no_list_of_processes(tmp_path: Path) -> None:
     running = postgresql()
     url = running.create().replace("palate@", "palate:s3cret@")
-    with serving(tmp_path, "--store", url, "--models", "models", "--retrain", "events=1") as served:
+    with serving(tmp_path, "--store", url, "--models", "models", "--retrain", "events=1", forked=False) as served:
         events = [{"user_id": f"u{n % 9}", "item_id": f"i{n % 7}", "event_type": "like"} for n in range(40)]
         assert served.client.post("/v1/events", json=events).status_code == 200
         given = Path(f"/proc/{served.process.pid}/cmdline").read_text()  # which a child shows too until it begins

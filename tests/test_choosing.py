@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import Run, catalogue_of
+from processes import ForkedWorker
 
 from palate import (
     EASE,
@@ -37,7 +38,7 @@ from palate import (
     read_catalogue,
 )
 from palate.arrays import Doubles
-from palate.choosing import samplers
+from palate.choosing import samplers, trials
 from palate.choosing.bench import Bench, Limits
 from palate.choosing.choice import Choice
 from palate.choosing.costs import Cost, Costs, burden, calibrated, formula
@@ -87,6 +88,14 @@ def chains(users: int = 400, items: int = 50, each: int = 6, seed: int = 0) -> I
     draw = np.random.default_rng(seed)
     steps = np.where(draw.random((users, each)) < 0.8, 3, draw.integers(1, items, (users, each)))
     return log_of_rows(((draw.integers(items, size=(users, 1)) + np.cumsum(steps, axis=1)) % items).tolist())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked_workers() -> Iterator[None]:
+    """Fork the processes of trials; those of the scripts below are started as ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trials, "start_worker", ForkedWorker)
+        yield
 
 
 @pytest.fixture(scope="module")

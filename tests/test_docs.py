@@ -193,9 +193,14 @@ def test_the_site_has_every_route_with_its_scope(tmp_path: Path) -> None:
     assert scopes["GET", "/health/live"] == "public"
 
 
+@pytest.fixture(scope="module")
+def shapes() -> set[tuple[str, str]]:
+    """Method and path of each route, without the names of its parameters."""
+    return {(route.method, re.sub(r"\{\w+\}", "{}", route.path)) for route in routes()}
+
+
 @every_page
-def test_routes_that_pages_name_exist(page: Path) -> None:
-    shapes = {(route.method, re.sub(r"\{\w+\}", "{}", route.path)) for route in routes()}
+def test_routes_that_pages_name_exist(page: Path, shapes: set[tuple[str, str]]) -> None:
     for line in re.findall(
         r"\b((?:(?:GET|POST|PUT|PATCH|DELETE) )+/(?:v1|api|health)/[\w/{}-]*)", page.read_text("utf-8")
     ):

@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import math
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,8 +16,8 @@ import pytest
 from databases import Server, postgresql, url
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from processes import started
 
+from benchmarks.common.served import FORKS
 from palate.errors import DataError, EventConflict, StoreError
 from palate.models.trending import STEP
 from palate.store import recording, scan, schema
@@ -558,22 +556,22 @@ def test_threads_append_side_by_side(store: Store) -> None:
     assert check(store).faults == ()
 
 
-PROCESS = """
-import sys
-from palate.store.events import Event, Store
-with Store.open(sys.argv[1]) as store:
-    for n in range(40):
-        store.append([Event(f"u{n % 5}", f"i{n}", "view", n, None, f"{int(sys.argv[2]) % 2}-{n}")])
-        if n % 10 == 9:
-            store.forget(f"u{n % 5}")
-"""
+def write_and_forget(url: str, process: int) -> None:
+    """Store the events of one of several processes, some of them twice, and forget users."""
+    with Store.open(url) as store:
+        for n in range(40):
+            store.append([Event(f"u{n % 5}", f"i{n}", "view", n, None, f"{process % 2}-{n}")])
+            if n % 10 == 9:
+                store.forget(f"u{n % 5}")
 
 
 def test_processes_share_a_store(url: str) -> None:
-    with ExitStack() as stack:
-        commands = [[sys.executable, "-c", PROCESS, url, n] for n in range(3)]
-        runs = [stack.enter_context(started(each, stderr=subprocess.PIPE, text=True)) for each in commands]
-        assert [process.communicate(timeout=60)[1] for process in runs] == ["", "", ""]
+    processes = [FORKS.Process(target=write_and_forget, args=(url, n)) for n in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
     with Store.open(url) as store:
         assert check(store).faults == ()
         assert 0 < store.counts().events <= 120

@@ -72,16 +72,20 @@ def test_a_killed_fit_goes_on_to_the_same_result(tmp_path: Path) -> None:
     assert same(again, resumed)
 
 
-KILLED_SEARCH = """
+KILLED_SEARCHES = """
 import os, signal, sys
 sys.path.insert(0, "tests")
 from test_training import search
 
-def watch(progress):
-    if progress.epoch == int(sys.argv[2]) and progress.model is not None:
-        os.kill(os.getpid(), signal.SIGKILL)
+for epoch in map(int, sys.argv[2:]):
+    def watch(progress):
+        if progress.epoch == epoch and progress.model is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-search(sys.argv[1], watch)
+    child = os.fork()
+    if not child:
+        search(f"{sys.argv[1]}/{epoch}", watch)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
@@ -100,14 +104,25 @@ def whole() -> tuple[Model, int]:
     return model, max(epochs)
 
 
-@pytest.mark.parametrize("killed", [1, 3, 5])
-def test_a_killed_search_goes_on_to_the_same_best(tmp_path: Path, killed: int, whole: tuple[Model, int]) -> None:
-    folder = str(tmp_path / "kept")
+KILLED_AT = (1, 3, 5)
+
+
+@pytest.fixture(scope="module")
+def killed_searches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of what searches kept that were killed in these epochs."""
+    folder = tmp_path_factory.mktemp("kept")
     root = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED_SEARCH, folder, str(killed)], cwd=root, capture_output=True, check=False
-    )
-    assert done.returncode == -9, done.stderr.decode()
+    command = [sys.executable, "-c", KILLED_SEARCHES, folder, *map(str, KILLED_AT)]
+    done = subprocess.run(command, cwd=root, capture_output=True, check=False, text=True)
+    assert done.stdout.split() == ["-9"] * len(KILLED_AT), done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("killed", KILLED_AT)
+def test_a_killed_search_goes_on_to_the_same_best(
+    killed_searches: Path, killed: int, whole: tuple[Model, int]
+) -> None:
+    folder = str(killed_searches / str(killed))
     best, last = whole
     assert killed <= last, "it was killed before the end"
     first, again = search(folder), search(folder)

@@ -257,10 +257,15 @@ def test_leading_vectors_are_those_of_eigh() -> None:
 
 
 @pytest.fixture(scope="module")
-def loaded(model: TransformerModel, tmp_path_factory: pytest.TempPathFactory) -> TransformerModel:
+def timed() -> TransformerModel:
+    return disturbed(SMALL.fit(timed_log(kinds=True)))
+
+
+@pytest.fixture(scope="module")
+def loaded(timed: TransformerModel, tmp_path_factory: pytest.TempPathFactory) -> TransformerModel:
     """A model as a graphics card saves it."""
     folder = tmp_path_factory.mktemp("card") / "model"
-    replace(model, recipe=replace(model.recipe, device="cuda")).save(folder)
+    replace(timed, recipe=replace(timed.recipe, device="cuda")).save(folder)
     found = load(folder)
     assert isinstance(found, TransformerModel)
     return found
@@ -272,14 +277,14 @@ def graph(loaded: TransformerModel) -> ExportedModel:
 
 
 def test_a_model_of_a_graphics_card_answers_on_a_processor(
-    model: TransformerModel, loaded: TransformerModel, graph: ExportedModel
+    timed: TransformerModel, loaded: TransformerModel, graph: ExportedModel
 ) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a graphics card")
     asked = [["i3"], ["i1", "i4"]]
-    np.testing.assert_array_equal(score(loaded, *asked), score(model, *asked))
-    close(loaded.scores_after(loaded.start(["i3"])), score(model, ["i3"])[0])
-    close(graph.scores(Histories.of(model.items, asked)), score(model, *asked))
+    np.testing.assert_array_equal(score(loaded, *asked), score(timed, *asked))
+    close(loaded.scores_after(loaded.start(["i3"])), score(timed, ["i3"])[0])
+    close(graph.scores(Histories.of(timed.items, asked)), score(timed, *asked))
     with pytest.raises(SettingError, match="this machine has no GPU for torch"):
         replace(SMALL, device="cuda").fit(log_of(block_events()))
 
@@ -298,11 +303,6 @@ def timed_log(kinds: bool = False) -> Interactions:
     user, name, weights, times = zip(*rows, strict=True)
     frame = {"user_id": user, "item_id": name, "weight": weights, "timestamp": times}
     return read_log(pl.DataFrame(frame))
-
-
-@pytest.fixture(scope="module")
-def timed() -> TransformerModel:
-    return disturbed(SMALL.fit(timed_log(kinds=True)))
 
 
 def asked_at(
@@ -368,10 +368,11 @@ def test_a_trail_with_times_and_kinds_equals_the_full_pass(timed: TransformerMod
     assert timed.append(session, "i1", -1.0, times[-1]) is session
 
 
-def test_an_exported_model_reads_times_and_kinds(timed: TransformerModel, tmp_path: Path) -> None:
+def test_an_exported_model_reads_times_and_kinds(
+    timed: TransformerModel, graph: ExportedModel, tmp_path: Path
+) -> None:
     log = timed_log(kinds=True)
-    copy = exported(timed)
-    np.testing.assert_allclose(copy.scores(log.histories()), timed.scores(log.histories()), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(graph.scores(log.histories()), timed.scores(log.histories()), rtol=1e-4, atol=1e-4)
     timed.save(tmp_path / "model", log=log)
     loaded, kept = load_with_log(tmp_path / "model")
     assert kept is not None
@@ -595,14 +596,14 @@ def test_the_matrix_of_what_is_told_learns(tmp_path: Path) -> None:
 # Without torch
 
 
-def test_an_exported_model_scores_the_same(model: TransformerModel, graph: ExportedModel, tmp_path: Path) -> None:
+def test_an_exported_model_scores_the_same(timed: TransformerModel, graph: ExportedModel, tmp_path: Path) -> None:
     lists = [["i3"], [], [f"i{n}" for n in range(15)], ["i1", "i4", "i1", "i5"]]
-    asked = Histories.of(model.items, lists)
-    np.testing.assert_allclose(graph.scores(asked), model.scores(asked), rtol=1e-4, atol=1e-4)
+    asked = Histories.of(timed.items, lists)
+    np.testing.assert_allclose(graph.scores(asked), timed.scores(asked), rtol=1e-4, atol=1e-4)
     graph.save(tmp_path / "model")
     loaded = load(tmp_path / "model")
     assert isinstance(loaded, ExportedModel)
-    np.testing.assert_allclose(loaded.scores(asked), model.scores(asked), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(loaded.scores(asked), timed.scores(asked), rtol=1e-4, atol=1e-4)
 
 
 def test_without_torch_a_fit_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,10 +134,18 @@ def _begin(nice: int = 0) -> None:
 
 
 class Forked:
-    """A child of a process that has everything loaded, in the manner of `subprocess.Popen`: it is up at once."""
+    """A child of a process that has everything loaded, in the manner of `subprocess.Popen`: it is up at once.
 
-    def __init__(self, arguments: Sequence[str], log: Path) -> None:
-        self._process = FORKS.Process(target=_serve, args=(list(arguments), log))
+    arguments    of `palate`
+    log          file of what it prints
+    folder       where it runs
+    environment  variables beside those of the first process that forks
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], log: Path, folder: Path | None = None, environment: Mapping[str, str] = {}
+    ) -> None:
+        self._process = FORKS.Process(target=_palate, args=(list(arguments), log, folder, dict(environment)))
         self._process.start()
         self.pid = self._process.pid or 0
 
@@ -152,6 +160,10 @@ class Forked:
             raise TimeoutError(f"process {self.pid} has not ended within {timeout} s")
         return self._process.exitcode
 
+    def send_signal(self, number: int) -> None:
+        """Send a signal."""
+        os.kill(self.pid, number)
+
     def terminate(self) -> None:
         """Send SIGTERM."""
         self._process.terminate()
@@ -161,11 +173,14 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["palate.serve.app", "palate.serve.run", "palate.cli", "palate.live.training"])
 
 
-def _serve(arguments: list[str], log: Path) -> None:
+def _palate(arguments: list[str], log: Path, folder: Path | None, environment: Mapping[str, str]) -> None:
     """Be `palate` with these arguments."""
     os.setsid()
     _begin()
-    with log.open("wb") as out:
+    os.environ.update(environment)
+    if folder:
+        os.chdir(folder)
+    with log.open("ab") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
     sys.argv[1:] = arguments

@@ -30,6 +30,18 @@ class Job:
     seconds: float = math.inf
 
 
+def start_worker() -> subprocess.Popen[bytes]:
+    """Start a process of `palate.choosing.worker`, in a session of its own: Ctrl-C reaches the parent alone."""
+    return subprocess.Popen(
+        [sys.executable, "-c", "from palate.choosing.worker import main; main()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
+    )
+
+
 class Child:
     """One process with one job at a time; its outcome goes to a queue with this child."""
 
@@ -37,15 +49,7 @@ class Child:
         self.job: Job | None = None
         self._outcomes = outcomes
         self._prepared: Prepare | None = None
-        # A session of its own: Ctrl-C reaches the parent alone.
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", "from palate.choosing.worker import main; main()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
-        )
+        self._process = start_worker()
         Thread(target=self._read, daemon=True, name="outcomes").start()
 
     def _read(self) -> None:
