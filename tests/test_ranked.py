@@ -411,6 +411,16 @@ def test_an_event_changes_the_list_at_once() -> None:
     assert before != after
 
 
+def test_reasons_make_no_list_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are those of the first stage, and cost what they cost there."""
+    shown = MODEL.recommend([["i3", "i4"]], 10).lists()[0]
+    monkeypatch.setattr(RankedModel, "candidates", None)
+    found = MODEL.explain(["i3", "i4"], shown)
+    assert len(found) == 10
+    assert found == MODEL.models[0].explain(["i3", "i4"], shown)
+    assert any(found)
+
+
 @pytest.mark.parametrize("k", [1, 25, 26, 40])
 def test_lists_are_as_long_as_asked(k: int) -> None:
     for keep_seen in (True, False):
