@@ -37,16 +37,16 @@ def reference(log: Interactions, recipe: SessionKNN, history: list[str]) -> Doub
             ends.append(log.ages[rows[-1]] / DAY)
     past = [names.index(each) for each in history][-recipe.longest :]
     counts = [sum(i in each for each in liked) for i in range(len(names))]
-    likeness = []
+    similarity = []
     for session, age in zip(liked, ends, strict=True):
         total = 0.0
         for item in set(past) & set(session):
             back = past[::-1].index(item)
             total += recipe.decay**back * math.log(1 + len(liked) / counts[item])
-        likeness.append(total * (1 if recipe.half_life_days is None else 0.5 ** (age / recipe.half_life_days)))
-    least = sorted(likeness)[-min(len(likeness), recipe.neighbours)]
+        similarity.append(total * (1 if recipe.half_life_days is None else 0.5 ** (age / recipe.half_life_days)))
+    least = sorted(similarity)[-min(len(similarity), recipe.neighbours)]
     votes = np.zeros(len(names))
-    for session, like in zip(liked, likeness, strict=True):
+    for session, like in zip(liked, similarity, strict=True):
         if like > 0 and like >= least:
             newest = next(item for item in past[::-1] if item in session)
             place = len(session) - 1 - session[::-1].index(newest)

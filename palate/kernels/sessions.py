@@ -13,11 +13,11 @@ from palate.kernels.forest import slot_of
 def nearest_sessions(
     first: Longs, holder: Ints, importance: Floats, past: Ints, share: Floats, sample: int, most: int
 ) -> tuple[Ints, Ints, Floats]:
-    """Return the `most` sessions that are most like a history, those that tie among them: session, event, likeness.
+    """Return the `most` sessions that are most like a history, those that tie among them: session, event, similarity.
 
     first (I + 1,), holder (N,): the sessions that hold each item, the newest last, `sample` of which are looked at;
     importance (S,) of a session; past (H,): the history, oldest first; share (H,): what an event in common adds to
-    the likeness, 0 for one that is left out. event: the place in the history of the newest item that is in common.
+    the similarity, 0 for one that is left out. event: the place in the history of the newest item that is in common.
     """
     count = 0
     for h in range(len(past)):

@@ -38,8 +38,8 @@ class SessionKNN(Recipe):
     """A session s of the log is like a history by Σ_j decay^back_j idf_j over the items j that both hold.
 
     back_j liked events came after j in the history; idf_j = log(1 + S / S_j), S_j of the S sessions holding j. The
-    `neighbours` most alike vote: each gives every item i of its own likeness · near^distance, distance the places
-    between i and the newest item in common. The sum is divided by S_i^beta. A session is what a user liked; an event
+    `neighbours` most alike vote: each gives every item i of its own its similarity · near^distance, where distance is
+    the places between i and the newest item in common. The sum is divided by S_i^beta. A session is what a user liked; an event
     of weight 0 or less counts as seen, and for nothing else.
 
     sample          the newest sessions that hold an item of the history are looked at, so many for each item
@@ -138,7 +138,7 @@ class SessionKNNModel(Model):
         return {**super().kept(rows), "start": start, "column": self.column[event]}
 
     def nearest(self, past: Ragged) -> tuple[Ints, Ints, Floats, Floats]:
-        """Return the sessions most like one history, the item that ties each, their likeness; the share of events."""
+        """Return the sessions most like one history, the item that ties each, their similarity; shares of events."""
         share = self.recipe.inputs(past) * self.rarity[past.column]
         room = self.recipe.sample, self.recipe.neighbours
         session, event, like = nearest_sessions(*self.holders, self.importance, past.column, share, *room)
@@ -157,13 +157,14 @@ class SessionKNNModel(Model):
         return votes
 
     def contributions(self, past: Ragged, items: Ints) -> Floats:
-        """Exact parts of the scores, (N, J): what of the sessions' likeness an event makes."""
+        """Exact parts of the scores, (N, J): what an event adds to the similarity of the sessions."""
         session, anchor, _, share = self.nearest(past)
-        parts = shared(self.start, self.column, session, past.column) * share[:, None] * self.importance[session]
+        counted = np.flatnonzero(share)
+        held = shared(self.start, self.column, session, past.column[counted])
         found = np.zeros((len(past.column), len(items)), np.float32)
-        for n in np.flatnonzero(share):
-            votes = np.zeros(len(self.items), np.float32)
-            vote(self.start, self.column, session, anchor, parts[n], self.recipe.near, votes)
+        for n, own in zip(counted, held, strict=True):
+            votes, part = np.zeros(len(self.items), np.float32), share[n] * own * self.importance[session]
+            vote(self.start, self.column, session, anchor, part, self.recipe.near, votes)
             found[n] = votes[items] * self.share[items]
         return found
 
