@@ -38,9 +38,9 @@ class SessionKNN(Recipe):
     """A session s of the log is like a history by Σ_j decay^back_j idf_j over the items j that both hold.
 
     back_j liked events came after j in the history; idf_j = log(1 + S / S_j), S_j of the S sessions holding j. The
-    `neighbours` most alike vote: each gives every item i of its own its similarity · near^distance, where distance is
-    the places between i and the newest item in common. The sum is divided by S_i^beta. A session is what a user liked; an event
-    of weight 0 or less counts as seen, and for nothing else.
+    `neighbours` most alike vote: each gives every item i of its own its similarity · near^distance, where distance
+    is the places between i and the newest item in common. The sum is divided by S_i^beta. A session is what a user
+    liked; an event of weight 0 or less counts as seen, and for nothing else.
 
     sample          the newest sessions that hold an item of the history are looked at, so many for each item
     beta            more, fewer popular items
