@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from palate.models.infinite_ae import InfiniteAE
     from palate.models.item_knn import ItemKNN
     from palate.models.popularity import Popularity
+    from palate.models.session_knn import SessionKNN
     from palate.models.slist import SLIST
     from palate.models.transformer import Transformer
     from palate.privacy.private import Private
@@ -62,6 +63,7 @@ __all__ = [
     "Private",
     "Ranked",
     "Rankings",
+    "SessionKNN",
     "Split",
     "Transformer",
     "approximate",

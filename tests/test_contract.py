@@ -29,6 +29,7 @@ from palate.models.infinite_ae import InfiniteAE
 from palate.models.item_knn import SIMILARITIES, ItemKNN
 from palate.models.popularity import Popularity, PopularityModel
 from palate.models.registry import load, load_with_log, recipes
+from palate.models.session_knn import SessionKNN
 from palate.models.slist import SLIST
 from palate.models.transformer import Transformer
 from palate.privacy.private import Private
@@ -74,6 +75,8 @@ FAST: list[Recipe] = [
     *(ItemKNN(similarity=similarity, neighbours=8) for similarity in SIMILARITIES),
     Popularity(),
     Popularity(half_life_days=2),
+    SessionKNN(),
+    SessionKNN(neighbours=20, half_life_days=2, longest=5),
     SLIST(l2=10, walk=1),
     SLIST(l2=10, neighbours=None, half_life_days=2),
     Transformer(dim=8, heads=2, window=3, epochs=4, batch=64, negatives=None),
@@ -135,6 +138,9 @@ BAD: list[tuple[type[Recipe], dict[str, Any]]] = [
     (Popularity, {"half_life_days": 0}),
     (Popularity, {"half_life_days": -1}),
     (Popularity, {"half_life_days": float("nan")}),
+    *((SessionKNN, {name: 0}) for name in ("neighbours", "sample", "decay", "near", "half_life_days", "longest")),
+    *((SessionKNN, {name: float("nan")}) for name in ("decay", "near", "beta")),
+    *((SessionKNN, {name: value}) for name, value in (("decay", 1.5), ("near", 1.5), ("beta", -1))),
     *((SLIST, {name: -1}) for name in ("alpha", "whole_decay", "train_decay", "decay", "l2", "l2_power", "walk")),
     *((SLIST, {name: float("nan")}) for name in ("alpha", "train_decay", "decay", "l2", "l2_power", "walk")),
     *((SLIST, {name: 0}) for name in ("whole_decay", "decay", "l2", "neighbours", "half_life_days", "longest")),
@@ -212,7 +218,7 @@ def test_a_model_without_some_users_keeps_nothing_of_them(
     assert back.known_users() in (set(), log.users.texts())
     left = block_log.histories(log.users.ids)
     assert lists_of(log.histories()) == lists_of(left)
-    same = fitted(recipe, others) if isinstance(recipe, InfiniteAE) else model  # whose weights are of all users
+    same = fitted(recipe, others) if isinstance(recipe, InfiniteAE | SessionKNN) else model  # which weigh all users
     np.testing.assert_allclose(back.scores(left), same.scores(left), rtol=1e-4, atol=1e-5)
     everybody = model.without(block_log.users.texts())
     assert everybody.known_users() == set()

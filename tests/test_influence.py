@@ -27,6 +27,7 @@ from palate import (
     ItemKNN,
     Pipeline,
     Popularity,
+    SessionKNN,
     load,
     read_log,
 )
@@ -89,6 +90,8 @@ EXACT: list[Recipe] = [
     Popularity(),
     Popularity(half_life_days=3),
     InfiniteAE(),
+    SessionKNN(),
+    SessionKNN(half_life_days=3, longest=4),
     Pipeline("EASE(l2=5)", (Diversify(),)),
     Pipeline(Popularity(), (Diversify(),)),
 ]

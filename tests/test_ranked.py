@@ -171,10 +171,23 @@ def test_queries_ask_for_the_newest_event(gap: int) -> None:
 
 def test_queries_of_users_whom_nobody_knows() -> None:
     queries = replace(RECIPE, held_out="users", users=50).queries(LOG)
-    held_out = LOG.user[queries.wanted.event]
+    asked = queries.wanted.event
+    held_out = LOG.user[asked]
     assert not queries.known[np.isin(LOG.user, held_out)].any()
     assert queries.known.sum() == len(LOG) - 50 * 6
-    assert (queries.wanted.event > LOG.start[held_out]).all()
+    assert len(queries) == len(set(asked.tolist())) == 3 * 50  # of 5 events that have one before them
+    for n, event in enumerate(asked.tolist()):
+        past = queries.past.event[queries.past.start[n] : queries.past.start[n + 1]]
+        assert past.tolist() == [*range(LOG.start[held_out[n]], event)] != []
+
+
+def test_queries_of_new_users_stay_within_short_histories() -> None:
+    log = log_of([(f"u{n}", f"i{each}", 1.0, each) for n in range(40) for each in range(2 + n % 3)])
+    asked = replace(RECIPE, held_out="users", users=99).queries(log).wanted.event
+    counts = np.bincount(log.user[asked], minlength=40)
+    assert len(set(asked.tolist())) == len(asked)
+    assert sorted(counts[counts > 0].tolist()) == sorted(np.minimum(3, np.diff(log.start)[counts > 0] - 1).tolist())
+    assert np.count_nonzero(counts) == 20
 
 
 def test_queries_of_a_share_of_the_events() -> None:
@@ -204,16 +217,18 @@ def test_features_in_training_are_those_in_serving() -> None:
 
 @pytest.mark.parametrize("held_out", ["events", "users"])
 def test_no_feature_sees_the_answer(held_out: str) -> None:
-    """Other answers to the queries change no candidate and no feature of it."""
+    """Other answers to the queries, to the last one of a user, change no candidate and no feature of it."""
     queries = replace(RECIPE, held_out=held_out, users=40).queries(LOG)
+    asked = queries.wanted.event
+    last = np.maximum.reduceat(np.sort(asked), np.unique(LOG.user[np.sort(asked)], return_index=True)[1])
     item = LOG.item.copy()
-    item[queries.wanted.event] = (item[queries.wanted.event] + 7) % ITEMS
+    item[last] = (item[last] + 7) % ITEMS
     other = replace(LOG, item=item)
     bare = shops(), (), MODEL.order, Forest.empty(), None
     models = [RECIPE._fitted(log.select(queries.known), *bare) for log in (LOG, other)]
     pairs = zip(answered(models[0], LOG, queries), answered(models[1], other, queries), strict=True)
-    for (one, wanted, _), (two, changed, _) in pairs:
-        assert wanted.tolist() != changed.tolist()
+    for event, ((one, wanted, _), (two, changed, _)) in zip(asked, pairs, strict=True):
+        assert (wanted.tolist() != changed.tolist()) == (event in last)
         np.testing.assert_array_equal(one.item, two.item)
         np.testing.assert_allclose(one.columns, two.columns, rtol=1e-5, atol=1e-5)
 
@@ -394,6 +409,16 @@ def test_a_saved_forest_orders_the_same(tmp_path: Path) -> None:
 def test_an_event_changes_the_list_at_once() -> None:
     before, after = MODEL.recommend([["i3", "i4"], ["i3", "i4", "i20"]], 5).lists()
     assert before != after
+
+
+def test_reasons_make_no_list_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are those of the first stage, and cost what they cost there."""
+    shown = MODEL.recommend([["i3", "i4"]], 10).lists()[0]
+    monkeypatch.setattr(RankedModel, "candidates", None)
+    found = MODEL.explain(["i3", "i4"], shown)
+    assert len(found) == 10
+    assert found == MODEL.models[0].explain(["i3", "i4"], shown)
+    assert any(found)
 
 
 @pytest.mark.parametrize("k", [1, 25, 26, 40])

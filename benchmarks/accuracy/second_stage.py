@@ -30,7 +30,7 @@ from benchmarks.common.outcomes import add_outcome, read_outcomes
 from benchmarks.common.paths import DATA, RESULTS, ROOT
 from benchmarks.common.peers import fit_apart
 from benchmarks.common.tables import grid, parser, publish, title
-from palate import EASE, IALS, SLIST, Catalogue, Ranked, Split, Transformer, evaluate, split_ratio
+from palate import EASE, IALS, SLIST, Catalogue, Ranked, SessionKNN, Split, Transformer, evaluate, split_ratio
 from palate.arrays import Floats, Ints
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -45,12 +45,12 @@ HEAD = ("", "beside the best stage, NDCG@20, each seed", "seeds", "fit, CPU s", 
 STAGES: dict[str, tuple[Recipe, ...]] = {
     "beauty": (SLIST(l2=60.0, walk=1.0), IALS(dim=128)),
     "sports": (SLIST(decay=0.8, walk=1.0), IALS(dim=128)),
-    "diginetica": (SESSIONS, IALS(dim=128)),
+    "diginetica": (SESSIONS, IALS(dim=128), SessionKNN(half_life_days=SESSIONS.half_life_days)),
     "movielens": (EASE(l2=300.0), IALS(dim=64)),
     "gowalla": (EASE(l2=50.0, neighbours=100), IALS(dim=256, unseen_weight=0.03, l2=0.0001, fold_l2=100.0)),
 }
 SETTINGS: dict[str, dict[str, Any]] = {
-    "diginetica": {"held_out": "users", "keep_seen": True, "users": 60_000},
+    "diginetica": {"held_out": "users", "keep_seen": True, "users": 30_000},
     "movielens": {"held_out": "ratio"},
     "gowalla": {"held_out": "ratio"},
 }

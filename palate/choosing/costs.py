@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # each is imported when its recipe is first asked for
     from palate.models.hybrid import Hybrid
     from palate.models.ials import IALS
     from palate.models.item_knn import ItemKNN
+    from palate.models.session_knn import SessionKNN
     from palate.models.slist import SLIST
     from palate.models.transformer import Transformer
     from palate.ranking.ranked import Ranked
@@ -86,6 +87,10 @@ def _slist(recipe: SLIST, log: LogFacts) -> Cost:
     walk = bool(recipe.walk)
     found = _local(recipe.neighbours, pairs + 6e-5 * log.items * walk, log)
     return found._replace(memory=found.memory + 14 * min(squares, log.items**2) + WALKED * walk)
+
+
+def _session_knn(recipe: SessionKNN, log: LogFacts) -> Cost:
+    return Cost(1e-7 * log.events, 24 * log.events, _scan(log) + 1e-4 * min(recipe.neighbours, log.users))
 
 
 def _local(neighbours: int, pairs: float, log: LogFacts) -> Cost:
@@ -193,6 +198,7 @@ FORMULAS: dict[str, Formula] = {
     "InfiniteAE": _infinite_ae,
     "ItemKNN": _item_knn,
     "Popularity": _popularity,
+    "SessionKNN": _session_knn,
     "SLIST": _slist,
     "Transformer": _transformer,
 }

@@ -179,6 +179,18 @@ FAMILIES: tuple[Family, ...] = (
         "pairs of events of one user, and items; a longer walk for shorter sessions",
     ),
     Family(
+        "SessionKNN",
+        lambda _: ({},),
+        {
+            "sample": OneOf((100, 200, 400, 800)),
+            "decay": Between(0.3, 0.95, log=False),
+            "near": Between(0.4, 0.95, log=False),
+            "beta": Between(0.0, 0.5, log=False),
+        },
+        ("next", "new-users"),
+        "events; a list costs more the more sessions are looked at",
+    ),
+    Family(
         "IALS",
         _ials,
         {

@@ -91,6 +91,21 @@ def row_penalties(start: Longs, weight: Floats, factor: float, least: float, pow
 
 
 @compiled
+def add_rows(
+    first: Longs, row: Ints, factor: Floats, start: Longs, column: Ints, weight: Floats, sums: Floats
+) -> None:
+    """Add to each of B sums (B, I) its rows of a sparse matrix, each times its factor.
+
+    first (B + 1,), row and factor (N,): what is added up; start (I + 1,), column and weight: the matrix, row by row.
+    """
+    for b in range(len(sums)):
+        for n in range(first[b], first[b + 1]):
+            if factor[n] != 0:
+                for each in range(start[row[n]], start[row[n] + 1]):
+                    sums[b, column[each]] += factor[n] * weight[each]
+
+
+@compiled
 def crossings(start: Longs, column: Ints, weight: Floats, rows: Ints, columns: Ints) -> Floats:
     """Weights of a square sparse matrix in N rows and J columns, (N, J); 0 where it has none, and beyond it.
 

@@ -19,7 +19,7 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
 from palate.kernels.positives import first_positives, newest_only
-from palate.kernels.rows import crossings
+from palate.kernels.rows import add_rows, crossings
 from palate.models.base import Model, Recipe
 from palate.models.weights import faded
 
@@ -67,8 +67,8 @@ class ItemModel(Model):
     popularity: ItemFloats
 
     @abstractmethod
-    def products(self, x: csr_array) -> Floats:
-        """Return x B, (B, I), for inputs x (B, I)."""
+    def add(self, rows: Ragged, inputs: Floats, scores: Floats) -> None:
+        """Add x B to scores (B, I), x the inputs (N,) of the events of B histories."""
 
     @abstractmethod
     def item_similarity(self, item: int) -> Floats:
@@ -76,15 +76,17 @@ class ItemModel(Model):
 
     def scores(self, histories: Histories) -> Floats:
         """Return x B, (B, I), where it is 0 by popularity; a user without a history gets the popularity alone."""
-        asked = histories.on(self.items)
-        rows = asked.rows
-        shape = len(asked), len(self.items)
-        scores = self.products(csr_array((self.recipe.inputs(rows), rows.column, rows.start), shape=shape))
-        top = self.popularity.max()
-        if top > 0:
-            scores += self.popularity * (FAINT / top)
+        rows = histories.on(self.items).rows
+        scores = np.tile(self.faint, (len(rows), 1))
+        self.add(rows, self.recipe.inputs(rows), scores)
         scores[rows.positives == 0] = self.popularity
         return scores
+
+    @cached_property
+    def faint(self) -> Floats:
+        """Scores where no weight reaches, (I,)."""
+        top = self.popularity.max(initial=0)
+        return self.popularity * (FAINT / top if top > 0 else np.float32(0))
 
     @abstractmethod
     def weights_between(self, past: Ints, items: Ints) -> Floats:
@@ -110,9 +112,9 @@ class DenseItemModel(ItemModel):
     weights: Annotated[Floats, Array("items", "items")]
     inverse: Annotated[Floats, Array("items")] | None = None
 
-    def products(self, x: csr_array) -> Floats:
-        """Return x B, (B, I)."""
-        return np.asarray(x @ self.weights, np.float32)
+    def add(self, rows: Ragged, inputs: Floats, scores: Floats) -> None:
+        """Add x B to scores (B, I)."""
+        scores += csr_array((inputs, rows.column, rows.start), shape=scores.shape) @ self.weights
 
     def item_similarity(self, item: int) -> Floats:
         """Weights from one item to all, (I,)."""
@@ -131,14 +133,14 @@ class SparseItemModel(ItemModel):
     column: Annotated[Ints, Array("weights", below="items")]
     weight: Annotated[Floats, Array("weights")]
 
-    @cached_property
+    @property
     def matrix(self) -> csr_array:
         """The weights as a sparse matrix, (I, I)."""
         return csr_array((self.weight, self.column, self.start), shape=(len(self.items), len(self.items)))
 
-    def products(self, x: csr_array) -> Floats:
-        """Return x B, (B, I)."""
-        return np.asarray((x @ self.matrix).toarray(), np.float32)
+    def add(self, rows: Ragged, inputs: Floats, scores: Floats) -> None:
+        """Add x B to scores (B, I)."""
+        add_rows(rows.start, rows.column, inputs, self.start, self.column, self.weight, scores)
 
     def item_similarity(self, item: int) -> Floats:
         """Weights from one item to all, (I,)."""

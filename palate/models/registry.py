@@ -36,6 +36,7 @@ MODULES = {
     "Popularity": "palate.models.popularity",
     "Private": "palate.privacy.private",
     "Ranked": "palate.ranking.ranked",
+    "SessionKNN": "palate.models.session_knn",
     "SLIST": "palate.models.slist",
     "Transformer": "palate.models.transformer",
 }

@@ -17,6 +17,7 @@ from palate.models.infinite_ae import InfiniteAE, InfiniteAEModel
 from palate.models.item_knn import ItemKNN
 from palate.models.item_to_item import DenseItemModel, ItemModel, positives
 from palate.models.popularity import Popularity, PopularityModel
+from palate.models.session_knn import SessionKNN, SessionKNNModel
 from palate.models.slist import SLIST
 from palate.privacy.influence import Left, Logs, again, leave, popularity_of, still_there, unchanged
 from palate.privacy.receipts import Removal
@@ -53,6 +54,12 @@ def _(recipe: InfiniteAE, model: InfiniteAEModel, logs: Logs) -> Left:
     """Count the popularity again: the weights were solved anew when the histories left."""
     gone = replace(model, popularity=popularity_of(logs.after))
     return Left(gone, Removal(type(recipe).__name__, "exact", 0.0, "solved again without their histories"))
+
+
+@leave.register
+def _(recipe: SessionKNN, model: SessionKNNModel, logs: Logs) -> Left:  # noqa: ARG001  its sessions left with them
+    """Keep the sessions of the others again, by their age beside the newest one."""
+    return again(recipe, logs)
 
 
 @leave.register

@@ -20,7 +20,7 @@ TREES, PATIENCE = 400, 30  # at most; and without a better NDCG@10 on the held-o
 RATE = 0.05
 LEAST = 20  # rows of a leaf
 SHARE = 0.7  # of the rows and features that a tree sees
-SMALL = 4_000_000  # numbers, up to which threads cost more than they save
+SMALL = 100_000_000  # numbers, up to which threads cost more than they save
 TRUNCATION = 15  # places of a list whose order counts
 
 

@@ -17,6 +17,7 @@ from palate.ranking.values import worth
 
 HELD_OUT = ("events", "users", "ratio")
 RATIO = 0.2  # of a user's liked events that are asked for
+PLACES = 3  # of a new user's history that are asked for, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +95,22 @@ def _events(log: Interactions, held_out: str, most: int, gap: int, seed: int) ->
     likes = np.flatnonzero(log.liked)
     end = np.searchsorted(likes, log.start[users + 1])  # behind the last of each user
     if held_out == "users":
-        place = 1 + (draw.random(len(users)) * (count[users] - 1)).astype(np.int64)
-        asked, first = likes[end - count[users] + place], log.start[users]
+        several = np.minimum(PLACES, count[users] - 1)
+        place = 1 + _apart(draw.random(len(users)), several, count[users] - 1)
+        asked, first = likes[np.repeat(end - count[users], several) + place], log.start[users]
     else:
-        asked, first = likes[end - 1], likes[end - 1 - gap]
+        several, asked, first = np.ones(len(users), np.int64), likes[end - 1], likes[end - 1 - gap]
     known = np.ones(len(log), np.bool_)
     known[Rows.between(first, log.start[users + 1]).event] = False
-    one = Rows(np.arange(len(users) + 1), asked)
-    return known, Rows.between(log.start[users], asked), one
+    one = Rows(np.arange(len(asked) + 1), asked)
+    return known, Rows.between(np.repeat(log.start[users], several), asked), one
+
+
+def _apart(first: Doubles, several: Longs, size: Longs) -> Longs:
+    """Places from 0, `several` (U,) of each of U rows of `size`, at equal distances behind the first, 0 to 1."""
+    nth = np.arange(several.sum()) - np.repeat(np.cumsum(several) - several, several)
+    share = (np.repeat(first, several) + nth / np.repeat(several, several)) % 1
+    return (share * np.repeat(size, several)).astype(np.int64)
 
 
 def _ratio(log: Interactions, users: Longs, draw: np.random.Generator) -> tuple[Bools, Rows, Rows]:

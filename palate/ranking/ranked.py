@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, NamedTuple, cast
@@ -25,15 +25,15 @@ from palate.models.guarantee import Guarantee
 from palate.models.registry import as_recipe, register
 from palate.ranking.facts import Facts, usual_attributes
 from palate.ranking.features import Group, Question, compares, groups
-from palate.ranking.forest import Forest, grow
+from palate.ranking.forest import Forest
+from palate.ranking.lessons import FEWEST, Lesson, by_place, learned
 from palate.ranking.queries import HELD_OUT, Queries, drawn
 from palate.ranking.stage_data import KeptLabels
 from palate.ranking.values import terms_of
 
 VALID = 0.2  # share of the queries that decide how many trees there are, and whether they order better than one stage
-FEWEST = 50  # queries that a forest is trained on
-TOP = 10  # places whose NDCG decides
-SURE = 2.0  # standard errors by which a forest must order held-out queries better than the first stages do
+MOST_VALID = 5000  # of them
+OTHERS = 50  # candidates of a query that is learned from, beside its answers
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Ranked(Recipe):
     Where it orders held-out queries no better than the best of the recipes does, that one's order stands.
 
     pool        candidates of a list, from all recipes together
-    users       users whose newest events are queries, at most
+    users       users whose newest events are queries, at most; of one whom the recipes have never seen, up to three
     held_out    what is asked for: "events": the newest one of users whose earlier ones the recipes know; "users": a
                 next one of users whom they have never seen, as visitors are; "ratio": a random fifth of the events of
                 users, where their order does not matter
@@ -93,7 +93,9 @@ class Ranked(Recipe):
         known = log.select(queries.known)
         if len(queries) >= FEWEST and known.liked.any():
             bare = self._fitted(known, catalogue, names, order, forest, watch)
-            forest, order = learned(bare, log, queries, self.seed)
+            taught, held_out = lessons_of(bare, log, queries, self.seed)
+            if len(taught) >= FEWEST and held_out:
+                forest, order = learned(taught, held_out, self.seed)
         return self._fitted(log, catalogue, names, order, forest, watch)
 
     def guarantees(self) -> tuple[Guarantee, ...]:
@@ -260,41 +262,25 @@ class RankedModel(Model):
         return super().similar_users(asked, k)
 
 
-def learned(model: RankedModel, log: Interactions, queries: Queries, seed: int) -> tuple[Forest, Floats]:
-    """Train a forest on queries, and say how to order without one, (M,).
+def lessons_of(
+    model: RankedModel, log: Interactions, queries: Queries, seed: int
+) -> tuple[list[Lesson], list[Lesson]]:
+    """Return what queries teach whose answers are among the candidates, and those that are held out, whole.
 
-    The forest is empty where it orders the held-out queries no better.
+    Of the first, candidates that are no answer are drawn: from fewer of them a forest learns as well, in less time.
     """
-    columns, labels, places = list[Floats](), list[Doubles](), list[Ints]()
-    for each, wanted, worth in answered(model, log, queries):
+    draw, taught, held_out = np.random.default_rng(seed), list[Lesson](), list[Lesson]()
+    first = len(queries) - min(VALID * len(queries), MOST_VALID)
+    for n, (each, wanted, worth) in enumerate(answered(model, log, queries)):
         label = (each.item[:, None] == wanted) @ worth
-        if label.any() and len(each.columns):  # else there is nothing to learn
-            columns.append(each.columns)
-            labels.append(label)
-            places.append(each.place)
-    valid = int(len(labels) * VALID)
-    ways = [np.ones(len(model.models), np.float32), *np.eye(len(model.models), dtype=np.float32)]
-    if len(labels) - valid < FEWEST:
-        return Forest.empty(), ways[0]
-
-    def gains(queries: range, score: Callable[[int], Doubles]) -> Doubles:
-        return np.array([gain(score(n), labels[n]) for n in queries])
-
-    every, held_out = range(len(labels)), range(len(labels) - valid, len(labels))
-    by_way = [gains(every, lambda n: by_place(way, places[n])) for way in ways]  # noqa: B023
-    best = int(np.argmax([each.mean() for each in by_way]))
-    prior = [by_place(ways[best], each) for each in places]
-    sizes = np.array([len(each) for each in labels])
-    rows = np.concatenate(columns, axis=1)
-    forest = grow(rows, np.concatenate(labels), sizes, np.concatenate(prior), valid, seed)
-    more = gains(held_out, lambda n: prior[n] + forest.scores(columns[n])) - by_way[best][held_out.start :]
-    sure = more.mean() > SURE * more.std() / np.sqrt(len(more))
-    return (forest if sure else Forest.empty()), ways[best]
-
-
-def by_place(order: Floats, place: Ints) -> Doubles:
-    """Scores (C,) by places (M, C) in lists of weights (M,): log Σ_m order_m / (10 + place), Cormack et al. 2009."""
-    return np.asarray(np.log(order @ (1 / (TOP + place))), np.float64)
+        if not label.any() or not len(each.columns):  # there is nothing to learn
+            continue
+        if n >= first:
+            held_out.append(Lesson(each.columns, label, each.place))
+            continue
+        kept = (label > 0) | (draw.random(len(label)) < OTHERS / len(label))
+        taught.append(Lesson(each.columns[:, kept], label[kept], each.place[:, kept]))
+    return taught, held_out
 
 
 def answered(model: RankedModel, log: Interactions, queries: Queries) -> Iterator[tuple[Candidates, Ints, Doubles]]:
@@ -310,14 +296,6 @@ def answered(model: RankedModel, log: Interactions, queries: Queries) -> Iterato
         for each in model.candidates(asked, everything, model.recipe.keep_seen):
             wanted, worth = next(answers)
             yield each, row[wanted], worth
-
-
-def gain(score: Doubles, label: Doubles) -> float:
-    """NDCG at the first `TOP` places of one query times the mean worth of its answers; label (C,)."""
-    first = label[np.argsort(-score, kind="stable")[:TOP]]
-    best = -np.sort(-label)[:TOP]
-    discount = 1 / np.log2(2 + np.arange(len(first)))
-    return float(first @ discount / (best @ discount) * label[label > 0].mean())
 
 
 register(Ranked, RankedModel, holds=(Facts, KeptLabels, Forest))
