@@ -417,8 +417,9 @@ def test_clients_share_the_noise_and_answer_once() -> None:
     recipe = Private(EASE(), epsilon=30, public=True)
     simulate(recipe, clients)
     model = clients[0].finished()
-    assert model.guarantee.epsilon == 30  # type: ignore[attr-defined]
-    assert model.guarantee.releases == recipe.releases()  # type: ignore[attr-defined]
+    assert model.guarantee is not None
+    assert model.guarantee.epsilon == 30
+    assert model.guarantee.releases == recipe.releases()
     lists = model.recommend([["item-001", "item-002"]], 5)
     assert (lists.to_frame()["item_id"].str.slice(5).cast(int) < ITEMS // 2).all()
     assert clients[0].answer(Message("sum", {"of": "counts", "k": 0})).facts["error"].endswith("holds for one answer")

@@ -112,7 +112,7 @@ def killed_searches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders of what searches kept that were killed in these epochs."""
     folder = tmp_path_factory.mktemp("kept")
     root = Path(__file__).parents[1]
-    command = [sys.executable, "-c", KILLED_SEARCHES, folder, *map(str, KILLED_AT)]
+    command = [sys.executable, "-c", KILLED_SEARCHES, str(folder), *map(str, KILLED_AT)]
     done = subprocess.run(command, cwd=root, capture_output=True, check=False, text=True)
     assert done.stdout.split() == ["-9"] * len(KILLED_AT), done.stderr
     return folder

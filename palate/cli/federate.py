@@ -128,7 +128,7 @@ def client(
     root = None if ca is None else ca.read_bytes()
     take_part(party, server, root, None if key is None else private_key(key), wait)
     model = party.finished()
-    model.save(out, log=None if no_log or not model.keeps_histories else events)
+    model.save(out, log=None if no_log or model.guarantee is not None else events)
     if json:
         print_json({"model": str(out), "items": len(model.items), "bytes": party.bytes})
     else:

@@ -18,13 +18,13 @@ from scipy.sparse import csr_array
 from palate.arrays import Doubles, Longs
 from palate.data.interactions import Interactions
 from palate.errors import DataError
+from palate.models.guarantee import Guarantee
 from palate.models.item_to_item import positives
 from palate.privacy.federated.group import Again, Group
 from palate.privacy.federated.messages import Message
 from palate.privacy.federated.words import ROUNDING
 from palate.privacy.federated.work import Known, Part
 from palate.privacy.fitted import fitted
-from palate.privacy.guarantee import Guarantee
 from palate.privacy.mechanisms import STEPS, Rows, exact_counts, exact_gram, exact_products
 from palate.privacy.noise import SystemSource, rounded_gaussian
 from palate.privacy.private import DELTA, Private, PrivateModel
