@@ -118,7 +118,7 @@ def named(scores: Doubles, cut: float, upward: bool) -> Bools:
 
 
 def bounded(true: Bools, false: Bools, delta: float) -> float:
-    """Return log((true - δ) / false) of the shares named at the ends of their intervals; four of them share `MISSED`."""
+    """Return log((true - δ) / false) of shares named, at the ends of their intervals; four of them share `MISSED`."""
     low = clopper_pearson(int(true.sum()), len(true), MISSED / 2)[0] - delta
     high = clopper_pearson(int(false.sum()), len(false), MISSED / 2)[1]
     return float(np.log(low / high)) if low > 0 else 0.0
