@@ -215,6 +215,19 @@ def test_importing_palate_imports_no_recipe() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_importing_palate_waits_for_nothing() -> None:
+    """Each public name loads what it needs; a room of the package is there without an import of its own."""
+    slow = ["numpy", "scipy", "polars", "numba", "rich", "typer"]
+    code = f"""
+import sys, palate
+print([name for name in {slow} if name in sys.modules])
+print(palate.errors.PalateError is palate.PalateError, hasattr(palate, "nothing"))
+print(all(name in dir(palate) and hasattr(palate, name) for name in palate.__all__))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]", "True", "False", "True"]
+
+
 def test_importing_palate_loads_no_optional_package() -> None:
     code = f"import sys, palate, palate.cli; print([p for p in {[*HOMES, *ROOM_OF]} if p in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
