@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
 from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
@@ -39,6 +38,7 @@ from palate.ending import Deadline, lift
 from palate.errors import DataError, PalateError
 from palate.evaluation.compare import compare
 from palate.evaluation.early import fit_until_best
+from palate.kernels.clock import announce_compiling, clock
 from palate.models.base import Model, Recipe, Watch
 from palate.models.registry import load, load_with_log, recipe_names
 
@@ -96,6 +96,7 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def main() -> None:
     """Run the command line; an error is one line on stderr, with exit code 1, or 2 for wrong usage."""
     warnings.showwarning = lambda message, *_: note(f"warning: {message}")
+    announce_compiling(note)
     with Deadline() as deadline:
         code = _run()
         if deadline.interrupted:  # no thread is waited for, which may have a kernel to finish
@@ -183,11 +184,11 @@ def fit(
     events = read_log(log, **read_settings(read))
     note(sentence(events))
     content = content_of(catalogue, catalogue_read, events)
-    began = perf_counter()
+    began = clock()
     chosen = plan.recipe_for(events, content)
     with FitBar(f"fitting {recipe}", keep=True) as bar:
         model = _fit(chosen, events, content, early_stop, bar)
-    seconds = perf_counter() - began
+    seconds = clock() - began
     if bar.stopped:
         kept = "the best epoch" if early_stop else "the last full epoch"
         note(f"stopped after epoch {len(bar.losses)} of {bar.epochs}: {kept} is kept")
@@ -300,10 +301,10 @@ def _export(
         raise typer.BadParameter("--all-users writes to a file: give --out FILE.parquet")
     if log is None:
         raise DataError(f"{folder}: the model was saved without histories; give a log with --history FILE")
-    began = perf_counter()
+    began = clock()
     with WorkBar("users") as bar:
         lines = export_all(model, folder, log, out, k, keep_seen=keep_seen, watch=bar)
-    seconds = perf_counter() - began
+    seconds = clock() - began
     if json:
         print_json({"out": str(out), "users": len(log.users), "lines": lines, "seconds": seconds})
     else:

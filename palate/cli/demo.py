@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import polars as pl
@@ -22,6 +21,7 @@ from palate.data.readers import read_log
 from palate.data.splits import Split, split_by_time
 from palate.data.vocabulary import Id
 from palate.evaluation.compare import Comparison, compare
+from palate.kernels.clock import clock
 from palate.models.base import Model
 from palate.models.embedding import Embedding
 from palate.models.popularity import Popularity
@@ -40,12 +40,12 @@ def run_demo(
     """Read, split, train, evaluate, recommend; on MovieLens unless a log is given."""
     out = Console(quiet=True) if json else console
     source, items = movielens() if log is None else (log, catalogue)
-    began = perf_counter()
+    began = clock()
     events = read_log(source)
     titles = None if items is None else read_catalogue(items, **(reading or {}))
     if titles is not None:
         check_join(events.items.recode(titles.items), titles.items.ids, events.items, str(items), "the log")
-    head(out, "1  The log", f"{sentence(events)}\nread in {perf_counter() - began:.2f} s from {source.name}")
+    head(out, "1  The log", f"{sentence(events)}\nread in {clock() - began:.2f} s from {source.name}")
 
     split = split_by_time(events)
     head(out, "2  The past to learn from, the future to guess", parts(split))

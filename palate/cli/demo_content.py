@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import perf_counter
 
 import polars as pl
 from rich.console import Console
@@ -18,6 +17,7 @@ from palate.data.readers import read_log
 from palate.data.splits import Split, split_items
 from palate.data.vocabulary import Id
 from palate.evaluation.protocol import evaluate
+from palate.kernels.clock import clock
 from palate.models.base import Model
 from palate.models.hybrid import Hybrid, HybridModel
 
@@ -46,10 +46,10 @@ def run_content_demo(json: bool, console: Console = stdout) -> None:
     head(out, f"2  {len(new):,} films without ratings: all of theirs are held out", parts(split))
 
     head(out, "3  Learning vectors, and how they follow from the content")
-    began = perf_counter()
+    began = clock()
     with FitBar("hybrid", console=stderr if json else out) as bar:
         model = Hybrid().fit(split.train, films, watch=bar)
-    out.print(f"fitted in {perf_counter() - began:.1f} s", style="dim")
+    out.print(f"fitted in {clock() - began:.1f} s", style="dim")
 
     report = evaluate(model, split, AMONG, only=new.ids)
     chance = AMONG / len(new)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -12,6 +11,7 @@ from rich.table import Table
 from palate.cli.settings import CatalogueReading, catalogue_settings, read_settings
 from palate.cli.terminal import WorkBar, note, print_json, stdout
 from palate.errors import StoreError
+from palate.kernels.clock import clock
 
 if TYPE_CHECKING:  # SQLAlchemy is loaded by the commands that need it
     from palate.store.events import Store
@@ -69,7 +69,7 @@ def import_(
     settings, reading = read_settings(read), catalogue_settings(catalogue_read)
     answer: dict[str, str | int] = {"store": store, "events": 0, "items": 0}
     forgotten = forgotten_users = 0
-    began = perf_counter()
+    began = clock()
     with opened_store(store, new=True) as opened:
         if catalogue is not None:
             with WorkBar("items") as bar:
@@ -89,7 +89,7 @@ def import_(
     if json:
         print_json(answer)
         return
-    seconds = perf_counter() - began
+    seconds = clock() - began
     more = f", {answer['users']:,} new or changed users" if "users" in answer else ""
     typer.echo(f"{answer['events']:,} new events, {answer['items']:,} new or changed items{more}, in {seconds:.1f} s")
 

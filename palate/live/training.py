@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from time import monotonic
 from types import MappingProxyType
 
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.errors import PalateError
+from palate.kernels.clock import clock
 from palate.live.catalogue import stored_catalogue
 from palate.live.checking import Check, Current, Verdict
 from palate.live.forgetting import NEWEST, WEIGHTS, WITHOUT, forget, meanwhile
@@ -78,7 +78,7 @@ class Training:
         guarantees = recipe.guarantees()
         if guarantees:
             spend(store, recipe.releases(), sum(each.epsilon for each in guarantees), lifetime)
-        current, before, moment, began = self.current, versions.list(), now(), monotonic()
+        current, before, moment, began = self.current, versions.list(), now(), clock()
         fitted = recipe.fit(self.log, catalogue, watch=watch)
         model, log, without, left = meanwhile(store, fitted, self.log, self.forgettings)
         if guarantees:
@@ -93,7 +93,7 @@ class Training:
             "items": len(log.items),
             "cut_weights": heaviest(log)[1],
             "until": 0 if log.timestamp is None else min(int(log.timestamp.max()), moment),
-            "seconds": round(monotonic() - began, 3),
+            "seconds": round(clock() - began, 3),
             WITHOUT: without,
             NEWEST: self.newest,
             WEIGHTS: dict(self.weights),

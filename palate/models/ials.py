@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, ClassVar
@@ -17,6 +16,7 @@ from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.errors import check
+from palate.kernels.clock import clock
 from palate.kernels.least_squares import rooted_rows, row_solver, scaled_weights, squared_error
 from palate.kernels.rows import gather, group_rows, row_penalties
 from palate.kernels.simd import WIDTH
@@ -94,7 +94,7 @@ class IALS(FactorRecipe):
         """Train vectors that stand at their beginning."""
         recipe = self.resolved(log)
         popularity = log.item_weights()
-        began = time.perf_counter()
+        began = clock()
         kept: IALSModel | None = None
         try:
             with ThreadTeam(self.threads or cores()) as team:
@@ -104,7 +104,7 @@ class IALS(FactorRecipe):
                     spectrum = work.spectrum[: self.dim]
                     kept = IALSModel(recipe, log.items, log.users, users, items, popularity, spectrum, work.unit)
                     if watch is not None:
-                        rate = (epoch + 1) * len(log) / (time.perf_counter() - began)
+                        rate = (epoch + 1) * len(log) / (clock() - began)
                         done = (epoch + 1) / self.epochs
                         if watch(Progress(epoch + 1, self.epochs, done, rate, work.loss(), kept)):
                             break

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from palate.compute.threads import ThreadTeam
 from palate.data.ragged import Ragged
 from palate.errors import SettingError
 from palate.kernels import blocks
+from palate.kernels.clock import clock
 from palate.kernels.draws import Sampler
 from palate.kernels.sampling import Events, SgdStep, sgd_kernel
 from palate.models.base import Model, Progress, Watch
@@ -209,10 +209,10 @@ def train(task: SgdTask, schedule: LinearDecay, model: Callable[[Floats, Floats]
 def _epoch(task: SgdTask, schedule: LinearDecay, epoch: int, team: ThreadTeam, watch: Watch | None) -> Progress:
     """One epoch; returns the progress at its end."""
     N = len(task.log.column)
-    began, done, loss, rate = time.perf_counter(), 0, 0.0, 0.0
+    began, done, loss, rate = clock(), 0, 0.0, 0.0
     for samples, value in task.epoch(team, schedule.at(epoch)):
         done, loss = done + samples, loss + value
-        rate = done / (time.perf_counter() - began)
+        rate = done / (clock() - began)
         if watch is not None and done < N:
             watch(Progress(epoch + 1, schedule.epochs, (epoch + done / N) / schedule.epochs, rate))
     return Progress(epoch + 1, schedule.epochs, (epoch + 1) / schedule.epochs, rate, loss / N)

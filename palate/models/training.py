@@ -5,7 +5,6 @@ A network here is a dict of named arrays and a function of them; a fit begins an
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -20,6 +19,7 @@ from palate.bundles.bundle import About, read_bundle, write_bundle
 from palate.compute.threads import limit_loaded
 from palate.data.interactions import Interactions
 from palate.errors import BundleError, MissingExtra, PalateError, check
+from palate.kernels.clock import clock
 from palate.models.base import Model, Progress, Recipe, Watch
 
 if TYPE_CHECKING:
@@ -99,13 +99,13 @@ def train(task: Task[M], how: Training, watch: Watch | None = None) -> M:
     The same seed gives the same weights on the same machine. Raises `Diverged` for a loss that is no number.
     """
     run = Run.begun(task, how)
-    began, before = time.perf_counter(), run.epoch
+    began, before = clock(), run.epoch
 
     def report(done: float, loss: float | None = None, model: M | None = None) -> bool:
         """Say how many epochs are done; returns whether to stop."""
         if watch is None:
             return False
-        rate = (done - before) * task.samples / (time.perf_counter() - began)
+        rate = (done - before) * task.samples / (clock() - began)
         epoch = run.epoch + (loss is None)
         return watch(Progress(epoch, how.epochs, done / how.epochs, rate, loss, model)) is True
 
