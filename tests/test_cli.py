@@ -37,6 +37,7 @@ from palate.models.ials import IALS
 from palate.models.item_knn import ItemKNN
 from palate.models.popularity import Popularity
 from palate.models.registry import load, load_with_log
+from palate.serve.settings import Settings as Serving
 from palate.store.events import Store
 from palate.store.transfer import import_events
 from palate.store.versions import Versions
@@ -394,6 +395,81 @@ def test_an_error_is_a_line_and_a_code(
     assert message in " ".join(done.err.split())
     assert "Traceback" not in done.err
     assert done.out == ""
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Serving]:
+    """What `palate serve` would serve, in place of a service."""
+    found: list[Serving] = []
+    monkeypatch.setattr("palate.serve.run.run", lambda settings, **_: found.append(settings))
+    return found
+
+
+def test_a_store_without_its_models_is_trained_at_the_start(
+    palate: Run, files: Path, tmp_path: Path, served: list[Serving]
+) -> None:
+    store, copy = tmp_path / "shop.db", tmp_path / "restored.db"
+    command = "--recipe", "popularity"
+    first = palate("serve", "--store", store, "--log", files / "log.csv", *command)
+    assert "156 new events: training before the service starts" in first.err
+    assert "training" not in palate("serve", "--store", store, *command).err
+    assert palate("store", "backup", tmp_path / "b.db", "--store", store).code == 0
+    assert palate("store", "restore", tmp_path / "b.db", "--store", copy).code == 0
+    left = palate("serve", "--store", copy, *command, "--without-model")
+    assert (left.code, "training" in left.err, served[-1].without_model) == (0, False, True)
+    done = palate("serve", "--store", copy, *command)
+    lost = f"the bundle of model version 1 is not in {tmp_path / 'restored.models'}: training before"
+    assert lost in done.err
+    with Store.open(copy) as opened:
+        assert Versions(opened).answering() == 2
+    assert "training" not in palate("serve", "--store", copy, *command).err
+
+
+@pytest.mark.parametrize(
+    "command", ["train --recipe popularity", "activate 1", "store check", "store info", "store export --log e.csv"]
+)
+def test_a_store_that_is_misspelt_is_not_made(
+    palate: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = palate(*command.split(), "--store", "shpo.db")
+    assert (done.code, done.out) == (1, "")
+    assert f"error: {tmp_path / 'shpo.db'}: no such file" in done.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "command"),
+    [
+        ("torch", "deep", "fit autoencoder no.csv --out m"),
+        ("torch", "deep", "fit blend no.csv --out m --set recipes=Popularity(),Transformer()"),
+        ("torch", "deep", "evaluate popularity autoencoder no.csv"),
+        ("torch", "deep", "audit autoencoder no.csv"),
+        ("torch", "deep", "train --store no.db --recipe transformer"),
+        ("torch", "deep", "serve --store no.db --recipe transformer"),
+        ("safetensors", "deep", "fit transformer no.csv --out m"),
+        ("lightgbm", "rank", "fit ranked no.csv --out m"),
+        ("tokenizers", "content", "fit hybrid no.csv --out m --set fields=title:minilm"),
+        ("dp_accounting", "privacy", "train --store no.db --recipe ease --epsilon 1"),
+        ("matplotlib", "plot", "evaluate popularity no.csv --plot p.png"),
+        ("matplotlib", "plot", "audit popularity no.csv --plot p.svg"),
+        ("matplotlib", "plot", "choose no.csv --plot p.png"),
+        ("openai", "describe", "describe no.csv --out d.jsonl --endpoint http://127.0.0.1:9 --model m"),
+        ("xllamacpp", "describe", "describe no.csv --out d.jsonl"),
+    ],
+)
+def test_extras_are_looked_for_before_any_work(
+    palate: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, extra: str, command: str
+) -> None:
+    """The files of these commands do not exist; it is the extra that is named."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, module, None)
+    done = palate(*command.split())
+    assert (done.code, done.out) == (1, "")
+    package = {"dp_accounting": "dp-accounting"}.get(module, module)
+    assert f"error: {package} is not installed; run: pip install 'palate[{extra}]'" in done.err
+    assert ("whl/cpu" in done.err) == (extra == "deep")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.filterwarnings("default")

@@ -30,7 +30,7 @@ from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
 
-from palate import IALS
+from palate import IALS, Popularity
 from palate.errors import SettingError
 from palate.live.training import train
 from palate.serve.app import create_app, documented
@@ -732,6 +732,28 @@ def test_when_to_train_must_be_said_clearly(text: str) -> None:
     assert Retrain.parse("every=90s") == Retrain(every=90.0)
     assert Retrain.parse("every=1.5h") == Retrain(every=5400.0)
     assert Retrain.parse("events=10") == Retrain(events=10)
+
+
+def test_ready_means_that_a_model_answers_where_there_were_events(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    with TestClient(create_app(Settings(store=str(path)))) as client:  # begins without events: nothing to wait for
+        assert client.get("/health/ready").json() == {"status": "ready", "items": 0, "model": None}
+        client.post("/v1/events", json={"user_id": "u", "item_id": "i", "event_type": "like"})
+        assert client.get("/health/ready").status_code == 200
+    with TestClient(create_app(Settings(store=str(path), without_model=True))) as client:
+        assert client.get("/health/ready").status_code == 200
+    with TestClient(create_app(Settings(store=str(path)))) as client:
+        answer = problem(client.get("/health/ready"), 503)
+        assert answer["detail"] == "the store has events, and no model answers yet; `palate train` makes one"
+        assert client.get("/api/health/ready").status_code == 503
+        assert client.get("/health/live").status_code == 200
+        assert ids(client.get("/v1/recommend")) == ["i"]
+        with Store.open(path) as store:
+            train(store, Versions(store), Popularity())
+        end = time.monotonic() + 30
+        while client.get("/health/ready").status_code == 503:
+            assert time.monotonic() < end
+        assert client.get("/health/ready").json()["model"] == 1
 
 
 # The command itself

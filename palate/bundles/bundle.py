@@ -92,6 +92,11 @@ def copy_bundle(folder: str | Path, target: Path) -> str:
     return _steadily(folder, copied)
 
 
+def is_there(folder: str | Path) -> bool:
+    """Whether there is a bundle in this folder, or one that a crash left to be put there."""
+    return _home(Path(folder).resolve()).is_dir()
+
+
 def manifest_checksum(folder: str | Path) -> str:
     """Checksum of a bundle's manifest, another for any other bundle. Raises as `read_bundle`."""
     return _steadily(folder, lambda home: _body_crc32(_read_manifest(home / MANIFEST)))

@@ -18,6 +18,7 @@ from palate.choosing.worker import Allowed, Grade, Prepare
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.times import seconds_text
+from palate.errors import missing_extra
 from palate.evaluation.protocol import Exam
 from palate.models.base import Recipe
 
@@ -188,6 +189,8 @@ class Bench:
 
     def refusal(self, recipe: Recipe, part: Part, share: float = 1.0) -> str:
         """Say why a recipe cannot be tried in this share of what is left, "" where it can."""
+        if absent := missing_extra(recipe.needs()):
+            return str(absent)
         cost, whole = self.costs.predict(recipe, part.facts), self.costs.predict(recipe, self.whole)
         memory = HELD + A_EVENT * self.whole.events + whole.memory
         if memory > self.limits.memory:

@@ -17,7 +17,7 @@ from palate.choosing.spaces import Family, named
 from palate.compute.memory import available_memory
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
-from palate.errors import SettingError, check, real, whole
+from palate.errors import SettingError, check, real, require, whole
 from palate.evaluation.metrics import METRICS
 from palate.models.base import Model, Recipe
 from palate.models.registry import as_recipe
@@ -77,7 +77,8 @@ def choose(
     live        whether events must count at once, as in a service: recipes whose lists wait for a fit are left out
 
     Trials run in up to two child processes of one thread each. Raises `SettingError` for a setting out of range, and
-    `DataError` for a log without an event of weight above 0, or a file that is no journal.
+    `DataError` for a log without an event of weight above 0, or a file that is no journal, `MissingExtra` for a
+    candidate whose packages are not installed.
     """
     asked = _asked(goal, minutes, memory, latency_ms, metric, candidates, seed, trials, live)
     with Session(log, catalogue, asked, journal, watch) as session:
@@ -167,7 +168,9 @@ def _asked(
 
 def _candidate(value: Recipe | str) -> Recipe | Family:
     family = named(value) if isinstance(value, str) else None
-    return as_recipe(value, "candidates") if family is None else family
+    candidate = as_recipe(value, "candidates") if family is None else family
+    require(candidate.needs())
+    return candidate
 
 
 def _bytes(memory: float | str | None) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from palate.choosing.facts import LogFacts
 from palate.encoders.fields import USUAL
 from palate.encoders.pretrained import missing
+from palate.errors import Package
 from palate.models.base import Recipe
 from palate.models.registry import recipe_class
 
@@ -66,6 +67,10 @@ class Family:
     def recipe(self, settings: Settings) -> Recipe:
         """Build the recipe with these settings."""
         return recipe_class(self.name)(**settings)
+
+    def needs(self) -> tuple[Package, ...]:
+        """Return the optional packages that a fit takes."""
+        return self.recipe({}).needs()
 
     def starts(self, log: LogFacts) -> tuple[Recipe, ...]:
         """Return the recipes that are tried first."""

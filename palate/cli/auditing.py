@@ -9,7 +9,7 @@ import typer
 
 from palate.cli.joined import content_of
 from palate.cli.lists import sentence
-from palate.cli.settings import CatalogueReading, private_recipe, read_settings
+from palate.cli.settings import CatalogueReading, check_picture, private_recipe, read_settings
 from palate.cli.terminal import WorkBar, note, print_json, stdout
 from palate.data.readers import read_log
 
@@ -49,8 +49,7 @@ def audit(
     """Attack a recipe: what its models give away of their users."""
     from palate.privacy.auditing import audit as attack
 
-    if plot is not None and plot.suffix not in (".png", ".svg"):
-        raise typer.BadParameter(f"--plot {plot}: a picture is a .png or .svg file")
+    check_picture(plot)
     chosen = private_recipe(recipe, settings, epsilon, public_items)
     events = read_log(log, **read_settings(read))
     note(sentence(events))

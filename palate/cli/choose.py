@@ -15,7 +15,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from palate.choosing.goals import CUTS
 from palate.cli.joined import content_of
 from palate.cli.lists import sentence
-from palate.cli.settings import CatalogueReading, parse, read_settings, split_pairs, staged, staged_recipe
+from palate.cli.settings import (
+    CatalogueReading,
+    check_picture,
+    parse,
+    read_settings,
+    split_pairs,
+    staged,
+    staged_recipe,
+)
 from palate.cli.terminal import note, print_json, stderr, stdout
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
@@ -72,8 +80,7 @@ def choose(
     """Choose a recipe for a log within a time."""
     from palate.choosing.choice import choose as search
 
-    if plot is not None and plot.suffix not in (".png", ".svg"):
-        raise typer.BadParameter(f"--plot {plot}: a picture is a .png or .svg file")
+    check_picture(plot)
     began, latency_ms = monotonic(), None if latency is None else _milliseconds(latency)
     events = read_log(log, **read_settings(read))
     note(sentence(events))

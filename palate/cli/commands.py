@@ -26,7 +26,7 @@ from palate.cli.forgetting import access, forget, receipt_app
 from palate.cli.joined import content_of, history_in, newer_log, reading_of, titles_of
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
 from palate.cli.serve import activate, serve, train
-from palate.cli.settings import CatalogueReading, Stages, build_recipes, read_settings
+from palate.cli.settings import CatalogueReading, Stages, build_recipes, check_picture, read_settings
 from palate.cli.store import key_app, store_app
 from palate.cli.terminal import FitBar, WorkBar, note, print_json, stdout
 from palate.data.catalogue import Catalogue
@@ -241,8 +241,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Fit recipes on one part of a log and compare them on the rest."""
-    if plot is not None and plot.suffix not in (".png", ".svg"):
-        raise typer.BadParameter(f"--plot {plot}: a picture is a .png or .svg file")
+    check_picture(plot)
     chosen = build_recipes(recipes, settings)
     events = read_log(log, **read_settings(read))
     note(sentence(events))

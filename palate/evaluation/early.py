@@ -7,7 +7,7 @@ from pathlib import Path
 from palate.bundles.bundle import MANIFEST, read_bundle, write_bundle
 from palate.data.catalogue import Catalogue
 from palate.data.splits import Split
-from palate.errors import check, whole
+from palate.errors import check, require, whole
 from palate.evaluation.metrics import METRICS
 from palate.evaluation.protocol import Exam
 from palate.models.base import Model, Progress, Recipe, Watch
@@ -33,6 +33,7 @@ def fit_until_best(
     whole("patience", patience)
     name, _, k = metric.partition("@")
     check(name in METRICS and k.isdigit(), "metric", metric, f"is one of {', '.join(METRICS)} with a k, as NDCG@10")
+    require(recipe.needs())
     checkpoint = getattr(recipe, "checkpoint", None)
     folder = None if checkpoint is None else Path(f"{checkpoint}.best")
     search = _Search(Exam.of(split, "valid"), metric, int(k), patience, watch, folder)

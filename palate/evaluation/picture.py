@@ -8,12 +8,13 @@ from math import exp
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
-from palate.errors import MissingExtra
+from palate.errors import Package, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MATPLOTLIB = Package("matplotlib.figure", "matplotlib", "plot")
 DOT, INK, QUIET, FAINT = "#2a6fbb", "#222222", "#6b6b6b", "#e8e8e8"
 COLOURS = (DOT, "#c4572a", "#3a8a55", "#8454a3", "#9a7b1f")
 APART = 30  # dots between points whose labels do not touch
@@ -150,10 +151,9 @@ def draw_attacks(
 
 def _figure(width: float, height: float) -> Figure:
     """Make an empty picture, in inches. Raises `MissingExtra`."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtra("matplotlib", "plot") from None
+    require([MATPLOTLIB])
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), dpi=150)
 
 

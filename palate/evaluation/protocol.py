@@ -15,7 +15,7 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.splits import Part, Split
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, SettingError, check, whole
+from palate.errors import DataError, SettingError, check, require, whole
 from palate.evaluation.intervals import RESAMPLES
 from palate.evaluation.lists import ListMetric, Lists, of_lists
 from palate.evaluation.metrics import coverage, gini, novelty, per_user
@@ -55,9 +55,10 @@ def evaluate(
     metrics    of whole lists, beside the standard ones: functions as those of `palate.evaluation.lists`
 
     Raises `SettingError` for a bad k and for what is no model or no split, `DataError` for a part that is missing or
-    asks nothing.
+    asks nothing, `MissingExtra` for a recipe whose packages are not installed.
     """
-    return Exam.of(split, part).grade(model, k, catalogue=catalogue, only=only, metrics=metrics, watch=watch)
+    subject = ready(model)
+    return Exam.of(split, part).grade(subject, k, catalogue=catalogue, only=only, metrics=metrics, watch=watch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,6 +213,14 @@ def as_subject(value: object) -> Model | Recipe:
         return value if isinstance(value, Model) else as_recipe(value, "model")
     found = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
     raise SettingError(f"model is {found}; it must be a model or a recipe, as IALS() or its text")
+
+
+def ready(value: object) -> Model | Recipe:
+    """Return what is measured, as `as_subject` does; raises `MissingExtra` where a fit would."""
+    subject = as_subject(value)
+    if isinstance(subject, Recipe):
+        require(subject.needs())
+    return subject
 
 
 def _new_to(known: Ragged, log: Interactions) -> Ragged:

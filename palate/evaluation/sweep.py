@@ -12,7 +12,7 @@ from palate.data.splits import Part, Split
 from palate.errors import check
 from palate.evaluation.lists import ListMetric
 from palate.evaluation.picture import Curve, Spot, draw_curves
-from palate.evaluation.protocol import Exam, as_subject
+from palate.evaluation.protocol import Exam, ready
 from palate.evaluation.report import Report
 from palate.evaluation.tables import Grid
 from palate.models.base import Model, Recipe
@@ -42,7 +42,8 @@ def sweep(
     check(
         len(curves) > 0 and all(curves.values()), "curves", curves, "must have stages by strength, at least one each"
     )
-    exam, measured, given = Exam.of(split, part), tuple(metrics), as_subject(subject)
+    given, measured = ready(subject), tuple(metrics)
+    exam = Exam.of(split, part)
     model = given.fit(split.train, catalogue) if isinstance(given, Recipe) else given
 
     def report(subject: Model) -> Report:

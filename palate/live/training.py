@@ -141,7 +141,7 @@ def train(
 
 
 def _current(versions: Versions) -> Current | None:
-    number = versions.active()
+    number = versions.answering()
     if number is None:
         return None
     version = versions.get(number)

@@ -23,7 +23,7 @@ from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, SettingError, whole
+from palate.errors import DataError, Package, SettingError, whole
 from palate.kernels.rerank import unit_rows
 from palate.kernels.topk import select_top
 from palate.models.asked import Asked, Explanation, Items, OneUser, asking, explained, histories_of, one_history
@@ -89,10 +89,17 @@ class Recipe(ABC):
         """Return name and settings, of which `palate.models.registry.rebuilt` makes the recipe again."""
         return {"name": type(self).__name__, "settings": self.settings()}
 
+    def inner_recipes(self) -> tuple[Recipe, ...]:
+        """Return the recipes that are settings of this one."""
+        return tuple(part for each in fields(self) for part in recipes_in(getattr(self, each.name)))
+
+    def needs(self) -> tuple[Package, ...]:
+        """Return the optional packages of a fit and a saved model; `fit` raises `MissingExtra` without them."""
+        return tuple(each for part in self.inner_recipes() for each in part.needs())
+
     def guarantees(self) -> tuple[Guarantee, ...]:
         """Return what is proven of each private fit within a fit of this recipe: those of the recipes within it."""
-        within = (part for each in fields(self) for part in recipes_in(getattr(self, each.name)))
-        return tuple(each for part in within for each in part.guarantees())
+        return tuple(each for part in self.inner_recipes() for each in part.guarantees())
 
     def releases(self) -> tuple[Release, ...]:
         """Return what a fit tells of the events with noise, for a ledger, whatever the log; () of a plain recipe."""

@@ -20,7 +20,8 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
 from palate.encoders.encoding import Encoded, Encoding
-from palate.errors import check
+from palate.encoders.pretrained import packages_of
+from palate.errors import Package, check
 from palate.models.base import Recipe, Watch
 from palate.models.factors import cosines, lengths
 from palate.models.item_content import CONTENT, ContentBased, check_reading, read_items
@@ -52,6 +53,10 @@ class Content(Recipe):
         object.__setattr__(self, "fields", check_reading(self.fields, self.dim, self.seed))
         for name in ("l2", "profile_l2"):
             check(0 < getattr(self, name) < np.inf, name, getattr(self, name), "must be above 0")
+
+    def needs(self) -> tuple[Package, ...]:
+        """Return what the encoders of the fields import."""
+        return (*super().needs(), *packages_of(self.fields))
 
     def fit(
         self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 from palate.data.interactions import Interactions
-from palate.errors import NotFinite
+from palate.errors import NotFinite, Package, require
 from palate.models.settings import settle
 from palate.models.weights import within
 
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 M = TypeVar("M")  # model
 R = TypeVar("R", bound="DataclassInstance")  # recipe
+F = TypeVar("F", bound="Needing")  # recipe that is fitted
+
+
+class Needing(Protocol):
+    """What `sound` asks of a recipe."""
+
+    def needs(self) -> tuple[Package, ...]:
+        """Return the optional packages that a fit takes."""
 
 
 def settled(check_settings: Callable[[R], None]) -> Callable[[R], None]:
@@ -32,14 +40,15 @@ def settled(check_settings: Callable[[R], None]) -> Callable[[R], None]:
     return whole_check
 
 
-def sound(fit: Callable[Concatenate[R, Interactions, P], M]) -> Callable[Concatenate[R, Interactions, P], M]:
+def sound(fit: Callable[Concatenate[F, Interactions, P], M]) -> Callable[Concatenate[F, Interactions, P], M]:
     """Return the `fit` of a recipe to a log whose weights are `within` what is usual.
 
-    It raises `NotFinite` where numbers are lost on the way.
+    It raises `MissingExtra` before any work, and `NotFinite` where numbers are lost on the way.
     """
 
     @wraps(fit)
-    def whole_fit(recipe: R, log: Interactions, *given: P.args, **named: P.kwargs) -> M:
+    def whole_fit(recipe: F, log: Interactions, *given: P.args, **named: P.kwargs) -> M:
+        require(recipe.needs())
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # it shows in the model, which is checked
                 return fit(recipe, within(log), *given, **named)

@@ -19,7 +19,8 @@ from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
 from palate.encoders.encoding import Encoding
-from palate.errors import check
+from palate.encoders.pretrained import packages_of
+from palate.errors import Package, check
 from palate.models.base import Progress, Recipe, Retrieved, Watch
 from palate.models.factors import FactorModel, FactorRecipe
 from palate.models.item_content import CONTENT, ContentBased, check_reading, read_items
@@ -53,6 +54,10 @@ class Hybrid(Recipe):
         object.__setattr__(self, "base", base)
         object.__setattr__(self, "fields", check_reading(self.fields, self.dim, self.seed))
         check(0 < self.strength < np.inf, "strength", self.strength, "must be above 0")
+
+    def needs(self) -> tuple[Package, ...]:
+        """Return what the encoders of the fields import."""
+        return (*super().needs(), *packages_of(self.fields))
 
     def fit(
         self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None

@@ -14,11 +14,11 @@ from palate.arrays import Floats, ItemFloats, Longs, all_finite
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
-from palate.errors import NotFinite, check
+from palate.errors import NotFinite, Package, check
 from palate.models.base import Model, Recipe
 from palate.models.event_inputs import no_types
 from palate.models.factors import cosines, lengths
-from palate.models.training import Arrays, Weights, need_torch
+from palate.models.training import PACKAGES, Arrays, Weights, need_torch
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +51,10 @@ class NetworkRecipe(Recipe):
     """A recipe whose model is a network; `device` is "cpu" or "cuda"."""
 
     device: str
+
+    def needs(self) -> tuple[Package, ...]:
+        """Return what a fit, its checkpoints and a saved model take."""
+        return (*PACKAGES, *super().needs())
 
     @abstractmethod
     def seen(self, rows: Ragged) -> Ragged:

@@ -18,7 +18,7 @@ from palate.arrays import AnyArray, Floats
 from palate.bundles.bundle import About, read_bundle, write_bundle
 from palate.compute.threads import limit_loaded
 from palate.data.interactions import Interactions
-from palate.errors import BundleError, MissingExtra, PalateError, check
+from palate.errors import BundleError, MissingExtra, Package, PalateError, check
 from palate.kernels.clock import clock
 from palate.models.base import Model, Progress, Recipe, Watch
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 M = TypeVar("M", bound=Model)
+PACKAGES = Package("torch", "torch", "deep"), Package("safetensors.numpy", "safetensors", "deep")
 Arrays: TypeAlias = Mapping[str, Floats]
 Weights: TypeAlias = "dict[str, Tensor]"
 

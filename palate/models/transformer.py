@@ -22,7 +22,8 @@ from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import NEVER, Ragged
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import check
+from palate.encoders.pretrained import packages_of
+from palate.errors import Package, check
 from palate.models.base import Watch, refuse_empty
 from palate.models.event_inputs import boundaries, has_gaps, no_types, types_of
 from palate.models.item_content import check_reading, read_items
@@ -93,6 +94,10 @@ class Transformer(NetworkRecipe):
         check(0 <= self.dropout < 1, "dropout", self.dropout, "must be 0 or more, below 1")
         object.__setattr__(self, "fields", check_reading(self.fields, self.dim, self.seed))
         check(self.device in ("cpu", "cuda"), "device", self.device, "is 'cpu' or 'cuda'")
+
+    def needs(self) -> tuple[Package, ...]:
+        """Return what training takes, and the encoders of the fields."""
+        return (*super().needs(), *packages_of(self.fields))
 
     def fit(
         self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None

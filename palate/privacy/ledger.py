@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from scipy.special import log_ndtr
 
-from palate.errors import MissingExtra, PalateError, check, real
+from palate.errors import MissingExtra, Package, PalateError, check, real
 from palate.models.guarantee import Release
+
+ACCOUNTING = Package("dp_accounting", "dp-accounting", "privacy")
 
 
 class BudgetError(PalateError, ValueError):
@@ -65,7 +67,7 @@ def composed(releases: Iterable[Release]) -> Any:
         from dp_accounting import GaussianDpEvent, LaplaceDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
         from dp_accounting.pld import PLDAccountant
     except ModuleNotFoundError:
-        raise MissingExtra("dp-accounting", "privacy") from None
+        raise MissingExtra(ACCOUNTING.name, ACCOUNTING.extra) from None
     accountant = PLDAccountant()
     for each in releases:
         event = LaplaceDpEvent(each.noise) if each.mechanism == "laplace" else GaussianDpEvent(each.noise)

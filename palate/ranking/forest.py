@@ -10,10 +10,11 @@ import numpy as np
 
 from palate.arrays import Array, Doubles, Floats, Ints, Longs, check_arrays
 from palate.compute.threads import cores
-from palate.errors import MissingExtra, ModelError
+from palate.errors import MissingExtra, ModelError, Package
 from palate.kernels.forest import walk_trees
 from palate.ranking.values import graded
 
+LIGHTGBM = Package("lightgbm", "lightgbm", "rank")
 LEAVES, DEPTH = 15, 6  # of a tree
 BITS = 64  # of the numbers that stand for sets of leaves
 TREES, PATIENCE = 400, 30  # at most; and without a better NDCG@10 on the held-out queries
@@ -131,5 +132,5 @@ def _lightgbm() -> Any:
     try:
         import lightgbm
     except ModuleNotFoundError:
-        raise MissingExtra("lightgbm", "rank") from None
+        raise MissingExtra(LIGHTGBM.name, LIGHTGBM.extra) from None
     return lightgbm

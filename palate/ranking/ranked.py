@@ -17,7 +17,7 @@ from palate.data.interactions import Interactions
 from palate.data.ragged import NEVER, Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import SettingError, check
+from palate.errors import Package, SettingError, check
 from palate.kernels.forest import unite
 from palate.kernels.topk import nothing
 from palate.models.base import Model, Recipe, Watch, refuse_empty
@@ -25,7 +25,7 @@ from palate.models.guarantee import Guarantee
 from palate.models.registry import as_recipe, register
 from palate.ranking.facts import Facts, usual_attributes
 from palate.ranking.features import Group, Question, compares, groups
-from palate.ranking.forest import Forest
+from palate.ranking.forest import LIGHTGBM, Forest
 from palate.ranking.lessons import FEWEST, Lesson, by_place, learned
 from palate.ranking.queries import HELD_OUT, Queries, drawn
 from palate.ranking.stage_data import KeptLabels
@@ -77,6 +77,10 @@ class Ranked(Recipe):
         check(self.gap >= 0, "gap", self.gap, "must be 0 or more")
         terms_of(self.value)
         check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
+
+    def needs(self) -> tuple[Package, ...]:
+        """Return what the forest and the recipes take."""
+        return (LIGHTGBM, *super().needs())
 
     def fit(
         self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None

@@ -24,7 +24,7 @@ from palate.serve.items import items_router
 from palate.serve.lists import lists_router, scenarios_router
 from palate.serve.metrics import Timing
 from palate.serve.orphans import end_with_parent
-from palate.serve.problems import HANDLED, answered
+from palate.serve.problems import HANDLED, Problem, answered
 from palate.serve.routes import add_routes, needs, new_router
 from palate.serve.security import Guard, Scopes
 from palate.serve.service import Service
@@ -217,8 +217,9 @@ def health_router(service: Service) -> APIRouter:
     @router.get("/health/ready")
     @needs("public")
     def ready() -> dict[str, object]:
-        """Answer 200 while the store answers, too."""
-        service.store.newest()
+        """Answer 200 while the store answers, too, and a model of what was in it when the service started."""
+        if why := service.unready():
+            raise Problem(503, why, {"Retry-After": "1"})
         snapshot = service.live.snapshot()
         return {"status": "ready", "items": len(snapshot.catalogue), "model": snapshot.version}
 

@@ -46,6 +46,7 @@ class Service:
     metrics: Metrics
     settings: Settings
     forgetter: Forgetter
+    had_events: bool  # when it was opened
     _costly: Semaphore = field(default_factory=lambda: Semaphore(COSTLY))
 
     @classmethod
@@ -58,12 +59,23 @@ class Service:
             store.database.fill()
         versions = Versions(store, settings.models, load)
         live = Live(store, versions, settings.weights)
-        return cls(live, Keys(store), versions, Metrics(), settings, Forgetter(store, versions))
+        forgetter, had_events = Forgetter(store, versions), store.newest() > 0
+        return cls(live, Keys(store), versions, Metrics(), settings, forgetter, had_events)
 
     @property
     def store(self) -> Store:
         """Return the store."""
         return self.live.store
+
+    def unready(self) -> str:
+        """Say what the service waits for, "" where it is ready: a model, where it was opened with events.
+
+        One that began without events learns from those that come; there is no model to wait for. Raises `StoreError`.
+        """
+        self.store.newest()
+        if self.settings.without_model or not self.had_events or self.live.snapshot().version is not None:
+            return ""
+        return "the store has events, and no model answers yet; `palate train` makes one"
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run work here if the database is in process, else in a thread, since the work waits for the network."""

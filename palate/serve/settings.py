@@ -25,6 +25,7 @@ class Settings:
     rates          file that workers share to count these requests
     most_bytes     of a request's body
     allowed_hosts  hosts that a Host header may name; `*` is any
+    without_model  whether it is ready with events and no model
     origins        sites whose pages may call (CORS)
     """
 
@@ -37,6 +38,7 @@ class Settings:
     most_bytes: int = 16 << 20
     allowed_hosts: tuple[str, ...] = ("*",)
     origins: tuple[str, ...] = ()
+    without_model: bool = False
 
     def to_environment(self) -> None:
         """Store the settings for the processes that this one starts."""

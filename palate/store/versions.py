@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from palate.bundles.bundle import About, finish_replacing, read_bundle
+from palate.bundles.bundle import About, finish_replacing, is_there, read_bundle
 from palate.errors import SettingError, UnknownId, check
 from palate.files import lock, remove, share
 from palate.store.dialects import SQLite
@@ -126,6 +126,11 @@ class Versions:
         """Return the number of the active version, None without one; a few µs on SQLite."""
         number = self._store.state(ACTIVE)
         return int(number) if number else None
+
+    def answering(self) -> int | None:
+        """Return the number of the active version; None without one, or without its bundle, as after a restore."""
+        number = self.active()
+        return number if number is not None and is_there(self.path(number)) else None
 
     def activate(self, number: int) -> Version:
         """Make a version the active one; all processes see it in their next request.

@@ -42,8 +42,10 @@ def health_router(service: Service) -> APIRouter:
     @router.get("/health/ready")
     @needs("public")
     def ready() -> Health:
-        """Answer 200 while the store answers."""
+        """Answer 200 while the service is ready."""
         health = live()
+        if health.Ready and service.unready():
+            health = health.model_copy(update={"Ready": False})
         if not health.Ready:
             raise Problem(503, health.model_dump_json(), {"Retry-After": "1"})
         return health
