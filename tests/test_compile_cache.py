@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -83,3 +84,44 @@ def test_compiling_is_said_once() -> None:
     kernel()
     kernel()
     assert said == ["compiling kernels (once)"]
+
+
+SERVICE = """
+import sys
+from starlette.testclient import TestClient
+from palate import IALS
+from palate.live.training import train
+from palate.serve.app import create_app
+from palate.serve.settings import Settings
+from palate.store.events import Event, Store
+from palate.store.versions import Versions
+
+def kernels():
+    modules = [module for name, module in sys.modules.items() if name.startswith("palate.kernels")]
+    found = [(module.__name__, name, value) for module in modules for name, value in vars(module).items()]
+    return {(*place, str(each)) for *place, value in found for each in getattr(value, "signatures", ())}
+
+if sys.argv[2] == "fill":
+    with Store.open(sys.argv[1]) as store:
+        store.append([Event(f"u{n}", f"i{m % 9}", "like", m) for n in range(12) for m in range(n, n + 3)])
+        train(store, Versions(store), IALS(dim=4, epochs=2))
+    sys.exit()
+with TestClient(create_app(Settings(store=sys.argv[1]))) as client:
+    ready = kernels()
+    event = {"user_id": "u3", "item_id": "i1", "event_type": "like"}
+    rules = {"user_id": "u3", "boost": [{"condition": "item_id > 'i3'", "factor": 2}], "explore": {"seed": 1}}
+    client.get("/v1/recommend?user_id=u3").raise_for_status()
+    client.post("/v1/events", json=event).raise_for_status()
+    for user in ("u3", "u4", "nobody"):
+        client.get(f"/v1/recommend?user_id={user}").raise_for_status()
+    client.post("/v1/recommend", json=rules).raise_for_status()
+    print(len(ready) > 3, sorted(kernels() - ready))
+"""
+
+
+def test_a_service_that_is_ready_has_its_kernels(tmp_path: Path) -> None:
+    """The process that answers has fitted nothing: what a first list or event needs was loaded before."""
+    for step in ("fill", "answer"):
+        command = [sys.executable, "-c", SERVICE, str(tmp_path / "s.db"), step]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True []"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock, Thread
 
 import numpy as np
 
 from palate.compute.memory import release_memory
+from palate.errors import NoPosterior
 from palate.kernels.topk import MOST
 from palate.live.popularity import Popularity
 from palate.live.snapshot import Active, Snapshot
 from palate.ranking.context import UserHistory
 from palate.ranking.pipeline import recommend
-from palate.ranking.request import MOST_PLACES, ListRequest
+from palate.ranking.request import MOST_PLACES, Boost, Explore, ListRequest
 from palate.store.events import Store
 from palate.store.pulse import Pulse
 from palate.store.versions import Versions
@@ -104,5 +106,9 @@ def _warm(snapshot: Snapshot) -> None:
     """Compile and touch what an answer needs."""
     known = np.flatnonzero(snapshot.index.row >= 0)[:2]
     past = UserHistory.of(known, np.ones(len(known), np.float32), np.zeros(len(known), np.int64))
+    context = snapshot.context.of(past)
     for k in (10, MOST + 1):
-        recommend(ListRequest(k=min(k, MOST_PLACES)), snapshot.context.of(past))
+        recommend(ListRequest(k=min(k, MOST_PLACES)), context)
+    recommend(ListRequest(boost=(Boost("available", 2.0),)), context)
+    with suppress(NoPosterior):
+        recommend(ListRequest(explore=Explore(seed=0)), context)

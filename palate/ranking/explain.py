@@ -24,7 +24,9 @@ def because(slate: Slate, context: Context) -> list[tuple[str, ...]]:
     named: list[tuple[str, ...]] = [()] * len(slate)
     if len(own):
         contributions = context.retriever.contributions(past, index.row[slate.position[own]])
-        found = strongest(past.column, contributions, NAMED, SHARE)
+        found = strongest(
+            past.column, np.ascontiguousarray(contributions), NAMED, SHARE
+        )  # one kernel for all layouts
         ids = iter(index.ids(index.position_of_row[found.ravel()]))
         for place, rows in zip(own.tolist(), found.tolist(), strict=True):
             named[place] = tuple([item_id for row, item_id in zip(rows, ids, strict=False) if row >= 0])

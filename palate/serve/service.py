@@ -16,6 +16,7 @@ from starlette.types import Receive
 from threadpoolctl import threadpool_limits
 
 from palate.errors import GivenUp
+from palate.kernels.nesting import measured
 from palate.live.forgetter import Forgetter
 from palate.live.patience import waiting
 from palate.live.service import Live
@@ -54,6 +55,7 @@ class Service:
         """Open the store and load the active model."""
         sys.setswitchinterval(SWITCH)
         threadpool_limits(1, "blas")  # one answer is too little work for several threads
+        measured(b"{}")  # which the first body shall not wait for; `Live` does so for lists
         store = Store.open(settings.store)
         if store.in_process:  # a server of databases has other clients, who want connections too
             store.database.fill()
