@@ -161,7 +161,7 @@ def serve(
     read: Reading,
     catalogue_read: CatalogueReading,
     weights: WeightsOption = None,
-    without_model: Annotated[bool, typer.Option("--without-model", help="Start without a first training.")] = False,
+    without_model: Annotated[bool, typer.Option("--without-model", help="Start without training.")] = False,
     retrain: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Train again: every=1h, or events=10000.")
     ] = None,
@@ -172,7 +172,7 @@ def serve(
         bool | None,
         typer.Option("--keys/--no-keys", help="Require API keys.", show_default="beyond this machine"),
     ] = None,
-    rate: Annotated[float, typer.Option(metavar="N", min=0, help="Requests a second of a client; 0: any.")] = 0,
+    rate: Annotated[float, typer.Option(metavar="N", min=0, help="Requests a second; 0: any.")] = 0,
     allowed_hosts: Annotated[
         list[str],
         typer.Option(
