@@ -734,6 +734,22 @@ def test_when_to_train_must_be_said_clearly(text: str) -> None:
     assert Retrain.parse("events=10") == Retrain(events=10)
 
 
+def test_an_idle_service_takes_another_model_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "palate.live")
+    path = tmp_path / "s.db"
+    with Store.open(path) as store:
+        store.append([Event(f"u{n}", f"i{m}", "like", m) for n in range(4) for m in range(n, n + 3)])
+        train(store, Versions(store), Popularity())
+        with TestClient(create_app(Settings(store=str(path)))):
+            assert "model version 1 answers" in caplog.messages
+            versions = Versions(store)
+            versions.activate(versions.add(Popularity().fit(store.log()).save, {"recipe": "Popularity"}).number)
+            end = time.monotonic() + 30
+            while "model version 2 answers" not in caplog.messages:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+
+
 def test_ready_means_that_a_model_answers_where_there_were_events(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     with TestClient(create_app(Settings(store=str(path)))) as client:  # begins without events: nothing to wait for

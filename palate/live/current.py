@@ -95,6 +95,7 @@ class Current:
                 self.snapshot = (
                     fresh.with_popular(last.popular) if same else last.with_model(fresh.active, fresh.index)
                 )
+            LOG.info("model version %d answers", version)
         except Exception as error:  # whatever its arrays are, the model before goes on
             self._refused = version
             LOG.error("model version %d is refused, the one before stays: %s", version, error)

@@ -185,6 +185,12 @@ class Live:
             current.follow(seen)
         return current.snapshot
 
+    def follow_model(self) -> None:
+        """Begin to load another active version, if there is one. Raises `StoreError`."""
+        pulse = self.store.pulses.read()
+        if pulse.active is not None and pulse.active != self._current.snapshot.version:
+            self.snapshot(pulse)
+
 
 def _timed(request: ListRequest, context: Context) -> Context:
     """Return the context at the time that the list is made for, where the list depends on it."""

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from palate.compute.memory import settle_allocator
 from palate.data.times import to_iso
 from palate.live.access import events_of, known_of
+from palate.live.follower import Follower
 from palate.live.snapshot import Active
 from palate.serve.dashboard.login import login_router
 from palate.serve.dashboard.pages import STATIC, pages_router
@@ -77,7 +78,10 @@ def documented(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        follower = Follower(service.live)
+        follower.start()
         yield
+        follower.stop()
         service.forgetter.stop()
         service.store.close()  # writes what was submitted
 
