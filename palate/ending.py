@@ -87,6 +87,11 @@ def listen() -> None:
         deadline.listen()
 
 
+def interrupted() -> bool:
+    """Whether Ctrl-C came."""
+    return any(deadline.interrupted for deadline in _deadlines)
+
+
 def lift() -> None:
     """Let what is left after Ctrl-C take its time: to write what was kept."""
     for deadline in _deadlines:

@@ -32,10 +32,10 @@ from palate.data.readers import read_log
 from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError, SettingError
 from palate.live.training import train
-from palate.models.embedding import Embedding
+from palate.models.embedding import Embedding, EmbeddingModel
 from palate.models.ials import IALS
 from palate.models.item_knn import ItemKNN
-from palate.models.popularity import Popularity
+from palate.models.popularity import Popularity, PopularityModel
 from palate.models.registry import load, load_with_log
 from palate.serve.settings import Settings as Serving
 from palate.store.events import Store
@@ -129,7 +129,11 @@ def test_fit_with_early_stop(palate: Run, files: Path, tmp_path: Path, recipe: s
     settings = FAST if recipe == "embedding" else ()
     done = palate("fit", recipe, files / "log.csv", "--out", tmp_path / "m", "--early-stop", *settings)
     assert done.code == 0, done.err
-    assert load(tmp_path / "m").recipe.named() == recipe
+    model, log = load(tmp_path / "m"), load_log(files)
+    assert model.recipe.named() == recipe
+    assert isinstance(model, EmbeddingModel | PopularityModel)
+    counts = model.popularity if isinstance(model, EmbeddingModel) else model.item_scores
+    np.testing.assert_array_equal(counts, log.item_weights()[log.items.recode(model.items)])  # of all events
 
 
 @pytest.mark.parametrize("split", ["time", "last", "ratio", "users"])

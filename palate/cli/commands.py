@@ -34,10 +34,10 @@ from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
 from palate.data.splits import Split, split_by_time, split_items, split_last, split_ratio, split_users
-from palate.ending import Deadline, lift
+from palate.ending import Deadline, interrupted, lift
 from palate.errors import DataError, PalateError
 from palate.evaluation.compare import compare
-from palate.evaluation.early import fit_until_best
+from palate.evaluation.early import best_epoch, fit_epochs
 from palate.kernels.clock import announce_compiling, clock
 from palate.models.base import Model, Recipe, Watch
 from palate.models.registry import load, load_with_log, recipe_names
@@ -174,7 +174,7 @@ def fit(
     catalogue: ItemsFile = None,
     catalogue_read: CatalogueReading,
     early_stop: Annotated[
-        bool, typer.Option("--early-stop", help="Hold out the newest 10%; keep the best epoch on it.")
+        bool, typer.Option("--early-stop", help="Take the best epoch on the newest 10%; fit to all.")
     ] = False,
     no_log: Annotated[bool, typer.Option("--no-log", help="Save no histories with the model.")] = False,
     json: Json = False,
@@ -206,7 +206,11 @@ def _fit(recipe: Recipe, log: Interactions, catalogue: Catalogue | None, early_s
     if not early_stop:
         return recipe.fit(log, catalogue, watch=watch)
     split = split_ratio(log, test=0.1) if log.timestamp is None else split_by_time(log, test=0.1)
-    return fit_until_best(recipe, replace(split, valid=split.test), catalogue, watch=watch)
+    best, epochs = best_epoch(recipe, replace(split, valid=split.test), catalogue, watch=watch)
+    if interrupted():
+        return best
+    model = fit_epochs(recipe, log, catalogue, epochs, watch)
+    return best if interrupted() else model
 
 
 @app.command()

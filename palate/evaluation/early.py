@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from palate.bundles.bundle import MANIFEST, read_bundle, write_bundle
 from palate.data.catalogue import Catalogue
+from palate.data.interactions import Interactions
 from palate.data.splits import Split
 from palate.errors import check, require, whole
 from palate.evaluation.metrics import METRICS
@@ -30,6 +32,19 @@ def fit_until_best(
     name and `.best`: a killed search goes on to the same result. Raises `DataError` for a split without a validation
     part.
     """
+    return best_epoch(recipe, split, catalogue, metric=metric, patience=patience, watch=watch)[0]
+
+
+def best_epoch(
+    recipe: Recipe,
+    split: Split,
+    catalogue: Catalogue | None = None,
+    *,
+    metric: str = "NDCG@10",
+    patience: int = 3,
+    watch: Watch | None = None,
+) -> tuple[Model, int]:
+    """Fit as `fit_until_best`; returns the number of the epoch too, 0 for a recipe without epochs."""
     whole("patience", patience)
     name, _, k = metric.partition("@")
     check(name in METRICS and k.isdigit(), "metric", metric, f"is one of {', '.join(METRICS)} with a k, as NDCG@10")
@@ -38,7 +53,21 @@ def fit_until_best(
     folder = None if checkpoint is None else Path(f"{checkpoint}.best")
     search = _Search(Exam.of(split, "valid"), metric, int(k), patience, watch, folder)
     last = recipe.fit(split.train, catalogue, watch=search)
-    return last if search.best is None else search.best
+    return (last, 0) if search.best is None else (search.best, search.best_epoch)
+
+
+def fit_epochs(
+    recipe: Recipe, log: Interactions, catalogue: Catalogue | None, epochs: int, watch: Watch | None = None
+) -> Model:
+    """Fit a recipe to a log for so many of its epochs; 0: all. A `checkpoint` is kept beside that of a search."""
+    checkpoint = getattr(recipe, "checkpoint", None)
+    aside = recipe if checkpoint is None else replace(recipe, checkpoint=f"{checkpoint}.whole")  # type: ignore[call-arg]
+
+    def seen(progress: Progress) -> bool:
+        stopped = watch is not None and watch(progress) is True
+        return stopped or (progress.model is not None and progress.epoch == epochs)
+
+    return aside.fit(log, catalogue, watch=seen if epochs else watch)
 
 
 class _Search:
