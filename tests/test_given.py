@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from test_splits import log_of
 from threadpoolctl import threadpool_limits
 
 from benchmarks.common.logs import movielens
-from palate import EASE, IALS, SLIST, Embedding, ItemKNN, Popularity, compare, evaluate, split_ratio
+from palate import EASE, IALS, SLIST, Embedding, ItemKNN, Popularity, compare, evaluate, read_log, split_ratio
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.errors import DataError, SettingError, UnknownId
@@ -42,6 +43,50 @@ def test_a_log_may_be_given_in_any_form(form: Callable[[], Any]) -> None:
     assert asked.lists() == plain.lists()
     assert asked.users.to_list() == plain.users.to_list()
     assert np.array_equal(model.scores(form()), model.scores(LOG.histories()))
+
+
+@pytest.mark.parametrize("form", list(FORMS)[1:])
+def test_a_recipe_is_fitted_to_a_log_in_any_form(form: str) -> None:
+    frame: Any = FORMS[form]()
+    for recipe in (ItemKNN(), IALS(dim=4, epochs=2), Blend(recipes=(EASE(), Popularity()))):
+        assert recipe.fit(frame).recommend(LOG, 5).lists() == recipe.fit(LOG).recommend(LOG, 5).lists()
+
+
+MATRIX = csr_array(np.where(np.random.default_rng(0).random((30, 20)) < 0.3, 2.5, 0) * (np.arange(20) != 4))
+MATRIX = csr_array(MATRIX.toarray() * (np.arange(30) != 7)[:, None])  # without user 7 and item 4
+
+
+@pytest.mark.parametrize("kind", [csr_array, csc_array, coo_array, csr_matrix])
+def test_a_sparse_matrix_is_a_log_of_its_rows_and_columns(kind: Callable[[Any], Any]) -> None:
+    row, column = MATRIX.nonzero()
+    frame: Any = pl.DataFrame({"user_id": row, "item_id": column, "weight": 2.5})
+    matrix = kind(MATRIX)
+    model, plain = ItemKNN().fit(matrix), ItemKNN().fit(frame)
+    assert model.items.ids.sort().to_list() == [n for n in range(20) if n != 4]
+    asked = model.recommend(matrix, 5)
+    assert asked.users.to_list() == [*range(30)]  # a list for each row, that without numbers too
+    assert asked.lists() == plain.recommend(read_log(frame).histories(range(30)), 5).lists()
+    assert model.recommend(kind((2, 20)), 3).lists() == model.recommend([[], []], 3).lists()
+    assert model.explain(matrix[[3], :] if kind is csr_array else [0], 1) is not None
+    assert np.array_equal(read_log(kind(MATRIX != 0)).weight, np.ones(len(row)))
+
+
+def test_what_no_recipe_is_fitted_to_is_named() -> None:
+    recipe: Any = ItemKNN()
+    wrong = MATRIX.copy()
+    wrong.data[1] = -1
+    rule = r"^row 2 of the entries of the matrix: weight is -1; weights must be finite numbers, 0 or more"
+    with pytest.raises(DataError, match=rule):
+        recipe.fit(wrong)
+    with pytest.raises(DataError, match="^the entries of the matrix: no rows"):
+        recipe.fit(csr_array((3, 2)))
+    with pytest.raises(DataError, match="row 2 of the frame: weight is -1; weights must be"):
+        recipe.fit(pl.DataFrame({"user": [1, 2], "item": [1, 1], "rating": [1, -1]}))
+    with pytest.raises(DataError, match=r"no item column among 'user'"):
+        recipe.fit(pl.DataFrame({"user": [1, 2]}).to_pandas())
+    for other in (MATRIX.toarray(), [[1, 2]], split_ratio(LOG), None):
+        with pytest.raises(DataError, match="cannot be read; give a path, or a frame of polars, pandas or pyarrow, or"):
+            recipe.fit(other)
 
 
 def test_the_histories_of_a_split_are_a_log() -> None:

@@ -17,7 +17,7 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError
 
 ACCEPTED = (
-    "histories are given as a log, a frame with columns user_id and item_id, Histories, "
+    "histories are given as a log, a frame with columns user_id and item_id, a sparse matrix, Histories, "
     "or a list with a list of item ids for each user, as [[1, 2]] for one"
 )
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 import polars as pl
+from scipy.sparse import issparse
 
 from palate.arrays import AnyArray, Floats, Ints
 from palate.data.frames import Frame, is_frame
@@ -43,9 +44,18 @@ def histories_of(asked: Asked, items: Vocabulary) -> Histories:
         return asked.on(items, owner="the model")
     if isinstance(asked, Interactions):
         return histories_of(asked.histories(), items)
+    if issparse(asked):
+        return _of_matrix(asked, items)
     if is_frame(asked):
         return histories_of(read_log(asked), items)
     return Histories.of(items, cast("Iterable[Iterable[Id]]", asked))
+
+
+def _of_matrix(matrix: Any, items: Vocabulary) -> Histories:
+    """Return a history for each row of a sparse matrix, empty for a row without numbers."""
+    if matrix.ndim == 2 and not matrix.count_nonzero():
+        return Histories.of(items, [()] * matrix.shape[0])
+    return histories_of(read_log(matrix).histories(range(matrix.shape[0])), items)
 
 
 def one_history(asked: OneUser, items: Vocabulary) -> Histories:

@@ -78,7 +78,8 @@ class Recipe(ABC):
     def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> Model:
         """Fit to the log, and to the catalogue if the recipe reads content; `watch` is called as the work goes on.
 
-        Raises `DataError` for an empty log, `ModelError` where the fit diverges.
+        What is no log is read as one by `read_log`: a frame, a sparse matrix of users and items. Raises `DataError`
+        for an empty log and for what cannot be read, `ModelError` where the fit diverges.
         """
 
     def settings(self) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 import numpy as np
 
 from palate.data.interactions import Interactions
+from palate.data.readers import as_log
 from palate.errors import NotFinite
 from palate.models.settings import settle
 from palate.models.weights import within
@@ -33,16 +34,17 @@ def settled(check_settings: Callable[[R], None]) -> Callable[[R], None]:
 
 
 def sound(fit: Callable[Concatenate[R, Interactions, P], M]) -> Callable[Concatenate[R, Interactions, P], M]:
-    """Return the `fit` of a recipe to a log whose weights are `within` what is usual.
+    """Return the `fit` of a recipe to a log whose weights are `within` what is usual, or to what is read as one.
 
     It raises `NotFinite` where numbers are lost on the way.
     """
 
     @wraps(fit)
     def whole_fit(recipe: R, log: Interactions, *given: P.args, **named: P.kwargs) -> M:
+        events = as_log(log)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # it shows in the model, which is checked
-                return fit(recipe, within(log), *given, **named)
+                return fit(recipe, within(events), *given, **named)
         except (NotFinite, np.linalg.LinAlgError) as error:
             way = "smaller weights, a lower learning rate or a larger l2 help"
             raise NotFinite(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
