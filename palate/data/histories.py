@@ -58,17 +58,20 @@ class Histories:
 
         times are microseconds since 1970 UTC, event_types names, None where a type is not known. Raises `DataError`
         where lists and weights, times or types differ in length, for what is no list of lists, as one user's list by
-        itself, and for what cannot be an id.
+        itself, for what cannot be an id, and where all ids are texts and those of the items numbers, or the reverse.
         """
         rows = rows_of(lists)
         names = range(len(rows)) if users is None else users
         start = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+        values = [value for row in rows for value in row]
         try:
-            column = items.codes([value for row in rows for value in row])
+            column = items.codes(values)
         except DataError:
             for n, row in enumerate(rows):  # which of them it was
                 items.codes(row, f"history {n}")
             raise
+        if (column < 0).all():
+            items.check_kind(Vocabulary.series(values), "histories")
         weight = np.ones(len(column), np.float32)
         if weights is not None:
             weight = np.fromiter((value for row in weights for value in row), np.float32)

@@ -152,12 +152,14 @@ class Interactions:
     def histories(self, user_ids: Iterable[Id] | pl.Series | None = None) -> Histories:
         """Histories of these users, in this order (all users when None); an unknown user has an empty one.
 
-        Raises `DataError` for what cannot be an id.
+        Raises `DataError` for what cannot be an id, and where all are texts and those here numbers, or the reverse.
         """
         if user_ids is None:
             return Histories(self.users.ids, self.items, self.rows, self.event_types)
         asked = Vocabulary.series(user_ids, "user_ids")
         codes = self.users.codes(asked)
+        if (codes < 0).all():
+            self.users.check_kind(asked, "user_ids")
         return Histories(asked, self.items, self.rows.rows(codes.astype(np.int64)), self.event_types)
 
     def to_frame(self) -> pl.DataFrame:
