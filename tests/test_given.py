@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ from test_splits import log_of
 from threadpoolctl import threadpool_limits
 
 from benchmarks.common.logs import movielens
-from palate import EASE, IALS, SLIST, Embedding, ItemKNN, Popularity, compare, evaluate, read_log, split_ratio
+from palate import EASE, IALS, SLIST, Embedding, ItemKNN, Popularity, Private, compare, evaluate, load, read_log
+from palate import split_ratio
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.errors import DataError, SettingError, UnknownId
 from palate.kernels.rows import crossings
 from palate.models.base import Model
 from palate.models.blend import Blend
+from palate.privacy import forget
 
 EVENTS: list[Any] = [(f"u{u}", f"i{(u * u + 3 * n) % 20}", 1.0, n) for u in range(30) for n in range(4 + u % 5)]
 LOG = log_of(EVENTS)
@@ -156,6 +159,51 @@ def test_evaluate_and_compare_take_recipes_as_text_and_name_what_they_do_not_tak
     for wrong in (model, "EASE()", 3):
         with pytest.raises(SettingError, match=r"^subjects is a .*; give recipes or models in a list"):
             compare(wrong, split)
+
+
+def test_users_are_named_by_their_ids(tmp_path: Path) -> None:
+    ids = ["u7", "u2", "new", "u7"]
+    for recipe in (ItemKNN(), Embedding(dim=4, epochs=1), Blend(recipes=(EASE(), Popularity()))):
+        model = recipe.fit(LOG)
+        plain = model.recommend(LOG.histories(ids), 4)
+        asked = model.recommend(user_ids=ids, k=4, exclude=["?", "i3"])
+        assert asked.users.to_list() == ids
+        assert asked.lists() == model.recommend(LOG.histories(ids), 4, exclude=["i3"]).lists()
+        for source in (LOG, FRAME, FRAME.to_pandas()):
+            assert model.recommend(source, 4, user_ids=pl.Series(ids)).lists() == plain.lists()
+        model.save(tmp_path / "with", log=LOG)
+        assert load(tmp_path / "with").recommend(user_ids=ids, k=4).lists() == plain.lists()
+        model.save(tmp_path / "without")
+        for bare in (load(tmp_path / "without"), model.without({"u3"}), forget(model, LOG, ["u3"])[0]):
+            with pytest.raises(DataError, match=r"^user_ids: the model keeps no histories of users; give a log: recom"):
+                bare.recommend(user_ids=ids)
+            assert bare.recommend(LOG, user_ids=["u7"]).users.to_list() == ["u7"]
+    number = ItemKNN().fit(MATRIX)
+    assert number.recommend(user_ids=[3]).lists() == number.recommend(user_ids=["3"]).lists() != []
+    assert number.recommend(MATRIX, user_ids=[3]).lists() == number.recommend(user_ids=[3.0]).lists()
+
+
+def test_what_user_ids_cannot_name_is_an_error() -> None:
+    model: Any = EASE().fit(LOG)
+    for wrong in ([["i0"]], LOG.histories()):
+        with pytest.raises(DataError, match=f"^user_ids name users of a log or frame; the histories are a {type(wrong).__name__}"):
+            model.recommend(wrong, user_ids=["u1"])
+    with pytest.raises(DataError, match=r"^user_ids: 7 is a whole number; the known ids are text, as 'u0'"):
+        model.recommend(user_ids=[7])
+    with pytest.raises(DataError, match=r"^user_ids is 'u1'; it must be a list or column of ids"):
+        model.recommend(user_ids="u1")
+    with pytest.raises(DataError, match=r"^user_ids\[1\] is None"):
+        model.recommend(user_ids=["u1", None])
+    with pytest.raises(DataError, match="^histories are None"):
+        model.recommend()
+
+
+def test_a_private_model_keeps_no_log_nor_do_models_within() -> None:
+    private = Private(Popularity(), epsilon=5.0).fit(LOG)
+    with pytest.raises(DataError, match="keeps no histories"):
+        private.recommend(user_ids=["u1"])
+    within: Any = Blend(recipes=(EASE(), Popularity())).fit(LOG)
+    assert [each.log for each in within.models] == [None, None]
 
 
 # Explanations

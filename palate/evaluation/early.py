@@ -37,7 +37,10 @@ def fit_until_best(
     folder = None if checkpoint is None else Path(f"{checkpoint}.best")
     search = _Search(Exam.of(split, "valid"), metric, int(k), patience, watch, folder)
     last = recipe.fit(split.train, catalogue, watch=search)
-    return last if search.best is None else search.best
+    if search.best is None:
+        return last
+    vars(search.best)["log"] = last.log
+    return search.best
 
 
 class _Search:

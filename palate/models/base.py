@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, whole
 from palate.kernels.rerank import unit_rows
 from palate.kernels.topk import select_top
-from palate.models.asked import Asked, Explanation, Items, OneUser, asking, explained, histories_of, one_history
+from palate.models.asked import Asked, Explanation, Items, OneUser, asking, explained, histories_of, one_history, users_of
 from palate.models.guarantee import Guarantee, Release
 from palate.models.guards import settled, sound
 from palate.models.settings import settle
@@ -116,6 +116,8 @@ class Model(ABC):
 
     recipe: Recipe
     items: Vocabulary
+    # What it was fitted to, or what its bundle keeps; None of a private fit, and of a model made of another.
+    log: ClassVar[Interactions | None] = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -196,7 +198,7 @@ class Model(ABC):
         return own.union(*(each.known_users() for each in getattr(self, "models", ())))
 
     def without(self, users: AbstractSet[str]) -> Self:
-        """Return the model without what is kept of these users, by their ids as text.
+        """Return the model without what is kept of these users, by their ids as text, and without its log.
 
         What was learned from all users together, as the vectors of items, stays.
         """
@@ -205,7 +207,7 @@ class Model(ABC):
             changed["models"] = tuple(each.without(users) for each in self.models)
         if hasattr(self, "users"):
             changed |= self.kept(self.users.others(users))
-        return replace(self, **changed) if changed else self
+        return replace(self, **changed) if changed or self.log is not None else self
 
     def kept(self, rows: Ints) -> dict[str, object]:
         """Return the fields with data of users, for only these rows of `users`."""
@@ -277,22 +279,24 @@ class Model(ABC):
 
     def recommend(
         self,
-        histories: Asked,
+        histories: Asked | None = None,
         k: int = 10,
         *,
+        user_ids: Iterable[Id] | None = None,
         only: Iterable[Id] | None = None,
         exclude: Iterable[Id] | None = None,
         keep_seen: bool = False,
     ) -> Rankings:
         """Best k items for each history, from the whole catalogue or `only` these ids, never the excluded ones.
 
-        A log, or a frame of events, stands for the histories of its users. Items of the history itself are left out
+        A log, or a frame of events, stands for the histories of its users, or of `user_ids`; without histories these
+        are users of the log that the model was fitted to, or saved with. Items of the history itself are left out
         unless `keep_seen`. A list is shorter than k only when no more items are left. Unknown ids in `only`,
         `exclude` and the histories are ignored, with a `JoinWarning` if all of `only`, of `exclude` or of a log's
         items are unknown. Raises `DataError` for what cannot be an id.
         """
         k = min(whole("k", k), len(self.items))
-        asked = self.histories(histories)
+        asked = self.histories(histories if user_ids is None else users_of(histories, self.log, user_ids))
         allowed = self.allowed(only, exclude)
         item = np.empty((len(asked), k), np.int32)
         score = np.empty((len(asked), k), np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def settled(check_settings: Callable[[R], None]) -> Callable[[R], None]:
 def sound(fit: Callable[Concatenate[R, Interactions, P], M]) -> Callable[Concatenate[R, Interactions, P], M]:
     """Return the `fit` of a recipe to a log whose weights are `within` what is usual, or to what is read as one.
 
-    It raises `NotFinite` where numbers are lost on the way.
+    It raises `NotFinite` where numbers are lost on the way. The model knows its log, unless the fit is private.
     """
 
     @wraps(fit)
@@ -44,9 +44,18 @@ def sound(fit: Callable[Concatenate[R, Interactions, P], M]) -> Callable[Concate
         events = as_log(log)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # it shows in the model, which is checked
-                return fit(recipe, within(events), *given, **named)
+                model = fit(recipe, within(events), *given, **named)
         except (NotFinite, np.linalg.LinAlgError) as error:
             way = "smaller weights, a lower learning rate or a larger l2 help"
             raise NotFinite(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
+        _remember(recipe, model, events)
+        return model
 
     return whole_fit  # type: ignore[return-value]
+
+
+def _remember(recipe: Any, model: Any, log: Interactions) -> None:
+    """Let the model know its log, unless the fit is private; the models that it is made of know none."""
+    for each in getattr(model, "models", ()):
+        vars(each).pop("log", None)
+    vars(model)["log"] = None if recipe.guarantees() else log

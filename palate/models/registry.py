@@ -233,11 +233,13 @@ def load_with_log(folder: str | Path) -> tuple[Model, Interactions | None]:
     bundle = read_bundle(folder)
     try:
         model = _model(bundle.about, bundle.parts)
-        return model, _log(model, bundle.parts)
+        log = _log(model, bundle.parts)
     except MissingExtra:
         raise
     except Exception as error:  # whatever a damaged bundle leads to
         raise BundleError(f"{folder}: this version of palate cannot rebuild the model: {error}") from error
+    vars(model)["log"] = log
+    return model, log
 
 
 def _log(model: Model, parts: Parts) -> Interactions | None:

@@ -48,7 +48,7 @@ def forget(
     logs = Logs(_without(log, earlier), asked)
     known = model.known_users()
     removed = {"users": len(logs.rows), "events": _events(logs), "users with data of their own": len(asked & known)}
-    bare = model.without(asked & known) if asked & known else model
+    bare = model.without(asked & known) if asked & known or model.log is not None else model
     left = _left(bare, logs) if len(logs.rows) else Left(bare, _nothing(model))
     attack = None if unseen is None else _attack(left.model, log, logs.rows, unseen)
     _before[left.model] = earlier | asked
