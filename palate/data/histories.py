@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from palate.arrays import Longs
+from palate.arrays import Bools, Longs
 from palate.data.ids import listed, shown
 from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError
+from palate.errors import DataError, check
 
 ACCEPTED = (
     "histories are given as a log, a frame with columns user_id and item_id, a sparse matrix, Histories, "
@@ -95,6 +95,19 @@ class Histories:
         if owner:
             check_join(row, self.items.ids, items, "histories", owner)
         return replace(self, items=items, rows=self.rows.recoded(row))
+
+    def of_types(self, names: Iterable[str], setting: str) -> Bools:
+        """Which events are of these types, (N,). Raises `SettingError` for unknown types, or events without."""
+        wanted = names if isinstance(names, str) else [*names]
+        check(not isinstance(wanted, str), setting, wanted, "must be a list of event types")
+        if not len(self.rows.column):
+            return np.zeros(0, np.bool_)
+        check(self.rows.event is not None, setting, wanted, "these events have no types")
+        for name in wanted:
+            check(
+                name in self.event_types, setting, name, f"is no event type; known are {', '.join(self.event_types)}"
+            )
+        return np.array([*(name in wanted for name in self.event_types), False])[self.rows.types]
 
     def typed(self, types: Vocabulary) -> Ragged:
         """Return the rows with event types by their rows in a vocabulary; one that is not in it is not known."""

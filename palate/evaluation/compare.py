@@ -29,12 +29,15 @@ def compare(
     part: Part = "test",
     catalogue: Catalogue | None = None,
     only: Iterable[Id] | None = None,
+    relevant: Iterable[str] | None = None,
+    keep_seen: bool = False,
+    hide: Iterable[str] | None = None,
     metrics: Iterable[ListMetric] = (),
     watch: Watch | None = None,
 ) -> Comparison:
     """Evaluate each recipe or model on the same users, in the order given; the first is what others are measured by.
 
-    catalogue, only, metrics  as `evaluate` takes them
+    part, catalogue, only, relevant, keep_seen, hide, metrics  as `evaluate` takes them
 
     Names are the keys of a mapping, else the recipes' own, with the settings in which two of a kind differ.
     """
@@ -47,7 +50,7 @@ def compare(
         named = {name: as_subject(subject) for name, subject in subjects.items()}
     else:
         named = _named([*map(as_subject, subjects)])
-    exam = Exam.of(split, part)
+    exam = Exam.of(split, part, relevant=relevant, keep_seen=keep_seen, hide=hide)
     ranked = None if only is None else Vocabulary.series(only, "only")
     measured = tuple(metrics)
     return Comparison(

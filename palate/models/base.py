@@ -23,7 +23,8 @@ from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, SettingError, whole
+from palate.errors import DataError, SettingError, check, whole
+from palate.kernels.hits import find_hits
 from palate.kernels.rerank import unit_rows
 from palate.kernels.topk import select_top
 from palate.models.asked import Asked, Explanation, Items, OneUser, asking, explained, histories_of, one_history, users_of
@@ -286,25 +287,41 @@ class Model(ABC):
         only: Iterable[Id] | None = None,
         exclude: Iterable[Id] | None = None,
         keep_seen: bool = False,
+        hide: Iterable[str] | None = None,
     ) -> Rankings:
         """Best k items for each history, from the whole catalogue or `only` these ids, never the excluded ones.
 
         A log, or a frame of events, stands for the histories of its users, or of `user_ids`; without histories these
         are users of the log that the model was fitted to, or saved with. Items of the history itself are left out
-        unless `keep_seen`. A list is shorter than k only when no more items are left. Unknown ids in `only`,
+        unless `keep_seen`; with `hide`, a list of event types, only those of its events of these types. A list is shorter than k only when no more items are left. Unknown ids in `only`,
         `exclude` and the histories are ignored, with a `JoinWarning` if all of `only`, of `exclude` or of a log's
         items are unknown. Raises `DataError` for what cannot be an id.
         """
         k = min(whole("k", k), len(self.items))
         asked = self.histories(histories if user_ids is None else users_of(histories, self.log, user_ids))
         allowed = self.allowed(only, exclude)
+        check(hide is None or not keep_seen, "hide", hide, "keep_seen keeps all items of a history")
+        hidden = None if hide is None else asked.rows.where(asked.of_types(hide, "hide"))
         item = np.empty((len(asked), k), np.int32)
         score = np.empty((len(asked), k), np.float32)
         step = self.batch_size()
         for low in range(0, len(asked), step):
-            block = asked.block(low, min(low + step, len(asked)))
-            item[low : low + step], score[low : low + step] = self.top(block, k, allowed, keep_seen)
+            high = min(low + step, len(asked))
+            block = asked.block(low, high)
+            if hidden is None:
+                item[low:high], score[low:high] = self.top(block, k, allowed, keep_seen)
+            else:
+                item[low:high], score[low:high] = self._top_but(block, hidden.block(low, high), k, allowed)
         return Rankings(asked.users, self.items, item, score)
+
+    def _top_but(self, histories: Histories, hidden: Ragged, k: int, allowed: Bools) -> tuple[Ints, Floats]:
+        """Return the best k as `top`, without the items of the rows `hidden`."""
+        depth = min(k + int(hidden.lengths.max(initial=0)), len(self.items))
+        item, score = self.top(histories, depth, allowed, keep_seen=True)
+        gone = (item < 0) | find_hits(item, hidden.start, hidden.column, len(self.items))
+        best = np.argsort(gone, axis=1, kind="stable")[:, :k]
+        item, score = np.where(gone, np.int32(-1), item), np.where(gone, np.float32(-np.inf), score)
+        return np.take_along_axis(item, best, axis=1), np.take_along_axis(score, best, axis=1)
 
     def batch_size(self) -> int:
         """Users ranked at once."""
