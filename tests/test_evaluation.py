@@ -10,6 +10,7 @@ from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
@@ -418,12 +419,31 @@ def test_metrics_of_lists_know_histories_hits_and_attributes() -> None:
     assert 0 < low <= report["attribute_coverage(kind)@5"] <= high <= 1
 
 
+def test_reports_are_a_line_in_a_console_and_tables_in_a_notebook() -> None:
+    split = split_ratio(lopsided(), 0.3)
+    report = evaluate(ItemKNN(), split, 5)
+    assert repr(report) == f"Report(ItemKNN: NDCG@5 {report['NDCG@5']:.4f}, {len(report.users)} users)"
+    result = compare({"a <b>": ItemKNN(), "popular": Popularity()}, split, 5)
+    assert repr(result) == f"Comparison(a <b>, popular: {len(report.users)} users)"
+    for shown, texts in (
+        (report._repr_html_(), ("<b>ItemKNN: ", "<td>Recall</td>", "<li>split: ", "<td>tail items</td>")),
+        (result._repr_html_(), ("<td>a &lt;b&gt;</td>", "<th>difference</th>", "<li>split: ")),
+    ):
+        root = ElementTree.fromstring(f"<div>{shown}</div>")
+        assert len(root.findall("table/tbody/tr")) >= 2
+        assert all(text in shown for text in texts)
+
+
 # Event types
 
 
 def typed_log() -> Interactions:
     rng = np.random.default_rng(3)
-    columns = {"user": rng.integers(0, 15, 400), "item": rng.integers(0, 20, 400), "time": np.arange(400) + 1_000_000_000}
+    columns = {
+        "user": rng.integers(0, 15, 400),
+        "item": rng.integers(0, 20, 400),
+        "time": np.arange(400) + 1_000_000_000,
+    }
     return read_log(pl.DataFrame({**columns, "event": rng.choice(["view", "purchase"], 400)}))
 
 
@@ -453,13 +473,14 @@ def test_relevance_and_what_is_removed_by_event_type(relevant: list[str] | None,
 
 def test_event_types_that_are_not_there_are_named() -> None:
     split = split_by_time(typed_log(), 0.3)
+    measure: Any = evaluate
     wrong: Any
     for name in ("relevant", "hide"):
         for wrong, rule in ((["sale"], "'sale': is no event type; known are"), ("view", "'view': must be a list")):
             with pytest.raises(SettingError, match=f"^{name}={rule}"):
-                evaluate(ItemKNN(), split, **{name: wrong})
+                measure(ItemKNN(), split, **{name: wrong})
         with pytest.raises(SettingError, match=rf"^{name}=\['view'\]: these events have no types"):
-            evaluate(ItemKNN(), split_ratio(lopsided(), 0.3), **{name: ["view"]})
+            measure(ItemKNN(), split_ratio(lopsided(), 0.3), **{name: ["view"]})
     model = ItemKNN().fit(split.train)
     for call in (lambda **more: evaluate(model, split, **more), lambda **more: model.recommend(split.train, **more)):
         with pytest.raises(SettingError, match=r"^hide=.*keep_seen keeps all items of a history"):

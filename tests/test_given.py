@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,11 +17,23 @@ from test_splits import log_of
 from threadpoolctl import threadpool_limits
 
 from benchmarks.common.logs import movielens
-from palate import EASE, IALS, SLIST, Embedding, ItemKNN, Popularity, Private, compare, evaluate, load, read_log
-from palate import split_ratio
+from palate import (
+    EASE,
+    IALS,
+    SLIST,
+    Embedding,
+    ItemKNN,
+    Popularity,
+    Private,
+    compare,
+    evaluate,
+    load,
+    read_log,
+    split_ratio,
+)
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.errors import DataError, SettingError, UnknownId
+from palate.errors import DataError, MissingExtra, SettingError, UnknownId
 from palate.kernels.rows import crossings
 from palate.models.base import Model
 from palate.models.blend import Blend
@@ -81,14 +94,16 @@ def test_what_no_recipe_is_fitted_to_is_named() -> None:
     rule = r"^row 2 of the entries of the matrix: weight is -1; weights must be finite numbers, 0 or more"
     with pytest.raises(DataError, match=rule):
         recipe.fit(wrong)
-    with pytest.raises(DataError, match="^the entries of the matrix: no rows"):
+    with pytest.raises(DataError, match=r"^the entries of the matrix: no rows"):
         recipe.fit(csr_array((3, 2)))
-    with pytest.raises(DataError, match="row 2 of the frame: weight is -1; weights must be"):
+    with pytest.raises(DataError, match=r"row 2 of the frame: rating is -1; weights must be"):
         recipe.fit(pl.DataFrame({"user": [1, 2], "item": [1, 1], "rating": [1, -1]}))
     with pytest.raises(DataError, match=r"no item column among 'user'"):
         recipe.fit(pl.DataFrame({"user": [1, 2]}).to_pandas())
     for other in (MATRIX.toarray(), [[1, 2]], split_ratio(LOG), None):
-        with pytest.raises(DataError, match="cannot be read; give a path, or a frame of polars, pandas or pyarrow, or"):
+        with pytest.raises(
+            DataError, match="cannot be read; give a path, or a frame of polars, pandas or pyarrow, or"
+        ):
             recipe.fit(other)
 
 
@@ -174,11 +189,16 @@ def test_users_are_named_by_their_ids(tmp_path: Path) -> None:
         model.save(tmp_path / "with", log=LOG)
         assert load(tmp_path / "with").recommend(user_ids=ids, k=4).lists() == plain.lists()
         model.save(tmp_path / "without")
-        for bare in (load(tmp_path / "without"), model.without({"u3"}), forget(model, LOG, ["u3"])[0]):
-            with pytest.raises(DataError, match=r"^user_ids: the model keeps no histories of users; give a log: recom"):
+        for bare in (load(tmp_path / "without"), model.without({"u3"})):
+            with pytest.raises(
+                DataError, match=r"^user_ids: the model keeps no histories of users; give a log: recom"
+            ):
                 bare.recommend(user_ids=ids)
             assert bare.recommend(LOG, user_ids=["u7"]).users.to_list() == ["u7"]
-    number = ItemKNN().fit(MATRIX)
+        for gone in ("u3", "stranger"):  # a model that is fitted again knows the log that is left
+            left = forget(model, LOG, [gone])[0].log
+            assert left is None or gone not in left.users
+    number: Any = ItemKNN().fit(MATRIX)
     assert number.recommend(user_ids=[3]).lists() == number.recommend(user_ids=["3"]).lists() != []
     assert number.recommend(MATRIX, user_ids=[3]).lists() == number.recommend(user_ids=[3.0]).lists()
 
@@ -186,7 +206,9 @@ def test_users_are_named_by_their_ids(tmp_path: Path) -> None:
 def test_what_user_ids_cannot_name_is_an_error() -> None:
     model: Any = EASE().fit(LOG)
     for wrong in ([["i0"]], LOG.histories()):
-        with pytest.raises(DataError, match=f"^user_ids name users of a log or frame; the histories are a {type(wrong).__name__}"):
+        with pytest.raises(
+            DataError, match=f"^user_ids name users of a log or frame; the histories are a {type(wrong).__name__}"
+        ):
             model.recommend(wrong, user_ids=["u1"])
     with pytest.raises(DataError, match=r"^user_ids: 7 is a whole number; the known ids are text, as 'u0'"):
         model.recommend(user_ids=[7])
@@ -194,7 +216,7 @@ def test_what_user_ids_cannot_name_is_an_error() -> None:
         model.recommend(user_ids="u1")
     with pytest.raises(DataError, match=r"^user_ids\[1\] is None"):
         model.recommend(user_ids=["u1", None])
-    with pytest.raises(DataError, match="^histories are None"):
+    with pytest.raises(DataError, match=r"^histories are None"):
         model.recommend()
 
 
@@ -204,6 +226,39 @@ def test_a_private_model_keeps_no_log_nor_do_models_within() -> None:
         private.recommend(user_ids=["u1"])
     within: Any = Blend(recipes=(EASE(), Popularity())).fit(LOG)
     assert [each.log for each in within.models] == [None, None]
+
+
+# What users get
+
+
+def test_what_is_fitted_is_shown_in_a_line() -> None:
+    model = Embedding(dim=4, epochs=1).fit(LOG)
+    assert repr(ItemKNN(neighbours=7).fit(LOG)) == "SparseItemModel(ItemKNN(neighbours=7), 20 items)"
+    many = Blend(recipes=tuple(IALS(dim=4, epochs=1, seed=n) for n in range(4))).fit(LOG)
+    for each in (model, many, model.recommend(LOG), LOG):
+        assert len(repr(each)) < 200
+        assert "array" not in repr(each)
+    assert repr(model.recommend(LOG, 5)) == "Rankings(30 lists of up to 5 of 20 ids)"
+
+
+def test_frames_of_similar_items_and_users_name_both_sides() -> None:
+    model = Embedding(dim=4, epochs=1).fit(LOG)
+    items, users = model.similar_items(["i3"], 4), model.similar_users(["u2"], 4)
+    assert items.to_frame().columns == ["target_item_id", "item_id", "score", "rank"]
+    assert users.to_frame().columns == ["target_user_id", "user_id", "score", "rank"]
+    assert items.to_frame()["target_item_id"].to_list() == ["i3"] * 4
+    assert users.to_frame()["user_id"].to_list() == users.lists()[0]
+    assert model.recommend(LOG).to_frame().columns == ["user_id", "item_id", "score", "rank"]
+
+
+def test_frames_of_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = ItemKNN().fit(LOG).recommend(LOG, 3)
+    for each in (answer, LOG):
+        assert pl.from_pandas(each.to_pandas()).equals(each.to_frame())
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    for each in (answer, LOG):
+        with pytest.raises(MissingExtra, match=r"^pandas is not installed; run: pip install 'palate\[pandas\]'"):
+            each.to_pandas()
 
 
 # Explanations

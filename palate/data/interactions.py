@@ -20,6 +20,7 @@ from palate.arrays import AnyArray, Array, Bools, Floats, Ints, Longs, all_finit
 from palate.data.event_types import EventType
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged, disliked, liked, without_dislikes
+from palate.data.tables import PandasFrame, as_pandas
 from palate.data.times import from_iso
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, real, whole
@@ -174,6 +175,10 @@ class Interactions:
         if self.event is not None:
             columns["event_type"] = pl.Series(self.event_types, dtype=pl.String).gather(pl.Series(self.event))
         return pl.DataFrame(columns)
+
+    def to_pandas(self) -> PandasFrame:
+        """Return what `to_frame` does as a frame of pandas; raises `MissingExtra` without pandas."""
+        return as_pandas(self.to_frame())
 
     def merge(self, other: Interactions) -> Interactions:
         """Return the events of both logs over the union of their ids, this log's first at equal times.

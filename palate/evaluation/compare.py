@@ -17,7 +17,7 @@ from palate.evaluation.lists import ListMetric
 from palate.evaluation.picture import Point, draw
 from palate.evaluation.protocol import Exam, as_subject
 from palate.evaluation.report import Report
-from palate.evaluation.tables import Grid, plain
+from palate.evaluation.tables import Grid, page, plain
 from palate.models.base import Model, Recipe, Watch
 
 
@@ -102,7 +102,12 @@ class Comparison:
     def __str__(self) -> str:
         return plain(self)
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return f"Comparison({', '.join(self.reports)}: {len(self.reports[self.first].users):,} users)"
+
+    def _repr_html_(self) -> str:
+        """Return what `to_markdown` does as HTML, which a notebook shows."""
+        return f"{self._grid().html()}{page('', self._notes())}"
 
     def plot(self, path: str | PathLike[str]) -> None:
         """Draw accuracy against training time into a PNG or SVG file; models that came fitted are left out.

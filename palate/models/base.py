@@ -27,10 +27,20 @@ from palate.errors import DataError, SettingError, check, whole
 from palate.kernels.hits import find_hits
 from palate.kernels.rerank import unit_rows
 from palate.kernels.topk import select_top
-from palate.models.asked import Asked, Explanation, Items, OneUser, asking, explained, histories_of, one_history, users_of
+from palate.models.asked import (
+    Asked,
+    Explanation,
+    Items,
+    OneUser,
+    asking,
+    explained,
+    histories_of,
+    one_history,
+    users_of,
+)
 from palate.models.guarantee import Guarantee, Release
 from palate.models.guards import settled, sound
-from palate.models.settings import settle
+from palate.models.settings import brief, params_of, settle, with_params
 from palate.models.shapes import check_model
 from palate.models.similar import most_similar
 
@@ -87,6 +97,17 @@ class Recipe(ABC):
         """Return the settings by name, as JSON keeps them: a recipe within is its `as_dict`."""
         return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the settings by name; with `deep` those of each recipe within, too, as `base__dim`."""
+        return params_of(self, deep)
+
+    def set_params(self, **params: Any) -> Self:
+        """Return a recipe with these settings, named as in `get_params`, the others as here; this one never changes.
+
+        Raises `SettingError` for an unknown setting, or a value outside its range.
+        """
+        return with_params(self, params)
+
     def as_dict(self) -> dict[str, object]:
         """Return name and settings, of which `palate.models.registry.rebuilt` makes the recipe again."""
         return {"name": type(self).__name__, "settings": self.settings()}
@@ -124,9 +145,13 @@ class Model(ABC):
         super().__init_subclass__()
         if "scores" in cls.__dict__:
             setattr(cls, "scores", asking(cls.__dict__["scores"]))  # noqa: B010
+        setattr(cls, "__repr__", cls.__repr__)  # noqa: B010  # else a dataclass makes one that spells all arrays
 
     def __post_init__(self) -> None:
         check_model(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({brief(self.recipe)}, {len(self.items):,} items)"
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -293,12 +318,14 @@ class Model(ABC):
 
         A log, or a frame of events, stands for the histories of its users, or of `user_ids`; without histories these
         are users of the log that the model was fitted to, or saved with. Items of the history itself are left out
-        unless `keep_seen`; with `hide`, a list of event types, only those of its events of these types. A list is shorter than k only when no more items are left. Unknown ids in `only`,
-        `exclude` and the histories are ignored, with a `JoinWarning` if all of `only`, of `exclude` or of a log's
-        items are unknown. Raises `DataError` for what cannot be an id.
+        unless `keep_seen`; with `hide`, a list of event types, only those of its events of these types. A list is
+        shorter than k only when no more items are left. Unknown ids in `only`, `exclude` and the histories are
+        ignored, with a `JoinWarning` if all of `only`, of `exclude` or of a log's items are unknown. Raises
+        `DataError` for what cannot be an id, and where no id of lists can be known: see `Histories.of`.
         """
         k = min(whole("k", k), len(self.items))
-        asked = self.histories(histories if user_ids is None else users_of(histories, self.log, user_ids))
+        given = histories if user_ids is None else users_of(histories, self.log, user_ids)
+        asked = self.histories(cast("Asked", given))
         allowed = self.allowed(only, exclude)
         check(hide is None or not keep_seen, "hide", hide, "keep_seen keeps all items of a history")
         hidden = None if hide is None else asked.rows.where(asked.of_types(hide, "hide"))
