@@ -198,6 +198,7 @@ def test_users_are_named_by_their_ids(tmp_path: Path) -> None:
         for gone in ("u3", "stranger"):  # a model that is fitted again knows the log that is left
             left = forget(model, LOG, [gone])[0].log
             assert left is None or gone not in left.users
+        assert forget(model, LOG.without({"u3"}), ["u3"])[0].log is None
     number: Any = ItemKNN().fit(MATRIX)
     assert number.recommend(user_ids=[3]).lists() == number.recommend(user_ids=["3"]).lists() != []
     assert number.recommend(MATRIX, user_ids=[3]).lists() == number.recommend(user_ids=[3.0]).lists()
