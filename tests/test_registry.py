@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -198,3 +200,32 @@ def test_settings_are_read_and_changed_as_in_scikit_learn() -> None:
     ):
         with pytest.raises(SettingError, match=f"^{rule}"):
             ItemKNN().set_params(**wrong)
+
+
+def test_a_recipe_of_another_package_is_found_by_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = inspect.getsource(Constant) + "\n\n" + inspect.getsource(ConstantModel)
+    header = "\n".join(
+        line for line in Path(__file__).read_text().split("INNER =")[0].splitlines() if "conftest" not in line
+    )
+    module = f"{header}\nINNER = Popularity()\n\n\n{source}\n\nregister(Constant, ConstantModel)\n"
+    (tmp_path / "ours.py").write_text(module.replace("Constant", "Installed"))
+    (tmp_path / "ours-1.0.dist-info").mkdir()
+    (tmp_path / "ours-1.0.dist-info" / "METADATA").write_text("Name: ours\nVersion: 1.0\n")
+    (tmp_path / "ours-1.0.dist-info" / "entry_points.txt").write_text(
+        "[palate.recipes]\nInstalled = ours:Installed\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    registry._installed.cache_clear()
+    try:
+        assert "Installed" in recipe_names()
+        recipe = build_recipe("installed", ["height=3"])
+        recipe.fit(log_of(block_events())).save(tmp_path / "model")
+        monkeypatch.delitem(registry._TABLE, "Installed")
+        del sys.modules["ours"]
+        again = load(tmp_path / "model")  # imports the module
+        assert (type(again).__name__, again.recipe.settings()["height"]) == ("InstalledModel", 3.0)
+    finally:
+        registry._installed.cache_clear()
+        registry._TABLE.pop("Installed", None)
