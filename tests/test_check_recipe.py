@@ -93,7 +93,7 @@ class Stranger(CountedModel):
 
 
 class AnyK(CountedModel):
-    def recommend(self, histories: Any, k: Any = 10, **more: Any) -> Rankings:
+    def recommend(self, histories: Any = None, k: Any = 10, **more: Any) -> Rankings:
         return super().recommend(histories, int(k) if isinstance(k, int | np.integer) and k > 0 else 1, **more)
 
 

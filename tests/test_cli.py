@@ -13,6 +13,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,11 +33,14 @@ from palate.data.readers import read_log
 from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError, SettingError
 from palate.live.training import train
+from palate.models.blend import Blend
+from palate.models.ease import EASE
 from palate.models.embedding import Embedding, EmbeddingModel
 from palate.models.ials import IALS
 from palate.models.item_knn import ItemKNN
 from palate.models.popularity import Popularity, PopularityModel
 from palate.models.registry import load, load_with_log
+from palate.models.slist import SLIST
 from palate.serve.settings import Settings as Serving
 from palate.store.events import Store
 from palate.store.transfer import import_events
@@ -176,6 +180,62 @@ def test_recommend_to_everybody(palate: Run, files: Path, tmp_path: Path) -> Non
     assert pl.read_parquet(tmp_path / "all.parquet").equals(expected)
     assert (done.json["users"], done.json["lines"]) == (len(log.users), len(expected))
     assert [path.name for path in tmp_path.iterdir()] == ["all.parquet"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "ndjson", "parquet"])
+def test_lists_are_written_in_the_format_that_the_name_says(
+    palate: Run, files: Path, tmp_path: Path, kind: str
+) -> None:
+    out = tmp_path / f"recs.{kind}"
+    chosen = ("--only", "i3", "--only", "i14", "--only", "i5", "--exclude", "i5", "--exclude", "unheard")
+    done = palate("recommend", files / "model", "--all-users", "--out", out, "-k", 4, *chosen, "--keep-seen")
+    assert done.code == 0, done.err
+    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
+        "csv": pl.read_csv,
+        "tsv": partial(pl.read_csv, separator="\t"),
+        "parquet": pl.read_parquet,
+    }
+    model, log = load_with_log(files / "model")
+    expected = model.recommend(log, 4, only=["i3", "i14"], keep_seen=True).to_frame()
+    same_lists(readers.get(kind, pl.read_ndjson)(out).cast(expected.schema), expected)
+
+
+def test_items_are_chosen_by_ids_and_by_conditions(palate: Run, files: Path) -> None:
+    catalogue = ("--catalogue", files / "items.csv", "--json", "-k", 20, "--keep-seen")
+
+    def items(*options: object) -> set[str]:
+        done = palate("recommend", files / "model", "--user", "u3", *catalogue, *options)
+        assert done.code == 0, done.err
+        return {row["item_id"] for row in done.json["items"]}
+
+    teens = {f"i{n}" for n in range(10, 20)}
+    assert items() == {f"i{n}" for n in range(20)}
+    assert items("--filter", "title LIKE '%Title 1_[/b]%'") == teens
+    assert items("--filter", "title LIKE '%Title 1_[/b]%'", "--only", "i3", "--only", "i12") == {"i12"}
+    assert items("--filter", "title LIKE '%Title 1_[/b]%'", "--exclude", "i12") == teens - {"i12"}
+    assert items("--filter", "title = 'none'") == set()
+    done = palate("recommend", files / "model", "--user", "u3", "--filter", "price < 3")
+    assert (done.code, "attributes of a catalogue" in done.err) == (2, True)
+    done = palate("recommend", files / "model", "--user", "u3", *catalogue, "--filter", "price < 3")
+    assert (done.code, "column 'price' is unknown" in done.err) == (1, True)
+
+
+def test_settings_of_one_recipe_are_compared(palate: Run, files: Path) -> None:
+    names = ["itemknn", "itemknn:similarity=bm25", "itemknn:similarity=tf-idf,neighbours=5"]
+    done = palate(
+        "evaluate", *names, files / "log.csv", "--split", "last", "-k", 5, "--set", "neighbours=7", "--json"
+    )
+    assert done.code == 0, done.err
+    assert [*done.json["models"]] == names
+    found = [each["settings"] for each in done.json["models"].values()]
+    assert [each["neighbours"] for each in found] == [7, 7, 5]
+    assert [each["similarity"] for each in found[1:]] == ["bm25", "tf-idf"]
+    (blend,) = build_recipes(["blend:recipes=SLIST(l2=60.0),EASE(l2=3.0, neighbours=5),users=50"], []).values()
+    assert blend == Blend(recipes=(SLIST(l2=60.0), EASE(l2=3.0, neighbours=5)), users=50)
+    for wrong, message in (("itemknn:bm25", "write it as name=value"), ("itemknn:size=3", "no setting 'size'")):
+        done = palate("evaluate", wrong, files / "log.csv")
+        assert done.code != 0
+        assert message in " ".join(done.err.split())
 
 
 def same_lists(found: pl.DataFrame, expected: pl.DataFrame) -> None:
@@ -381,6 +441,11 @@ def test_ids_are_kept_as_text_where_asked(palate: Run, shop: Path) -> None:
         (["recommend", "{folder}", "--user", "u1"], 1, "manifest.json: missing"),
         (["recommend", "{model}"], 2, "--user"),
         (["recommend", "{model}", "--all-users"], 2, "--out"),
+        (
+            ["recommend", "{model}", "--all-users", "--out", "recs.xls"],
+            1,
+            "unknown suffix '.xls'; known are .parquet",
+        ),
         (["recommend", "{model}", "--all-users", "--out", "/nowhere/at/all.parquet"], 1, "cannot be written"),
         (["recommend", "{model}", "--user", "u1", "-k", "0"], 1, "k=0"),
         (["recommend", "{model}", "--history", "nowhere.txt"], 1, "nowhere.txt"),

@@ -10,6 +10,7 @@ from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
@@ -36,6 +37,7 @@ from palate.evaluation.picture import LABEL_GAP, Point, _spread, draw
 from palate.evaluation.protocol import evaluate
 from palate.evaluation.report import Report
 from palate.models.base import Model, Progress, Recipe, Watch
+from palate.models.item_knn import ItemKNN
 from palate.models.popularity import Popularity
 
 
@@ -415,3 +417,73 @@ def test_metrics_of_lists_know_histories_hits_and_attributes() -> None:
     assert (report.per_user["serendipity@5"] <= report.per_user["Precision@5"]).all()
     low, high = report.interval("attribute_coverage(kind)@5")
     assert 0 < low <= report["attribute_coverage(kind)@5"] <= high <= 1
+
+
+def test_reports_are_a_line_in_a_console_and_tables_in_a_notebook() -> None:
+    split = split_ratio(lopsided(), 0.3)
+    report = evaluate(ItemKNN(), split, 5)
+    assert repr(report) == f"Report(ItemKNN: NDCG@5 {report['NDCG@5']:.4f}, {len(report.users)} users)"
+    result = compare({"a <b>": ItemKNN(), "popular": Popularity()}, split, 5)
+    assert repr(result) == f"Comparison(a <b>, popular: {len(report.users)} users)"
+    for shown, texts in (
+        (report._repr_html_(), ("<b>ItemKNN: ", "<td>Recall</td>", "<li>split: ", "<td>tail items</td>")),
+        (result._repr_html_(), ("<td>a &lt;b&gt;</td>", "<th>difference</th>", "<li>split: ")),
+    ):
+        root = ElementTree.fromstring(f"<div>{shown}</div>")
+        assert len(root.findall("table/tbody/tr")) >= 2
+        assert all(text in shown for text in texts)
+
+
+# Event types
+
+
+def typed_log() -> Interactions:
+    rng = np.random.default_rng(3)
+    columns = {
+        "user": rng.integers(0, 15, 400),
+        "item": rng.integers(0, 20, 400),
+        "time": np.arange(400) + 1_000_000_000,
+    }
+    return read_log(pl.DataFrame({**columns, "event": rng.choice(["view", "purchase"], 400)}))
+
+
+@pytest.mark.parametrize("relevant", [None, ["purchase"]], ids=str)
+@pytest.mark.parametrize("seen", [{}, {"keep_seen": True}, {"hide": ["purchase"]}, {"hide": ()}], ids=str)
+def test_relevance_and_what_is_removed_by_event_type(relevant: list[str] | None, seen: dict[str, Any]) -> None:
+    split = split_by_time(typed_log(), 0.3)
+    report = evaluate(ItemKNN(), split, 5, relevant=relevant, **seen)
+    train, test = split.train.to_frame(), split.test.to_frame()
+    ranked = report.model.recommend(split.train, 20, keep_seen=True)
+    bought = pl.col("event_type") == "purchase"
+    expected = {}
+    for user, row in zip(ranked.users, ranked.lists(), strict=True):
+        past = train.filter(pl.col("user_id") == user, *([bought] if seen.get("hide") else []))
+        gone = set() if seen.get("keep_seen") or seen.get("hide") == () else set(past["item_id"])
+        asked = test.filter(pl.col("user_id") == user, *([bought] if relevant else []))
+        wanted = set(asked["item_id"]) - gone
+        if wanted:
+            expected[user] = len(wanted & set([item for item in row if item not in gone][:5])) / len(wanted)
+    assert dict(zip(report.users, report.per_user["Recall@5"].tolist(), strict=True)) == pytest.approx(expected)
+    rules = "; ".join(report.protocol)
+    assert ("relevant: items of purchase events" in rules) == (relevant is not None)
+    kept = {"keep_seen": "history kept", "hide": "removed after purchase events" if seen.get("hide") else "after no"}
+    assert next((kept[name] for name in seen), "items of the history removed, binary") in rules
+    assert compare([report.model], split, 5, relevant=relevant, **seen)["ItemKNN"]["NDCG@5"] == report["NDCG@5"]
+
+
+def test_event_types_that_are_not_there_are_named() -> None:
+    split = split_by_time(typed_log(), 0.3)
+    measure: Any = evaluate
+    wrong: Any
+    for name in ("relevant", "hide"):
+        for wrong, rule in ((["sale"], "'sale': is no event type; known are"), ("view", "'view': must be a list")):
+            with pytest.raises(SettingError, match=f"^{name}={rule}"):
+                measure(ItemKNN(), split, **{name: wrong})
+        with pytest.raises(SettingError, match=rf"^{name}=\['view'\]: these events have no types"):
+            measure(ItemKNN(), split_ratio(lopsided(), 0.3), **{name: ["view"]})
+    model = ItemKNN().fit(split.train)
+    for call in (lambda **more: evaluate(model, split, **more), lambda **more: model.recommend(split.train, **more)):
+        with pytest.raises(SettingError, match=r"^hide=.*keep_seen keeps all items of a history"):
+            call(hide=["view"], keep_seen=True)
+    with pytest.raises(SettingError, match=r"^hide=\['view'\]: these events have no types"):
+        model.recommend([[1, 2]], hide=["view"])

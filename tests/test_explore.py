@@ -14,7 +14,7 @@ import pytest
 from httpx2 import Client
 from starlette.testclient import TestClient
 from test_list_fields import shop
-from test_rerank import ITEMS, LOG, MODEL, context
+from test_rerank import ITEMS, LOG, context, fitted
 from test_serve import ids, problem
 
 from palate import EASE, IALS, Diversify, Embedding, Hybrid, Pipeline
@@ -40,18 +40,26 @@ from palate.testing.logs import block_events, catalogue_of, log_of
 FEW, MANY = (3, 20, 31), tuple(range(0, 36, 3))  # fewer and more events than the model has dimensions
 
 
-def past(events: tuple[int, ...], weight: float = 1.0, model: Model = MODEL) -> Histories:
+def ials() -> IALSModel:
+    """Return the model of `test_rerank`."""
+    model = fitted()
+    assert isinstance(model, IALSModel)
+    return model
+
+
+def past(events: tuple[int, ...], weight: float = 1.0, model: Model | None = None) -> Histories:
     """Return the history of one user, whose last event has the opposite sign."""
     weights = np.full(len(events), weight, np.float32)
     weights[-1:] *= -1
     rows = Ragged(np.array([0, len(events)]), np.array(events, np.int32), weights)
-    return Histories(pl.Series("user", ["u"]), model.items, rows)
+    return Histories(pl.Series("user", ["u"]), (model or ials()).items, rows)
 
 
-def objective(x: Doubles, histories: Histories, model: IALSModel = MODEL) -> float:
+def objective(x: Doubles, histories: Histories, model: IALSModel | None = None) -> float:
     """Hu, Koren and Volinsky 2008, eq. 3, of one user, as the docstring of `IALS` has it."""
-    recipe, rows, items = model.recipe, histories.rows, model.item_vectors.astype(float)
-    alpha, weight = recipe.unseen_weight or 0, rows.weight.astype(float) / model.unit
+    known = model or ials()
+    recipe, rows, items = known.recipe, histories.rows, known.item_vectors.astype(float)
+    alpha, weight = recipe.unseen_weight or 0, rows.weight.astype(float) / known.unit
     score = items @ x
     seen = np.abs(weight) * (score[rows.column] - (weight > 0)) ** 2
     norm = np.abs(weight).sum() + alpha * len(items)
@@ -82,7 +90,7 @@ def test_the_posterior_has_the_fold_in_as_mean_and_the_inverse_hessian(
     events: tuple[int, ...], weight: float
 ) -> None:
     histories = past(events, weight)
-    posterior, x = MODEL.posterior(histories), MODEL.vectors(histories)[0].astype(float)
+    posterior, x = ials().posterior(histories), ials().vectors(histories)[0].astype(float)
     H = hessian(lambda at: objective(at, histories), x)
     slope = [
         objective(x + way, histories) - objective(x - way, histories) for way in 1e-4 * np.eye(len(x))
@@ -93,9 +101,9 @@ def test_the_posterior_has_the_fold_in_as_mean_and_the_inverse_hessian(
 
 
 def test_drawn_scores_have_the_spread_of_the_vectors() -> None:
-    posterior, rows = MODEL.posterior(past(FEW)), np.array([0, 5, 5, 9])
+    posterior, rows = ials().posterior(past(FEW)), np.array([0, 5, 5, 9])
     drawn = posterior.scores(rows, 20_000, np.random.default_rng(0))
-    Q = MODEL.item_vectors[rows].astype(float)
+    Q = ials().item_vectors[rows].astype(float)
     np.testing.assert_allclose(np.cov(drawn.T), Q @ covariance(posterior) @ Q.T, rtol=0.05, atol=2e-3)
     np.testing.assert_array_equal(drawn[:, 1], drawn[:, 2])
 
@@ -140,8 +148,8 @@ def test_without_strength_a_list_is_the_old_one(more: dict[str, Any]) -> None:
 def test_a_propensity_is_the_chance_of_the_place() -> None:
     """Of two items the difference of the scores is normal."""
     own, (a, b) = context(*FEW), (10, 24)
-    posterior = MODEL.posterior(own.past)
-    x, away = MODEL.vectors(own.past)[0], MODEL.item_vectors[a].astype(float) - MODEL.item_vectors[b]
+    posterior = ials().posterior(own.past)
+    x, away = ials().vectors(own.past)[0], ials().item_vectors[a].astype(float) - ials().item_vectors[b]
     spread = 0.5 * np.sqrt(away @ covariance(posterior) @ away)
     first = NormalDist(float(x @ away), float(spread)).cdf(float("inf")) - NormalDist(float(x @ away), spread).cdf(0)
     assert 0.2 < first < 0.8
@@ -198,7 +206,7 @@ def test_items_that_the_model_does_not_know_keep_their_share() -> None:
 
 
 def test_a_pipeline_and_an_index_have_the_posterior_of_their_model() -> None:
-    staged = Pipeline(MODEL.recipe, (Diversify(0.5),)).fit(LOG)
+    staged = Pipeline(ials().recipe, (Diversify(0.5),)).fit(LOG)
     assert isinstance(staged, PipelineModel)
     own = context(*FEW, model=staged)
     assert staged.posterior(own.past).numbers == 11  # type: ignore[union-attr]
@@ -255,7 +263,7 @@ def test_cold_start_items_come_by_the_draw_and_not_by_a_share(hybrid: HybridMode
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    path = shop(tmp_path_factory.mktemp("explore") / "shop.db", MODEL.recipe)
+    path = shop(tmp_path_factory.mktemp("explore") / "shop.db", ials().recipe)
     with TestClient(create_app(Settings(store=str(path)))) as served:
         yield served
 

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from test_splits import log_of
 from threadpoolctl import threadpool_limits
 
 from benchmarks.common.logs import movielens
-from palate import EASE, IALS, SLIST, Embedding, ItemKNN, Popularity, compare, evaluate, split_ratio
+from palate import (
+    EASE,
+    IALS,
+    SLIST,
+    Embedding,
+    ItemKNN,
+    Popularity,
+    Private,
+    compare,
+    evaluate,
+    load,
+    read_log,
+    split_ratio,
+)
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.errors import DataError, SettingError, UnknownId
+from palate.errors import DataError, MissingExtra, SettingError, UnknownId
 from palate.kernels.rows import crossings
 from palate.models.base import Model
 from palate.models.blend import Blend
+from palate.privacy import forget
 
 EVENTS: list[Any] = [(f"u{u}", f"i{(u * u + 3 * n) % 20}", 1.0, n) for u in range(30) for n in range(4 + u % 5)]
 LOG = log_of(EVENTS)
@@ -42,6 +59,52 @@ def test_a_log_may_be_given_in_any_form(form: Callable[[], Any]) -> None:
     assert asked.lists() == plain.lists()
     assert asked.users.to_list() == plain.users.to_list()
     assert np.array_equal(model.scores(form()), model.scores(LOG.histories()))
+
+
+@pytest.mark.parametrize("form", list(FORMS)[1:])
+def test_a_recipe_is_fitted_to_a_log_in_any_form(form: str) -> None:
+    frame: Any = FORMS[form]()
+    for recipe in (ItemKNN(), IALS(dim=4, epochs=2), Blend(recipes=(EASE(), Popularity()))):
+        assert recipe.fit(frame).recommend(LOG, 5).lists() == recipe.fit(LOG).recommend(LOG, 5).lists()
+
+
+MATRIX = csr_array(np.where(np.random.default_rng(0).random((30, 20)) < 0.3, 2.5, 0) * (np.arange(20) != 4))
+MATRIX = csr_array(MATRIX.toarray() * (np.arange(30) != 7)[:, None])  # without user 7 and item 4
+
+
+@pytest.mark.parametrize("kind", [csr_array, csc_array, coo_array, csr_matrix])
+def test_a_sparse_matrix_is_a_log_of_its_rows_and_columns(kind: Callable[[Any], Any]) -> None:
+    row, column = MATRIX.nonzero()
+    frame: Any = pl.DataFrame({"user_id": row, "item_id": column, "weight": 2.5})
+    matrix = kind(MATRIX)
+    model, plain = ItemKNN().fit(matrix), ItemKNN().fit(frame)
+    assert model.items.ids.sort().to_list() == [n for n in range(20) if n != 4]
+    asked = model.recommend(matrix, 5)
+    assert asked.users.to_list() == [*range(30)]  # a list for each row, that without numbers too
+    assert asked.lists() == plain.recommend(read_log(frame).histories(range(30)), 5).lists()
+    assert model.recommend(kind((2, 20)), 3).lists() == model.recommend([[], []], 3).lists()
+    assert model.explain(matrix[[3], :] if kind is csr_array else [0], 1) is not None
+    assert np.array_equal(read_log(kind(MATRIX != 0)).weight, np.ones(len(row)))
+
+
+def test_what_no_recipe_is_fitted_to_is_named() -> None:
+    recipe: Any = ItemKNN()
+    wrong = MATRIX.copy()
+    wrong.data[1] = -1
+    rule = r"^row 2 of the entries of the matrix: weight is -1; weights must be finite numbers, 0 or more"
+    with pytest.raises(DataError, match=rule):
+        recipe.fit(wrong)
+    with pytest.raises(DataError, match=r"^the entries of the matrix: no rows"):
+        recipe.fit(csr_array((3, 2)))
+    with pytest.raises(DataError, match=r"row 2 of the frame: rating is -1; weights must be"):
+        recipe.fit(pl.DataFrame({"user": [1, 2], "item": [1, 1], "rating": [1, -1]}))
+    with pytest.raises(DataError, match=r"no item column among 'user'"):
+        recipe.fit(pl.DataFrame({"user": [1, 2]}).to_pandas())
+    for other in (MATRIX.toarray(), [[1, 2]], split_ratio(LOG), None):
+        with pytest.raises(
+            DataError, match="cannot be read; give a path, or a frame of polars, pandas or pyarrow, or"
+        ):
+            recipe.fit(other)
 
 
 def test_the_histories_of_a_split_are_a_log() -> None:
@@ -111,6 +174,92 @@ def test_evaluate_and_compare_take_recipes_as_text_and_name_what_they_do_not_tak
     for wrong in (model, "EASE()", 3):
         with pytest.raises(SettingError, match=r"^subjects is a .*; give recipes or models in a list"):
             compare(wrong, split)
+
+
+def test_users_are_named_by_their_ids(tmp_path: Path) -> None:
+    ids = ["u7", "u2", "new", "u7"]
+    for recipe in (ItemKNN(), Embedding(dim=4, epochs=1), Blend(recipes=(EASE(), Popularity()))):
+        model = recipe.fit(LOG)
+        plain = model.recommend(LOG.histories(ids), 4)
+        asked = model.recommend(user_ids=ids, k=4, exclude=["?", "i3"])
+        assert asked.users.to_list() == ids
+        assert asked.lists() == model.recommend(LOG.histories(ids), 4, exclude=["i3"]).lists()
+        for source in (LOG, FRAME, FRAME.to_pandas()):
+            assert model.recommend(source, 4, user_ids=pl.Series(ids)).lists() == plain.lists()
+        model.save(tmp_path / "with", log=LOG)
+        assert load(tmp_path / "with").recommend(user_ids=ids, k=4).lists() == plain.lists()
+        model.save(tmp_path / "without")
+        for bare in (load(tmp_path / "without"), model.without({"u3"})):
+            with pytest.raises(
+                DataError, match=r"^user_ids: the model keeps no histories of users; give a log: recom"
+            ):
+                bare.recommend(user_ids=ids)
+            assert bare.recommend(LOG, user_ids=["u7"]).users.to_list() == ["u7"]
+        for gone in ("u3", "stranger"):  # a model that is fitted again knows the log that is left
+            left = forget(model, LOG, [gone])[0].log
+            assert left is None or gone not in left.users
+        assert forget(model, LOG.without({"u3"}), ["u3"])[0].log is None
+    number: Any = ItemKNN().fit(MATRIX)
+    assert number.recommend(user_ids=[3]).lists() == number.recommend(user_ids=["3"]).lists() != []
+    assert number.recommend(MATRIX, user_ids=[3]).lists() == number.recommend(user_ids=[3.0]).lists()
+
+
+def test_what_user_ids_cannot_name_is_an_error() -> None:
+    model: Any = EASE().fit(LOG)
+    for wrong in ([["i0"]], LOG.histories()):
+        with pytest.raises(
+            DataError, match=f"^user_ids name users of a log or frame; the histories are a {type(wrong).__name__}"
+        ):
+            model.recommend(wrong, user_ids=["u1"])
+    with pytest.raises(DataError, match=r"^user_ids: 7 is a whole number; the known ids are text, as 'u0'"):
+        model.recommend(user_ids=[7])
+    with pytest.raises(DataError, match=r"^user_ids is 'u1'; it must be a list or column of ids"):
+        model.recommend(user_ids="u1")
+    with pytest.raises(DataError, match=r"^user_ids\[1\] is None"):
+        model.recommend(user_ids=["u1", None])
+    with pytest.raises(DataError, match=r"^histories are None"):
+        model.recommend()
+
+
+def test_a_private_model_keeps_no_log_nor_do_models_within() -> None:
+    private = Private(Popularity(), epsilon=5.0).fit(LOG)
+    with pytest.raises(DataError, match="keeps no histories"):
+        private.recommend(user_ids=["u1"])
+    within: Any = Blend(recipes=(EASE(), Popularity())).fit(LOG)
+    assert [each.log for each in within.models] == [None, None]
+
+
+# What users get
+
+
+def test_what_is_fitted_is_shown_in_a_line() -> None:
+    model = Embedding(dim=4, epochs=1).fit(LOG)
+    assert repr(ItemKNN(neighbours=7).fit(LOG)) == "SparseItemModel(ItemKNN(neighbours=7), 20 items)"
+    many = Blend(recipes=tuple(IALS(dim=4, epochs=1, seed=n) for n in range(4))).fit(LOG)
+    for each in (model, many, model.recommend(LOG), LOG):
+        assert len(repr(each)) < 200
+        assert "array" not in repr(each)
+    assert repr(model.recommend(LOG, 5)) == "Rankings(30 lists of up to 5 of 20 ids)"
+
+
+def test_frames_of_similar_items_and_users_name_both_sides() -> None:
+    model = Embedding(dim=4, epochs=1).fit(LOG)
+    items, users = model.similar_items(["i3"], 4), model.similar_users(["u2"], 4)
+    assert items.to_frame().columns == ["target_item_id", "item_id", "score", "rank"]
+    assert users.to_frame().columns == ["target_user_id", "user_id", "score", "rank"]
+    assert items.to_frame()["target_item_id"].to_list() == ["i3"] * 4
+    assert users.to_frame()["user_id"].to_list() == users.lists()[0]
+    assert model.recommend(LOG).to_frame().columns == ["user_id", "item_id", "score", "rank"]
+
+
+def test_frames_of_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = ItemKNN().fit(LOG).recommend(LOG, 3)
+    for each in (answer, LOG):
+        assert pl.from_pandas(each.to_pandas()).equals(each.to_frame())
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    for each in (answer, LOG):
+        with pytest.raises(MissingExtra, match=r"^pandas is not installed; run: pip install 'palate\[pandas\]'"):
+            each.to_pandas()
 
 
 # Explanations

@@ -64,6 +64,41 @@ def test_ids_may_be_of_any_type(numbered: dict[str, Model], kept: str, form: Cal
     assert model.explain(form([0, 1]), "2") == model.explain([0, 1], 2) != []
 
 
+WORDED = log_of(block_events())
+
+
+def test_ids_of_a_kind_that_no_known_id_has_are_an_error() -> None:
+    number: Any = ItemKNN().fit(NUMBERED)
+    word: Any = ItemKNN().fit(WORDED)
+    rule = "the known ids are whole numbers, as "
+    for asked in ([["abc"]], [["x", "7.0"], ["05"]], [[], pl.Series(["z"])]):
+        for call in (number.recommend, number.scores):
+            with pytest.raises(DataError, match=f"^histories: '(abc|x|z)' is text; {rule}"):
+                call(asked)
+    with pytest.raises(DataError, match=f"^histories: 'abc' is text; {rule}"):
+        number.explain(["abc"], 1)
+    for numbers in ([[5]], [[], np.array([5, 6])], [[5.0], [7]]):
+        with pytest.raises(DataError, match=r"^histories: 5 is a whole number; the known ids are text, as 'i"):
+            word.recommend(numbers)
+    with pytest.raises(DataError, match=r"^user_ids: 3 is a whole number; the known ids are text, as 'u"):
+        WORDED.histories([3, 4])
+
+
+def test_ids_that_may_be_new_are_no_error() -> None:
+    """One id of the right kind shows that the others are new; a text of digits is text, and a number."""
+    number: Any = ItemKNN().fit(NUMBERED)
+    word: Any = ItemKNN().fit(WORDED)
+    asked: Any
+    popular = number.recommend([[]], 3).lists()[0]
+    for asked in ([["abc"], ["0"]], [["abc", 999]], [["999"]], [[10**30]], [[], []]):
+        assert popular in number.recommend(asked, 3).lists()
+    for asked in ([["5"]], [["new"]], [[5, "i0"]], [[5], ["new"]]):
+        assert len(word.recommend(asked, 3).lists()[0]) == 3
+    text = ItemKNN().fit(read_log(NUMBERED.to_frame(), ids="text"))
+    assert text.recommend([[999]], 3).lists() == text.recommend([[]], 3).lists()
+    assert text.recommend([[1]], 3).lists() == text.recommend([["1"]], 3).lists()
+
+
 @pytest.mark.parametrize("kept", ["integers", "text"])
 def test_models_meet_logs_of_the_other_type(numbered: dict[str, Model], kept: str) -> None:
     texts = read_log(NUMBERED.to_frame().with_columns(pl.col("item_id").cast(pl.String)))
@@ -133,7 +168,7 @@ def test_a_join_without_a_partner_is_told_of(numbered: dict[str, Model]) -> None
     mixed = log_of([("ann", "x", 1, 0), ("ann", 3, 1, 1), ("bob", "x", 1, 0)])
     model.recommend(mixed.histories(), 3, only=[1, "x"], exclude=[2, "x"])
     model.recommend(mixed.histories(["bob"]), 3)
-    model.recommend([["x"], ["y"]], 3, only=[], exclude=[])
+    model.recommend([[98], [99]], 3, only=[], exclude=[])
 
 
 # Logs and catalogues

@@ -40,7 +40,7 @@ ROOMS = [
 ]
 # Within data/, a file imports from the files above it.
 DATA = [
-    *("times", "columns", "values", "ids", "vocabulary", "joins"),
+    *("times", "columns", "values", "ids", "vocabulary", "joins", "tables"),
     *("ragged", "event_types", "histories", "interactions"),
     *("kinds", "categories", "batch", "coder", "delimited", "jsonlines", "frames", "sources", "faults"),
     *("moments", "catalogue", "readers"),

@@ -12,7 +12,7 @@ import pytest
 from conftest import Run
 from httpx2 import Client
 from starlette.testclient import TestClient
-from test_rerank import CATALOGUE, ITEMS, LOG, MODEL, genres_of
+from test_rerank import CATALOGUE, ITEMS, LOG, RECIPE, genres_of
 from test_serve import ids, problem
 
 from palate import EASE, Calibrate, Diversify, LongTail, Pipeline, load
@@ -43,14 +43,14 @@ def shop(path: Path, recipe: Recipe) -> Path:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    path = shop(tmp_path_factory.mktemp("plain") / "shop.db", MODEL.recipe)
+    path = shop(tmp_path_factory.mktemp("plain") / "shop.db", RECIPE)
     with TestClient(create_app(Settings(store=str(path)))) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    path = shop(tmp_path_factory.mktemp("staged") / "shop.db", Pipeline(MODEL.recipe, STAGES))
+    path = shop(tmp_path_factory.mktemp("staged") / "shop.db", Pipeline(RECIPE, STAGES))
     with TestClient(create_app(Settings(store=str(path)))) as client:
         yield client
 
@@ -82,7 +82,7 @@ def test_a_field_changes_lists_and_leaves_others(plain: Client, fields: dict[str
 def test_fields_are_the_stages_of_a_pipeline(plain: Client, staged: Client) -> None:
     fields = {"diversify": 0.6, "calibrate": {"attribute": "genres", "strength": 0.7}, "long_tail": 0.4}
     assert lists(plain, **fields) == lists(staged)
-    model = Pipeline(MODEL.recipe, STAGES).fit(LOG, CATALOGUE)
+    model = Pipeline(RECIPE, STAGES).fit(LOG, CATALOGUE)
     offline = model.recommend(LOG.histories(USERS), 6).lists()
     assert offline != model.retriever.recommend(LOG.histories(USERS), 6).lists()
 

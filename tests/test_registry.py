@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,20 @@ import pytest
 from conftest import block_events, log_of
 
 import palate
-from palate import EASE, IALS, SLIST, Blend, Embedding, Hybrid, Interactions, Popularity, load
+from palate import (
+    EASE,
+    IALS,
+    SLIST,
+    Blend,
+    Embedding,
+    Hybrid,
+    Interactions,
+    ItemKNN,
+    LongTail,
+    Pipeline,
+    Popularity,
+    load,
+)
 from palate.arrays import Floats, ItemFloats
 from palate.cli.settings import build_recipe
 from palate.data.catalogue import Catalogue
@@ -165,3 +180,52 @@ def test_the_command_line_takes_nested_recipes() -> None:
     assert build_recipe("hybrid", ["base=IALS(dim=8)", "fields=title,kind"]) == Hybrid(
         IALS(dim=8), fields=("title", "kind")
     )
+
+
+def test_settings_are_read_and_changed_as_in_scikit_learn() -> None:
+    recipe = Hybrid(IALS(dim=8), fields=("title",))
+    assert recipe.get_params(deep=False).keys() == {each.name for each in fields(recipe)}
+    assert recipe.get_params()["base"] is recipe.base
+    assert recipe.get_params()["base__dim"] == 8
+    other = recipe.set_params(base__dim=4, base__epochs=2, fields=())
+    assert other == Hybrid(IALS(dim=4, epochs=2))
+    assert recipe == Hybrid(IALS(dim=8), fields=("title",))  # which never changes
+    assert recipe.set_params(base=IALS(), base__dim=2) == Hybrid(IALS(dim=2), fields=("title",))
+    for each in (recipe, ItemKNN(), Pipeline(EASE(), (LongTail(0.2),))):
+        assert type(each)(**each.get_params(deep=False)) == each == each.set_params(**each.get_params())
+    for wrong, rule in (
+        ({"size": 3}, "size=3: ItemKNN has no such setting; known are neighbours"),
+        ({"neighbours__k": 3}, "neighbours__k=3: neighbours holds no recipe"),
+        ({"neighbours": "many"}, "neighbours='many': must be a whole number"),
+    ):
+        with pytest.raises(SettingError, match=f"^{rule}"):
+            ItemKNN().set_params(**wrong)
+
+
+def test_a_recipe_of_another_package_is_found_by_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = inspect.getsource(Constant) + "\n\n" + inspect.getsource(ConstantModel)
+    header = "\n".join(
+        line for line in Path(__file__).read_text().split("INNER =")[0].splitlines() if "conftest" not in line
+    )
+    module = f"{header}\nINNER = Popularity()\n\n\n{source}\n\nregister(Constant, ConstantModel)\n"
+    (tmp_path / "ours.py").write_text(module.replace("Constant", "Installed"))
+    (tmp_path / "ours-1.0.dist-info").mkdir()
+    (tmp_path / "ours-1.0.dist-info" / "METADATA").write_text("Name: ours\nVersion: 1.0\n")
+    (tmp_path / "ours-1.0.dist-info" / "entry_points.txt").write_text(
+        "[palate.recipes]\nInstalled = ours:Installed\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    registry._installed.cache_clear()
+    try:
+        assert "Installed" in recipe_names()
+        recipe = build_recipe("installed", ["height=3"])
+        recipe.fit(log_of(block_events())).save(tmp_path / "model")
+        monkeypatch.delitem(registry._TABLE, "Installed")
+        del sys.modules["ours"]
+        again = load(tmp_path / "model")  # imports the module
+        assert (type(again).__name__, again.recipe.settings()["height"]) == ("InstalledModel", 3.0)
+    finally:
+        registry._installed.cache_clear()
+        registry._TABLE.pop("Installed", None)

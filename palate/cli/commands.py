@@ -23,7 +23,7 @@ from palate.cli.describe import describe
 from palate.cli.export import export_all
 from palate.cli.federate import federate_app
 from palate.cli.forgetting import access, forget, receipt_app
-from palate.cli.joined import content_of, history_in, newer_log, reading_of, titles_of
+from palate.cli.joined import Choice, content_of, history_in, newer_log, reading_of, titles_of
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
 from palate.cli.serve import activate, serve, train
 from palate.cli.settings import CatalogueReading, Stages, build_recipes, check_picture, read_settings
@@ -215,7 +215,9 @@ def _fit(recipe: Recipe, log: Interactions, catalogue: Catalogue | None, early_s
 
 @app.command()
 def evaluate(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help=", ".join(KNOWN) + ".")],
+    recipes: Annotated[
+        list[str], typer.Argument(metavar="RECIPE...", help=", ".join(KNOWN) + ", or NAME:SETTING=VALUE.")
+    ],
     log: LogFile,
     *,
     split: Annotated[
@@ -270,21 +272,28 @@ def recommend(
     read: Reading,
     catalogue: CatalogueFile = None,
     catalogue_read: CatalogueReading,
+    only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this item; repeatable.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(metavar="ID", help="Not this item; repeatable.")] = None,
+    condition: Annotated[
+        str | None, typer.Option("--filter", metavar="SQL", help="Of the catalogue: price < 20.")
+    ] = None,
     keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Also show items of the history.")] = False,
     all_users: Annotated[bool, typer.Option("--all-users", help="All users of the log, to --out.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Parquet file for --all-users.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Of --all-users: .parquet, .csv, .jsonl.")] = None,
     json: Json = False,
 ) -> None:
     """Recommend items to a user by a history, or to all users."""
     fitted, log = load_with_log(model)
+    read_titles = condition is not None or not all_users
+    titles = titles_of(catalogue, catalogue_read, fitted.items, "the model") if read_titles else None
+    choice = Choice.of(only or [], exclude or [], condition, titles)
     if all_users:
         chosen_log = log if history is None else newer_log(history, read, fitted)
-        _export(fitted, model, chosen_log, out, k, keep_seen, json)
+        _export(fitted, model, chosen_log, out, k, keep_seen, choice, json)
         return
-    titles = titles_of(catalogue, catalogue_read, fitted.items, "the model")
     whole = fitted if titles is None else fitted.with_items(titles.without(fitted.items))
     past = _past(whole, log, user, history, read)
-    rows = recommended(whole, past, k, titles, keep_seen)
+    rows = recommended(whole, past, k, titles, keep_seen, *choice)
     known = len(past.rows.column)
     if json:
         print_json({"user_id": user, "known_events": known, "items": rows})
@@ -297,7 +306,14 @@ def recommend(
 
 
 def _export(
-    model: Model, folder: Path, log: Interactions | None, out: Path | None, k: int, keep_seen: bool, json: bool
+    model: Model,
+    folder: Path,
+    log: Interactions | None,
+    out: Path | None,
+    k: int,
+    keep_seen: bool,
+    choice: Choice,
+    json: bool,
 ) -> None:
     """Write the lists of all users to a file, with a bar."""
     if out is None:
@@ -306,7 +322,9 @@ def _export(
         raise DataError(f"{folder}: the model was saved without histories; give a log with --history FILE")
     began = clock()
     with WorkBar("users") as bar:
-        lines = export_all(model, folder, log, out, k, keep_seen=keep_seen, watch=bar)
+        lines = export_all(
+            model, folder, log, out, k, keep_seen=keep_seen, only=choice.only, exclude=choice.exclude, watch=bar
+        )
     seconds = clock() - began
     if json:
         print_json({"out": str(out), "users": len(log.users), "lines": lines, "seconds": seconds})
@@ -323,6 +341,8 @@ def _past(model: Model, log: Interactions | None, user: str | None, file: Path |
     known = log if file is None else newer_log(file, read, model)
     if known is None:
         raise DataError(f"user {user!r}: the model was saved without histories; give one with --history FILE")
+    if user not in known.users:
+        return Histories.of(model.items, [[]], [user])
     return model.histories(known.histories([user]))
 
 

@@ -1,11 +1,12 @@
-"""The lists of all users in one Parquet file, written in parts: an interrupted export goes on where it stopped."""
+"""The lists of all users in one file, written in parts: an interrupted export goes on where it stopped."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,20 @@ import polars as pl
 
 from palate.bundles.bundle import manifest_checksum
 from palate.data.interactions import Interactions
+from palate.data.vocabulary import Id
 from palate.errors import DataError, StoreError
 from palate.files import written
 from palate.models.base import Model
 
 PART = 20_000  # users whose lists are held at once
+FORMATS: dict[str, Callable[[pl.LazyFrame, Path], object]] = {
+    "": pl.LazyFrame.sink_parquet,
+    ".parquet": pl.LazyFrame.sink_parquet,
+    ".csv": pl.LazyFrame.sink_csv,
+    ".tsv": partial(pl.LazyFrame.sink_csv, separator="\t"),
+    ".jsonl": pl.LazyFrame.sink_ndjson,
+    ".ndjson": pl.LazyFrame.sink_ndjson,
+}
 
 
 def export_all(
@@ -28,15 +38,23 @@ def export_all(
     k: int,
     *,
     keep_seen: bool = False,
+    only: Sequence[Id] | None = None,
+    exclude: Sequence[Id] | None = None,
     watch: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Write the best k items of every user of the log to a Parquet file; returns the number of lines.
+    """Write the best k items of every user of the log to a file of the format that its suffix names, of `FORMATS`.
 
-    Columns user_id, item_id, score, rank. Finished parts wait in a folder beside `out`, and are used again if the
-    same model (its `folder`), log and question are asked for. `watch` is called with (users done, of all).
+    Returns the number of lines. Columns user_id, item_id, score, rank. Finished parts wait in a folder beside `out`,
+    and are used again if the same model (its `folder`), log and question are asked for. `watch` is called with (users
+    done, of all).
     """
+    if out.suffix not in FORMATS:
+        known = ", ".join(each for each in FORMATS if each)
+        raise DataError(f"{out}: unknown suffix {out.suffix!r}; known are {known}")
     parts = out.with_name(f".{out.name}.parts")
-    question = _question(folder, log, k, keep_seen)
+    choice = {"keep_seen": keep_seen, "only": only, "exclude": exclude}
+    question = _question(folder, log) | {"k": k, **choice}
+    rank = partial(model.recommend, k=k, keep_seen=keep_seen, only=only, exclude=exclude)
     try:
         _open(parts, question)
         histories = log.histories()
@@ -45,19 +63,19 @@ def export_all(
             high = min(low + PART, total)
             part = parts / f"{low:012}.parquet"
             if not part.exists():
-                frame = model.recommend(histories.block(low, high), k, keep_seen=keep_seen).to_frame()
-                _write(frame.lazy(), part)
+                _write(rank(histories.block(low, high)).to_frame().lazy(), part)
             if watch is not None:
                 watch(high, total)
         whole = pl.scan_parquet(sorted(parts.glob("*.parquet")))
         _write(whole, out)
+        lines = int(whole.select(pl.len()).collect().item())
         shutil.rmtree(parts)
-        return int(pl.scan_parquet(out).select(pl.len()).collect().item())
+        return lines
     except (OSError, StoreError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{out}: cannot be written: {error}") from error
 
 
-def _question(folder: Path, log: Interactions, k: int, keep_seen: bool) -> dict[str, object]:
+def _question(folder: Path, log: Interactions) -> dict[str, object]:
     """Say what the parts answer; they are worth nothing for another question."""
     known = hashlib.sha256()
     for names in (log.users.ids.to_list(), log.items.ids.to_list(), log.event_types):
@@ -66,7 +84,7 @@ def _question(folder: Path, log: Interactions, k: int, keep_seen: bool) -> dict[
         if column is not None:
             known.update(np.ascontiguousarray(column).data)
     about = {"model": manifest_checksum(folder), "log": known.hexdigest()}
-    return about | {"k": k, "keep_seen": keep_seen, "part": PART}
+    return about | {"part": PART}
 
 
 def _open(parts: Path, question: dict[str, object]) -> None:
@@ -83,4 +101,4 @@ def _open(parts: Path, question: dict[str, object]) -> None:
 def _write(frame: pl.LazyFrame, path: Path) -> None:
     """Write aside, then rename."""
     with written(path) as aside:
-        frame.sink_parquet(aside)
+        FORMATS[path.suffix](frame, aside)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 import typer
 
@@ -14,9 +17,34 @@ from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.joins import check_join, unmatched
 from palate.data.readers import read_log
-from palate.data.vocabulary import Vocabulary
+from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError
 from palate.models.base import Model
+
+
+class Choice(NamedTuple):
+    """The items that may be recommended, all unless some are named, and those that may not."""
+
+    only: Sequence[Id] | None
+    exclude: Sequence[Id] | None
+
+    @classmethod
+    def of(cls, only: list[str], exclude: list[str], condition: str | None, catalogue: Catalogue | None) -> Choice:
+        """Read the options: ids, and a condition on the attributes of the catalogue, which must be there then."""
+        if condition is None:
+            return cls(only or None, exclude or None)
+        if catalogue is None:
+            raise typer.BadParameter("--filter reads attributes of a catalogue: give --catalogue FILE")
+        from palate.conditions.compile import compile_condition
+
+        attributes = {name: own for own, name in catalogue.named.items() if own in catalogue.fields}
+        frame = catalogue.frame.select(
+            pl.all(), *(pl.col(own).alias(name) for name, own in attributes.items() if name not in catalogue.fields)
+        )
+        found = frame.filter(compile_condition(condition, frame.schema))["item_id"]
+        if only:
+            found = found.gather(np.flatnonzero(Vocabulary.of(only).find(found) >= 0))
+        return cls(found.to_list(), exclude or None)
 
 
 def newer_log(file: Path, read: list[str], model: Model) -> Interactions:
@@ -34,7 +62,7 @@ def history_in(file: Path, model: Model) -> Histories:
         raise DataError(f"{file}: {error}; item ids are written in UTF-8, one a line") from None
     ids = Vocabulary.series([line for line in lines if line])
     _check_all(ids, model.items, file, "the model")
-    return model.histories([ids.to_list()])
+    return model.histories([ids.filter(pl.Series(model.items.codes(ids) >= 0))])
 
 
 def reading_of(file: Path | None, catalogue_read: list[str]) -> dict[str, str]:

@@ -81,10 +81,11 @@ def recommended(
     catalogue: Catalogue | None,
     keep_seen: bool = False,
     only: Iterable[Id] | None = None,
+    exclude: Iterable[Id] | None = None,
 ) -> list[Row]:
     """Recommend to one user, each item with the past items that account for it."""
     seen = past.items.names(past.rows.column).to_list()
-    rows = ranked(model.recommend(past, k, only=only, keep_seen=keep_seen), catalogue)
+    rows = ranked(model.recommend(past, k, only=only, exclude=exclude, keep_seen=keep_seen), catalogue)
     for row, causes in zip(rows, model.explain(past, [row["item_id"] for row in rows], REASONS), strict=True):
         row["because"] = [named(cause, catalogue) for cause, _ in causes]
         terms = model.reasons(seen, row["item_id"], REASONS)

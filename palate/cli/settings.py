@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, fields
@@ -16,6 +17,7 @@ from palate.evaluation.picture import MATPLOTLIB
 from palate.models.base import Recipe
 from palate.models.registry import recipe_class, recipe_names
 
+NAMED = re.compile(r"\w+=")  # how a setting begins
 READ_NAMES = (
     *("user", "item", "time", "weight", "event", "weights", "min_weight"),
     *("time_unit", "time_format", "ids", "on_error"),
@@ -107,18 +109,33 @@ def check_picture(plot: Path | None) -> None:
 
 
 def build_recipes(names: Sequence[str], settings: Sequence[str]) -> dict[str, Recipe]:
-    """Build several recipes; a setting names its recipe (`embedding.dim=32`) when there are several."""
-    own: dict[str, list[str]] = {name: [] for name in names}
+    """Build several recipes, each with settings of its own behind its name: `itemknn:similarity=bm25,neighbours=50`.
+
+    Other settings name their recipe (`embedding.dim=32`) when there are several.
+    """
+    split = {name: name.partition(":") for name in names}
+    shared: dict[str, list[str]] = {recipe: [] for recipe, _, _ in split.values()}
     for text in settings:
         name, _, value = text.partition("=")
         owner, dot, setting = name.partition(".")
-        if dot and owner in own:
-            own[owner].append(f"{setting}={value}")
-        elif len(own) == 1:
-            own[names[0]].append(text)
+        if dot and owner in shared:
+            shared[owner].append(f"{setting}={value}")
+        elif len(shared) == 1:
+            next(iter(shared.values())).append(text)
         else:
-            raise typer.BadParameter(f"--set {text}: say whose setting it is, as in {names[0]}.{text}")
-    return {name: build_recipe(name, mine) for name, mine in own.items()}
+            raise typer.BadParameter(f"--set {text}: say whose setting it is, as in {next(iter(shared))}.{text}")
+    return {name: build_recipe(recipe, [*shared[recipe], *_listed(own)]) for name, (recipe, _, own) in split.items()}
+
+
+def _listed(settings: str) -> list[str]:
+    """Split settings at the commas that a name and `=` follow, so that a value may be a list."""
+    found: list[str] = []
+    for text in _entries(settings) if settings else ():
+        if found and not NAMED.match(text):
+            found[-1] += f",{text}"
+        else:
+            found.append(text)
+    return found
 
 
 def read_settings(texts: Iterable[str]) -> dict[str, Any]:

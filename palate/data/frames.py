@@ -1,4 +1,4 @@
-"""Frames of polars, pandas and pyarrow, and what else speaks the Arrow stream interface, as batches.
+"""Frames of polars, pandas and pyarrow, what else speaks the Arrow stream interface, and sparse matrices, as batches.
 
 Only the columns asked for are converted, each by itself. Values that polars has no type for are texts.
 """
@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias, TypeGuard
 import numpy as np
 import polars as pl
 from polars.selectors import by_name
+from scipy.sparse import coo_array, csr_array, issparse
 
 from palate.data.batch import FILLED, Batch, Choose
 from palate.data.kinds import series_of
@@ -34,8 +35,8 @@ class Frame(Protocol):
 
 
 def is_frame(source: object) -> TypeGuard[Frame]:
-    """Whether an object is a table, not a single column or a list."""
-    return any(hasattr(type(source), name) for name in ("columns", "schema"))
+    """Whether an object is a table or a sparse matrix, not a single column or a list."""
+    return issparse(source) or any(hasattr(type(source), name) for name in ("columns", "schema"))
 
 
 def read_frame(source: object, place: str, choose: Choose) -> Iterator[Batch]:
@@ -84,7 +85,7 @@ def reading(place: str) -> Iterator[None]:
 
 def _columns(source: object) -> tuple[list[str], Callable[[int], pl.Series]]:
     """Names of the columns of a frame, and how to get one by its place."""
-    frame: Foreign = source
+    frame: Foreign = entries(source) if issparse(source) else source
     kinds = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(source).__mro__}
     if "pandas.DataFrame" in kinds:
         return [str(name) for name in frame.columns], lambda n: _of_pandas(frame.iloc[:, n])
@@ -95,10 +96,27 @@ def _columns(source: object) -> tuple[list[str], Callable[[int], pl.Series]]:
         with reading(f"a {name}"):
             return _columns(frame.read_all())
     if not hasattr(frame, "__arrow_c_stream__"):
-        raise DataError(f"a {name}: cannot be read; give a path, or a frame of polars, pandas or pyarrow")
+        raise DataError(
+            f"a {name}: cannot be read; give a path, or a frame of polars, pandas or pyarrow, or a matrix of scipy"
+        )
     with reading(f"a {name}"):
         table = frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
     return table.columns, lambda n: _known(table.to_series(n))
+
+
+def entries(matrix: Foreign) -> pl.DataFrame:
+    """Return the numbers of a sparse matrix that are not 0, with their rows as users and their columns as items.
+
+    Raises `DataError` for a matrix that has no two sides.
+    """
+    if matrix.ndim != 2:
+        raise DataError(
+            f"a matrix of the shape {matrix.shape}: it must have a row for each user, a column for each item"
+        )
+    found = coo_array(csr_array(matrix))  # row by row, whatever its form
+    there = found.data != 0
+    weight = found.data[there].astype(np.float64 if found.dtype == np.bool_ else found.dtype)
+    return pl.DataFrame({"user_id": found.row[there], "item_id": found.col[there], "weight": weight})
 
 
 def _of_pandas(column: Foreign) -> pl.Series:

@@ -9,15 +9,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from palate.arrays import Longs
+from palate.arrays import Bools, Longs
 from palate.data.ids import listed, shown
 from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError
+from palate.errors import DataError, check
 
 ACCEPTED = (
-    "histories are given as a log, a frame with columns user_id and item_id, Histories, "
+    "histories are given as a log, a frame with columns user_id and item_id, a sparse matrix, Histories, "
     "or a list with a list of item ids for each user, as [[1, 2]] for one"
 )
 
@@ -58,17 +58,20 @@ class Histories:
 
         times are microseconds since 1970 UTC, event_types names, None where a type is not known. Raises `DataError`
         where lists and weights, times or types differ in length, for what is no list of lists, as one user's list by
-        itself, and for what cannot be an id.
+        itself, for what cannot be an id, and where all ids are texts and those of the items numbers, or the reverse.
         """
         rows = rows_of(lists)
         names = range(len(rows)) if users is None else users
         start = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+        values = [value for row in rows for value in row]
         try:
-            column = items.codes([value for row in rows for value in row])
+            column = items.codes(values)
         except DataError:
             for n, row in enumerate(rows):  # which of them it was
                 items.codes(row, f"history {n}")
             raise
+        if (column < 0).all():
+            items.check_kind(Vocabulary.series(values), "histories")
         weight = np.ones(len(column), np.float32)
         if weights is not None:
             weight = np.fromiter((value for row in weights for value in row), np.float32)
@@ -92,6 +95,19 @@ class Histories:
         if owner:
             check_join(row, self.items.ids, items, "histories", owner)
         return replace(self, items=items, rows=self.rows.recoded(row))
+
+    def of_types(self, names: Iterable[str], setting: str) -> Bools:
+        """Which events are of these types, (N,). Raises `SettingError` for unknown types, or events without."""
+        wanted = names if isinstance(names, str) else [*names]
+        check(not isinstance(wanted, str), setting, wanted, "must be a list of event types")
+        if not len(self.rows.column):
+            return np.zeros(0, np.bool_)
+        check(self.rows.event is not None, setting, wanted, "these events have no types")
+        for name in wanted:
+            check(
+                name in self.event_types, setting, name, f"is no event type; known are {', '.join(self.event_types)}"
+            )
+        return np.array([*(name in wanted for name in self.event_types), False])[self.rows.types]
 
     def typed(self, types: Vocabulary) -> Ragged:
         """Return the rows with event types by their rows in a vocabulary; one that is not in it is not known."""

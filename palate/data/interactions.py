@@ -20,6 +20,7 @@ from palate.arrays import AnyArray, Array, Bools, Floats, Ints, Longs, all_finit
 from palate.data.event_types import EventType
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged, disliked, liked, without_dislikes
+from palate.data.tables import PandasFrame, as_pandas
 from palate.data.times import from_iso
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, real, whole
@@ -152,12 +153,14 @@ class Interactions:
     def histories(self, user_ids: Iterable[Id] | pl.Series | None = None) -> Histories:
         """Histories of these users, in this order (all users when None); an unknown user has an empty one.
 
-        Raises `DataError` for what cannot be an id.
+        Raises `DataError` for what cannot be an id, and where all are texts and those here numbers, or the reverse.
         """
         if user_ids is None:
             return Histories(self.users.ids, self.items, self.rows, self.event_types)
         asked = Vocabulary.series(user_ids, "user_ids")
         codes = self.users.codes(asked)
+        if (codes < 0).all():
+            self.users.check_kind(asked, "user_ids")
         return Histories(asked, self.items, self.rows.rows(codes.astype(np.int64)), self.event_types)
 
     def to_frame(self) -> pl.DataFrame:
@@ -172,6 +175,10 @@ class Interactions:
         if self.event is not None:
             columns["event_type"] = pl.Series(self.event_types, dtype=pl.String).gather(pl.Series(self.event))
         return pl.DataFrame(columns)
+
+    def to_pandas(self) -> PandasFrame:
+        """Return what `to_frame` does as a frame of pandas; raises `MissingExtra` without pandas."""
+        return as_pandas(self.to_frame())
 
     def merge(self, other: Interactions) -> Interactions:
         """Return the events of both logs over the union of their ids, this log's first at equal times.

@@ -48,9 +48,11 @@ def read_log(
     ids: str = "auto",
     on_error: str = "raise",
 ) -> Interactions:
-    """Read a log of events from a path (file, or folder of parts) or a data frame (polars, pandas, Arrow).
+    """Read a log of events from a path (file, or folder of parts), a frame (polars, pandas, Arrow) or a matrix.
 
-    source      .csv .tsv .jsonl .ndjson .parquet .arrow .ipc .feather or RecBole's .inter, also as .gz or .zst
+    source      .csv .tsv .jsonl .ndjson .parquet .arrow .ipc .feather or RecBole's .inter, also as .gz or .zst; of
+                a sparse matrix of scipy each number but 0 is an event, the weight: its row the user, its column the
+                item
     user, item, time, weight, event
                 names of columns with other than the usual names; "" reads none, as weight="" for stars that should
                 count 1 each
@@ -80,6 +82,11 @@ def read_log(
     columns.settle(faults)
     skipped = faults.report(place_of(source))
     return replace(columns.log(), skipped=skipped, type_weights=weights or {})
+
+
+def as_log(source: object) -> Interactions:
+    """Return a log as it is, and what `read_log` reads of anything else."""
+    return source if isinstance(source, Interactions) else read_log(source)
 
 
 def _check(asked: Mapping[str, object], weights: Mapping[str, float] | None, min_weight: float | None) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import polars as pl
+from scipy.sparse import issparse
 
 from palate.data.batch import Batch, Choose
 from palate.data.delimited import Dialect, read_delimited
@@ -58,7 +59,9 @@ def ahead(found: Iterator[Batch]) -> Iterator[Batch]:
 
 def place_of(source: object) -> str:
     """Name of the whole source in errors."""
-    return Path(source).name if isinstance(source, (str, os.PathLike)) else "the frame"
+    if isinstance(source, (str, os.PathLike)):
+        return Path(source).name
+    return "the entries of the matrix" if issparse(source) else "the frame"
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from palate.data.ids import WHOLE, Id, column_of, listed, retyped, shown, spelle
 from palate.data.values import IDS
 from palate.errors import DataError, UnknownId
 
+NUMBER = r"^(0|-?[1-9][0-9]*)$"  # how a whole number of any size is spelled
 FEW = 100  # a hundredth of the ids is looked up faster without a table of all
 
 __all__ = ["Id", "Vocabulary"]
@@ -93,6 +94,26 @@ class Vocabulary:
             if len(given) < len(self) / FEW:
                 return self._rows_of([self._own(value, f"{place}[{n}]") for n, value in enumerate(given)])
         return self.find(column_of(given, place))
+
+    def check_kind(self, ids: pl.Series, place: str) -> None:
+        """Raise `DataError` where ids, strings or 64-bit integers, are all of a kind that no id here has.
+
+        Texts that spell no whole number are, among integers; integers are, among strings that spell none.
+        """
+        if not len(ids) or not len(self) or ids.dtype == self.ids.dtype == pl.String:
+            return
+        if self._kind is int:
+            foreign = ids.dtype == pl.String and not ids.str.contains(NUMBER).any()
+        else:
+            foreign = not self._spells_numbers
+        if foreign:
+            kinds = ("text", "whole numbers") if self._kind is int else ("a whole number", "text")
+            known = ", ".join(repr(i) for i in self.ids.head(3).to_list())
+            raise DataError(f"{place}: {shown(ids[0])} is {kinds[0]}; the known ids are {kinds[1]}, as {known}")
+
+    @cached_property
+    def _spells_numbers(self) -> bool:
+        return bool(self.ids.str.contains(NUMBER).any())
 
     def find(self, ids: pl.Series) -> Ints:
         """Row numbers of a column of ids, -1 where it is unknown, null or no id, (N,)."""

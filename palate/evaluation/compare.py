@@ -17,7 +17,7 @@ from palate.evaluation.lists import ListMetric
 from palate.evaluation.picture import Point, draw
 from palate.evaluation.protocol import Exam, ready
 from palate.evaluation.report import Report
-from palate.evaluation.tables import Grid, plain
+from palate.evaluation.tables import Grid, page, plain
 from palate.models.base import Model, Recipe, Watch
 
 
@@ -29,12 +29,15 @@ def compare(
     part: Part = "test",
     catalogue: Catalogue | None = None,
     only: Iterable[Id] | None = None,
+    relevant: Iterable[str] | None = None,
+    keep_seen: bool = False,
+    hide: Iterable[str] | None = None,
     metrics: Iterable[ListMetric] = (),
     watch: Watch | None = None,
 ) -> Comparison:
     """Evaluate each recipe or model on the same users, in the order given; the first is what others are measured by.
 
-    catalogue, only, metrics  as `evaluate` takes them
+    part, catalogue, only, relevant, keep_seen, hide, metrics  as `evaluate` takes them
 
     Names are the keys of a mapping, else the recipes' own, with the settings in which two of a kind differ. Raises
     `MissingExtra`, before the first fit, for a recipe whose packages are not installed.
@@ -48,7 +51,7 @@ def compare(
         named = {name: ready(subject) for name, subject in subjects.items()}
     else:
         named = _named([*map(ready, subjects)])
-    exam = Exam.of(split, part)
+    exam = Exam.of(split, part, relevant=relevant, keep_seen=keep_seen, hide=hide)
     ranked = None if only is None else Vocabulary.series(only, "only")
     measured = tuple(metrics)
     return Comparison(
@@ -100,7 +103,12 @@ class Comparison:
     def __str__(self) -> str:
         return plain(self)
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return f"Comparison({', '.join(self.reports)}: {len(self.reports[self.first].users):,} users)"
+
+    def _repr_html_(self) -> str:
+        """Return what `to_markdown` does as HTML, which a notebook shows."""
+        return f"{self._grid().html()}{page('', self._notes())}"
 
     def plot(self, path: str | PathLike[str]) -> None:
         """Draw accuracy against training time into a PNG or SVG file; models that came fitted are left out.

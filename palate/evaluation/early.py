@@ -53,7 +53,10 @@ def best_epoch(
     folder = None if checkpoint is None else Path(f"{checkpoint}.best")
     search = _Search(Exam.of(split, "valid"), metric, int(k), patience, watch, folder)
     last = recipe.fit(split.train, catalogue, watch=search)
-    return (last, 0) if search.best is None else (search.best, search.best_epoch)
+    if search.best is None:
+        return last, 0
+    vars(search.best)["log"] = last.log
+    return search.best, search.best_epoch
 
 
 def fit_epochs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -28,8 +29,9 @@ from palate.models.registry import as_recipe
 BLOCK_USERS = 1 << 14  # users ranked at once
 POPULAR_SHARE = 0.2  # of the items of train, the most chosen
 
+SEEN = "items of the history removed"
 STANDARD = (
-    "full catalogue, items of the history removed, binary relevance, ties by the lower item row",
+    f"full catalogue, {SEEN}, binary relevance, ties by the lower item row",
     "log2 discount, ideal over min(k, relevant), Recall over all relevant, mean over users",
     f"95% bootstrap intervals over users, {RESAMPLES:,} resamples",
     f"popular items: the {POPULAR_SHARE:.0%} with the most train events; tail items: the others of train",
@@ -44,6 +46,9 @@ def evaluate(
     part: Part = "test",
     catalogue: Catalogue | None = None,
     only: Iterable[Id] | None = None,
+    relevant: Iterable[str] | None = None,
+    keep_seen: bool = False,
+    hide: Iterable[str] | None = None,
     metrics: Iterable[ListMetric] = (),
     watch: Watch | None = None,
 ) -> Report:
@@ -52,20 +57,25 @@ def evaluate(
     model      or a recipe, as such or as text: "IALS(dim=32)"
     catalogue  the catalogue of the items, for recipes that read it
     only       ids of the items that are ranked; None ranks all that the model knows
+    relevant   event types, as ["purchase"]: only their items are relevant; None takes those of all events
+    keep_seen  items of the history may be recommended, and are relevant where the part has them
+    hide       event types: of the items of the history only theirs are removed, the others as with `keep_seen`
     metrics    of whole lists, beside the standard ones: functions as those of `palate.evaluation.lists`
 
-    Raises `SettingError` for a bad k and for what is no model or no split, `DataError` for a part that is missing or
-    asks nothing, `MissingExtra` for a recipe whose packages are not installed.
+    Raises `SettingError` for a bad k, an unknown event type and for what is no model or no split, `DataError` for a
+    part that is missing or asks nothing, `MissingExtra` for a recipe whose packages are not installed.
     """
     subject = ready(model)
-    return Exam.of(split, part).grade(subject, k, catalogue=catalogue, only=only, metrics=metrics, watch=watch)
+    exam = Exam.of(split, part, relevant=relevant, keep_seen=keep_seen, hide=hide)
+    return exam.grade(subject, k, catalogue=catalogue, only=only, metrics=metrics, watch=watch)
 
 
 @dataclass(frozen=True, eq=False)
 class Exam:
     """What a part of a split asks of any model: B users with what is known of them and what would be right.
 
-    histories (B); relevant: B rows of distinct rows of `items`, never empty; popular (len(items),) marks the head.
+    histories (B); relevant: B rows of distinct rows of `items`, never empty; popular (len(items),) marks the head;
+    keep_seen, hide: as `Model.recommend` takes them; rules: what the protocol says first.
     """
 
     split: Split
@@ -75,39 +85,55 @@ class Exam:
     relevant: Ragged
     popular: Bools
     counts: dict[str, int]
+    keep_seen: bool
+    hide: Sequence[str] | None
+    rules: tuple[str, ...]
 
     @classmethod
-    def of(cls, split: Split, part: Part = "test") -> Exam:
-        """Read the questions out of a split; users without a relevant item are left out and counted."""
+    def of(
+        cls,
+        split: Split,
+        part: Part = "test",
+        *,
+        relevant: Iterable[str] | None = None,
+        keep_seen: bool = False,
+        hide: Iterable[str] | None = None,
+    ) -> Exam:
+        """Read the questions out of a split, as `evaluate` says; users without a relevant item are counted."""
         if not isinstance(split, Split):
             rule = "it must be a Split, as split_ratio(log) or Split.of(train, test) makes it"
             raise SettingError(f"split is a {type(split).__name__}; {rule}")
         log = split.part(part)
-        wanted = log.select(log.liked)
+        types, hidden = _names(relevant), _names(hide)
+        wanted = log.select(log.liked if types is None else log.liked & log.histories().of_types(types, "relevant"))
         histories = split.history(part).histories(wanted.users.ids)
         if wanted.timestamp is not None:  # a user asks when the first of these events comes
             first = np.minimum(wanted.start[:-1], len(wanted) - 1)
             histories = replace(histories, asked=wanted.timestamp[first])
-        known = histories.on(wanted.items).rows
+        past = histories.on(wanted.items)
+        known = past.rows.where(_removed(past, keep_seen, hidden))
         none = known.where(np.zeros(len(known.column), np.bool_))
         distinct = _new_to(none, wanted)
-        relevant = _new_to(known, wanted)
-        asked = np.flatnonzero(relevant.lengths)
+        answers = _new_to(known, wanted)
+        asked = np.flatnonzero(answers.lengths)
         if not len(asked):
             raise DataError(
                 f"split ({split.kind}): no user of the {part} part has a relevant item that is not in the history"
             )
         counts = dict(split.dropped)
-        counts["relevant items that are in the history"] = len(distinct.column) - len(relevant.column)
+        counts["relevant items that are in the history"] = len(distinct.column) - len(answers.column)
         counts["users without a relevant item"] = len(log.users) - len(asked)
         return cls(
             split,
             part,
             wanted.items,
             histories.gather(asked),
-            relevant.rows(asked),
+            answers.rows(asked),
             _popular(split.train, wanted.items),
             {reason: count for reason, count in counts.items() if count},
+            keep_seen,
+            hidden,
+            _rules(types, keep_seen, hidden),
         )
 
     def grade(
@@ -146,7 +172,7 @@ class Exam:
             of_lists=self._of_all_lists(lists, cuts),
             groups=self._by_history(scores) | self._by_item(hits, here, cuts),
             protocol=(
-                *STANDARD,
+                *self.rules,
                 f"split: {self.split.kind}",
                 f"part: {self.part}; catalogue: {len(model.items) if ranked is None else len(ranked):,} items",
             ),
@@ -158,11 +184,12 @@ class Exam:
     def _rank(self, model: Model, histories: Histories, depth: int, only: pl.Series | None) -> tuple[Ints, float]:
         """Rows of the model's items (B, depth), -1 past the end of a list, and the seconds for a thousand users."""
         item = np.full((len(histories), depth), -1, np.int32)
-        model.recommend(histories.block(0, 1), depth, only=only)  # what is made once is outside the clock
+        rank = partial(model.recommend, k=depth, only=only, keep_seen=self.keep_seen, hide=self.hide)
+        rank(histories.block(0, 1))  # what is made once is outside the clock
         began = clock()
         for low in range(0, len(histories), BLOCK_USERS):
             block = histories.block(low, min(low + BLOCK_USERS, len(histories)))
-            found = model.recommend(block, depth, only=only).item
+            found = rank(block).item
             item[low : low + BLOCK_USERS, : found.shape[1]] = found
         return item, (clock() - began) * 1000 / len(histories)
 
@@ -221,6 +248,25 @@ def ready(value: object) -> Model | Recipe:
     if isinstance(subject, Recipe):
         require(subject.needs())
     return subject
+
+
+def _names(types: Iterable[str] | None) -> Sequence[str] | None:
+    return types if types is None or isinstance(types, str) else tuple(types)
+
+
+def _removed(past: Histories, keep_seen: bool, hide: Sequence[str] | None) -> Bools:
+    """Which events of the histories remove their items from the lists, (N,)."""
+    check(hide is None or not keep_seen, "hide", hide, "keep_seen keeps all items of a history")
+    return np.full(len(past.rows.column), not keep_seen) if hide is None else past.of_types(hide, "hide")
+
+
+def _rules(relevant: Sequence[str] | None, keep_seen: bool, hide: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the rules of the protocol."""
+    seen = "items of the history kept" if keep_seen else SEEN
+    if hide is not None:
+        seen = f"items of the history removed after {', '.join(hide) or 'no'} events"
+    more = () if relevant is None else (f"relevant: items of {', '.join(relevant)} events",)
+    return (STANDARD[0].replace(SEEN, seen), *STANDARD[1:], *more)
 
 
 def _new_to(known: Ragged, log: Interactions) -> Ragged:

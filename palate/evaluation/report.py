@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from palate.arrays import Doubles
 from palate.errors import DataError, check
 from palate.evaluation.intervals import Difference, bootstrap, paired
-from palate.evaluation.tables import Grid, plain
+from palate.evaluation.tables import Grid, page, plain
 from palate.models.base import Model
 
 
@@ -124,7 +124,13 @@ class Report:
     def __str__(self) -> str:
         return plain(self)
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        name = f"NDCG@{self.cuts[0]}"
+        return f"Report({self.name}: {name} {self[name]:.4f}, {len(self.users):,} users)"
+
+    def _repr_html_(self) -> str:
+        """Return what `to_markdown` does as HTML, which a notebook shows."""
+        return f"{page(self._title(), self._notes())}{self._grid().html()}{self._groups().html()}"
 
     def _title(self) -> str:
         return f"{self.name}: {len(self.users):,} users"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from io import StringIO
 
 from rich.console import Console, RenderableType
@@ -22,6 +23,12 @@ class Grid:
         rule = ["---", *("---:" for _ in self.header[1:])]
         return "\n".join("| " + " | ".join(cells) + " |" for cells in (self.header, rule, *self.rows))
 
+    def html(self) -> str:
+        """Return a table in HTML."""
+        head = "".join(f"<th>{escape(name)}</th>" for name in self.header)
+        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>" for cells in self.rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
     def rich(self) -> Table:
         """Return a table for the terminal."""
         table = Table(box=None, header_style="bold", pad_edge=False)
@@ -30,6 +37,12 @@ class Grid:
         for cells in self.rows:
             table.add_row(*cells)
         return table
+
+
+def page(title: str, notes: Iterable[str]) -> str:
+    """Return a title, if there is one, and notes in HTML."""
+    head = f"<p><b>{escape(title)}</b></p>" if title else ""
+    return f"{head}<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>"
 
 
 def plain(thing: RenderableType, width: int = 118) -> str:

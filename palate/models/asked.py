@@ -9,12 +9,13 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 import polars as pl
+from scipy.sparse import issparse
 
 from palate.arrays import AnyArray, Floats, Ints
 from palate.data.frames import Frame, is_frame
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
-from palate.data.readers import read_log
+from palate.data.readers import as_log, read_log
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError
 from palate.kernels.topk import select_top
@@ -43,9 +44,31 @@ def histories_of(asked: Asked, items: Vocabulary) -> Histories:
         return asked.on(items, owner="the model")
     if isinstance(asked, Interactions):
         return histories_of(asked.histories(), items)
+    if issparse(asked):
+        return _of_matrix(asked, items)
     if is_frame(asked):
         return histories_of(read_log(asked), items)
     return Histories.of(items, cast("Iterable[Iterable[Id]]", asked))
+
+
+def users_of(asked: Asked | None, kept: Interactions | None, user_ids: Iterable[Id]) -> Histories:
+    """Histories of users in a log, or what is read as one, else in the one that is kept; empty for an unknown user.
+
+    Raises `DataError` where there is no log, and for what cannot be an id.
+    """
+    log = kept if asked is None else asked
+    if log is None:
+        raise DataError("user_ids: the model keeps no histories of users; give a log: recommend(log, user_ids=[...])")
+    if not isinstance(log, Interactions) and not is_frame(log):
+        raise DataError(f"user_ids name users of a log or frame; the histories are a {type(log).__name__}")
+    return as_log(log).histories(user_ids)
+
+
+def _of_matrix(matrix: Any, items: Vocabulary) -> Histories:
+    """Return a history for each row of a sparse matrix, empty for a row without numbers."""
+    if matrix.ndim == 2 and not matrix.count_nonzero():
+        return Histories.of(items, [()] * matrix.shape[0])
+    return histories_of(read_log(matrix).histories(range(matrix.shape[0])), items)
 
 
 def one_history(asked: OneUser, items: Vocabulary) -> Histories:

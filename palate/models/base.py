@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -23,13 +23,24 @@ from palate.data.joins import check_join
 from palate.data.ragged import Ragged
 from palate.data.rankings import Rankings
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, Package, SettingError, whole
+from palate.errors import DataError, Package, SettingError, check, whole
+from palate.kernels.hits import find_hits
 from palate.kernels.rerank import unit_rows
 from palate.kernels.topk import select_top
-from palate.models.asked import Asked, Explanation, Items, OneUser, asking, explained, histories_of, one_history
+from palate.models.asked import (
+    Asked,
+    Explanation,
+    Items,
+    OneUser,
+    asking,
+    explained,
+    histories_of,
+    one_history,
+    users_of,
+)
 from palate.models.guarantee import Guarantee, Release
 from palate.models.guards import settled, sound
-from palate.models.settings import settle
+from palate.models.settings import brief, params_of, settle, with_params
 from palate.models.shapes import check_model
 from palate.models.similar import most_similar
 
@@ -78,12 +89,24 @@ class Recipe(ABC):
     def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> Model:
         """Fit to the log, and to the catalogue if the recipe reads content; `watch` is called as the work goes on.
 
-        Raises `DataError` for an empty log, `ModelError` where the fit diverges.
+        What is no log is read as one by `read_log`: a frame, a sparse matrix of users and items. Raises `DataError`
+        for an empty log and for what cannot be read, `ModelError` where the fit diverges.
         """
 
     def settings(self) -> dict[str, object]:
         """Return the settings by name, as JSON keeps them: a recipe within is its `as_dict`."""
         return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the settings by name; with `deep` those of each recipe within, too, as `base__dim`."""
+        return params_of(self, deep)
+
+    def set_params(self, **params: Any) -> Self:
+        """Return a recipe with these settings, named as in `get_params`, the others as here; this one never changes.
+
+        Raises `SettingError` for an unknown setting, or a value outside its range.
+        """
+        return with_params(self, params)
 
     def as_dict(self) -> dict[str, object]:
         """Return name and settings, of which `palate.models.registry.rebuilt` makes the recipe again."""
@@ -122,14 +145,20 @@ class Model(ABC):
 
     recipe: Recipe
     items: Vocabulary
+    # What it was fitted to, or what its bundle keeps; None of a private fit, and of a model made of another.
+    log: ClassVar[Interactions | None] = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "scores" in cls.__dict__:
             setattr(cls, "scores", asking(cls.__dict__["scores"]))  # noqa: B010
+        setattr(cls, "__repr__", cls.__repr__)  # noqa: B010  # else a dataclass makes one that spells all arrays
 
     def __post_init__(self) -> None:
         check_model(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({brief(self.recipe)}, {len(self.items):,} items)"
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -202,7 +231,7 @@ class Model(ABC):
         return own.union(*(each.known_users() for each in getattr(self, "models", ())))
 
     def without(self, users: AbstractSet[str]) -> Self:
-        """Return the model without what is kept of these users, by their ids as text.
+        """Return the model without what is kept of these users, by their ids as text, and without its log.
 
         What was learned from all users together, as the vectors of items, stays.
         """
@@ -211,7 +240,7 @@ class Model(ABC):
             changed["models"] = tuple(each.without(users) for each in self.models)
         if hasattr(self, "users"):
             changed |= self.kept(self.users.others(users))
-        return replace(self, **changed) if changed else self
+        return replace(self, **changed) if changed or self.log is not None else self
 
     def kept(self, rows: Ints) -> dict[str, object]:
         """Return the fields with data of users, for only these rows of `users`."""
@@ -283,30 +312,50 @@ class Model(ABC):
 
     def recommend(
         self,
-        histories: Asked,
+        histories: Asked | None = None,
         k: int = 10,
         *,
+        user_ids: Iterable[Id] | None = None,
         only: Iterable[Id] | None = None,
         exclude: Iterable[Id] | None = None,
         keep_seen: bool = False,
+        hide: Iterable[str] | None = None,
     ) -> Rankings:
         """Best k items for each history, from the whole catalogue or `only` these ids, never the excluded ones.
 
-        A log, or a frame of events, stands for the histories of its users. Items of the history itself are left out
-        unless `keep_seen`. A list is shorter than k only when no more items are left. Unknown ids in `only`,
-        `exclude` and the histories are ignored, with a `JoinWarning` if all of `only`, of `exclude` or of a log's
-        items are unknown. Raises `DataError` for what cannot be an id.
+        A log, or a frame of events, stands for the histories of its users, or of `user_ids`; without histories these
+        are users of the log that the model was fitted to, or saved with. Items of the history itself are left out
+        unless `keep_seen`; with `hide`, a list of event types, only those of its events of these types. A list is
+        shorter than k only when no more items are left. Unknown ids in `only`, `exclude` and the histories are
+        ignored, with a `JoinWarning` if all of `only`, of `exclude` or of a log's items are unknown. Raises
+        `DataError` for what cannot be an id, and where no id of lists can be known: see `Histories.of`.
         """
         k = min(whole("k", k), len(self.items))
-        asked = self.histories(histories)
+        given = histories if user_ids is None else users_of(histories, self.log, user_ids)
+        asked = self.histories(cast("Asked", given))
         allowed = self.allowed(only, exclude)
+        check(hide is None or not keep_seen, "hide", hide, "keep_seen keeps all items of a history")
+        hidden = None if hide is None else asked.rows.where(asked.of_types(hide, "hide"))
         item = np.empty((len(asked), k), np.int32)
         score = np.empty((len(asked), k), np.float32)
         step = self.batch_size()
         for low in range(0, len(asked), step):
-            block = asked.block(low, min(low + step, len(asked)))
-            item[low : low + step], score[low : low + step] = self.top(block, k, allowed, keep_seen)
+            high = min(low + step, len(asked))
+            block = asked.block(low, high)
+            if hidden is None:
+                item[low:high], score[low:high] = self.top(block, k, allowed, keep_seen)
+            else:
+                item[low:high], score[low:high] = self._top_but(block, hidden.block(low, high), k, allowed)
         return Rankings(asked.users, self.items, item, score)
+
+    def _top_but(self, histories: Histories, hidden: Ragged, k: int, allowed: Bools) -> tuple[Ints, Floats]:
+        """Return the best k as `top`, without the items of the rows `hidden`."""
+        depth = min(k + int(hidden.lengths.max(initial=0)), len(self.items))
+        item, score = self.top(histories, depth, allowed, keep_seen=True)
+        gone = (item < 0) | find_hits(item, hidden.start, hidden.column, len(self.items))
+        best = np.argsort(gone, axis=1, kind="stable")[:, :k]
+        item, score = np.where(gone, np.int32(-1), item), np.where(gone, np.float32(-np.inf), score)
+        return np.take_along_axis(item, best, axis=1), np.take_along_axis(score, best, axis=1)
 
     def batch_size(self) -> int:
         """Users ranked at once."""

@@ -156,7 +156,9 @@ class FactorModel(Model):
         """Best k users for each of these by the cosine of their vectors, themselves left out."""
         length = lengths(self.user_vectors)
         all_users = np.ones(len(self.users), np.bool_)
-        return most_similar(self.users, users, k, lambda user: cosines(self.user_vectors, length, user), all_users)
+        return most_similar(
+            self.users, users, k, lambda user: cosines(self.user_vectors, length, user), all_users, "user"
+        )
 
 
 def best_products(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 from palate.data.interactions import Interactions
+from palate.data.readers import as_log
 from palate.errors import NotFinite, Package, require
 from palate.models.settings import settle
 from palate.models.weights import within
@@ -41,19 +42,30 @@ def settled(check_settings: Callable[[R], None]) -> Callable[[R], None]:
 
 
 def sound(fit: Callable[Concatenate[F, Interactions, P], M]) -> Callable[Concatenate[F, Interactions, P], M]:
-    """Return the `fit` of a recipe to a log whose weights are `within` what is usual.
+    """Return the `fit` of a recipe to a log whose weights are `within` what is usual, or to what is read as one.
 
-    It raises `MissingExtra` before any work, and `NotFinite` where numbers are lost on the way.
+    It raises `MissingExtra` before any work, and `NotFinite` where numbers are lost on the way. The model knows its
+    log, unless the fit is private.
     """
 
     @wraps(fit)
     def whole_fit(recipe: F, log: Interactions, *given: P.args, **named: P.kwargs) -> M:
         require(recipe.needs())
+        events = as_log(log)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # it shows in the model, which is checked
-                return fit(recipe, within(log), *given, **named)
+                model = fit(recipe, within(events), *given, **named)
         except (NotFinite, np.linalg.LinAlgError) as error:
             way = "smaller weights, a lower learning rate or a larger l2 help"
             raise NotFinite(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
+        _remember(recipe, model, events)
+        return model
 
     return whole_fit  # type: ignore[return-value]
+
+
+def _remember(recipe: Any, model: Any, log: Interactions) -> None:
+    """Let the model know its log, unless the fit is private; the models that it is made of know none."""
+    for each in getattr(model, "models", ()):
+        vars(each).pop("log", None)
+    vars(model)["log"] = None if recipe.guarantees() else log

@@ -6,7 +6,9 @@ import ast
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -112,7 +114,13 @@ def registered(recipe: type[Recipe], *models: type[Model]) -> Iterator[None]:
 
 def recipe_names() -> tuple[str, ...]:
     """Names of all recipes, in order of the alphabet; nothing is imported."""
-    return tuple(sorted({*MODULES, *_TABLE}, key=str.lower))
+    return tuple(sorted({*MODULES, *_TABLE, *_installed()}, key=str.lower))
+
+
+@cache
+def _installed() -> Mapping[str, str]:
+    """Recipes of other packages, by entry points of the group `palate.recipes`, and the modules that enter them."""
+    return {each.name: each.module for each in entry_points(group="palate.recipes")}
 
 
 def recipes() -> tuple[type[Recipe], ...]:
@@ -134,6 +142,8 @@ def recipe_class(name: str) -> type[Recipe]:
 def _entry(name: str) -> Entry:
     if name not in _TABLE and name in MODULES:
         import_module(MODULES[name])
+    if name not in _TABLE and name in _installed():
+        import_module(_installed()[name])
     if name not in _TABLE:
         raise LookupError(f"recipe {name!r} is unknown; known are {', '.join(recipe_names())}")
     return _TABLE[name]
@@ -233,11 +243,13 @@ def load_with_log(folder: str | Path) -> tuple[Model, Interactions | None]:
     bundle = read_bundle(folder)
     try:
         model = _model(bundle.about, bundle.parts)
-        return model, _log(model, bundle.parts)
+        log = _log(model, bundle.parts)
     except MissingExtra:
         raise
     except Exception as error:  # whatever a damaged bundle leads to
         raise BundleError(f"{folder}: this version of palate cannot rebuild the model: {error}") from error
+    vars(model)["log"] = log
+    return model, log
 
 
 def _log(model: Model, parts: Parts) -> Interactions | None:

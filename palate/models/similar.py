@@ -14,7 +14,12 @@ from palate.kernels.topk import nothing, select_top
 
 
 def most_similar(
-    vocabulary: Vocabulary, ids: Iterable[Id], k: int, similarity: Callable[[int], Floats], allowed: Bools
+    vocabulary: Vocabulary,
+    ids: Iterable[Id],
+    k: int,
+    similarity: Callable[[int], Floats],
+    allowed: Bools,
+    noun: str = "item",
 ) -> Rankings:
     """Best k others allowed (I,) for each id, by the similarity of one row to all, (I,); raises `UnknownId`."""
     whole("k", k)
@@ -24,4 +29,4 @@ def most_similar(
     for n, code in enumerate(codes.tolist()):
         itself = np.array([0, 1]), codes[n : n + 1]
         item[n], score[n] = (row[0] for row in select_top(similarity(code)[None], allowed, item.shape[1], *itself))
-    return Rankings(asked, vocabulary, item, score)
+    return Rankings(asked, vocabulary, item, score, (f"target_{noun}_id", f"{noun}_id"))

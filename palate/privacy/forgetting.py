@@ -48,7 +48,7 @@ def forget(
     logs = Logs(_without(log, earlier), asked)
     known = model.known_users()
     removed = {"users": len(logs.rows), "events": _events(logs), "users with data of their own": len(asked & known)}
-    bare = model.without(asked & known) if asked & known else model
+    bare = model.without(asked) if asked & known or _has(model.log, asked) else model
     left = _left(bare, logs) if len(logs.rows) else Left(bare, _nothing(model))
     attack = None if unseen is None else _attack(left.model, log, logs.rows, unseen)
     _before[left.model] = earlier | asked
@@ -60,7 +60,11 @@ def forget(
 
 
 def _without(log: Interactions, users: frozenset[str]) -> Interactions:
-    return log.without(users) if users and (log.users.codes(sorted(users)) >= 0).any() else log
+    return log.without(users) if _has(log, users) else log
+
+
+def _has(log: Interactions | None, users: frozenset[str]) -> bool:
+    return bool(log is not None and users and (log.users.codes(sorted(users)) >= 0).any())
 
 
 def _left(model: Model, logs: Logs) -> Left:
