@@ -25,7 +25,7 @@ from palate.privacy.private import PrivateModel
 from palate.privacy.released import Hopeless
 
 FALSE_ALARMS = 1e-6
-GROUPS = 4
+GROUPS = 3
 
 
 def seeded(epsilon: float = 30.0, **settings: object) -> Private:
@@ -41,7 +41,7 @@ def log() -> Interactions:
     return log_of(
         [
             (f"u{user}", f"i{10 * (user % GROUPS) + item:02}", 1.0, 0)
-            for user in range(1200)
+            for user in range(1500)
             for item in draw.choice(10, 6, replace=False)
         ]
     )

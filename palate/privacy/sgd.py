@@ -14,7 +14,7 @@ All that is made of the noisy sums is free: item vectors go along the sum of all
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from scipy.linalg import svdvals
@@ -26,10 +26,10 @@ from palate.kernels.clipped import add_gradients
 from palate.models.embedding import Embedding
 from palate.models.guarantee import Release
 from palate.models.negative_sampling import NegativeSample, SharedSampler
-from palate.privacy.ledger import Ledger
+from palate.privacy.ledger import INTERVAL, Ledger
 from palate.privacy.mechanisms import STEPS
 from palate.privacy.noise import Source, rounded_gaussian
-from palate.privacy.released import COUNTS, ROUNDING, SECOND, Hopeless, Plan, Released, hopeless, listed
+from palate.privacy.released import COUNTS, ROUNDING, Hopeless, Plan, Released, hopeless, listed
 from palate.privacy.spectrum import Axes
 
 TIMES, SAMPLING = 20, 0.5  # steps, and the chance of a user to be taken in each
@@ -37,6 +37,7 @@ DIM = 16  # dimensions at most: each adds noise
 LENGTH = 2.0  # of an item vector, the root of the mean of squares
 NEGATIVES = 2048  # items, the same for all users of a step
 ROUNDS, RATE = 4, 2.5  # steps to a user's vector, and their rate
+SECOND = 0.1  # of the users: about as strong is the second axis of the gradients
 CLOSE = 2e-3  # of the noise of a step: how near the least it is
 SPARE = 10 * ROUNDING  # of ε, set aside for rounding: up to 100 million draws
 FINE = 2.0**17  # steps of the lattice in the noise of a number, about: the table of draws is kept small
@@ -61,9 +62,9 @@ def noise_for(before: tuple[Release, ...], epsilon: float, delta: float) -> floa
     """
     goal = epsilon - min(SPARE, epsilon / 100)
 
-    @cache  # a composition takes a second
-    def beyond(log_noise: float) -> float:
-        return float(np.log(Ledger((*before, steps_of(float(np.exp(log_noise))))).epsilon(delta) / goal))
+    def beyond(log_noise: float, interval: float = INTERVAL * max(1.0, epsilon)) -> float:
+        spent = Ledger((*before, steps_of(float(np.exp(log_noise))))).epsilon(delta, interval)
+        return float(np.log(spent / goal))
 
     low = high = float(np.log(SAMPLING * np.sqrt(TIMES * COUNTS) * before[0].noise))
     while beyond(low) <= 0:
@@ -71,7 +72,7 @@ def noise_for(before: tuple[Release, ...], epsilon: float, delta: float) -> floa
     while beyond(high) > 0:
         high += 0.2
     least = float(brentq(beyond, low, high, xtol=CLOSE))
-    while beyond(least) > 0:
+    while beyond(least, INTERVAL) > 0:
         least += CLOSE
     return float(np.exp(least))
 
