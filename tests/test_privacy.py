@@ -22,7 +22,20 @@ from scipy.stats import chi2
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from palate import EASE, IALS, SLIST, Blend, ItemKNN, Pipeline, Popularity, Private, Ranked, SessionKNN, load, read_log
+from palate import (
+    EASE,
+    IALS,
+    SLIST,
+    Blend,
+    ItemKNN,
+    Pipeline,
+    Popularity,
+    Private,
+    Ranked,
+    SessionKNN,
+    load,
+    read_log,
+)
 from palate.cli import app
 from palate.data.interactions import Interactions
 from palate.errors import PalateError, SettingError

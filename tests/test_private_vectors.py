@@ -31,7 +31,7 @@ GROUPS = 3
 def seeded(epsilon: float = 30.0, **settings: object) -> Private:
     """A recipe whose noise a seed fixes."""
     given: dict[str, object] = {"public": True, "insecure_test_noise": True, "seed": 0, **settings}
-    return Private(Embedding(dim=4), epsilon=epsilon, **given)  # type: ignore[arg-type]
+    return Private(Embedding(dim=8), epsilon=epsilon, **given)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def log() -> Interactions:
     draw = np.random.default_rng(0)
     return log_of(
         [
-            (f"u{user}", f"i{10 * (user % GROUPS) + item:02}", 1.0, 0)
+            (f"u{user}", f"i{user % GROUPS}{item:02}", 1.0, 0)
             for user in range(1500)
-            for item in draw.choice(10, 6, replace=False)
+            for item in draw.choice(20, 6, replace=False)
         ]
     )
 
@@ -126,14 +126,14 @@ def test_vectors_rank_better_than_popularity(log: Interactions) -> None:
 
 
 def test_the_model_says_what_it_released_and_knows_no_user(model: PrivateModel, tmp_path: Path) -> None:
-    shown = model.recommend([[f"i{group}1", f"i{group}2"] for group in range(GROUPS)], 5).lists()
+    shown = model.recommend([[f"i{group}01", f"i{group}02", f"i{group}03"] for group in range(GROUPS)], 5).lists()
     assert [{str(item)[1] for item in row} for row in shown] == [{str(group)} for group in range(GROUPS)]
     assert model.known_users() == set()
     assert model.guarantee.releases == model.recipe.releases()
     model.save(tmp_path / "model")
     back = load(tmp_path / "model")
     assert back.guarantee == model.guarantee
-    asked = [["i01"], []]
+    asked = [["i001"], []]
     np.testing.assert_array_equal(back.scores(back.histories(asked)), model.scores(model.histories(asked)))
 
 
@@ -168,7 +168,7 @@ def test_settings_without_a_place_in_the_steps_are_refused(
 
 
 def test_no_server_trains_it_by_the_sums_of_other_recipes() -> None:
-    with pytest.raises(SettingError, match="Embedding.*federated"):
+    with pytest.raises(SettingError, match=r"Embedding.*federated"):
         check_federated(Private(Embedding(), public=True))
 
 

@@ -37,6 +37,51 @@ def softmax_slopes(
         slope[n] *= share
 
 
+@inlined
+def solve_user(
+    items: Floats,
+    place: Ints,
+    own: int,
+    log_weight: float,
+    scale: float,
+    l2: float,
+    rounds: int,
+    rate: float,
+    slope: Floats,
+) -> Floats:
+    """Return a user's vector (D,) after `rounds` steps of Adagrad from 0, and write the slopes by its scores."""
+    D = items.shape[1]
+    vector, move = np.zeros(D, np.float32), np.empty(D, np.float32)
+    square = np.float32(0)
+    for step in range(rounds):
+        softmax_slopes(vector, items, place, own, log_weight, scale, slope)
+        for d in range(D):
+            move[d] = np.float32(l2) * vector[d]
+        for n in range(len(place)):
+            by = slope[n] * np.float32(scale)
+            for d in range(D):
+                move[d] += by * items[place[n], d]
+        for d in range(D):
+            square += move[d] * move[d] / np.float32(D)
+        pace = np.float32(rate * (1 - step / rounds)) / np.sqrt(max(square, np.float32(1e-30)))
+        for d in range(D):
+            vector[d] -= pace * move[d]
+    softmax_slopes(vector, items, place, own, log_weight, scale, slope)
+    return vector
+
+
+@inlined
+def rounded_to(values: Floats, length: int, out: Longs) -> bool:
+    """Write values as whole numbers of at most `length` together; False where they have no direction."""
+    square = 0.0
+    for n in range(len(values)):
+        square += values[n] * values[n]
+    there = 0 < square < np.inf
+    if there:
+        round_row(values.astype(np.float64) * (length / np.sqrt(square)), length, out)
+    return there
+
+
 @compiled
 def add_gradients(
     users: Longs,
@@ -49,62 +94,34 @@ def add_gradients(
     l2: float,
     rounds: int,
     rate: float,
-    steps: int,
+    length: int,
     total: Longs,
 ) -> None:
-    """Add a term q rᵀ for each of `users`, q and r whole numbers of at most `steps` in length, to total (I, D).
+    """Add a term q rᵀ for each of `users`, q and r whole numbers of at most `length` together, to total (I, D).
 
-    A user's vector u is found by `rounds` steps of Adagrad from 0 with items (I, D) and negatives `sample` held still;
-    the gradient by the items' vectors is then s uᵀ, s the slopes by the scores: q is s and r is u, each brought to
-    the length `steps`. A term is computed from that user's row of (start, column) and the arguments alone, in one
+    A user's vector u is found with the vectors of items (I, D) held still; the gradient by them is then s uᵀ, s the
+    slopes by the scores. q is s and r is u, each brought to that length. Negatives are those of `sample` that the user
+    did not choose. A term is computed from the user's own row of (start, column) and the arguments alone, in one
     order: no other user moves its last bits.
     """
     I, D = items.shape
-    seen = np.full(I, -1, np.int64)
-    room = np.empty(I, np.int32)
-    slopes = np.empty(I, np.float32)
-    whole, turned = np.empty(I, np.int64), np.empty(D, np.int64)
+    seen, room, slopes = np.full(I, -1, np.int64), np.empty(I, np.int32), np.empty(I, np.float32)
+    left, right = np.empty(I, np.int64), np.empty(D, np.int64)
     for user in users:
         own = start[user + 1] - start[user]
-        if own == 0:
-            continue
-        count = 0
-        for n in range(start[user], start[user + 1]):
-            seen[column[n]] = user
-            room[count] = column[n]
-            count += 1
+        count = own
+        for n in range(own):
+            room[n] = column[start[user] + n]
+            seen[room[n]] = user
         for item in sample:
             if seen[item] != user:
                 room[count] = item
                 count += 1
-        place, slope = room[:count], slopes[:count]
-        vector, move = np.zeros(D, np.float32), np.empty(D, np.float32)
-        square = np.float32(0)
-        for step in range(rounds):
-            softmax_slopes(vector, items, place, own, log_weight, scale, slope)
-            for d in range(D):
-                move[d] = np.float32(l2) * vector[d]
-            for n in range(count):
-                by = slope[n] * np.float32(scale)
-                for d in range(D):
-                    move[d] += by * items[place[n], d]
-            for d in range(D):
-                square += move[d] * move[d] / np.float32(D)
-            if square > 0:
-                pace = np.float32(rate * (1 - step / rounds)) / np.sqrt(square)
-                for d in range(D):
-                    vector[d] -= pace * move[d]
-        softmax_slopes(vector, items, place, own, log_weight, scale, slope)
-        long, high = 0.0, 0.0
-        for d in range(D):
-            long += vector[d] * vector[d]
-        for n in range(count):
-            high += slope[n] * slope[n]
-        if not (0 < long < np.inf and 0 < high < np.inf):
+        place, slope, q = room[:count], slopes[:count], left[:count]
+        if own == 0:
             continue
-        round_row(slope.astype(np.float64) * (steps / np.sqrt(high)), steps, whole[:count])
-        round_row(vector.astype(np.float64) * (steps / np.sqrt(long)), steps, turned)
-        for n in range(count):
-            if whole[n] != 0:
+        vector = solve_user(items, place, own, log_weight, scale, l2, rounds, rate, slope)
+        if rounded_to(slope, length, q) and rounded_to(vector, length, right):
+            for n in range(count):
                 for d in range(D):
-                    total[place[n], d] += whole[n] * turned[d]
+                    total[place[n], d] += q[n] * right[d]

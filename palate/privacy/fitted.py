@@ -25,7 +25,11 @@ from palate.privacy.released import Released
 RIDGE = 0.5  # times the mean of the diagonal: the noise left in the axes wants a ridge that follows it
 L2 = 0.008  # of IALS where none is given; it scales the vectors, and no list
 BLOCK = 512  # items at once
-VECTORS = ("dim", "l2", "seed")  # settings of an Embedding that a private fit takes; the others are `palate.privacy.sgd`'s
+VECTORS = (
+    "dim",
+    "l2",
+    "seed",
+)  # settings of an Embedding that a private fit takes; the others are `palate.privacy.sgd`'s
 
 
 def ease(recipe: EASE, items: Vocabulary, released: Released, popularity: Floats) -> DenseItemModel:

@@ -72,7 +72,9 @@ class Private(Recipe):
         object.__setattr__(self, "fields", check_reading(self.fields, None, 0))
         check(not self.fields or self.public, "fields", self.fields, "needs public=True: the items of the catalogue")
         own = not (self.fields and self.by_steps)
-        check(own, "fields", self.fields, "have no place in the steps of a private Embedding; EASE and IALS take them")
+        check(
+            own, "fields", self.fields, "have no place in the steps of a private Embedding; EASE and IALS take them"
+        )
         seeded = self.seed is not None
         rule = "needs insecure_test_noise=True, which protects no user" if seeded else "is needed for test noise"
         check(seeded == self.insecure_test_noise, "seed", self.seed, rule)
