@@ -100,9 +100,9 @@ def add_gradients(
     """Add a term q rᵀ for each of `users`, q and r whole numbers of at most `length` together, to total (I, D).
 
     A user's vector u is found with the vectors of items (I, D) held still; the gradient by them is then s uᵀ, s the
-    slopes by the scores. q is s and r is u, each brought to that length. Negatives are those of `sample` that the user
-    did not choose. A term is computed from the user's own row of (start, column) and the arguments alone, in one
-    order: no other user moves its last bits.
+    slopes by the scores. q is s and r is u, each brought to that length. Negatives are those of `sample` that the
+    user did not choose. A term is computed from the user's own row of (start, column) and the arguments alone, in
+    one order: no other user moves its last bits.
     """
     I, D = items.shape
     seen, room, slopes = np.full(I, -1, np.int64), np.empty(I, np.int32), np.empty(I, np.float32)
