@@ -48,7 +48,7 @@ class Private(Recipe):
     delta     None: 1e-6; must be well below 1 / the number of users, which is data itself, so that no fit looks it up
     public    the list of items is known to all: that of the catalogue, or of the log without one. False: a noisy list
               of what is chosen often is made from a share of the budget, and ids are text
-    fields    public attributes of the items, columns of the catalogue, that are drawn near each other; not of Embedding
+    fields    public attributes of the items, columns of the catalogue, drawn near each other (not `Embedding`)
     refuse    raise `Hopeless` where the noise hides all but popularity; False: fit what is left
     seed      with insecure_test_noise alone: noise that can be made again protects no user
 
