@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
+import hashlib
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 MEMORY = Path("/dev/shm")
 if "PYTEST_VERSION" in os.environ:  # set before numpy and torch are loaded, and for processes that tests start
@@ -22,6 +25,7 @@ if "PYTEST_VERSION" in os.environ:  # set before numpy and torch are loaded, and
 
 import pytest
 from hypothesis import settings
+from numba.core.dispatcher import Dispatcher
 
 from palate.data.interactions import Interactions
 from palate.testing.logs import ITEMS, USERS, block_events, catalogue_of, log_of
@@ -57,6 +61,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the files, which processes take one after the other."""
     place = {f"test_{name}": n for n, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+def pytest_configure() -> None:
+    """Let one process compile a kernel while the others wait for it: they share a cache on the disk."""
+    run, compiled, held = os.environ.get("PYTEST_XDIST_TESTRUNUID"), Dispatcher.compile, set[str]()
+    if run is None:
+        return
+
+    def compiled_once(kernel: Any, signature: Any) -> Any:
+        key = hashlib.sha1(
+            f"{kernel.py_func.__module__} {kernel.py_func.__qualname__} {signature}".encode()
+        ).hexdigest()
+        if key in held:
+            return compiled(kernel, signature)
+        with Path(tempfile.gettempdir(), f"palate-kernel-{run}-{key}").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            held.add(key)
+            try:
+                return compiled(kernel, signature)
+            finally:
+                held.discard(key)
+                Path(file.name).unlink(missing_ok=True)
+
+    pytest.MonkeyPatch().setattr(Dispatcher, "compile", compiled_once)
 
 
 @pytest.fixture

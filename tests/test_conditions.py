@@ -228,6 +228,7 @@ def test_every_character_of_a_pattern_but_two_stands_for_itself() -> None:
         ("category = 'x", 11, "never closed"),
         ('category = "x', 11, "never closed"),
         ("category = '\ud800'", 12, "half a surrogate pair"),
+        ("category = N'x'", 11, "quotes and nothing before them"),
         ("price < ?", 8, "? means nothing"),
         ("price < :p", 8, ": means nothing"),
         ("price < @p", 8, "@ means nothing"),
@@ -338,6 +339,7 @@ WORD = st.sampled_from(WORDS.split())
 @given(text=st.one_of(st.text(max_size=60), st.lists(WORD, max_size=14).map(" ".join), st.lists(WORD).map("".join)))
 @example(text="a = 1e")
 @example(text="$$x$$ = 1")
+@example(text="N''")
 def test_any_text_gives_an_expression_or_a_condition_error(text: str) -> None:
     with contextlib.suppress(ConditionError):
         truth_of(text)

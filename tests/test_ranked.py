@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,14 @@ def shops() -> Catalogue:
 
 LOG = chain()
 RECIPE = Ranked(recipes=(SLIST(l2=10), "IALS(dim=8, epochs=3)"), pool=25)
-MODEL = RECIPE.fit(LOG, shops())
+
+
+@cache
+def fitted() -> RankedModel:
+    """Return the model of the log, fitted when it is first needed: each process lists all tests, and runs a part."""
+    model = RECIPE.fit(LOG, shops())
+    assert isinstance(model, RankedModel)
+    return model
 
 
 # The kernels
@@ -143,13 +151,13 @@ def test_trees_that_would_leave_no_leaf_are_refused() -> None:
     """The kernel would read beyond the leaves."""
     none = replace(Forest.empty(1, 3), keep=np.full((1, 3), 7))
     with pytest.raises(ModelError, match="has no bit of leaf 3; each split keeps the last, of 64 at most"):
-        replace(MODEL, forest=none)
+        replace(fitted(), forest=none)
     with pytest.raises(ModelError, match="has no bit of leaf 64"):
-        replace(MODEL, forest=Forest.empty(1, 64))
-    replace(MODEL, forest=Forest.empty(1, 63))
+        replace(fitted(), forest=Forest.empty(1, 64))
+    replace(fitted(), forest=Forest.empty(1, 63))
     far = replace(Forest.empty(1, 1), feature=np.full((1, 1), 99, np.int32))
     with pytest.raises(ModelError, match=r"Forest\.feature: has numbers 99 to 99"):
-        replace(MODEL, forest=far)
+        replace(fitted(), forest=far)
 
 
 # Queries and features
@@ -207,10 +215,10 @@ def test_queries_of_a_share_of_the_events() -> None:
 def test_features_in_training_are_those_in_serving() -> None:
     """Event by event: what a query of the training sees is what a list for the same history sees."""
     queries = replace(RECIPE, users=60).queries(LOG)
-    every = np.ones(len(MODEL.items), np.bool_)
-    for event, (candidates, *_) in zip(queries.wanted.event.tolist(), answered(MODEL, LOG, queries), strict=True):
+    every = np.ones(len(fitted().items), np.bool_)
+    for event, (candidates, *_) in zip(queries.wanted.event.tolist(), answered(fitted(), LOG, queries), strict=True):
         past = LOG.items.names(LOG.item[LOG.start[LOG.user[event]] : event]).to_list()
-        served = next(MODEL.candidates(MODEL.histories([past]), every, keep_seen=False))
+        served = next(fitted().candidates(fitted().histories([past]), every, keep_seen=False))
         np.testing.assert_array_equal(served.item, candidates.item)
         np.testing.assert_allclose(served.columns, candidates.columns, rtol=1e-5, atol=1e-5)
 
@@ -224,7 +232,7 @@ def test_no_feature_sees_the_answer(held_out: str) -> None:
     item = LOG.item.copy()
     item[last] = (item[last] + 7) % ITEMS
     other = replace(LOG, item=item)
-    bare = shops(), (), MODEL.order, Forest.empty(), None
+    bare = shops(), (), fitted().order, Forest.empty(), None
     models = [RECIPE._fitted(log.select(queries.known), *bare) for log in (LOG, other)]
     pairs = zip(answered(models[0], LOG, queries), answered(models[1], other, queries), strict=True)
     for event, ((one, wanted, _), (two, changed, _)) in zip(asked, pairs, strict=True):
@@ -264,8 +272,8 @@ def test_lists_follow_the_hour_they_are_asked_for() -> None:
 
 def test_dates_are_no_times_of_day() -> None:
     """A log of dates alone, and one without times, have no features of hours and days."""
-    assert not MODEL.reads_time
-    assert "hour" not in MODEL.features
+    assert not fitted().reads_time
+    assert "hour" not in fitted().features
     log = by_the_hour()
     assert log.timestamp is not None
     for time in (None, log.timestamp // DAY * DAY):
@@ -289,12 +297,12 @@ def test_a_list_without_a_time_is_asked_after_the_usual_pause() -> None:
 
 
 def test_each_feature_has_a_name() -> None:
-    every = np.ones(len(MODEL.items), np.bool_)
+    every = np.ones(len(fitted().items), np.bool_)
     for history in (["i3", "i4"], ["i3"]):
-        found = next(MODEL.candidates(MODEL.histories([history]), every, keep_seen=False))
-        assert len(found.columns) == len(MODEL.features) == len(set(MODEL.features))
+        found = next(fitted().candidates(fitted().histories([history]), every, keep_seen=False))
+        assert len(found.columns) == len(fitted().features) == len(set(fitted().features))
         assert np.isfinite(found.columns).all()
-    assert "shares with newest categories" in MODEL.features
+    assert "shares with newest categories" in fitted().features
 
 
 # What an answer is worth
@@ -399,35 +407,35 @@ def test_recipes_may_be_text() -> None:
 
 
 def test_a_saved_forest_orders_the_same(tmp_path: Path) -> None:
-    MODEL.save(tmp_path / "model", log=LOG)
+    fitted().save(tmp_path / "model", log=LOG)
     loaded = load(tmp_path / "model")
     assert isinstance(loaded, RankedModel)
-    assert len(loaded.forest) == len(MODEL.forest)
-    assert loaded.recommend(LOG, 10).lists() == MODEL.recommend(LOG, 10).lists()
+    assert len(loaded.forest) == len(fitted().forest)
+    assert loaded.recommend(LOG, 10).lists() == fitted().recommend(LOG, 10).lists()
 
 
 def test_an_event_changes_the_list_at_once() -> None:
-    before, after = MODEL.recommend([["i3", "i4"], ["i3", "i4", "i20"]], 5).lists()
+    before, after = fitted().recommend([["i3", "i4"], ["i3", "i4", "i20"]], 5).lists()
     assert before != after
 
 
 def test_reasons_make_no_list_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are those of the first stage, and cost what they cost there."""
-    shown = MODEL.recommend([["i3", "i4"]], 10).lists()[0]
+    shown = fitted().recommend([["i3", "i4"]], 10).lists()[0]
     monkeypatch.setattr(RankedModel, "candidates", None)
-    found = MODEL.explain(["i3", "i4"], shown)
+    found = fitted().explain(["i3", "i4"], shown)
     assert len(found) == 10
-    assert found == MODEL.models[0].explain(["i3", "i4"], shown)
+    assert found == fitted().models[0].explain(["i3", "i4"], shown)
     assert any(found)
 
 
 @pytest.mark.parametrize("k", [1, 25, 26, 40])
 def test_lists_are_as_long_as_asked(k: int) -> None:
     for keep_seen in (True, False):
-        found = MODEL.recommend([["i3", "i4"]], k, keep_seen=keep_seen).lists()[0]
+        found = fitted().recommend([["i3", "i4"]], k, keep_seen=keep_seen).lists()[0]
         assert len(found) == len(set(found)) == min(k, ITEMS - 2 * (not keep_seen))
-    assert MODEL.recommend([["i3"]], 5, only=["i9"]).lists() == [["i9"]]
-    assert MODEL.recommend([["i3"]], 5, only=[]).lists() == [[]]
+    assert fitted().recommend([["i3"]], 5, only=["i9"]).lists() == [["i9"]]
+    assert fitted().recommend([["i3"]], 5, only=[]).lists() == [[]]
 
 
 def test_unknown_candidates_and_attributes() -> None:
@@ -458,7 +466,7 @@ def test_queries_whose_items_no_stage_knows_are_left_out() -> None:
 
 def test_only_training_needs_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightgbm", None)
-    assert MODEL.recommend([["i3"]], 3).lists()
+    assert fitted().recommend([["i3"]], 3).lists()
     with pytest.raises(MissingExtra, match=r"lightgbm is not installed; run: pip install 'palate\[rank\]'"):
         RECIPE.fit(LOG)
 

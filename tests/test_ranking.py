@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from palate.errors import SettingError
 from palate.kernels.boosts import lifted, multiply, narrow
 from palate.live.service import Live
 from palate.live.training import train
+from palate.models.base import Model
 from palate.models.registry import as_recipe
 from palate.ranking.context import Context, Masks, Order, UserHistory, no_model
 from palate.ranking.item_index import ItemIndex
@@ -32,8 +34,15 @@ from palate.store.events import Event, Store
 from palate.store.versions import Versions
 from palate.testing import check_recipe
 
-MODEL = IALS(dim=8, epochs=5, l2=0.008).fit(log_of(block_events()))
-INDEX = ItemIndex.of_model(MODEL.items)
+LOG = log_of(block_events())
+RECIPE = IALS(dim=8, epochs=5, l2=0.008)
+INDEX = ItemIndex.of_model(LOG.items)
+
+
+@cache
+def fitted() -> Model:
+    """Return the model of the log, fitted when it is first needed: each process lists all tests, and runs a part."""
+    return RECIPE.fit(LOG)
 
 
 class Halves:
@@ -56,7 +65,7 @@ class Halves:
 def context(**more: object) -> Context:
     popular = Order(np.arange(len(INDEX)), np.arange(len(INDEX), 0, -1).astype(np.float32))
     masks = Masks(np.ones(len(INDEX), np.bool_), Halves(), INDEX)
-    return replace(Context(MODEL, INDEX, masks, popular, popular), **more)  # type: ignore[arg-type]
+    return replace(Context(fitted(), INDEX, masks, popular, popular), **more)  # type: ignore[arg-type]
 
 
 def history(*positions: int) -> UserHistory:
@@ -65,13 +74,13 @@ def history(*positions: int) -> UserHistory:
 
 
 def ids(request: ListRequest, given: Context, stages: tuple[Stage, ...] = ()) -> list[str]:
-    staged = PipelineModel(Pipeline(MODEL.recipe, stages), MODEL.items, (MODEL,))
+    staged = PipelineModel(Pipeline(RECIPE, stages), LOG.items, (fitted(),))
     return [item.item_id for item in recommend(request, replace(given, model=staged)).items]
 
 
 def test_without_rules_a_list_is_that_of_the_model() -> None:
-    past = [MODEL.items.ids[n] for n in (0, 3)]
-    plain = MODEL.recommend([past], 7)
+    past = [LOG.items.ids[n] for n in (0, 3)]
+    plain = fitted().recommend([past], 7)
     answer = recommend(ListRequest(k=7, explore=0), context(history=history(0, 3)))
     assert [item.item_id for item in answer.items] == plain.lists()[0]
     np.testing.assert_allclose([item.score for item in answer.items], plain.score[0], rtol=1e-6)
@@ -103,7 +112,7 @@ def test_stages_reorder_the_pool_before_the_rules() -> None:
     pinned = ids(replace(request, pin=(Pin(best[0], 2),)), given, (Backwards(11),))
     assert pinned == [best[11], best[0], *best[10:7:-1]]
     capped = ids(replace(request, cap=(Cap("kind", 2),)), given, (Backwards(),))
-    kinds = [int(MODEL.items.code(name)) % 2 for name in capped]
+    kinds = [int(LOG.items.code(name)) % 2 for name in capped]
     assert sorted(kinds) == [0, 0, 1, 1]
 
 
@@ -117,17 +126,17 @@ def test_a_pipeline_is_a_recipe_that_ranks_offline_as_in_the_service(tmp_path: P
     log = log_of(block_events())
     recipe = Pipeline("IALS(dim=8, epochs=5, l2=0.008)", (Backwards(),))
     model = recipe.fit(log)
-    past = [MODEL.items.ids[n] for n in (0, 3)]
+    past = [LOG.items.ids[n] for n in (0, 3)]
     offline = model.recommend([past], 5)
     request = ListRequest(k=5, explore=0)
     assert offline.lists()[0] == ids(request, context(history=history(0, 3)), (Backwards(),))
-    assert offline.lists()[0] == MODEL.recommend([past], 12).lists()[0][::-1][:5]
+    assert offline.lists()[0] == fitted().recommend([past], 12).lists()[0][::-1][:5]
     model.save(tmp_path / "model")
     again = load(tmp_path / "model")
     assert again.recipe == recipe == as_recipe(repr(recipe)) == as_recipe(recipe.as_dict())
     assert again.recommend([past], 5).lists() == offline.lists()
     split = split_last(log)
-    best, worst = (evaluate(each.fit(split.train), split, 5)["NDCG@5"] for each in (MODEL.recipe, recipe))
+    best, worst = (evaluate(each.fit(split.train), split, 5)["NDCG@5"] for each in (RECIPE, recipe))
     assert best > worst
 
 
@@ -135,7 +144,7 @@ def test_the_service_ranks_by_the_stages_of_its_model(tmp_path: Path) -> None:
     with Store.open(tmp_path / "shop.db") as store:
         store.append([Event(str(user), str(item), "like", day + 1) for user, item, _, day in block_events()])
         versions = Versions(store)
-        assert train(store, versions, Pipeline(MODEL.recipe, (Backwards(),))).activated
+        assert train(store, versions, Pipeline(RECIPE, (Backwards(),))).activated
         live = Live(store, versions)
         for user in ("u1", "u20"):
             shown = [item.item_id for item in live.recommend(ListRequest(user_id=user, k=5, explore=0)).items]
@@ -164,8 +173,8 @@ def test_settings_of_stages_are_checked() -> None:
 def test_a_share_replaces_the_lowest_other_items() -> None:
     given = context(history=history(0, 3))
     best = ids(ListRequest(k=20, explore=0), given)
-    odd = [name for name in best if MODEL.items.code(name) % 2]
-    even = [name for name in best if not MODEL.items.code(name) % 2]
+    odd = [name for name in best if LOG.items.code(name) % 2]
+    even = [name for name in best if not LOG.items.code(name) % 2]
     request = ListRequest(k=6, explore=0)
     there = sum(name in odd for name in best[:6])
     for wanted in range(7):
@@ -180,7 +189,7 @@ def test_a_share_replaces_the_lowest_other_items() -> None:
 def test_a_share_counts_pins_and_keeps_them_and_the_caps() -> None:
     given = context(history=history(0, 3))
     best = ids(ListRequest(k=20, explore=0), given)
-    odd = [name for name in best if MODEL.items.code(name) % 2]
+    odd = [name for name in best if LOG.items.code(name) % 2]
     even = [name for name in best if name not in odd]
     pin = (Pin(odd[-1], 1), Pin(even[-1], 3))
     request = ListRequest(k=6, explore=0, pin=pin, share=(Share("1", 0.8),))
@@ -195,7 +204,7 @@ def test_a_share_counts_pins_and_keeps_them_and_the_caps() -> None:
 def test_a_share_holds_behind_stages() -> None:
     given = context(history=history(0, 3))
     best = ids(ListRequest(k=12, explore=0), given)[::-1]
-    odd = [name for name in best if MODEL.items.code(name) % 2]
+    odd = [name for name in best if LOG.items.code(name) % 2]
     shown = ids(ListRequest(k=4, explore=0, share=(Share("1", 1),)), given, (Backwards(12),))
     assert shown == odd[:4]
 
@@ -209,7 +218,7 @@ def test_only_the_sources_asked_for_fill_a_list() -> None:
     given = context(history=history(0, 3))
     popular = recommend(ListRequest(k=4, explore=0, sources=("popular",)), given)
     assert popular.sources == {"popular": 4}
-    assert [MODEL.items.code(item.item_id) for item in popular.items] == [1, 2, 4, 5]
+    assert [LOG.items.code(item.item_id) for item in popular.items] == [1, 2, 4, 5]
 
 
 def test_without_a_model_and_without_items_there_is_an_answer() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -234,19 +235,26 @@ def random_log(seed: int = 0) -> Interactions:
 
 
 LOG = random_log()
-MODEL = IALS(dim=8, epochs=5).fit(LOG)
-CATALOGUE = Catalogue(MODEL.items, pl.DataFrame({"item_id": MODEL.items.ids, "genres": genres_of()}))
+RECIPE = IALS(dim=8, epochs=5)
+CATALOGUE = Catalogue(LOG.items, pl.DataFrame({"item_id": LOG.items.ids, "genres": genres_of()}))
 
 
-def context(*past: int, model: Model = MODEL, weight: float = 1.0) -> Context:
+@cache
+def fitted() -> Model:
+    """Return the model of the log, fitted when it is first needed: each process lists all tests, and runs a part."""
+    return RECIPE.fit(LOG)
+
+
+def context(*past: int, model: Model | None = None, weight: float = 1.0) -> Context:
     """Return the context of a user with events on items at positions; the model does not know the last of 41."""
+    known = model or fitted()
     index = ItemIndex.of(
-        pl.concat([MODEL.items.ids, pl.Series(["new"])]), np.arange(ITEMS + 1), np.zeros(ITEMS + 1, np.int64)
-    ).with_model(model.items)
+        pl.concat([LOG.items.ids, pl.Series(["new"])]), np.arange(ITEMS + 1), np.zeros(ITEMS + 1, np.int64)
+    ).with_model(known.items)
     popular = Order(np.arange(ITEMS + 1), (1000 * 0.8 ** np.arange(ITEMS + 1)).astype(np.float32))
     masks = Masks(np.ones(ITEMS + 1, np.bool_), Genres(genres_of(ITEMS + 1)), index)
     events = np.array(past, np.int64), np.full(len(past), weight, np.float32), np.arange(len(past))
-    return Context(model, index, masks, popular, popular, history=UserHistory.of(*events))
+    return Context(known, index, masks, popular, popular, history=UserHistory.of(*events))
 
 
 def pool(count: int = 20, score: Floats | None = None, *, first: int = 10) -> Slate:
@@ -424,7 +432,7 @@ def test_a_calibrated_list_keeps_the_order_of_its_pool() -> None:
 
 
 def test_one_event_that_turns_elsewhere_moves_the_list() -> None:
-    staged = PipelineModel(Pipeline(MODEL.recipe, (Calibrate("genres", 0.5, half_life=5),)), MODEL.items, (MODEL,))
+    staged = PipelineModel(Pipeline(RECIPE, (Calibrate("genres", 0.5, half_life=5),)), LOG.items, (fitted(),))
     before, after = context(1, 11, 16, 26, model=staged), context(1, 11, 16, 26, 13, model=staged)
     lists = [
         given.index.positions([item.item_id for item in recommend(ListRequest(k=8, explore=0), given).items])
@@ -450,7 +458,7 @@ def test_a_pipeline_of_all_three_is_fitted_saved_and_loaded(tmp_path: Path) -> N
     assert again.stages == recipe.stages
 
 
-@pytest.mark.parametrize("catalogue", [CATALOGUE, CATALOGUE.among(MODEL.items.select(np.arange(30, dtype=np.int32)))])
+@pytest.mark.parametrize("catalogue", [CATALOGUE, CATALOGUE.among(LOG.items.select(np.arange(30, dtype=np.int32)))])
 def test_a_model_without_vectors_gets_some(catalogue: Catalogue, tmp_path: Path) -> None:
     model = Pipeline(EASE(), (Diversify(0.6), Calibrate("genres", 0.5))).fit(LOG, catalogue)
     assert model.item_embeddings is not None
@@ -473,7 +481,7 @@ def test_the_service_ranks_as_offline(tmp_path: Path) -> None:
         store.append([Event(e["user_id"], e["item_id"], "like", n + 1) for n, e in enumerate(events)])
         versions = Versions(store)
         stages = (Diversify(0.3), Diversify(0.2, by="genres"), Calibrate("genres", 0.5), LongTail(0.2))
-        assert train(store, versions, Pipeline(MODEL.recipe, stages)).activated
+        assert train(store, versions, Pipeline(RECIPE, stages)).activated
         live, model = Live(store, versions), load(versions.path(1))
         for user in ("u1", "u20", "u33"):
             shown = live.recommend(ListRequest(user_id=user, k=6, explore=0)).items

@@ -126,6 +126,8 @@ def _known(token: Token, after: Token | None) -> Token:
     """Make a column's name of any word that means nothing in a condition; refuse such a sign or function."""
     if token.token_type in SPELLED | KEYWORDS or token.text in SIGNS:
         return token
+    if token.token_type == TokenType.NATIONAL_STRING:
+        raise Fault(token.start, "a text has quotes and nothing before them")
     if not token.text[0].isalnum() and token.text[0] != "_":
         raise Fault(token.start, f"{token.text} means nothing in a condition")
     if after is None or after.token_type != TokenType.L_PAREN:
