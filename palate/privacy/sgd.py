@@ -153,4 +153,4 @@ def axes_above(total: Doubles, noise: float) -> int:
 
 def needed(noise: float, items: int, dim: int) -> float:
     """Return how many users make a second axis, of `SECOND` of the users, stand out of the noise of all steps."""
-    return noise * edge_of(items, dim) / (SAMPLING * np.sqrt(TIMES) * SECOND)
+    return float(noise * edge_of(items, dim) / (SAMPLING * np.sqrt(TIMES) * SECOND))
