@@ -66,7 +66,13 @@ FAST: list[Recipe] = [
     Ranked(recipes=("EASE(l2=100)", "SLIST(l2=10)"), users=20),
     *(
         Private(recipe, epsilon=20, public=True, refuse=False, insecure_test_noise=True, seed=0)
-        for recipe in ("EASE()", "IALS(dim=4)", 'ItemKNN(similarity="cosine", neighbours=8)', "SLIST(alpha=1.0)")
+        for recipe in (
+            "EASE()",
+            "Embedding(dim=4)",
+            "IALS(dim=4)",
+            'ItemKNN(similarity="cosine", neighbours=8)',
+            "SLIST(alpha=1.0)",
+        )
     ),
     InfiniteAE(l2=2),
     InfiniteAE(l2=2, bias=0.001, norm=0.0),
@@ -119,7 +125,7 @@ BAD: list[tuple[type[Recipe], dict[str, Any]]] = [
     *((Ranked, {name: value}) for name, value in (("pool", 0), ("users", 0), ("gap", -1), ("seed", -1))),
     *((Ranked, {name: value}) for name, value in (("recipes", ()), ("recipes", ("SLIST",)), ("held_out", "items"))),
     *((Pipeline, {"recipe": text}) for text in ("EASE", "Best()")),
-    *((Private, {"recipe": text}) for text in ("EASE", "Embedding()")),
+    *((Private, {"recipe": text}) for text in ("EASE", "SessionKNN()")),
     *((Private, {"epsilon": value}) for value in (0, -1, float("nan"), float("inf"))),
     *((Private, {"delta": value}) for value in (0, 1, float("nan"))),
     (Private, {"seed": 0}),

@@ -22,7 +22,20 @@ from scipy.stats import chi2
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from palate import EASE, IALS, SLIST, Blend, Embedding, ItemKNN, Pipeline, Popularity, Private, Ranked, load, read_log
+from palate import (
+    EASE,
+    IALS,
+    SLIST,
+    Blend,
+    ItemKNN,
+    Pipeline,
+    Popularity,
+    Private,
+    Ranked,
+    SessionKNN,
+    load,
+    read_log,
+)
 from palate.cli import app
 from palate.data.interactions import Interactions
 from palate.errors import PalateError, SettingError
@@ -335,9 +348,9 @@ def test_too_few_users_are_refused_with_a_figure() -> None:
     ("recipe", "settings", "said"),
     [
         (
-            Embedding(),
+            SessionKNN(),
             {},
-            "Embedding.*no private fit; recipes that have one are EASE, IALS, ItemKNN, Popularity, SLIST",
+            "SessionKNN.*no private fit; recipes that have one are EASE, Embedding, IALS, ItemKNN, Popularity, SLIST",
         ),
         (Pipeline("EASE()"), {}, "Pipeline.*no private fit"),
         (EASE(half_life_days=3), {}, "half_life_days"),

@@ -24,7 +24,7 @@ import polars as pl
 from benchmarks.common.logs import gowalla
 from benchmarks.common.paths import DATA
 from benchmarks.common.tables import grid, parser, publish, title
-from palate import EASE, SLIST, ItemKNN, Popularity, Private, Split, evaluate, read_log
+from palate import EASE, SLIST, Embedding, ItemKNN, Popularity, Private, Split, evaluate, read_log
 from palate.arrays import AnyArray, Doubles, Floats
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -51,7 +51,7 @@ def music() -> Data:
     """lastfm-music: folds 0 and 1 are known, 2 is held out."""
     frame = pl.read_csv(DATA / "lastfm-music" / "listens.csv")
     known, test = (read_log(frame.filter(which).drop("fold")) for which in (pl.col("fold") < 2, pl.col("fold") == 2))
-    return Data(Split(known, test), (3.2, 10, 20), (EASE(),))
+    return Data(Split(known, test), (3.2, 10, 20), (EASE(), Embedding()))
 
 
 def dense(seed: int = 0, users: int = 6000, items: int = 3700) -> Data:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +14,7 @@ from palate.data.vocabulary import Vocabulary
 from palate.errors import SettingError, check
 from palate.models.base import Model, Recipe
 from palate.models.ease import EASE
+from palate.models.embedding import Embedding, EmbeddingModel
 from palate.models.ials import IALS, UNSEEN, IALSModel
 from palate.models.item_knn import ItemKNN
 from palate.models.item_to_item import DenseItemModel, SparseItemModel
@@ -24,6 +25,11 @@ from palate.privacy.released import Released
 RIDGE = 0.5  # times the mean of the diagonal: the noise left in the axes wants a ridge that follows it
 L2 = 0.008  # of IALS where none is given; it scales the vectors, and no list
 BLOCK = 512  # items at once
+VECTORS = (
+    "dim",
+    "l2",
+    "seed",
+)  # settings of an Embedding that a private fit takes; the others are `palate.privacy.sgd`'s
 
 
 def ease(recipe: EASE, items: Vocabulary, released: Released, popularity: Floats) -> DenseItemModel:
@@ -81,6 +87,14 @@ def ials(recipe: IALS, items: Vocabulary, released: Released, popularity: Floats
     return IALSModel(whole, items, Vocabulary.of([]), no_users, vectors, popularity, spectrum, 1.0)
 
 
+def embedding(recipe: Embedding, items: Vocabulary, released: Released, popularity: Floats) -> EmbeddingModel:
+    """Return the vectors that were released; a user's vector is folded in when asked, as of any Embedding model."""
+    vectors = np.ascontiguousarray(released.axes.vectors, np.float32)
+    whole = replace(recipe, dim=vectors.shape[1]).resolved()
+    no_users, no_hashes = np.zeros((0, whole.dim), np.float32), np.zeros(0, np.uint64)
+    return EmbeddingModel(whole, items, Vocabulary.of([]), no_users, vectors, popularity, no_hashes)
+
+
 def by_popularity(recipe: Popularity, items: Vocabulary, _: Released, popularity: Floats) -> PopularityModel:
     """Return the counts alone."""
     return PopularityModel(recipe, items, popularity)
@@ -103,6 +117,7 @@ Maker: TypeAlias = Callable[[Any, Vocabulary, Released, Floats], Model]
 # Recipes that can be fitted privately, and the settings that would read more of a log than is released.
 MAKERS: Mapping[type[Recipe], tuple[Maker, Mapping[str, object]]] = {
     EASE: (ease, {"binary": True, "neighbours": None, "half_life_days": None}),
+    Embedding: (embedding, {each.name: each.default for each in fields(Embedding) if each.name not in VECTORS}),
     IALS: (ials, {"half_life_days": None}),
     ItemKNN: (item_knn, {"similarity": "cosine", "binary": True, "half_life_days": None}),
     Popularity: (by_popularity, {"half_life_days": None}),

@@ -19,6 +19,7 @@ from palate.errors import MissingExtra, Package, PalateError, check, real
 from palate.models.guarantee import Release
 
 ACCOUNTING = Package("dp_accounting", "dp-accounting", "privacy")
+INTERVAL = 1e-4  # of privacy losses
 
 
 class BudgetError(PalateError, ValueError):
@@ -31,13 +32,16 @@ class Ledger:
 
     releases: tuple[Release, ...] = ()
 
-    def epsilon(self, delta: float) -> float:
-        """Return the ε of all releases together at this δ."""
+    def epsilon(self, delta: float, interval: float = INTERVAL) -> float:
+        """Return the ε of all releases together at this δ.
+
+        interval  to which privacy losses are rounded, upwards: a larger one is faster, and says no smaller ε
+        """
         check(0 < real("delta", delta) < 1, "delta", delta, "must be above 0, below 1")
         left = delta - sum(each.delta * each.times for each in self.releases)
         if not self.releases:
             return 0.0
-        return float(composed(self.releases).get_epsilon(left)) if left > 0 else inf
+        return float(composed(self.releases, interval).get_epsilon(left)) if left > 0 else inf
 
     def spend(self, releases: Iterable[Release], epsilon: float, delta: float) -> Ledger:
         """Return the ledger with more releases. Raises `BudgetError` where all together go beyond (ε, δ)."""
@@ -61,14 +65,14 @@ class Ledger:
         return cls(tuple(Release(**each) for each in json.loads(text)))
 
 
-def composed(releases: Iterable[Release]) -> Any:
+def composed(releases: Iterable[Release], interval: float) -> Any:
     """Return dp-accounting's accountant of these releases. Raises `MissingExtra` without the package."""
     try:
         from dp_accounting import GaussianDpEvent, LaplaceDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
         from dp_accounting.pld import PLDAccountant
     except ModuleNotFoundError:
         raise MissingExtra(ACCOUNTING.name, ACCOUNTING.extra) from None
-    accountant = PLDAccountant()
+    accountant = PLDAccountant(value_discretization_interval=interval)
     for each in releases:
         event = LaplaceDpEvent(each.noise) if each.mechanism == "laplace" else GaussianDpEvent(each.noise)
         if each.mechanism == "sampled gaussian":

@@ -23,12 +23,14 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.encoders.encoding import Encoding
 from palate.errors import check
 from palate.models.base import Model, Recipe, Watch, refuse_empty
+from palate.models.embedding import Embedding
 from palate.models.guarantee import Guarantee, Release
 from palate.models.item_content import check_reading
 from palate.models.item_to_item import positives
 from palate.models.popularity import Popularity
 from palate.models.posterior import Posterior
 from palate.models.registry import as_recipe, register
+from palate.privacy import sgd
 from palate.privacy.fitted import check_private, fitted
 from palate.privacy.noise import SeededSource, SystemSource
 from palate.privacy.released import Plan, Released, release, release_counts
@@ -46,7 +48,7 @@ class Private(Recipe):
     delta     None: 1e-6; must be well below 1 / the number of users, which is data itself, so that no fit looks it up
     public    the list of items is known to all: that of the catalogue, or of the log without one. False: a noisy list
               of what is chosen often is made from a share of the budget, and ids are text
-    fields    public attributes of the items, columns of the catalogue, that are drawn near each other
+    fields    public attributes of the items, columns of the catalogue, drawn near each other (not `Embedding`)
     refuse    raise `Hopeless` where the noise hides all but popularity; False: fit what is left
     seed      with insecure_test_noise alone: noise that can be made again protects no user
 
@@ -69,6 +71,10 @@ class Private(Recipe):
         check(self.delta is None or 1e-15 <= self.delta <= 1e-3, "delta", self.delta, "must be from 1e-15 to 1e-3")
         object.__setattr__(self, "fields", check_reading(self.fields, None, 0))
         check(not self.fields or self.public, "fields", self.fields, "needs public=True: the items of the catalogue")
+        own = not (self.fields and self.by_steps)
+        check(
+            own, "fields", self.fields, "have no place in the steps of a private Embedding; EASE and IALS take them"
+        )
         seeded = self.seed is not None
         rule = "needs insecure_test_noise=True, which protects no user" if seeded else "is needed for test noise"
         check(seeded == self.insecure_test_noise, "seed", self.seed, rule)
@@ -85,6 +91,11 @@ class Private(Recipe):
         return isinstance(self.inner, Popularity)
 
     @property
+    def by_steps(self) -> bool:
+        """Whether vectors are trained, step by step, in place of a Gram matrix."""
+        return isinstance(self.inner, Embedding)
+
+    @property
     def plan(self) -> Plan:
         """How much noise the releases have."""
         delta = DELTA if self.delta is None else self.delta
@@ -94,6 +105,8 @@ class Private(Recipe):
         """Return what is proven of a fit, whatever the log."""
         delta = DELTA if self.delta is None else self.delta
         releases = self.plan.releases(counts_alone=self.counts_alone)
+        if self.by_steps:
+            releases = sgd.releases(self.plan, self.epsilon, delta)
         return (Guarantee(self.epsilon, delta, releases, public=self.public, insecure=self.insecure_test_noise),)
 
     def fit(
@@ -106,15 +119,21 @@ class Private(Recipe):
         refuse_empty(log)
         items, content = self.listed(log, catalogue)
         X = likes(log, items)
-        plan = self.plan
+        released = self.released(X, content)
+        own = items if len(released.kept) == len(items) else items.select(released.kept.astype(np.int32))
+        return PrivateModel(self, own, (fitted(self.inner, own, released),), *self.guarantees())
+
+    def released(self, X: csr_array, content: Floats | None) -> Released:
+        """Release what the recipe is made of, from users' likes X (U, I) and content (I, C) that is public."""
+        plan, refuse = self.plan, f"epsilon={self.epsilon:g}" if self.refuse else ""
         source = SystemSource() if self.seed is None else SeededSource(self.seed)
         if self.counts_alone:
             kept, counts = release_counts(X, plan, source)
-            released = Released(kept, counts, Axes(np.zeros((len(kept), 0)), np.zeros(0)), 1.0)
-        else:
-            released = release(X, plan, source, content, refuse=f"epsilon={self.epsilon:g}" if self.refuse else "")
-        own = items if len(released.kept) == len(items) else items.select(released.kept.astype(np.int32))
-        return PrivateModel(self, own, (fitted(self.inner, own, released),), *self.guarantees())
+            return Released(kept, counts, Axes(np.zeros((len(kept), 0)), np.zeros(0)), 1.0)
+        if isinstance(self.inner, Embedding):
+            noise = self.releases()[-1].noise
+            return sgd.release_vectors(X, plan, noise, source, self.inner, refuse=refuse)
+        return release(X, plan, source, content, refuse=refuse)
 
     def listed(self, log: Interactions, catalogue: Catalogue | None) -> tuple[Vocabulary, Floats | None]:
         """Return the items that may be listed, in an order that no user changes, and their content, (I, C)."""

@@ -107,23 +107,28 @@ def release_counts(X: csr_array, plan: Plan, source: Source) -> tuple[Longs, Dou
     return kept, counts[kept]
 
 
+def listed(X: csr_array, plan: Plan, source: Source, refuse: str) -> tuple[Longs, Doubles, float]:
+    """Return as `release_counts` does, and about how many users like an item listed, 1 or more."""
+    kept, counts = release_counts(X, plan, source)
+    if not len(kept):
+        raise Hopeless(f"{refuse or 'private fit'}: no item was chosen often enough to be listed; give a public list")
+    return kept, counts, max(noisy_number(Rows.of(csr_array(X[:, kept])), plan.users, source), 1.0)
+
+
 def release(X: csr_array, plan: Plan, source: Source, content: Floats | None, *, refuse: str) -> Released:
     """Release what a fit needs of users' likes X (U, I), 1 where a user likes an item; content (I, C) is public.
 
     refuse  what the error begins with where too little stands out of the noise; "" fits popularity alone then.
     """
-    kept, counts = release_counts(X, plan, source)
-    if not len(kept):
-        raise Hopeless(f"{refuse or 'private fit'}: no item was chosen often enough to be listed; give a public list")
-    own = Rows.of(csr_array(X[:, kept]))
-    users = max(noisy_number(own, plan.users, source), 1.0)
-    if refuse and users < needed(plan.gram):
-        raise Hopeless(hopeless(refuse, users, plan.gram))
+    kept, counts, users = listed(X, plan, source, refuse)
+    own, least = Rows.of(csr_array(X[:, kept])), needed(plan.gram)
+    if refuse and users < least:
+        raise Hopeless(hopeless(refuse, users, least))
     head = head_of(counts, users / plan.gram)
     rows = Rows.of(csr_array(own.matrix[:, head] > 0))
     found = above_noise(noisy_gram(rows, plan.gram, source), plan.gram, AXES)
     if refuse and len(found.strength) < 2:
-        raise Hopeless(f"{hopeless(refuse, users, plan.gram)}: no second axis of taste is above the noise")
+        raise Hopeless(f"{hopeless(refuse, users, least)}: no second axis of taste is above the noise")
     likes = (float(counts.sum()) / users) ** 2  # a row of n likes adds √n to the counts
     if not len(found.strength):
         return Released(kept, counts, Axes(np.zeros((len(kept), 0)), np.zeros(0)), likes)
@@ -154,9 +159,9 @@ def needed(noise: float) -> float:
     return 2 * noise / HEAD / SECOND**2
 
 
-def hopeless(refuse: str, users: float, noise: float) -> str:
-    """Say that too little stands out, and how many users it would take."""
-    about = float(f"{needed(noise):.1g}")
+def hopeless(refuse: str, users: float, least: float) -> str:
+    """Say that too little stands out, and how many users it would take at least."""
+    about = float(f"{least:.1g}")
     return f"about {users:,.0f} users and {refuse}: {POPULARITY_ALONE}; needs about {about:,.0f}"
 
 

@@ -141,8 +141,9 @@ class PrivateTraining:
         plan, I, name = self.plan, self.items, f"epsilon={self.recipe.epsilon:g}"
         counts = self.sum(group, Message("counts"), np.full(I, plan.counts * STEPS)) / STEPS
         users = max(float(self.sum(group, Message("users"), np.full(1, plan.users))[0]), 1.0)
-        if self.recipe.refuse and users < needed(plan.gram):
-            raise Hopeless(hopeless(name, users, plan.gram))
+        least = needed(plan.gram)
+        if self.recipe.refuse and users < least:
+            raise Hopeless(hopeless(name, users, least))
         head = head_of(counts, users / plan.gram)
         asked = Message("likes", {}, (head.astype(np.float64),))
         triangle = self.sum(group, asked, gram_noise(len(head), plan.gram))
@@ -150,7 +151,7 @@ class PrivateTraining:
         gram[np.tril_indices(len(head))] = triangle / STEPS**2
         found = above_noise(gram + np.tril(gram, -1).T, plan.gram, AXES)
         if len(found.strength) < (2 if self.recipe.refuse else 1):
-            raise Hopeless(f"{hopeless(name, users, plan.gram)}: no second axis of taste is above the noise")
+            raise Hopeless(f"{hopeless(name, users, least)}: no second axis of taste is above the noise")
         axes = np.zeros((I, len(found.strength)))
         axes[head] = found.vectors * found.strength**-WHITEN
         length = np.square(found.vectors).sum(axis=0)

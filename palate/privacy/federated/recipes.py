@@ -45,6 +45,11 @@ def check_federated(recipe: Recipe) -> None:
         raise SettingError(
             f"recipe={type(recipe).__name__}(): cannot be trained federated; recipes that can: {names}"
         )
+    if isinstance(recipe, Private) and (recipe.by_steps or recipe.counts_alone):
+        rule = (
+            "cannot be trained federated; clients answer once, for the Gram matrix of EASE, IALS, ItemKNN and SLIST"
+        )
+        raise SettingError(f"recipe={type(recipe.inner).__name__}(): private, {rule}")
     for name, value in WAYS[type(recipe)][2].items():
         own = getattr(recipe, name)
         check(own == value, f"{type(recipe).__name__}.{name}", own, f"must be {value!r} in a federated training")
