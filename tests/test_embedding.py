@@ -349,7 +349,7 @@ def test_neighbours() -> None:
     model = toy()
     found = model.similar_items(["i0", "i2"], 10)
     assert found.lists() == [["i1", "i2", "i4", "i3"], ["i1", "i0", "i3", "i4"]]
-    assert found.to_frame().filter(pl.col("user_id") == "i0")["score"][0] == pytest.approx(1 / np.sqrt(1.25))
+    assert found.to_frame().filter(pl.col("target_item_id") == "i0")["score"][0] == pytest.approx(1 / np.sqrt(1.25))
     assert model.similar_users(["u1"], 3).lists() == [["u0"]]
     for ask in (model.similar_items, model.similar_users):
         with pytest.raises(UnknownId, match="'nothing'"):

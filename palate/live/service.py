@@ -133,12 +133,10 @@ class Live:
 
     def _with_sources(self, request: ListRequest, context: Context) -> Context:
         """Return the context with what the sources of a request read beside the usual."""
-        if request.sources == USUAL_SOURCES:
-            return _timed(request, context)
-        if "bought_together" in request.sources:
-            together = bought_together(request.anchor_items, context, self.store, self.weights)
-            return replace(context, together=together).at(_moment(request))
-        return context.at(_moment(request))
+        timed = _timed(request, context)
+        if "bought_together" not in request.sources:
+            return timed
+        return replace(timed, together=bought_together(request.anchor_items, context, self.store, self.weights))
 
     def _with_session(self, request: ListRequest, context: Context) -> Context:
         return context.of(context.history.followed_by(session_history(request.session, self.weights, context.index)))
@@ -193,11 +191,7 @@ class Live:
 
 
 def _timed(request: ListRequest, context: Context) -> Context:
-    """Return the context at the time that the list is made for, where the list depends on it."""
-    timed = request.sources != USUAL_SOURCES or request.exploring or context.model.reads_time
-    return context.at(_moment(request)) if timed else context
-
-
-def _moment(request: ListRequest) -> int:
-    """Return the time that a list is made for: `until` of the request, or now."""
-    return now() if request.until is None else min(now(), request.until)
+    """Return the context at the time that a list is made for, `until` or now, where the list depends on it."""
+    if request.sources == USUAL_SOURCES and not request.exploring and not context.model.reads_time:
+        return context
+    return context.at(now() if request.until is None else min(now(), request.until))
