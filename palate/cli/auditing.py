@@ -9,7 +9,7 @@ import typer
 
 from palate.cli.joined import content_of
 from palate.cli.lists import sentence
-from palate.cli.settings import CatalogueReading, check_picture, private_recipe, read_settings
+from palate.cli.settings import CatalogueReading, Reading, Settings, check_picture, private_recipe, read_settings
 from palate.cli.terminal import WorkBar, note, print_json, stdout
 from palate.data.readers import read_log
 
@@ -18,12 +18,7 @@ def audit(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="As palate fit takes it.")],
     log: Annotated[Path, typer.Argument(metavar="LOG", help="Events: CSV, TSV, JSONL, Parquet, ...")],
     *,
-    settings: Annotated[
-        list[str],
-        typer.Option(
-            "--set", metavar="NAME=VALUE", default_factory=list, show_default=False, help="A setting of the recipe."
-        ),
-    ],
+    settings: Settings,
     epsilon: Annotated[
         float | None, typer.Option("--epsilon", metavar="E", help="With differential privacy: Private(RECIPE).")
     ] = None,
@@ -32,12 +27,7 @@ def audit(
     shadows: Annotated[int, typer.Option(metavar="N", min=2, help="Models to compare with.")] = 16,
     canaries: Annotated[int, typer.Option(metavar="N", min=0, help="Small trainings that bound ε; 0: none.")] = 100,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of which users are in the model.")] = 0,
-    read: Annotated[
-        list[str],
-        typer.Option(
-            "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="Passed to read_log."
-        ),
-    ],
+    read: Reading,
     catalogue: Annotated[
         Path | None, typer.Option("--catalogue", metavar="FILE", help="Items, for recipes that read content.")
     ] = None,

@@ -17,6 +17,7 @@ from palate.cli.joined import content_of
 from palate.cli.lists import sentence
 from palate.cli.settings import (
     CatalogueReading,
+    Reading,
     check_picture,
     parse,
     read_settings,
@@ -68,12 +69,7 @@ def choose(
         Path | None, typer.Option(metavar="FILE", help="Keeps trials; a killed search goes on.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw a plot, PNG or SVG.")] = None,
-    read: Annotated[
-        list[str],
-        typer.Option(
-            "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="Passed to read_log."
-        ),
-    ],
+    read: Reading,
     catalogue_read: CatalogueReading,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

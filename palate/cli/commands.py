@@ -26,7 +26,15 @@ from palate.cli.forgetting import access, forget, receipt_app
 from palate.cli.joined import Choice, content_of, history_in, newer_log, reading_of, titles_of
 from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
 from palate.cli.serve import activate, serve, train
-from palate.cli.settings import CatalogueReading, Stages, build_recipes, check_picture, read_settings
+from palate.cli.settings import (
+    CatalogueReading,
+    Reading,
+    Settings,
+    Stages,
+    build_recipes,
+    check_picture,
+    read_settings,
+)
 from palate.cli.store import key_app, store_app
 from palate.cli.terminal import FitBar, WorkBar, note, print_json, stdout
 from palate.data.catalogue import Catalogue
@@ -70,18 +78,6 @@ LogFile: TypeAlias = Annotated[Path, typer.Argument(metavar="LOG", help="Events:
 Folder: TypeAlias = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
 RecipeName: TypeAlias = Annotated[
     str, typer.Argument(metavar="RECIPE", help=", ".join(KNOWN) + f", or {AUTO}, which chooses.")
-]
-Settings: TypeAlias = Annotated[
-    list[str],
-    typer.Option(
-        "--set", metavar="NAME=VALUE", default_factory=list, show_default=False, help="A setting of the recipe."
-    ),
-]
-Reading: TypeAlias = Annotated[
-    list[str],
-    typer.Option(
-        "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="Passed to read_log."
-    ),
 ]
 CatalogueFile: TypeAlias = Annotated[
     Path | None, typer.Option("--catalogue", metavar="FILE", help="Items with their titles.")

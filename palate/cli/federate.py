@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from palate.cli.joined import content_of
-from palate.cli.settings import CatalogueReading, build_recipe, read_settings
+from palate.cli.settings import CatalogueReading, Reading, private_recipe, read_settings
 from palate.cli.terminal import note, print_json
 from palate.data.readers import read_log
 from palate.errors import DataError
-from palate.models.base import Recipe
 
 if TYPE_CHECKING:
     from palate.privacy.federated.training import Traffics
@@ -56,7 +55,7 @@ def server(
         raise typer.BadParameter("give --cert FILE and --tls-key FILE, or --insecure")
     here = Clients(None if clients is None else public_keys(clients), note)
     group = Group(here.members, note, expect, least, wait, answer)
-    run = Run(federated_recipe(recipe, settings, epsilon), group)
+    run = Run(private_recipe(recipe, settings, epsilon, public=epsilon is not None), group)
     with serving(listen, certificates, here) as address:
         note(f"listening on {address}")
         traffic = run.train()
@@ -64,16 +63,6 @@ def server(
         print_json({name: {"down": each.down, "up": each.up} for name, each in traffic.items()})
     else:
         _say(traffic)
-
-
-def federated_recipe(name: str, settings: list[str], epsilon: float | None) -> Recipe:
-    """Return the recipe, with distributed noise where an epsilon is given."""
-    recipe = build_recipe(name, settings)
-    if epsilon is None:
-        return recipe
-    from palate.privacy.private import Private
-
-    return Private(recipe, epsilon=epsilon, public=True)
 
 
 def _say(traffic: Traffics) -> None:
@@ -99,12 +88,7 @@ def client(
     catalogue: Annotated[Path | None, typer.Option(metavar="FILE", help="More items known here.")] = None,
     catalogue_read: CatalogueReading,
     public: Annotated[bool, typer.Option("--public-items", help="Agree on the catalogue's items alone.")] = False,
-    read: Annotated[
-        list[str],
-        typer.Option(
-            "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="Passed to read_log."
-        ),
-    ],
+    read: Reading,
     no_log: Annotated[bool, typer.Option("--no-log", help="Save no histories with the model.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -12,6 +12,7 @@ import typer
 from palate.cli.choose import AUTO, Plan, SearchBar, share_of
 from palate.cli.settings import (
     CatalogueReading,
+    Reading,
     Stages,
     catalogue_settings,
     parse,
@@ -49,12 +50,6 @@ Settings: TypeAlias = Annotated[
     list[str],
     typer.Option(
         "--set", metavar="NAME=VALUE", default_factory=list, show_default=False, help="Setting of the recipe."
-    ),
-]
-Reading: TypeAlias = Annotated[
-    list[str],
-    typer.Option(
-        "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="Passed to read_log."
     ),
 ]
 WeightsOption: TypeAlias = Annotated[

@@ -23,6 +23,18 @@ READ_NAMES = (
     *("time_unit", "time_format", "ids", "on_error"),
 )
 CATALOGUE_NAMES = ("item", "title", "text", "categories", "price", "image", "audio", "available", "ids", "on_error")
+Settings: TypeAlias = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="NAME=VALUE", default_factory=list, show_default=False, help="A setting of the recipe."
+    ),
+]
+Reading: TypeAlias = Annotated[
+    list[str],
+    typer.Option(
+        "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="Passed to read_log."
+    ),
+]
 CatalogueReading: TypeAlias = Annotated[
     list[str],
     typer.Option(

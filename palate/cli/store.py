@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 from rich.table import Table
 
-from palate.cli.settings import CatalogueReading, catalogue_settings, read_settings
+from palate.cli.settings import CatalogueReading, Reading, catalogue_settings, read_settings
 from palate.cli.terminal import WorkBar, note, print_json, stdout
 from palate.errors import StoreError
 from palate.kernels.clock import clock
@@ -23,12 +23,6 @@ Url: TypeAlias = Annotated[
     str, typer.Option("--store", metavar="URL", help="SQLite file, or postgresql://USER@HOST/DB.")
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Reading: TypeAlias = Annotated[
-    list[str],
-    typer.Option(
-        "--read", metavar="NAME=VALUE", default_factory=list, show_default=False, help="Passed to read_log."
-    ),
-]
 Log: TypeAlias = Annotated[Path | None, typer.Option("--log", metavar="FILE", help="Events.")]
 Catalogue: TypeAlias = Annotated[Path | None, typer.Option("--catalogue", metavar="FILE", help="Items.")]
 Users: TypeAlias = Annotated[Path | None, typer.Option("--users", metavar="FILE", help="Users and their attributes.")]

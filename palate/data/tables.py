@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import polars as pl
 
-from palate.errors import MissingExtra
+from palate.errors import Package, require
 
 PandasFrame: TypeAlias = Any
 
 
 def as_pandas(frame: pl.DataFrame) -> PandasFrame:
     """Return a frame of pandas. Raises `MissingExtra` without pandas, or pyarrow, which the conversion needs."""
-    for package in ("pandas", "pyarrow"):
-        if find_spec(package) is None:
-            raise MissingExtra(package, "pandas")
+    require(Package(name, name, "pandas") for name in ("pandas", "pyarrow"))
     return frame.to_pandas()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.special import log_ndtr
 
-from palate.errors import MissingExtra, Package, PalateError, check, real
+from palate.errors import Package, PalateError, check, real, require
 from palate.models.guarantee import Release
 
 ACCOUNTING = Package("dp_accounting", "dp-accounting", "privacy")
@@ -67,11 +67,10 @@ class Ledger:
 
 def composed(releases: Iterable[Release], interval: float) -> Any:
     """Return dp-accounting's accountant of these releases. Raises `MissingExtra` without the package."""
-    try:
-        from dp_accounting import GaussianDpEvent, LaplaceDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
-        from dp_accounting.pld import PLDAccountant
-    except ModuleNotFoundError:
-        raise MissingExtra(ACCOUNTING.name, ACCOUNTING.extra) from None
+    require([ACCOUNTING])
+    from dp_accounting import GaussianDpEvent, LaplaceDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
+    from dp_accounting.pld import PLDAccountant
+
     accountant = PLDAccountant(value_discretization_interval=interval)
     for each in releases:
         event = LaplaceDpEvent(each.noise) if each.mechanism == "laplace" else GaussianDpEvent(each.noise)

@@ -15,12 +15,12 @@ from threading import Lock, Thread
 from time import monotonic, sleep
 from typing import Any, cast
 
-from palate.errors import DataError, MissingExtra, PalateError
+from palate.errors import DataError, PalateError
 from palate.privacy.federated.group import Member
 from palate.privacy.federated.messages import Gone, Message
 from palate.privacy.federated.party import Party
 from palate.privacy.federated.training import member_of
-from palate.privacy.federated.work import FederationError
+from palate.privacy.federated.work import FederationError, absent
 
 try:
     import grpc
@@ -35,9 +35,7 @@ try:
     from flwr.server.superlink.fleet.grpc_bidi.grpc_server import start_grpc_server
     from flwr.supercore.grpc import create_channel
 except ModuleNotFoundError as missing:
-    if (missing.name or "").startswith("flwr"):
-        raise MissingExtra("flwr") from None
-    raise MissingExtra(str(missing.name), "federate") from None
+    raise absent(missing) from None
 
 SIGNED = b"palate federate\0"
 HELLO = 20.0  # seconds for a new connection to say who it is

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from palate.errors import DataError, MissingExtra
+from palate.errors import DataError
+from palate.privacy.federated.work import absent
 
 try:
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -28,9 +29,7 @@ try:
     from flwr.common.secure_aggregation.crypto.symmetric_encryption import decrypt, encrypt, generate_shared_key
     from flwr.supercore.primitives.asymmetric import bytes_to_public_key, generate_key_pairs, public_key_to_bytes
 except ModuleNotFoundError as missing:
-    if (missing.name or "").startswith("flwr"):
-        raise MissingExtra("flwr") from None
-    raise MissingExtra(str(missing.name), "federate") from None
+    raise absent(missing) from None
 
 SEED = 32  # bytes
 SHARE = 52  # bytes of a share of a seed

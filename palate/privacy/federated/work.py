@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from palate.arrays import Doubles, Floats, Ints
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
-from palate.errors import DataError, PalateError
+from palate.errors import DataError, MissingExtra, PalateError
 from palate.models.base import Model
 from palate.models.penalties import USUAL, mean_size
 
@@ -26,6 +26,12 @@ HEAVIEST = 1000.0  # weight of one event
 
 class FederationError(PalateError):
     """A federated training cannot go on."""
+
+
+def absent(missing: ModuleNotFoundError) -> MissingExtra:
+    """Return the error for a package that is not installed: Flower is in no extra, what it takes is in `federate`."""
+    name = str(missing.name)
+    return MissingExtra("flwr") if name.startswith("flwr") else MissingExtra(name, "federate")
 
 
 @dataclass(frozen=True, eq=False)
