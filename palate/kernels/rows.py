@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from palate.arrays import Floats, Hashes, Ints, Longs, Words
 from palate.kernels.arithmetic import mix
 from palate.kernels.compile import compiled
+from palate.kernels.sorting import sort_together
 
 T = TypeVar("T", bound=np.generic)
 
@@ -31,14 +32,12 @@ def group_rows(row: Ints, n_rows: int) -> tuple[Longs, Ints]:
 
 @compiled
 def sort_within_rows(start: Longs, order: Ints, key: Longs) -> None:
-    """Sort each row's part of `key`, and of `order` with it, in place and stable; a row in order costs one look."""
+    """Sort each row's part of `key`, and of `order` with it; equal keys by `order`. A row in order costs one look."""
     for r in range(len(start) - 1):
         keys, part = key[start[r] : start[r + 1]], order[start[r] : start[r + 1]]
         for n in range(1, len(keys)):
             if keys[n] < keys[n - 1]:
-                place = np.argsort(keys, kind="mergesort")
-                keys[:] = keys[place]
-                part[:] = part[place]
+                sort_together(keys, part)
                 break
 
 
