@@ -414,6 +414,22 @@ def test_a_search_with_more_time_tries_what_was_ended_at_its_time(tmp_path: Path
         journal.close()
 
 
+def test_what_kernels_take_to_compile_is_no_time_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Compiling(SimulatedChildren):
+        def run(self, jobs: Sequence[Job], prepare: Any) -> list[Outcome]:
+            self.clock.now += 7.0  # both wait for the same five seconds, and fit for two
+            return [Outcome(np.ones(3), Cost(2, 1, 1), compiling=5.0 - n) for n, _ in enumerate(jobs)]
+
+    clock = Clock()
+    monkeypatch.setattr("palate.choosing.journal.time", clock)
+    part: Any = SimpleNamespace(number=0, key="0", facts=LARGE, asked=3, prepare=None, cutting=0)
+    children: Any = Compiling(clock, 1.0)
+    journal = Journal(None, "", 0.0)
+    bench = Bench(LARGE, "NDCG@10", Limits(60, 1e9), Costs(1.0), journal, children, lambda _: False)
+    bench.grade([EASE(), IALS()], part)
+    assert (bench.spent, bench.left, bench.compiling) == (2.0, 58.0, 5.0)
+
+
 def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
     (tmp_path / "j.db").write_text("no database, but some text that is long enough")
     with pytest.raises(DataError, match=r"j\.db: cannot be used as a journal"):

@@ -64,6 +64,10 @@ class Journal:
         """Seconds that the search has taken, those before a kill among them."""
         return self._before + time.monotonic() - self._began
 
+    def spare(self, seconds: float) -> None:
+        """Leave these seconds out of those spent."""
+        self._began += seconds
+
     def beat(self) -> None:
         """Note the time spent."""
         self._database.execute("update searches set spent = ? where task = ?", (self.spent, self._task))
