@@ -44,7 +44,7 @@ DATA = [
     *("ragged", "event_types", "histories", "interactions"),
     *("kinds", "categories", "batch", "coder", "delimited", "jsonlines", "frames", "sources", "faults"),
     *("moments", "catalogue", "readers"),
-    *("splits", "rankings"),
+    *("splits", "folds", "rankings"),
 ]
 # Optional packages, and the only files that may import them.
 HOMES = {

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, cast
 
 import numpy as np
 import typer
@@ -38,6 +38,7 @@ from palate.cli.settings import (
 from palate.cli.store import key_app, store_app
 from palate.cli.terminal import FitBar, WorkBar, note, print_json, stdout
 from palate.data.catalogue import Catalogue
+from palate.data.folds import FOLDS, By
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
@@ -45,6 +46,7 @@ from palate.data.splits import Split, split_by_time, split_items, split_last, sp
 from palate.ending import Deadline, interrupted, lift
 from palate.errors import DataError, PalateError
 from palate.evaluation.compare import compare
+from palate.evaluation.cross import cross_validate
 from palate.evaluation.early import best_epoch, fit_epochs
 from palate.kernels.clock import announce_compiling, clock
 from palate.models.base import Model, Recipe, Watch
@@ -218,8 +220,9 @@ def evaluate(
     *,
     split: Annotated[
         Literal["time", "last", "ratio", "users", "items"],
-        typer.Option(metavar="HOW", help="Split by time, last, ratio, users or items."),
+        typer.Option(metavar="HOW", help="time, last, ratio, users or items."),
     ] = "time",
+    folds: Annotated[int | None, typer.Option(metavar="N", help="Cross-validate, by time or by users.")] = None,
     k: Annotated[
         list[int],
         typer.Option(
@@ -244,12 +247,17 @@ def evaluate(
 ) -> None:
     """Fit recipes on one part of a log and compare them on the rest."""
     check_picture(plot)
+    if folds is not None and split not in FOLDS:
+        raise typer.BadParameter(f"--folds goes with --split {' or '.join(FOLDS)}, not with {split}")
     chosen = build_recipes(recipes, settings)
     events = read_log(log, **read_settings(read))
     note(sentence(events))
     content = content_of(catalogue, catalogue_read, events)
     with FitBar("fitting") as bar:
-        result = compare(chosen, SPLITS[split](events), k, catalogue=content, watch=bar)
+        if folds is None:
+            result = compare(chosen, SPLITS[split](events), k, catalogue=content, watch=bar)
+        else:
+            result = cross_validate(chosen, events, folds, by=cast("By", split), k=k, catalogue=content, watch=bar)
     if plot is not None:
         result.plot(plot)
     if json:

@@ -158,6 +158,11 @@ def read_catalogue(
     return Catalogue(items, frame.with_columns(columns).rename({"item": "item_id"}), named, skipped)
 
 
+def as_catalogue(source: object) -> Catalogue | None:
+    """Return a catalogue, or None, as it is, and what `read_catalogue` reads of anything else."""
+    return source if source is None or isinstance(source, Catalogue) else read_catalogue(source)
+
+
 def _converted(batch: Batch) -> pl.DataFrame:
     """Convert the columns of a batch, null where a rule is broken or a value is missing."""
     separator = " " if batch.columns.get("categories", "").endswith(":token_seq") else "|"

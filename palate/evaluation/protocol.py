@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Ints
-from palate.data.catalogue import Catalogue
+from palate.data.catalogue import Catalogue, as_catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
@@ -23,9 +24,12 @@ from palate.evaluation.metrics import coverage, gini, novelty, per_user
 from palate.evaluation.report import Report, Scores
 from palate.kernels.clock import clock
 from palate.kernels.hits import find_hits, first_mentions
+from palate.models.bars import followed
 from palate.models.base import Model, Recipe, Watch
 from palate.models.registry import as_recipe
+from palate.models.settings import brief
 
+LOG = logging.getLogger("palate.evaluation")
 BLOCK_USERS = 1 << 14  # users ranked at once
 POPULAR_SHARE = 0.2  # of the items of train, the most chosen
 
@@ -51,23 +55,26 @@ def evaluate(
     hide: Iterable[str] | None = None,
     metrics: Iterable[ListMetric] = (),
     watch: Watch | None = None,
+    progress: bool = False,
 ) -> Report:
     """Measure a model on the test (or validation) part; a recipe is fitted on train first, `watch` follows the fit.
 
     model      or a recipe, as such or as text: "IALS(dim=32)"
-    catalogue  the catalogue of the items, for recipes that read it
+    catalogue  the catalogue of the items, or a frame of them, for recipes that read it
     only       ids of the items that are ranked; None ranks all that the model knows
     relevant   event types, as ["purchase"]: only their items are relevant; None takes those of all events
     keep_seen  items of the history may be recommended, and are relevant where the part has them
     hide       event types: of the items of the history only theirs are removed, the others as with `keep_seen`
-    metrics    of whole lists, beside the standard ones: functions as those of `palate.evaluation.lists`
+    metrics    of your own, beside the standard ones: functions as those of `palate.evaluation.lists`
+    progress   whether to draw a bar of the fit
 
     Raises `SettingError` for a bad k, an unknown event type and for what is no model or no split, `DataError` for a
     part that is missing or asks nothing, `MissingExtra` for a recipe whose packages are not installed.
     """
     subject = ready(model)
     exam = Exam.of(split, part, relevant=relevant, keep_seen=keep_seen, hide=hide)
-    return exam.grade(subject, k, catalogue=catalogue, only=only, metrics=metrics, watch=watch)
+    with followed("fitting", watch, progress and isinstance(subject, Recipe)) as following:
+        return exam.grade(subject, k, catalogue=catalogue, only=only, metrics=metrics, watch=following)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,8 +157,8 @@ class Exam:
         cuts = tuple(whole("k", each) for each in (k if isinstance(k, Iterable) and not isinstance(k, str) else (k,)))
         check(0 < len(cuts) == len(set(cuts)), "k", k, "needs different numbers, 1 or more")
         began = clock()
-        given = as_subject(subject)
-        model = given.fit(self.split.train, catalogue, watch=watch) if isinstance(given, Recipe) else given
+        given, content = as_subject(subject), as_catalogue(catalogue)
+        model = given.fit(self.split.train, content, watch=watch) if isinstance(given, Recipe) else given
         fit_seconds = clock() - began if isinstance(given, Recipe) else None
         ranked = None if only is None else Vocabulary.series(only, "only")
         histories = model.histories(self.histories)
@@ -161,8 +168,10 @@ class Exam:
         events = np.append(self.split.train.item_counts(), 0)[self.split.train.items.recode(model.items)]
         measured = tuple(metrics)
         vectors = model.item_embeddings if measured else None
-        lists = Lists(item, model.items, events, vectors, catalogue, histories.rows, hits)
+        lists = Lists(item, model.items, events, vectors, content, histories.rows, hits, self.relevant.lengths)
         scores = Scores(per_user(hits, self.relevant.lengths, cuts) | of_lists(measured, lists, cuts))
+        ndcg = f"NDCG@{cuts[0]}"
+        LOG.info("%s on the %s part: %s %.4f", brief(model.recipe), self.part, ndcg, scores[ndcg])
         return Report(
             name=type(model.recipe).__name__,
             model=model,

@@ -89,8 +89,9 @@ class Recipe(ABC):
     def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> Model:
         """Fit to the log, and to the catalogue if the recipe reads content; `watch` is called as the work goes on.
 
-        What is no log is read as one by `read_log`: a frame, a sparse matrix of users and items. Raises `DataError`
-        for an empty log and for what cannot be read, `ModelError` where the fit diverges.
+        What is no log is read as one by `read_log`: a frame, a sparse matrix of users and items; a frame of items as
+        a catalogue by `read_catalogue`. `progress=True` draws a bar. Raises `DataError` for an empty log and for what
+        cannot be read, `ModelError` where the fit diverges.
         """
 
     def settings(self) -> dict[str, object]:
@@ -159,6 +160,12 @@ class Model(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({brief(self.recipe)}, {len(self.items):,} items)"
+
+    def remember(self, log: Interactions | None) -> None:
+        """Let the model know the log that it was fitted to; the models that it is made of know none."""
+        vars(self)["log"] = log
+        for each in getattr(self, "models", ()):
+            each.remember(None)
 
     @property
     def sizes(self) -> dict[str, int]:
