@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -38,14 +39,16 @@ from palate.live.service import Live
 from palate.live.training import train
 from palate.ranking.request import ListRequest
 from palate.serve.dashboard.audience import Audience, audience
-from palate.serve.dashboard.figures import Latency, Throttled, drawn
+from palate.serve.dashboard.coverage import coverage
+from palate.serve.dashboard.figures import Latency, RecentActivity, Throttled, drawn
 from palate.serve.dashboard.lists import WhatIf
 from palate.serve.dashboard.login import here
 from palate.serve.dashboard.projection import placed
+from palate.serve.dashboard.rates import Prices, Rate, rates, sales
 from palate.serve.dashboard.tuning import Tuning
 from palate.serve.fast import list_request, session_event
 from palate.serve.wire import SessionIn
-from palate.store.activity import MOST, activity, newest_events, newest_users
+from palate.store.activity import MOST, activity, newest_events, newest_moment, newest_users
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
@@ -195,18 +198,18 @@ def overflow(page: Page) -> int:
 
 ADDRESSES = {
     "overview": "/",
-    "people": "/people",
-    "a person": "/people?user=5",
-    "nobody": "/people?user=nobody",
-    "what if": "/people?user=5&like=260&dislike=1",
-    "sliders": "/people?user=5&like=260&diversify=0.5&calibrate=0.5&by=categories&long_tail=0.5&explore=0.5",
+    "people": "/users",
+    "a person": "/users?user=5",
+    "nobody": "/users?user=nobody",
+    "what if": "/users?user=5&like=260&dislike=1",
+    "sliders": "/users?user=5&like=260&diversify=0.5&calibrate=0.5&by=categories&long_tail=0.5&explore=0.5",
     "items": "/items",
     "an item": "/items?item=1",
     "found": "/items?q=star+wars",
     "models": "/models",
     "privacy": "/privacy",
     "map": "/map",
-    "strange person": f"/people?{urlencode({'user': STRANGE})}",
+    "strange person": f"/users?{urlencode({'user': STRANGE})}",
     "strange item": f"/items?{urlencode({'item': STRANGE})}",
     "script": "/items?item=script",
     "long title": "/items?item=long",
@@ -247,7 +250,7 @@ def test_an_unknown_item_is_not_found(served: Served, browser: Browser) -> None:
 def test_sliders_move_the_list_beside_the_old_one_and_store_nothing(served: Served, watched: Watched) -> None:
     page = watched.page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.goto(f"{served.address}/people?user=5")
+    page.goto(f"{served.address}/users?user=5")
     plain = page.locator(".list .title").all_inner_texts()
     assert page.locator(".before").count() == 0
     asked: dict[str, object] = {"user_id": "5", "k": 12}
@@ -296,7 +299,7 @@ def test_the_request_of_what_if_is_the_one_that_is_sent() -> None:
     asked = SessionIn.model_validate_json(body)
     wanted = list_request(asked, asked.user_id, session=tuple(map(session_event, asked.history)))
     assert wanted == supposed.asked
-    assert supposed.bare.address == "/people?user=a&diversify=0.5&calibrate=0.2&explore=0.3&by=genres"
+    assert supposed.bare.address == "/users?user=a&diversify=0.5&calibrate=0.2&explore=0.3&by=genres"
     assert not WhatIf("a")
     assert WhatIf("a").asked.explore == 0.1
 
@@ -304,13 +307,13 @@ def test_the_request_of_what_if_is_the_one_that_is_sent() -> None:
 @in_chromium
 @pytest.mark.parametrize("wrong", ["diversify=2", "explore=-1", "long_tail=x", "calibrate=nan"])
 def test_a_slider_beyond_its_ends_is_refused(served: Served, wrong: str) -> None:
-    assert get(f"{served.address}/people?user=5&{wrong}").status_code in (400, 422)
+    assert get(f"{served.address}/users?user=5&{wrong}").status_code in (400, 422)
 
 
 @in_chromium
 def test_strange_titles_stay_text(served: Served, watched: Watched) -> None:
     page = watched.page
-    page.goto(f"{served.address}/people?{urlencode({'user': STRANGE})}")
+    page.goto(f"{served.address}/users?{urlencode({'user': STRANGE})}")
     expect(page.locator("h1 bdi")).to_have_text(STRANGE)
     history = page.locator(".feed .title")
     assert sorted(history.all_inner_texts()) == sorted([SCRIPT, f"{STRANGE} title", LONG, HEBREW])
@@ -329,7 +332,7 @@ def test_strange_titles_stay_text(served: Served, watched: Watched) -> None:
 @in_chromium
 def test_what_if_moves_the_list_and_stores_nothing(served: Served, watched: Watched) -> None:
     page = watched.page
-    page.goto(f"{served.address}/people?user=anna")
+    page.goto(f"{served.address}/users?user=anna")
     before = page.locator(".list .title").all_inner_texts()
     assert page.locator(".move").count() == 0
     box = page.get_by_role("combobox", name="What if they")
@@ -341,7 +344,7 @@ def test_what_if_moves_the_list_and_stores_nothing(served: Served, watched: Watc
     expect(page.locator(".supposed .title")).to_have_text(["Star Wars: Episode V - The Empire Strikes Back (1980)"])
     after = page.locator(".list .title").all_inner_texts()
     assert set(after) != set(before)
-    assert page.url.endswith("/people?user=anna&like=1196")
+    assert page.url.endswith("/users?user=anna&like=1196")
     for place, row in enumerate(page.locator(".list > li").all()):
         title, told = row.locator(".title").inner_text(), row.locator(".move").all_inner_texts()
         was = before.index(title) if title in before else None
@@ -362,7 +365,7 @@ def test_what_if_moves_the_list_and_stores_nothing(served: Served, watched: Watc
 @in_chromium
 def test_a_supposed_event_can_be_stored(served: Served, watched: Watched) -> None:
     page = watched.page
-    page.goto(f"{served.address}/people?user=new+one&like=260")
+    page.goto(f"{served.address}/users?user=new+one&like=260")
     page.get_by_role("button", name="Store it").click()
     expect(page.get_by_role("status")).to_have_text("Stored.")
     expect(page.locator(".feed li")).to_have_count(1)
@@ -408,16 +411,28 @@ def test_the_overview_follows_what_happens(served: Served, watched: Watched) -> 
     page = watched.page
     page.goto(f"{served.address}/?range=all")
     expect(page.locator("#activity canvas")).to_be_visible()
-    told = page.locator("#figures dd").all_inner_texts()
-    assert int(told[0].replace(",", "")) > 100_000
-    answered = int(told[3].replace(",", ""))
+    figures = page.locator("#figures dd")
+    assert int(figures.nth(0).inner_text().replace(",", "")) > 100_000
+    answered = int(figures.nth(3).inner_text().replace(",", ""))
     with plain(served.address) as client:
         shown = client.get("/v1/recommend?user_id=5&k=5").json()["items"]
         event = {"user_id": "5", "item_id": shown[0]["item_id"], "event_type": "a new type"}
         client.post("/v1/events", json=event).raise_for_status()
     expect(page.locator("#feed .tag").first).to_have_text("a new type")
-    expect(page.locator("#figures dd").nth(3)).to_have_text(f"{answered + 1:,}")
+    expect(figures.nth(3)).to_have_text(f"{answered + 1:,}")
     expect(page.locator("#sources")).to_contain_text("personal")
+    expect(page.locator("#rates")).to_contain_text(re.compile("Click-through rate.*%"))
+    expect(page.locator("[data-load]")).to_contain_text("Users without a personal list")
+
+
+@in_chromium
+def test_dates_are_those_of_the_locale(served: Served, browser: Browser) -> None:
+    context = browser.new_context(locale="de-DE", timezone_id="Europe/Berlin")
+    page = context.new_page()
+    page.goto(f"{served.address}/users?user=anna")
+    expect(page.locator(".feed time").first).to_have_text("14.11.2023")
+    expect(page.locator(".feed time").first).to_have_attribute("title", "Dienstag, 14. November 2023 um 23:13:20")
+    context.close()
 
 
 @in_chromium
@@ -487,7 +502,7 @@ def test_the_map_can_be_walked_by_keyboard(served: Served, watched: Watched) -> 
 @in_chromium
 def test_the_keyboard_reaches_everything(served: Served, watched: Watched) -> None:
     page = watched.page
-    page.goto(f"{served.address}/people?user=5")
+    page.goto(f"{served.address}/users?user=5")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
@@ -504,7 +519,7 @@ def test_the_keyboard_reaches_everything(served: Served, watched: Watched) -> No
 def test_it_works_without_scripts(served: Served, browser: Browser) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"{served.address}/people?user=anna")
+    page.goto(f"{served.address}/users?user=anna")
     page.locator("#find-add").fill("empire strikes back")
     page.get_by_role("button", name="Try").click()
     expect(page.locator(".supposed .title")).to_contain_text("The Empire Strikes Back")
@@ -531,7 +546,7 @@ def test_signing_in_with_a_key(guarded: tuple[Served, dict[str, str]], browser: 
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     page.goto(f"{server.address}/")
     expect(page.locator("pre").first).to_contain_text("v1/events")  # the store is empty
-    page.goto(f"{server.address}/people?user=anna&like=1")
+    page.goto(f"{server.address}/users?user=anna&like=1")
     assert page.get_by_role("button", name="Store it").count() == 0, "this key may only read"
     page.get_by_role("button", name="Sign out").click()
     assert page.url == f"{server.address}/login"
@@ -556,7 +571,7 @@ def test_the_cookie_counts_only_where_another_site_cannot_send_it(guarded: tuple
 @pytest.mark.parametrize(
     ("where", "path"),
     [
-        ("/people?user=5", "/people?user=5"),
+        ("/users?user=5", "/users?user=5"),
         ("//evil.example", "/"),
         ("/\\evil.example", "/"),
         ("https://evil.example", "/"),
@@ -597,6 +612,59 @@ def test_activity_counts_the_newest_events_by_time_and_type(url: str) -> None:  
         assert len(activity(store, START, START + MOST * DAY, buckets=7).count) == 7
 
 
+def test_rates_compare_the_last_week_with_the_one_before(url: str) -> None:  # noqa: F811
+    with Store.open(url) as store:
+        assert newest_moment(store) is None
+        store.items.put([Item("i", {"price": 2.5}), Item("j", {"price": "4"}), Item("k", {"title": "no price"})])
+        days = {0: 3, 6: 1, 7: 2, 13: 4, 27: 1, 28: 9}  # days before the newest event, and its events
+        end = START + 100 * DAY
+        for day, many in days.items():
+            store.append([Event(f"u{n % 2}", "ijk"[n % 3], "purchase", end - day * DAY) for n in range(many)])
+        store.append([Event("viewer", "i", "view", end)])
+        assert newest_moment(store) == end
+        prices = Prices.of(Live(store).snapshot())
+        found = {rate.name: rate for rate in rates(store, prices, end + 1)}
+        assert found["Events"].daily.tolist() == [1, *[0] * 13, 4, *[0] * 5, 2, 1, *[0] * 5, 4]
+        assert found["Active users"].daily.tolist() == [1, *[0] * 13, 2, *[0] * 5, 2, 1, *[0] * 5, 3]
+        assert found["Conversions"].daily[-1] == 3
+        assert found["Value of conversions"].daily[[-1, -7, -8, -14]].tolist() == [6.5, 2.5, 6.5, 9]
+        assert found["Events"].change == pytest.approx(5 / 6 - 1)
+        assert Rate("none", np.zeros(28)).change is None
+        assert Rate("part", found["Events"].daily, whole=False).change is None
+        made = sales(store, prices, end - 14 * DAY + 1, 7 * DAY, 2)
+        assert (made.count.tolist(), made.value.tolist()) == ([6, 4], [15.5, 9.0])
+
+
+def test_a_range_without_events_ends_at_the_newest(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        store.append([Event("u", "i", "view", START), Event("u", "i", "view", START - 40 * DAY)])
+        recent = RecentActivity(store, lambda: Prices(None, np.zeros(0)))
+        for span, count in (("day", 1), ("week", 1), ("month", 1), ("year", 2), ("all", 2)):
+            found = recent.activity(span)
+            assert found.activity.count.sum() == count
+            assert (found.sales.types, found.sales.count.sum()) == ([], 0)
+        assert recent.rates()[0].daily[-1] == 1
+
+
+def test_coverage_counts_the_items_of_lists(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        events = [(u, (u + 3 * n) % 20) for u in range(12) for n in range(3)]
+        store.append([Event(f"u{u}", f"i{i}", "like", START + n) for n, (u, i) in enumerate(events)])
+        store.append([Event("without", "i1", "dislike", START)])
+        store.items.put([Item("hidden", {}, available=False), Item("new", {})])
+        versions = Versions(store)
+        train(store, versions, IALS(dim=4, epochs=3))
+        live = Live(store, versions)
+        found = coverage(live)
+        lists = [
+            [item.item_id for item in live.recommend(ListRequest(user_id=user, explore=0)).items]
+            for user in (*(f"u{n}" for n in range(12)), "without")
+        ]
+        assert dict(found.top) == Counter(item_id for each in lists for item_id in each)
+        assert (found.lists, found.impersonal, found.available) == (13, 1, 19)
+        assert set(found.never) == {*(f"i{n}" for n in range(18)), "new"} - dict(found.top).keys()
+
+
 def test_a_chart_puts_the_rarer_types_together(tmp_path: Path) -> None:
     with Store.open(tmp_path / "shop.db") as store:
         store.append([Event("u", "i", f"type {n}", START) for n in range(6) for _ in range(7 - n)])
@@ -635,7 +703,7 @@ def test_what_is_costly_rests(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_event_of_what_if_takes_the_place_of_the_one_before() -> None:
     supposed = WhatIf("a b").plus("like", "1").plus("like", "2&").plus("dislike", "1")
     assert supposed.events == (("like", "2&"), ("dislike", "1"))
-    assert supposed.address == "/people?user=a+b&like=2%26&dislike=1"
+    assert supposed.address == "/users?user=a+b&like=2%26&dislike=1"
     assert supposed.minus("2&").events == (("dislike", "1"),)
 
 

@@ -207,13 +207,23 @@ async function post(button) {
   }
 }
 
+// Dates as the locale writes them; the text of a recent one says how long ago it was.
+const RECENT = 7 * 86_400_000;
+function local(time) {
+  const date = new Date(time.dateTime);
+  if (Math.abs(Date.now() - date) > RECENT) time.textContent = date.toLocaleDateString(undefined, { dateStyle: "medium" });
+  time.title = date.toLocaleString(undefined, { dateStyle: "full", timeStyle: "medium" });
+}
+
 function ready(part) {
+  part.querySelectorAll("time[datetime]").forEach(local);
   part.querySelectorAll(".combo").forEach(combo);
   part.querySelectorAll("img.tile").forEach((image) => image.addEventListener("error", () => image.removeAttribute("src"), { once: true }));
   part.querySelectorAll("[data-load]").forEach(async (place) => {
     try {
       const page = new DOMParser().parseFromString(await (await get(place.dataset.load)).text(), "text/html");
       place.replaceChildren(...page.body.childNodes);
+      ready(place);
     } catch (error) {
       place.textContent = error.message;
     }
