@@ -39,16 +39,18 @@ from palate.live.service import Live
 from palate.live.training import train
 from palate.ranking.request import ListRequest
 from palate.serve.dashboard.audience import Audience, audience
+from palate.serve.dashboard.cards import Cards
 from palate.serve.dashboard.coverage import coverage
 from palate.serve.dashboard.figures import Latency, RecentActivity, Throttled, drawn
 from palate.serve.dashboard.lists import WhatIf
 from palate.serve.dashboard.login import here
 from palate.serve.dashboard.projection import placed
 from palate.serve.dashboard.rates import Prices, Rate, rates, sales
+from palate.serve.dashboard.summaries import beginning, grouped, summaries
 from palate.serve.dashboard.tuning import Tuning
 from palate.serve.fast import list_request, session_event
 from palate.serve.wire import SessionIn
-from palate.store.activity import MOST, activity, newest_events, newest_moment, newest_users
+from palate.store.activity import MOST, activity, latest_users, newest_events, newest_moment, newest_users
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
@@ -198,18 +200,19 @@ def overflow(page: Page) -> int:
 
 ADDRESSES = {
     "overview": "/",
-    "people": "/users",
-    "a person": "/users?user=5",
-    "nobody": "/users?user=nobody",
-    "what if": "/users?user=5&like=260&dislike=1",
-    "sliders": "/users?user=5&like=260&diversify=0.5&calibrate=0.5&by=categories&long_tail=0.5&explore=0.5",
+    "users": "/users",
+    "users by id": "/users?q=an&sort=id",
+    "a user": "/user?user=5",
+    "no such user": "/user?user=nobody",
+    "what if": "/user?user=5&like=260&dislike=1",
+    "sliders": "/user?user=5&like=260&diversify=0.5&calibrate=0.5&by=categories&long_tail=0.5&explore=0.5",
     "items": "/items",
     "an item": "/items?item=1",
     "found": "/items?q=star+wars",
     "models": "/models",
     "privacy": "/privacy",
     "map": "/map",
-    "strange person": f"/users?{urlencode({'user': STRANGE})}",
+    "strange user": f"/user?{urlencode({'user': STRANGE})}",
     "strange item": f"/items?{urlencode({'item': STRANGE})}",
     "script": "/items?item=script",
     "long title": "/items?item=long",
@@ -250,7 +253,7 @@ def test_an_unknown_item_is_not_found(served: Served, browser: Browser) -> None:
 def test_sliders_move_the_list_beside_the_old_one_and_store_nothing(served: Served, watched: Watched) -> None:
     page = watched.page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.goto(f"{served.address}/users?user=5")
+    page.goto(f"{served.address}/user?user=5")
     plain = page.locator(".list .title").all_inner_texts()
     assert page.locator(".before").count() == 0
     asked: dict[str, object] = {"user_id": "5", "k": 12}
@@ -299,7 +302,7 @@ def test_the_request_of_what_if_is_the_one_that_is_sent() -> None:
     asked = SessionIn.model_validate_json(body)
     wanted = list_request(asked, asked.user_id, session=tuple(map(session_event, asked.history)))
     assert wanted == supposed.asked
-    assert supposed.bare.address == "/users?user=a&diversify=0.5&calibrate=0.2&explore=0.3&by=genres"
+    assert supposed.bare.address == "/user?user=a&diversify=0.5&calibrate=0.2&explore=0.3&by=genres"
     assert not WhatIf("a")
     assert WhatIf("a").asked.explore == 0.1
 
@@ -307,13 +310,13 @@ def test_the_request_of_what_if_is_the_one_that_is_sent() -> None:
 @in_chromium
 @pytest.mark.parametrize("wrong", ["diversify=2", "explore=-1", "long_tail=x", "calibrate=nan"])
 def test_a_slider_beyond_its_ends_is_refused(served: Served, wrong: str) -> None:
-    assert get(f"{served.address}/users?user=5&{wrong}").status_code in (400, 422)
+    assert get(f"{served.address}/user?user=5&{wrong}").status_code in (400, 422)
 
 
 @in_chromium
 def test_strange_titles_stay_text(served: Served, watched: Watched) -> None:
     page = watched.page
-    page.goto(f"{served.address}/users?{urlencode({'user': STRANGE})}")
+    page.goto(f"{served.address}/user?{urlencode({'user': STRANGE})}")
     expect(page.locator("h1 bdi")).to_have_text(STRANGE)
     history = page.locator(".feed .title")
     assert sorted(history.all_inner_texts()) == sorted([SCRIPT, f"{STRANGE} title", LONG, HEBREW])
@@ -332,7 +335,7 @@ def test_strange_titles_stay_text(served: Served, watched: Watched) -> None:
 @in_chromium
 def test_what_if_moves_the_list_and_stores_nothing(served: Served, watched: Watched) -> None:
     page = watched.page
-    page.goto(f"{served.address}/users?user=anna")
+    page.goto(f"{served.address}/user?user=anna")
     before = page.locator(".list .title").all_inner_texts()
     assert page.locator(".move").count() == 0
     box = page.get_by_role("combobox", name="What if they")
@@ -344,7 +347,7 @@ def test_what_if_moves_the_list_and_stores_nothing(served: Served, watched: Watc
     expect(page.locator(".supposed .title")).to_have_text(["Star Wars: Episode V - The Empire Strikes Back (1980)"])
     after = page.locator(".list .title").all_inner_texts()
     assert set(after) != set(before)
-    assert page.url.endswith("/users?user=anna&like=1196")
+    assert page.url.endswith("/user?user=anna&like=1196")
     for place, row in enumerate(page.locator(".list > li").all()):
         title, told = row.locator(".title").inner_text(), row.locator(".move").all_inner_texts()
         was = before.index(title) if title in before else None
@@ -365,7 +368,7 @@ def test_what_if_moves_the_list_and_stores_nothing(served: Served, watched: Watc
 @in_chromium
 def test_a_supposed_event_can_be_stored(served: Served, watched: Watched) -> None:
     page = watched.page
-    page.goto(f"{served.address}/users?user=new+one&like=260")
+    page.goto(f"{served.address}/user?user=new+one&like=260")
     page.get_by_role("button", name="Store it").click()
     expect(page.get_by_role("status")).to_have_text("Stored.")
     expect(page.locator(".feed li")).to_have_count(1)
@@ -426,10 +429,67 @@ def test_the_overview_follows_what_happens(served: Served, watched: Watched) -> 
 
 
 @in_chromium
+def test_users_are_found_while_an_id_is_typed(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{served.address}/users")
+    rows = page.locator("#found tbody tr")
+    assert rows.count() > 5
+    box = page.get_by_role("searchbox", name="Find users")
+    box.press_sequentially("ann")
+    expect(rows).to_have_count(1)
+    row = rows.locator("th, td, td .title").all_inner_texts()
+    assert [row[n] for n in (0, 1, 2, 4, 5)] == ["anna", "Nov 14, 2023", "3", "Lion King, The (1994)", "Adventure"]
+    assert page.url.endswith("/users?q=ann")
+    box.press_sequentially("x")
+    expect(page.locator("#found")).to_contain_text("No user's id begins so.")
+    page.get_by_role("link", name="show the list of").click()
+    expect(page.locator("h1")).to_contain_text("annx")
+    page.goto(f"{served.address}/users?sort=id")
+    last = rows.last.locator("th").inner_text()
+    page.get_by_role("link", name="Next").click()
+    page.wait_for_url(re.compile("after="))
+    assert rows.first.locator("th").inner_text() > last
+
+
+def test_a_user_in_a_line_and_events_on_an_item_together(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        store.items.put([Item(f"i{n}", {"categories": ["shoes", "hats"][n % 2], "price": n + 0.5}) for n in range(4)])
+        steps = (
+            ("i0", "view"),
+            ("i1", "view"),
+            ("i0", "view"),
+            ("i0", "purchase"),
+            ("i2", "view"),
+            ("i3", "dislike"),
+        )
+        store.append([Event("u", item, kind, START + n) for n, (item, kind) in enumerate(steps)])
+        live = Live(store)
+        cards = Cards(live.snapshot())
+        one, none = summaries(live, cards, ["u", "unknown"])
+        assert (one.events, one.more, one.seen, one.favourite) == (6, False, START + 5, "shoes")
+        assert one.last is not None
+        assert (one.last.item_id, one.last.price) == ("i3", 3.5)
+        assert (none.events, none.seen, none.last, none.favourite) == (0, None, None, None)
+        groups = grouped(store.events("u"), cards)
+        assert [(group.card.item_id, dict(group.types)) for group in groups] == [
+            ("i3", {"dislike": 1}),
+            ("i2", {"view": 1}),
+            ("i0", {"purchase": 1, "view": 2}),
+            ("i1", {"view": 1}),
+        ]
+        assert groups[2].event.time == START + 3
+        store.append([Event("u2", "i0", "view", START - 1), Event("ux", "i0", "view", START + 9)])
+        assert latest_users(store) == ["ux", "u", "u2"]
+        assert beginning(store, "u", 2) == ["u", "u2"]
+        assert beginning(store, "u", 2, after="u2") == ["ux"]
+        assert beginning(store, "y", 2) == []
+
+
+@in_chromium
 def test_dates_are_those_of_the_locale(served: Served, browser: Browser) -> None:
     context = browser.new_context(locale="de-DE", timezone_id="Europe/Berlin")
     page = context.new_page()
-    page.goto(f"{served.address}/users?user=anna")
+    page.goto(f"{served.address}/user?user=anna")
     expect(page.locator(".feed time").first).to_have_text("14.11.2023")
     expect(page.locator(".feed time").first).to_have_attribute("title", "Dienstag, 14. November 2023 um 23:13:20")
     context.close()
@@ -502,7 +562,7 @@ def test_the_map_can_be_walked_by_keyboard(served: Served, watched: Watched) -> 
 @in_chromium
 def test_the_keyboard_reaches_everything(served: Served, watched: Watched) -> None:
     page = watched.page
-    page.goto(f"{served.address}/users?user=5")
+    page.goto(f"{served.address}/user?user=5")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
@@ -519,7 +579,7 @@ def test_the_keyboard_reaches_everything(served: Served, watched: Watched) -> No
 def test_it_works_without_scripts(served: Served, browser: Browser) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"{served.address}/users?user=anna")
+    page.goto(f"{served.address}/user?user=anna")
     page.locator("#find-add").fill("empire strikes back")
     page.get_by_role("button", name="Try").click()
     expect(page.locator(".supposed .title")).to_contain_text("The Empire Strikes Back")
@@ -546,7 +606,7 @@ def test_signing_in_with_a_key(guarded: tuple[Served, dict[str, str]], browser: 
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     page.goto(f"{server.address}/")
     expect(page.locator("pre").first).to_contain_text("v1/events")  # the store is empty
-    page.goto(f"{server.address}/users?user=anna&like=1")
+    page.goto(f"{server.address}/user?user=anna&like=1")
     assert page.get_by_role("button", name="Store it").count() == 0, "this key may only read"
     page.get_by_role("button", name="Sign out").click()
     assert page.url == f"{server.address}/login"
@@ -571,7 +631,7 @@ def test_the_cookie_counts_only_where_another_site_cannot_send_it(guarded: tuple
 @pytest.mark.parametrize(
     ("where", "path"),
     [
-        ("/users?user=5", "/users?user=5"),
+        ("/user?user=5", "/user?user=5"),
         ("//evil.example", "/"),
         ("/\\evil.example", "/"),
         ("https://evil.example", "/"),
@@ -703,7 +763,7 @@ def test_what_is_costly_rests(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_event_of_what_if_takes_the_place_of_the_one_before() -> None:
     supposed = WhatIf("a b").plus("like", "1").plus("like", "2&").plus("dislike", "1")
     assert supposed.events == (("like", "2&"), ("dislike", "1"))
-    assert supposed.address == "/users?user=a+b&like=2%26&dislike=1"
+    assert supposed.address == "/user?user=a+b&like=2%26&dislike=1"
     assert supposed.minus("2&").events == (("dislike", "1"),)
 
 

@@ -125,6 +125,17 @@ def newest_events(store: Store, limit: int = 10) -> list[Recorded]:
         return [Recorded(*row) for row in connection.execute(asked)]
 
 
+def latest_users(store: Store, limit: int = 50) -> list[str]:
+    """Ids of the users of the newest events, the latest first, from the last `LATEST` that arrived."""
+    last = sa.select(sa.func.max(events.c.seq)).scalar_subquery()
+    latest = sa.func.max(events.c.moment).label("latest")
+    chosen = sa.select(events.c.user_no, latest).where(events.c.seq > last - LATEST).group_by(events.c.user_no)
+    found = chosen.order_by(latest.desc(), events.c.user_no).limit(limit).subquery()
+    named = sa.select(users.c.user_id).join(found, users.c.user_no == found.c.user_no)
+    with store.database.reading() as connection:
+        return list(connection.scalars(named.order_by(found.c.latest.desc(), found.c.user_no)))
+
+
 def newest_users(store: Store, limit: int = 1000) -> list[str]:
     """Ids of the newest users, the newest first."""
     asked = sa.select(users.c.user_id).order_by(users.c.user_no.desc()).limit(limit)

@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from palate.arrays import Doubles, Longs
 from palate.data.times import DAY
 from palate.live.snapshot import Snapshot
+from palate.serve.dashboard.cards import price_name, price_of
 from palate.store.activity import SECOND, active_users, activity, events_on_items
 from palate.store.events import Store
 
 DAYS, WEEK = 28, 7
-# Types of events that a shop lives on, and names of the attribute with what one of them brings in.
+# Types of events that a shop lives on; what one brings in is the price of its item.
 CONVERSIONS = ("purchase", "buy", "order", "checkout", "transaction", "conversion", "booking", "subscribe", "rent")
-PRICE = ("price", "sale_price", "unit_price", "amount", "revenue")
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,11 @@ class Prices:
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Prices:
-        """Read the first attribute of `PRICE` that the catalogue has."""
+        """Read the prices of a snapshot."""
         attributes, number = snapshot.catalogue.attributes, snapshot.index.number
-        name = next((name for name in PRICE if name in attributes.counts), None)
         found = np.zeros(1 + int(number.max(initial=0)))
-        if name is not None:
-            price = attributes.column(name, pl.Float64()).fill_null(0).fill_nan(0).to_numpy()
-            found[number] = np.where(np.isfinite(price), price, 0)
-        return cls(name, found)
+        found[number] = price_of(attributes).fill_null(0).to_numpy()
+        return cls(price_name(attributes), found)
 
     def value(self, items: Longs, counts: Longs) -> Doubles:
         """Return what numbers of events on items bring in, (N,)."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import RedirectResponse
 
 from palate.serve.dashboard.lists import Verb, WhatIf, listed
 from palate.serve.dashboard.rendering import Pages, Text
+from palate.serve.dashboard.summaries import beginning, grouped, summaries
 from palate.serve.dashboard.tuning import Tuning, attributes_of, may_explore
 from palate.serve.fast import json
 from palate.serve.routes import needs
-from palate.store.activity import newest_users
+from palate.store.activity import latest_users
 from palate.store.recording import MOST_CHARACTERS
 
-NEWEST, HISTORY = 24, 30  # lines of lists
+LINES, HISTORY = 50, 100  # users of a table, events of a page
 MOST_IF = 100  # hypothetical events of one request
 
 Slider = Annotated[float, Query(ge=0, le=1)]
@@ -29,9 +30,23 @@ def users_routes(router: APIRouter, pages: Pages) -> None:
 
     @router.get("/users")
     @needs("read")
-    def users(
+    def users(request: Request, q: Text = None, after: Text = None, sort: Literal["seen", "id"] = "seen") -> Response:
+        named = bool(q or after) or sort == "id"
+        found = beginning(store, q or "", LINES + 1, after) if named else latest_users(store, LINES)
+        return pages.page(
+            request,
+            "users.html",
+            lines=summaries(service.live, pages.cards(), found[:LINES]),
+            more=found[LINES - 1] if len(found) > LINES else None,
+            q=q or "",
+            named=named,
+        )
+
+    @router.get("/user")
+    @needs("read")
+    def user_page(
         request: Request,
-        user: Text = None,
+        user: Annotated[str, Query(min_length=1, max_length=MOST_CHARACTERS)],
         like: Texts = [],  # noqa: B006  FastAPI copies it
         dislike: Texts = [],  # noqa: B006
         add: Text = None,
@@ -43,8 +58,6 @@ def users_routes(router: APIRouter, pages: Pages) -> None:
         explore: Slider = 0,
         by: Text = None,
     ) -> Response:
-        if not user:
-            return pages.page(request, "users.html", user=None, newest=newest_users(store, NEWEST))
         cards = pages.cards()
         attributes, drawing = attributes_of(cards.snapshot), may_explore(cards.snapshot)
         by = by if by in attributes else next(iter(attributes), "")
@@ -61,7 +74,7 @@ def users_routes(router: APIRouter, pages: Pages) -> None:
         lines, old = listed(live, cards, what_if)
         return pages.page(
             request,
-            "users.html",
+            "user.html",
             user=user,
             what_if=what_if,
             supposed=list(zip([verb for verb, _ in what_if.events], cards.of([*like, *dislike]), strict=True)),
@@ -70,7 +83,7 @@ def users_routes(router: APIRouter, pages: Pages) -> None:
             tuning=tuning,
             attributes=attributes,
             drawing=drawing,
-            history=list(zip(past, cards.of(event.item_id for event in past), strict=True)),
+            history=grouped(past, cards),
             older=past[-1].seq if len(past) == HISTORY else None,
             before=before,
         )
@@ -79,6 +92,4 @@ def users_routes(router: APIRouter, pages: Pages) -> None:
     @needs("read")
     def suggested(q: Annotated[str, Query(max_length=MOST_CHARACTERS)] = "") -> Response:
         """Return users whose id begins with the text."""
-        after = [name for name in store.users(8, q) if name.startswith(q)]
-        first = [q] if q and store.events(q, 1) else []
-        return json([{"item_id": name, "title": name, "colour": 0} for name in [*first, *after][:8]])
+        return json([{"item_id": name, "title": name, "colour": 0} for name in beginning(store, q, 8)])

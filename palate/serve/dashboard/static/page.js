@@ -97,6 +97,25 @@ document.addEventListener("input", (event) => {
   tuning = setTimeout(() => tune(form), 80);
 });
 
+// Forms whose answer follows what is typed.
+let typing;
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-live]");
+  if (!form) return;
+  clearTimeout(typing);
+  typing = setTimeout(async () => {
+    const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+    const url = query.size ? `${form.action}?${query}` : form.action;
+    try {
+      await swap(url);
+      history.replaceState(null, "", url);
+      here = location.pathname + location.search;
+    } catch (error) {
+      say(error.message);
+    }
+  }, 120);
+});
+
 // Suggestions below a search box (the combobox pattern of WAI-ARIA).
 let boxes = 0;
 function combo(box) {
