@@ -31,19 +31,23 @@ from playwright.sync_api import (
 )
 from processes import PALATE, started
 from serving import plain
+from starlette.datastructures import QueryParams
 
 from palate import IALS, Popularity
 from palate.data.times import DAY
+from palate.errors import UnknownId
 from palate.kernels.layout import settle
+from palate.live.previewing import Previews
 from palate.live.service import Live
 from palate.live.training import train
-from palate.ranking.request import ListRequest
+from palate.ranking.request import ListRequest, SessionEvent, Source
 from palate.serve.dashboard.audience import Audience, audience
 from palate.serve.dashboard.cards import Cards
 from palate.serve.dashboard.coverage import coverage
 from palate.serve.dashboard.figures import Latency, RecentActivity, Throttled, drawn
 from palate.serve.dashboard.lists import WhatIf
 from palate.serve.dashboard.login import here
+from palate.serve.dashboard.preview import Form
 from palate.serve.dashboard.projection import placed
 from palate.serve.dashboard.rates import Prices, Rate, rates, sales
 from palate.serve.dashboard.summaries import beginning, grouped, summaries
@@ -206,6 +210,7 @@ ADDRESSES = {
     "no such user": "/user?user=nobody",
     "what if": "/user?user=5&like=260&dislike=1",
     "sliders": "/user?user=5&like=260&diversify=0.5&calibrate=0.5&by=categories&long_tail=0.5&explore=0.5",
+    "preview": "/preview?user=5&a.boost.condition=title+%3E+'M'&a.boost.factor=2&b.history.item_id=1&b.k=0",
     "items": "/items",
     "an item": "/items?item=1",
     "found": "/items?q=star+wars",
@@ -235,7 +240,7 @@ def test_a_page_has_no_fault_and_fits_a_phone(served: Served, watched: Watched, 
     assert page.evaluate("window.hacked") is None
     unnamed = "button, a[href], input:not([type=hidden]), select, #map"
     for element in page.locator(unnamed).all():
-        named = element.evaluate("e => (e.ariaLabel || e.innerText || e.labels?.[0]?.innerText || '').trim()")
+        named = element.evaluate("e => (e.ariaLabel || e.innerText || e.labels?.[0]?.textContent || '').trim()")
         assert named, element.evaluate("e => e.outerHTML")
 
 
@@ -305,6 +310,142 @@ def test_the_request_of_what_if_is_the_one_that_is_sent() -> None:
     assert supposed.bare.address == "/user?user=a&diversify=0.5&calibrate=0.2&explore=0.3&by=genres"
     assert not WhatIf("a")
     assert WhatIf("a").asked.explore == 0.1
+
+
+EVERY_RULE = {
+    "k": "8",
+    "filter": "NOT title LIKE '%Star%'",
+    "boost.condition": ["'Comedy' IN categories", ""],
+    "boost.factor": ["1.5", ""],
+    "pin.item_id": "1",
+    "pin.position": "3",
+    "cap.attribute": ["categories", ""],
+    "cap.most": ["4", ""],
+    "share.condition": "'Drama' IN categories",
+    "share.least": "0.25",
+    "exclude": ["2", "", "3"],
+    "near": "260",
+    "keep_seen": "true",
+    "sources": ["personal", "newest"],
+    "diversify.strength": "0.4",
+    "diversify.by": "categories",
+    "diversify.method": "mmr",
+    "calibrate.strength": "0.3",
+    "calibrate.attribute": "categories",
+    "calibrate.half_life": "20",
+    "long_tail": "0.1",
+    "explore.method": "thompson",
+    "explore.share": "0.2",
+    "explore.strength": "0.5",
+    "explore.seed": "7",
+    "history.item_id": ["1196", ""],
+    "history.event_type": ["purchase", "view"],
+}
+AS_A_BODY = {
+    "k": 8,
+    "filter": "NOT title LIKE '%Star%'",
+    "boost": [{"condition": "'Comedy' IN categories", "factor": 1.5}],
+    "pin": [{"item_id": "1", "position": 3}],
+    "cap": [{"attribute": "categories", "most": 4}],
+    "share": [{"condition": "'Drama' IN categories", "least": 0.25}],
+    "exclude": ["2", "3"],
+    "near": ["260"],
+    "keep_seen": True,
+    "sources": ["personal", "newest"],
+    "diversify": {"strength": 0.4, "by": "categories", "method": "mmr"},
+    "calibrate": {"strength": 0.3, "attribute": "categories", "half_life": 20},
+    "long_tail": 0.1,
+    "explore": {"method": "thompson", "share": 0.2, "strength": 0.5, "seed": 7},
+    "history": [{"item_id": "1196", "event_type": "purchase"}],
+}
+
+
+def test_every_rule_of_the_api_is_an_input_of_the_preview() -> None:
+    form = Form(QueryParams(urlencode({f"a.{name}": value for name, value in EVERY_RULE.items()}, doseq=True)), "a")
+    assert form.fields == AS_A_BODY
+    SessionIn.model_validate(form.fields)
+    missing = set(SessionIn.model_fields) - {*form.fields, "user_id", "scenario", "cursor", "attributes"}
+    assert missing == set(), "a new field of the API belongs into the preview too"
+    assert Form(QueryParams(urlencode(form.address("b"))), "b").fields == AS_A_BODY
+    assert Form(form.query, "b").fields == {"k": 12}
+    few = "a.diversify.strength=0.4&a.calibrate.strength=0&a.explore.share=0.3&a.k=x&a.scenario=home&a.version=3"
+    short = Form(QueryParams(few), "a")
+    assert short.fields == {"k": "x", "scenario": "home", "diversify": 0.4, "explore": 0.3}
+    assert (short.version, Form(QueryParams("a.version=active"), "a").version) == (3, None)
+
+
+def test_a_preview_by_another_version_is_its_list_once_it_is_active(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        events = [(u, (u + 3 * n) % 20) for u in range(12) for n in range(3)]
+        store.append([Event(f"u{u}", f"i{i}", "like", START + n) for n, (u, i) in enumerate(events)])
+        versions = Versions(store)
+        train(store, versions, IALS(dim=4, epochs=3))
+        other = versions.add(Popularity().fit(store.log()).save, {"recipe": "Popularity", "settings": {}})
+        live = Live(store, versions)
+        previews = Previews(live, versions)
+        session = (SessionEvent("i3", "like"),)
+        sources: tuple[Source, ...] = ("personal", "bought_together")
+        asked = [
+            ListRequest(user_id="u1", explore=0),
+            ListRequest(user_id="u1", session=session, filter="item_id > 'i2'", explore=0),
+            ListRequest(anchor_items=("i4",), sources=sources, explore=0),
+        ]
+        before = [previews.recommend(each).items for each in asked]
+        assert before == [live.recommend(each).items for each in asked]
+        found = [previews.recommend(each, other.number).items for each in asked]
+        assert found[0] != before[0]
+        assert [previews.recommend(each, 1).items for each in asked] == before, "the active one"
+        versions.activate(other.number)
+        live.follow_model()
+        end = time.monotonic() + 20
+        while live.snapshot().version != other.number:
+            assert time.monotonic() < end
+        assert [live.recommend(each).items for each in asked] == found
+        with pytest.raises(UnknownId):
+            previews.recommend(asked[0], 99)
+
+
+@in_chromium
+def test_two_settings_side_by_side_are_the_lists_of_their_requests(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{served.address}/preview?user=5&a.explore.share=0&b.explore.share=0")
+    first, second = page.locator("#lists > section").all()
+    titles = second.locator(".list .title").all_inner_texts()
+    assert first.locator(".list .title").all_inner_texts() == titles
+    setting = page.locator(".setting").nth(1)
+    setting.get_by_text("Rules", exact=True).click()
+    setting.get_by_label("Boost: condition").fill("'Animation' IN categories")
+    setting.get_by_label("Boost: factor").fill("3")
+    pinned = setting.get_by_label("Pin: item id")
+    pinned.press_sequentially("empire strikes")
+    expect(setting.locator(".options [role=option]").first).to_contain_text("Empire Strikes Back")
+    pinned.press("ArrowDown")
+    pinned.press("Enter")
+    expect(pinned).to_have_value("1196")
+    setting.get_by_label("Pin: position").fill("2")
+    expect(second.locator(".list .title").nth(1)).to_contain_text("Empire Strikes Back")
+    setting.get_by_role("button", name="Another: Exclude").click()
+    setting.get_by_role("combobox", name="Exclude").last.fill("1")
+    setting.get_by_label("Length").fill("7")
+    expect(second.locator(".list > li")).to_have_count(7)
+    expect(second.locator(".move").first).to_be_visible()
+    assert first.locator(".list .title").all_inner_texts() == titles
+    second.get_by_role("button", name="Copy as a request").click()
+    expect(page.locator("#status")).to_have_text("Copied.")
+    head, _, body = page.evaluate("navigator.clipboard.readText()").partition("\n")
+    answer = post(served.address + head.removeprefix("POST "), json=json.loads(body)).json()["items"]
+    assert [row.get_attribute("data-key") for row in second.locator(".list > li").all()] == [
+        f"B{item['item_id']}" for item in answer
+    ]
+    setting.get_by_label("Boost: condition").first.fill("price <")
+    expect(second.locator(".fault")).to_contain_text("cannot be read")
+    setting.get_by_label("Boost: condition").first.fill("")
+    expect(second.locator(".fault")).to_have_count(0)
+    setting.get_by_label("Model version").select_option("2")
+    expect(second.locator(".list .title").first).not_to_have_text(titles[0])
+    page.get_by_role("link", name="As A").click()
+    expect(page.locator("#lists > section").nth(1).locator(".list .title")).to_have_text(titles)
 
 
 @in_chromium

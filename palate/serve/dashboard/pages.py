@@ -10,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 from palate.serve.dashboard.catalogue import items_routes, map_routes
 from palate.serve.dashboard.models import models_routes
 from palate.serve.dashboard.overview import overview_routes
+from palate.serve.dashboard.preview import preview_routes
 from palate.serve.dashboard.privacy import Spent
 from palate.serve.dashboard.rendering import Pages
 from palate.serve.dashboard.users import users_routes
@@ -24,6 +25,7 @@ def pages_router(service: Service) -> APIRouter:
     router, pages = APIRouter(include_in_schema=False, route_class=LateRoute), Pages(service)
     overview_routes(router, pages)
     users_routes(router, pages)
+    preview_routes(router, pages)
     items_routes(router, pages)
     map_routes(router, pages)
     models_routes(router, pages)
