@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -30,22 +31,30 @@ from playwright.sync_api import (
 )
 from processes import PALATE, started
 from serving import plain
+from starlette.datastructures import QueryParams
 
 from palate import IALS, Popularity
 from palate.data.times import DAY
+from palate.errors import UnknownId
 from palate.kernels.layout import settle
+from palate.live.previewing import Previews
 from palate.live.service import Live
 from palate.live.training import train
-from palate.ranking.request import ListRequest
+from palate.ranking.request import ListRequest, SessionEvent, Source
 from palate.serve.dashboard.audience import Audience, audience
-from palate.serve.dashboard.figures import Latency, Throttled, drawn
+from palate.serve.dashboard.cards import Cards
+from palate.serve.dashboard.coverage import coverage
+from palate.serve.dashboard.figures import Latency, RecentActivity, Throttled, drawn
 from palate.serve.dashboard.lists import WhatIf
 from palate.serve.dashboard.login import here
+from palate.serve.dashboard.preview import Form
 from palate.serve.dashboard.projection import placed
+from palate.serve.dashboard.rates import Prices, Rate, rates, sales
+from palate.serve.dashboard.summaries import beginning, grouped, summaries
 from palate.serve.dashboard.tuning import Tuning
 from palate.serve.fast import list_request, session_event
 from palate.serve.wire import SessionIn
-from palate.store.activity import MOST, activity, newest_events, newest_users
+from palate.store.activity import MOST, activity, latest_users, newest_events, newest_moment, newest_users
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
@@ -195,18 +204,20 @@ def overflow(page: Page) -> int:
 
 ADDRESSES = {
     "overview": "/",
-    "people": "/people",
-    "a person": "/people?user=5",
-    "nobody": "/people?user=nobody",
-    "what if": "/people?user=5&like=260&dislike=1",
-    "sliders": "/people?user=5&like=260&diversify=0.5&calibrate=0.5&by=categories&long_tail=0.5&explore=0.5",
+    "users": "/users",
+    "users by id": "/users?q=an&sort=id",
+    "a user": "/user?user=5",
+    "no such user": "/user?user=nobody",
+    "what if": "/user?user=5&like=260&dislike=1",
+    "sliders": "/user?user=5&like=260&diversify=0.5&calibrate=0.5&by=categories&long_tail=0.5&explore=0.5",
+    "preview": "/preview?user=5&a.boost.condition=title+%3E+'M'&a.boost.factor=2&b.history.item_id=1&b.k=0",
     "items": "/items",
     "an item": "/items?item=1",
     "found": "/items?q=star+wars",
     "models": "/models",
     "privacy": "/privacy",
     "map": "/map",
-    "strange person": f"/people?{urlencode({'user': STRANGE})}",
+    "strange user": f"/user?{urlencode({'user': STRANGE})}",
     "strange item": f"/items?{urlencode({'item': STRANGE})}",
     "script": "/items?item=script",
     "long title": "/items?item=long",
@@ -229,7 +240,7 @@ def test_a_page_has_no_fault_and_fits_a_phone(served: Served, watched: Watched, 
     assert page.evaluate("window.hacked") is None
     unnamed = "button, a[href], input:not([type=hidden]), select, #map"
     for element in page.locator(unnamed).all():
-        named = element.evaluate("e => (e.ariaLabel || e.innerText || e.labels?.[0]?.innerText || '').trim()")
+        named = element.evaluate("e => (e.ariaLabel || e.innerText || e.labels?.[0]?.textContent || '').trim()")
         assert named, element.evaluate("e => e.outerHTML")
 
 
@@ -247,7 +258,7 @@ def test_an_unknown_item_is_not_found(served: Served, browser: Browser) -> None:
 def test_sliders_move_the_list_beside_the_old_one_and_store_nothing(served: Served, watched: Watched) -> None:
     page = watched.page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.goto(f"{served.address}/people?user=5")
+    page.goto(f"{served.address}/user?user=5")
     plain = page.locator(".list .title").all_inner_texts()
     assert page.locator(".before").count() == 0
     asked: dict[str, object] = {"user_id": "5", "k": 12}
@@ -296,21 +307,157 @@ def test_the_request_of_what_if_is_the_one_that_is_sent() -> None:
     asked = SessionIn.model_validate_json(body)
     wanted = list_request(asked, asked.user_id, session=tuple(map(session_event, asked.history)))
     assert wanted == supposed.asked
-    assert supposed.bare.address == "/people?user=a&diversify=0.5&calibrate=0.2&explore=0.3&by=genres"
+    assert supposed.bare.address == "/user?user=a&diversify=0.5&calibrate=0.2&explore=0.3&by=genres"
     assert not WhatIf("a")
     assert WhatIf("a").asked.explore == 0.1
+
+
+EVERY_RULE = {
+    "k": "8",
+    "filter": "NOT title LIKE '%Star%'",
+    "boost.condition": ["'Comedy' IN categories", ""],
+    "boost.factor": ["1.5", ""],
+    "pin.item_id": "1",
+    "pin.position": "3",
+    "cap.attribute": ["categories", ""],
+    "cap.most": ["4", ""],
+    "share.condition": "'Drama' IN categories",
+    "share.least": "0.25",
+    "exclude": ["2", "", "3"],
+    "near": "260",
+    "keep_seen": "true",
+    "sources": ["personal", "newest"],
+    "diversify.strength": "0.4",
+    "diversify.by": "categories",
+    "diversify.method": "mmr",
+    "calibrate.strength": "0.3",
+    "calibrate.attribute": "categories",
+    "calibrate.half_life": "20",
+    "long_tail": "0.1",
+    "explore.method": "thompson",
+    "explore.share": "0.2",
+    "explore.strength": "0.5",
+    "explore.seed": "7",
+    "history.item_id": ["1196", ""],
+    "history.event_type": ["purchase", "view"],
+}
+AS_A_BODY = {
+    "k": 8,
+    "filter": "NOT title LIKE '%Star%'",
+    "boost": [{"condition": "'Comedy' IN categories", "factor": 1.5}],
+    "pin": [{"item_id": "1", "position": 3}],
+    "cap": [{"attribute": "categories", "most": 4}],
+    "share": [{"condition": "'Drama' IN categories", "least": 0.25}],
+    "exclude": ["2", "3"],
+    "near": ["260"],
+    "keep_seen": True,
+    "sources": ["personal", "newest"],
+    "diversify": {"strength": 0.4, "by": "categories", "method": "mmr"},
+    "calibrate": {"strength": 0.3, "attribute": "categories", "half_life": 20},
+    "long_tail": 0.1,
+    "explore": {"method": "thompson", "share": 0.2, "strength": 0.5, "seed": 7},
+    "history": [{"item_id": "1196", "event_type": "purchase"}],
+}
+
+
+def test_every_rule_of_the_api_is_an_input_of_the_preview() -> None:
+    form = Form(QueryParams(urlencode({f"a.{name}": value for name, value in EVERY_RULE.items()}, doseq=True)), "a")
+    assert form.fields == AS_A_BODY
+    SessionIn.model_validate(form.fields)
+    missing = set(SessionIn.model_fields) - {*form.fields, "user_id", "scenario", "cursor", "attributes"}
+    assert missing == set(), "a new field of the API belongs into the preview too"
+    assert Form(QueryParams(urlencode(form.address("b"))), "b").fields == AS_A_BODY
+    assert Form(form.query, "b").fields == {"k": 12}
+    few = "a.diversify.strength=0.4&a.calibrate.strength=0&a.explore.share=0.3&a.k=x&a.scenario=home&a.version=3"
+    short = Form(QueryParams(few), "a")
+    assert short.fields == {"k": "x", "scenario": "home", "diversify": 0.4, "explore": 0.3}
+    assert (short.version, Form(QueryParams("a.version=active"), "a").version) == (3, None)
+
+
+def test_a_preview_by_another_version_is_its_list_once_it_is_active(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        events = [(u, (u + 3 * n) % 20) for u in range(12) for n in range(3)]
+        store.append([Event(f"u{u}", f"i{i}", "like", START + n) for n, (u, i) in enumerate(events)])
+        versions = Versions(store)
+        train(store, versions, IALS(dim=4, epochs=3))
+        other = versions.add(Popularity().fit(store.log()).save, {"recipe": "Popularity", "settings": {}})
+        live = Live(store, versions)
+        previews = Previews(live, versions)
+        session = (SessionEvent("i3", "like"),)
+        sources: tuple[Source, ...] = ("personal", "bought_together")
+        asked = [
+            ListRequest(user_id="u1", explore=0),
+            ListRequest(user_id="u1", session=session, filter="item_id > 'i2'", explore=0),
+            ListRequest(anchor_items=("i4",), sources=sources, explore=0),
+        ]
+        before = [previews.recommend(each).items for each in asked]
+        assert before == [live.recommend(each).items for each in asked]
+        found = [previews.recommend(each, other.number).items for each in asked]
+        assert found[0] != before[0]
+        assert [previews.recommend(each, 1).items for each in asked] == before, "the active one"
+        versions.activate(other.number)
+        live.follow_model()
+        end = time.monotonic() + 20
+        while live.snapshot().version != other.number:
+            assert time.monotonic() < end
+        assert [live.recommend(each).items for each in asked] == found
+        with pytest.raises(UnknownId):
+            previews.recommend(asked[0], 99)
+
+
+@in_chromium
+def test_two_settings_side_by_side_are_the_lists_of_their_requests(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{served.address}/preview?user=5&a.explore.share=0&b.explore.share=0")
+    first, second = page.locator("#lists > section").all()
+    titles = second.locator(".list .title").all_inner_texts()
+    assert first.locator(".list .title").all_inner_texts() == titles
+    setting = page.locator(".setting").nth(1)
+    setting.get_by_text("Rules", exact=True).click()
+    setting.get_by_label("Boost: condition").fill("'Animation' IN categories")
+    setting.get_by_label("Boost: factor").fill("3")
+    pinned = setting.get_by_label("Pin: item id")
+    pinned.press_sequentially("empire strikes")
+    expect(setting.locator(".options [role=option]").first).to_contain_text("Empire Strikes Back")
+    pinned.press("ArrowDown")
+    pinned.press("Enter")
+    expect(pinned).to_have_value("1196")
+    setting.get_by_label("Pin: position").fill("2")
+    expect(second.locator(".list .title").nth(1)).to_contain_text("Empire Strikes Back")
+    setting.get_by_role("button", name="Another: Exclude").click()
+    setting.get_by_role("combobox", name="Exclude").last.fill("1")
+    setting.get_by_label("Length").fill("7")
+    expect(second.locator(".list > li")).to_have_count(7)
+    expect(second.locator(".move").first).to_be_visible()
+    assert first.locator(".list .title").all_inner_texts() == titles
+    second.get_by_role("button", name="Copy as a request").click()
+    expect(page.locator("#status")).to_have_text("Copied.")
+    head, _, body = page.evaluate("navigator.clipboard.readText()").partition("\n")
+    answer = post(served.address + head.removeprefix("POST "), json=json.loads(body)).json()["items"]
+    assert [row.get_attribute("data-key") for row in second.locator(".list > li").all()] == [
+        f"B{item['item_id']}" for item in answer
+    ]
+    setting.get_by_label("Boost: condition").first.fill("price <")
+    expect(second.locator(".fault")).to_contain_text("cannot be read")
+    setting.get_by_label("Boost: condition").first.fill("")
+    expect(second.locator(".fault")).to_have_count(0)
+    setting.get_by_label("Model version").select_option("2")
+    expect(second.locator(".list .title").first).not_to_have_text(titles[0])
+    page.get_by_role("link", name="As A").click()
+    expect(page.locator("#lists > section").nth(1).locator(".list .title")).to_have_text(titles)
 
 
 @in_chromium
 @pytest.mark.parametrize("wrong", ["diversify=2", "explore=-1", "long_tail=x", "calibrate=nan"])
 def test_a_slider_beyond_its_ends_is_refused(served: Served, wrong: str) -> None:
-    assert get(f"{served.address}/people?user=5&{wrong}").status_code in (400, 422)
+    assert get(f"{served.address}/user?user=5&{wrong}").status_code in (400, 422)
 
 
 @in_chromium
 def test_strange_titles_stay_text(served: Served, watched: Watched) -> None:
     page = watched.page
-    page.goto(f"{served.address}/people?{urlencode({'user': STRANGE})}")
+    page.goto(f"{served.address}/user?{urlencode({'user': STRANGE})}")
     expect(page.locator("h1 bdi")).to_have_text(STRANGE)
     history = page.locator(".feed .title")
     assert sorted(history.all_inner_texts()) == sorted([SCRIPT, f"{STRANGE} title", LONG, HEBREW])
@@ -329,7 +476,7 @@ def test_strange_titles_stay_text(served: Served, watched: Watched) -> None:
 @in_chromium
 def test_what_if_moves_the_list_and_stores_nothing(served: Served, watched: Watched) -> None:
     page = watched.page
-    page.goto(f"{served.address}/people?user=anna")
+    page.goto(f"{served.address}/user?user=anna")
     before = page.locator(".list .title").all_inner_texts()
     assert page.locator(".move").count() == 0
     box = page.get_by_role("combobox", name="What if they")
@@ -341,7 +488,7 @@ def test_what_if_moves_the_list_and_stores_nothing(served: Served, watched: Watc
     expect(page.locator(".supposed .title")).to_have_text(["Star Wars: Episode V - The Empire Strikes Back (1980)"])
     after = page.locator(".list .title").all_inner_texts()
     assert set(after) != set(before)
-    assert page.url.endswith("/people?user=anna&like=1196")
+    assert page.url.endswith("/user?user=anna&like=1196")
     for place, row in enumerate(page.locator(".list > li").all()):
         title, told = row.locator(".title").inner_text(), row.locator(".move").all_inner_texts()
         was = before.index(title) if title in before else None
@@ -362,7 +509,7 @@ def test_what_if_moves_the_list_and_stores_nothing(served: Served, watched: Watc
 @in_chromium
 def test_a_supposed_event_can_be_stored(served: Served, watched: Watched) -> None:
     page = watched.page
-    page.goto(f"{served.address}/people?user=new+one&like=260")
+    page.goto(f"{served.address}/user?user=new+one&like=260")
     page.get_by_role("button", name="Store it").click()
     expect(page.get_by_role("status")).to_have_text("Stored.")
     expect(page.locator(".feed li")).to_have_count(1)
@@ -408,16 +555,85 @@ def test_the_overview_follows_what_happens(served: Served, watched: Watched) -> 
     page = watched.page
     page.goto(f"{served.address}/?range=all")
     expect(page.locator("#activity canvas")).to_be_visible()
-    told = page.locator("#figures dd").all_inner_texts()
-    assert int(told[0].replace(",", "")) > 100_000
-    answered = int(told[3].replace(",", ""))
+    figures = page.locator("#figures dd")
+    assert int(figures.nth(0).inner_text().replace(",", "")) > 100_000
+    answered = int(figures.nth(3).inner_text().replace(",", ""))
     with plain(served.address) as client:
         shown = client.get("/v1/recommend?user_id=5&k=5").json()["items"]
         event = {"user_id": "5", "item_id": shown[0]["item_id"], "event_type": "a new type"}
         client.post("/v1/events", json=event).raise_for_status()
     expect(page.locator("#feed .tag").first).to_have_text("a new type")
-    expect(page.locator("#figures dd").nth(3)).to_have_text(f"{answered + 1:,}")
+    expect(figures.nth(3)).to_have_text(f"{answered + 1:,}")
     expect(page.locator("#sources")).to_contain_text("personal")
+    expect(page.locator("#rates")).to_contain_text(re.compile("Click-through rate.*%"))
+    expect(page.locator("[data-load]")).to_contain_text("Users without a personal list")
+
+
+@in_chromium
+def test_users_are_found_while_an_id_is_typed(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{served.address}/users")
+    rows = page.locator("#found tbody tr")
+    assert rows.count() > 5
+    box = page.get_by_role("searchbox", name="Find users")
+    box.press_sequentially("ann")
+    expect(rows).to_have_count(1)
+    row = rows.locator("th, td, td .title").all_inner_texts()
+    assert [row[n] for n in (0, 1, 2, 4, 5)] == ["anna", "Nov 14, 2023", "3", "Lion King, The (1994)", "Adventure"]
+    assert page.url.endswith("/users?q=ann")
+    box.press_sequentially("x")
+    expect(page.locator("#found")).to_contain_text("No user's id begins so.")
+    page.get_by_role("link", name="show the list of").click()
+    expect(page.locator("h1")).to_contain_text("annx")
+    page.goto(f"{served.address}/users?sort=id")
+    last = rows.last.locator("th").inner_text()
+    page.get_by_role("link", name="Next").click()
+    page.wait_for_url(re.compile("after="))
+    assert rows.first.locator("th").inner_text() > last
+
+
+def test_a_user_in_a_line_and_events_on_an_item_together(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        store.items.put([Item(f"i{n}", {"categories": ["shoes", "hats"][n % 2], "price": n + 0.5}) for n in range(4)])
+        steps = (
+            ("i0", "view"),
+            ("i1", "view"),
+            ("i0", "view"),
+            ("i0", "purchase"),
+            ("i2", "view"),
+            ("i3", "dislike"),
+        )
+        store.append([Event("u", item, kind, START + n) for n, (item, kind) in enumerate(steps)])
+        live = Live(store)
+        cards = Cards(live.snapshot())
+        one, none = summaries(live, cards, ["u", "unknown"])
+        assert (one.events, one.more, one.seen, one.favourite) == (6, False, START + 5, "shoes")
+        assert one.last is not None
+        assert (one.last.item_id, one.last.price) == ("i3", 3.5)
+        assert (none.events, none.seen, none.last, none.favourite) == (0, None, None, None)
+        groups = grouped(store.events("u"), cards)
+        assert [(group.card.item_id, dict(group.types)) for group in groups] == [
+            ("i3", {"dislike": 1}),
+            ("i2", {"view": 1}),
+            ("i0", {"purchase": 1, "view": 2}),
+            ("i1", {"view": 1}),
+        ]
+        assert groups[2].event.time == START + 3
+        store.append([Event("u2", "i0", "view", START - 1), Event("ux", "i0", "view", START + 9)])
+        assert latest_users(store) == ["ux", "u", "u2"]
+        assert beginning(store, "u", 2) == ["u", "u2"]
+        assert beginning(store, "u", 2, after="u2") == ["ux"]
+        assert beginning(store, "y", 2) == []
+
+
+@in_chromium
+def test_dates_are_those_of_the_locale(served: Served, browser: Browser) -> None:
+    context = browser.new_context(locale="de-DE", timezone_id="Europe/Berlin")
+    page = context.new_page()
+    page.goto(f"{served.address}/user?user=anna")
+    expect(page.locator(".feed time").first).to_have_text("14.11.2023")
+    expect(page.locator(".feed time").first).to_have_attribute("title", "Dienstag, 14. November 2023 um 23:13:20")
+    context.close()
 
 
 @in_chromium
@@ -487,7 +703,7 @@ def test_the_map_can_be_walked_by_keyboard(served: Served, watched: Watched) -> 
 @in_chromium
 def test_the_keyboard_reaches_everything(served: Served, watched: Watched) -> None:
     page = watched.page
-    page.goto(f"{served.address}/people?user=5")
+    page.goto(f"{served.address}/user?user=5")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
@@ -504,7 +720,7 @@ def test_the_keyboard_reaches_everything(served: Served, watched: Watched) -> No
 def test_it_works_without_scripts(served: Served, browser: Browser) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"{served.address}/people?user=anna")
+    page.goto(f"{served.address}/user?user=anna")
     page.locator("#find-add").fill("empire strikes back")
     page.get_by_role("button", name="Try").click()
     expect(page.locator(".supposed .title")).to_contain_text("The Empire Strikes Back")
@@ -531,7 +747,7 @@ def test_signing_in_with_a_key(guarded: tuple[Served, dict[str, str]], browser: 
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     page.goto(f"{server.address}/")
     expect(page.locator("pre").first).to_contain_text("v1/events")  # the store is empty
-    page.goto(f"{server.address}/people?user=anna&like=1")
+    page.goto(f"{server.address}/user?user=anna&like=1")
     assert page.get_by_role("button", name="Store it").count() == 0, "this key may only read"
     page.get_by_role("button", name="Sign out").click()
     assert page.url == f"{server.address}/login"
@@ -556,7 +772,7 @@ def test_the_cookie_counts_only_where_another_site_cannot_send_it(guarded: tuple
 @pytest.mark.parametrize(
     ("where", "path"),
     [
-        ("/people?user=5", "/people?user=5"),
+        ("/user?user=5", "/user?user=5"),
         ("//evil.example", "/"),
         ("/\\evil.example", "/"),
         ("https://evil.example", "/"),
@@ -597,6 +813,59 @@ def test_activity_counts_the_newest_events_by_time_and_type(url: str) -> None:  
         assert len(activity(store, START, START + MOST * DAY, buckets=7).count) == 7
 
 
+def test_rates_compare_the_last_week_with_the_one_before(url: str) -> None:  # noqa: F811
+    with Store.open(url) as store:
+        assert newest_moment(store) is None
+        store.items.put([Item("i", {"price": 2.5}), Item("j", {"price": "4"}), Item("k", {"title": "no price"})])
+        days = {0: 3, 6: 1, 7: 2, 13: 4, 27: 1, 28: 9}  # days before the newest event, and its events
+        end = START + 100 * DAY
+        for day, many in days.items():
+            store.append([Event(f"u{n % 2}", "ijk"[n % 3], "purchase", end - day * DAY) for n in range(many)])
+        store.append([Event("viewer", "i", "view", end)])
+        assert newest_moment(store) == end
+        prices = Prices.of(Live(store).snapshot())
+        found = {rate.name: rate for rate in rates(store, prices, end + 1)}
+        assert found["Events"].daily.tolist() == [1, *[0] * 13, 4, *[0] * 5, 2, 1, *[0] * 5, 4]
+        assert found["Active users"].daily.tolist() == [1, *[0] * 13, 2, *[0] * 5, 2, 1, *[0] * 5, 3]
+        assert found["Conversions"].daily[-1] == 3
+        assert found["Value of conversions"].daily[[-1, -7, -8, -14]].tolist() == [6.5, 2.5, 6.5, 9]
+        assert found["Events"].change == pytest.approx(5 / 6 - 1)
+        assert Rate("none", np.zeros(28)).change is None
+        assert Rate("part", found["Events"].daily, whole=False).change is None
+        made = sales(store, prices, end - 14 * DAY + 1, 7 * DAY, 2)
+        assert (made.count.tolist(), made.value.tolist()) == ([6, 4], [15.5, 9.0])
+
+
+def test_a_range_without_events_ends_at_the_newest(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        store.append([Event("u", "i", "view", START), Event("u", "i", "view", START - 40 * DAY)])
+        recent = RecentActivity(store, lambda: Prices(None, np.zeros(0)))
+        for span, count in (("day", 1), ("week", 1), ("month", 1), ("year", 2), ("all", 2)):
+            found = recent.activity(span)
+            assert found.activity.count.sum() == count
+            assert (found.sales.types, found.sales.count.sum()) == ([], 0)
+        assert recent.rates()[0].daily[-1] == 1
+
+
+def test_coverage_counts_the_items_of_lists(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        events = [(u, (u + 3 * n) % 20) for u in range(12) for n in range(3)]
+        store.append([Event(f"u{u}", f"i{i}", "like", START + n) for n, (u, i) in enumerate(events)])
+        store.append([Event("without", "i1", "dislike", START)])
+        store.items.put([Item("hidden", {}, available=False), Item("new", {})])
+        versions = Versions(store)
+        train(store, versions, IALS(dim=4, epochs=3))
+        live = Live(store, versions)
+        found = coverage(live)
+        lists = [
+            [item.item_id for item in live.recommend(ListRequest(user_id=user, explore=0)).items]
+            for user in (*(f"u{n}" for n in range(12)), "without")
+        ]
+        assert dict(found.top) == Counter(item_id for each in lists for item_id in each)
+        assert (found.lists, found.impersonal, found.available) == (13, 1, 19)
+        assert set(found.never) == {*(f"i{n}" for n in range(18)), "new"} - dict(found.top).keys()
+
+
 def test_a_chart_puts_the_rarer_types_together(tmp_path: Path) -> None:
     with Store.open(tmp_path / "shop.db") as store:
         store.append([Event("u", "i", f"type {n}", START) for n in range(6) for _ in range(7 - n)])
@@ -635,7 +904,7 @@ def test_what_is_costly_rests(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_event_of_what_if_takes_the_place_of_the_one_before() -> None:
     supposed = WhatIf("a b").plus("like", "1").plus("like", "2&").plus("dislike", "1")
     assert supposed.events == (("like", "2&"), ("dislike", "1"))
-    assert supposed.address == "/people?user=a+b&like=2%26&dislike=1"
+    assert supposed.address == "/user?user=a+b&like=2%26&dislike=1"
     assert supposed.minus("2&").events == (("dislike", "1"),)
 
 

@@ -12,7 +12,7 @@ from palate.data.times import DAY
 from palate.store.events import Recorded, Store
 from palate.store.schema import ORDER, event_types, events, items, sa, users
 
-MOST = 100_000  # newest events that are counted: some tens of milliseconds
+MOST = 250_000  # newest events that are counted: a fifth of a second
 LATEST = 10_000  # newest events by arrival, from which the newest by time are shown
 SECOND = 1_000_000
 # Possible lengths of a bucket: 1, 5, 30 s, 1, 5, 15 min, 1, 6 h, a day, a week, a month, a quarter, a year.
@@ -39,9 +39,7 @@ def activity(store: Store, since: int | None = None, until: int | None = None, b
     """Count the newest events by time, only those in [since, until), in at most `buckets` buckets."""
     with store.database.reading() as connection:
         newest = connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0
-        chosen = [events.c.seq > newest - MOST]
-        chosen += [] if since is None else [events.c.moment >= since]
-        chosen += [] if until is None else [events.c.moment < until]
+        chosen = [events.c.seq > newest - MOST, *_within(since, until)]
         oldest = connection.scalar(
             sa.select(events.c.moment).where(events.c.seq > newest - MOST).order_by(events.c.seq).limit(1)
         )
@@ -68,6 +66,48 @@ def activity(store: Store, since: int | None = None, until: int | None = None, b
     return Activity(low, width, table, types, whole)
 
 
+def newest_moment(store: Store) -> int | None:
+    """Time of the newest event, among the newest `MOST` by arrival; None without an event."""
+    with store.database.reading() as connection:
+        return connection.scalar(sa.select(sa.func.max(events.c.moment)).where(_recent(connection)))
+
+
+def active_users(store: Store, since: int, width: int, buckets: int) -> Longs:
+    """Count the users with an event in each of B times from `since` on, (B,), among the newest `MOST` events."""
+    bucket = ((events.c.moment - since) // width).label("bucket")
+    found = np.zeros(buckets, np.int64)
+    with store.database.reading() as connection:
+        counted = sa.select(bucket, sa.func.count(sa.distinct(events.c.user_no)))
+        asked = counted.where(_recent(connection), *_within(since, since + width * buckets)).group_by(bucket)
+        for place, count in connection.execute(asked):
+            found[place] = count
+    return found
+
+
+def events_on_items(store: Store, types: Sequence[str], since: int, width: int, buckets: int) -> Longs:
+    """Count events of some types by time and item, among the newest `MOST`: rows of bucket, item number and count."""
+    numbers = [number for number, name in store.event_types().items() if name in types]
+    bucket = ((events.c.moment - since) // width).label("bucket")
+    with store.database.reading() as connection:
+        chosen = _recent(connection), *_within(since, since + width * buckets), events.c.type_no.in_(numbers)
+        counted = sa.select(bucket, events.c.item_no, sa.func.count()).where(*chosen)
+        rows = connection.execute(counted.group_by(bucket, events.c.item_no)).all()
+    return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 3)
+
+
+def _recent(connection: sa.Connection) -> sa.ColumnElement[bool]:
+    """Condition that an event is one of the newest `MOST` by arrival."""
+    return events.c.seq > (connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0) - MOST
+
+
+def _within(since: int | None, until: int | None) -> list[sa.ColumnElement[bool]]:
+    """Conditions on the time of an event."""
+    return [
+        *([] if since is None else [events.c.moment >= since]),
+        *([] if until is None else [events.c.moment < until]),
+    ]
+
+
 def newest_events(store: Store, limit: int = 10) -> list[Recorded]:
     """Events of all users, the newest first, from the last `LATEST` that arrived."""
     last = sa.select(sa.func.max(events.c.seq)).scalar_subquery()
@@ -83,6 +123,17 @@ def newest_events(store: Store, limit: int = 10) -> list[Recorded]:
     )
     with store.database.reading() as connection:
         return [Recorded(*row) for row in connection.execute(asked)]
+
+
+def latest_users(store: Store, limit: int = 50) -> list[str]:
+    """Ids of the users of the newest events, the latest first, from the last `LATEST` that arrived."""
+    last = sa.select(sa.func.max(events.c.seq)).scalar_subquery()
+    latest = sa.func.max(events.c.moment).label("latest")
+    chosen = sa.select(events.c.user_no, latest).where(events.c.seq > last - LATEST).group_by(events.c.user_no)
+    found = chosen.order_by(latest.desc(), events.c.user_no).limit(limit).subquery()
+    named = sa.select(users.c.user_id).join(found, users.c.user_no == found.c.user_no)
+    with store.database.reading() as connection:
+        return list(connection.scalars(named.order_by(found.c.latest.desc(), found.c.user_no)))
 
 
 def newest_users(store: Store, limit: int = 1000) -> list[str]:

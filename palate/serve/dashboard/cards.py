@@ -19,6 +19,7 @@ from palate.live.snapshot import Snapshot
 TITLE = ("title", "name", "label")
 PICTURE = ("image", "poster", "picture", "image_url", "poster_url", "thumbnail")
 CATEGORIES = ("categories", "category", "genres", "genre")
+PRICE = ("price", "sale_price", "unit_price", "amount", "revenue")
 SAFE = ("https://", "http://", "data:image/")
 COLOURS = 8  # the largest categories have one each, the others share grey, 0
 
@@ -32,6 +33,8 @@ class Card:
     picture: str | None = None
     categories: tuple[str, ...] = ()
     colour: int = 0
+    price: float | None = None
+    available: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +53,10 @@ class Cards:
 
     def at(self, positions: Sequence[int] | Longs) -> list[Card]:
         """Return the cards of the items at these positions."""
-        rows = self.table.select("item_id", "title", "picture", "categories")[np.asarray(positions, np.int64)]
-        return [self._card(*row) for row in rows.iter_rows()]
+        place = np.asarray(positions, np.int64)
+        rows = self.table.select("item_id", "title", "picture", "categories", "price")[place]
+        available = self.snapshot.catalogue.available[place].tolist()
+        return [self._card(*row, there) for row, there in zip(rows.iter_rows(), available, strict=True)]
 
     def search(self, text: str, most: int = 8) -> list[Card]:
         """Find items whose title or id has every word of the text: an exact id first, then by popularity."""
@@ -71,15 +76,23 @@ class Cards:
 
     @property
     def table(self) -> pl.DataFrame:
-        """Columns item_id, title, picture, categories and words, which the search reads, (P, 5)."""
+        """Columns item_id, title, picture, categories, price, and words, which the search reads, (P, 6)."""
         return _table(self.snapshot.catalogue)
 
-    def _card(self, item_id: str, title: str, picture: str | None, categories: list[str | None] | None) -> Card:
+    def _card(
+        self,
+        item_id: str,
+        title: str,
+        picture: str | None,
+        categories: list[str | None] | None,
+        price: float | None,
+        available: bool,
+    ) -> Card:
         names = tuple(name for name in categories or () if name is not None)
         largest = self.categories
         colour = 1 + largest.index(names[0]) if names and names[0] in largest else 0
         safe = picture if picture and picture.lower().startswith(SAFE) else None
-        return Card(item_id, title, safe, names, colour)
+        return Card(item_id, title, safe, names, colour, price, available)
 
 
 @lru_cache(1)  # a catalogue stays the same until an item changes
@@ -91,6 +104,7 @@ def _table(catalogue: LiveCatalogue) -> pl.DataFrame:
         title=title,
         picture=pl.coalesce(*_texts(attributes, PICTURE), pl.lit(None, pl.String)),
         categories=_lists(attributes),
+        price=price_of(attributes),
         words=(title + " " + catalogue.ids).str.to_lowercase(),
     )
 
@@ -108,3 +122,15 @@ def _texts(attributes: Attributes, names: Sequence[str]) -> list[pl.Series]:
 def _lists(attributes: Attributes) -> pl.Series:
     first = next((name for name in CATEGORIES if name in attributes.counts), CATEGORIES[0])
     return attributes.column(first, LISTS)
+
+
+def price_name(attributes: Attributes) -> str | None:
+    """Return the first attribute of `PRICE` that the catalogue has."""
+    return next((name for name in PRICE if name in attributes.counts), None)
+
+
+def price_of(attributes: Attributes) -> pl.Series:
+    """Prices of the items, (P,), null where there is none."""
+    name = price_name(attributes)
+    price = attributes.column(PRICE[0] if name is None else name, pl.Float64())
+    return pl.select(pl.when(price.is_finite()).then(price)).to_series()

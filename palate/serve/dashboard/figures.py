@@ -13,16 +13,17 @@ from typing import Generic, TypeVar
 from prometheus_client.samples import Sample
 
 from palate.data.times import DAY
+from palate.serve.dashboard.rates import WEEK, Prices, Rate, Sales, rates, sales
 from palate.serve.metrics import Metrics
-from palate.store.activity import SECOND, Activity, activity
+from palate.store.activity import SECOND, Activity, activity, newest_moment
 from palate.store.events import Counts, Store
 from palate.store.recording import now
 
 T = TypeVar("T")
 PAUSE = 50  # pause before a costly count runs again, as a multiple of the time it took
 TYPES = 4  # event types with a colour of their own
-RANGES: dict[str, int | None] = {"hour": 3600 * SECOND, "day": DAY, "month": 30 * DAY, "all": None}
-BUCKETS = {"hour": 60, "day": 96, "month": 30, "all": 100}
+RANGES: dict[str, int | None] = {"day": DAY, "week": 7 * DAY, "month": 30 * DAY, "year": 371 * DAY, "all": None}
+BUCKETS = {"day": 24, "week": 28, "month": 30, "year": 53, "all": 100}
 LISTS = "/v1/recommend"  # the routes whose time is shown
 
 
@@ -45,30 +46,49 @@ class Throttled(Generic[T]):
             return self._value
 
 
-class RecentActivity:
-    """Counts of the store, and of its events over time."""
+@dataclass(frozen=True, eq=False)
+class Recent:
+    """The events of a range, and the conversions among them."""
 
-    def __init__(self, store: Store) -> None:
+    activity: Activity
+    sales: Sales
+
+
+class RecentActivity:
+    """Counts of the store, of its events over time, and their rates; a time without events ends at the newest one."""
+
+    def __init__(self, store: Store, prices: Callable[[], Prices]) -> None:
+        self._store, self._prices = store, prices
         self._counts: Throttled[Counts] = Throttled(store.counts)
-        self._activity = {name: Throttled(partial(_activity, store, name)) for name in RANGES}
+        self._rates: Throttled[list[Rate]] = Throttled(self._rated)
+        self._activity = {name: Throttled(partial(self._active, name)) for name in RANGES}
 
     def counts(self) -> Counts:
         """Count events, users and items."""
         return self._counts.now()
 
-    def activity(self, span: str | None) -> tuple[str, Activity]:
-        """Count events of one of `RANGES`; by default of the last day, or of all time where that day has none."""
-        if span is None:
-            span = "day" if self._activity["day"].now().count.any() else "all"
-        return span, self._activity[span].now()
+    def rates(self) -> list[Rate]:
+        """Return the rates of the last four weeks."""
+        return self._rates.now()
 
+    def activity(self, span: str) -> Recent:
+        """Count events of one of `RANGES`."""
+        return self._activity[span].now()
 
-def _activity(store: Store, span: str) -> Activity:
-    length = RANGES[span]
-    if length is None:
-        return activity(store, buckets=BUCKETS[span])
-    until = now() + 1
-    return activity(store, until - length, until, BUCKETS[span])
+    def _rated(self) -> list[Rate]:
+        return rates(self._store, self._prices(), self._until(WEEK * DAY))
+
+    def _active(self, span: str) -> Recent:
+        length = RANGES[span]
+        until = None if length is None else self._until(length)
+        since = None if length is None or until is None else until - length
+        found = activity(self._store, since, until, BUCKETS[span])
+        return Recent(found, sales(self._store, self._prices(), found.start, found.width, len(found.count)))
+
+    def _until(self, length: int) -> int:
+        """Return the end of a range: now, or the newest event where there is none in the range before."""
+        newest, clock = newest_moment(self._store), now()
+        return 1 + (clock if newest is None or newest > clock - length else newest)
 
 
 def drawn(found: Activity) -> dict[str, object]:

@@ -97,6 +97,27 @@ document.addEventListener("input", (event) => {
   tuning = setTimeout(() => tune(form), 80);
 });
 
+// Forms whose answer follows what is typed.
+let typing;
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-live]");
+  if (!form) return;
+  const output = event.target.type === "range" && event.target.parentElement.querySelector("output");
+  if (output) output.value = event.target.value;
+  clearTimeout(typing);
+  typing = setTimeout(async () => {
+    const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+    const url = query.size ? `${form.action}?${query}` : form.action;
+    try {
+      await swap(url);
+      history.replaceState(null, "", url);
+      here = location.pathname + location.search;
+    } catch (error) {
+      say(error.message);
+    }
+  }, 120);
+});
+
 // Suggestions below a search box (the combobox pattern of WAI-ARIA).
 let boxes = 0;
 function combo(box) {
@@ -110,7 +131,7 @@ function combo(box) {
   input.after(list);
   for (const [name, value] of [["role", "combobox"], ["aria-autocomplete", "list"], ["aria-controls", list.id], ["aria-expanded", "false"]])
     input.setAttribute(name, value);
-  let found = [], at = -1, asked = 0, waiting;
+  let found = [], at = -1, asked = 0, waiting, filled = false;
 
   const show = (open) => {
     list.hidden = !open;
@@ -128,6 +149,11 @@ function combo(box) {
   };
   const choose = (place) => {
     show(false);
+    if ("fill" in box.dataset) {
+      input.value = found[place].item_id;
+      filled = true;
+      return input.dispatchEvent(new Event("input", { bubbles: true }));
+    }
     const picked = new CustomEvent("picked", { bubbles: true, cancelable: true, detail: found[place] });
     if (!input.dispatchEvent(picked)) return;
     if (input.name === "q") location.assign(`/items?${new URLSearchParams({ item: found[place].item_id })}`);
@@ -168,7 +194,11 @@ function combo(box) {
     show(found.length > 0);
     mark(found.findIndex((card) => card.item_id === marked));  // a later answer keeps the option chosen by the arrow keys
   };
-  input.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(ask, 120); });
+  input.addEventListener("input", () => {
+    clearTimeout(waiting);
+    if (filled) filled = false;  // the text is an option, not a question
+    else waiting = setTimeout(ask, 120);
+  });
   input.addEventListener("blur", () => { asked++; show(false); });
   input.addEventListener("keydown", (event) => {
     if (list.hidden) return;
@@ -207,13 +237,23 @@ async function post(button) {
   }
 }
 
+// Dates as the locale writes them; the text of a recent one says how long ago it was.
+const RECENT = 7 * 86_400_000;
+function local(time) {
+  const date = new Date(time.dateTime);
+  if (Math.abs(Date.now() - date) > RECENT) time.textContent = date.toLocaleDateString(undefined, { dateStyle: "medium" });
+  time.title = date.toLocaleString(undefined, { dateStyle: "full", timeStyle: "medium" });
+}
+
 function ready(part) {
+  part.querySelectorAll("time[datetime]").forEach(local);
   part.querySelectorAll(".combo").forEach(combo);
   part.querySelectorAll("img.tile").forEach((image) => image.addEventListener("error", () => image.removeAttribute("src"), { once: true }));
   part.querySelectorAll("[data-load]").forEach(async (place) => {
     try {
       const page = new DOMParser().parseFromString(await (await get(place.dataset.load)).text(), "text/html");
       place.replaceChildren(...page.body.childNodes);
+      ready(place);
     } catch (error) {
       place.textContent = error.message;
     }
@@ -229,7 +269,27 @@ async function copy(text) {
   }
 }
 
+// The address with the inputs of the first setting for both.
+function sameAsFirst(form) {
+  const kept = [...new FormData(form)].filter(([name, value]) => value && !name.startsWith("b."));
+  return new URLSearchParams([...kept, ...kept.filter(([name]) => name.startsWith("a.")).map(([name, value]) => [`b${name.slice(1)}`, value])]);
+}
+
+// Another row of inputs, like the last one.
+function another(button) {
+  const row = button.previousElementSibling.cloneNode(true);
+  row.querySelectorAll(".options").forEach((list) => list.remove());
+  row.querySelectorAll("input").forEach((input) => (input.value = ""));
+  row.querySelectorAll(".combo").forEach(combo);
+  button.before(row);
+  row.querySelector("input, select").focus();
+}
+
 document.addEventListener("click", (event) => {
+  const more = event.target.closest("[data-more]");
+  if (more) return another(more);
+  const same = event.target.closest("[data-same]");
+  if (same) same.href = `/preview?${sameAsFirst(same.closest("form"))}`;
   const copied = event.target.closest("[data-copy]");
   if (copied) return copy(copied.dataset.copy);
   const button = event.target.closest("[data-post]");

@@ -1,0 +1,82 @@
+"""The pages of items, and the map."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from palate.ranking.request import ListRequest
+from palate.serve.dashboard.audience import audience
+from palate.serve.dashboard.lists import lines_of
+from palate.serve.dashboard.projection import Maps
+from palate.serve.dashboard.rendering import Pages, Text
+from palate.serve.fast import json
+from palate.serve.routes import needs
+from palate.store.recording import MOST_CHARACTERS
+
+GRID, SIMILAR = 24, 12  # lines of lists
+MOST_USERS = 30
+
+
+def items_routes(router: APIRouter, pages: Pages) -> None:
+    """Add the page of an item, the search, the audience, and the search."""
+    service = pages.service
+
+    @router.get("/items")
+    @needs("read")
+    def items(request: Request, item: Text = None, q: Text = None) -> Response:
+        cards = pages.cards()
+        snapshot = cards.snapshot
+        if item is None:
+            found = cards.search(q, GRID) if q else cards.at(snapshot.by_popularity.position[:GRID])
+            return pages.page(request, "items.html", item=None, q=q or "", found=found)
+        there = service.store.items.get(item)
+        if there is None:
+            return pages.page(request, "items.html", 404, item=None, q=item, found=[])
+        position = snapshot.index.position(item)
+        similar = service.live.recommend(ListRequest(k=SIMILAR, anchor_items=(item,), explore=0)).items
+        return pages.page(
+            request,
+            "items.html",
+            item=there,
+            card=cards.of([item])[0],
+            weight=0.0 if position < 0 else float(snapshot.by_popularity.score[position]),
+            known=position >= 0 and snapshot.index.row[position] >= 0,
+            similar=[line for line in lines_of(similar, cards) if line.place.source == "similar"],
+        )
+
+    @router.get("/page/search")
+    @needs("read")
+    def search(q: Annotated[str, Query(max_length=MOST_CHARACTERS)] = "") -> Response:
+        """Return items by words of their title."""
+        return json([asdict(card) for card in pages.cards().search(q)] if q.strip() else [])
+
+    @router.get("/page/audience")
+    @needs("read")
+    def would_get(request: Request, item: Annotated[str, Query(max_length=MOST_CHARACTERS)]) -> Response:
+        """Return users whose list has the item, as a part of a page."""
+        return pages.page(request, "audience.html", audience=audience(service.live, item), most=MOST_USERS)
+
+
+def map_routes(router: APIRouter, pages: Pages) -> None:
+    """Add the map."""
+    maps = Maps()
+
+    @router.get("/map")
+    @needs("read")
+    def shown(request: Request) -> Response:
+        cards = pages.cards()
+        return pages.page(request, "map.html", categories=cards.categories, active=cards.snapshot.active)
+
+    @router.get("/page/map")
+    @needs("read")
+    def drawn_map() -> Response:
+        """Return the items of the map: id, title, colour, x and y; null for a model without item vectors."""
+        cards = pages.cards()
+        found = maps.of(cards.snapshot)
+        if found is None:
+            return json(None)
+        shown = [(card.item_id, card.title, card.colour) for card in cards.at(found.position)]
+        return json({"items": shown, "places": found.place.ravel().tolist()})
