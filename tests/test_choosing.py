@@ -68,6 +68,22 @@ ROOT = Path(__file__).parents[1]
 QUICK = ("Popularity()", "ItemKNN()", "EASE(l2=20.0)")
 
 
+@pytest.fixture(autouse=True)
+def closed_journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the journals that a test has opened: Python 3.13 warns of databases that are left open."""
+    opened: list[Journal] = []
+    begin = Journal.__init__
+
+    def opening(journal: Journal, *given: Any) -> None:
+        begin(journal, *given)
+        opened.append(journal)
+
+    monkeypatch.setattr(Journal, "__init__", opening)
+    yield
+    for each in opened:
+        each._database.close()
+
+
 def log_of_rows(rows: Sequence[Sequence[int]], times: Sequence[Sequence[int]] | None = None) -> Interactions:
     """A log of the users' items, in the order of their rows."""
     user = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row) for row in rows])
