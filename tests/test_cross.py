@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import polars as pl
 import pytest
-from conftest import Run
+from conftest import Run, block_events, catalogue_of, log_of
 from rich.console import Console
-from test_splits import log_of
+from test_contract import FAST
+from test_evaluation import typed_log
+from test_splits import log_of as timed_log
 
-from palate import IALS, ItemKNN, Popularity, cross_validate, evaluate
+from palate import EASE, IALS, ItemKNN, Popularity, compare, cross_validate, evaluate, read_catalogue, read_log
+from palate.cli import estimate
 from palate.data.folds import folds_of_time, folds_of_users
 from palate.data.interactions import Interactions
+from palate.data.splits import split_by_time, split_ratio
 from palate.errors import DataError, SettingError
 from palate.evaluation.lists import Lists
 from palate.models import bars
 from palate.models.bars import FitBar
-from palate.models.base import Progress
+from palate.models.base import Progress, Recipe
+from palate.models.weights import unread
 
 
 @pytest.fixture(scope="module")
 def log() -> Interactions:
     rng = np.random.default_rng(3)
     rows = [(f"u{user}", f"i{item}", time) for user in range(40) for time, item in enumerate(rng.permutation(20)[:6])]
-    return log_of([(user, item, 1000 * time + n) for n, (user, item, time) in enumerate(rows)])
+    return timed_log([(user, item, 1000 * time + n) for n, (user, item, time) in enumerate(rows)])
 
 
 def test_each_user_is_left_out_once(log: Interactions) -> None:
@@ -58,7 +64,7 @@ def test_bad_folds_are_refused(log: Interactions) -> None:
         folds_of_users(log, 41)
     with pytest.raises(DataError, match="too few different times for 300 folds"):
         folds_of_time(log, 300)
-    untimed = log_of([(user, item, None) for user, item in (("a", "x"), ("b", "y"))])
+    untimed = timed_log([(user, item, None) for user, item in (("a", "x"), ("b", "y"))])
     with pytest.raises(DataError, match="need times"):
         folds_of_time(untimed, 2)
     with pytest.raises(SettingError, match="by='items': is one of users, time"):
@@ -164,3 +170,102 @@ def test_short_work_prints_no_line(capsys: pytest.CaptureFixture[str], log: Inte
     recipe: Any = IALS(dim=4, epochs=3)
     recipe.fit(log, progress=True)
     assert capsys.readouterr().err == ""
+
+
+# What is hidden for how long, weights that are ignored, items that are not available
+
+
+def test_items_are_hidden_for_as_many_days_as_asked() -> None:
+    days = [(0, "old"), (9, "seen"), (20, "new"), (29, "now")]
+    rows = {
+        "user_id": ["ann"] * 4 + ["bob"] * 4,
+        "item_id": [name for _, name in days] * 2,
+        "event_type": ["purchase", "view", "purchase", "purchase"] * 2,
+        "timestamp": [1_700_000_000 + 86_400 * day for day, _ in days] * 2,
+    }
+    bought = read_log(pl.DataFrame(rows))
+    model = Popularity().fit(bought)
+    hide: Any = {"purchase": 10}
+    assert set(model.recommend(bought, hide=hide).lists()[0]) == {"old", "seen"}
+    assert set(model.recommend(bought, hide={"purchase": 5.0, "view": 100}).lists()[0]) == {"old", "new"}
+    assert set(model.recommend(bought, hide=["purchase"]).lists()[0]) == {"seen"}
+    later = replace(bought.histories(), asked=np.full(2, (1_700_000_000 + 86_400 * 31) * 1_000_000))
+    assert set(model.recommend(later, hide=hide).lists()[0]) == {"old", "seen", "new"}
+    with pytest.raises(SettingError, match="a number of days must be above 0"):
+        model.recommend(bought, hide={"purchase": 0})
+    with pytest.raises(SettingError, match="hide='sale': is no event type"):
+        model.recommend(bought, hide={"sale": 3})
+    untimed = read_log(pl.DataFrame({name: rows[name] for name in ("user_id", "item_id", "event_type")}))
+    with pytest.raises(SettingError, match="these events have no times"):
+        model.recommend(untimed, hide={"purchase": 3})
+    split = split_by_time(typed_log(), 0.3)
+    report = evaluate(ItemKNN(), split, 5, hide={"purchase": 0.001})
+    assert "items of the history removed after purchase (for 0.001 days) events" in "; ".join(report.protocol)
+    wanted = [
+        evaluate(ItemKNN(), split, 5, hide=each).counts
+        for each in ({"purchase": 1e9}, ["purchase"], {"purchase": 1e-9})
+    ]
+    name = "relevant items that are in the history"
+    assert wanted[0] == wanted[1]
+    assert wanted[2].get(name, 0) < wanted[1][name]
+
+
+QUICK = ("EASE", "ItemKNN", "SLIST", "SessionKNN", "InfiniteAE", "Content", "IALS", "Popularity", "Pipeline", "Blend")
+
+
+@pytest.mark.parametrize("recipe", [each for each in FAST if type(each).__name__ in QUICK], ids=repr)
+def test_recipes_say_that_they_ignore_weights(recipe: Recipe) -> None:
+    """Those that say so, and only those, learn the same whatever the weights."""
+    given = log_of(block_events())
+    weight = np.where(np.arange(len(given)) % 3 == 0, 4.0, 1.0).astype(np.float32)
+    heavy = replace(given, weight=weight)
+    told = unread(recipe, heavy)
+    assert unread(recipe, given) == ""
+    past = given.histories().block(0, 5)
+    one, other = (recipe.fit(log, catalogue_of(given)).scores(past) for log in (given, heavy))
+    same = np.allclose(one, other, rtol=1e-4, atol=1e-6)
+    assert same == ("ignores weights" in told)
+
+
+def test_a_report_says_whose_weights_are_ignored(palate: Run, tmp_path: Path) -> None:
+    given = log_of(block_events())
+    heavy = replace(given, weight=np.where(np.arange(len(given)) % 3 == 0, 4.0, 1.0).astype(np.float32))
+    split = split_ratio(heavy)
+    line = "EASE(binary=True) ignores weights: each event of weight above 0 counts alike"
+    assert line in str(compare([Popularity(), EASE(l2=100)], split))
+    assert line in str(evaluate(EASE(l2=100), split))
+    assert "ignores weights" not in str(evaluate(EASE(l2=100, binary=False), split))
+    heavy.to_frame().write_parquet(tmp_path / "log.parquet")
+    code, _, err = palate("fit", "slist", tmp_path / "log.parquet", "--out", tmp_path / "model")
+    assert (code, "SLIST ignores weights" in err) == (0, True)
+
+
+def test_what_is_not_available_is_left_out_of_lists_of_the_command(palate: Run, tmp_path: Path) -> None:
+    given = log_of(block_events())
+    Popularity().fit(given).save(tmp_path / "model", log=given)
+    ids = given.items.ids
+    best = Popularity().fit(given).recommend([[]], 2).lists()[0]
+    state = [name != best[0] if n % 2 else None for n, name in enumerate(ids)]
+    state[ids.to_list().index(best[0])] = False
+    items = pl.DataFrame({"item_id": ids, "available": state})
+    items.write_parquet(tmp_path / "items.parquet")
+    assert read_catalogue(items).unavailable.to_list() == [best[0]]
+    assert read_catalogue(items.select("item_id")).unavailable.to_list() == []
+    (tmp_path / "h.txt").write_text(f"{ids[len(ids) - 1]}\n")
+    asked = ("recommend", tmp_path / "model", "--history", tmp_path / "h.txt", "--keep-seen", "-k", 3, "--json")
+    whole = [row["item_id"] for row in json.loads(palate(*asked)[1])["items"]]
+    _, out, _ = palate(*asked, "--catalogue", tmp_path / "items.parquet")
+    left = [row["item_id"] for row in json.loads(out)["items"]]
+    assert whole[0] == best[0]
+    assert left[:2] == whole[1:3]
+
+
+def test_a_long_fit_is_announced(palate: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = log_of(block_events())
+    given.to_frame().write_parquet(tmp_path / "log.parquet")
+    asked = ("fit", "ials", tmp_path / "log.parquet", "--out", tmp_path / "model", "--set", "dim=4")
+    assert "about" not in palate(*asked)[2]
+    monkeypatch.setattr(estimate, "LONG", 0.0)
+    assert "IALS: about 10 seconds here" in palate(*asked)[2]
+    texts = [estimate._rounded(seconds) for seconds in (0.1, 24, 50, 100, 700, 5000, 40_000)]
+    assert texts == ["10 seconds", "20 seconds", "a minute", "2 minutes", "12 minutes", "83 minutes", "11 hours"]

@@ -20,6 +20,7 @@ from palate.cli.choose import AUTO, Plan, choose
 from palate.cli.demo import run_demo
 from palate.cli.demo_content import run_content_demo
 from palate.cli.describe import describe
+from palate.cli.estimate import note_estimates
 from palate.cli.export import export_all
 from palate.cli.federate import federate_app
 from palate.cli.forgetting import access, forget, receipt_app
@@ -51,6 +52,7 @@ from palate.evaluation.early import best_epoch, fit_epochs
 from palate.kernels.clock import announce_compiling, clock
 from palate.models.base import Model, Recipe, Watch
 from palate.models.registry import load, load_with_log, recipe_names
+from palate.models.weights import unread
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(store_app, name="store")
@@ -184,6 +186,9 @@ def fit(
     content = content_of(catalogue, catalogue_read, events)
     began = clock()
     chosen = plan.recipe_for(events, content)
+    if ignored := unread(chosen, events):
+        note(ignored)
+    note_estimates([chosen], events, content, 2 if early_stop else 1)
     with FitBar(f"fitting {recipe}", keep=True) as bar:
         model = _fit(chosen, events, content, early_stop, bar)
     seconds = clock() - began
@@ -253,6 +258,7 @@ def evaluate(
     events = read_log(log, **read_settings(read))
     note(sentence(events))
     content = content_of(catalogue, catalogue_read, events)
+    note_estimates(chosen.values(), events, content, folds or 1)
     with FitBar("fitting") as bar:
         if folds is None:
             result = compare(chosen, SPLITS[split](events), k, catalogue=content, watch=bar)
@@ -288,8 +294,7 @@ def recommend(
 ) -> None:
     """Recommend items to a user by a history, or to all users."""
     fitted, log = load_with_log(model)
-    read_titles = condition is not None or not all_users
-    titles = titles_of(catalogue, catalogue_read, fitted.items, "the model") if read_titles else None
+    titles = titles_of(catalogue, catalogue_read, fitted.items, "the model")
     choice = Choice.of(only or [], exclude or [], condition, titles)
     if all_users:
         chosen_log = log if history is None else newer_log(history, read, fitted)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from palate.cli.choose import AUTO, Plan, SearchBar, share_of
+from palate.cli.estimate import note_estimates
 from palate.cli.settings import (
     CatalogueReading,
     Reading,
@@ -270,15 +271,16 @@ def _train(
     lifetime: float | None = None,
 ) -> Trained:
     """Train a recipe; where none is named, read the store once, and choose one."""
-    from palate.live.training import Training, train
+    from palate.live.training import Training
 
+    training = Training.of(store, versions, weights)
     if plan.recipe is not None:
+        note_estimates([plan.recipe], training.log, training.catalogue)
         with FitBar(f"training {plan.recipe.named()}") as bar:
-            return train(store, versions, plan.recipe, weights, keep=keep, watch=bar, lifetime=lifetime)
+            return training.finish(plan.recipe, keep=keep, watch=bar, lifetime=lifetime)
 
     from palate.live.searching import Searching
 
-    training = Training.of(store, versions, weights)
     with SearchBar() as searched:
         chosen = Searching(plan.settings, share).chosen(training, searched)
     note(f"{chosen.recipe!r} stays" if chosen.report is None else chosen.report.explanation)

@@ -22,6 +22,9 @@ key_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API ke
 Url: TypeAlias = Annotated[
     str, typer.Option("--store", metavar="URL", help="SQLite file, or postgresql://USER@HOST/DB.")
 ]
+Models: TypeAlias = Annotated[
+    Path | None, typer.Option("--models", metavar="DIR", help="Folder of the models; beside an SQLite file.")
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Log: TypeAlias = Annotated[Path | None, typer.Option("--log", metavar="FILE", help="Events.")]
 Catalogue: TypeAlias = Annotated[Path | None, typer.Option("--catalogue", metavar="FILE", help="Items.")]
@@ -117,12 +120,18 @@ def backup(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A .db file (SQLite), or a folder.")],
     *,
     store: Url,
+    models: Models = None,
 ) -> None:
-    """Copy a store while other processes write to it."""
+    """Copy a store and its active model while other processes write to it."""
     from palate.store.backup import backup as copy
+    from palate.store.dialects import SQLite
+    from palate.store.versions import Versions
 
     with opened_store(store) as opened, WorkBar("events") as bar:
-        copy(opened, out, watch=bar)
+        known = models is not None or isinstance(opened.database, SQLite)
+        if not known:
+            note("the model is not in the backup: name its folder with --models DIR")
+        copy(opened, out, watch=bar, versions=Versions(opened, models) if known else None)
     typer.echo(f"{out}: backup of {opened.database.place}")
 
 
@@ -131,11 +140,12 @@ def restore(
     source: Annotated[Path, typer.Argument(metavar="BACKUP", help="What `palate store backup` wrote.")],
     *,
     store: Url,
+    models: Models = None,
 ) -> None:
-    """Make a new store from a backup."""
+    """Make a new store from a backup, with its model."""
     from palate.store.backup import restore as fill
 
-    with WorkBar("rows") as bar, fill(source, store, watch=bar) as opened:
+    with WorkBar("rows") as bar, fill(source, store, watch=bar, models=models) as opened:
         counts = opened.counts()
     typer.echo(f"{opened.database.place}: {counts.events:,} events, {counts.users:,} users, {counts.items:,} items")
 

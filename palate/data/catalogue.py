@@ -60,6 +60,13 @@ class Catalogue:
         """Names of the attributes."""
         return tuple(name for name in self.frame.columns if name != "item_id")
 
+    @property
+    def unavailable(self) -> pl.Series:
+        """Ids of the items that are said not to be available, for `exclude=`."""
+        if "available" not in self.fields:
+            return self.items.ids.clear()
+        return self.items.ids.filter(~self.frame["available"].fill_null(True))
+
     def row(self, item: Id) -> dict[str, Any]:
         """Return all attributes of an item; raises `UnknownId`."""
         return self.frame.row(self.items.code(item, "item"), named=True)

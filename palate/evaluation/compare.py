@@ -15,7 +15,7 @@ from palate.errors import SettingError, check
 from palate.evaluation.intervals import Difference
 from palate.evaluation.lists import ListMetric
 from palate.evaluation.picture import Point, draw
-from palate.evaluation.protocol import Exam, ready
+from palate.evaluation.protocol import Exam, Hidden, ready
 from palate.evaluation.report import Report
 from palate.evaluation.tables import Grid, page, plain
 from palate.models.bars import followed
@@ -32,7 +32,7 @@ def compare(
     only: Iterable[Id] | None = None,
     relevant: Iterable[str] | None = None,
     keep_seen: bool = False,
-    hide: Iterable[str] | None = None,
+    hide: Hidden | None = None,
     metrics: Iterable[ListMetric] = (),
     watch: Watch | None = None,
     progress: bool = False,
@@ -140,6 +140,7 @@ class Comparison:
             "±: half the width of the 95% interval",
             "s/1000 users: seconds to rank for a thousand users",
             *first.protocol,
+            *dict.fromkeys(line for report in self.reports.values() for line in report.notes),
             *counts,
         ]
 

@@ -17,7 +17,7 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError, check
 from palate.evaluation.compare import Comparison, compare
 from palate.evaluation.lists import ListMetric
-from palate.evaluation.protocol import as_subject
+from palate.evaluation.protocol import Hidden, as_hidden, as_subject
 from palate.evaluation.report import Report, Scores
 from palate.models.base import Model, Recipe, Watch
 
@@ -33,7 +33,7 @@ def cross_validate(
     only: Iterable[Id] | None = None,
     relevant: Iterable[str] | None = None,
     keep_seen: bool = False,
-    hide: Iterable[str] | None = None,
+    hide: Hidden | None = None,
     metrics: Iterable[ListMetric] = (),
     watch: Watch | None = None,
     progress: bool = False,
@@ -54,7 +54,7 @@ def cross_validate(
         if isinstance(as_subject(each), Model):
             raise SettingError(f"{each!r} is fitted already; folds take recipes, which are fitted to each")
     measured, ranked = tuple(metrics), None if only is None else list(only)
-    content, wanted, hidden = as_catalogue(catalogue), _listed(relevant), _listed(hide)
+    content, wanted, hidden = as_catalogue(catalogue), _listed(relevant), as_hidden(hide)
     found: dict[str, list[Report]] = {}
     for split in FOLDS[by](as_log(log), folds):
         result = compare(

@@ -50,6 +50,7 @@ class Report:
     counts                      what the protocol left out, by reason
     fit_seconds                 None for a model that came fitted
     recommend_seconds           for a thousand users
+    notes                       on the recipe and the log, as that it ignores weights
     by_fold                     metrics on each fold of a cross-validation
     """
 
@@ -64,6 +65,7 @@ class Report:
     counts: dict[str, int]
     fit_seconds: float | None
     recommend_seconds: float
+    notes: tuple[str, ...] = ()
     by_fold: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __getitem__(self, metric: str) -> float:
@@ -141,6 +143,7 @@ class Report:
         folds = self.by_fold.get(f"NDCG@{self.cuts[0]}", ())
         return [
             *self.protocol,
+            *self.notes,
             *([f"NDCG@{self.cuts[0]} by fold: {', '.join(f'{each:.4f}' for each in folds)}"] if folds else []),
             *(f"left out: {count:,} {reason}" for reason, count in self.counts.items()),
         ]

@@ -74,7 +74,11 @@ class Recipe(ABC):
 
     Before a subclass looks at its settings they are brought into the types of its fields (`settle`). Its `fit` gets a
     log without weights far beyond what is usual, and raises `ModelError` where numbers are lost (`sound`).
+
+    reads_weights  whether the size of a weight above 0 makes a difference, unless a setting `binary` is True
     """
+
+    reads_weights: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -326,15 +330,16 @@ class Model(ABC):
         only: Iterable[Id] | None = None,
         exclude: Iterable[Id] | None = None,
         keep_seen: bool = False,
-        hide: Iterable[str] | None = None,
+        hide: Iterable[str] | Mapping[str, float] | None = None,
     ) -> Rankings:
         """Best k items for each history, from the whole catalogue or `only` these ids, never the excluded ones.
 
         A log, or a frame of events, stands for the histories of its users, or of `user_ids`; without histories these
         are users of the log that the model was fitted to, or saved with. Items of the history itself are left out
-        unless `keep_seen`; with `hide`, a list of event types, only those of its events of these types. A list is
-        shorter than k only when no more items are left. Unknown ids in `only`, `exclude` and the histories are
-        ignored, with a `JoinWarning` if all of `only`, of `exclude` or of a log's items are unknown. Raises
+        unless `keep_seen`; with `hide`, a list of event types, only those of its events of these types, with days,
+        as {"purchase": 30}, only for so long. A list is shorter than k only when no more items are left. Unknown ids
+        in `only`, `exclude` and the histories are ignored, with a `JoinWarning` if all of `only`, of `exclude` or of
+        a log's items are unknown. Raises
         `DataError` for what cannot be an id, and where no id of lists can be known: see `Histories.of`.
         """
         k = min(whole("k", k), len(self.items))
