@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 
 import httpx2 as httpx
 import numpy as np
+import polars as pl
 import pytest
 from databases import url  # noqa: F401  a fixture
 from playwright.sync_api import (
@@ -45,11 +46,13 @@ from palate.serve.dashboard.audience import Audience, audience
 from palate.serve.dashboard.cards import Cards
 from palate.serve.dashboard.coverage import coverage
 from palate.serve.dashboard.figures import Latency, RecentActivity, Throttled, drawn
+from palate.serve.dashboard.listing import Shown, Sort, listing
 from palate.serve.dashboard.lists import WhatIf
 from palate.serve.dashboard.login import here
 from palate.serve.dashboard.preview import Form
 from palate.serve.dashboard.projection import placed
 from palate.serve.dashboard.rates import Prices, Rate, rates, sales
+from palate.serve.dashboard.searching import edits, meant_by
 from palate.serve.dashboard.summaries import beginning, grouped, summaries
 from palate.serve.dashboard.tuning import Tuning
 from palate.serve.fast import list_request, session_event
@@ -212,15 +215,17 @@ ADDRESSES = {
     "sliders": "/user?user=5&like=260&diversify=0.5&calibrate=0.5&by=categories&long_tail=0.5&explore=0.5",
     "preview": "/preview?user=5&a.boost.condition=title+%3E+'M'&a.boost.factor=2&b.history.item_id=1&b.k=0",
     "items": "/items",
-    "an item": "/items?item=1",
+    "an item": "/item?item=1",
     "found": "/items?q=star+wars",
+    "items in a table": "/items?view=table&sort=price&shown=available&page=2",
+    "a filter at fault": "/items?filter=price+%3C",
     "models": "/models",
     "privacy": "/privacy",
     "map": "/map",
     "strange user": f"/user?{urlencode({'user': STRANGE})}",
     "strange item": f"/items?{urlencode({'item': STRANGE})}",
-    "script": "/items?item=script",
-    "long title": "/items?item=long",
+    "script": "/item?item=script",
+    "long title": "/item?item=long",
 }
 
 
@@ -240,14 +245,14 @@ def test_a_page_has_no_fault_and_fits_a_phone(served: Served, watched: Watched, 
     assert page.evaluate("window.hacked") is None
     unnamed = "button, a[href], input:not([type=hidden]), select, #map"
     for element in page.locator(unnamed).all():
-        named = element.evaluate("e => (e.ariaLabel || e.innerText || e.labels?.[0]?.textContent || '').trim()")
+        named = element.evaluate("e => (e.ariaLabel || e.textContent || e.labels?.[0]?.textContent || '').trim()")
         assert named, element.evaluate("e => e.outerHTML")
 
 
 @in_chromium
 def test_an_unknown_item_is_not_found(served: Served, browser: Browser) -> None:
     page = browser.new_page()
-    answer = page.goto(f"{served.address}/items?item=nothing-like-it")
+    answer = page.goto(f"{served.address}/item?item=nothing-like-it")
     assert answer is not None
     assert answer.status == 404
     expect(page.locator("main")).to_contain_text("nothing-like-it")
@@ -464,7 +469,7 @@ def test_strange_titles_stay_text(served: Served, watched: Watched) -> None:
     page.get_by_role("link", name=f"{STRANGE} title").first.click()
     expect(page.locator("h1")).to_contain_text(STRANGE)
     assert page.locator("img.tile").count() == 0, "no picture but of http, https and data:image"
-    page.goto(f"{served.address}/items?item=long")
+    page.goto(f"{served.address}/item?item=long")
     assert page.locator("img.tile").count() == 1
     page.locator("#find-q").press_sequentially("onerror")
     expect(page.locator(".options [role=option]").locator("bdi")).to_have_text([SCRIPT])
@@ -640,7 +645,7 @@ def test_dates_are_those_of_the_locale(served: Served, browser: Browser) -> None
 def test_who_would_get_an_item_really_gets_it(served: Served, watched: Watched) -> None:
     page = watched.page
     item = get(f"{served.address}/v1/recommend?user_id=5&k=1").json()["items"][0]["item_id"]
-    page.goto(f"{served.address}/items?item={item}")
+    page.goto(f"{served.address}/item?item={item}")
     listed = page.locator(".audience li")
     expect(listed.first).to_be_visible()
     for row in listed.all()[:5]:
@@ -668,6 +673,94 @@ def test_the_audience_of_an_item_is_who_gets_it_in_a_list_of_ranking(tmp_path: P
             assert found.looked == 13
             assert [place for _, place in found.users] == sorted(place for _, place in found.users)
         assert audience(live, "never met") == Audience([], 13)
+
+
+@in_chromium
+def test_items_are_found_despite_typos_sorted_filtered_hidden_and_edited(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{served.address}/items?view=table")
+    rows = page.locator("#found tbody tr")
+    expect(rows).to_have_count(48)
+    first = rows.first.locator(".title").inner_text()
+    page.get_by_role("link", name="Next").click()
+    expect(page.locator(".pager")).to_contain_text("Page 2 of 20")
+    assert first not in rows.locator(".title").all_inner_texts()
+    box = page.get_by_role("searchbox", name="Find items")
+    box.press_sequentially("empier strkes back")
+    expect(rows.locator(".title")).to_have_text(["Star Wars: Episode V - The Empire Strikes Back (1980)"])
+    box.fill("")
+    page.get_by_label("Filter").fill("'Film-Noir' IN categories AND 'Comedy' IN categories")
+    page.get_by_label("Order").select_option("title")
+    expect(rows.first.locator(".title")).to_have_text("Auto Focus (2002)")
+    titles = rows.locator(".title").all_inner_texts()
+    assert titles == sorted(titles, key=str.lower)
+    page.get_by_role("button", name="Hide Auto Focus (2002)").click()
+    expect(rows.first.locator(".tag")).to_have_text("hidden")
+    item = rows.first.get_attribute("data-key")
+    assert not get(f"{served.address}/v1/items/{item}").json()["available"]
+    page.get_by_label("Items", exact=True).select_option("hidden")
+    expect(rows).to_have_count(1)
+    rows.locator(".title").click()
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("button", name="Hide")).to_be_visible()
+    page.get_by_text("Edit", exact=True).click()
+    page.get_by_label("title", exact=True).fill("Auto Focus, edited")
+    page.get_by_label("categories").fill('["Crime", "Film-Noir"]')
+    page.get_by_label("Another attribute").fill("price")
+    page.get_by_label("Its value").fill("9.5")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#item .facts")).to_contain_text("Auto Focus, edited")
+    answer = get(f"{served.address}/v1/items/{item}").json()
+    assert answer["available"]
+    kept = {name: answer["attributes"][name] for name in ("title", "categories", "price")}
+    assert kept == {"title": "Auto Focus, edited", "categories": ["Crime", "Film-Noir"], "price": 9.5}
+
+
+def test_the_catalogue_in_every_order(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        titles = ("b Shoe", "a shoe", "C hat", "d hat", "e glove")
+        prices = (3.0, None, 1.0, 2.0, 9.0)
+        for n, (title, price) in enumerate(zip(titles, prices, strict=True)):
+            store.items.put([Item(f"i{n}", {"title": title, "price": price}, available=n != 3)])
+        store.append([Event(f"u{n}", item, "like", START) for n, item in enumerate(("i2", "i2", "i0"))])
+        store.items.remove(["i4"])
+        cards = Cards(Live(store).snapshot())
+
+        def found(q: str = "", condition: str = "", sort: Sort = "popular", shown: Shown = "all") -> list[str]:
+            return [card.item_id for card, _ in listing(store, cards, q, condition, sort, shown, 0).items]
+
+        assert found() == ["i2", "i0", "i1", "i3"]
+        assert found(sort="title") == ["i1", "i0", "i2", "i3"]
+        assert found(sort="price") == ["i2", "i3", "i0", "i1"]
+        assert found(sort="newest") == ["i3", "i2", "i1", "i0"]
+        assert found(shown="hidden") == ["i3"]
+        assert found("sheo") == ["i0", "i1"]
+        assert found("hat", "price > 1") == ["i3"]
+        assert found("i1 shoe") == ["i1"]
+        assert found("glov", shown="available") == []
+        fault = listing(store, cards, "", "price <", "popular", "all", 0)
+        assert fault.fault is not None
+        assert fault.items == ()
+        assert listing(store, cards, "", "", "popular", "all", 1).items == []
+
+
+def test_edits_count_letters_and_swaps() -> None:
+    pairs = {("", ""): 0, ("abc", ""): 3, ("star", "star"): 0, ("star", "tsar"): 1, ("star", "sta"): 1}
+    pairs |= {("matirx", "matrix"): 1, ("empier", "empire"): 1, ("kitten", "sitting"): 3, ("ca", "abc"): 3}
+    assert {pair: edits(*pair) for pair in pairs} == pairs
+    assert {pair: edits(*reversed(pair)) for pair in pairs} == pairs
+
+
+def test_a_misspelt_word_stands_for_the_closest() -> None:
+    known = pl.Series(["matrix", "matron", "star", "stars", "wars", "a", "empire", "back"])
+    assert meant_by("matirx", known) == ["matrix"]
+    assert meant_by("mtarix", known) == ["matrix"]
+    assert meant_by("emprie", known) == ["empire"]
+    assert meant_by("strr", known) == ["star", "stars"]
+    assert meant_by("bakc", known) == ["back"]
+    assert meant_by("str", known) == ["star"]
+    assert meant_by("zzzzzz", known) == meant_by("b", known) == meant_by("ab", known) == []
+    assert meant_by("matirx", pl.Series([], dtype=pl.String)) == []
 
 
 @in_chromium

@@ -10,7 +10,7 @@ import numpy as np
 from palate.arrays import Doubles, Longs
 from palate.data.times import DAY
 from palate.live.snapshot import Snapshot
-from palate.serve.dashboard.cards import price_name, price_of
+from palate.serve.dashboard.titles import price_name, price_of
 from palate.store.activity import SECOND, active_users, activity, events_on_items
 from palate.store.events import Store
 

@@ -123,7 +123,7 @@ function nearest(x, y) {
   return best;
 }
 
-const open = (point) => location.assign(`/items?${new URLSearchParams({ item: point.id })}`);
+const open = (point) => location.assign(`/item?${new URLSearchParams({ item: point.id })}`);
 
 function focus(point) {
   found = point;
