@@ -59,6 +59,7 @@ from palate.live.training import Training
 from palate.models.base import Recipe
 from palate.models.registry import as_recipe
 from palate.ranking.staged import Pipeline
+from palate.serve.settings import Settings
 from palate.store.events import Store
 from palate.store.transfer import import_log
 from palate.store.versions import Versions
@@ -874,16 +875,16 @@ def test_auto_stands_for_a_recipe(palate: Run, file: Path, tmp_path: Path) -> No
 def test_a_service_chooses_at_its_first_start(
     palate: Run, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran: list[dict[str, Any]] = []
-    monkeypatch.setattr("palate.serve.run.run", lambda *_, **given: ran.append(given))
+    ran: list[Settings] = []
+    monkeypatch.setattr("palate.serve.run.run", lambda settings, **_: ran.append(settings))
     store = tmp_path / "shop.db"
     code, _, err = palate("serve", "--store", store, "--log", file, "--set", "minutes=0.2")
     assert code == 0, err
-    assert ran[0]["training"][:2] == ["--recipe", "auto"]
+    assert ran[0].recipe[:2] == ("--recipe", "auto")
     with Store.open(store) as opened:
         versions = Versions(opened, None, load)
         assert versions.get(versions.active() or 0).about["recipe"] == "EASE"
-    code, out, err = palate("train", "--store", store, *ran[0]["training"])
+    code, out, err = palate("train", "--store", store, *ran[0].recipe)
     assert code == 0, err
     assert "version 2" in out
 

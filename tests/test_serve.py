@@ -576,7 +576,7 @@ def test_every_route_states_its_scope(tmp_path: Path) -> None:
     }
     assert stated["admin"] == {
         *("DELETE /v1/users/{user_id:id}", "DELETE /api/user/{user_id}"),
-        *("POST /v1/models/{number}/activate", "POST /v1/models/rollback"),
+        *("POST /v1/models/{number}/activate", "POST /v1/models/rollback", "POST /v1/train"),
         *("PUT /v1/scenarios/{name:id}", "DELETE /v1/scenarios/{name:id}"),
     }
     assert {each for each in stated["read"] if not each.startswith("GET ")} == {

@@ -228,8 +228,6 @@ def serve(
     training = ["--recipe", recipe, *(part for each in settings for part in ("--set", each))]
     training += [part for each in stages for part in ("--stage", each)]
     training += ["--search", sought] if sought else []
-    training += ["--weights", weights] if weights else []
-    training += ["--models", str(models)] if models else []
     note(f"serving {shown_place(url)} at http://{host}:{port}")
     serving = Serving(
         store=url,
@@ -239,9 +237,10 @@ def serve(
         rate=rate,
         allowed_hosts=hosts,
         origins=origins,
+        recipe=tuple(training),
         without_model=without_model,
     )
-    run(serving, host=host, port=port, workers=workers, trusted_proxies=proxies, retrain=when, training=training)
+    run(serving, host=host, port=port, workers=workers, trusted_proxies=proxies, retrain=when)
 
 
 def _why_trained(versions: Versions, new: int) -> str:

@@ -7,14 +7,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
 
 import polars as pl
 
-from palate.data.times import EPOCH, MICROSECOND
+from palate.data.times import to_iso
 from palate.errors import SettingError, StoreError
 from palate.files import aside_of, flush, parent_of, written
 from palate.store.copies import checksum_of, copy_checked, copy_database, sha256_of
@@ -22,6 +21,7 @@ from palate.store.database import Database
 from palate.store.dialects import SQLite, open_database
 from palate.store.events import Counts, Store
 from palate.store.exports import Watch, event_parts, text_column, write_frames
+from palate.store.recording import now
 from palate.store.schema import SqlType, event_types, events, items, metadata, newest_version, sa, users, version_of
 
 FORMAT = 1
@@ -97,7 +97,7 @@ def _write_folder(store: Store, folder: Path, watch: Watch | None) -> None:
     body = {
         "format": FORMAT,
         "palate": version("palate"),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": to_iso(now()),
         "schema": schema,
         "files": files,
     }
@@ -255,7 +255,7 @@ def facts(store: Store) -> dict[str, Any]:
         "store": store.database.place,
         "schema": schema,
         **store.counts()._asdict(),
-        **{name: None if time is None else str(EPOCH + time * MICROSECOND) for name, time in times.items()},
+        **{name: None if time is None else to_iso(time) for name, time in times.items()},
         "event_types": ", ".join(names),
         "bytes": store.database.size(),
     }
