@@ -42,7 +42,7 @@ def meant_by(word: str, known: pl.Series) -> list[str]:
     """Return the words that a misspelt one may stand for, the closest ones alone.
 
     Up to 2 letters nothing is close, up to 5 one edit is, from 6 on two are: a letter more, less, another, or two
-    swapped (Damerau 1964, restricted). From 4 letters on the beginning of a longer word counts too: it is being typed.
+    swapped (Damerau 1964, restricted). From 4 letters on it may be the beginning of a longer word.
     """
     most = 0 if len(word) <= 2 else 1 if len(word) <= 5 else 2
     if not most:

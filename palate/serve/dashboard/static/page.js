@@ -286,6 +286,12 @@ function ready(part) {
   });
 }
 
+// A part that says what is under way is asked for again until that is done.
+const FOLLOW = 1500;
+setInterval(() => {
+  if (document.querySelector("[data-follow]") && !document.hidden) swap(location.href).catch(() => {});
+}, FOLLOW);
+
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
