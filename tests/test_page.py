@@ -547,6 +547,8 @@ def test_versions_are_activated_and_rolled_back(served: Served, watched: Watched
         assert time.monotonic() < end
     page.goto(f"{served.address}/map")
     expect(page.locator("#map-note")).to_contain_text("has no item vectors")
+    page.goto(f"{served.address}/privacy")
+    assert page.get_by_role("link", name="Map", exact=True).count() == 0
     page.goto(f"{served.address}/models")
     page.get_by_role("button", name="Roll back").click()
     page.keyboard.press("Escape")
@@ -781,7 +783,17 @@ def test_the_map_can_be_walked_by_keyboard(served: Served, watched: Watched) -> 
         seen.add(str(canvas.evaluate("e => e.toDataURL()")))
 
     see_another()
-    box = page.get_by_role("combobox")
+    items = get(f"{served.address}/page/map").json()
+    noir = items["categories"].index("Film-Noir")
+    page.get_by_label("Category", exact=True).select_option("Film-Noir")
+    expect(canvas).to_have_attribute("data-shown", str(sum(noir in item[3] for item in items["items"])))
+    see_another()
+    page.get_by_role("button", name="Animation").click()
+    expect(canvas).to_have_attribute("data-shown", str(sum(item[2] == 8 for item in items["items"])))
+    expect(page.get_by_label("Category", exact=True)).to_have_value("")
+    page.get_by_role("button", name="Animation").click()
+    expect(canvas).to_have_attribute("data-shown", str(len(items["items"])))
+    box = page.get_by_role("combobox", name="Find on the map")
     box.press_sequentially("matrix")
     expect(page.locator(".options [role=option]").first.locator("bdi")).to_have_text("Matrix, The (1999)")
     box.press("ArrowDown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Annotated, Literal, get_args
 
@@ -19,6 +20,7 @@ from palate.store.recording import MOST_CHARACTERS
 
 SIMILAR = 12  # lines of a list
 MOST_USERS = 30
+MOST_CATEGORIES = 200  # of the items of the map, that can be chosen
 
 
 def items_routes(router: APIRouter, pages: Pages) -> None:
@@ -99,10 +101,17 @@ def map_routes(router: APIRouter, pages: Pages) -> None:
     @router.get("/page/map")
     @needs("read")
     def drawn_map() -> Response:
-        """Return the items of the map: id, title, colour, x and y; null for a model without item vectors."""
+        """Return the items of the map: id, title, colour and categories, x and y; null without item vectors."""
         cards = pages.cards()
         found = maps.of(cards.snapshot)
         if found is None:
             return json(None)
-        shown = [(card.item_id, card.title, card.colour) for card in cards.at(found.position)]
-        return json({"items": shown, "places": found.place.ravel().tolist()})
+        on_map = cards.at(found.position)
+        count = Counter(name for card in on_map for name in card.categories)
+        names = [name for name, _ in count.most_common(MOST_CATEGORIES)]
+        number = {name: n for n, name in enumerate(names)}
+        items = [
+            (card.item_id, card.title, card.colour, [number[name] for name in card.categories if name in number])
+            for card in on_map
+        ]
+        return json({"items": items, "places": found.place.ravel().tolist(), "categories": names})
