@@ -11,8 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 from urllib.parse import quote, urlencode
 
 import httpx2 as httpx
@@ -36,17 +38,18 @@ from starlette.datastructures import QueryParams
 
 from palate import IALS, Popularity
 from palate.data.times import DAY
-from palate.errors import UnknownId
+from palate.errors import StoreAway, UnknownId
 from palate.kernels.layout import settle
 from palate.live.previewing import Previews
 from palate.live.service import Live
 from palate.live.training import train
-from palate.ranking.request import ListRequest, SessionEvent, Source
+from palate.ranking.request import SOURCES, ListItem, ListRequest, RecommendationList, SessionEvent, Source
 from palate.serve.dashboard.audience import Audience, audience
 from palate.serve.dashboard.cards import Cards
+from palate.serve.dashboard.clicks import clicks
 from palate.serve.dashboard.coverage import coverage
 from palate.serve.dashboard.figures import Latency, RecentActivity, Throttled, drawn
-from palate.serve.dashboard.listing import Shown, Sort, listing
+from palate.serve.dashboard.listing import Availability, Sort, listing
 from palate.serve.dashboard.lists import WhatIf
 from palate.serve.dashboard.login import here
 from palate.serve.dashboard.preview import Form
@@ -56,11 +59,15 @@ from palate.serve.dashboard.searching import edits, meant_by
 from palate.serve.dashboard.summaries import beginning, grouped, summaries
 from palate.serve.dashboard.tuning import Tuning
 from palate.serve.fast import list_request, session_event
+from palate.serve.metrics import Metrics, Place, Shown
+from palate.serve.outcomes import Outcomes
 from palate.serve.wire import SessionIn
 from palate.store.activity import MOST, activity, latest_users, newest_events, newest_moment, newest_users
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
+from palate.store.outcomes import Cell, Outcome, add_outcomes, day_of, outcomes
+from palate.store.recording import now
 from palate.store.versions import Versions
 
 EXAMPLE = Path(__file__).parents[1] / "examples/movielens-small"
@@ -576,6 +583,9 @@ def test_the_overview_follows_what_happens(served: Served, watched: Watched) -> 
     expect(figures.nth(3)).to_have_text(f"{answered + 1:,}")
     expect(page.locator("#sources")).to_contain_text("personal")
     expect(page.locator("#rates")).to_contain_text(re.compile("Click-through rate.*%"))
+    page.goto(f"{served.address}/?by=version")
+    expect(page.locator("#outcomes tbody th").first).to_have_text("version 1")
+    expect(page.locator("#clicks canvas")).to_be_visible()
     expect(page.locator("[data-load]")).to_contain_text("Users without a personal list")
 
 
@@ -731,7 +741,7 @@ def test_the_catalogue_in_every_order(tmp_path: Path) -> None:
         store.items.remove(["i4"])
         cards = Cards(Live(store).snapshot())
 
-        def found(q: str = "", condition: str = "", sort: Sort = "popular", shown: Shown = "all") -> list[str]:
+        def found(q: str = "", condition: str = "", sort: Sort = "popular", shown: Availability = "all") -> list[str]:
             return [card.item_id for card, _ in listing(store, cards, q, condition, sort, shown, 0).items]
 
         assert found() == ["i2", "i0", "i1", "i3"]
@@ -961,6 +971,70 @@ def test_rates_compare_the_last_week_with_the_one_before(url: str) -> None:  # n
         assert Rate("part", found["Events"].daily, whole=False).change is None
         made = sales(store, prices, end - 14 * DAY + 1, 7 * DAY, 2)
         assert (made.count.tolist(), made.value.tolist()) == ([6, 4], [15.5, 9.0])
+
+
+def test_what_came_of_lists_is_kept_by_day_source_and_version(url: str) -> None:  # noqa: F811
+    with Store.open(url) as store:
+        store.items.put([Item("i", {"price": 2.5}), Item("j", {"title": "no price"}), Item("k", {"price": 4})])
+        live, metrics = Live(store), Metrics()
+        sources: tuple[Source, ...] = ("personal", "personal", "buy_again")
+        items = tuple(ListItem(name, 1.0, source, "") for name, source in zip("ijk", sources, strict=True))
+        made = RecommendationList(items, {"version": 3}, sources=Counter(sources))
+        metrics.answered("u", made)
+        metrics.answered(None, made)
+        metrics.answered("v", replace(made, model=None))
+        kinds = [("u", "i", "view"), ("u", "i", "purchase"), ("u", "k", "purchase"), ("u", "j", "order")]
+        metrics.stored([Event(*kind) for kind in [*kinds, ("w", "i", "purchase"), ("v", "x", "view")]])
+        metrics.outcomes.flush(live)
+        metrics.outcomes.flush(live)
+        metrics.answered("u", made)
+        metrics.outcomes.flush(live)
+        today = day_of(now())
+        found = outcomes(store, today - 1, today)
+        assert {(cell.source, cell.version): tuple(outcome) for cell, outcome in found.items()} == {
+            ("personal", 3): (4, 2, 2, 2.5),
+            ("buy_again", 3): (2, 1, 1, 4.0),
+            ("personal", 0): (2, 0, 0, 0.0),
+            ("buy_again", 0): (1, 0, 0, 0.0),
+        }
+        add_outcomes(store, {Cell(today - 8, "personal", 2): Outcome(10, 5), Cell(today, "personal", 3): Outcome(1)})
+        by_source, by_version = clicks(store, "week", "source"), clicks(store, "month", "version")
+        assert {name: tuple(sums) for name, sums in by_source.sums.items()} == {
+            "personal": (7, 2, 2, 2.5),
+            "buy again": (3, 1, 1, 4.0),
+        }
+        assert [row[-1] for row in by_source.steps.values()] == list(by_source.sums.values())
+        assert [*by_version.sums] == ["version 2", "version 3", "no model"]
+        assert by_version.drawn["counts"][0] == [*[None] * 21, 50.0, *[None] * 8]
+        assert by_version.drawn["times"][-1] == today * 86_400
+        assert clicks(store, "all", "source").sums["personal"].shown == 17
+
+
+def test_counts_that_cannot_be_stored_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        live, waiting = Live(store), Outcomes()
+        waiting.shown([("personal", 3)], 1)
+        with monkeypatch.context() as broken:
+            broken.setattr("palate.serve.outcomes.add_outcomes", Mock(side_effect=StoreAway("away")))
+            with pytest.raises(StoreAway):
+                waiting.flush(live)
+        waiting.shown([("personal", 1)], 1)
+        waiting.flush(live)
+        today = day_of(now())
+        assert outcomes(store, today, today)[Cell(today, "personal", 1)] == Outcome(4)
+
+
+def test_an_entry_of_a_shown_item_holds_its_place() -> None:
+    shown = Shown()
+    places = [ListItem(f"i{n}", 1.0, source, "") for n, source in enumerate(SOURCES)]
+    shown.add("u", places, 2047)
+    assert shown.event("u", "other") is shown.event("other", "i0") is None
+    for clicked in (False, True):
+        assert [shown.event("u", item.item_id) for item in places] == [
+            Place(item.source, 2047, clicked) for item in places
+        ]
+    shown.add("u", places[:1], 2048)
+    assert shown.event("u", "i0") == Place(SOURCES[0], 0, False)
 
 
 def test_a_range_without_events_ends_at_the_newest(tmp_path: Path) -> None:

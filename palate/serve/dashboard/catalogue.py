@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from palate.ranking.request import ListRequest
 from palate.serve.dashboard.audience import audience
-from palate.serve.dashboard.listing import PAGE, Shown, Sort, has_pictures, listing
+from palate.serve.dashboard.listing import PAGE, Availability, Sort, has_pictures, listing
 from palate.serve.dashboard.lists import lines_of
 from palate.serve.dashboard.projection import Maps
 from palate.serve.dashboard.rendering import Pages, Text
@@ -34,7 +34,7 @@ def items_routes(router: APIRouter, pages: Pages) -> None:
         q: Text = None,
         condition: Annotated[str | None, Query(alias="filter", max_length=4000)] = None,
         sort: Sort = "popular",
-        shown: Shown = "all",
+        shown: Availability = "all",
         page: Annotated[int, Query(ge=0, lt=1 << 20)] = 0,
         view: Literal["tiles", "table"] | None = None,
     ) -> Response:
@@ -51,7 +51,7 @@ def items_routes(router: APIRouter, pages: Pages) -> None:
             page=page,
             last=-(-found.count // PAGE),
             sorts=get_args(Sort),
-            shows=get_args(Shown),
+            shows=get_args(Availability),
             tiles=view == "tiles" or (view is None and has_pictures(cards)),
         )
 

@@ -19,7 +19,7 @@ from palate.serve.dashboard.titles import PICTURE, table_of
 from palate.store.events import Store
 
 Sort: TypeAlias = Literal["popular", "trending", "newest", "title", "price"]
-Shown: TypeAlias = Literal["all", "available", "hidden"]
+Availability: TypeAlias = Literal["all", "available", "hidden"]
 PAGE = 48  # items
 
 
@@ -38,7 +38,9 @@ class Listing:
     fault: str | None = None
 
 
-def listing(store: Store, cards: Cards, q: str, condition: str, sort: Sort, shown: Shown, page: int) -> Listing:
+def listing(
+    store: Store, cards: Cards, q: str, condition: str, sort: Sort, shown: Availability, page: int
+) -> Listing:
     """Return the items that have the words, meet the condition and are available or not, those of a page."""
     snapshot = cards.snapshot
     catalogue = snapshot.catalogue
