@@ -11,12 +11,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 from urllib.parse import quote, urlencode
 
 import httpx2 as httpx
 import numpy as np
+import polars as pl
 import pytest
 from databases import url  # noqa: F401  a fixture
 from playwright.sync_api import (
@@ -35,29 +38,36 @@ from starlette.datastructures import QueryParams
 
 from palate import IALS, Popularity
 from palate.data.times import DAY
-from palate.errors import UnknownId
+from palate.errors import StoreAway, UnknownId
 from palate.kernels.layout import settle
 from palate.live.previewing import Previews
 from palate.live.service import Live
 from palate.live.training import train
-from palate.ranking.request import ListRequest, SessionEvent, Source
+from palate.ranking.request import SOURCES, ListItem, ListRequest, RecommendationList, SessionEvent, Source
 from palate.serve.dashboard.audience import Audience, audience
 from palate.serve.dashboard.cards import Cards
+from palate.serve.dashboard.clicks import clicks
 from palate.serve.dashboard.coverage import coverage
 from palate.serve.dashboard.figures import Latency, RecentActivity, Throttled, drawn
+from palate.serve.dashboard.listing import Availability, Sort, listing
 from palate.serve.dashboard.lists import WhatIf
 from palate.serve.dashboard.login import here
 from palate.serve.dashboard.preview import Form
 from palate.serve.dashboard.projection import placed
 from palate.serve.dashboard.rates import Prices, Rate, rates, sales
+from palate.serve.dashboard.searching import edits, meant_by
 from palate.serve.dashboard.summaries import beginning, grouped, summaries
 from palate.serve.dashboard.tuning import Tuning
 from palate.serve.fast import list_request, session_event
+from palate.serve.metrics import Metrics, Place, Shown
+from palate.serve.outcomes import Outcomes
 from palate.serve.wire import SessionIn
 from palate.store.activity import MOST, activity, latest_users, newest_events, newest_moment, newest_users
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
+from palate.store.outcomes import Cell, Outcome, add_outcomes, day_of, outcomes
+from palate.store.recording import now
 from palate.store.versions import Versions
 
 EXAMPLE = Path(__file__).parents[1] / "examples/movielens-small"
@@ -69,6 +79,7 @@ START = 1_700_000_000_000_000
 SCRIPT = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
 STRANGE = "a/b\"c'd<&?#%20"
 LONG = "x" * 600
+WORSE = {"against": 1, "difference": [-0.02, -0.03, -0.01]}
 HEBREW = "מלחמת הכוכבים (1977)"
 
 
@@ -141,7 +152,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             anna = [Event("anna", name, "like", START) for name in ("1", "588", "364")]
             store.append([*liked, *anna])
             versions = Versions(store)
-            versions.add(Popularity().fit(store.log()).save, {"recipe": "Popularity", "verdict": SCRIPT})
+            versions.add(Popularity().fit(store.log()).save, {"recipe": "Popularity", "verdict": SCRIPT, **WORSE})
         yield server
         server.stop()
 
@@ -212,15 +223,17 @@ ADDRESSES = {
     "sliders": "/user?user=5&like=260&diversify=0.5&calibrate=0.5&by=categories&long_tail=0.5&explore=0.5",
     "preview": "/preview?user=5&a.boost.condition=title+%3E+'M'&a.boost.factor=2&b.history.item_id=1&b.k=0",
     "items": "/items",
-    "an item": "/items?item=1",
+    "an item": "/item?item=1",
     "found": "/items?q=star+wars",
+    "items in a table": "/items?view=table&sort=price&shown=available&page=2",
+    "a filter at fault": "/items?filter=price+%3C",
     "models": "/models",
     "privacy": "/privacy",
     "map": "/map",
     "strange user": f"/user?{urlencode({'user': STRANGE})}",
     "strange item": f"/items?{urlencode({'item': STRANGE})}",
-    "script": "/items?item=script",
-    "long title": "/items?item=long",
+    "script": "/item?item=script",
+    "long title": "/item?item=long",
 }
 
 
@@ -240,14 +253,14 @@ def test_a_page_has_no_fault_and_fits_a_phone(served: Served, watched: Watched, 
     assert page.evaluate("window.hacked") is None
     unnamed = "button, a[href], input:not([type=hidden]), select, #map"
     for element in page.locator(unnamed).all():
-        named = element.evaluate("e => (e.ariaLabel || e.innerText || e.labels?.[0]?.textContent || '').trim()")
+        named = element.evaluate("e => (e.ariaLabel || e.textContent || e.labels?.[0]?.textContent || '').trim()")
         assert named, element.evaluate("e => e.outerHTML")
 
 
 @in_chromium
 def test_an_unknown_item_is_not_found(served: Served, browser: Browser) -> None:
     page = browser.new_page()
-    answer = page.goto(f"{served.address}/items?item=nothing-like-it")
+    answer = page.goto(f"{served.address}/item?item=nothing-like-it")
     assert answer is not None
     assert answer.status == 404
     expect(page.locator("main")).to_contain_text("nothing-like-it")
@@ -464,11 +477,12 @@ def test_strange_titles_stay_text(served: Served, watched: Watched) -> None:
     page.get_by_role("link", name=f"{STRANGE} title").first.click()
     expect(page.locator("h1")).to_contain_text(STRANGE)
     assert page.locator("img.tile").count() == 0, "no picture but of http, https and data:image"
-    page.goto(f"{served.address}/items?item=long")
+    page.goto(f"{served.address}/item?item=long")
     assert page.locator("img.tile").count() == 1
     page.locator("#find-q").press_sequentially("onerror")
     expect(page.locator(".options [role=option]").locator("bdi")).to_have_text([SCRIPT])
     page.goto(f"{served.address}/models")
+    page.get_by_text("Verdict", exact=True).first.click()
     expect(page.locator(".verdict").first).to_have_text(SCRIPT)
     assert page.evaluate("window.hacked") is None
 
@@ -524,7 +538,8 @@ def test_versions_are_activated_and_rolled_back(served: Served, watched: Watched
     page.goto(f"{served.address}/models")
     active = page.locator("tr.active th")
     expect(active).to_have_text("1")
-    expect(page.locator(".interval svg")).to_have_count(1)
+    expect(page.locator(".interval:not(.difference) svg")).to_have_count(1)
+    expect(page.locator(".difference.worse svg")).to_have_attribute("aria-label", "95% interval -0.030 to -0.010")
     page.get_by_role("button", name="Activate").click()
     expect(page.get_by_role("dialog")).to_contain_text("version 2")
     page.get_by_role("button", name="Cancel").click()
@@ -539,6 +554,8 @@ def test_versions_are_activated_and_rolled_back(served: Served, watched: Watched
         assert time.monotonic() < end
     page.goto(f"{served.address}/map")
     expect(page.locator("#map-note")).to_contain_text("has no item vectors")
+    page.goto(f"{served.address}/privacy")
+    assert page.get_by_role("link", name="Map", exact=True).count() == 0
     page.goto(f"{served.address}/models")
     page.get_by_role("button", name="Roll back").click()
     page.keyboard.press("Escape")
@@ -566,6 +583,9 @@ def test_the_overview_follows_what_happens(served: Served, watched: Watched) -> 
     expect(figures.nth(3)).to_have_text(f"{answered + 1:,}")
     expect(page.locator("#sources")).to_contain_text("personal")
     expect(page.locator("#rates")).to_contain_text(re.compile("Click-through rate.*%"))
+    page.goto(f"{served.address}/?by=version")
+    expect(page.locator("#outcomes tbody th").first).to_have_text("version 1")
+    expect(page.locator("#clicks canvas")).to_be_visible()
     expect(page.locator("[data-load]")).to_contain_text("Users without a personal list")
 
 
@@ -640,7 +660,7 @@ def test_dates_are_those_of_the_locale(served: Served, browser: Browser) -> None
 def test_who_would_get_an_item_really_gets_it(served: Served, watched: Watched) -> None:
     page = watched.page
     item = get(f"{served.address}/v1/recommend?user_id=5&k=1").json()["items"][0]["item_id"]
-    page.goto(f"{served.address}/items?item={item}")
+    page.goto(f"{served.address}/item?item={item}")
     listed = page.locator(".audience li")
     expect(listed.first).to_be_visible()
     for row in listed.all()[:5]:
@@ -671,6 +691,94 @@ def test_the_audience_of_an_item_is_who_gets_it_in_a_list_of_ranking(tmp_path: P
 
 
 @in_chromium
+def test_items_are_found_despite_typos_sorted_filtered_hidden_and_edited(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{served.address}/items?view=table")
+    rows = page.locator("#found tbody tr")
+    expect(rows).to_have_count(48)
+    first = rows.first.locator(".title").inner_text()
+    page.get_by_role("link", name="Next").click()
+    expect(page.locator(".pager")).to_contain_text("Page 2 of 20")
+    assert first not in rows.locator(".title").all_inner_texts()
+    box = page.get_by_role("searchbox", name="Find items")
+    box.press_sequentially("empier strkes back")
+    expect(rows.locator(".title")).to_have_text(["Star Wars: Episode V - The Empire Strikes Back (1980)"])
+    box.fill("")
+    page.get_by_label("Filter").fill("'Film-Noir' IN categories AND 'Comedy' IN categories")
+    page.get_by_label("Order").select_option("title")
+    expect(rows.first.locator(".title")).to_have_text("Down by Law (1986)")
+    titles = rows.locator(".title").all_inner_texts()
+    assert titles == sorted(titles, key=str.lower)
+    page.get_by_role("button", name="Hide Down by Law (1986)").click()
+    expect(rows.first.locator(".tag")).to_have_text("hidden")
+    item = rows.first.get_attribute("data-key")
+    assert not get(f"{served.address}/v1/items/{item}").json()["available"]
+    page.locator("select[name=shown]").select_option("hidden")
+    expect(rows).to_have_count(1)
+    rows.locator(".title").click()
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("button", name="Hide")).to_be_visible()
+    page.get_by_text("Edit", exact=True).click()
+    page.get_by_label("title", exact=True).fill("Down by Law, edited")
+    page.get_by_label("categories").fill('["Crime", "Film-Noir"]')
+    page.get_by_label("Another attribute").fill("price")
+    page.get_by_label("Its value").fill("9.5")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#item .facts")).to_contain_text("Down by Law, edited")
+    answer = get(f"{served.address}/v1/items/{item}").json()
+    assert answer["available"]
+    kept = {name: answer["attributes"][name] for name in ("title", "categories", "price")}
+    assert kept == {"title": "Down by Law, edited", "categories": ["Crime", "Film-Noir"], "price": 9.5}
+
+
+def test_the_catalogue_in_every_order(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        titles = ("b Shoe", "a shoe", "C hat", "d hat", "e glove")
+        prices = (3.0, None, 1.0, 2.0, 9.0)
+        for n, (title, price) in enumerate(zip(titles, prices, strict=True)):
+            store.items.put([Item(f"i{n}", {"title": title, "price": price}, available=n != 3)])
+        store.append([Event(f"u{n}", item, "like", START) for n, item in enumerate(("i2", "i2", "i0"))])
+        store.items.remove(["i4"])
+        cards = Cards(Live(store).snapshot())
+
+        def found(q: str = "", condition: str = "", sort: Sort = "popular", shown: Availability = "all") -> list[str]:
+            return [card.item_id for card, _ in listing(store, cards, q, condition, sort, shown, 0).items]
+
+        assert found() == ["i2", "i0", "i1", "i3"]
+        assert found(sort="title") == ["i1", "i0", "i2", "i3"]
+        assert found(sort="price") == ["i2", "i3", "i0", "i1"]
+        assert found(sort="newest") == ["i3", "i2", "i1", "i0"]
+        assert found(shown="hidden") == ["i3"]
+        assert found("sheo") == ["i0", "i1"]
+        assert found("hat", "price > 1") == ["i3"]
+        assert found("i1 shoe") == ["i1"]
+        assert found("glov", shown="available") == []
+        fault = listing(store, cards, "", "price <", "popular", "all", 0)
+        assert fault.fault is not None
+        assert fault.items == ()
+        assert listing(store, cards, "", "", "popular", "all", 1).items == []
+
+
+def test_edits_count_letters_and_swaps() -> None:
+    pairs = {("", ""): 0, ("abc", ""): 3, ("star", "star"): 0, ("star", "tsar"): 1, ("star", "sta"): 1}
+    pairs |= {("matirx", "matrix"): 1, ("empier", "empire"): 1, ("kitten", "sitting"): 3, ("ca", "abc"): 3}
+    assert {pair: edits(*pair) for pair in pairs} == pairs
+    assert {pair: edits(*reversed(pair)) for pair in pairs} == pairs
+
+
+def test_a_misspelt_word_stands_for_the_closest() -> None:
+    known = pl.Series(["matrix", "matron", "star", "stars", "wars", "a", "empire", "back"])
+    assert meant_by("matirx", known) == ["matrix"]
+    assert meant_by("mtarix", known) == ["matrix"]
+    assert meant_by("emprie", known) == ["empire"]
+    assert meant_by("strr", known) == ["star", "stars"]
+    assert meant_by("bakc", known) == ["back"]
+    assert meant_by("str", known) == ["star"]
+    assert meant_by("zzzzzz", known) == meant_by("b", known) == meant_by("ab", known) == []
+    assert meant_by("matirx", pl.Series([], dtype=pl.String)) == []
+
+
+@in_chromium
 def test_the_map_can_be_walked_by_keyboard(served: Served, watched: Watched) -> None:
     page = watched.page
     page.goto(f"{served.address}/map")
@@ -685,7 +793,17 @@ def test_the_map_can_be_walked_by_keyboard(served: Served, watched: Watched) -> 
         seen.add(str(canvas.evaluate("e => e.toDataURL()")))
 
     see_another()
-    box = page.get_by_role("combobox")
+    items = get(f"{served.address}/page/map").json()
+    noir = items["categories"].index("Film-Noir")
+    page.get_by_label("Category", exact=True).select_option("Film-Noir")
+    expect(canvas).to_have_attribute("data-shown", str(sum(noir in item[3] for item in items["items"])))
+    see_another()
+    page.get_by_role("button", name="Animation").click()
+    expect(canvas).to_have_attribute("data-shown", str(sum(item[2] == 8 for item in items["items"])))
+    expect(page.get_by_label("Category", exact=True)).to_have_value("")
+    page.get_by_role("button", name="Animation").click()
+    expect(canvas).to_have_attribute("data-shown", str(len(items["items"])))
+    box = page.get_by_role("combobox", name="Find on the map")
     box.press_sequentially("matrix")
     expect(page.locator(".options [role=option]").first.locator("bdi")).to_have_text("Matrix, The (1999)")
     box.press("ArrowDown")
@@ -752,6 +870,25 @@ def test_signing_in_with_a_key(guarded: tuple[Served, dict[str, str]], browser: 
     page.get_by_role("button", name="Sign out").click()
     assert page.url == f"{server.address}/login"
     assert context.cookies() == []
+    context.close()
+
+
+@in_chromium
+def test_a_training_is_started_and_followed(guarded: tuple[Served, dict[str, str]], browser: Browser) -> None:
+    server, keys = guarded
+    context = browser.new_context()
+    page = context.new_page()
+    for scope in ("read", "admin"):
+        page.goto(f"{server.address}/login?next=/models")
+        page.get_by_label("API key").fill(keys[scope])
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("#training-title")).to_be_visible()
+        expect(page.get_by_role("button", name="Train now")).to_have_count(int(scope == "admin"))
+    expect(page.locator("#models")).to_contain_text("none: palate serve --retrain every=1h")
+    page.get_by_role("button", name="Train now").click()
+    expect(page.get_by_role("status")).to_have_text("The training began.")
+    expect(page.locator("#models .tag").first).to_have_text("failed", timeout=60_000)  # the store has no event
+    expect(page.locator("#models pre").first).to_contain_text("nothing to learn from")
     context.close()
 
 
@@ -834,6 +971,70 @@ def test_rates_compare_the_last_week_with_the_one_before(url: str) -> None:  # n
         assert Rate("part", found["Events"].daily, whole=False).change is None
         made = sales(store, prices, end - 14 * DAY + 1, 7 * DAY, 2)
         assert (made.count.tolist(), made.value.tolist()) == ([6, 4], [15.5, 9.0])
+
+
+def test_what_came_of_lists_is_kept_by_day_source_and_version(url: str) -> None:  # noqa: F811
+    with Store.open(url) as store:
+        store.items.put([Item("i", {"price": 2.5}), Item("j", {"title": "no price"}), Item("k", {"price": 4})])
+        live, metrics = Live(store), Metrics()
+        sources: tuple[Source, ...] = ("personal", "personal", "buy_again")
+        items = tuple(ListItem(name, 1.0, source, "") for name, source in zip("ijk", sources, strict=True))
+        made = RecommendationList(items, {"version": 3}, sources=Counter(sources))
+        metrics.answered("u", made)
+        metrics.answered(None, made)
+        metrics.answered("v", replace(made, model=None))
+        kinds = [("u", "i", "view"), ("u", "i", "purchase"), ("u", "k", "purchase"), ("u", "j", "order")]
+        metrics.stored([Event(*kind) for kind in [*kinds, ("w", "i", "purchase"), ("v", "x", "view")]])
+        metrics.outcomes.flush(live)
+        metrics.outcomes.flush(live)
+        metrics.answered("u", made)
+        metrics.outcomes.flush(live)
+        today = day_of(now())
+        found = outcomes(store, today - 1, today)
+        assert {(cell.source, cell.version): tuple(outcome) for cell, outcome in found.items()} == {
+            ("personal", 3): (4, 2, 2, 2.5),
+            ("buy_again", 3): (2, 1, 1, 4.0),
+            ("personal", 0): (2, 0, 0, 0.0),
+            ("buy_again", 0): (1, 0, 0, 0.0),
+        }
+        add_outcomes(store, {Cell(today - 8, "personal", 2): Outcome(10, 5), Cell(today, "personal", 3): Outcome(1)})
+        by_source, by_version = clicks(store, "week", "source"), clicks(store, "month", "version")
+        assert {name: tuple(sums) for name, sums in by_source.sums.items()} == {
+            "personal": (7, 2, 2, 2.5),
+            "buy again": (3, 1, 1, 4.0),
+        }
+        assert [row[-1] for row in by_source.steps.values()] == list(by_source.sums.values())
+        assert [*by_version.sums] == ["version 2", "version 3", "no model"]
+        assert by_version.drawn["counts"][0] == [*[None] * 21, 50.0, *[None] * 8]
+        assert by_version.drawn["times"][-1] == today * 86_400
+        assert clicks(store, "all", "source").sums["personal"].shown == 17
+
+
+def test_counts_that_cannot_be_stored_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        live, waiting = Live(store), Outcomes()
+        waiting.shown([("personal", 3)], 1)
+        with monkeypatch.context() as broken:
+            broken.setattr("palate.serve.outcomes.add_outcomes", Mock(side_effect=StoreAway("away")))
+            with pytest.raises(StoreAway):
+                waiting.flush(live)
+        waiting.shown([("personal", 1)], 1)
+        waiting.flush(live)
+        today = day_of(now())
+        assert outcomes(store, today, today)[Cell(today, "personal", 1)] == Outcome(4)
+
+
+def test_an_entry_of_a_shown_item_holds_its_place() -> None:
+    shown = Shown()
+    places = [ListItem(f"i{n}", 1.0, source, "") for n, source in enumerate(SOURCES)]
+    shown.add("u", places, 2047)
+    assert shown.event("u", "other") is shown.event("other", "i0") is None
+    for clicked in (False, True):
+        assert [shown.event("u", item.item_id) for item in places] == [
+            Place(item.source, 2047, clicked) for item in places
+        ]
+    shown.add("u", places[:1], 2048)
+    assert shown.event("u", "i0") == Place(SOURCES[0], 0, False)
 
 
 def test_a_range_without_events_ends_at_the_newest(tmp_path: Path) -> None:

@@ -856,7 +856,7 @@ def test_the_page_shows_titles_and_categories_of_every_kind(tmp_path: Path) -> N
         assert (found["title"], found["categories"]) == ("1984", ["old"])
         assert client.get("/page/search?q=brazil").json()[0]["categories"] == ["new"]
         assert client.get("/page/search?q=2001").json()[0]["categories"] == ["5"]
-        for path in ("/items", "/items?item=a", "/items?item=b", "/items?q=200", "/map", "/page/map"):
+        for path in ("/items", "/item?item=a", "/items?item=b", "/items?q=200", "/map", "/page/map"):
             assert client.get(path).status_code == 200
 
 
@@ -877,7 +877,7 @@ def test_numbers_beyond_64_bits_break_no_answer(tmp_path: Path) -> None:
         )
         told = client.get("/v1/recommend?filter=a > 5&attributes=a&attributes=c&attributes=d").json()["items"]
         assert told[0]["attributes"] == {"a": 2.0**70, "c": [str(2**64)], "d": f'{{"x":{10**400}}}'}
-        assert client.get("/items?item=x").status_code == 200
+        assert client.get("/item?item=x").status_code == 200
 
 
 @pytest.mark.parametrize(

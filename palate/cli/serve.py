@@ -239,6 +239,7 @@ def serve(
         allowed_hosts=hosts,
         origins=origins,
         recipe=tuple(training),
+        retrain=retrain,
         without_model=without_model,
     )
     run(serving, host=host, port=port, workers=workers, trusted_proxies=proxies, retrain=when)

@@ -22,6 +22,7 @@ from palate.serve.lists import lists_router, scenarios_router
 from palate.serve.metrics import Timing
 from palate.serve.models import models_router
 from palate.serve.orphans import end_with_parent
+from palate.serve.outcomes import Recorder
 from palate.serve.problems import HANDLED, Problem, answered
 from palate.serve.routes import add_routes, needs, new_router
 from palate.serve.security import Guard, Scopes
@@ -75,10 +76,12 @@ def documented(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        follower = Follower(service.live)
-        follower.start()
+        threads = Follower(service.live), Recorder(service.metrics.outcomes, service.live)
+        for each in threads:
+            each.start()
         yield
-        follower.stop()
+        for each in threads:
+            each.stop()
         service.forgetter.stop()
         service.trainings.stop()
         service.store.close()  # writes what was submitted

@@ -26,6 +26,7 @@ class Settings:
     most_bytes     of a request's body
     allowed_hosts  hosts that a Host header may name; `*` is any
     recipe         what trainings fit, as options of `palate train`
+    retrain        when to train again, as the option says it; None for never
     without_model  whether it is ready with events and no model
     origins        sites whose pages may call (CORS)
     """
@@ -40,6 +41,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ("*",)
     origins: tuple[str, ...] = ()
     recipe: tuple[str, ...] = ("--recipe", "auto", "--search", "10%")
+    retrain: str | None = None
     without_model: bool = False
 
     def to_environment(self) -> None:

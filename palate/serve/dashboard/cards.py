@@ -10,16 +10,11 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Longs
-from palate.conditions.values import LISTS, TEXT
-from palate.live.attributes import Attributes
 from palate.live.catalogue import LiveCatalogue
 from palate.live.snapshot import Snapshot
+from palate.serve.dashboard.searching import matching
+from palate.serve.dashboard.titles import table_of
 
-# Names of attributes; the first one that the catalogue has counts.
-TITLE = ("title", "name", "label")
-PICTURE = ("image", "poster", "picture", "image_url", "poster_url", "thumbnail")
-CATEGORIES = ("categories", "category", "genres", "genre")
-PRICE = ("price", "sale_price", "unit_price", "amount", "revenue")
 SAFE = ("https://", "http://", "data:image/")
 COLOURS = 8  # the largest categories have one each, the others share grey, 0
 
@@ -60,10 +55,7 @@ class Cards:
 
     def search(self, text: str, most: int = 8) -> list[Card]:
         """Find items whose title or id has every word of the text: an exact id first, then by popularity."""
-        every = np.ones(len(self.table), np.bool_)
-        for word in text.lower().split():
-            every &= self.table["words"].str.contains(word, literal=True).to_numpy()
-        positions = np.flatnonzero(every)
+        positions = np.flatnonzero(matching(self.snapshot.catalogue, text))
         order = np.argsort(-self.snapshot.by_popularity.score[positions], kind="stable")[:most]
         exact = self.snapshot.index.position(text.strip())
         best = positions[order].tolist()
@@ -77,7 +69,7 @@ class Cards:
     @property
     def table(self) -> pl.DataFrame:
         """Columns item_id, title, picture, categories, price, and words, which the search reads, (P, 6)."""
-        return _table(self.snapshot.catalogue)
+        return table_of(self.snapshot.catalogue)
 
     def _card(
         self,
@@ -95,42 +87,7 @@ class Cards:
         return Card(item_id, title, safe, names, colour, price, available)
 
 
-@lru_cache(1)  # a catalogue stays the same until an item changes
-def _table(catalogue: LiveCatalogue) -> pl.DataFrame:
-    attributes = catalogue.attributes
-    title = pl.coalesce(*_texts(attributes, TITLE), catalogue.ids)
-    return pl.select(
-        item_id=catalogue.ids,
-        title=title,
-        picture=pl.coalesce(*_texts(attributes, PICTURE), pl.lit(None, pl.String)),
-        categories=_lists(attributes),
-        price=price_of(attributes),
-        words=(title + " " + catalogue.ids).str.to_lowercase(),
-    )
-
-
 @lru_cache(1)
 def _largest(catalogue: LiveCatalogue) -> tuple[str, ...]:
-    first = _table(catalogue).select(first=pl.col("categories").list.first()).drop_nulls()
+    first = table_of(catalogue).select(first=pl.col("categories").list.first()).drop_nulls()
     return tuple(first["first"].value_counts(sort=True)["first"].head(COLOURS))
-
-
-def _texts(attributes: Attributes, names: Sequence[str]) -> list[pl.Series]:
-    return [attributes.column(name, TEXT) for name in names if name in attributes.counts]
-
-
-def _lists(attributes: Attributes) -> pl.Series:
-    first = next((name for name in CATEGORIES if name in attributes.counts), CATEGORIES[0])
-    return attributes.column(first, LISTS)
-
-
-def price_name(attributes: Attributes) -> str | None:
-    """Return the first attribute of `PRICE` that the catalogue has."""
-    return next((name for name in PRICE if name in attributes.counts), None)
-
-
-def price_of(attributes: Attributes) -> pl.Series:
-    """Prices of the items, (P,), null where there is none."""
-    name = price_name(attributes)
-    price = attributes.column(PRICE[0] if name is None else name, pl.Float64())
-    return pl.select(pl.when(price.is_finite()).then(price)).to_series()

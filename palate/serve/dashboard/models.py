@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 
+from palate.data.times import from_iso
 from palate.serve.dashboard.rendering import METRIC, Pages
 from palate.serve.routes import needs
 from palate.store.versions import CHOICE
+
+SAID = ("version", "why", "log")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the last training went; times in microseconds since 1970 UTC, and the lines of its output."""
+
+    state: str
+    started: int | None = None
+    ended: int | None = None
+    version: int | None = None
+    why: str | None = None
+    log: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, status: Mapping[str, Any]) -> Training:
+        """Read what the API answers."""
+        times = {name: from_iso(status[name]) for name in ("started", "ended") if status.get(name)}
+        return cls(status["state"], **times, **{name: status[name] for name in SAID if name in status})
 
 
 def models_routes(router: APIRouter, pages: Pages) -> None:
@@ -20,6 +45,7 @@ def models_routes(router: APIRouter, pages: Pages) -> None:
         active = service.versions.active()
         choice = next((each.about.get(CHOICE) for each in versions if each.number == active), None)
         tried = [] if choice is None else choice["models"]
+        differences = [each.about["difference"] for each in versions if "difference" in each.about]
         highest = [max(each.about["metrics"][METRIC]) for each in versions if METRIC in each.about.get("metrics", {})]
         return pages.page(
             request,
@@ -28,6 +54,9 @@ def models_routes(router: APIRouter, pages: Pages) -> None:
             active=active,
             answering=service.live.snapshot().version,
             most=max(highest, default=0) or 1,
+            widest=max((abs(bound) for each in differences for bound in each), default=0) or 1,
+            training=Training.of(service.trainings.status()),
+            schedule=service.settings.retrain,
             choice=choice,
             top=max((each["metric"]["high"] for each in tried), default=0) or 1,
         )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from contextlib import suppress
+from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Query, Request, Response
 
+from palate.errors import StoreError
+from palate.serve.dashboard.clicks import By, clicks
 from palate.serve.dashboard.coverage import Coverage, coverage
 from palate.serve.dashboard.figures import RANGES, Answers, RecentActivity, Throttled, drawn
 from palate.serve.dashboard.rates import Prices, sold
@@ -27,12 +30,15 @@ def overview_routes(router: APIRouter, pages: Pages) -> None:
 
     @router.get("/")
     @needs("read")
-    def overview(request: Request, span: Span = None) -> Response:
+    def overview(request: Request, span: Span = None, by: By = "source") -> Response:
         cards = pages.cards()
         chosen = span or "month"
         found = recent.activity(chosen)
         events = newest_events(service.store, FEED)
         answers = Answers.of(service.metrics)
+        with suppress(StoreError):  # it waits on
+            service.metrics.outcomes.flush(service.live)
+        outcomes = clicks(service.store, chosen, by)
         return pages.page(
             request,
             "overview.html",
@@ -41,7 +47,10 @@ def overview_routes(router: APIRouter, pages: Pages) -> None:
             ranges=list(RANGES),
             span=chosen,
             activity=found.activity,
-            drawn={"activity": drawn(found.activity), "sold": sold(found.sales)},
+            drawn={"activity": drawn(found.activity), "sold": sold(found.sales), "clicks": outcomes.drawn},
+            outcomes=outcomes,
+            by=by,
+            bys=get_args(By),
             sales=found.sales,
             most=MOST,
             answers=answers,

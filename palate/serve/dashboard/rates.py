@@ -10,13 +10,12 @@ import numpy as np
 from palate.arrays import Doubles, Longs
 from palate.data.times import DAY
 from palate.live.snapshot import Snapshot
-from palate.serve.dashboard.cards import price_name, price_of
+from palate.live.weights import CONVERSIONS
+from palate.serve.dashboard.titles import price_name, price_of
 from palate.store.activity import SECOND, active_users, activity, events_on_items
 from palate.store.events import Store
 
 DAYS, WEEK = 28, 7
-# Types of events that a shop lives on; what one brings in is the price of its item.
-CONVERSIONS = ("purchase", "buy", "order", "checkout", "transaction", "conversion", "booking", "subscribe", "rent")
 
 
 @dataclass(frozen=True)

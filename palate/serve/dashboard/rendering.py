@@ -35,8 +35,9 @@ class Pages:
     def page(self, request: Request, name: str, status: int = 200, **values: object) -> Response:
         """Answer with a page."""
         allowed = {"may_write": may(request.scope, "write"), "may_admin": may(request.scope, "admin")}
+        has_map = self.service.live.snapshot().active.model.item_embeddings is not None
         text = self.templates.get_template(name).render(
-            values | allowed | {"path": request.url.path, "keys": self.service.settings.keys}
+            values | allowed | {"path": request.url.path, "keys": self.service.settings.keys, "has_map": has_map}
         )
         return HTMLResponse(text, status, {"Cache-Control": "no-store"})
 

@@ -8,6 +8,7 @@ const colour = (name) => style.getPropertyValue(`--${name}`).trim();
 const data = () => JSON.parse(document.getElementById("data").textContent);
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat(undefined, { notation: "compact" });
+const percent = (value) => (value == null ? "–" : `${value.toFixed(1)}%`);
 const paths = () => uPlot.paths.bars({ size: [0.82, 60], radius: 0.18 });
 
 // A label of the time axis, in the words of the locale.
@@ -37,27 +38,27 @@ function stacked(counts) {
   return sums.reverse();
 }
 
-// Bars over time; `read` gives times, width, and the names, colours and counts of the series.
-function bars(id, read) {
+// Bars over time, or lines, which are not stacked; `read` gives times, width, and the names, colours and counts of the series.
+function chart(id, read, lines = false) {
   const place = document.getElementById(id);
   if (!place) return () => {};
   let shown = read(), plot, names;
-  const values = () => [shown.times.map((each) => each + shown.width / 2), ...stacked(shown.counts)];
+  const values = () => [shown.times.map((each) => each + shown.width / 2), ...(lines ? shown.counts.toReversed() : stacked(shown.counts))];
   const range = () => [shown.times[0] ?? 0, shown.times.length ? shown.times.at(-1) + shown.width : 1];
   const sum = (counts) => counts.reduce((a, b) => a + b, 0);
   const make = () => {
     plot?.destroy();
     names = shown.names.join();
     const series = shown.names.map((name, n) => ({
-      label: name, fill: colour(shown.colours[n]), width: 0, points: { show: false }, paths: paths(),
-      value: (_, __, ___, at) => whole.format(at == null ? sum(shown.counts[n]) : shown.counts[n][at]),
+      label: name, ...(lines ? { stroke: colour(shown.colours[n]), width: 2, points: { show: true, size: 5 } } : { fill: colour(shown.colours[n]), width: 0, points: { show: false }, paths: paths() }),
+      value: (_, __, ___, at) => (lines ? percent(at == null ? shown.counts[n].findLast((each) => each !== null) : shown.counts[n][at]) : whole.format(at == null ? sum(shown.counts[n]) : shown.counts[n][at])),
     }));
     const dates = () => (shown.width < DAY ? { dateStyle: "medium", timeStyle: "short" } : { dateStyle: "medium" });
-    const time = { label: "from", value: (_, at) => (at == null ? "all" : new Date((at - shown.width / 2) * 1000).toLocaleString(undefined, dates())) };
+    const time = { label: "from", value: (_, at) => (at == null ? (lines ? "last" : "all") : new Date((at - shown.width / 2) * 1000).toLocaleString(undefined, dates())) };
     plot = new uPlot({
-      height: HEIGHT, width: place.clientWidth, padding: [8, 8, 0, 0], cursor: { y: false, points: { show: false }, drag: { x: false } },
+      height: HEIGHT, width: place.clientWidth, padding: [8, 20, 0, 0], cursor: { y: false, points: { show: false }, drag: { x: false } },
       series: [time, ...series.reverse()], axes: axes(),
-      scales: { x: { time: true, range }, y: { range: (_, __, high) => [0, Math.max(4, high * 1.08)] } },
+      scales: { x: { time: true, range }, y: { range: (_, __, high) => [0, Math.max(lines ? 1 : 4, high * 1.08)] } },
     }, values(), place);
   };
   new ResizeObserver(() => plot?.setSize({ width: place.clientWidth, height: HEIGHT })).observe(place);
@@ -77,7 +78,9 @@ function activity() {
 
 const sold = (name, hue) => () => ({ ...data().sold, names: [name], colours: [hue], counts: [data().sold[name]] });
 
-const charts = [bars("activity", activity), bars("conversions", sold("conversions", "colour-3")), bars("value", sold("value", "colour-2"))];
+const clicks = () => ({ ...data().clicks, colours: data().clicks.names.map((_, n) => `colour-${n + 1}`) });
+
+const charts = [chart("activity", activity), chart("conversions", sold("conversions", "colour-3")), chart("value", sold("value", "colour-2")), chart("clicks", clicks, true)];
 document.addEventListener("swapped", () => charts.forEach((draw) => draw(false)));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach((draw) => draw(true)));
 setInterval(() => {

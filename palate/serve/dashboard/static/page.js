@@ -156,7 +156,7 @@ function combo(box) {
     }
     const picked = new CustomEvent("picked", { bubbles: true, cancelable: true, detail: found[place] });
     if (!input.dispatchEvent(picked)) return;
-    if (input.name === "q") location.assign(`/items?${new URLSearchParams({ item: found[place].item_id })}`);
+    if (input.name === "q") location.assign(`/item?${new URLSearchParams({ item: found[place].item_id })}`);
     else {
       input.value = found[place].item_id;
       input.form.requestSubmit();
@@ -219,14 +219,40 @@ function confirmed(question) {
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
 }
 
+async function send(url, body, method = "POST") {
+  const answer = await fetch(url, { method, headers: { ...PAGE, "Content-Type": "application/json" }, body });
+  if (!answer.ok) throw new Error((await answer.json()).detail);
+}
+
+// The attributes of an item that the form changes; what is empty is removed.
+function changed(form) {
+  const read = (text, kind) => (text === "" ? null : kind === "text" ? text : JSON.parse(text));
+  const attributes = {};
+  for (const input of form.querySelectorAll("[data-name]"))
+    if (input.value !== input.defaultValue) attributes[input.dataset.name] = read(input.value, input.dataset.kind);
+  const name = form.querySelector("[data-new]").value, value = form.querySelector("[data-value]").value;
+  let kind = "json";
+  try { JSON.parse(value); } catch { kind = "text"; }
+  if (name) attributes[name] = read(value, kind);
+  return attributes;
+}
+
+async function edit(form) {
+  try {
+    await send(form.dataset.edit, JSON.stringify({ attributes: changed(form) }), "PATCH");
+    await swap(location.href);
+    say("Saved.");
+  } catch (error) {
+    say(error instanceof SyntaxError ? `This is no JSON: ${error.message}` : error.message);
+  }
+}
+
 async function post(button) {
-  const { post: url, body, ask, then, said } = button.dataset;
+  const { post: url, body, ask, then, said, method } = button.dataset;
   if (ask && !(await confirmed(ask))) return;
   button.disabled = true;
   try {
-    const headers = { ...PAGE, "Content-Type": "application/json" };
-    const answer = await fetch(url, { method: "POST", headers, body: body ?? "{}" });
-    if (!answer.ok) throw new Error((await answer.json()).detail);
+    await send(url, body ?? "{}", method);
     if (then) arrived(await swap(then));
     else await swap(location.href);
     say(said);
@@ -259,6 +285,12 @@ function ready(part) {
     }
   });
 }
+
+// A part that says what is under way is asked for again until that is done.
+const FOLLOW = 1500;
+setInterval(() => {
+  if (document.querySelector("[data-follow]") && !document.hidden) swap(location.href).catch(() => {});
+}, FOLLOW);
 
 async function copy(text) {
   try {
@@ -301,6 +333,10 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("submit", (event) => {
   const form = event.target;
+  if (form.matches("form[data-edit]")) {
+    event.preventDefault();
+    return edit(form);
+  }
   if (!form.matches("form[data-into]")) return;
   event.preventDefault();
   into(`${form.action}?${new URLSearchParams(new FormData(form))}`);
