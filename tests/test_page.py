@@ -62,7 +62,7 @@ from palate.serve.fast import list_request, session_event
 from palate.serve.metrics import Metrics, Place, Shown
 from palate.serve.outcomes import Outcomes
 from palate.serve.wire import SessionIn
-from palate.store.activity import MOST, activity, latest_users, newest_events, newest_moment, newest_users
+from palate.store.activity import MOST, Window, activity, latest_users, newest_events, newest_users
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
@@ -926,13 +926,13 @@ def test_signing_in_leads_nowhere_else(where: str, path: str) -> None:
 
 def test_activity_counts_the_newest_events_by_time_and_type(url: str) -> None:  # noqa: F811
     with Store.open(url) as store:
-        assert activity(store).count.shape == (0, 0)
+        assert activity(Window.of(store)).count.shape == (0, 0)
         assert newest_events(store) == []
         assert newest_users(store) == []
         kinds = ["view", "view", "like", "view", "like"]
         hours = [0, 0, 1, 30, 47]
         store.append([Event(f"u{n}", "i", kinds[n], START + hours[n] * HOUR) for n in range(5)])
-        found = activity(store, START, START + 48 * HOUR, buckets=48)
+        found = activity(Window.of(store), START, START + 48 * HOUR, buckets=48)
         assert (found.start, found.width, found.types) == (START, HOUR, ["view", "like"])
         assert {(n, t): c for (n, t), c in np.ndenumerate(found.count) if c} == {
             (0, 0): 2,
@@ -941,27 +941,50 @@ def test_activity_counts_the_newest_events_by_time_and_type(url: str) -> None:  
             (47, 1): 1,
         }
         assert found.whole
-        all_of_it = activity(store, buckets=3)
+        all_of_it = activity(Window.of(store), buckets=3)
         assert all_of_it.width == DAY
         assert all_of_it.count.sum(axis=0).tolist() == [3, 2]
-        assert activity(store, START + HOUR, START + 2 * HOUR).count.sum() == 1
+        assert activity(Window.of(store), START + HOUR, START + 2 * HOUR).count.sum() == 1
         assert [event.user_id for event in newest_events(store, 2)] == ["u4", "u3"]
         assert newest_users(store, 3) == ["u4", "u3", "u2"]
-        assert len(activity(store, START, START + MOST * DAY, buckets=7).count) == 7
+        assert len(activity(Window.of(store), START, START + MOST * DAY, buckets=7).count) == 7
+
+
+def test_a_window_reads_what_is_new_and_loses_what_is_taken_out(
+    url: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("palate.store.activity.MOST", 4)
+    with Store.open(url) as store:
+        store.append([Event(f"u{n}", f"i{n}", "view", START - n) for n in range(3)])
+        first = Window.of(store)
+        assert Window.of(store, first) is first
+        store.append([Event("u0", "new", "like", START + n) for n in range(2)])
+        later = Window.of(store, first)
+        assert later.columns.tolist() == Window.of(store).columns.tolist()
+        assert later.moment.tolist() == [START - 1, START - 2, START, START + 1]
+        assert [later.types[kind] for kind in later.kind] == ["view", "view", "like", "like"]
+        assert not activity(later, START - 9).whole
+        assert activity(later, START).whole
+        store.feedback.withdraw("u1", "i1")
+        assert Window.of(store, later).moment.tolist() == [START - 2, START, START + 1]
+        store.forget("u0")
+        assert Window.of(store, later).moment.tolist() == [START - 2]
 
 
 def test_rates_compare_the_last_week_with_the_one_before(url: str) -> None:  # noqa: F811
     with Store.open(url) as store:
-        assert newest_moment(store) is None
+        assert Window.of(store).newest is None
         store.items.put([Item("i", {"price": 2.5}), Item("j", {"price": "4"}), Item("k", {"title": "no price"})])
         days = {0: 3, 6: 1, 7: 2, 13: 4, 27: 1, 28: 9}  # days before the newest event, and its events
         end = START + 100 * DAY
         for day, many in days.items():
             store.append([Event(f"u{n % 2}", "ijk"[n % 3], "purchase", end - day * DAY) for n in range(many)])
         store.append([Event("viewer", "i", "view", end)])
-        assert newest_moment(store) == end
+        window = Window.of(store)
+        assert window.newest == end
         prices = Prices.of(Live(store).snapshot())
-        found = {rate.name: rate for rate in rates(store, prices, end + 1)}
+        found = {rate.name: rate for rate in rates(window, prices, end + 1)}
         assert found["Events"].daily.tolist() == [1, *[0] * 13, 4, *[0] * 5, 2, 1, *[0] * 5, 4]
         assert found["Active users"].daily.tolist() == [1, *[0] * 13, 2, *[0] * 5, 2, 1, *[0] * 5, 3]
         assert found["Conversions"].daily[-1] == 3
@@ -969,7 +992,7 @@ def test_rates_compare_the_last_week_with_the_one_before(url: str) -> None:  # n
         assert found["Events"].change == pytest.approx(5 / 6 - 1)
         assert Rate("none", np.zeros(28)).change is None
         assert Rate("part", found["Events"].daily, whole=False).change is None
-        made = sales(store, prices, end - 14 * DAY + 1, 7 * DAY, 2)
+        made = sales(window, prices, end - 14 * DAY + 1, 7 * DAY, 2)
         assert (made.count.tolist(), made.value.tolist()) == ([6, 4], [15.5, 9.0])
 
 
@@ -1070,7 +1093,7 @@ def test_coverage_counts_the_items_of_lists(tmp_path: Path) -> None:
 def test_a_chart_puts_the_rarer_types_together(tmp_path: Path) -> None:
     with Store.open(tmp_path / "shop.db") as store:
         store.append([Event("u", "i", f"type {n}", START) for n in range(6) for _ in range(7 - n)])
-        told = drawn(activity(store))
+        told = drawn(activity(Window.of(store)))
         assert told["names"] == ["type 0", "type 1", "type 2", "type 3", "other"]
         assert told["counts"] == [[7], [6], [5], [4], [5]]
 

@@ -40,7 +40,8 @@ class Outcome(NamedTuple):
 
     def plus(self, other: Outcome) -> Outcome:
         """Return the sums."""
-        return Outcome(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        counts = self.shown + other.shown, self.clicks + other.clicks, self.conversions + other.conversions
+        return Outcome(*counts, self.value + other.value)
 
 
 def day_of(moment: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -51,7 +52,8 @@ class Cards:
         place = np.asarray(positions, np.int64)
         rows = self.table.select("item_id", "title", "picture", "categories", "price")[place]
         available = self.snapshot.catalogue.available[place].tolist()
-        return [self._card(*row, there) for row, there in zip(rows.iter_rows(), available, strict=True)]
+        largest = self.categories
+        return [_card(row, there, largest) for row, there in zip(rows.iter_rows(), available, strict=True)]
 
     def search(self, text: str, most: int = 8) -> list[Card]:
         """Find items whose title or id has every word of the text: an exact id first, then by popularity."""
@@ -71,20 +73,14 @@ class Cards:
         """Columns item_id, title, picture, categories, price, and words, which the search reads, (P, 6)."""
         return table_of(self.snapshot.catalogue)
 
-    def _card(
-        self,
-        item_id: str,
-        title: str,
-        picture: str | None,
-        categories: list[str | None] | None,
-        price: float | None,
-        available: bool,
-    ) -> Card:
-        names = tuple(name for name in categories or () if name is not None)
-        largest = self.categories
-        colour = 1 + largest.index(names[0]) if names and names[0] in largest else 0
-        safe = picture if picture and picture.lower().startswith(SAFE) else None
-        return Card(item_id, title, safe, names, colour, price, available)
+
+def _card(row: tuple[Any, ...], available: bool, largest: Sequence[str]) -> Card:
+    """Return the card of a row of `Cards.table`."""
+    item_id, title, picture, categories, price = row
+    names = tuple(name for name in categories or () if name is not None)
+    colour = 1 + largest.index(names[0]) if names and names[0] in largest else 0
+    safe = picture if picture and picture.lower().startswith(SAFE) else None
+    return Card(item_id, title, safe, names, colour, price, available)
 
 
 @lru_cache(1)

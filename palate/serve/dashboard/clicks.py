@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from palate.data.times import DAY
 from palate.store.activity import SECOND
@@ -32,7 +32,7 @@ class Clicks:
     steps: Mapping[str, Sequence[Outcome]]
 
     @property
-    def drawn(self) -> Mapping[str, object]:
+    def drawn(self) -> Mapping[str, Any]:
         """The data of a chart of click-through rates in percent; None where no item was shown."""
         times = [(self.start + n * self.width) // SECOND for n in range(len(next(iter(self.steps.values()), ())))]
         rates = [[each.rate for each in row] for row in self.steps.values()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from threading import Lock
 from time import monotonic
@@ -15,7 +14,7 @@ from prometheus_client.samples import Sample
 from palate.data.times import DAY
 from palate.serve.dashboard.rates import WEEK, Prices, Rate, Sales, rates, sales
 from palate.serve.metrics import Metrics
-from palate.store.activity import SECOND, Activity, activity, newest_moment
+from palate.store.activity import SECOND, Activity, Window, activity
 from palate.store.events import Counts, Store
 from palate.store.recording import now
 
@@ -55,13 +54,13 @@ class Recent:
 
 
 class RecentActivity:
-    """Counts of the store, of its events over time, and their rates; a time without events ends at the newest one."""
+    """Counts of the store, of its newest events over time, and their rates; only new events are read again."""
 
     def __init__(self, store: Store, prices: Callable[[], Prices]) -> None:
         self._store, self._prices = store, prices
+        self._lock = Lock()
+        self._window: Window | None = None
         self._counts: Throttled[Counts] = Throttled(store.counts)
-        self._rates: Throttled[list[Rate]] = Throttled(self._rated)
-        self._activity = {name: Throttled(partial(self._active, name)) for name in RANGES}
 
     def counts(self) -> Counts:
         """Count events, users and items."""
@@ -69,26 +68,27 @@ class RecentActivity:
 
     def rates(self) -> list[Rate]:
         """Return the rates of the last four weeks."""
-        return self._rates.now()
+        window = self._read()
+        return rates(window, self._prices(), _until(window, WEEK * DAY))
 
     def activity(self, span: str) -> Recent:
-        """Count events of one of `RANGES`."""
-        return self._activity[span].now()
-
-    def _rated(self) -> list[Rate]:
-        return rates(self._store, self._prices(), self._until(WEEK * DAY))
-
-    def _active(self, span: str) -> Recent:
-        length = RANGES[span]
-        until = None if length is None else self._until(length)
+        """Count events of one of `RANGES`; one without events ends at the newest event."""
+        window, length = self._read(), RANGES[span]
+        until = None if length is None else _until(window, length)
         since = None if length is None or until is None else until - length
-        found = activity(self._store, since, until, BUCKETS[span])
-        return Recent(found, sales(self._store, self._prices(), found.start, found.width, len(found.count)))
+        found = activity(window, since, until, BUCKETS[span])
+        return Recent(found, sales(window, self._prices(), found.start, found.width, len(found.count)))
 
-    def _until(self, length: int) -> int:
-        """Return the end of a range: now, or the newest event where there is none in the range before."""
-        newest, clock = newest_moment(self._store), now()
-        return 1 + (clock if newest is None or newest > clock - length else newest)
+    def _read(self) -> Window:
+        with self._lock:
+            self._window = Window.of(self._store, self._window)
+            return self._window
+
+
+def _until(window: Window, length: int) -> int:
+    """Return the end of a range: now, or the newest event where there is none in the range before."""
+    clock, newest = now(), window.newest
+    return 1 + (clock if newest is None or newest > clock - length else newest)
 
 
 def drawn(found: Activity) -> dict[str, object]:

@@ -13,8 +13,6 @@ from palate.serve.dashboard.rendering import METRIC, Pages
 from palate.serve.routes import needs
 from palate.store.versions import CHOICE
 
-SAID = ("version", "why", "log")
-
 
 @dataclass(frozen=True)
 class Training:
@@ -30,8 +28,9 @@ class Training:
     @classmethod
     def of(cls, status: Mapping[str, Any]) -> Training:
         """Read what the API answers."""
-        times = {name: from_iso(status[name]) for name in ("started", "ended") if status.get(name)}
-        return cls(status["state"], **times, **{name: status[name] for name in SAID if name in status})
+        started, ended = (from_iso(status[name]) if status.get(name) else None for name in ("started", "ended"))
+        version, why, log = status.get("version"), status.get("why"), status.get("log", ())
+        return cls(status["state"], started, ended, version, why, log)
 
 
 def models_routes(router: APIRouter, pages: Pages) -> None:

@@ -12,8 +12,7 @@ from palate.data.times import DAY
 from palate.live.snapshot import Snapshot
 from palate.live.weights import CONVERSIONS
 from palate.serve.dashboard.titles import price_name, price_of
-from palate.store.activity import SECOND, active_users, activity, events_on_items
-from palate.store.events import Store
+from palate.store.activity import SECOND, Window, active_users, activity
 
 DAYS, WEEK = 28, 7
 
@@ -57,10 +56,10 @@ class Prices:
         found[number] = price_of(attributes).fill_null(0).to_numpy()
         return cls(price_name(attributes), found)
 
-    def value(self, items: Longs, counts: Longs) -> Doubles:
-        """Return what numbers of events on items bring in, (N,)."""
+    def of_items(self, items: Longs) -> Doubles:
+        """Prices of items by the store's numbers, (N,)."""
         known = items < len(self.by_number)  # one that came meanwhile counts in the next figure
-        return np.where(known, self.by_number[np.where(known, items, 0)], 0.0) * counts
+        return np.where(known, self.by_number[np.where(known, items, 0)], 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,24 +77,23 @@ class Sales:
     price: str | None
 
 
-def sales(store: Store, prices: Prices, start: int, width: int, buckets: int) -> Sales:
-    """Count the conversions of B equal times, among the newest events."""
-    types = [name for name in store.event_types().values() if name in CONVERSIONS]
-    count, value = np.zeros(buckets, np.int64), np.zeros(buckets)
-    if types and buckets:
-        bucket, item, many = events_on_items(store, types, start, width, buckets).T
-        np.add.at(count, bucket, many)
-        np.add.at(value, bucket, prices.value(item, many))
-    return Sales(start, width, count, value, types, prices.name)
+def sales(window: Window, prices: Prices, start: int, width: int, buckets: int) -> Sales:
+    """Count the conversions of B equal times."""
+    types = {number: name for number, name in window.types.items() if name in CONVERSIONS}
+    bucket, within = window.within(start, width, buckets)
+    chosen = within & np.isin(window.kind, [*types])
+    count = np.bincount(bucket[chosen], minlength=buckets)
+    value = np.bincount(bucket[chosen], prices.of_items(window.item[chosen]), buckets).astype(np.float64)
+    return Sales(start, width, count, value, [*types.values()], prices.name)
 
 
-def rates(store: Store, prices: Prices, until: int) -> list[Rate]:
+def rates(window: Window, prices: Prices, until: int) -> list[Rate]:
     """Return the rates of the days before a time: events, users, conversions and value."""
     start = until - DAYS * DAY
-    counted = activity(store, start, until, DAYS)
+    counted = activity(window, start, until, DAYS)
     events = counted.count.sum(axis=1) if counted.count.size else np.zeros(DAYS)
-    found = {"Events": events, "Active users": active_users(store, start, DAY, DAYS)}
-    made = sales(store, prices, start, DAY, DAYS)
+    found = {"Events": events, "Active users": active_users(window, start, DAY, DAYS)}
+    made = sales(window, prices, start, DAY, DAYS)
     found |= {"Conversions": made.count} if made.types else {}
     found |= {"Value of conversions": made.value} if made.types and made.price else {}
     return [Rate(name, daily.astype(np.float64), counted.whole) for name, daily in found.items()]

@@ -62,7 +62,7 @@ def meant_by(word: str, known: pl.Series) -> list[str]:
 def edits(one: str, other: str) -> int:
     """Letters to insert, delete, replace or swap to make one text of the other."""
     before: list[int] = []
-    row = [*range(len(other) + 1)]
+    row: list[int] = [*range(len(other) + 1)]
     for i, letter in enumerate(one, 1):
         two_before, before, row = before, row, [i] + [0] * len(other)
         for j, others in enumerate(other, 1):

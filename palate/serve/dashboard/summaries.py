@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from palate.data.ragged import liked as above_zero
 from palate.live.service import Live
 from palate.serve.dashboard.cards import Card, Cards
 from palate.store.events import Recorded, Store
@@ -43,7 +44,7 @@ def _summary(live: Live, cards: Cards, user_id: str) -> Summary:
     index = cards.snapshot.index
     position = index.at(past.item)
     weight = live.weights.of_past(past)
-    liked = position[(position >= 0) & (weight > 0)]
+    liked = position[(position >= 0) & above_zero(weight)]
     last = cards.at(position[-1:])[0] if position[-1] >= 0 else None  # an item that comes with the next refresh
     return Summary(user_id, len(past), int(past.time[-1]), last, _most_frequent(cards, liked))
 
