@@ -81,10 +81,31 @@ class IALS(FactorRecipe):
         check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
         check(self.threads is None or self.threads >= 1, "threads", self.threads, "must be 1 or more, or None")
 
-    def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> IALSModel:
-        """Fit to the log's events. Ctrl-C ends it with the vectors of the last full epoch."""
+    def fit(
+        self,
+        log: Interactions,
+        catalogue: Catalogue | None = None,
+        *,
+        watch: Watch | None = None,
+        start: IALSModel | None = None,
+    ) -> IALSModel:
+        """Fit to the log's events. Ctrl-C ends it with the vectors of the last full epoch.
+
+        start  a model of as many dimensions, fitted to an older log: its vectors are where the fit begins, so that an
+               epoch or two do
+        """
         refuse_empty(log)
-        return self.alternate(AlsState.of(self, log), log, watch)
+        vectors = None if start is None else self._begun(log, start)
+        return self.alternate(AlsState.of(self, log, vectors=vectors), log, watch)
+
+    def _begun(self, log: Interactions, model: IALSModel) -> tuple[Floats, Floats]:
+        """Return vectors of users and items to begin with: each user's best one of the model, 0 for new items."""
+        dim = model.item_vectors.shape[1]
+        check(dim == self.dim, "start", model, f"has {dim} dimensions; it must have {self.dim}, as dim says")
+        row = model.items.recode(log.items)
+        check(bool((row >= 0).any()), "start", model, "knows no item of the log")
+        known = np.where((row >= 0)[:, None], model.item_vectors[row], np.float32(0))
+        return model.vectors(log.histories().on(model.items)), np.asarray(known, np.float32)
 
     def fit_with_prior(self, log: Interactions, prior: ContentPrior, *, watch: Watch | None = None) -> IALSModel:
         """Fit to the log's events with the prior in the objective; W is the best one in each epoch."""
