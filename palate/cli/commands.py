@@ -17,8 +17,6 @@ from rich.table import Table
 
 from palate.cli.auditing import audit
 from palate.cli.choose import AUTO, Plan, choose
-from palate.cli.demo import run_demo
-from palate.cli.demo_content import run_content_demo
 from palate.cli.describe import describe
 from palate.cli.estimate import note_estimates
 from palate.cli.export import export_all
@@ -388,6 +386,10 @@ def demo(
 ) -> None:
     """Show the whole path on real data, from the log to the list."""
     if content:
+        from palate.cli.demo_content import run_content_demo
+
         run_content_demo(json)
         return
+    from palate.cli.demo import run_demo
+
     run_demo(log, catalogue, json, reading=reading_of(catalogue, catalogue_read))

@@ -45,8 +45,8 @@ SearchOption: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
-SHARE = "10%"  # of `--search`, where a service chooses its recipe
-FIRST = 1.0  # minutes of the search when a service starts without a model
+SHARE = "10%"  # of `--search`, where no recipe is named
+FIRST = 1.0  # minutes of the search where there is no model yet
 Settings: TypeAlias = Annotated[
     list[str],
     typer.Option(
@@ -78,7 +78,7 @@ def train(
         ),
     ],
     models: ModelsFolder = None,
-    recipe: RecipeOption = "ials",
+    recipe: RecipeOption = AUTO,
     settings: Settings,
     stages: Stages,
     search: SearchOption = None,
@@ -101,12 +101,14 @@ def train(
     from palate.store.versions import Versions
 
     check_lifetime(lifetime_epsilon, epsilon)
-    share = _share(recipe, search)
+    share = _share(recipe, _sought(recipe, search))
     plan = _plan(recipe, settings, stages, epsilon, public_items)
     if plan.recipe is not None and plan.recipe.guarantees():
         require([ACCOUNTING])
     with opened_store(store) as opened:
         versions = Versions(opened, models, load)
+        if plan.recipe is None and versions.answering() is None:
+            plan = Plan.of(recipe, settings, stages, FIRST)
         trained = _train(opened, versions, plan, share, _weights(weights), keep, lifetime_epsilon)
     if json:
         about = trained.version.about
@@ -209,7 +211,7 @@ def serve(
     from palate.store.versions import Versions
 
     plan, types = Plan.of(recipe, settings, stages, FIRST), _weights(weights)
-    sought = SHARE if search is None and recipe == AUTO else search
+    sought = _sought(recipe, search)
     share = _share(recipe, sought)
     when = None if retrain is None else Retrain.parse(retrain)
     url = store or (f"{log.name.split('.')[0]}.db" if log else "palate.db")
@@ -288,6 +290,11 @@ def _train(
     recipe = staged(chosen.recipe, plan.stages)
     with FitBar(f"training {recipe.named()}") as bar:
         return training.finish(recipe, chosen.about, keep=keep, watch=bar)
+
+
+def _sought(recipe: str, search: str | None) -> str | None:
+    """Return `--search`: where a recipe is chosen, a later training searches around the one in use."""
+    return SHARE if search is None and recipe == AUTO else search
 
 
 def _share(recipe: str, search: str | None) -> float | None:

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from palate.arrays import AnyArray, Array, Bools, Floats, Ints, Longs, all_finite, check_arrays
 from palate.data.event_types import EventType
@@ -25,6 +24,9 @@ from palate.data.times import from_iso
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, real, whole
 from palate.kernels.rows import gather, group_rows, sort_within_rows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 TYPES = {"user": "int32", "item": "int32", "weight": "float32", "timestamp": "int64", "event": "int16"}
 PARTS = 16  # of a log, sorted one by one: what they need besides is small
@@ -146,6 +148,8 @@ class Interactions:
     def matrix(self) -> csr_array:
         """Users x items, weights of repeated events added up; float32 CSR."""
         shape = (len(self.users), len(self.items))
+        from scipy.sparse import csr_array  # takes a tenth of a second, which only matrices shall cost
+
         matrix = csr_array((self.weight.copy(), self.item.copy(), self.start.copy()), shape=shape)
         matrix.sum_duplicates()
         return matrix

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import polars as pl
-from scipy.sparse import issparse
 
 from palate.data.batch import Batch, Choose
 from palate.data.delimited import Dialect, read_delimited
-from palate.data.frames import read_frame, read_lazy
+from palate.data.frames import is_sparse, read_frame, read_lazy
 from palate.data.jsonlines import read_json_lines
 from palate.errors import DataError, MissingExtra
 
@@ -61,7 +60,7 @@ def place_of(source: object) -> str:
     """Name of the whole source in errors."""
     if isinstance(source, (str, os.PathLike)):
         return Path(source).name
-    return "the entries of the matrix" if issparse(source) else "the frame"
+    return "the entries of the matrix" if is_sparse(source) else "the frame"
 
 
 @contextmanager
