@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -107,9 +107,8 @@ class Exam:
         types, hidden = _names(relevant), _names(hide)
         wanted = log.select(log.liked if types is None else log.liked & log.histories().of_types(types, "relevant"))
         histories = split.history(part).histories(wanted.users.ids)
-        if wanted.timestamp is not None:  # a user asks when the first of these events comes
-            first = np.minimum(wanted.start[:-1], len(wanted) - 1)
-            histories = replace(histories, asked=wanted.timestamp[first])
+        if len(wanted):  # a user asks when the first of these events comes
+            histories = wanted.asking(histories, np.minimum(wanted.start[:-1], len(wanted) - 1))
         past = histories.on(wanted.items)
         known = past.rows.where(_removed(past, keep_seen, hidden))
         none = known.where(np.zeros(len(known.column), np.bool_))

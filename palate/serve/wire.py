@@ -15,9 +15,20 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from palate.data.contexts import MOST_KEYS, POSITION, RULE, as_context
 from palate.data.times import from_iso, scaled
 from palate.data.values import LARGEST_WEIGHT
-from palate.ranking.request import MOST_NAMED, MOST_NEAR, MOST_PLACES, MOST_RULES, SOURCES, USUAL_SOURCES, Source
+from palate.errors import DataError
+from palate.ranking.request import (
+    MOST_ID,
+    MOST_NAMED,
+    MOST_NEAR,
+    MOST_PLACES,
+    MOST_RULES,
+    SOURCES,
+    USUAL_SOURCES,
+    Source,
+)
 from palate.serve.problems import OUT_OF_BOUNDS
 from palate.store.events import Event
 from palate.store.recording import EARLIEST, LATEST, MOST_CHARACTERS
@@ -47,6 +58,13 @@ def _as_moment(value: object) -> object:
     return scaled(value, 1_000_000 if size < 1e11 else 1_000 if size < 1e14 else 1)
 
 
+def _as_context(value: dict[str, str | int | bool]) -> dict[str, str]:
+    try:
+        return as_context(value)
+    except DataError:
+        raise ValueError(RULE) from None
+
+
 def _as_weight(value: float) -> float:
     if abs(value) > LARGEST_WEIGHT:
         raise PydanticCustomError(OUT_OF_BOUNDS, f"weights are at most {LARGEST_WEIGHT:,.0f} in size")
@@ -57,6 +75,7 @@ USER = "Known or not; without one the list is for a new user."
 EXCLUDED = "Items that the list leaves out."
 DIVERSIFY = "How unlike each other the items are; 0 keeps the list as it is."
 CALIBRATE = "The mix of an attribute follows that of the history"
+CONTEXT = "Of the request, such as device or place; for a model that learned from the contexts of events."
 EXPLORE = "Share of positions for new items; or how the list explores"
 EXPLORES = {"share": "share", "thompson": "strength"}  # methods, and what their number is in a query
 NEAR = "Items on the page, for a user without events."
@@ -68,10 +87,14 @@ Batch = Annotated[list[T], FailFast()]  # validation stops at the first invalid 
 Text: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MOST_CHARACTERS)]
 Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MOST_NAME)]
 WireId: TypeAlias = Annotated[Text, BeforeValidator(_as_id, json_schema_input_type=str | int)]
+ListId: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MOST_ID)]
 Moment: TypeAlias = Annotated[
     int, BeforeValidator(_as_moment, json_schema_input_type=int | float | str), Field(ge=EARLIEST, le=LATEST)
 ]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+ContextIn: TypeAlias = Annotated[
+    dict[str, str | int | bool], Field(max_length=MOST_KEYS), AfterValidator(_as_context)
+]
 Finite: TypeAlias = Annotated[
     float,
     Field(
@@ -114,9 +137,31 @@ class EventIn(Strict):
     weight: Finite | None = Field(None, description="Multiplies the weight of the type.")
     event_id: Text | None = Field(None, description="An event that is sent again with the same id counts once.")
 
-    def event(self) -> Event:
-        """Return the event for the store."""
-        return Event(self.user_id, self.item_id, self.event_type, self.timestamp, self.weight, self.event_id)
+    context: ContextIn | None = Field(None, description="Circumstances of the event, such as device or place.")
+    list_id: ListId | None = Field(
+        None, description="`id` of the answer that showed the item: its place becomes `position` of the context."
+    )
+
+    def event(self, place: int = 0) -> Event:
+        """Return the event for the store; place: of the item in the list that showed it, 0 for none."""
+        context = {**(self.context or {}), **({POSITION: place} if place else {})}
+        own = self.timestamp, self.weight, self.event_id, context or None
+        return Event(self.user_id, self.item_id, self.event_type, *own)
+
+
+class ImpressionIn(Strict):
+    """A list that a user saw."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"list_id": "AQAEAQAA", "seen": 5}]})
+
+    list_id: ListId = Field(description="`id` of the answer.")
+    seen: int | None = Field(None, ge=0, le=MOST_PLACES, description="Places that came into view; all by default.")
+
+
+class Counted(Body):
+    """The impressions are on the disk."""
+
+    counted: int = Field(description="Items at places.")
 
 
 class Accepted(Body):
@@ -287,6 +332,7 @@ class RecommendIn(RuledFields, Asked):
     )
 
     user_id: WireId | None = Field(None, description=USER)
+    context: ContextIn | None = Field(None, description=CONTEXT)
 
 
 class SessionIn(RecommendIn):
@@ -322,6 +368,7 @@ class ModelOut(BaseModel):
 class Recommendations(BaseModel):
     """A list, best first."""
 
+    id: str = Field(description="What was shown at which place, for `list_id` of events and impressions.")
     items: list[Recommended]
     model: ModelOut | None = None
     cursor: str | None = Field(None, description="Asks for the next page; null when there is none.")
