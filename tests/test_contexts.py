@@ -19,7 +19,6 @@ from starlette.testclient import TestClient
 from test_store import FROM_VERSION_3, as_version_1, layout, view
 
 from palate import EASE, Catalogue, Ranked, load, read_log
-from palate.data import contexts as bounds
 from palate.data.contexts import as_context, parsed, position_of, written
 from palate.data.examination import LEAST, examination, examined, looks
 from palate.data.interactions import Interactions
@@ -274,7 +273,7 @@ def test_a_store_keeps_contexts(url: str) -> None:
         assert log.positions.tolist() == [0, 0, 0, 2]
         assert [event.context for event in store.events("ann")] == ['{"device":"tv"}', None, '{"device":"phone"}']
         said = known_of(store, "ann")["events"]
-        assert [event.get("context") for event in said] == [TV, None, PHONE]  # type: ignore[union-attr]
+        assert [event.get("context") for event in said] == [TV, None, PHONE]
         assert store.log(since=35).to_frame()["context"].to_list() == ['{"device":"tv"}']
         assert check(store).faults == ()
         store.append([Event("ann", "a", "view", 50, context=TV)], keep="last")
@@ -478,7 +477,7 @@ def test_the_service_takes_contexts_and_impressions(tmp_path: Path) -> None:
         import_model(store, Versions(store, tmp_path / "models"), tmp_path / "model")
     with TestClient(create_app(place)) as client:
 
-        def listed(path: str, body: dict[str, Any], status: int = 200) -> Any:
+        def listed(path: str, body: Any, status: int = 200) -> Any:
             answer = client.post(path, json=body)
             assert answer.status_code == status, answer.text
             return answer.json()
@@ -490,6 +489,11 @@ def test_the_service_takes_contexts_and_impressions(tmp_path: Path) -> None:
             ranked = listed("/v1/rank", {"history": ["p1", "t1"], "items": ["p2", "t2"], "context": context})
             assert ranked["items"][0]["item_id"] == f"{kind}2"
         listed("/v1/events", {"user_id": "eva", "item_id": "p1", "event_type": "view", "context": PHONE})
+        for device, kind in (("phone", "p"), ("tv", "t")):
+            query = {"user_id": "eva", "k": 5, "context": [f"device:{device}", "place:a,b"]}
+            items = client.get("/v1/recommend", params=query).json()["items"]
+            assert {each["item_id"][0] for each in items} == {kind}
+        assert client.get("/v1/recommend?context=phone").status_code == 422
         page = listed("/v1/page", {"user_id": "eva", "rows": [{"k": 3}], "context": PHONE})
         assert {each["item_id"][0] for each in page["rows"][0]["items"]} == {"p"}
 
@@ -515,7 +519,3 @@ def test_the_service_takes_contexts_and_impressions(tmp_path: Path) -> None:
         listed("/v1/impressions", {"list_id": "AAAA"}, 422)
     with Store.open(place.store) as store:
         assert sorted(store.impressions.counts()[1:].T.tolist()) == [[1, 2], [2, 2], [3, 1], [4, 1], [5, 1], [6, 1]]
-
-
-def test_bounds_stand_in_one_place() -> None:
-    assert bounds.MOST_CONTEXTS == stored_events.MOST_CONTEXTS

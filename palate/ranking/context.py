@@ -231,7 +231,7 @@ class Context:
         """The history over the items of the model, with when and in which context the list is made, if known."""
         asked = np.array([self.now]) if self.now and self.model.reads_time else None
         contexts = (self.given,) if self.given else None
-        return self.past if asked is contexts else replace(self.past, asked=asked, contexts=contexts)
+        return self.past if asked is None and contexts is None else replace(self.past, asked=asked, contexts=contexts)
 
     def prepared(self, history: UserHistory, past: Histories) -> Context:
         """Return the context of a user whose `past` is known."""

@@ -131,7 +131,9 @@ class FastRoutes:
         values: dict[str, str] = {}
         lists: dict[str, list[str]] = {}
         for name, value in request.query_params.multi_items():
-            if name in LISTS:
+            if name == "context":
+                lists.setdefault(name, []).append(value)
+            elif name in LISTS:
                 lists.setdefault(name, []).extend(self._ids(value))
             elif name in values:
                 raise Problem(422, f"{name}: is there twice")
@@ -167,7 +169,7 @@ class FastRoutes:
     ) -> Response:
         whole = asked if asked.scenario is None else await self._completed(asked, asked.scenario)
         wanted = list_request(whole, asked.user_id, cursor=asked.cursor, session=session)
-        if isinstance(asked, RecommendIn) and asked.context:
+        if asked.context:
             wanted = replace(wanted, context=asked.context)
         answer = await self.service.recommend(wanted, request.receive)
         return json(body_of(self.service, answer, whole.attributes))

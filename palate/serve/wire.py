@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from palate.data.contexts import MOST_KEYS, POSITION, RULE, as_context
+from palate.data.contexts import POSITION, RULE, as_context
 from palate.data.times import from_iso, scaled
 from palate.data.values import LARGEST_WEIGHT
 from palate.errors import DataError
@@ -58,7 +58,7 @@ def _as_moment(value: object) -> object:
     return scaled(value, 1_000_000 if size < 1e11 else 1_000 if size < 1e14 else 1)
 
 
-def _as_context(value: dict[str, str | int | bool]) -> dict[str, str]:
+def _as_context(value: object) -> dict[str, str]:
     try:
         return as_context(value)
     except DataError:
@@ -93,7 +93,7 @@ Moment: TypeAlias = Annotated[
 ]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 ContextIn: TypeAlias = Annotated[
-    dict[str, str | int | bool], Field(max_length=MOST_KEYS), AfterValidator(_as_context)
+    dict[str, str], BeforeValidator(_as_context, json_schema_input_type=dict[str, str | int | bool])
 ]
 Finite: TypeAlias = Annotated[
     float,
@@ -290,11 +290,22 @@ class ListFields(Body):
     )
 
 
+def _as_pairs(value: object) -> object:
+    """Turn texts KEY:VALUE, such as device:phone, into a context."""
+    pairs = [each.partition(":") for each in value if isinstance(each, str)] if isinstance(value, list) else []
+    if not all(key and colon for key, colon, _ in pairs):
+        raise ValueError("must be a key and a value, such as device:phone")
+    return _as_context({key: text for key, _, text in pairs})
+
+
 class RecommendQuery(ListFields, Asked):
     """A request for a list without rules; a query is text, so its ids are."""
 
     explore: Annotated[Share | ExploreIn, BeforeValidator(_as_exploring, json_schema_input_type=float | str)] = Field(
         0.1, description=f"{EXPLORE}, such as thompson or thompson:0.5."
+    )
+    context: Annotated[dict[str, str], BeforeValidator(_as_pairs, json_schema_input_type=list[str])] = Field(
+        {}, description=f"{CONTEXT} Keys and values, such as device:phone."
     )
     diversify: float | None = Field(None, ge=0, le=1, description=DIVERSIFY)
     calibrate: Annotated[Text, AfterValidator(_as_calibration)] | None = Field(

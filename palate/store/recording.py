@@ -213,7 +213,7 @@ class Recorder:
             context = self._contexts(connection, [chosen[key] for key in there])
             for key, old in there.items():
                 time, moment = chosen[key].times(clock, newest[key[0]])
-                said = context.get(chosen[key].context_text)
+                said = context.get(chosen[key].context_text or "")
                 row = {"old": old.seq, "time": time, "weight": _float(chosen[key].weight), "moment": moment}
                 rows.append({**row, "context_no": said})
             if any(there[key].weight != _float(chosen[key].weight) for key in there):
@@ -273,14 +273,14 @@ class Recorder:
         for event in new:
             time, moment = event.times(clock, newest[event.user_id])
             numbers = user[event.user_id], item[event.item_id], kind[event.event_type]
-            said = context.get(event.context_text) if event.context else None
+            said = context.get(event.context_text or "") if context else None
             rows.append((*numbers, time, _float(event.weight), event.event_id, moment, said))
         self._database.insert(driver_cursor(connection), events, COLUMNS, rows)
 
-    def _contexts(self, connection: sa.Connection, new: Iterable[Event]) -> dict[str | None, int]:
+    def _contexts(self, connection: sa.Connection, new: Iterable[Event]) -> dict[str, int]:
         """Return the numbers of the contexts of events."""
         texts = [text for event in new if (text := event.context_text) is not None]
-        return {**self.numbers(connection, contexts, texts)} if texts else {}
+        return self.numbers(connection, contexts, texts) if texts else {}
 
     def _newest_moments(self, connection: sa.Connection, ids: Iterable[str]) -> dict[str, int]:
         """Return the moments of users' newest events, that of the first second there is for those without one."""
