@@ -44,7 +44,7 @@ def test_a_store_from_end_to_end(palate: Run, url: str, ratings: Path, tmp_path:
     assert (found["events"], found["users"], found["items"], found["event_types"]) == (30, 5, 4, "star")
     assert "star" in palate("store", "info", "--store", url)[1]
     code, out, _ = palate("store", "check", "--store", url)
-    assert (code, out) == (0, "sound; schema 2, 30 events, 5 users, 4 items\n")
+    assert (code, out) == (0, "sound; schema 3, 30 events, 5 users, 4 items\n")
     out_log, out_items = tmp_path / "out.parquet", tmp_path / "out.jsonl"
     code, out, _ = palate("store", "export", "--store", url, "--log", out_log, "--catalogue", out_items)
     assert (code, out) == (0, "4 items, 30 events\n")
@@ -115,7 +115,7 @@ def test_check_fails_on_a_damaged_store(palate: Run, ratings: Path, tmp_path: Pa
     connection.close()
     code, out, err = palate("store", "check", "--store", tmp_path / "s.db")
     assert (code, err) == (1, "fault: events with a item_no that is not in items: 10\n")
-    assert out == "faults: 1; schema 2, 30 events, 5 users, 2 items\n"
+    assert out == "faults: 1; schema 3, 30 events, 5 users, 2 items\n"
     code, out, _ = palate("store", "check", "--store", tmp_path / "s.db", "--json")
     assert (code, len(json.loads(out)["faults"])) == (1, 1)
 

@@ -29,7 +29,8 @@ class Histories:
 
     users (B,) are the ids of rankings: user ids, row numbers for users without one, or null; event_types: the names
     that `rows.event` points to, where a name may stand twice; asked (B,): when a list is asked for, microseconds
-    since 1970 UTC, `NEVER` where that is not known, None where it is known for none.
+    since 1970 UTC, `NEVER` where that is not known, None where it is known for none; contexts (B,): those in which a
+    list is asked for, as {"device": "phone"}, None where that is known for none.
     """
 
     users: pl.Series
@@ -37,11 +38,14 @@ class Histories:
     rows: Ragged
     event_types: tuple[str, ...] = ()
     asked: Longs | None = None
+    contexts: tuple[Mapping[str, str], ...] | None = None
 
     def __post_init__(self) -> None:
         wrong = self.rows.fault(len(self.users), len(self.items), len(self.event_types))
         if self.asked is not None and len(self.asked) != len(self.users):
             wrong = f"there are {len(self.asked):,} times of asking; there must be {len(self.users):,}"
+        if self.contexts is not None and len(self.contexts) != len(self.users):
+            wrong = f"there are {len(self.contexts):,} contexts; there must be {len(self.users):,}"
         if wrong:
             raise DataError(f"histories of {len(self.users):,} users over {len(self.items):,} items: {wrong}")
 
@@ -133,12 +137,16 @@ class Histories:
     def block(self, low: int, high: int) -> Histories:
         """Return rows `[low, high)`."""
         asked = None if self.asked is None else self.asked[low:high]
-        return replace(self, users=self.users[low:high], rows=self.rows.block(low, high), asked=asked)
+        contexts = None if self.contexts is None else self.contexts[low:high]
+        rows = self.rows.block(low, high)
+        return replace(self, users=self.users[low:high], rows=rows, asked=asked, contexts=contexts)
 
     def gather(self, index: Longs) -> Histories:
         """Return the rows named by `index`, in that order."""
         asked = None if self.asked is None else self.asked[index]
-        return replace(self, users=self.users.gather(index), rows=self.rows.rows(index), asked=asked)
+        contexts = None if self.contexts is None else tuple(self.contexts[n] for n in index.tolist())
+        rows = self.rows.rows(index)
+        return replace(self, users=self.users.gather(index), rows=rows, asked=asked, contexts=contexts)
 
 
 def rows_of(lists: Iterable[Iterable[Id]]) -> list[pl.Series | list[object]]:

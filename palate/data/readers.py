@@ -16,6 +16,8 @@ from palate.arrays import AnyArray
 from palate.data.batch import Batch, Fields
 from palate.data.coder import Coder
 from palate.data.columns import LOG, SIGNED_WEIGHT, find_columns, listed, plain
+from palate.data.contexts import MOST_CONTEXTS, MOST_KEYS, PREFIX, as_values, joined
+from palate.data.contexts import RULE as CONTEXT_RULE
 from palate.data.faults import Faults
 from palate.data.ids import as_id, check_ids
 from palate.data.interactions import Interactions
@@ -41,6 +43,7 @@ def read_log(
     time: str | None = None,
     weight: str | None = None,
     event: str | None = None,
+    context: str | Sequence[str] | None = None,
     weights: Mapping[str, float] | None = None,
     min_weight: float | None = None,
     time_unit: str | None = None,
@@ -56,6 +59,8 @@ def read_log(
     user, item, time, weight, event
                 names of columns with other than the usual names; "" reads none, as weight="" for stars that should
                 count 1 each
+    context     the name of a column, or a list of them, which hold the context of events: of objects of JSON, such as
+                {"device": "phone"}, or of the values of a key that is called as the column. `Ranked` learns from it
     weights     gives event types weights, {"view": 1, "cart": 3, "dislike": -1}; a column of weights
                 multiplies them. The effect of a negative weight depends on the model: docs/models.md
     min_weight  events below it are dropped
@@ -69,12 +74,13 @@ def read_log(
     clock, and those before 1980 among later ones. Raises `DataError` with the place, value and rule.
     """
     asked = {"user": user, "item": item, "time": time, "weight": weight, "event": event}
+    asked |= _contexts_of(context)
     _check(asked, weights, min_weight)
     check_ids(ids)
     rules = RULES if weights is None else RULES | {"event": f"weights= knows {listed(weights)}"}
     if time_format is not None:
         rules = rules | {"time": f"times must be written as {time_format}, in the years 1 to 9999"}
-    faults = Faults(on_error, rules, LOG)
+    faults = Faults(on_error, rules | dict.fromkeys(_contexts_of(context), CONTEXT_RULE), LOG)
     times = Times(time_unit, time_format)
     columns = _Columns(asked, weights, min_weight, times, text=ids == "text")
     for batch in ahead(batches(source, columns.choose, ids=("user", "item"))):
@@ -87,6 +93,16 @@ def read_log(
 def as_log(source: object) -> Interactions:
     """Return a log as it is, and what `read_log` reads of anything else."""
     return source if isinstance(source, Interactions) else read_log(source)
+
+
+def _contexts_of(context: str | Sequence[str] | None) -> dict[str, str | None]:
+    """Return the columns of contexts by their roles."""
+    if context is None:
+        return {}
+    names = [context] if isinstance(context, str) else [*context]
+    fine = len(names) <= MOST_KEYS and all(isinstance(each, str) and each for each in names)
+    check(fine, "context", context, f"must name columns, {MOST_KEYS} at most")
+    return {f"{PREFIX}{name}": name for name in names}
 
 
 def _check(asked: Mapping[str, object], weights: Mapping[str, float] | None, min_weight: float | None) -> None:
@@ -109,6 +125,7 @@ def _converted(batch: Batch, times: Times, factors: Mapping[str, float] | None) 
     if plain(batch.columns.get("weight", "")) == SIGNED_WEIGHT:
         convert["weight"] = partial(as_weight, signed=True)
     values = {role: convert[role](batch.frame[role]) for role in convert if role in batch.frame.columns}
+    values |= {role: as_values(batch.frame[role]) for role in batch.frame.columns if role.startswith(PREFIX)}
     if "time" in batch.frame.columns:
         values |= times(batch.frame["time"])
     values["row"] = pl.Series(np.arange(len(batch.row)))
@@ -138,7 +155,7 @@ class _Columns:
         self._factors = factors
         self._min_weight = min_weight
         self._roles: dict[str, str] = {}
-        self._coders = {"user": Coder(), "item": Coder(), "event": Coder()}
+        self._coders = {"user": Coder(), "item": Coder(), "event": Coder(), "context": Coder()}
         self._strings = {"user", "item"} if text else set()
         self._grown: dict[str, Grown] = {}
         self._pool = ThreadPoolExecutor(2)  # users and items are coded side by side
@@ -150,7 +167,8 @@ class _Columns:
             needed.append("event")
         elif self._min_weight is not None:
             needed.append("weight")
-        roles = find_columns(names, self._asked, LOG, needed, place)
+        keys = {role: () for role in self._asked if role not in LOG}
+        roles = find_columns(names, self._asked, {**LOG, **keys}, needed, place)
         if self._roles and self._roles.keys() != roles.keys():
             raise DataError(f"{place}: has columns of {listed(roles)}; the parts before have {listed(self._roles)}")
         self._roles = roles
@@ -160,6 +178,9 @@ class _Columns:
         """Append sound rows."""
         if self._min_weight is not None:
             values = values.filter(pl.col("weight") >= pl.lit(self._min_weight, pl.Float32))
+        keys = [name for name in values.columns if name.startswith(PREFIX)]
+        if keys:
+            values = values.drop(keys).with_columns(joined(values.select(keys)))
         row = values["row"].to_numpy()
         kept = row if len(row) < len(batch.row) else slice(None)
         columns: dict[str, Fields | pl.Series] = {role: ids[kept] for role, ids in batch.ids.items()}
@@ -193,6 +214,9 @@ class _Columns:
         types = self._coders["event"].names().to_list()
         if len(types) > MOST_EVENT_TYPES:
             raise DataError(f"{len(types):,} event types, like {listed(types, 3)}; there can be {MOST_EVENT_TYPES:,}")
+        contexts = self._coders["context"].names().to_list()
+        if len(contexts) > MOST_CONTEXTS:
+            raise DataError(f"{len(contexts):,} contexts, like {contexts[0]}; there can be {MOST_CONTEXTS:,}")
         event = self._taken("event")
         return Interactions.of(
             self._coders["user"].vocabulary(strings="user" in self._strings),
@@ -203,6 +227,8 @@ class _Columns:
             self._taken("time"),
             None if event is None else event.astype(np.int16),
             tuple(types),
+            self._taken("context"),
+            tuple(contexts),
         )
 
     def _taken(self, role: str) -> Any:

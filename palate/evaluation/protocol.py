@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -118,9 +118,8 @@ class Exam:
         types, hidden = _names(relevant), as_hidden(hide)
         wanted = log.select(log.liked if types is None else log.liked & log.histories().of_types(types, "relevant"))
         histories = split.history(part).histories(wanted.users.ids)
-        if wanted.timestamp is not None:  # a user asks when the first of these events comes
-            first = np.minimum(wanted.start[:-1], len(wanted) - 1)
-            histories = replace(histories, asked=wanted.timestamp[first])
+        if len(wanted):  # a user asks when the first of these events comes
+            histories = wanted.asking(histories, np.minimum(wanted.start[:-1], len(wanted) - 1))
         past = histories.on(wanted.items)
         known = past.rows.where(_removed(past, keep_seen, hidden))
         none = known.where(np.zeros(len(known.column), np.bool_))

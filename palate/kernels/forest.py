@@ -131,3 +131,14 @@ def shared_values(start: Longs, code: Ints, past: Ints, item: Ints, fade: float)
         found[0, c] = common / every if every > 0 else 0.0
         found[1, c] = likely / total / (high - low) if high > low else 0.0
     return found
+
+
+@compiled
+def entries(start: Longs, column: Ints, weight: Floats, rows: Ints, code: int) -> Floats:
+    """Weights of a sparse matrix, row by row, in some rows (C,) and one column, 0 where it has none, (C,)."""
+    found = np.zeros(len(rows), np.float32)
+    for c in range(len(rows)):
+        for each in range(start[rows[c]], start[rows[c] + 1]):
+            if column[each] == code:
+                found[c] = weight[each]
+    return found

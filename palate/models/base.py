@@ -17,6 +17,7 @@ from palate.bundles.bundle import Part, write_bundle
 from palate.bundles.nesting import flat
 from palate.compute.memory import BLOCK_SCORES
 from palate.data.catalogue import Catalogue
+from palate.data.contexts import as_context
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.joins import check_join
@@ -331,13 +332,15 @@ class Model(ABC):
         exclude: Iterable[Id] | None = None,
         keep_seen: bool = False,
         hide: Iterable[str] | Mapping[str, float] | None = None,
+        context: Mapping[str, object] | None = None,
     ) -> Rankings:
         """Best k items for each history, from the whole catalogue or `only` these ids, never the excluded ones.
 
         A log, or a frame of events, stands for the histories of its users, or of `user_ids`; without histories these
         are users of the log that the model was fitted to, or saved with. Items of the history itself are left out
         unless `keep_seen`; with `hide`, a list of event types, only those of its events of these types, with days,
-        as {"purchase": 30}, only for so long. A list is shorter than k only when no more items are left. Unknown ids
+        as {"purchase": 30}, only for so long. `context`, as {"device": "phone"}, is that of all these lists, for a
+        model that learned from contexts. A list is shorter than k only when no more items are left. Unknown ids
         in `only`, `exclude` and the histories are ignored, with a `JoinWarning` if all of `only`, of `exclude` or of
         a log's items are unknown. Raises
         `DataError` for what cannot be an id, and where no id of lists can be known: see `Histories.of`.
@@ -345,6 +348,8 @@ class Model(ABC):
         k = min(whole("k", k), len(self.items))
         given = histories if user_ids is None else users_of(histories, self.log, user_ids)
         asked = self.histories(cast("Asked", given))
+        if context is not None:
+            asked = replace(asked, contexts=(as_context(context),) * len(asked))
         allowed = self.allowed(only, exclude)
         check(hide is None or not keep_seen, "hide", hide, "keep_seen keeps all items of a history")
         hidden = None if hide is None else asked.rows.where(asked.of_types(hide, "hide"))

@@ -66,8 +66,8 @@ class Queries:
         types = None if log.event is None else log.event[event]
         rows = Ragged(start - start[0], log.item[event], log.weight[event], time, types)
         first = self.wanted.event[self.wanted.start[low:high]]
-        asked = None if log.timestamp is None else log.timestamp[first]
-        return Histories(log.users.ids.gather(log.user[first]), log.items, rows, log.event_types, asked)
+        histories = Histories(log.users.ids.gather(log.user[first]), log.items, rows, log.event_types)
+        return log.asking(histories, first)
 
     def answers(self, log: Interactions) -> Iterator[tuple[Longs, Doubles]]:
         """Yield the items that each query asks for, and what they are worth."""

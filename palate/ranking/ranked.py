@@ -29,6 +29,7 @@ from palate.ranking.forest import LIGHTGBM, Forest
 from palate.ranking.lessons import FEWEST, Lesson, by_place, learned
 from palate.ranking.queries import HELD_OUT, Queries, drawn
 from palate.ranking.stage_data import KeptLabels
+from palate.ranking.usual_contexts import UsualContexts
 from palate.ranking.values import terms_of
 
 VALID = 0.2  # share of the queries that decide how many trees there are, and whether they order better than one stage
@@ -200,7 +201,8 @@ class RankedModel(Model):
             score = np.stack([each.score(b, item) for each in found])
             asked = NEVER if histories.asked is None else int(histories.asked[b])
             known = past, weight, times[low:high]
-            question = Question(self.facts, self.comparing, *known, asked, item, place, score)
+            context = {} if histories.contexts is None else histories.contexts[b]
+            question = Question(self.facts, self.comparing, *known, asked, context, item, place, score)
             columns = [group.values(question) for group in self.groups] if len(item) and len(question.liked) else []
             yield Candidates(item, np.concatenate([question.constant(), *columns]), place)
 
@@ -302,4 +304,4 @@ def answered(model: RankedModel, log: Interactions, queries: Queries) -> Iterato
             yield each, row[wanted], worth
 
 
-register(Ranked, RankedModel, holds=(Facts, KeptLabels, Forest))
+register(Ranked, RankedModel, holds=(Facts, KeptLabels, UsualContexts, Forest))

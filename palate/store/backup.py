@@ -23,7 +23,19 @@ from palate.store.dialects import SQLite, open_database
 from palate.store.events import Counts, Store
 from palate.store.exports import Watch, event_parts, text_column, write_frames
 from palate.store.recording import now
-from palate.store.schema import SqlType, event_types, events, items, metadata, newest_version, sa, users, version_of
+from palate.store.scan import CONTEXT
+from palate.store.schema import (
+    SqlType,
+    contexts,
+    event_types,
+    events,
+    items,
+    metadata,
+    newest_version,
+    sa,
+    users,
+    version_of,
+)
 from palate.store.versions import Versions
 
 FORMAT = 1
@@ -36,7 +48,7 @@ KINDS: dict[type[SqlType], pl.DataType] = {
     sa.Double: pl.Float64(),
     sa.Text: pl.String(),
 }
-NUMBERS = ("seq", "user_no", "item_no", "type_no", "time", "moment")
+NUMBERS = ("seq", "user_no", "item_no", "type_no", "time", "moment", CONTEXT)
 
 Frames: TypeAlias = Callable[[sa.Table], Iterable[pl.DataFrame]]
 
@@ -123,7 +135,9 @@ def _frames(
         for columns in event_parts(database, connection, NUMBERS, watch):
             weight = pl.Series(columns.pop("weight")).fill_nan(None)
             ids = text_column(columns.pop("event_id"), len(weight))
-            yield pl.DataFrame({**columns, "weight": weight, "event_id": ids})
+            context = pl.Series(columns.pop(CONTEXT))
+            context = context.set(context == 0, None)
+            yield pl.DataFrame({**columns, "weight": weight, "event_id": ids, CONTEXT: context})
         return
     rows = connection.execution_options(yield_per=ROWS).execute(sa.select(table).order_by(*table.primary_key))
     for part in rows.partitions():
@@ -204,7 +218,7 @@ def _fill(database: Database, frames: Frames, watch: Watch | None) -> None:
                 done += len(frame)
                 if watch is not None:
                     watch(done, done)
-        for table in (users, items, event_types, events):
+        for table in (users, items, event_types, contexts, events):
             database.number_on(connection, table)
 
 
@@ -242,8 +256,10 @@ def check(store: Store) -> Report:
         schema = version_of(connection)
         if faults:
             return Report(schema, None, tuple(faults))
-        for number, table in ((events.c.user_no, users), (events.c.item_no, items), (events.c.type_no, event_types)):
-            asked = sa.select(sa.func.count()).where(number.not_in(sa.select(table.c[number.name])))
+        numbered = users.c.user_no, items.c.item_no, event_types.c.type_no, contexts.c.context_no
+        for number, table in ((events.c[each.name], each.table) for each in numbered):
+            lost_one = number.is_not(None) & number.not_in(sa.select(table.c[number.name]))
+            asked = sa.select(sa.func.count()).where(lost_one)
             lost = connection.scalar(asked.select_from(events))
             if lost:
                 faults.append(f"events with a {number.name} that is not in {table.name}: {lost:,}")
