@@ -27,6 +27,7 @@ from palate.errors import DataError, SettingError, real, whole
 from palate.kernels.rows import gather, group_rows, sort_within_rows
 
 TYPES = {"user": "int32", "item": "int32", "weight": "float32", "timestamp": "int64", "event": "int16"}
+FEW = 1 << 18  # events that numpy sorts sooner than kernels are loaded, or compiled
 PARTS = 16  # of a log, sorted one by one: what they need besides is small
 
 
@@ -80,9 +81,14 @@ class Interactions:
         if len(user) >= 1 << 31:
             raise DataError(f"{len(user):,} events; a log can hold {(1 << 31) - 1:,}")
         _check_columns(len(users), user=user, item=item, weight=weight, timestamp=timestamp, event=event)
-        start, order = group_rows(user, len(users))
-        del user  # a column that only this call holds is released as soon as it is grouped: halves the peak
-        times = None if timestamp is None else _sort_by_time(start, order, timestamp)
+        if len(user) <= FEW:
+            order = np.lexsort((user,) if timestamp is None else (timestamp, user)).astype(np.int32)
+            start = np.append(0, np.cumsum(np.bincount(user, minlength=len(users))))
+            times = None if timestamp is None else gather(timestamp, order)
+        else:
+            start, order = group_rows(user, len(users))
+            del user  # a column that only this call holds is released as soon as it is grouped: halves the peak
+            times = None if timestamp is None else _sort_by_time(start, order, timestamp)
         del timestamp
         with ThreadPoolExecutor(2) as pool:
             item_job = pool.submit(gather, item, order)

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import AnyArray
-from palate.data.batch import Batch, Fields
+from palate.data.batch import Batch
 from palate.data.coder import Coder
 from palate.data.columns import LOG, SIGNED_WEIGHT, find_columns, listed, plain
 from palate.data.faults import Faults
@@ -77,7 +77,7 @@ def read_log(
     faults = Faults(on_error, rules, LOG)
     times = Times(time_unit, time_format)
     columns = _Columns(asked, weights, min_weight, times, text=ids == "text")
-    for batch in ahead(batches(source, columns.choose, ids=("user", "item"))):
+    for batch in ahead(batches(source, columns.choose)):
         columns.add(batch, faults.sift(batch, _converted(batch, times, weights)))
     columns.settle(faults)
     skipped = faults.report(place_of(source))
@@ -162,20 +162,17 @@ class _Columns:
             values = values.filter(pl.col("weight") >= pl.lit(self._min_weight, pl.Float32))
         row = values["row"].to_numpy()
         kept = row if len(row) < len(batch.row) else slice(None)
-        columns: dict[str, Fields | pl.Series] = {role: ids[kept] for role, ids in batch.ids.items()}
         if "time" in values.columns:
             self._times.add(batch, kept, values["kind"])
-        columns |= values.drop("row", "kind", strict=False).to_dict()
+        columns = {role: column for role, column in values.to_dict().items() if role not in ("row", "kind")}
         for role, array in zip(columns, self._pool.map(self._coded, columns, columns.values()), strict=True):
             self._grown.setdefault(role, Grown(array.dtype)).add(array)
         if batch.typed:
             ids = batch.frame.select("user", "item")
             self._strings |= {column.name for column in ids if has_strings(column)}
 
-    def _coded(self, role: str, column: Fields | pl.Series) -> AnyArray:
-        if isinstance(column, pl.Series) and role not in self._coders:
-            return column.to_numpy()
-        return self._coders[role].codes(column)
+    def _coded(self, role: str, column: pl.Series) -> AnyArray:
+        return self._coders[role].codes(column) if role in self._coders else column.to_numpy()
 
     def settle(self, faults: Faults) -> None:
         """Settle the times, when all rows are there; events whose time lies outside all years are faults."""

@@ -6,7 +6,7 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -26,23 +26,22 @@ from palate.errors import DataError, MissingExtra
 DELIMITED = {
     ".csv": Dialect(","),
     ".tsv": Dialect("\t"),
-    ".inter": Dialect("\t", None),
-    ".item": Dialect("\t", None),
+    ".inter": Dialect("\t", quotes=False),
+    ".item": Dialect("\t", quotes=False),
 }
 TEXT = (*DELIMITED, ".jsonl", ".ndjson")
 SUFFIXES = (*TEXT, ".parquet", ".arrow", ".ipc", ".feather")
 
 
-def batches(source: object, choose: Choose, ids: Sequence[str] = ()) -> Iterator[Batch]:
+def batches(source: object, choose: Choose) -> Iterator[Batch]:
     """Rows of a file, of each file of a folder in the order of their names, or of a frame.
 
-    The roles named by `ids` may stay text, in `Batch.ids` (see `read_delimited`).
     Raises `DataError` for what cannot be opened or read, and `MissingExtra` for what needs pyarrow.
     """
     if isinstance(source, (str, os.PathLike)):
         for path, place in _files(Path(source)):
             with _reading(place):
-                yield from _file(path, place, choose, ids)
+                yield from _file(path, place, choose)
     else:
         with _reading(place_of(source)):
             yield from read_frame(source, place_of(source), choose)
@@ -86,7 +85,7 @@ def _files(source: Path) -> list[tuple[Path, str]]:
     return [(path, f"{source.name}/{path.name}") for path in paths]
 
 
-def _file(path: Path, place: str, choose: Choose, ids: Sequence[str]) -> Iterator[Batch]:
+def _file(path: Path, place: str, choose: Choose) -> Iterator[Batch]:
     *_, kind, packing = ["", "", *(suffix.lower() for suffix in path.suffixes)]
     if packing not in (".gz", ".zst"):
         kind, packing = packing, ""
@@ -98,7 +97,7 @@ def _file(path: Path, place: str, choose: Choose, ids: Sequence[str]) -> Iterato
         return
     with _opened(path, packing) as stream:
         if kind in DELIMITED:
-            yield from read_delimited(stream, place, DELIMITED[kind], choose, ids)
+            yield from read_delimited(stream, place, DELIMITED[kind], choose)
         elif kind == ".parquet":
             plain = io.BytesIO(stream.read()) if packing else path
             yield from read_lazy(pl.scan_parquet(plain, glob=False), place, choose)

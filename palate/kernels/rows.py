@@ -10,6 +10,8 @@ from palate.kernels.arithmetic import mix
 from palate.kernels.compile import compiled
 
 T = TypeVar("T", bound=np.generic)
+RUN = 32
+PART = 1 << 16
 
 
 @compiled
@@ -31,23 +33,50 @@ def group_rows(row: Ints, n_rows: int) -> tuple[Longs, Ints]:
 
 @compiled
 def sort_within_rows(start: Longs, order: Ints, key: Longs) -> None:
-    """Sort each row's part of `key`, and of `order` with it, in place and stable; a row in order costs one look."""
+    """Sort each row's part of `key`, and of `order` with it, in place and stable; a row in order costs one look.
+
+    Runs of up to `RUN` by insertion, which are merged two by two.
+    """
+    longest = 0
     for r in range(len(start) - 1):
-        keys, part = key[start[r] : start[r + 1]], order[start[r] : start[r + 1]]
-        for n in range(1, len(keys)):
-            if keys[n] < keys[n - 1]:
-                place = np.argsort(keys, kind="mergesort")
-                keys[:] = keys[place]
-                part[:] = part[place]
-                break
+        longest = max(longest, start[r + 1] - start[r])
+    keys, places = np.empty(longest, np.int64), np.empty(longest, np.int32)
+    for r in range(len(start) - 1):
+        low, high = start[r], start[r + 1]
+        for first in range(low, high, RUN):
+            for n in range(first + 1, min(first + RUN, high)):
+                own, place = key[n], order[n]
+                at = n
+                while at > first and key[at - 1] > own:
+                    key[at], order[at] = key[at - 1], order[at - 1]
+                    at -= 1
+                key[at], order[at] = own, place
+        size = RUN
+        while size < high - low:
+            for first in range(low, high - size, 2 * size):
+                second, end = first + size, min(first + 2 * size, high)
+                if key[second - 1] <= key[second]:
+                    continue
+                for n in range(size):
+                    keys[n], places[n] = key[first + n], order[first + n]
+                taken, at = 0, first
+                while taken < size:
+                    if second < end and key[second] < keys[taken]:
+                        key[at], order[at] = key[second], order[second]
+                        second += 1
+                    else:
+                        key[at], order[at] = keys[taken], places[taken]
+                        taken += 1
+                    at += 1
+            size *= 2
 
 
-@compiled
 def gather(values: NDArray[T], order: Ints) -> NDArray[T]:
-    """Return `values[order]`, without the 64-bit copy of the order that numpy makes."""
+    """Return `values[order]`, part by part: at once, numpy would copy the order to 64 bits."""
     result = np.empty(len(order), values.dtype)
-    for n in range(len(order)):
-        result[n] = values[order[n]]
+    for n in range(0, len(order), PART):
+        part = slice(n, n + PART)
+        values.take(order[part], out=result[part], mode="clip")  # without a buffer; all are within
     return result
 
 
