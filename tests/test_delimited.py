@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from palate.data import delimited
 from palate.data.coder import Coder
-from palate.data.delimited import Dialect, Records
 from palate.data.readers import read_log
+from palate.data.records import Dialect, Records
 from palate.errors import DataError
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40) | st.text(
@@ -95,7 +95,27 @@ def outcome(path: Path, on_error: str) -> list[object]:
 cell = st.text(st.sampled_from("aé😀01\r \x00-"), min_size=1, max_size=4) | st.sampled_from(
     ["long-id-" * 5, "7", "007"]
 )
-rare = st.sampled_from(["", "x,y", "\n", '"q,\n"', '"a""b"', '"a"b', "\xe9", '""', 'b"', "\r", "1e3", "1.", ".5", "-2", "2020-01-02", "9" * 18, "9" * 20])
+rare = st.sampled_from(
+    [
+        "",
+        "x,y",
+        "\n",
+        '"q,\n"',
+        '"a""b"',
+        '"a"b',
+        "\xe9",
+        '""',
+        'b"',
+        "\r",
+        "1e3",
+        "1.",
+        ".5",
+        "-2",
+        "2020-01-02",
+        "9" * 18,
+        "9" * 20,
+    ]
+)
 number = st.integers(0, 10**10).map(str) | st.sampled_from(
     ["4.5", "3", "10.0", "0", "007", "1.", "0.1234567890123456"]
 )

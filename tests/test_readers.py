@@ -354,7 +354,7 @@ def test_bytes_that_are_not_utf8(tmp_path: Path) -> None:
     with pytest.warns(DataWarning, match="skipped 1 of 3"):
         assert read_log(path, on_error="skip").users.ids.to_list() == ["1", "é"]
     with pytest.raises(DataError, match=r"b.csv: the header is not UTF-8"):
-        read_log(write(tmp_path, "b.csv", (HEAD + GOOD).encode("utf-16")))
+        read_log(write(tmp_path, "b.csv", ("é" + HEAD + GOOD).encode("utf-16-le")))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ class Batch:
     """N rows that could be read, a column a role, with null for the empty string; and those that could not.
 
     columns: the name in the file of each role's column; row (N,): their numbers, from 1 for the first after the
-    header; broken: number and fault of each row left out; typed: False for delimited text, where 7 may be a string.
+    header; broken: number and fault of each row left out; typed: False for delimited text, where 7 may be a string;
+    comma: weights and prices are texts with a decimal comma; form: what is unusual in how the file is written.
     """
 
     place: str
@@ -36,6 +37,8 @@ class Batch:
     row: Longs
     broken: list[tuple[int, str]]
     typed: bool
+    comma: bool = False
+    form: tuple[str, ...] = ()
 
     def headers(self) -> Bools:
         """Which rows say the names of their columns, (N,): a header once more, which delimited text may have."""

@@ -15,8 +15,8 @@ FREE = -1
 class Coder:
     """Numbers distinct strings in order of first appearance.
 
-    A table by hash, open addressing, has the number of a string in its slot, -1 where it is free. What a hash finds is
-    compared with the string; where two strings have one hash, all are hashed anew by another seed.
+    A table by hash, open addressing, has the number of a string in its slot, `FREE` where there is none. What a hash
+    finds is compared with the string; where two strings have one hash, all are hashed anew by another seed.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Coder:
         return codes
 
     def _add(self, hashes: Hashes) -> None:
-        """Number the next strings by their hashes; a table that is too full is built anew."""
+        """Give numbers to the next strings, by their hashes; a table that is too full is built anew."""
         first = len(self._hashes)
         self._hashes = np.concatenate([self._hashes, hashes])
         if not first or ROOM * len(self._hashes) > len(self._table):

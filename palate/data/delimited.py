@@ -1,55 +1,31 @@
 """Delimited text (CSV, TSV) as batches: polars parses it, in blocks of whole records.
 
-Polars takes a blank line, a record with too few fields and a quote out of place without a word. So the separators,
-newlines and quotes of a block are counted first. A block that does not add up is cut record by record in Python, which
-is slow, and names each row at fault.
+Polars takes a blank line, a record with too few fields and a quote out of place without a word. So the separators
+and quotes of a block are counted first. A block that does not add up is cut record by record in Python: this is slow,
+and names each row at fault.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Bytes, Longs
 from palate.data.batch import CHUNK, FILLED, LONGEST, Batch, Choose
+from palate.data.dialects import SAMPLE, Form, Text, has_commas, look, said, without_blanks
+from palate.data.records import BAD_QUOTE, NEWLINE, Dialect, Records, is_utf8, records_of
 from palate.errors import DataError
 
-NEWLINE, RETURN, QUOTE = 10, 13, 34
+RETURN, QUOTE = 13, 34
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-BLANK = (b"\n", b"\r\n", b"\r")
+AMOUNTS = ("weight", "price")  # numbers that may have a decimal comma
 NUMERIC: Mapping[str, pl.DataType] = {"time": pl.Int64(), "weight": pl.Float64()}
-BAD_QUOTE = -1
 QUOTE_RULE = "a quote out of place; a field with quotes is quoted as a whole, its own quotes doubled"
-QUOTED = rb'"[^"]*+(?:""[^"]*+)*+'  # a quoted field but for its last quote
-QUOTED_FIELD = re.compile(QUOTED + b'"')
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How the text is written; without quotes, quotes are plain text."""
-
-    separator: str
-    quotes: bool = True
-
-    @cached_property
-    def record(self) -> re.Pattern[bytes]:
-        """Matches a record whose quotes keep the rules (RFC 4180)."""
-        cut = re.escape(self.separator).encode()
-        field = rb'(?:%b"|[^"\n%b]*+)' % (QUOTED, cut)
-        return re.compile(rb"%b(?:%b%b)*+\r?(?:\n|\Z)" % (field, cut, field))
-
-    @cached_property
-    def opened(self) -> re.Pattern[bytes]:
-        """Matches a record that ends in a quote left open."""
-        cut = re.escape(self.separator).encode()
-        return re.compile(rb'(?:(?:%b"|[^"\n%b]*+)%b)*+%b\Z' % (QUOTED, cut, cut, QUOTED))
 
 
 @dataclass(frozen=True)
@@ -67,7 +43,8 @@ class Parser:
         self.width = width
         self._dialect = dialect
         self._wanted = wanted
-        self._types = {role: kind for role, kind in NUMERIC.items() if role in wanted}
+        numeric = ("time",) if dialect.comma else NUMERIC
+        self._types = {role: NUMERIC[role] for role in numeric if role in wanted}
 
     def __call__(self, text: bytes) -> pl.DataFrame | None:
         """Return the columns as strings, numbers until one of them is none; None where the widths differ."""
@@ -93,19 +70,31 @@ class Parser:
         return found.with_columns(FILLED) if b'""' in text else found
 
 
-def read_delimited(stream: BinaryIO, place: str, dialect: Dialect, choose: Choose) -> Iterator[Batch]:
-    """Rows below the header of delimited text: strings, but for times and weights as long as all are numbers."""
-    blocks = _blocks(stream, place, dialect)
+def read_delimited(
+    stream: BinaryIO | IO[bytes], place: str, usual: Dialect, choose: Choose, form: Form | None = None
+) -> Iterator[Batch]:
+    """Rows below the header of delimited text: strings, but for times and weights as long as all are numbers.
+
+    usual: the dialect of files of this name; form: what was stated of this one
+    """
+    stated = form or Form()
+    source = Text(stream, CHUNK, stated.encoding)
+    dialect = look(source, usual, stated) if usual.quotes else usual
+    blocks = _blocks(source, place, dialect)
     top = next(blocks, None)
     if top is None:
         raise DataError(f"{place}: empty; the first line must name the columns")
     end, header = _header(top.text, place, dialect)
     columns = choose(header, place)
-    parse = Parser(dialect, len(header), {role: header.index(name) for role, name in columns.items()})
+    wanted = {role: header.index(name) for role, name in columns.items()}
+    comma = stated.decimal == "," if stated.decimal else _has_commas(top.text[end:], dialect, len(header), wanted)
+    dialect = replace(dialect, comma=comma)
+    found = tuple(said(dialect, source.encoding, usual, stated))
+    parse = Parser(dialect, len(header), wanted)
     below = top.text[end:]
     first = 1
     for block in chain([_counted(below, dialect)] if below else [], blocks):
-        frame = parse(block.text) if block.separators >= 0 and _is_utf8(block.text) else None
+        frame = parse(block.text) if block.separators >= 0 and is_utf8(block.text) else None
         # With one column, polars has a row for a blank line, too.
         if frame is None or not block.separators == len(frame) * (len(header) - 1) > 0:
             records = Records.of(block.text, dialect)
@@ -115,16 +104,27 @@ def read_delimited(stream: BinaryIO, place: str, dialect: Dialect, choose: Choos
             row, count = first + np.flatnonzero(good), len(records.ends)
         else:
             row, broken, count = np.arange(first, first + len(frame)), [], len(frame)
-        yield Batch(place, columns, frame, row, broken, typed=False)
+        yield Batch(place, columns, frame, row, broken, typed=False, comma=comma, form=found)
         first += count
 
 
-def _blocks(stream: BinaryIO, place: str, dialect: Dialect) -> Iterator[Block]:
-    """Cut the stream into blocks of whole records; a record longer than a block doubles the next one."""
-    text = stream.read(CHUNK).removeprefix(BYTE_ORDER_MARK)
-    while text:
-        more = stream.read(max(CHUNK, len(text)))
-        block = _counted(text if more or text.endswith(b"\n") else text + b"\n", dialect)
+def _has_commas(text: bytes, dialect: Dialect, width: int, wanted: Mapping[str, int]) -> bool:
+    numbers = {role: n for role, n in wanted.items() if role in AMOUNTS}
+    if not numbers or dialect.separator == ",":
+        return False
+    lines = text[: text.rfind(b"\n", 0, SAMPLE) + 1].decode(errors="replace").encode()
+    frame = Parser(replace(dialect, comma=True), width, numbers)(lines)
+    return frame is not None and has_commas(frame.get_columns())
+
+
+def _blocks(source: Text, place: str, dialect: Dialect) -> Iterator[Block]:
+    """Cut the text into blocks of whole records; a record longer than a block doubles the next one."""
+    read = source.read(CHUNK).removeprefix(BYTE_ORDER_MARK)
+    while read:
+        more = source.read(max(CHUNK, len(read)))
+        ended = read if more or read.endswith(b"\n") else read + b"\n"
+        text = without_blanks(ended, dialect) if dialect.blanks else ended
+        block = _counted(text, dialect)
         if not block.text or block.separators < 0 or len(text) > LONGEST:
             records = Records.of(text, dialect, last=not more)
             if np.diff(records.ends, prepend=0, append=len(text)).max() > LONGEST:
@@ -132,7 +132,7 @@ def _blocks(stream: BinaryIO, place: str, dialect: Dialect) -> Iterator[Block]:
             block = Block(text[: records.ends[-1] if records.ends else 0])
         if block.text:
             yield block
-        text = text[len(block.text) :] + more
+        read = text[len(block.text) :] + more
 
 
 def _counted(text: bytes, dialect: Dialect) -> Block:
@@ -149,7 +149,7 @@ def _counted(text: bytes, dialect: Dialect) -> Block:
         if not _are_sound(codes[:cut], np.flatnonzero(quotes[:cut]), ord(dialect.separator)):
             return Block(text[:cut])
         separators &= outside
-    return Block(text[:cut], np.count_nonzero(separators[:cut]))
+    return Block(text[:cut], int(np.count_nonzero(separators[:cut])))
 
 
 def _are_sound(codes: Bytes, quotes: Longs, separator: int) -> bool:
@@ -162,51 +162,12 @@ def _are_sound(codes: Bytes, quotes: Longs, separator: int) -> bool:
     return bool(np.isin(codes[opening - 1], sides).all() and (np.isin(after, sides) | returns).all())
 
 
-@dataclass(frozen=True)
-class Records:
-    """R records of a text: where each ends, and its number of fields (0: a blank line, -1: a bad quote)."""
-
-    text: bytes
-    ends: list[int]
-    fields: list[int]
-
-    @classmethod
-    def of(cls, text: bytes, dialect: Dialect, *, last: bool = True) -> Records:
-        """Find the complete records of a text; with `last`, what follows the last newline is one too."""
-        found = list(_records(text, dialect, last=last))
-        return cls(text, [end for end, _ in found], [fields for _, fields in found])
-
-    def __getitem__(self, n: int) -> bytes:
-        return self.text[self.ends[n - 1] if n else 0 : self.ends[n]]
-
-
-def _records(text: bytes, dialect: Dialect, *, last: bool = True) -> Iterator[tuple[int, int]]:
-    """End and number of fields of each record; a bad one ends with its line, so that the next is read afresh."""
-    separator = dialect.separator.encode()
-    at = 0
-    while at < len(text):
-        end = text.find(b"\n", at) + 1 or len(text)
-        fields = text.count(separator, at, end) + 1
-        if dialect.quotes and text.find(b'"', at, end) >= 0:
-            match = dialect.record.match(text, at)
-            if match is None and not last and dialect.opened.match(text, at):
-                return
-            end = end if match is None else match.end()
-            fields = BAD_QUOTE if match is None else QUOTED_FIELD.sub(b"", match[0]).count(separator) + 1
-        elif end - at <= 2 and text[at:end] in BLANK:
-            fields = 0
-        if not last and text[end - 1] != NEWLINE:
-            return
-        yield end, fields
-        at = end
-
-
 def _header(text: bytes, place: str, dialect: Dialect) -> tuple[int, list[str]]:
     """Where the first record ends, and the names in it."""
-    end, width = next(_records(text, dialect))
+    end, width = next(records_of(text, dialect))
     if width < 1:
         raise DataError(f"{place}: the first line must name the columns; it is {text[:end][:80]!r}")
-    if not _is_utf8(text[:end]):
+    if not is_utf8(text[:end]):
         raise DataError(f"{place}: the header is not UTF-8: {text[:end][:80]!r}; save the file as UTF-8")
     names = Parser(dialect, width, {str(n): n for n in range(width)})(text[:end])
     assert names is not None
@@ -221,19 +182,9 @@ def _judge(records: Records, width: int, first: int) -> tuple[Bools, list[tuple[
     for n in np.flatnonzero(~good & (fields != 0)).tolist():
         bad_quote = fields[n] == BAD_QUOTE
         faults[n] = QUOTE_RULE if bad_quote else f"{fields[n]} fields; the header has {width}"
-    if not _is_utf8(records.text):
+    if not is_utf8(records.text):
         for n in np.flatnonzero(good).tolist():
-            if not _is_utf8(records[n]):
+            if not is_utf8(records[n]):
                 good[n] = False
-                faults[n] = f"{records[n][:80]!r} is not UTF-8; save the file as UTF-8"
+                faults[n] = f"{records[n][:80]!r} is not UTF-8; save the file as UTF-8, or name its encoding"
     return good, [(first + n, faults[n]) for n in sorted(faults)]
-
-
-def _is_utf8(text: bytes) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -16,12 +16,13 @@ from palate.arrays import AnyArray
 from palate.data.batch import Batch
 from palate.data.coder import Coder
 from palate.data.columns import LOG, SIGNED_WEIGHT, find_columns, listed, plain
-from palate.data.faults import Faults
+from palate.data.dialects import Form
+from palate.data.faults import Faults, warn_of_form
 from palate.data.ids import as_id, check_ids
 from palate.data.interactions import Interactions
 from palate.data.moments import Times
 from palate.data.sources import ahead, batches, place_of
-from palate.data.values import LARGEST_WEIGHT, RULES, as_text, as_weight, has_strings
+from palate.data.values import LARGEST_WEIGHT, RULES, as_text, as_weight, has_strings, with_point
 from palate.errors import DataError, check
 
 MOST_EVENT_TYPES = 1 << 15
@@ -46,6 +47,9 @@ def read_log(
     time_unit: str | None = None,
     time_format: str | None = None,
     ids: str = "auto",
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
     on_error: str = "raise",
 ) -> Interactions:
     """Read a log of events from a path (file, or folder of parts), a frame (polars, pandas, Arrow) or a matrix.
@@ -63,6 +67,9 @@ def read_log(
     time_format format of times in text, as in `strptime`: "%d.%m.%Y"
     ids         "text" keeps all ids as strings; "auto" keeps their types, and reads delimited text as integers
                 if every id is spelled as a 64-bit integer. Either way ids are compared by their spelling
+    separator, decimal, encoding
+                of delimited text: one character or "tab"; "," or "."; a name as Python knows it. By default they are
+                found by looking at the first bytes, and a warning says what was found
     on_error    "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in `log.skipped` and warns
 
     Times are stored as microseconds since 1970 UTC; a warning counts those that are more than 48 hours ahead of the
@@ -71,16 +78,18 @@ def read_log(
     asked = {"user": user, "item": item, "time": time, "weight": weight, "event": event}
     _check(asked, weights, min_weight)
     check_ids(ids)
+    form = Form.of(separator, decimal, encoding)
     rules = RULES if weights is None else RULES | {"event": f"weights= knows {listed(weights)}"}
     if time_format is not None:
         rules = rules | {"time": f"times must be written as {time_format}, in the years 1 to 9999"}
     faults = Faults(on_error, rules, LOG)
     times = Times(time_unit, time_format)
     columns = _Columns(asked, weights, min_weight, times, text=ids == "text")
-    for batch in ahead(batches(source, columns.choose)):
+    for batch in ahead(batches(source, columns.choose, form)):
         columns.add(batch, faults.sift(batch, _converted(batch, times, weights)))
     columns.settle(faults)
     skipped = faults.report(place_of(source))
+    warn_of_form(place_of(source), [*columns.form, *times.form])
     return replace(columns.log(), skipped=skipped, type_weights=weights or {})
 
 
@@ -108,7 +117,10 @@ def _converted(batch: Batch, times: Times, factors: Mapping[str, float] | None) 
     convert = dict(CONVERT)
     if plain(batch.columns.get("weight", "")) == SIGNED_WEIGHT:
         convert["weight"] = partial(as_weight, signed=True)
-    values = {role: convert[role](batch.frame[role]) for role in convert if role in batch.frame.columns}
+    frame = batch.frame
+    if batch.comma and "weight" in batch.columns:
+        frame = frame.with_columns(with_point(frame["weight"]))
+    values = {role: convert[role](frame[role]) for role in convert if role in frame.columns}
     if "time" in batch.frame.columns:
         values |= times(batch.frame["time"])
     values["row"] = pl.Series(np.arange(len(batch.row)))
@@ -138,6 +150,7 @@ class _Columns:
         self._factors = factors
         self._min_weight = min_weight
         self._roles: dict[str, str] = {}
+        self.form: dict[str, None] = {}  # what is unusual in how the files are written
         self._coders = {"user": Coder(), "item": Coder(), "event": Coder()}
         self._strings = {"user", "item"} if text else set()
         self._grown: dict[str, Grown] = {}
@@ -158,6 +171,7 @@ class _Columns:
 
     def add(self, batch: Batch, values: pl.DataFrame) -> None:
         """Append sound rows."""
+        self.form |= dict.fromkeys(batch.form)
         if self._min_weight is not None:
             values = values.filter(pl.col("weight") >= pl.lit(self._min_weight, pl.Float32))
         row = values["row"].to_numpy()

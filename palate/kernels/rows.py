@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from palate.arrays import Floats, Hashes, Ints, Longs, Words
 from palate.kernels.arithmetic import mix
-from palate.kernels.compile import compiled
+from palate.kernels.compile import compiled, inlined
 
 T = TypeVar("T", bound=np.generic)
 RUN = 32
@@ -31,11 +31,39 @@ def group_rows(row: Ints, n_rows: int) -> tuple[Longs, Ints]:
     return start, order
 
 
+@inlined
+def insert_all(order: Ints, key: Longs, low: int, high: int) -> None:
+    """Sort a short part by insertion."""
+    for n in range(low + 1, high):
+        own, place = key[n], order[n]
+        at = n
+        while at > low and key[at - 1] > own:
+            key[at], order[at] = key[at - 1], order[at - 1]
+            at -= 1
+        key[at], order[at] = own, place
+
+
+@inlined
+def merge(order: Ints, key: Longs, low: int, middle: int, high: int, places: Ints, keys: Longs) -> None:
+    """Merge two sorted parts; `places` and `keys` have room for the first."""
+    for n in range(middle - low):
+        keys[n], places[n] = key[low + n], order[low + n]
+    taken, second, at = 0, middle, low
+    while taken < middle - low:
+        if second < high and key[second] < keys[taken]:
+            key[at], order[at] = key[second], order[second]
+            second += 1
+        else:
+            key[at], order[at] = keys[taken], places[taken]
+            taken += 1
+        at += 1
+
+
 @compiled
 def sort_within_rows(start: Longs, order: Ints, key: Longs) -> None:
     """Sort each row's part of `key`, and of `order` with it, in place and stable; a row in order costs one look.
 
-    Runs of up to `RUN` by insertion, which are merged two by two.
+    Runs of up to `RUN` are sorted by insertion, then merged two by two.
     """
     longest = 0
     for r in range(len(start) - 1):
@@ -44,30 +72,12 @@ def sort_within_rows(start: Longs, order: Ints, key: Longs) -> None:
     for r in range(len(start) - 1):
         low, high = start[r], start[r + 1]
         for first in range(low, high, RUN):
-            for n in range(first + 1, min(first + RUN, high)):
-                own, place = key[n], order[n]
-                at = n
-                while at > first and key[at - 1] > own:
-                    key[at], order[at] = key[at - 1], order[at - 1]
-                    at -= 1
-                key[at], order[at] = own, place
+            insert_all(order, key, first, min(first + RUN, high))
         size = RUN
         while size < high - low:
             for first in range(low, high - size, 2 * size):
-                second, end = first + size, min(first + 2 * size, high)
-                if key[second - 1] <= key[second]:
-                    continue
-                for n in range(size):
-                    keys[n], places[n] = key[first + n], order[first + n]
-                taken, at = 0, first
-                while taken < size:
-                    if second < end and key[second] < keys[taken]:
-                        key[at], order[at] = key[second], order[second]
-                        second += 1
-                    else:
-                        key[at], order[at] = keys[taken], places[taken]
-                        taken += 1
-                    at += 1
+                if key[first + size - 1] > key[first + size]:
+                    merge(order, key, first, first + size, min(first + 2 * size, high), places, keys)
             size *= 2
 
 
