@@ -40,6 +40,7 @@ class Interactions:
     event (N,) int16 positions in `event_types`, or None when the log has no types;
     type_weights: those of event types by name, where the weights of events hold them; {}: they are the events' own;
     skipped: rows that the reader left out, by reason; empty for a log derived from another;
+    columns: the names in the file of the columns that the reader took, by role; form: what it found unusual there;
     read_at: microseconds since 1970 UTC when the log, or the log that it is derived from, was read.
     """
 
@@ -54,6 +55,8 @@ class Interactions:
     skipped: Mapping[str, int] = field(default_factory=dict)
     read_at: int = field(default_factory=lambda: time.time_ns() // 1000)
     type_weights: Mapping[str, float] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    form: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = {"users": len(self.users), "items": len(self.items), "types": len(self.event_types)}

@@ -78,19 +78,21 @@ def read_log(
     asked = {"user": user, "item": item, "time": time, "weight": weight, "event": event}
     _check(asked, weights, min_weight)
     check_ids(ids)
-    form = Form.of(separator, decimal, encoding)
+    written = Form.of(separator, decimal, encoding)
     rules = RULES if weights is None else RULES | {"event": f"weights= knows {listed(weights)}"}
     if time_format is not None:
         rules = rules | {"time": f"times must be written as {time_format}, in the years 1 to 9999"}
     faults = Faults(on_error, rules, LOG)
     times = Times(time_unit, time_format)
     columns = _Columns(asked, weights, min_weight, times, text=ids == "text")
-    for batch in ahead(batches(source, columns.choose, form)):
+    for batch in ahead(batches(source, columns.choose, written)):
         columns.add(batch, faults.sift(batch, _converted(batch, times, weights)))
     columns.settle(faults)
     skipped = faults.report(place_of(source))
-    warn_of_form(place_of(source), [*columns.form, *times.form])
-    return replace(columns.log(), skipped=skipped, type_weights=weights or {})
+    form = (*columns.form, *times.form)
+    warn_of_form(place_of(source), form)
+    about = {"skipped": skipped, "type_weights": weights or {}, "columns": columns.roles, "form": form}
+    return replace(columns.log(), **about)
 
 
 def as_log(source: object) -> Interactions:
@@ -149,7 +151,7 @@ class _Columns:
         self._times = times
         self._factors = factors
         self._min_weight = min_weight
-        self._roles: dict[str, str] = {}
+        self.roles: dict[str, str] = {}
         self.form: dict[str, None] = {}  # what is unusual in how the files are written
         self._coders = {"user": Coder(), "item": Coder(), "event": Coder()}
         self._strings = {"user", "item"} if text else set()
@@ -164,9 +166,9 @@ class _Columns:
         elif self._min_weight is not None:
             needed.append("weight")
         roles = find_columns(names, self._asked, LOG, needed, place)
-        if self._roles and self._roles.keys() != roles.keys():
-            raise DataError(f"{place}: has columns of {listed(roles)}; the parts before have {listed(self._roles)}")
-        self._roles = roles
+        if self.roles and self.roles.keys() != roles.keys():
+            raise DataError(f"{place}: has columns of {listed(roles)}; the parts before have {listed(self.roles)}")
+        self.roles = roles
         return roles
 
     def add(self, batch: Batch, values: pl.DataFrame) -> None:
