@@ -50,7 +50,7 @@ class Coder:
         return ids.hash(self._seed).to_numpy()
 
     def _slots(self, hashes: Hashes) -> Longs:
-        return (hashes & np.uint64(len(self._table) - 1)).astype(np.int64)
+        return (hashes & np.uint64(len(self._table) - 1)).view(np.int64)
 
     def _found(self, hashes: Hashes) -> Ints:
         """Numbers of the strings of these hashes, (N,), `FREE` where there is none."""

@@ -91,8 +91,8 @@ def read_log(
     skipped = faults.report(place_of(source))
     form = (*columns.form, *times.form)
     warn_of_form(place_of(source), form)
-    about = {"skipped": skipped, "type_weights": weights or {}, "columns": columns.roles, "form": form}
-    return replace(columns.log(), **about)
+    log = columns.log()
+    return replace(log, skipped=skipped, type_weights=weights or {}, columns=columns.roles, form=form)
 
 
 def as_log(source: object) -> Interactions:
