@@ -93,6 +93,29 @@ def test_the_forgotten_are_left_out_unless_they_are_brought_back(palate: Run, ra
     assert json.loads(palate(*given, "--bring-back", "--json")[1])["events"] == 7
 
 
+@pytest.mark.filterwarnings("ignore:orders.csv. read as ';'-separated, dates day first")
+def test_a_later_import_needs_no_options(palate: Run, tmp_path: Path) -> None:
+    log, items = tmp_path / "orders.csv", tmp_path / "items.csv"
+    rows = ["ann;a1;31.12.2020 10:00\n", "bob;a2;01.02.2021 11:00\n", "ann;a2;03.04.2021 12:00\n"]
+    log.write_text("kunde;artikel;wann\n" + "".join(rows[:2]))
+    items.write_text("artikel,titel\na1,Tee\n")
+    given = ("store", "import", "--store", tmp_path / "s.db", "--log", log, "--catalogue", items)
+    named = [each for text in ("user=kunde", "item=artikel", "time=wann") for each in ("--read", text)]
+    assert palate(*given, *named)[0] == 1, "the catalogue's column has no known name"
+    more = ["--read-catalogue", "item=artikel", "--read-catalogue", "title=titel"]
+    code, out, err = palate(*given, *named, *more)
+    assert (code, out.partition(", in ")[0]) == (0, "2 new events, 1 new or changed items")
+    assert "read as by" not in err
+    log.write_text("kunde;artikel;wann\n" + "".join(reversed(rows)))  # grown, in another order
+    code, out, err = palate(*given)
+    assert (code, out.partition(", in ")[0]) == (0, "1 new events, 0 new or changed items")
+    assert "read as by the import before: --read user=kunde --read item=artikel --read time=wann\n" in err
+    assert json.loads(palate(*given, "--json")[1])["events"] == 0
+    code, _, err = palate(*given, "--read", "user=name")
+    assert (code, "no column 'name' (user=)" in err) == (1, True)
+    assert palate(*given)[0] == 0, "options of an import that failed are not kept"
+
+
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
 def test_an_export_is_imported_as_it_was(palate: Run, tmp_path: Path, ending: str) -> None:
     items, log = tmp_path / f"items{ending}", tmp_path / f"log{ending}"

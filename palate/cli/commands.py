@@ -11,10 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, cast
 
-import numpy as np
 import typer
-from rich.table import Table
 
+from palate.choosing.check import LogCheck
 from palate.cli.auditing import audit
 from palate.cli.choose import AUTO, Plan, choose
 from palate.cli.describe import describe
@@ -22,8 +21,9 @@ from palate.cli.estimate import note_estimates
 from palate.cli.export import export_all
 from palate.cli.federate import federate_app
 from palate.cli.forgetting import access, forget, receipt_app
+from palate.cli.inspecting import show_log
 from palate.cli.joined import Choice, content_of, history_in, newer_log, reading_of, titles_of
-from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
+from palate.cli.lists import listing, named, ranked, recommended, sentence, title
 from palate.cli.serve import activate, serve, train
 from palate.cli.settings import (
     CatalogueReading,
@@ -143,21 +143,10 @@ def inspect(
     catalogue_read: CatalogueReading,
     json: Json = False,
 ) -> None:
-    """Read a log and summarise it."""
+    """Read a log, summarise and check it."""
     events = read_log(log, **read_settings(read))
     titles = titles_of(catalogue, catalogue_read, events.items, "the log")
-    counts = events.item_counts()
-    best = np.argsort(-counts, kind="stable")[:5]
-    top: list[Row] = [{**named(events.items.ids[int(i)], titles), "events": int(counts[i])} for i in best]
-    if json:
-        print_json(facts(events) | {"most_chosen": top})
-        return
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in facts(events).items():
-        table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
-    for row in top:
-        table.add_row("most chosen" if row is top[0] else "", f"{title(row)} ({row['events']:,})")
-    stdout.print(table)
+    show_log(events, titles, LogCheck.of(events, titles, SPLITS), json=json)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -63,20 +64,25 @@ def import_(
 
     if log is None and catalogue is None and users is None:
         raise typer.BadParameter(f"nothing to import: {NO_FILE}")
-    settings, reading = read_settings(read), catalogue_settings(catalogue_read)
+    read_settings(read)  # wrong ones are refused before a store is made
+    catalogue_settings(catalogue_read)
     answer: dict[str, str | int] = {"store": store, "events": 0, "items": 0}
     forgotten = forgotten_users = 0
     began = clock()
     with opened_store(store, new=True) as opened:
         if catalogue is not None:
+            options = _kept_options(opened, "--read-catalogue", catalogue_read)
             with WorkBar("items") as bar:
-                answer["items"] = import_items(opened, catalogue, watch=bar, **reading)
+                answer["items"] = import_items(opened, catalogue, watch=bar, **catalogue_settings(options))
+            _keep_options(opened, "--read-catalogue", options)
         if users is not None:
             answer["users"], forgotten_users = import_users(opened, users, bring_back=bring_back)
         if log is not None:
+            options = _kept_options(opened, "--read", read)
             with WorkBar("events") as bar:
-                given = {"event_type": event_type, "bring_back": bring_back, **settings}
+                given = {"event_type": event_type, "bring_back": bring_back, **read_settings(options)}
                 answer["events"], forgotten = import_log(opened, log, watch=bar, **given)
+            _keep_options(opened, "--read", options)
     if forgotten:
         answer["forgotten"] = forgotten
         note(f"left out: {forgotten:,} events of users that were forgotten; --bring-back stores them")
@@ -89,6 +95,19 @@ def import_(
     seconds = clock() - began
     more = f", {answer['users']:,} new or changed users" if "users" in answer else ""
     typer.echo(f"{answer['events']:,} new events, {answer['items']:,} new or changed items{more}, in {seconds:.1f} s")
+
+
+def _kept_options(store: Store, option: str, given: list[str]) -> list[str]:
+    """Options of reading as they are given, else those of the import before, so that a later one needs none."""
+    before: list[str] = loads(store.state(f"import {option}") or "[]")
+    if before and not given:
+        note(f"read as by the import before: {' '.join(f'{option} {text}' for text in before)}")
+    return given or before
+
+
+def _keep_options(store: Store, option: str, texts: list[str]) -> None:
+    if texts:
+        store.set_state(f"import {option}", dumps(texts))
 
 
 @store_app.command()

@@ -37,6 +37,7 @@ TYPES = {
     "event": "int16",
     "context": "int32",
 }
+FEW = 1 << 18  # events that numpy sorts sooner than kernels are loaded, or compiled
 PARTS = 16  # of a log, sorted one by one: what they need besides is small
 
 
@@ -51,6 +52,7 @@ class Interactions:
     examination (K,): how likely users look at each place of a list, 1 for the first, or None where nobody knows;
     type_weights: those of event types by name, where the weights of events hold them; {}: they are the events' own;
     skipped: rows that the reader left out, by reason; empty for a log derived from another;
+    columns: the names in the file of the columns that the reader took, by role; form: what it found unusual there;
     read_at: microseconds since 1970 UTC when the log, or the log that it is derived from, was read.
     """
 
@@ -68,6 +70,8 @@ class Interactions:
     context: Annotated[Ints, Array("events", below="contexts")] | None = None
     contexts: tuple[str, ...] = ()
     examination: Annotated[Doubles, Array("places", least=0)] | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    form: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = {"users": len(self.users), "items": len(self.items), "types": len(self.event_types)}
@@ -100,9 +104,14 @@ class Interactions:
         _check_columns(
             len(users), user=user, item=item, weight=weight, timestamp=timestamp, event=event, context=context
         )
-        start, order = group_rows(user, len(users))
-        del user  # a column that only this call holds is released as soon as it is grouped: halves the peak
-        times = None if timestamp is None else _sort_by_time(start, order, timestamp)
+        if len(user) <= FEW:
+            order = np.lexsort((user,) if timestamp is None else (timestamp, user)).astype(np.int32)
+            start = np.append(0, np.cumsum(np.bincount(user, minlength=len(users))))
+            times = None if timestamp is None else gather(timestamp, order)
+        else:
+            start, order = group_rows(user, len(users))
+            del user  # a column that only this call holds is released as soon as it is grouped: halves the peak
+            times = None if timestamp is None else _sort_by_time(start, order, timestamp)
         del timestamp
         with ThreadPoolExecutor(2) as pool:
             item_job = pool.submit(gather, item, order)

@@ -11,6 +11,7 @@ from palate.kernels.compile import compiled
 from palate.kernels.sorting import sort_together
 
 T = TypeVar("T", bound=np.generic)
+PART = 1 << 16
 
 
 @compiled
@@ -41,12 +42,12 @@ def sort_within_rows(start: Longs, order: Ints, key: Longs) -> None:
                 break
 
 
-@compiled
 def gather(values: NDArray[T], order: Ints) -> NDArray[T]:
-    """Return `values[order]`, without the 64-bit copy of the order that numpy makes."""
+    """Return `values[order]`, part by part: at once, numpy would copy the order to 64 bits."""
     result = np.empty(len(order), values.dtype)
-    for n in range(len(order)):
-        result[n] = values[order[n]]
+    for n in range(0, len(order), PART):
+        part = slice(n, n + PART)
+        values.take(order[part], out=result[part], mode="clip")  # without a buffer; all are within
     return result
 
 
