@@ -50,7 +50,7 @@ PHONE, TV = {"device": "phone"}, {"device": "tv"}
 
 @given(
     st.dictionaries(
-        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5),
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=5),
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
         | st.integers()
         | st.booleans()
@@ -77,6 +77,7 @@ def test_a_context_is_what_was_written(given: dict[str, Any]) -> None:
         {str(n): "x" for n in range(11)},
         {"device": "a\0b"},
         {1: "phone"},
+        {"": "phone"},
     ],
 )
 def test_what_is_no_context(wrong: Any) -> None:

@@ -45,7 +45,7 @@ def steps(rows: list[dict[str, Any]], score: str, n: int) -> int:
 def same(old: Any, new: Any) -> bool:
     if isinstance(old, dict):
         rest = [
-            {key: value for key, value in each.items() if key not in ("items", "cursor", "model")}
+            {key: value for key, value in each.items() if key not in ("id", "items", "cursor", "model")}
             for each in (old, new)
         ]
         about = [each["model"] and each["model"]["recipe"] for each in (old, new)]

@@ -75,6 +75,7 @@ def logs(draw: st.DrawFn) -> list[Event]:
         times,
         weights,
         st.none() | texts,
+        st.none() | st.dictionaries(texts, st.none() | texts | st.integers() | st.booleans(), max_size=2),
     )
     return draw(st.lists(event, min_size=1, max_size=12, unique_by=lambda each: each.event_id or object()))
 
@@ -115,7 +116,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def emptied(*stores: Store) -> None:
     for store in stores:
         with store.database.writing() as connection:
-            for table in ("events", "users", "items", "event_types"):
+            for table in ("events", "users", "items", "event_types", "contexts"):
                 connection.execute(sa.delete(metadata.tables[table]))
 
 

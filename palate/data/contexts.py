@@ -31,7 +31,7 @@ def as_context(given: object, place: str = "context") -> dict[str, str]:
         raise DataError(f"{place}: {str(given)[:80]!r}; {RULE}")
     found = {key: _text(value) for key, value in given.items() if value not in (None, "")}
     for key, value in found.items():
-        if not _fits(key) or not _fits(value):
+        if not key or not _fits(key) or not _fits(value):
             raise DataError(f"{place}: {str(key)[:80]!r} is {str(given[key])[:80]!r}; {RULE}")
     return {key: str(found[key]) for key in sorted(found)}
 

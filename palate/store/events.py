@@ -143,8 +143,8 @@ class Store:
         for n, event in enumerate(checked):
             check_event(n, event)
             self._types.note(event.event_type, n, new_types)
-            if event.context:
-                self._contexts.note(event.context_text or "", n, new_contexts)
+            if event.context and (context := event.context_text) is not None:
+                self._contexts.note(context, n, new_contexts)
         if not new_types and not new_contexts:
             return self._writer.submit(Batch(checked, keep))
         with self._lock:

@@ -8,7 +8,7 @@ from itertools import chain
 from time import time_ns
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from palate.data.contexts import as_context, written
+from palate.data.contexts import NO_CONTEXT, as_context, written
 from palate.data.values import FIRST_SECOND, LARGEST_WEIGHT, LAST_SECOND
 from palate.errors import DataError, EventConflict
 from palate.store.database import Database
@@ -55,7 +55,8 @@ class Event(NamedTuple):
     @property
     def context_text(self) -> str | None:
         """The context as the store has it, None for an empty one. Raises `DataError`."""
-        return written(as_context(self.context)) if self.context else None
+        text = written(as_context(self.context)) if self.context else NO_CONTEXT
+        return None if text == NO_CONTEXT else text
 
     def times(self, clock: int, newest: int) -> tuple[int, int]:
         """Return time and moment of an event that arrives now; `newest` is the moment of the user's newest event.
