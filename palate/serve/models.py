@@ -17,7 +17,7 @@ from palate.serve.wire import Strict
 from palate.store.versions import Version
 
 
-class TrainIn(Strict):
+class TrainingIn(Strict):
     """What to train."""
 
     recipe: str | None = Field(
@@ -60,7 +60,7 @@ def models_router(service: Service) -> APIRouter:
 
     @router.post("/v1/train", status_code=202)
     @needs("admin")
-    def train(body: TrainIn | None = None) -> dict[str, object]:
+    def train(body: TrainingIn | None = None) -> dict[str, object]:
         """Train in a process of its own, beside the service: 202, and how it goes, or 409 while a training runs.
 
         The version becomes active if it is no worse than the one in use.
