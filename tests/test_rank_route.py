@@ -107,7 +107,7 @@ def test_items_come_in_the_order_of_the_list(client: Client) -> None:
             assert item == {**same, "score": pytest.approx(item["score"], rel=1e-5)}
             assert item["source"] == "personal"
         assert answer["items"][0]["because"]
-        assert answer.keys() == {"items", "model", "cursor", "reason", "unknown"}
+        assert answer.keys() == {"id", "items", "model", "cursor", "reason", "unknown"}
         assert (answer["cursor"], answer["reason"], answer["unknown"]) == (None, None, [])
 
 

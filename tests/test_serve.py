@@ -1051,11 +1051,19 @@ def soon(condition: Callable[[], object], server: Served) -> None:
     assert condition(), server.said
 
 
+def command_line(process: int | str) -> str:
+    """Arguments of a process, each between zeros; "" if it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def trainings(parent: int) -> list[int]:
     """Numbers of the processes that train for a service."""
     children = Path(f"/proc/{parent}/task").glob("*/children")
     every = [int(child) for each in children for child in each.read_text().split()]
-    return [child for child in every if b"\0train\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [child for child in every if "\0train\0" in command_line(child)]
 
 
 def state(process: int) -> str:
@@ -1069,7 +1077,7 @@ def state(process: int) -> str:
 def test_a_worker_that_dies_while_it_is_asked_for_a_sign_of_life_is_replaced_at_once(tmp_path: Path) -> None:
     def workers(parent: int) -> list[int]:
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [int(pid) for pid in children if "spawn_main" in command_line(pid)]
 
     with serving(tmp_path, "--store", "shop.db", "--workers", "2") as server:
         first, second = workers(server.process.pid)

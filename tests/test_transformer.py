@@ -31,6 +31,7 @@ from palate.models.network import Inputs
 from palate.models.onnx import ExportedModel, exported
 from palate.models.registry import load_with_log
 from palate.models.sequence_batches import SequenceBatches
+from palate.models.sequence_losses import gbce
 from palate.models.spectral import near_vectors
 from palate.models.transformer import (
     KNOTS,
@@ -184,6 +185,81 @@ def test_a_sample_stands_for_all_items(model: TransformerModel) -> None:
 
     few = np.mean([odds(replace(exact, negatives=6)) for _ in range(400)])
     assert few == pytest.approx(odds(exact), rel=0.03)
+
+
+# The loss of gSASRec
+
+
+def gbce_of(right: float, wrong: Sequence[float], items: int, t: float) -> float:
+    """The loss of Petrov and Macdonald 2023 in plain numbers, by probabilities."""
+    alpha = len(wrong) / (items - 1)
+    beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
+    p, q = 1 / (1 + np.exp(-right)), 1 / (1 + np.exp(-np.array(wrong)))
+    return float(-(np.log(p**beta) + np.log(1 - q).sum()) / (len(wrong) + 1))
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3, 0.75, 1.0])
+def test_gbce_is_that_of_the_paper(t: float) -> None:
+    right, wrong = torch.tensor([1.5, -0.5]), torch.tensor([[0.2, -1.0, 0.7], [2.0, 0.1, -3.0]])
+    itself = torch.tensor([[False, False, False], [False, True, False]])
+    expected = [gbce_of(1.5, [0.2, -1.0, 0.7], 11, t), gbce_of(-0.5, [2.0, -3.0], 11, t)]
+    assert float(gbce(right, wrong, itself, 11, t)) == pytest.approx(np.mean(expected), rel=1e-6)
+
+
+def test_gbce_without_calibration_is_binary_cross_entropy() -> None:
+    right, wrong = torch.tensor([1.5]), torch.tensor([[0.2, -1.0, 0.7]])
+    logits, truth = torch.cat([right, wrong[0]]), torch.tensor([1.0, 0, 0, 0])
+    usual = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth)
+    found = gbce(right, wrong, torch.zeros(1, 3, dtype=torch.bool), 99, 0.0)
+    assert float(found) == pytest.approx(float(usual), rel=1e-6)
+
+
+def test_gradients_of_gbce_are_those_of_differences() -> None:
+    draw = torch.Generator().manual_seed(0)
+    right, wrong = (torch.randn(shape, generator=draw, dtype=torch.float64) for shape in ((3,), (3, 4)))
+    itself = torch.zeros(3, 4, dtype=torch.bool)
+    itself[1, 2] = True
+    right.requires_grad_()
+    wrong.requires_grad_()
+    assert torch.autograd.gradcheck(lambda one, two: gbce(one, two, itself, 21, 0.75), (right, wrong))
+    (found,) = torch.autograd.grad(gbce(right, wrong, itself, 21, 0.75), [wrong])
+    assert found[1, 2] == 0
+
+
+@pytest.mark.parametrize(("t", "expected"), [(0.0, 0.5), (1.0, 0.2)])
+def test_calibration_says_how_far_probabilities_are_too_high(t: float, expected: float) -> None:
+    """An item that comes next with probability P, sampled at the rate α, gets βP / (βP + α (1 - P))."""
+    score = torch.zeros(1, requires_grad=True)
+    targets, drawn = 20, 25  # of 101 items: α = 1/4
+    itself = torch.zeros(targets, drawn, dtype=torch.bool)
+    steps = torch.optim.LBFGS([score], max_iter=100, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        steps.zero_grad()
+        right = torch.cat([score.expand(4), torch.zeros(16)])  # P = 1/5
+        wrong = torch.zeros(targets, drawn)
+        wrong[4:8, 0] = score  # drawn for a quarter of the others
+        total = gbce(right, wrong, itself, 101, t)
+        torch.autograd.backward([total])
+        return total
+
+    steps.step(loss)  # type: ignore[no-untyped-call]
+    assert torch.sigmoid(score).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_it_learns_by_gbce() -> None:
+    """What follows two events, as with the other loss."""
+    recipe = replace(SMALL, dim=16, epochs=40, dropout=0.0, loss="gbce", negatives=5)
+    log = log_of([(f"u{n}", f"i{(n + 3 * t) % 10}", 1.0, t) for n in range(60) for t in range(8)])
+    model = recipe.fit(log)
+    best = model.recommend([[f"i{n}", f"i{(n + 3) % 10}"] for n in range(10)], 1, keep_seen=True).lists()
+    assert [row[0] for row in best] == [f"i{(n + 6) % 10}" for n in range(10)]
+
+
+@pytest.mark.parametrize("setting", [{"loss": "bpr"}, {"calibration": 1.5}, {"calibration": -0.1}])
+def test_losses_that_there_are_not(setting: dict[str, object]) -> None:
+    with pytest.raises(SettingError, match=next(iter(setting))):
+        replace(SMALL, **setting)  # type: ignore[arg-type]
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.integers(1, 4), st.integers(1, 30))

@@ -54,6 +54,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "movielens": {"held_out": "ratio"},
     "gowalla": {"held_out": "ratio"},
 }
+BY_GBCE = "`Transformer` with the loss of gSASRec"
 PEER_NAMES = {
     "gSASRec": "gSASRec of RecTools",
     "CandidateRankingModel": "`CandidateRankingModel` of RecTools",
@@ -105,6 +106,8 @@ def contestants(dataset: str, python: Path) -> dict[str, Contestant]:
         ),
         "`Ranked` with the catalogue and `Transformer`": Contestant(with_network, split.train, items, hits),
     }
+    if dataset == "beauty":
+        found[BY_GBCE] = Contestant(Transformer(loss="gbce"), split.train, None, hits)
     if dataset == "beauty" and python.is_file():
         for name, shown in PEER_NAMES.items():
             found[shown] = Contestant(Peer(name=name, python=python, known=known), split.train, None, hits)

@@ -19,10 +19,13 @@ from palate.models.registry import recipe_class, recipe_names
 
 NAMED = re.compile(r"\w+=")  # how a setting begins
 READ_NAMES = (
-    *("user", "item", "time", "weight", "event", "weights", "min_weight"),
-    *("time_unit", "time_format", "ids", "on_error"),
+    *("user", "item", "time", "weight", "event", "context", "weights", "min_weight"),
+    *("time_unit", "time_format", "ids", "separator", "decimal", "encoding", "on_error"),
 )
-CATALOGUE_NAMES = ("item", "title", "text", "categories", "price", "image", "audio", "available", "ids", "on_error")
+CATALOGUE_NAMES = (
+    *("item", "title", "text", "categories", "price", "image", "audio", "available"),
+    *("ids", "separator", "decimal", "encoding", "on_error"),
+)
 Settings: TypeAlias = Annotated[
     list[str],
     typer.Option(
@@ -157,6 +160,8 @@ def read_settings(texts: Iterable[str]) -> dict[str, Any]:
         if name == "weights":
             pairs = (each.rpartition(":") for each in text.split(","))
             values[name] = {event: parse("weights", weight, float) for event, _, weight in pairs}
+        elif name == "context":
+            values[name] = text.split(",")
         else:
             values[name] = parse(name, text, float) if name == "min_weight" else text
     return values

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from palate.arrays import AnyArray, Array, Bools, Floats, Ints, Longs, all_finite, check_arrays
+from palate.arrays import AnyArray, Array, Bools, Doubles, Floats, Ints, Longs, all_finite, check_arrays
+from palate.data.contexts import NO_CONTEXT, parsed, position_of
 from palate.data.event_types import EventType
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged, disliked, liked, without_dislikes
@@ -26,7 +26,18 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, real, whole
 from palate.kernels.rows import gather, group_rows, sort_within_rows
 
-TYPES = {"user": "int32", "item": "int32", "weight": "float32", "timestamp": "int64", "event": "int16"}
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+TYPES = {
+    "user": "int32",
+    "item": "int32",
+    "weight": "float32",
+    "timestamp": "int64",
+    "event": "int16",
+    "context": "int32",
+}
+FEW = 1 << 18  # events that numpy sorts sooner than kernels are loaded, or compiled
 PARTS = 16  # of a log, sorted one by one: what they need besides is small
 
 
@@ -37,8 +48,11 @@ class Interactions:
     start (U + 1,) int64: events of user u are `[start[u], start[u + 1])`; item (N,) int32 rows of `items`;
     weight (N,) float32; timestamp (N,) int64 microseconds since 1970 UTC, or None when the log has no times;
     event (N,) int16 positions in `event_types`, or None when the log has no types;
+    context (N,) int32 positions in `contexts`, texts as `palate.data.contexts` writes them, or None without any;
+    examination (K,): how likely users look at each place of a list, 1 for the first, or None where nobody knows;
     type_weights: those of event types by name, where the weights of events hold them; {}: they are the events' own;
     skipped: rows that the reader left out, by reason; empty for a log derived from another;
+    columns: the names in the file of the columns that the reader took, by role; form: what it found unusual there;
     read_at: microseconds since 1970 UTC when the log, or the log that it is derived from, was read.
     """
 
@@ -53,9 +67,15 @@ class Interactions:
     skipped: Mapping[str, int] = field(default_factory=dict)
     read_at: int = field(default_factory=lambda: time.time_ns() // 1000)
     type_weights: Mapping[str, float] = field(default_factory=dict)
+    context: Annotated[Ints, Array("events", below="contexts")] | None = None
+    contexts: tuple[str, ...] = ()
+    examination: Annotated[Doubles, Array("places", least=0)] | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    form: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = {"users": len(self.users), "items": len(self.items), "types": len(self.event_types)}
+        sizes["contexts"] = len(self.contexts)
         check_arrays(self, sizes, DataError)
         if not all_finite(self.weight):
             raise DataError(f"Interactions.weight: {np.count_nonzero(~np.isfinite(self.weight)):,} are not finite")
@@ -72,6 +92,8 @@ class Interactions:
         timestamp: Longs | None = None,
         event: NDArray[np.int16] | None = None,
         event_types: tuple[str, ...] = (),
+        context: Ints | None = None,
+        contexts: tuple[str, ...] = (),
     ) -> Interactions:
         """Group coded columns, each (N,) in the order of the file, by user and time; N must be below 2**31.
 
@@ -79,17 +101,25 @@ class Interactions:
         """
         if len(user) >= 1 << 31:
             raise DataError(f"{len(user):,} events; a log can hold {(1 << 31) - 1:,}")
-        _check_columns(len(users), user=user, item=item, weight=weight, timestamp=timestamp, event=event)
-        start, order = group_rows(user, len(users))
-        del user  # a column that only this call holds is released as soon as it is grouped: halves the peak
-        times = None if timestamp is None else _sort_by_time(start, order, timestamp)
+        _check_columns(
+            len(users), user=user, item=item, weight=weight, timestamp=timestamp, event=event, context=context
+        )
+        if len(user) <= FEW:
+            order = np.lexsort((user,) if timestamp is None else (timestamp, user)).astype(np.int32)
+            start = np.append(0, np.cumsum(np.bincount(user, minlength=len(users))))
+            times = None if timestamp is None else gather(timestamp, order)
+        else:
+            start, order = group_rows(user, len(users))
+            del user  # a column that only this call holds is released as soon as it is grouped: halves the peak
+            times = None if timestamp is None else _sort_by_time(start, order, timestamp)
         del timestamp
         with ThreadPoolExecutor(2) as pool:
             item_job = pool.submit(gather, item, order)
             weight_job = None if weight is None else pool.submit(gather, weight, order)
         types = None if event is None else gather(event, order)
         grouped_weight = np.ones(len(order), np.float32) if weight_job is None else weight_job.result()
-        return cls(users, items, start, item_job.result(), grouped_weight, times, types, event_types)
+        log = cls(users, items, start, item_job.result(), grouped_weight, times, types, event_types)
+        return log if context is None else replace(log, context=gather(context, order), contexts=contexts)
 
     def __len__(self) -> int:
         return len(self.item)
@@ -134,6 +164,21 @@ class Interactions:
         newest = known.max() if len(known) else self.read_at
         return np.maximum(newest - self.timestamp, 0)
 
+    @property
+    def positions(self) -> Longs:
+        """Places of the items of events in the lists that showed them, as their contexts say, 0 for none, (N,)."""
+        if self.context is None:
+            return np.zeros(len(self), np.int64)
+        return np.array([position_of(parsed(text)) for text in self.contexts], np.int64)[self.context]
+
+    def asking(self, histories: Histories, event: Longs) -> Histories:
+        """Return histories (B,) of lists that are asked for as these events (B,) come: when, and in which context."""
+        asked = None if self.timestamp is None else self.timestamp[event]
+        if self.context is None:
+            return replace(histories, asked=asked)
+        known = [parsed(text) for text in self.contexts]
+        return replace(histories, asked=asked, contexts=tuple(known[code] for code in self.context[event].tolist()))
+
     def item_counts(self) -> Longs:
         """Events of each item, (I,)."""
         return np.bincount(self.item, minlength=len(self.items)).astype(np.int64)
@@ -146,6 +191,8 @@ class Interactions:
     def matrix(self) -> csr_array:
         """Users x items, weights of repeated events added up; float32 CSR."""
         shape = (len(self.users), len(self.items))
+        from scipy.sparse import csr_array  # takes a tenth of a second, which only matrices shall cost
+
         matrix = csr_array((self.weight.copy(), self.item.copy(), self.start.copy()), shape=shape)
         matrix.sum_duplicates()
         return matrix
@@ -164,7 +211,7 @@ class Interactions:
         return Histories(asked, self.items, self.rows.rows(codes.astype(np.int64)), self.event_types)
 
     def to_frame(self) -> pl.DataFrame:
-        """Return columns user_id, item_id, weight and, where known, timestamp (UTC) and event_type."""
+        """Return columns user_id, item_id, weight and, where known, timestamp (UTC), event_type and context."""
         columns = {
             "user_id": self.users.names(self.user),
             "item_id": self.items.names(self.item),
@@ -174,6 +221,8 @@ class Interactions:
             columns["timestamp"] = pl.Series(self.timestamp).cast(pl.Datetime("us", "UTC"))
         if self.event is not None:
             columns["event_type"] = pl.Series(self.event_types, dtype=pl.String).gather(pl.Series(self.event))
+        if self.context is not None:
+            columns["context"] = pl.Series(self.contexts, dtype=pl.String).gather(pl.Series(self.context))
         return pl.DataFrame(columns)
 
     def to_pandas(self) -> PandasFrame:
@@ -183,7 +232,8 @@ class Interactions:
     def merge(self, other: Interactions) -> Interactions:
         """Return the events of both logs over the union of their ids, this log's first at equal times.
 
-        Times and event types are kept only if both logs have them. Ids are compared by their spelling.
+        Times and event types are kept only if both logs have them; an event of a log without contexts has an empty
+        one, where the other log has some. Ids are compared by their spelling.
         """
         users, items = self.users.union(other.users), self.items.union(other.items)
         types = tuple(dict.fromkeys(self.event_types + other.event_types))
@@ -199,9 +249,12 @@ class Interactions:
             np.concatenate([self.timestamp, other.timestamp]) if both_times else None,
             np.concatenate([self.event, renamed[other.event]]) if both_types else None,
             types if both_types else (),
+            *_merged_contexts(self, other),
         )
         weights = {**self.type_weights, **other.type_weights}
-        return replace(merged, read_at=max(self.read_at, other.read_at), type_weights=weights)
+        examination = other.examination if self.examination is None else self.examination
+        read_at = max(self.read_at, other.read_at)
+        return replace(merged, read_at=read_at, type_weights=weights, examination=examination)
 
     def filter(
         self, *, min_weight: float | None = None, min_events: int | None = None, since: date | str | None = None
@@ -245,6 +298,7 @@ class Interactions:
             weight=self.weight[mine],
             timestamp=None if self.timestamp is None else self.timestamp[mine],
             event=None if self.event is None else self.event[mine],
+            context=None if self.context is None else self.context[mine],
         )
 
     def select(self, kept: Bools) -> Interactions:
@@ -263,7 +317,26 @@ class Interactions:
             self.event_types,
             read_at=self.read_at,
             type_weights=self.type_weights,
+            context=None if self.context is None else self.context[kept],
+            contexts=self.contexts,
+            examination=self.examination,
         )
+
+
+def _merged_contexts(one: Interactions, two: Interactions) -> tuple[Ints | None, tuple[str, ...]]:
+    """Contexts of the events of both logs, and their texts."""
+    if one.context is None and two.context is None:
+        return None, ()
+    logs = [
+        (each.contexts, each.context) if each.context is not None else ((NO_CONTEXT,), None) for each in (one, two)
+    ]
+    texts = tuple(dict.fromkeys(logs[0][0] + logs[1][0]))
+    place = {text: n for n, text in enumerate(texts)}
+    codes = []
+    for log, (own, context) in zip((one, two), logs, strict=True):
+        row = np.array([place[text] for text in own], np.int32)
+        codes.append(row[np.zeros(len(log), np.int32) if context is None else context])
+    return np.concatenate(codes), texts
 
 
 def _check_columns(users: int, **columns: AnyArray | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from palate.data.contexts import parsed
 from palate.data.times import to_iso
 from palate.errors import PalateError
 from palate.models.registry import load_with_log
@@ -78,4 +79,5 @@ def _as_dict(event: Recorded) -> Document:
         "event_type": event.event_type,
         "timestamp": to_iso(event.time),
         "weight": event.weight,
+        **({} if event.context is None else {"context": parsed(event.context)}),
     }

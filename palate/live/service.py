@@ -158,6 +158,12 @@ class Live:
         """Whether there is an item of this id."""
         return self._current.snapshot.index.position(item_id) >= 0
 
+    def number_of(self, item_id: str) -> int:
+        """Return the store's number of an item, -1 for an unknown one."""
+        index = self._current.snapshot.index
+        position = index.position(item_id)
+        return int(index.number[position]) if position >= 0 else -1
+
     def attributes_of(self, ids: Sequence[str], attributes: Sequence[str]) -> list[dict[str, object]]:
         """Return these attributes of known items, None for what an item does not have."""
         snapshot = self._current.snapshot
@@ -191,7 +197,8 @@ class Live:
 
 
 def _timed(request: ListRequest, context: Context) -> Context:
-    """Return the context at the time that a list is made for, `until` or now, where the list depends on it."""
+    """Return the context with that of the request, and at the time that a list is made for where it depends on it."""
+    own = context.within(request.context) if request.context else context
     if request.sources == USUAL_SOURCES and not request.exploring and not context.model.reads_time:
-        return context
-    return context.at(now() if request.until is None else min(now(), request.until))
+        return own
+    return own.at(now() if request.until is None else min(now(), request.until))

@@ -31,6 +31,7 @@ from palate.models.network import Inputs, NetworkRecipe, TorchModel, check_devic
 from palate.models.onnx import ExportedModel
 from palate.models.registry import register
 from palate.models.sequence_batches import SequenceBatches
+from palate.models.sequence_losses import LOSSES, gbce, softmax
 from palate.models.spectral import near_vectors
 from palate.models.training import Arrays, Task, Training, Weights, need_torch, train
 
@@ -58,6 +59,8 @@ class Transformer(NetworkRecipe):
     kinds       the type of an event is an input where the log has several, its weight where those of a type differ
     window      an event attends to this many events, itself the last; older ones reach it through the layers below
     negatives   items drawn for each batch, all that are not the target counting alike; None: every item
+    loss        "softmax": cross-entropy, or "gbce": generalised binary cross-entropy (gSASRec)
+    calibration of "gbce", 0 to 1: 0 is binary cross-entropy, at 1 the probabilities of a model are not too high
     epochs      None: enough for 1.5 million targets, 3 to 30
     batch       events of a batch
     dropout     share of the numbers left out after each block
@@ -73,6 +76,8 @@ class Transformer(NetworkRecipe):
     heads: int = 1
     window: int = 50
     negatives: int | None = 2048
+    loss: str = "softmax"
+    calibration: float = 0.75
     epochs: int | None = None
     batch: int = 1024
     learning_rate: float = 0.002
@@ -88,6 +93,8 @@ class Transformer(NetworkRecipe):
         for name in ("negatives", "epochs"):
             value = getattr(self, name)
             check(value is None or value >= 1, name, value, "must be 1 or more, or None")
+        check(self.loss in LOSSES, "loss", self.loss, f"must be one of {', '.join(LOSSES)}")
+        check(0 <= self.calibration <= 1, "calibration", self.calibration, "must be 0 to 1")
         check(self.dim % self.heads == 0, "heads", self.heads, f"must divide dim={self.dim}")
         check(0 < self.learning_rate < np.inf, "learning_rate", self.learning_rate, "must be above 0")
         check(0 <= self.weight_decay < np.inf, "weight_decay", self.weight_decay, "must be 0 or more")
@@ -336,7 +343,7 @@ def norm(x: Tensor, gain: Tensor) -> Tensor:
 
 
 def next_item_loss(w: Weights, recipe: Transformer, inputs: Inputs, target: Ints, rng: Generator) -> Tensor:
-    """Mean cross-entropy of the targets (B, T) that are not -1, among themselves and `negatives` items drawn."""
+    """Mean loss of the targets (B, T) that are not -1, each beside `negatives` items drawn."""
     torch = need_torch()
     device = w["items"].device
 
@@ -358,12 +365,11 @@ def next_item_loss(w: Weights, recipe: Transformer, inputs: Inputs, target: Ints
     drawn = torch.randperm(I, generator=rng, device=device)[:K]
     vectors = item_vectors(w, torch.cat([drawn, wanted]))
     itself = drawn == wanted[:, None]  # (N, K)
-    wrong = (h @ vectors[:K].T + w["bias"][drawn]).masked_fill(itself, -1e9).logsumexp(-1)
+    wrong = h @ vectors[:K].T + w["bias"][drawn]  # (N, K)
     right = (h * vectors[K:]).sum(-1) + w["bias"][wanted]  # (N,)
-    # Those drawn stand for all others (Bengio and Senécal 2008).
-    others = float(np.log(max(1, I - 1))) - (K - itself.sum(-1)).clamp(min=1).log()
-    loss: Tensor = (torch.logaddexp(wrong + others, right) - right).mean()
-    return loss
+    if recipe.loss == "gbce":
+        return gbce(right, wrong, itself, I, recipe.calibration)
+    return softmax(right, wrong, itself, I)
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,7 +64,8 @@ def knows_taste(context: Context) -> bool:
 
 def by_model(context: Context, factor: Floats | None, source: Source, most: int, rows: Bools) -> Slate:
     """Best items for the history by the model, among the rows (I,)."""
-    most, past = min(most, context.index.rows), context.timed_past if context.now else context.past
+    past = context.asked_past if context.now or context.given else context.past
+    most = min(most, context.index.rows)
     if factor is None:
         return _slate(context, source, *context.retriever.top(past, most, rows, True))
     return _best(context, factor, source, context.retriever.scores(past)[0], most, rows)

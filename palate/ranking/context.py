@@ -147,6 +147,7 @@ class Context:
     about    version and recipe of the model, None without one
     removed  items that are not in the catalogue although the index has them, of those that a request may name
     now      when the list is made, microseconds since 1970 UTC; 0 where that is not known: nothing is due then
+    given    the context of the request: {"device": "phone"}
     """
 
     model: Model
@@ -162,6 +163,7 @@ class Context:
     trending: Order = field(default_factory=lambda: Order(_NONE, _NONE))
     together: Order = field(default_factory=lambda: Order(_NONE, _NONE))
     now: int = 0
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, history: UserHistory) -> Context:
         """Return the context of a user."""
@@ -185,7 +187,14 @@ class Context:
 
     def at(self, now: int) -> Context:
         """Return the context of the same user at a time."""
-        own = replace(self, now=now)
+        return self._with(now=now)
+
+    def within(self, given: Mapping[str, str]) -> Context:
+        """Return the context of the same user for a request with a context."""
+        return self._with(given=given)
+
+    def _with(self, **changes: Any) -> Context:
+        own = replace(self, **changes)
         if "past" in vars(self):
             vars(own)["past"] = self.past
         return own
@@ -218,9 +227,11 @@ class Context:
         return Histories(UNNAMED, self.model.items, rows, history.event_types)
 
     @property
-    def timed_past(self) -> Histories:
-        """The history over the items of the model, and when the list is made where the model reads that."""
-        return replace(self.past, asked=np.array([self.now])) if self.model.reads_time else self.past
+    def asked_past(self) -> Histories:
+        """The history over the items of the model, with when and in which context the list is made, if known."""
+        asked = np.array([self.now]) if self.now and self.model.reads_time else None
+        contexts = (self.given,) if self.given else None
+        return self.past if asked is None and contexts is None else replace(self.past, asked=asked, contexts=contexts)
 
     def prepared(self, history: UserHistory, past: Histories) -> Context:
         """Return the context of a user whose `past` is known."""

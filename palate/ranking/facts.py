@@ -18,6 +18,7 @@ from palate.data.times import DAY, HOUR
 from palate.data.vocabulary import Vocabulary
 from palate.errors import ModelError
 from palate.ranking.stage_data import KeptLabels, attribute_of
+from palate.ranking.usual_contexts import UsualContexts
 
 RECENT, LATEST = 0.25, 0.05  # shares of a log's events, the newest, whose popularity is a feature
 FREE = 0.5  # distinct values of a text column beside the items, above which it is free text, compared by its words
@@ -48,6 +49,7 @@ class Facts:
     column: Annotated[Ints, Array("pairs", below="items")]
     followed: Annotated[Floats, Array("pairs")]
     attributes: tuple[KeptLabels, ...]
+    contexts: tuple[UsualContexts, ...] = ()
 
     @classmethod
     def of(
@@ -64,9 +66,9 @@ class Facts:
         start, column = pairs.indptr.astype(np.int64), pairs.indices.astype(np.int32)
         kept = tuple(KeptLabels.of(name, words_of(attribute_of(name, items, catalogue))) for name in attributes)
         parts, pause = _parts(there, row, len(items)), _pause(there, same)
-        return cls(
-            counts, _prices(items, catalogue), parts, pause, start, column, pairs.data.astype(np.float32), kept
-        )
+        followed, prices = pairs.data.astype(np.float32), _prices(items, catalogue)
+        contexts = UsualContexts.all_of(there, row, len(items))
+        return cls(counts, prices, parts, pause, start, column, followed, kept, contexts)
 
     @property
     def timed(self) -> bool:
@@ -80,6 +82,8 @@ class Facts:
             raise ModelError(f"Facts.pause: is {self.pause!r}; it must be a whole number, 0 or more")
         for each in self.attributes:
             check_arrays(each, {"items": items, "names": len(each.names)})
+        for usual in self.contexts:
+            check_arrays(usual, {"items": items, "values": len(usual.values)})
 
 
 def usual_attributes(catalogue: Catalogue | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ nothing of a label is in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,7 +33,7 @@ class Question:
 
     comparing                those of the stages that have a similarity of items
     past, weight, time (H,)  events of the history, oldest first; item (C,); place, score (M, C)
-    asked                    when the list is asked for; times are `NEVER` where they are not known
+    asked, context           when the list is asked for, and in which context; times are `NEVER` where not known
     """
 
     facts: Facts
@@ -42,6 +42,7 @@ class Question:
     weight: Floats
     time: Longs
     asked: int
+    context: Mapping[str, str]
     item: Ints
     place: Ints
     score: Floats
@@ -145,6 +146,12 @@ def of_times(q: Question) -> Floats:
     return np.concatenate([q.constant(pause, q.moment / HOUR % 24, day - DAY_PARTS), of_item])
 
 
+def of_contexts(q: Question) -> Floats:
+    """Return the value of each key of the context, and how much the item is one for it; -1 and 0 if unknown."""
+    found = [each.features(q.context.get(each.key, ""), q.item) for each in q.facts.contexts]
+    return np.concatenate(found) if found else q.constant()
+
+
 def of_prices(q: Question) -> Floats:
     """Return the price, and its ratio to what the user usually takes; logarithms, -1 and 0 where one is not known."""
     prices = q.facts.prices
@@ -176,6 +183,7 @@ def groups(models: Sequence[Model], facts: Facts) -> tuple[Group, ...]:
         Group(each(attributes, "shares with newest", "shares with history"), of_attributes),
         Group(("price", "price beside usual"), of_prices),
         *([Group(TIMES, of_times)] if facts.timed else []),
+        Group(each([usual.key for usual in facts.contexts], "context", "times with this"), of_contexts),
     )
 
 

@@ -50,10 +50,11 @@ def _recommended(request: ListRequest, context: Context) -> RecommendationList:
     slate = filling.slate(pinning=not shown)
     codes = slate.source.tolist()
     sources: dict[Source, int] = {SOURCES[code]: codes.count(code) for code in dict.fromkeys(codes)}
-    numbers = context.index.number[slate.position].tolist()
+    own = context.index.number[slate.position].tolist()
+    numbers = own
     if request.shown_above:
         above = context.index.positions(request.shown_above)
-        numbers = [*context.index.number[above[above >= 0]].tolist(), *numbers]
+        numbers = [*context.index.number[above[above >= 0]].tolist(), *own]
     return RecommendationList(
         tuple(listed(slate, request, context)),
         context.about,
@@ -62,6 +63,8 @@ def _recommended(request: ListRequest, context: Context) -> RecommendationList:
         sources,
         tuple(warnings(request, context)) if request.conditions or request.cap or request.stages else (),
         propensities=filling.propensities(slate) if isinstance(request.explore, Explore) else (),
+        numbers=tuple(own),
+        first=1 + len(shown),
     )
 
 

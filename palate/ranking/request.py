@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil
-from struct import pack
-from typing import Any, Literal, TypeAlias, get_args
+from struct import pack, unpack_from
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
+from palate.data.contexts import as_context
 from palate.errors import ConditionError, SettingError, check, setting_error
 
 MOST_PLACES = 1000  # of a list
@@ -26,6 +27,8 @@ RULES = ("boost", "pin", "cap", "share")
 MOST_STAGES = 40  # of all rows of a page
 MOST_DRAWN = 10  # rows of a page whose scores are drawn
 MOST_SHOWN = 2000  # items that the pages of a cursor may have shown
+MOST_IN_ID = 100  # first items of a list that its id holds
+MOST_ID = 600  # characters
 BOUNDS = {
     **dict.fromkeys(("session", "anchor_items", "exclude"), (MOST_NAMED, "items")),
     **dict.fromkeys(("only", "shown_above"), (MOST_PLACES, "items")),
@@ -148,6 +151,7 @@ class ListRequest:
     unseen_by     user whose seen items are not shown; nothing else of that user counts
     sources       the only sources that fill the list, in the order in which they are asked
     stages        of `palate.ranking.stages`, behind those of the model; one takes the place of one of its kind
+    context       of the request, as {"device": "phone"}: a model that learned from contexts reads it
     """
 
     user_id: str | None = None
@@ -169,8 +173,11 @@ class ListRequest:
     unseen_by: str | None = None
     sources: tuple[Source, ...] = USUAL_SOURCES
     stages: tuple[object, ...] = ()
+    context: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.context:
+            object.__setattr__(self, "context", as_context(self.context))
         if not 1 <= self.k <= MOST_PLACES:
             raise setting_error("k", self.k, f"must be 1 to {MOST_PLACES}")
         if isinstance(self.explore, int | float) and not 0 <= self.explore <= 1:
@@ -227,6 +234,7 @@ class RecommendationList:
     unknown   items of `only` that are not in the catalogue
     propensities  of the items, where the request says by `Explore` how it explores: the probability that the item
               stands at its place, None where caps or shares choose among what is drawn; else empty
+    numbers   the store's numbers of the items; first: the place of the first, over all pages of a cursor
     """
 
     items: tuple[ListItem, ...]
@@ -237,6 +245,8 @@ class RecommendationList:
     warnings: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     propensities: tuple[float | None, ...] = ()
+    numbers: tuple[int, ...] = ()
+    first: int = 1
 
 
 def conditions_of(rows: Sequence[ListRequest]) -> list[str]:
@@ -295,3 +305,39 @@ def read_cursor(cursor: str) -> list[int]:
     except ValueError:
         raise SettingError(f"cursor={cursor[:40]!r}: is not one that an answer gave") from None
     return numbers
+
+
+# The id of a list says which items stood at which places: nothing of a list is stored until it is seen.
+
+
+class Shown(NamedTuple):
+    """Items of a list, by the store's numbers, and the place of the first, over all pages of a cursor."""
+
+    first: int
+    numbers: list[int]
+
+    def place_of(self, number: int) -> int:
+        """Place of an item, 0 where the list does not show it, or further down than any place that counts."""
+        place = self.first + self.numbers.index(number) if number in self.numbers else 0
+        return place if place <= MOST_PLACES else 0
+
+
+def list_id(answer: RecommendationList) -> str:
+    """Return the id of an answer; equal lists have equal ids."""
+    numbers = answer.numbers[:MOST_IN_ID]
+    return urlsafe_b64encode(pack(f"<H{len(numbers)}I", answer.first, *numbers)).decode().rstrip("=")
+
+
+def read_list_id(text: str) -> Shown:
+    """Return what an id says. Raises `SettingError` for text that is none."""
+    try:
+        packed = b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+        if len(packed) % 4 != 2 or len(packed) > 2 + 4 * MOST_IN_ID:
+            raise ValueError("of another length")
+        first = int(unpack_from("<H", packed)[0])
+        numbers: list[int] = np.frombuffer(packed, "<u4", offset=2).tolist()
+    except ValueError:
+        first = 0
+    if first < 1:
+        raise SettingError(f"list_id={text[:40]!r}: is not one that an answer gave")
+    return Shown(first, numbers)

@@ -9,6 +9,7 @@ import polars as pl
 
 from palate.arrays import Doubles, Floats, Ints, Longs
 from palate.data.catalogue import Catalogue
+from palate.data.examination import looks
 from palate.data.interactions import Interactions
 from palate.errors import SettingError
 
@@ -34,8 +35,9 @@ def worth(value: str, log: Interactions, event: Longs, catalogue: Catalogue | No
     """Return what each of some events of a log is worth, (M,), 1 in the mean.
 
     hits: the same for each; weight: the weight of the event; any other name is a column of numbers of the catalogue.
-    Each term counts relative to its own mean over the events; an item without a number has the mean. Raises
-    `SettingError` where a name is no column of numbers, or a number is below 0.
+    Each term counts relative to its own mean over the events; an item without a number has the mean. What was chosen
+    at a place of a list that fewer users look at counts more (`palate.data.examination`). Raises `SettingError` where
+    a name is no column of numbers, or a number is below 0.
     """
     total = np.zeros(len(event))
     for name, factor in terms_of(value).items():
@@ -45,7 +47,7 @@ def worth(value: str, log: Interactions, event: Longs, catalogue: Catalogue | No
             total += factor * _relative(log.weight[event].astype(np.float64))
         else:
             total += factor * _relative(_numbers(value, name, log, catalogue)[log.item[event]])
-    return _relative(total)
+    return _relative(total / looks(log, event))
 
 
 def graded(label: Doubles, sizes: Longs) -> tuple[Ints, list[float], Floats]:

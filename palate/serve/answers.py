@@ -32,6 +32,7 @@ class ModelOut(BaseModel):
 class Recommendations(BaseModel):
     """A list, best first."""
 
+    id: str = Field(description="What was shown at which place, for `list_id` of events and impressions.")
     items: list[Recommended]
     model: ModelOut | None = None
     cursor: str | None = Field(None, description="Asks for the next page; null when there is none.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -10,13 +11,26 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Query
-from pydantic import TypeAdapter
+from fastapi.concurrency import run_in_threadpool
+from pydantic import Field, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from palate.data.times import HOUR, HOURS_AHEAD, to_iso
 from palate.models.registry import stage_class
-from palate.ranking.request import Boost, Cap, Explore, ListRequest, Pin, RecommendationList, SessionEvent, Share
+from palate.ranking.request import (
+    MOST_PLACES,
+    Boost,
+    Cap,
+    Explore,
+    ListRequest,
+    Pin,
+    RecommendationList,
+    SessionEvent,
+    Share,
+    list_id,
+    read_list_id,
+)
 from palate.serve.answers import Recommendations, UserLists
 from palate.serve.bodies import NDJSON, kind_of
 from palate.serve.problems import Problem
@@ -26,7 +40,9 @@ from palate.serve.wire import (
     ATTRIBUTES,
     Accepted,
     Batch,
+    Counted,
     EventIn,
+    ImpressionIn,
     OneListIn,
     RecommendIn,
     RecommendQuery,
@@ -39,8 +55,10 @@ from palate.serve.wire import (
 )
 from palate.store.recording import now
 
+MOST_LISTS = 1000  # seen, of one request
 LISTS = ("exclude", "near", "attributes", "sources")
 EVENTS = TypeAdapter(Batch[EventIn])
+IMPRESSIONS = TypeAdapter(Annotated[Batch[ImpressionIn], Field(max_length=MOST_LISTS)])
 
 
 def json(body: object, status: int = 200) -> Response:
@@ -70,6 +88,7 @@ class FastRoutes:
         """Make the routes."""
         router = new_router("recommend", route_class=FastRoute)
         router.post("/v1/events")(self.events)
+        router.post("/v1/impressions")(self.impressions)
         router.get("/v1/recommend")(self.recommend)
         router.post("/v1/recommend")(self.recommend_post)
         router.post("/v1/recommend/session")(self.session)
@@ -86,8 +105,26 @@ class FastRoutes:
         body = await many_of(request)
         many = EVENTS.validate_json(body) if body[:1] == b"[" else [EventIn.model_validate_json(body)]
         _refuse_ahead(many, batch=body[:1] == b"[")
-        appended = await self.service.append([each.event() for each in many])
+        appended = await self.service.append([each.event(self._place(each)) for each in many])
         return json({"accepted": appended.new, "repeated": appended.repeated})
+
+    @needs("write")
+    @documented(Counted, body=ImpressionIn | list[ImpressionIn])
+    async def impressions(self, request: Request) -> Response:
+        """Count what users saw: one list, several, or lines of JSON (application/x-ndjson).
+
+        With them, and with the `list_id` of events, a training knows how likely users look at each place of a list.
+        Only counts of items and places are kept, nothing of a user.
+        """
+        body = await many_of(request)
+        many = IMPRESSIONS.validate_json(body if body[:1] == b"[" else b"[%s]" % body)
+        counts = Counter[tuple[int, int]]()
+        for each in many:
+            shown = read_list_id(each.list_id)
+            places = enumerate(shown.numbers[: each.seen], shown.first)
+            counts.update((number, place) for place, number in places if place <= MOST_PLACES)
+        await run_in_threadpool(self.service.store.impressions.add, counts)
+        return json({"counted": counts.total()})
 
     @needs("read")
     @documented(Recommendations, asked=Annotated[RecommendQuery, Query()])
@@ -96,7 +133,9 @@ class FastRoutes:
         values: dict[str, str] = {}
         lists: dict[str, list[str]] = {}
         for name, value in request.query_params.multi_items():
-            if name in LISTS:
+            if name == "context":
+                lists.setdefault(name, []).append(value)
+            elif name in LISTS:
                 lists.setdefault(name, []).extend(self._ids(value))
             elif name in values:
                 raise Problem(422, f"{name}: is there twice")
@@ -126,6 +165,12 @@ class FastRoutes:
         asked = SessionIn.model_validate_json(await request.body())
         return await self._answered(asked, request, tuple(map(session_event, asked.history)))
 
+    def _place(self, event: EventIn) -> int:
+        """Place of the item of an event in the list that showed it, 0 where that is not known."""
+        if event.list_id is None:
+            return 0
+        return read_list_id(event.list_id).place_of(self.service.live.number_of(event.item_id))
+
     def _ids(self, value: str) -> Sequence[str]:
         """Split ids at commas, unless the whole text is an id itself."""
         return [value] if "," not in value or self.service.live.knows(value) else value.split(",")
@@ -135,6 +180,8 @@ class FastRoutes:
     ) -> Response:
         whole = asked if asked.scenario is None else await self._completed(asked, asked.scenario)
         wanted = list_request(whole, asked.user_id, cursor=asked.cursor, session=session)
+        if asked.context:
+            wanted = replace(wanted, context=asked.context)
         answer = await self.service.recommend(wanted, request.receive)
         return json(body_of(self.service, answer, whole.attributes))
 
@@ -257,6 +304,7 @@ def body_of(service: Service, answer: RecommendationList, attributes: Sequence[s
         more = [each | {"propensity": own} for each, own in zip(more, answer.propensities, strict=True)]
     whole = [asdict(place) | each if each else place for place, each in zip(answer.items, more, strict=True)]
     body: dict[str, object] = {
+        "id": list_id(answer),
         "items": whole,
         "model": answer.model,
         "cursor": answer.cursor,

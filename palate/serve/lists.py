@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import orjson
@@ -15,7 +16,7 @@ from palate.serve.answers import Recommendations
 from palate.serve.fast import body_of, completed, json, list_request, ruled, session_event, stages
 from palate.serve.routes import FastRoute, documented, needs, new_router, page_of
 from palate.serve.service import Service
-from palate.serve.wire import USER, Batch, Body, Name, RuledFields, Rules, StepIn, WireId
+from palate.serve.wire import CONTEXT, USER, Batch, Body, ContextIn, Name, RuledFields, Rules, StepIn, WireId
 from palate.store.scenarios import check_name
 
 
@@ -29,6 +30,7 @@ class RankIn(Rules):
         [], max_length=MOST_NAMED, description="Ids or events, oldest first, behind the stored ones; not stored."
     )
     items: Batch[WireId] = Field(min_length=1, max_length=MOST_PLACES)
+    context: ContextIn | None = Field(None, description=CONTEXT)
     long_tail: float | None = Field(None, ge=0, le=1, description="How much popularity counts against an item.")
     attributes: Batch[str] = Field([], max_length=100, description="Attributes that the answer gives with each item.")
 
@@ -42,6 +44,7 @@ class RankIn(Rules):
             only=only,
             explore=0,
             stages=stages(self.diversify, self.calibrate, self.long_tail),
+            context=self.context or {},
         )
         return ruled(wanted, self)
 
@@ -80,6 +83,7 @@ class PageIn(Body):
     )
 
     user_id: WireId | None = Field(None, description=USER)
+    context: ContextIn | None = Field(None, description=CONTEXT)
     rows: Batch[Annotated[RowIn, BeforeValidator(_as_row, json_schema_input_type=Name | RowIn)]] = Field(
         min_length=1, max_length=MOST_ROWS
     )
@@ -121,7 +125,7 @@ def lists_router(service: Service) -> APIRouter:
         """Fill the rows of a page in their order, none with an item that a row above it shows."""
         asked = PageIn.model_validate_json(await request.body())
         rows = [await _row(service, row) for row in asked.rows]
-        wanted = [list_request(fields, asked.user_id) for _, fields in rows]
+        wanted = [replace(list_request(row, asked.user_id), context=asked.context or {}) for _, row in rows]
         lists = await service.page(wanted, request.receive)
         made = zip(rows, lists, strict=True)
         return json(

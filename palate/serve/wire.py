@@ -16,9 +16,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from palate.data.contexts import POSITION, RULE, as_context
 from palate.data.times import from_iso, scaled
 from palate.data.values import LARGEST_WEIGHT
+from palate.errors import DataError
 from palate.ranking.request import (
+    MOST_ID,
     MOST_NAMED,
     MOST_NEAR,
     MOST_PLACES,
@@ -57,6 +60,13 @@ def _as_moment(value: object) -> object:
     return scaled(value, 1_000_000 if size < 1e11 else 1_000 if size < 1e14 else 1)
 
 
+def _as_context(value: object) -> dict[str, str]:
+    try:
+        return as_context(value)
+    except DataError:
+        raise ValueError(RULE) from None
+
+
 def _as_weight(value: float) -> float:
     if abs(value) > LARGEST_WEIGHT:
         raise PydanticCustomError(OUT_OF_BOUNDS, f"weights are at most {LARGEST_WEIGHT:,.0f} in size")
@@ -67,6 +77,7 @@ USER = "Known or not; without one the list is for a new user."
 EXCLUDED = "Items that the list leaves out."
 DIVERSIFY = "How unlike each other the items are; 0 keeps the list as it is."
 CALIBRATE = "The mix of an attribute follows that of the history"
+CONTEXT = "Of the request, such as device or place; for a model that learned from the contexts of events."
 EXPLORE = "Share of positions for new items; or how the list explores"
 EXPLORES = {"share": "share", "thompson": "strength"}  # methods, and what their number is in a query
 ATTRIBUTES = "Attributes that the answer gives with each item."
@@ -79,10 +90,14 @@ Batch = Annotated[list[T], FailFast()]  # validation stops at the first invalid 
 Text: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MOST_CHARACTERS)]
 Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MOST_NAME)]
 WireId: TypeAlias = Annotated[Text, BeforeValidator(_as_id, json_schema_input_type=str | int)]
+ListId: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MOST_ID)]
 Moment: TypeAlias = Annotated[
     int, BeforeValidator(_as_moment, json_schema_input_type=int | float | str), Field(ge=EARLIEST, le=LATEST)
 ]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+ContextIn: TypeAlias = Annotated[
+    dict[str, str], BeforeValidator(_as_context, json_schema_input_type=dict[str, str | int | bool])
+]
 Finite: TypeAlias = Annotated[
     float,
     Field(
@@ -125,9 +140,31 @@ class EventIn(Strict):
     weight: Finite | None = Field(None, description="Multiplies the weight of the type.")
     event_id: Text | None = Field(None, description="An event that is sent again with the same id counts once.")
 
-    def event(self) -> Event:
-        """Return the event for the store."""
-        return Event(self.user_id, self.item_id, self.event_type, self.timestamp, self.weight, self.event_id)
+    context: ContextIn | None = Field(None, description="Circumstances of the event, such as device or place.")
+    list_id: ListId | None = Field(
+        None, description="`id` of the answer that showed the item: its place becomes `position` of the context."
+    )
+
+    def event(self, place: int = 0) -> Event:
+        """Return the event for the store; place: of the item in the list that showed it, 0 for none."""
+        context = {**(self.context or {}), **({POSITION: place} if place else {})}
+        own = self.timestamp, self.weight, self.event_id, context or None
+        return Event(self.user_id, self.item_id, self.event_type, *own)
+
+
+class ImpressionIn(Strict):
+    """A list that a user saw."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"list_id": "AQAEAQAA", "seen": 5}]})
+
+    list_id: ListId = Field(description="`id` of the answer.")
+    seen: int | None = Field(None, ge=0, le=MOST_PLACES, description="Places that came into view; all by default.")
+
+
+class Counted(Body):
+    """The impressions are on the disk."""
+
+    counted: int = Field(description="Items at places.")
 
 
 class Accepted(Body):
@@ -256,11 +293,22 @@ class ListFields(Body):
     )
 
 
+def _as_pairs(value: object) -> object:
+    """Turn texts KEY:VALUE, such as device:phone, into a context."""
+    pairs = [each.partition(":") for each in value if isinstance(each, str)] if isinstance(value, list) else []
+    if not all(key and colon for key, colon, _ in pairs):
+        raise ValueError("must be a key and a value, such as device:phone")
+    return _as_context({key: text for key, _, text in pairs})
+
+
 class RecommendQuery(ListFields, Asked):
     """A request for a list without rules; a query is text, so its ids are."""
 
     explore: Annotated[Share | ExploreIn, BeforeValidator(_as_exploring, json_schema_input_type=float | str)] = Field(
         0.1, description=f"{EXPLORE}, such as thompson or thompson:0.5."
+    )
+    context: Annotated[dict[str, str], BeforeValidator(_as_pairs, json_schema_input_type=list[str])] = Field(
+        {}, description=f"{CONTEXT} Keys and values, such as device:phone."
     )
     diversify: float | None = Field(None, ge=0, le=1, description=DIVERSIFY)
     calibrate: Annotated[Text, AfterValidator(_as_calibration)] | None = Field(
@@ -298,6 +346,7 @@ class OneListIn(RuledFields, Asked):
     )
 
     user_id: WireId | None = Field(None, description=USER)
+    context: ContextIn | None = Field(None, description=CONTEXT)
 
 
 class RecommendIn(OneListIn):

@@ -11,7 +11,7 @@ from palate.arrays import Bools, Longs
 from palate.data.times import DAY
 from palate.store.events import Recorded, Store
 from palate.store.histories import EVER
-from palate.store.schema import ORDER, event_types, events, items, sa, users
+from palate.store.schema import ORDER, contexts, event_types, events, items, sa, users
 
 MOST = 250_000  # newest events that are counted, 10 MB; reading them takes a fifth of a second, once
 LATEST = 10_000  # newest events by arrival, from which the newest by time are shown
@@ -130,10 +130,11 @@ def newest_events(store: Store, limit: int = 10) -> list[Recorded]:
     newest = ordered.limit(limit).subquery().c
     asked = (
         sa.select(newest.seq, users.c.user_id, items.c.item_id, event_types.c.name, newest.time)
-        .add_columns(newest.weight, newest.event_id)
+        .add_columns(newest.weight, newest.event_id, contexts.c.context)
         .join(users, users.c.user_no == newest.user_no)
         .join(items, items.c.item_no == newest.item_no)
         .join(event_types, event_types.c.type_no == newest.type_no)
+        .outerjoin(contexts, contexts.c.context_no == newest.context_no)
         .order_by(newest.moment.desc(), newest.seq.desc())
     )
     with store.database.reading() as connection:

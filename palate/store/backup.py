@@ -16,17 +16,30 @@ import polars as pl
 from palate.data.times import to_iso
 from palate.errors import SettingError, StoreError
 from palate.files import aside_of, flush, parent_of, written
+from palate.store.carried import FILES, carry_in, carry_out, check_free, models_of
 from palate.store.copies import checksum_of, copy_checked, copy_database, sha256_of
 from palate.store.database import Database
 from palate.store.dialects import SQLite, open_database
 from palate.store.events import Counts, Store
 from palate.store.exports import Watch, event_parts, text_column, write_frames
 from palate.store.recording import now
-from palate.store.schema import SqlType, event_types, events, items, metadata, newest_version, sa, users, version_of
+from palate.store.scan import CONTEXT
+from palate.store.schema import (
+    SqlType,
+    contexts,
+    event_types,
+    events,
+    items,
+    metadata,
+    newest_version,
+    sa,
+    users,
+    version_of,
+)
+from palate.store.versions import Versions
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-FILES = (".db", ".sqlite")  # endings of a backup that is an SQLite file
 ROWS = 50_000  # of other tables read at once
 KINDS: dict[type[SqlType], pl.DataType] = {
     sa.Integer: pl.Int64(),
@@ -35,7 +48,7 @@ KINDS: dict[type[SqlType], pl.DataType] = {
     sa.Double: pl.Float64(),
     sa.Text: pl.String(),
 }
-NUMBERS = ("seq", "user_no", "item_no", "type_no", "time", "moment")
+NUMBERS = ("seq", "user_no", "item_no", "type_no", "time", "moment", CONTEXT)
 
 Frames: TypeAlias = Callable[[sa.Table], Iterable[pl.DataFrame]]
 
@@ -57,18 +70,21 @@ class Report:
     faults: tuple[str, ...]
 
 
-def backup(store: Store, out: str | Path, *, watch: Watch | None = None) -> None:
-    """Copy a store as it is at one moment, while others go on writing.
+def backup(store: Store, out: str | Path, *, watch: Watch | None = None, versions: Versions | None = None) -> None:
+    """Copy a store as it is at one moment, while others go on writing; with its `versions` the active model, too.
 
     A path that ends with .db or .sqlite becomes an SQLite file, which only a store in SQLite can give. Any other
     becomes a folder of Parquet files, their checksums in a manifest; either database can be restored from it. Both
-    are written aside, flushed and renamed. The bundles of models are not copied.
+    are written aside, flushed and renamed.
     Raises `StoreError` for a target that is there, or that cannot be written.
     """
     target = Path(out)
     if target.exists():
         raise StoreError(f"{target}: exists; a backup never replaces anything")
     file = target.suffix in FILES
+    if versions is not None:
+        check_free(target)
+    before = None if versions is None else versions.answering()
     with parent_of(target), written(target, folder=not file) as aside:
         if file:
             _copy_file(store, aside)
@@ -77,6 +93,8 @@ def backup(store: Store, out: str | Path, *, watch: Watch | None = None) -> None
                 checksum.write_text(line, encoding="utf-8")
         else:
             _write_folder(store, aside, watch)
+        if versions is not None:
+            carry_out(versions, before, models_of(target) if file else models_of(aside))
     store.receipts.note_backup(str(target.absolute()))
 
 
@@ -117,15 +135,19 @@ def _frames(
         for columns in event_parts(database, connection, NUMBERS, watch):
             weight = pl.Series(columns.pop("weight")).fill_nan(None)
             ids = text_column(columns.pop("event_id"), len(weight))
-            yield pl.DataFrame({**columns, "weight": weight, "event_id": ids})
+            context = pl.Series(columns.pop(CONTEXT))
+            context = context.set(context == 0, None)
+            yield pl.DataFrame({**columns, "weight": weight, "event_id": ids, CONTEXT: context})
         return
     rows = connection.execution_options(yield_per=ROWS).execute(sa.select(table).order_by(*table.primary_key))
     for part in rows.partitions():
         yield pl.DataFrame([tuple(row) for row in part], _schema(table), orient="row")
 
 
-def restore(source: str | Path, url: str | Path, *, watch: Watch | None = None) -> Store:
+def restore(source: str | Path, url: str | Path, *, watch: Watch | None = None, models: Path | None = None) -> Store:
     """Make a store of a backup, in the same kind of database or another; returns it, open.
+
+    The active model comes along if the backup has it, to the folder `models`, by default the one beside the store.
 
     Any SQLite file of a store will do, even one in use: it is copied as it is at one moment.
     Raises `StoreError` for a backup that is damaged or from a newer version, before anything is written, and for a
@@ -137,7 +159,9 @@ def restore(source: str | Path, url: str | Path, *, watch: Watch | None = None) 
             _make_file(database.file, frames, watch)
         else:
             _fill(database, frames, watch)
-    return Store.open(url)
+    store = Store.open(url)
+    carry_in(Path(source), store, models)
+    return store
 
 
 def _make_file(target: Path, frames: Frames, watch: Watch | None) -> None:
@@ -194,7 +218,7 @@ def _fill(database: Database, frames: Frames, watch: Watch | None) -> None:
                 done += len(frame)
                 if watch is not None:
                     watch(done, done)
-        for table in (users, items, event_types, events):
+        for table in (users, items, event_types, contexts, events):
             database.number_on(connection, table)
 
 
@@ -232,8 +256,10 @@ def check(store: Store) -> Report:
         schema = version_of(connection)
         if faults:
             return Report(schema, None, tuple(faults))
-        for number, table in ((events.c.user_no, users), (events.c.item_no, items), (events.c.type_no, event_types)):
-            asked = sa.select(sa.func.count()).where(number.not_in(sa.select(table.c[number.name])))
+        numbered = users.c.user_no, items.c.item_no, event_types.c.type_no, contexts.c.context_no
+        for number, table in ((events.c[each.name], each.table) for each in numbered):
+            lost_one = number.is_not(None) & number.not_in(sa.select(table.c[number.name]))
+            asked = sa.select(sa.func.count()).where(lost_one)
             lost = connection.scalar(asked.select_from(events))
             if lost:
                 faults.append(f"events with a {number.name} that is not in {table.name}: {lost:,}")

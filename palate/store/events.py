@@ -13,14 +13,16 @@ from typing import NamedTuple
 import numpy as np
 
 from palate.arrays import Floats, Longs
+from palate.data.contexts import MOST_CONTEXTS, NO_CONTEXT
 from palate.data.interactions import Interactions
-from palate.errors import DataError
 from palate.models.trending import STEP
 from palate.store.database import Query
 from palate.store.dialects import open_database
+from palate.store.distinct import Distinct
 from palate.store.feedback import Feedback, Recorded, named_events
 from palate.store.forgotten import FORGETTINGS, forgotten_since
 from palate.store.histories import Histories, Past
+from palate.store.impressions import Impressions
 from palate.store.items import Items
 from palate.store.pulse import Pulses
 from palate.store.receipts import Receipts
@@ -30,6 +32,7 @@ from palate.store.scenarios import Scenarios
 from palate.store.schema import (
     ORDER,
     WITHDRAWN,
+    contexts,
     event_types,
     events,
     items,
@@ -89,9 +92,10 @@ class Store:
         self.pulses = Pulses(self.database)
         self.scenarios = Scenarios(self.database)
         self.receipts = Receipts(self.database)
+        self.impressions = Impressions(self.database)
         self._writer = Writer(self.database)
-        self._types: set[str] = set()  # that are stored
-        self._coming: Counter[str] = Counter()  # that events on their way bring along
+        self._types = Distinct("event_type", MOST_EVENT_TYPES, "types", lambda: set(self.event_types().values()))
+        self._contexts = Distinct("context", MOST_CONTEXTS, "contexts", self._read_contexts)
         self._lock = Lock()
 
     @classmethod
@@ -135,34 +139,28 @@ class Store:
               is stored, so that the other counts as repeated; "last", the other in the place of the newest one
         """
         checked = list(events)
-        new: dict[str, int] = {}
+        new_types, new_contexts = dict[str, int](), dict[str, int]()
         for n, event in enumerate(checked):
             check_event(n, event)
-            if event.event_type not in self._types:
-                new.setdefault(event.event_type, n)
-        if not new:
+            self._types.note(event.event_type, n, new_types)
+            if event.context:
+                self._contexts.note(event.context_text or "", n, new_contexts)
+        if not new_types and not new_contexts:
             return self._writer.submit(Batch(checked, keep))
         with self._lock:
-            self._check_types(new)
+            self._types.check(new_types)
+            self._contexts.check(new_contexts)
             future = self._writer.submit(Batch(checked, keep))
-            self._coming.update(new.keys())
-        future.add_done_callback(lambda _: self._arrived(new))
+            self._types.coming.update(new_types.keys())
+            self._contexts.coming.update(new_contexts.keys())
+        future.add_done_callback(lambda _: self._arrived(new_types, new_contexts))
         return future
 
-    def _check_types(self, new: Mapping[str, int]) -> None:
-        """Refuse event types, each with the place of its first event, if there are too many with those there are."""
-        self._types = set(self.event_types().values())
-        there = self._types | set(self._coming)
-        for name, n in new.items():
-            if name not in there and len(there) >= MOST_EVENT_TYPES:
-                most = f"there are {MOST_EVENT_TYPES:,} other types already, the most there can be"
-                raise DataError(f"event {n}: event_type is {name!r}; {most}")
-            there.add(name)
-
-    def _arrived(self, new: Mapping[str, int]) -> None:
+    def _arrived(self, types: Mapping[str, int], contexts: Mapping[str, int]) -> None:
         """Forget what was to come: it is stored now, or never will be."""
         with self._lock:
-            self._coming -= Counter(new.keys())
+            self._types.coming -= Counter(types.keys())
+            self._contexts.coming -= Counter(contexts.keys())
 
     def forget(self, user_id: str) -> int:
         """Delete a user and all their events, now, from the store's files too; returns the number of rows deleted.
@@ -271,6 +269,15 @@ class Store:
         packed = self.database.packed(grouped.item_no, grouped.type_no, grouped.step, grouped["count"])
         return self.database.query(sa.select(packed, self.database.packed_weights(grouped.weight)))
 
+    def check_contexts(self, texts: Sequence[str]) -> None:
+        """Raise `DataError` for contexts of an import that are too many with those there are."""
+        with self._lock:
+            self._contexts.check({text: 0 for text in texts if text != NO_CONTEXT})
+
+    def _read_contexts(self) -> set[str]:
+        with self.database.reading() as connection:
+            return set(connection.scalars(sa.select(contexts.c.context)))
+
     def state(self, name: str) -> str | None:
         """Value kept under a name."""
         rows = self._state(name=name)
@@ -297,6 +304,7 @@ class Store:
         last     `seq` of the last event that is read
 
         The events of a user are in their order: by time, then by arrival. A time later than the arrival of its event
-        is that of the arrival.
+        is that of the arrival. Where impressions were counted and events name their places, the log knows how likely
+        users look at each place (`palate.data.examination`).
         """
         return read_all(self.database, weights or {}, since, last)

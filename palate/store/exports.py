@@ -14,9 +14,10 @@ from palate.files import written
 from palate.store.catalogues import frame_of
 from palate.store.database import Database
 from palate.store.events import Store
-from palate.store.logs import EVENT_ID, GIVEN, KEYS, SIGNED, WEIGHT
+from palate.store.logs import CONTEXT, EVENT_ID, GIVEN, KEYS, SIGNED, WEIGHT
 from palate.store.profiles import frame_of as users_frame
-from palate.store.scan import NAMED, NUMBERS, PART, Columns, Gathering, Names, newest
+from palate.store.scan import CONTEXT as CONTEXT_NO
+from palate.store.scan import NAMED, NUMBERS, PART, Columns, Gathering, Names, contexts_of, newest
 from palate.store.schema import BELOW_ZERO, events, sa
 
 Watch: TypeAlias = Callable[[int, int], None]
@@ -31,19 +32,22 @@ SINKS: dict[str, Callable[[pl.LazyFrame, Path], object]] = {
 def export_events(store: Store, out: str | Path, *, watch: Watch | None = None) -> int:
     """Write all events to a .parquet, .csv or .jsonl file that `read_log` reads; returns how many there are.
 
-    Columns user_id, item_id, event_type, timestamp, then where any event has one, weight and event_id. An event
-    without a weight counts 1 there, and a column weight_given says so; where a weight is below 0 the column is called
-    signed_weight. The file shows the store at one moment, whatever is written meanwhile, and `import_events`
+    Columns user_id, item_id, event_type, timestamp, then where any event has one, weight, event_id and context. An
+    event without a weight counts 1 there, and a column weight_given says so; where a weight is below 0 the column is
+    called signed_weight. The file shows the store at one moment, whatever is written meanwhile, and `import_events`
     restores it exactly.
     """
     with store.database.reading() as connection:
         kinds: dict[str, pl.DataType] = {name: pl.String() for name in KEYS.values()}
         kinds["timestamp"] = pl.Datetime("us", "UTC")
         weight = SIGNED if _occurs(connection, BELOW_ZERO) else WEIGHT
-        if _occurs(connection, events.c.weight.is_not(None)):
+        contextual = _occurs(connection, events.c.context_no.is_not(None))
+        if contextual or _occurs(connection, events.c.weight.is_not(None)):  # which mark an export
             kinds |= {weight: pl.Float64(), GIVEN: pl.Boolean()}
         if _occurs(connection, events.c.event_id.is_not(None)):
             kinds[EVENT_ID] = pl.String()
+        if contextual:
+            kinds[CONTEXT] = pl.String()
         return write_frames(_named(store.database, connection, weight, watch), pl.Schema(kinds), Path(out))
 
 
@@ -56,6 +60,7 @@ def _named(
 ) -> Iterator[pl.DataFrame]:
     """All events with their ids, part by part."""
     names = {number: Names.read(database, connection, number) for number in NAMED}
+    said = contexts_of(connection)
     for columns in event_parts(database, connection, NUMBERS, watch):
         texts = {NAMED[n].name: names[n].ids.gather(names[n].rows(columns[n])) for n in NAMED}
         texts["event_type"] = texts.pop("name")
@@ -65,6 +70,7 @@ def _named(
             weight_name: weight.fill_nan(1),
             GIVEN: weight.is_not_nan(),
             EVENT_ID: text_column(columns["event_id"], len(weight)),
+            CONTEXT: pl.Series([said.get(n) for n in columns[CONTEXT_NO].tolist()] if said else [None] * len(weight)),
         }
         yield pl.DataFrame(texts | others)
 

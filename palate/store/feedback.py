@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from palate.store.database import Database
-from palate.store.forgotten import EVENT, note_taken_back
-from palate.store.schema import ORDER, WITHDRAWN, event_types, events, items, next_of, sa, users
+from palate.store.forgotten import EVENT, drop_contexts, note_taken_back
+from palate.store.schema import ORDER, WITHDRAWN, contexts, event_types, events, items, next_of, sa, users
 
 
 class Recorded(NamedTuple):
@@ -19,15 +19,17 @@ class Recorded(NamedTuple):
     time: int
     weight: float | None
     event_id: str | None
+    context: str | None = None  # as `palate.data.contexts` writes it
 
 
 named_events = sa.select(
     *(events.c.seq, users.c.user_id, items.c.item_id, event_types.c.name),
-    *(events.c.time, events.c.weight, events.c.event_id),
+    *(events.c.time, events.c.weight, events.c.event_id, contexts.c.context),
 ).select_from(
     events.join(users, users.c.user_no == events.c.user_no)
     .join(items, items.c.item_no == events.c.item_no)
     .join(event_types, event_types.c.type_no == events.c.type_no)
+    .outerjoin(contexts, contexts.c.context_no == events.c.context_no)
 )
 
 
@@ -74,9 +76,10 @@ class Feedback:
     def _delete(self, *chosen: sa.ColumnElement[bool]) -> int:
         """Delete events; no import brings them back."""
         with self._database.writing() as connection:
-            rows = connection.execute(sa.delete(events).where(*chosen).returning(*EVENT)).all()
+            rows = connection.execute(sa.delete(events).where(*chosen).returning(*EVENT, events.c.context_no)).all()
             if rows:
                 note_taken_back(connection, rows)
+                drop_contexts(self._database, connection, (row.context_no for row in rows))
                 next_of(connection, WITHDRAWN)
             return len(rows)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from palate.store.database import Database
-from palate.store.schema import Row, events, get_state, next_of, sa, set_state, state
+from palate.store.schema import Row, contexts, events, get_state, next_of, sa, set_state, state
 
 KEY = "key of the forgotten"
 FORGETTINGS = "forgettings"  # how many there were
@@ -50,6 +50,15 @@ def bring_back(database: Database, connection: sa.Connection, ids: Iterable[str]
         names = [_user(key, user_id) for user_id in ids]
         chosen = state.c.name.in_(database.rows("names", sa.Text()))
         connection.execute(sa.delete(state).where(chosen), {"names": database.listed(names)})
+
+
+def drop_contexts(database: Database, connection: sa.Connection, numbers: Iterable[int | None]) -> None:
+    """Delete those of these contexts that no event has any more."""
+    asked = sorted({number for number in numbers if number is not None})
+    if asked:
+        used = sa.select(events.c.context_no).where(events.c.context_no == contexts.c.context_no).exists()
+        chosen = contexts.c.context_no.in_(database.rows("contexts", sa.Integer())) & ~used
+        connection.execute(sa.delete(contexts).where(chosen), {"contexts": database.listed(asked)})
 
 
 def note_taken_back(connection: sa.Connection, rows: Sequence[Row]) -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from palate.arrays import AnyArray, Bools, Doubles, Floats, Longs
+from palate.arrays import AnyArray, Bools, Doubles, Floats, Ints, Longs
 from palate.data.batch import Batch
 from palate.data.coder import Coder
 from palate.data.columns import LOG
+from palate.data.contexts import PREFIX, RULE, as_values, joined
 from palate.data.faults import Faults
 from palate.data.interactions import Interactions
 from palate.data.moments import moments
@@ -22,15 +23,17 @@ from palate.errors import DataError
 from palate.store.exported import NoExport, Reading, places_of
 from palate.store.recording import MOST_CHARACTERS, MOST_TYPE_CHARACTERS, check_text
 
-# Columns of an export by role. Those of the first four are always there; one of the last two marks an export.
+# Columns of an export by role. Those of the first four are always there; weight_given or event_id marks an export.
 KEYS = {"user": "user_id", "item": "item_id", "event": "event_type", "time": "timestamp"}
 WEIGHT, SIGNED = "weight", "signed_weight"  # the second where a weight is below 0, which a log's weights must not be
-GIVEN, EVENT_ID = "weight_given", "event_id"
+GIVEN, EVENT_ID, CONTEXT = "weight_given", "event_id", "context"
 EVENT_IDS = {"event_id": ("eventid",)}  # aliases
+ROLE = f"{PREFIX}{CONTEXT}"
 EXPORT_RULES = RULES | {
     "weight": f"weights must be numbers of a size up to {LARGEST_WEIGHT:.4g}",
     "given": "must be true or false",
     "event_id": "event ids must be text",
+    ROLE: RULE,
 }
 LENGTHS = {"user": MOST_CHARACTERS, "item": MOST_CHARACTERS, "event": MOST_TYPE_CHARACTERS}
 CODED = {"user": np.int32, "item": np.int32, "event": np.int16}
@@ -42,7 +45,7 @@ class EventRows:
 
     names: the ids of users and items, and event types; code: the place of each event's among them, (N,); time (N,)
     int64 or None; weight (N,), nan where none was given, or None: float32 of a log, float64 of an export;
-    event_id (N,) or None.
+    event_id (N,) or None; context (N,): places among `contexts`, or None.
     """
 
     names: Mapping[str, pl.Series]
@@ -50,6 +53,8 @@ class EventRows:
     time: Longs | None
     weight: Floats | Doubles | None
     event_id: pl.Series | None = None
+    context: Ints | None = None
+    contexts: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.code["user"])
@@ -73,6 +78,7 @@ class EventRows:
             time=None if self.time is None else self.time[rows],
             weight=None if self.weight is None else self.weight[rows],
             event_id=None if self.event_id is None else self.event_id.gather(rows),
+            context=None if self.context is None else self.context[rows],
         )
 
 
@@ -114,6 +120,8 @@ def _of_log(log: Interactions, event_type: str) -> EventRows:
         {"user": log.user, "item": log.item, "event": kind},
         log.timestamp,
         log.weight if weighted else None,
+        context=log.context,
+        contexts=log.contexts,
     )
 
 
@@ -121,7 +129,7 @@ def _read_export(source: object, on_error: str) -> EventRows:
     """Read an export; raises `NoExport` for what is none."""
     coders = {role: Coder() for role in CODED}
     grown = {role: Grown(np.dtype(kind)) for role, kind in {**CODED, "time": np.int64, "weight": np.float64}.items()}
-    ids = [pl.Series("event_id", [], pl.String)]
+    ids, contexts, said = [pl.Series("event_id", [], pl.String)], Coder(), [np.zeros(0, np.int32)]
     faults = Faults(on_error, EXPORT_RULES, KEYS)
     for batch in batches(source, _export_columns):
         values = faults.sift(batch, _converted(batch))
@@ -129,22 +137,25 @@ def _read_export(source: object, on_error: str) -> EventRows:
             grown[role].add(coder.codes(values[role]).astype(CODED[role]))
         grown["time"].add(values["time"].to_numpy())
         grown["weight"].add(_weights(values))
+        if ROLE in values.columns:
+            said.append(contexts.codes(joined(values.select(ROLE))))
         ids.append(values.get_column("event_id", default=pl.Series([None] * len(values), dtype=pl.String)))
     faults.report(place_of(source))
     found = {role: column.taken() for role, column in grown.items()}
     time, weight = found.pop("time"), found.pop("weight")
     names = {role: coder.names() for role, coder in coders.items()}
-    rows = EventRows(names, found, time, weight, pl.concat(ids))
+    context = np.concatenate(said) if len(said) > 1 else None
+    rows = EventRows(names, found, time, weight, pl.concat(ids), context, contexts.names().to_list())
     return _once(rows.taken(np.lexsort((time, found["user"]))), source)
 
 
 def _export_columns(names: Sequence[str], _: str) -> dict[str, str]:
     others = set(names[len(KEYS) :])
-    if [*names[: len(KEYS)]] != [*KEYS.values()] or not others <= {WEIGHT, SIGNED, GIVEN, EVENT_ID}:
+    if [*names[: len(KEYS)]] != [*KEYS.values()] or not others <= {WEIGHT, SIGNED, GIVEN, EVENT_ID, CONTEXT}:
         raise NoExport
     if not others & {GIVEN, EVENT_ID}:
         raise NoExport
-    roles = {WEIGHT: "weight", SIGNED: "weight", GIVEN: "given", EVENT_ID: "event_id"}
+    roles = {WEIGHT: "weight", SIGNED: "weight", GIVEN: "given", EVENT_ID: "event_id", CONTEXT: ROLE}
     return KEYS | {roles[name]: name for name in others}
 
 
@@ -158,6 +169,8 @@ def _converted(batch: Batch) -> pl.DataFrame:
         values["weight"] = weight.set(~(weight.abs() <= LARGEST_WEIGHT), None)
     if "given" in batch.columns:
         values["given"] = as_truth(batch.frame["given"])
+    if ROLE in batch.columns:
+        values[ROLE] = as_values(batch.frame[ROLE])
     return pl.DataFrame(values)
 
 

@@ -11,7 +11,7 @@ from palate.data.times import SECOND, to_iso
 from palate.errors import UnknownId
 from palate.privacy.receipts import Document, hashes_of, new_salt, signed, users_of, verified
 from palate.store.database import Database
-from palate.store.forgotten import FORGETTINGS, note_forgotten
+from palate.store.forgotten import FORGETTINGS, drop_contexts, note_forgotten
 from palate.store.recording import check_text, now
 from palate.store.schema import ORDER, WITHDRAWN, Row, events, get_state, models, next_of, sa, set_state, state, users
 
@@ -90,7 +90,9 @@ class Receipts:
             if learned:
                 ordered = sa.select(*LEARNED).where(theirs).order_by(events.c.user_no, *ORDER)
                 rows += [[place[row[0]], *row[1:]] for row in connection.execute(ordered, numbers)]
+            said = connection.scalars(sa.select(events.c.context_no).where(theirs).distinct(), numbers).all()
             gone = connection.execute(sa.delete(events).where(theirs), numbers).rowcount
+            drop_contexts(self._database, connection, said)
             connection.execute(sa.delete(users).where(users.c.user_no.in_(listed)), numbers)
             known = sum(row.attributes not in (None, "{}") for row in there)
             for kind, count in (("events", gone), ("users", len(there)), ("attributes of users", known)):

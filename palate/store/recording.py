@@ -8,6 +8,7 @@ from itertools import chain
 from time import time_ns
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from palate.data.contexts import as_context, written
 from palate.data.values import FIRST_SECOND, LARGEST_WEIGHT, LAST_SECOND
 from palate.errors import DataError, EventConflict
 from palate.store.database import Database
@@ -19,6 +20,7 @@ from palate.store.schema import (
     WITHDRAWN,
     Cursor,
     Expression,
+    contexts,
     event_types,
     events,
     items,
@@ -31,14 +33,15 @@ from palate.store.schema import (
 MOST_CHARACTERS = 1000  # of an id
 MOST_TYPE_CHARACTERS = 100
 EARLIEST, LATEST = FIRST_SECOND * 1_000_000, LAST_SECOND * 1_000_000 + 999_999
-COLUMNS = ("user_no", "item_no", "type_no", "time", "weight", "event_id", "moment")
+COLUMNS = ("user_no", "item_no", "type_no", "time", "weight", "event_id", "moment", "context_no")
 
 
 class Event(NamedTuple):
     """One interaction of a user with an item; time in microseconds since 1970 UTC; an `event_id` counts once.
 
     An event without a time gets the time of its arrival in the store. A time later than the arrival is kept as given,
-    but the event is ordered among the events of its user by its arrival.
+    but the event is ordered among the events of its user by its arrival. Its context, {"device": "phone"}, is kept as
+    it is when the event comes first.
     """
 
     user_id: str
@@ -47,6 +50,12 @@ class Event(NamedTuple):
     time: int | None = None
     weight: float | None = None
     event_id: str | None = None
+    context: Mapping[str, object] | None = None
+
+    @property
+    def context_text(self) -> str | None:
+        """The context as the store has it, None for an empty one. Raises `DataError`."""
+        return written(as_context(self.context)) if self.context else None
 
     def times(self, clock: int, newest: int) -> tuple[int, int]:
         """Return time and moment of an event that arrives now; `newest` is the moment of the user's newest event.
@@ -114,6 +123,8 @@ def check_event(n: int, event: Event) -> None:
     check_text(place, "event_type", event.event_type, MOST_TYPE_CHARACTERS)
     if event.event_id is not None:
         check_text(place, "event_id", event.event_id)
+    if event.context:
+        as_context(event.context, f"{place}: context")
     if event.time is not None:
         check_time(place, event.time)
     weight = event.weight
@@ -193,13 +204,18 @@ class Recorder:
         there = self._newest(connection, chosen)
         self._insert(connection, [event for key, event in chosen.items() if key not in there])
         if keep == "last" and there:
-            values: dict[str, Expression] = {name: sa.bindparam(name) for name in ("time", "weight", "moment")}
+            values: dict[str, Expression] = {
+                name: sa.bindparam(name) for name in ("time", "weight", "moment", "context_no")
+            }
             changed = sa.update(events).where(events.c.seq == sa.bindparam("old")).values(values)
             clock, newest = now(), self._newest_moments(connection, (user for user, *_ in there))
             rows: list[dict[str, object]] = []
+            context = self._contexts(connection, [chosen[key] for key in there])
             for key, old in there.items():
                 time, moment = chosen[key].times(clock, newest[key[0]])
-                rows.append({"old": old.seq, "time": time, "weight": _float(chosen[key].weight), "moment": moment})
+                said = context.get(chosen[key].context_text or "")
+                row = {"old": old.seq, "time": time, "weight": _float(chosen[key].weight), "moment": moment}
+                rows.append({**row, "context_no": said})
             if any(there[key].weight != _float(chosen[key].weight) for key in there):
                 next_of(connection, WITHDRAWN)  # counts that include the old weight are taken again
             next_of(connection, REWRITTEN)
@@ -251,13 +267,20 @@ class Recorder:
                 (event_types, (event.event_type for event in new)),
             )
         )
+        context = self._contexts(connection, new)
         clock, newest = now(), self._newest_moments(connection, user)
         rows = []
         for event in new:
             time, moment = event.times(clock, newest[event.user_id])
             numbers = user[event.user_id], item[event.item_id], kind[event.event_type]
-            rows.append((*numbers, time, _float(event.weight), event.event_id, moment))
+            said = context.get(event.context_text or "") if context else None
+            rows.append((*numbers, time, _float(event.weight), event.event_id, moment, said))
         self._database.insert(driver_cursor(connection), events, COLUMNS, rows)
+
+    def _contexts(self, connection: sa.Connection, new: Iterable[Event]) -> dict[str, int]:
+        """Return the numbers of the contexts of events."""
+        texts = [text for event in new if (text := event.context_text) is not None]
+        return self.numbers(connection, contexts, texts) if texts else {}
 
     def _newest_moments(self, connection: sa.Connection, ids: Iterable[str]) -> dict[str, int]:
         """Return the moments of users' newest events, that of the first second there is for those without one."""
@@ -313,6 +336,7 @@ NAMES = {
     users: (users.c.user_id, users.c.user_no),
     items: (items.c.item_id, items.c.item_no),
     event_types: (event_types.c.name, event_types.c.type_no),
+    contexts: (contexts.c.context, contexts.c.context_no),
     events: (events.c.event_id, events.c.seq),
 }
 

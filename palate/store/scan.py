@@ -12,18 +12,29 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import AnyArray, Ints
+from palate.data.contexts import NO_CONTEXT
 from palate.data.event_types import EventType
+from palate.data.examination import with_examination
 from palate.data.interactions import Interactions
 from palate.data.readers import Grown
 from palate.data.vocabulary import Vocabulary
 from palate.store.database import Database
+from palate.store.impressions import counts_of
 from palate.store.recording import driver_cursor
-from palate.store.schema import Parameters, Row, event_types, events, items, sa, users
+from palate.store.schema import Parameters, Row, contexts, event_types, events, items, sa, users
 
 PART = 1 << 16  # numbers of seq read at once
-NUMBERS = ("user_no", "item_no", "type_no", "time")
+CONTEXT = "context_no"  # 0 where an event has none
+NUMBERS = ("user_no", "item_no", "type_no", "time", CONTEXT)
 LEARNED = ("user_no", "item_no", "type_no", "moment")  # a time later than an event's arrival counts at its arrival
-KINDS = {"user_no": np.int32, "item_no": np.int32, "type_no": np.int16, "moment": np.int64, "weight": np.float32}
+KINDS = {
+    "user_no": np.int32,
+    "item_no": np.int32,
+    "type_no": np.int16,
+    "moment": np.int64,
+    "weight": np.float32,
+    CONTEXT: np.int32,
+}
 NAMED = {"user_no": users.c.user_id, "item_no": items.c.item_id, "type_no": event_types.c.name}
 Columns: TypeAlias = dict[str, Any]  # arrays (N,), and event ids as a list or None
 
@@ -53,7 +64,8 @@ class Gathering:
         if since is not None:
             asked = asked.where(events.c.moment >= since)
         rows = asked.subquery().c
-        packed = database.packed(*(rows[name] for name in numbers)), database.packed_weights(rows.weight)
+        given = [sa.func.coalesce(rows[n], sa.literal_column("0")) if n == CONTEXT else rows[n] for n in numbers]
+        packed = database.packed(*given), database.packed_weights(rows.weight)
         self.select = sa.select(*packed, *([database.packed_texts(rows.event_id)] if whole else []))
         self._weights = database.text(asked.with_only_columns(events.c.weight))
 
@@ -118,15 +130,23 @@ def newest(connection: sa.Connection) -> int:
     return int(connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0)
 
 
+def contexts_of(connection: sa.Connection) -> dict[int, str]:
+    """Return all contexts by their numbers."""
+    return {row.context_no: row.context for row in connection.execute(sa.select(contexts))}
+
+
 def read_all(
     database: Database, weights: Mapping[str, float], since: int | None, until: int | None = None
 ) -> Interactions:
     """Read the log; see `Store.log`."""
     with database.reading() as connection:
         last = newest(connection) if until is None else min(until, newest(connection))
-    columns = _columns(database, last, since)
+        several = connection.execute(sa.select(contexts.c.context_no).limit(1)).first() is not None
+    columns = _columns(database, last, since, (*LEARNED, CONTEXT) if several else LEARNED)
     with database.reading() as connection:  # after the events, so that every number they hold has its name
         names = {number: Names.read(database, connection, number) for number in NAMED}
+        texts = contexts_of(connection)
+        shown = counts_of(connection)
     rows = {number: names[number].rows(columns.pop(number)) for number in NAMED}
     left = rows["user_no"] >= 0
     if not left.all():  # a user was forgotten since the events were read
@@ -137,20 +157,31 @@ def read_all(
     weight = np.nan_to_num(columns.pop("weight"), copy=False, nan=1)
     weight *= np.array([EventType.of(name, weights).weight for name in types.ids], np.float32)[kind]
     event = kind.astype(np.int16)
-    log = Interactions.of(users, items, user, item, weight, columns.pop("moment"), event, tuple(types.ids))
-    return replace(log, type_weights=weights)
+    said = _context(columns.pop(CONTEXT), texts) if several else (None, ())
+    log = Interactions.of(users, items, user, item, weight, columns.pop("moment"), event, tuple(types.ids), *said)
+    known = replace(log, type_weights=weights)
+    if not shown.size:
+        return known
+    return with_examination(known, items.codes(names["item_no"].ids)[names["item_no"].rows(shown[0])], *shown[1:])
 
 
-def _columns(database: Database, last: int, since: int | None) -> dict[str, AnyArray]:
+def _context(numbers: Ints, texts: Mapping[int, str]) -> tuple[Ints | None, tuple[str, ...]]:
+    """Return the contexts of events by their numbers (N,), and the texts of those there are, an empty one first."""
+    used, code = np.unique(np.append(np.int32(0), numbers), return_inverse=True)
+    found = (NO_CONTEXT, *(texts.get(number, NO_CONTEXT) for number in used[1:].tolist()))
+    return (code[1:].astype(np.int32), found) if len(found) > 1 else (None, ())
+
+
+def _columns(database: Database, last: int, since: int | None, numbers: Sequence[str]) -> dict[str, AnyArray]:
     """Read the events up to a seq by two threads."""
-    gathering = Gathering(database, LEARNED, whole=False, since=since)
+    gathering = Gathering(database, numbers, whole=False, since=since)
     query = database.query(gathering.select)
 
     def read(low: int) -> dict[str, AnyArray]:
         part = gathering.columns(query(low=low, high=min(low + PART, last))[0])
-        return {name: part[name].astype(kind) for name, kind in KINDS.items()}
+        return {name: part[name].astype(KINDS[name]) for name in grown}
 
-    grown = {name: Grown(np.dtype(kind)) for name, kind in KINDS.items()}
+    grown = {name: Grown(np.dtype(KINDS[name])) for name in (*numbers, "weight")}
     with ThreadPoolExecutor(2) as pool:
         for part in pool.map(read, range(0, last, PART)):
             for name, column in part.items():

@@ -24,9 +24,11 @@ __all__ = [
     "Row",
     "Selection",
     "SqlType",
+    "contexts",
     "event_types",
     "events",
     "get_state",
+    "impressions",
     "items",
     "keys",
     "metadata",
@@ -85,6 +87,13 @@ event_types = sa.Table(
     sa.Column("type_no", sa.Integer, primary_key=True),
     sa.Column("name", TEXT, nullable=False, unique=True),
 )
+contexts = sa.Table(
+    "contexts",
+    metadata,
+    sa.Column("context_no", sa.Integer, primary_key=True),
+    sa.Column("context", TEXT, nullable=False, unique=True),
+    sqlite_autoincrement=True,
+)
 events = sa.Table(
     "events",
     metadata,
@@ -96,7 +105,16 @@ events = sa.Table(
     sa.Column("weight", sa.Double),
     sa.Column("event_id", TEXT),
     sa.Column("moment", sa.BigInteger, nullable=False),
+    sa.Column("context_no", sa.Integer),
     sqlite_autoincrement=True,
+)
+# How often lists showed an item at a place, the first being 1: of no user.
+impressions = sa.Table(
+    "impressions",
+    metadata,
+    sa.Column("item_no", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("shown", sa.BigInteger, nullable=False),
 )
 # The one order of a user's events: time, then arrival. `time` is what was given; `moment` is the same, but for a time
 # later than the event's arrival, which counts at its arrival.
@@ -118,6 +136,12 @@ _read = (events.c.type_no, events.c.time, events.c.weight)
 sa.Index("events_of_user", events.c.user_no, *ORDER, events.c.item_no, *_read)
 sa.Index("events_of_pair", events.c.user_no, events.c.item_no, *ORDER, *_read)
 sa.Index("events_of_item", events.c.item_no, events.c.seq)
+sa.Index(
+    "events_of_context",
+    events.c.context_no,
+    sqlite_where=events.c.context_no.is_not(None),
+    postgresql_where=events.c.context_no.is_not(None),
+)
 sa.Index(
     "events_once",
     events.c.event_id,
@@ -167,8 +191,22 @@ def _moments(connection: sa.Connection) -> None:
         connection.execute(sa.text(statement), {"now": time_ns() // 1000} if ":now" in statement else {})
 
 
+def _contexts(connection: sa.Connection) -> None:
+    """Give events a context, and the store counts of what lists showed."""
+    number = "INTEGER PRIMARY KEY AUTOINCREMENT" if connection.dialect.name == "sqlite" else "SERIAL PRIMARY KEY"
+    text = "TEXT" if connection.dialect.name == "sqlite" else 'TEXT COLLATE "C"'
+    for statement in (
+        f"CREATE TABLE contexts (context_no {number}, context {text} NOT NULL UNIQUE)",
+        "ALTER TABLE events ADD COLUMN context_no INTEGER",
+        "CREATE INDEX events_of_context ON events (context_no) WHERE context_no IS NOT NULL",
+        "CREATE TABLE impressions (item_no INTEGER NOT NULL, position INTEGER NOT NULL, shown BIGINT NOT NULL, "
+        "PRIMARY KEY (item_no, position))",
+    ):
+        connection.execute(sa.text(statement))
+
+
 # Step n brings a store from version n + 1 to n + 2. A step is never changed once it is released.
-MIGRATIONS: list[Callable[[sa.Connection], None]] = [_moments]
+MIGRATIONS: list[Callable[[sa.Connection], None]] = [_moments, _contexts]
 
 
 def migrate(connection: sa.Connection) -> None:

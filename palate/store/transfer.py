@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from palate.arrays import AnyArray, Bools, Longs
+from palate.arrays import AnyArray, Bools, Ints, Longs
 from palate.data.columns import CATALOGUE, LOG
+from palate.data.contexts import NO_CONTEXT
 from palate.errors import DataError
 from palate.store.catalogues import read_items
 from palate.store.database import Database
@@ -25,7 +26,7 @@ from palate.store.logs import EVENT_IDS, EventRows, id_conflict, read_events
 from palate.store.profiles import read_users
 from palate.store.recording import MOST_TYPE_CHARACTERS, Recorder, check_text, driver_cursor, now
 from palate.store.scan import Gathering
-from palate.store.schema import Parameters, event_types, events, items, sa, set_state, users
+from palate.store.schema import Parameters, contexts, event_types, events, items, sa, set_state, users
 from palate.store.user_profiles import check_user
 
 __all__ = [
@@ -93,6 +94,7 @@ def import_log(
     rows = read_events(source, event_type, reading)
     if len(rows.names["event"]) > MOST_EVENT_TYPES:
         raise DataError(f"import: {len(rows.names['event']):,} event types; there can be {MOST_EVENT_TYPES:,}")
+    store.check_contexts(rows.contexts)
     work = _Import(store, rows, bring_back)
     work.check_ids(source)
     new = left = done = 0
@@ -146,6 +148,8 @@ class _Import:
         columns["time"] = np.full(len(rows), self._moment) if log.time is None else log.time[rows]
         columns["moment"] = np.minimum(columns["time"], self._moment)
         frame = pl.DataFrame(columns)
+        if log.context is not None and add:
+            frame = frame.with_columns(context_no=self._context_numbers(connection, log.context[rows]))
         if log.weight is not None:
             weight = pl.Series(log.weight[rows])
             if weight.dtype == pl.Float32:  # as short as it can be: 0.1, not 0.10000000149
@@ -159,6 +163,14 @@ class _Import:
         names = self._rows.names[role].gather(used).to_list()
         numbers = self._recorder.numbers(connection, TABLES[role], names, add=add)
         return np.array([numbers.get(name, -1) for name in names], np.int64)[place]
+
+    def _context_numbers(self, connection: sa.Connection, codes: Ints) -> pl.Series:
+        """Numbers in the store of contexts, (N,), null for an empty one."""
+        texts = self._rows.contexts
+        used = [texts[code] for code in np.unique(codes).tolist()]
+        numbers = self._recorder.numbers(connection, contexts, (text for text in used if text != NO_CONTEXT))
+        of_code = pl.Series([numbers.get(text) for text in texts], dtype=pl.Int64)
+        return of_code.gather(codes)
 
     def _new(self, connection: sa.Connection, frame: pl.DataFrame, last: int) -> pl.DataFrame:
         """Events of a part that the store does not have; users with a number above `last` have none.
