@@ -59,8 +59,8 @@ from palate.serve.dashboard.searching import edits, meant_by
 from palate.serve.dashboard.summaries import beginning, grouped, summaries
 from palate.serve.dashboard.tuning import Tuning
 from palate.serve.fast import list_request, session_event
-from palate.serve.metrics import Metrics, Place, Shown
-from palate.serve.outcomes import Outcomes
+from palate.serve.metrics import Metrics, Place, Shown, Waiting
+from palate.serve.outcomes import flush
 from palate.serve.wire import SessionIn
 from palate.store.activity import MOST, Window, activity, latest_users, newest_events, newest_users
 from palate.store.events import Event, Store
@@ -1008,10 +1008,10 @@ def test_what_came_of_lists_is_kept_by_day_source_and_version(url: str) -> None:
         metrics.answered("v", replace(made, model=None))
         kinds = [("u", "i", "view"), ("u", "i", "purchase"), ("u", "k", "purchase"), ("u", "j", "order")]
         metrics.stored([Event(*kind) for kind in [*kinds, ("w", "i", "purchase"), ("v", "x", "view")]])
-        metrics.outcomes.flush(live)
-        metrics.outcomes.flush(live)
+        flush(metrics.outcomes, live)
+        flush(metrics.outcomes, live)
         metrics.answered("u", made)
-        metrics.outcomes.flush(live)
+        flush(metrics.outcomes, live)
         today = day_of(now())
         found = outcomes(store, today - 1, today)
         assert {(cell.source, cell.version): tuple(outcome) for cell, outcome in found.items()} == {
@@ -1035,14 +1035,14 @@ def test_what_came_of_lists_is_kept_by_day_source_and_version(url: str) -> None:
 
 def test_counts_that_cannot_be_stored_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(tmp_path / "shop.db") as store:
-        live, waiting = Live(store), Outcomes()
+        live, waiting = Live(store), Waiting()
         waiting.shown([("personal", 3)], 1)
         with monkeypatch.context() as broken:
             broken.setattr("palate.serve.outcomes.add_outcomes", Mock(side_effect=StoreAway("away")))
             with pytest.raises(StoreAway):
-                waiting.flush(live)
+                flush(waiting, live)
         waiting.shown([("personal", 1)], 1)
-        waiting.flush(live)
+        flush(waiting, live)
         today = day_of(now())
         assert outcomes(store, today, today)[Cell(today, "personal", 1)] == Outcome(4)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter as Sums
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
+from threading import Lock
 from time import perf_counter, time
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -19,13 +21,15 @@ from palate.live.snapshot import Snapshot
 from palate.live.weights import CONVERSIONS
 from palate.ranking.request import SOURCES, ListItem, RecommendationList, Source
 from palate.serve.figures import COLLECTED
-from palate.serve.outcomes import Outcomes
 from palate.store.events import Event
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 REMEMBERED = 1 << 20  # entries of the table of shown items
 VERSIONS = 1 << 11  # that an entry tells apart
 PLACE = np.uint64((1 << 16) - 1)  # bits of an entry: 11 of the version, 4 of the source, 1 that an event came
+DAY = 86_400  # seconds
+Counts: TypeAlias = Sums[tuple[int, str, int]]
+Converted: TypeAlias = Sums[tuple[int, str, int, str]]
 
 
 class Place(NamedTuple):
@@ -63,6 +67,47 @@ class Shown:
             return None
         self._table[pair % REMEMBERED] = entry | 1
         return Place(SOURCES[(entry >> 1) % 16], (entry & int(PLACE)) >> 5, bool(entry & 1))
+
+
+class Waiting:
+    """What came of the lists of this process, by day since 1970, source and version, until it is stored."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._shown: Counts = Sums()
+        self._clicks: Counts = Sums()
+        self._converted: Converted = Sums()  # by item, too: its price counts when they are stored
+
+    def shown(self, sources: Iterable[tuple[str, int]], version: int) -> None:
+        """Count the items of a list by source."""
+        day = int(time() // DAY)
+        with self._lock:
+            for source, count in sources:
+                self._shown[day, source, version] += count
+
+    def clicked(self, place: Place) -> None:
+        """Count the first event on an item that was shown."""
+        with self._lock:
+            self._clicks[int(time() // DAY), place.source, place.version] += 1
+
+    def converted(self, place: Place, item_id: str) -> None:
+        """Count a conversion on an item that was shown."""
+        with self._lock:
+            self._converted[int(time() // DAY), place.source, place.version, item_id] += 1
+
+    def take(self) -> tuple[Counts, Counts, Converted]:
+        """Return what waits, and begin anew."""
+        with self._lock:
+            taken = self._shown, self._clicks, self._converted
+            self._shown, self._clicks, self._converted = Sums(), Sums(), Sums()
+        return taken
+
+    def put_back(self, shown: Counts, clicks: Counts, converted: Converted) -> None:
+        """Add what could not be stored."""
+        with self._lock:
+            self._shown.update(shown)
+            self._clicks.update(clicks)
+            self._converted.update(converted)
 
 
 def _shared(file: Path) -> Hashes:
@@ -103,7 +148,7 @@ class Metrics:
         self.version = self._gauge("palate_model_version", "Version of the active model.")
         self.items = self._gauge("palate_items", "Items in the catalogue.")
         self.odd = self._gauge("palate_odd_values", "Values of another type than most of their attribute.")
-        self._shown, self.outcomes = Shown(), Outcomes()
+        self._shown, self.outcomes = Shown(), Waiting()
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self.registry, multiprocess_mode="mostrecent")
@@ -129,9 +174,9 @@ class Metrics:
                 continue
             if not place.clicked:
                 self.chosen.inc()
-                self.outcomes.clicked(place.source, place.version)
+                self.outcomes.clicked(place)
             if event.event_type in CONVERSIONS:
-                self.outcomes.converted(place.source, place.version, event.item_id)
+                self.outcomes.converted(place, event.item_id)
 
     def text(self, snapshot: Snapshot) -> bytes:
         """Return all metrics in the format of Prometheus."""

@@ -13,6 +13,7 @@ from palate.serve.dashboard.coverage import Coverage, coverage
 from palate.serve.dashboard.figures import RANGES, Answers, RecentActivity, Throttled, drawn
 from palate.serve.dashboard.rates import Prices, sold
 from palate.serve.dashboard.rendering import Pages
+from palate.serve.outcomes import flush
 from palate.serve.routes import needs
 from palate.serve.service import Service
 from palate.store.activity import MOST, newest_events
@@ -37,7 +38,7 @@ def overview_routes(router: APIRouter, pages: Pages) -> None:
         events = newest_events(service.store, FEED)
         answers = Answers.of(service.metrics)
         with suppress(StoreError):  # it waits on
-            service.metrics.outcomes.flush(service.live)
+            flush(service.metrics.outcomes, service.live)
         outcomes = clicks(service.store, chosen, by)
         return pages.page(
             request,
