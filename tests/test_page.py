@@ -246,6 +246,8 @@ def test_a_page_has_no_fault_and_fits_a_phone(served: Served, watched: Watched, 
     assert answer.status == 200
     page.wait_for_load_state("networkidle")
     assert page.locator("h1").count() == 1
+    scripts = page.evaluate("performance.getEntriesByType('resource').map(each => each.name.split('?')[0])")
+    assert scripts.count(f"{served.address}/static/page.js") == 1, "once, whatever imports it"
     assert overflow(page) <= 0
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 360, "height": 740})
@@ -353,6 +355,8 @@ EVERY_RULE = {
     "explore.seed": "7",
     "history.item_id": ["1196", ""],
     "history.event_type": ["purchase", "view"],
+    "context.key": ["device", ""],
+    "context.value": ["phone", ""],
 }
 AS_A_BODY = {
     "k": 8,
@@ -370,6 +374,7 @@ AS_A_BODY = {
     "long_tail": 0.1,
     "explore": {"method": "thompson", "share": 0.2, "strength": 0.5, "seed": 7},
     "history": [{"item_id": "1196", "event_type": "purchase"}],
+    "context": {"device": "phone"},
 }
 
 

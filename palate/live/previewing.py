@@ -6,12 +6,11 @@ from dataclasses import replace
 from threading import Lock
 
 from palate.live.history import bought_together, session_history
-from palate.live.service import Live
+from palate.live.service import Live, timed_for
 from palate.live.snapshot import Active, Snapshot
 from palate.ranking.context import Context
 from palate.ranking.pipeline import recommend
 from palate.ranking.request import ListRequest, RecommendationList
-from palate.store.recording import now
 from palate.store.schema import REPLACED
 from palate.store.versions import Versions
 
@@ -52,7 +51,7 @@ class Previews:
         if request.session:
             session = session_history(request.session, live.weights, base.index)
             context = context.of(context.history.followed_by(session))
-        timed = context.at(now())
+        timed = timed_for(request, context)
         if "bought_together" not in request.sources:
             return timed
         return replace(timed, together=bought_together(request.anchor_items, timed, live.store, live.weights))

@@ -114,7 +114,7 @@ class Live:
             hidden = self.history(request.unseen_by, request.until).on(base.index)
             context = context.of(context.history.hiding(hidden.seen))
         if request.only is not None:
-            return replace(_timed(request, context), removed=self._removed(request.only, base))
+            return replace(timed_for(request, context), removed=self._removed(request.only, base))
         return self._with_sources(request, context)
 
     def _removed(self, ids: Sequence[str], context: Context) -> frozenset[str]:
@@ -129,11 +129,11 @@ class Live:
         known = None if request.user_id is None else self._prepared.remembered(request.user_id, base)
         context = known or base
         context = self._with_session(request, context) if request.session else context
-        return _timed(request, context)
+        return timed_for(request, context)
 
     def _with_sources(self, request: ListRequest, context: Context) -> Context:
         """Return the context with what the sources of a request read beside the usual."""
-        timed = _timed(request, context)
+        timed = timed_for(request, context)
         if "bought_together" not in request.sources:
             return timed
         return replace(timed, together=bought_together(request.anchor_items, context, self.store, self.weights))
@@ -196,7 +196,7 @@ class Live:
             self.snapshot(pulse)
 
 
-def _timed(request: ListRequest, context: Context) -> Context:
+def timed_for(request: ListRequest, context: Context) -> Context:
     """Return the context with that of the request, and at the time that a list is made for where it depends on it."""
     own = context.within(request.context) if request.context else context
     if request.sources == USUAL_SOURCES and not request.exploring and not context.model.reads_time:

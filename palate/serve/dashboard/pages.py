@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.staticfiles import StaticFiles
@@ -17,7 +18,18 @@ from palate.serve.dashboard.users import users_routes
 from palate.serve.routes import LateRoute, needs
 from palate.serve.service import Service
 
-STATIC = StaticFiles(directory=Path(__file__).parent / "static")
+
+class Static(StaticFiles):
+    """Files that browsers ask about each time: scripts import each other by names, which hold no version."""
+
+    def file_response(self, *args: Any, **settings: Any) -> Response:
+        """Answer with a file, or that it is as it was."""
+        answer = super().file_response(*args, **settings)
+        answer.headers["Cache-Control"] = "no-cache"
+        return answer
+
+
+STATIC = Static(directory=Path(__file__).parent / "static")
 
 
 def pages_router(service: Service) -> APIRouter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import dumps
 from typing import Any
 
@@ -33,6 +33,7 @@ ROWS: Mapping[str, tuple[str, ...]] = {
     "cap": ("attribute", "most"),
     "share": ("condition", "least"),
     "history": ("item_id", "event_type"),
+    "context": ("key", "value"),
 }
 LISTS = ("exclude", "near")
 STAGES: Mapping[str, tuple[str, ...]] = {
@@ -87,7 +88,10 @@ class Form:
         own: dict[str, Any] = {"k": _number("k", self.one("k", str(SHOWN)))}
         own |= {name: self.one(name) for name in ("scenario", "filter") if self.one(name)}
         own |= {name: found for name in LISTS if (found := [text for text in self.many(name) if text])}
-        own |= {name: [_read(row) for row in rows] for name in ROWS if (rows := self.rows(name))}
+        own |= {
+            name: [_read(row) for row in rows] for name in ROWS if name != "context" and (rows := self.rows(name))
+        }
+        own |= {"context": {row["key"]: row["value"] for row in self.rows("context")}} if self.rows("context") else {}
         own |= {"keep_seen": True} if self.one("keep_seen") else {}
         own |= {"long_tail": _number("long_tail", self.one("long_tail"))} if _some(self.one("long_tail")) else {}
         own |= {"sources": self.sources} if tuple(self.sources) != USUAL_SOURCES else {}
@@ -148,7 +152,8 @@ def asked_of(service: Service, body: Mapping[str, object]) -> ListRequest:
     if asked.scenario is not None:
         whole = completed(asked, service.live.scenarios.fields(asked.scenario))
     session = tuple(map(session_event, asked.history)) if isinstance(asked, SessionIn) else ()
-    return list_request(whole, asked.user_id, session=session)
+    wanted = list_request(whole, asked.user_id, session=session)
+    return replace(wanted, context=asked.context) if asked.context else wanted
 
 
 def preview_routes(router: APIRouter, pages: Pages) -> None:

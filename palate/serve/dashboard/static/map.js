@@ -1,6 +1,6 @@
 // The map: points on a canvas, with titles where there is room; moved and scaled by mouse, fingers or keys.
 
-import { getJson } from "./page.js";
+import { getJson } from "./calls.js";
 
 const canvas = document.getElementById("map"), pen = canvas.getContext("2d");
 const note = document.getElementById("map-note"), tip = document.getElementById("map-tip");
