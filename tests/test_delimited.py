@@ -121,7 +121,7 @@ number = st.integers(0, 10**10).map(str) | st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(cell, cell, number, st.integers(0, 10**10).map(str), cell), min_size=1, max_size=12),
     st.lists(st.tuples(st.integers(0, 11), st.integers(0, 4), rare), max_size=2),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from palate.data.catalogue import read_catalogue
 from palate.data.readers import read_log
-from palate.errors import DataError, DataWarning, SettingError
+from palate.errors import DataError, DataWarning, MissingExtra, SettingError
 
 ROWS = [("ann", "b 1", 4.5, "2020-12-31"), ("bob", "é", 3.0, "2020-02-01"), ("bob", "c", 2.25, "2020-02-02")]
 
@@ -196,3 +196,52 @@ def test_folders_named_by_keys_give_columns(tmp_path: Path) -> None:
         ("ann", "y", 3, "add to cart"),
         ("bob", "y", 3, "add to cart"),
     ]
+
+
+SHEET = '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>%s</sheetData></worksheet>'
+CONTENT = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+WORKBOOK = {
+    "[Content_Types].xml": '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
+    '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+    f'<Override PartName="/xl/workbook.xml" ContentType="{CONTENT}.sheet.main+xml"/>'
+    f'<Override PartName="/xl/sheet.xml" ContentType="{CONTENT}.worksheet+xml"/></Types>',
+    "_rels/.rels": '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+    '<Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" '
+    'Target="xl/workbook.xml"/></Relationships>',
+    "xl/_rels/workbook.xml.rels": '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+    '<Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" '
+    'Target="sheet.xml"/></Relationships>',
+    "xl/workbook.xml": '<workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" '
+    'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships">'
+    '<sheets><sheet name="log" sheetId="1" r:id="r1"/></sheets></workbook>',
+}
+
+
+def write_workbook(path: Path, rows: list[tuple[str | float | None, ...]]) -> None:
+    def cell(value: str | float | None) -> str:
+        if value is None:
+            return "<c/>"
+        return f'<c t="inlineStr"><is><t>{value}</t></is></c>' if isinstance(value, str) else f"<c><v>{value}</v></c>"
+
+    text = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
+    with ZipFile(path, "w") as archive:
+        for name, content in WORKBOOK.items():
+            archive.writestr(name, content)
+        archive.writestr("xl/sheet.xml", SHEET % text)
+
+
+def test_a_workbook_is_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.xlsx"
+    write_workbook(path, [("user", "item", "rating"), ("ann", 7, 4.5), (None, None, None), ("bob", 8, -3)])
+    monkeypatch.setattr("palate.errors.find_spec", lambda _: None)
+    with pytest.raises(MissingExtra, match=r"palate\[excel\]"):
+        read_log(path)
+    monkeypatch.undo()
+    pytest.importorskip("fastexcel")
+    with pytest.raises(DataError, match=r"row 3 of log\.xlsx: rating is -3; weights"):
+        read_log(path)
+    with pytest.warns(DataWarning, match="skipped 1 of 2"):
+        assert read_log(path, on_error="skip").to_frame().rows() == [("ann", 7, 4.5)]
+    path.write_bytes(b"PK no workbook")
+    with pytest.raises(DataError, match=r"log\.xlsx: cannot be read: "):
+        read_log(path)

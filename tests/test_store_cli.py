@@ -98,11 +98,11 @@ def test_a_later_import_needs_no_options(palate: Run, tmp_path: Path) -> None:
     log, items = tmp_path / "orders.csv", tmp_path / "items.csv"
     rows = ["ann;a1;31.12.2020 10:00\n", "bob;a2;01.02.2021 11:00\n", "ann;a2;03.04.2021 12:00\n"]
     log.write_text("kunde;artikel;wann\n" + "".join(rows[:2]))
-    items.write_text("artikel,titel\na1,Tee\n")
+    items.write_text("artikel,bezeichnung\na1,Tee\n")
     given = ("store", "import", "--store", tmp_path / "s.db", "--log", log, "--catalogue", items)
     named = [each for text in ("user=kunde", "item=artikel", "time=wann") for each in ("--read", text)]
     assert palate(*given, *named)[0] == 1, "the catalogue's column has no known name"
-    more = ["--read-catalogue", "item=artikel", "--read-catalogue", "title=titel"]
+    more = ["--read-catalogue", "item=artikel", "--read-catalogue", "title=bezeichnung"]
     code, out, err = palate(*given, *named, *more)
     assert (code, out.partition(", in ")[0]) == (0, "2 new events, 1 new or changed items")
     assert "read as by" not in err

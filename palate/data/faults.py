@@ -32,7 +32,8 @@ class Faults:
         self._seen: dict[str, tuple[int, str]] = {}
         self._first = ""
         self.rows = 0
-        self.skipped: Counter[str] = Counter()
+        order = sorted(("row", *rules), key=lambda reason: reason == once)
+        self.skipped = Counter(dict.fromkeys(order, 0))  # in one order, however the rows come
 
     def sift(self, batch: Batch, values: pl.DataFrame) -> pl.DataFrame:
         """Return the sound rows of `values`, which are the batch's own converted, null where a rule is broken.

@@ -22,10 +22,10 @@ import polars as pl
 from palate.data.batch import Batch, Choose
 from palate.data.delimited import read_delimited
 from palate.data.dialects import Form
-from palate.data.frames import is_sparse, read_frame, read_lazy
+from palate.data.frames import is_sparse, read_frame, read_lazy, reading
 from palate.data.jsonlines import read_json_lines
 from palate.data.records import Dialect
-from palate.errors import DataError, MissingExtra
+from palate.errors import DataError, MissingExtra, Package, require
 
 # RecBole's files have no quoting.
 DELIMITED = {
@@ -40,7 +40,7 @@ DAMAGED = (
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
 )
 TEXT = (*DELIMITED, ".jsonl", ".ndjson")
-SUFFIXES = (*TEXT, ".parquet", ".arrow", ".ipc", ".feather")
+SUFFIXES = (*TEXT, ".parquet", ".arrow", ".ipc", ".feather", ".xlsx")
 
 
 @dataclass(frozen=True)
@@ -191,9 +191,21 @@ def _read(
         packed = io.BytesIO(stream.read())
     if kind == ".parquet":
         yield from read_lazy(pl.scan_parquet(packed, glob=False), place, choose)
+    elif kind == ".xlsx":
+        yield from _sheet(packed, place, choose)
     else:
         read = pl.read_ipc if packed.getvalue()[:6] == b"ARROW1" else pl.read_ipc_stream
         yield from read_lazy(read(packed).lazy(), place, choose)
+
+
+def _sheet(packed: BinaryIO, place: str, choose: Choose) -> Iterator[Batch]:
+    """Rows of the first sheet of a workbook; blank ones count and are ignored."""
+    require([Package("fastexcel", "fastexcel", "excel")])
+    with reading(place):  # the errors of its library are of many kinds
+        sheet = pl.read_excel(packed, drop_empty_rows=False)
+    for batch in read_frame(sheet, place, choose):
+        filled = ~batch.frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+        yield replace(batch, frame=batch.frame.filter(filled), row=batch.row[filled.to_numpy()])
 
 
 def _opened(path: Path, packing: str) -> BinaryIO:

@@ -17,9 +17,9 @@ IDS = "ids must be strings or whole numbers"
 RULES = {
     "user": f"{IDS}, not empty",
     "item": f"{IDS}, not empty",
-    "time": "times must be numbers of seconds, ms, us or ns since 1970, or ISO 8601, in the years 1 to 9999",
-    "weight": "weights must be finite numbers, 0 or more, at most 1,000,000",
     "event": "event types must be text, not empty",
+    "weight": "weights must be finite numbers, 0 or more, at most 1,000,000",
+    "time": "times must be numbers of seconds, ms, us or ns since 1970, or ISO 8601, in the years 1 to 9999",
 }
 
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
