@@ -14,8 +14,8 @@ class Distinct:
     read  returns those that are stored, for all processes
     """
 
-    def __init__(self, field: str, kind: str, read: Callable[[], set[str]]) -> None:
-        self._field, self._kind, self._read = field, kind, read
+    def __init__(self, field: str, most: int, kind: str, read: Callable[[], set[str]]) -> None:
+        self._field, self._most, self._kind, self._read = field, most, kind, read
         self._stored: set[str] = set()
         self.coming: Counter[str] = Counter()  # that events on their way bring along
 
@@ -24,14 +24,14 @@ class Distinct:
         if name not in self._stored:
             new.setdefault(name, n)
 
-    def check(self, new: Mapping[str, int], most: int) -> None:
-        """Refuse names, each with the place of its first event, if with those there are they are more than `most`."""
+    def check(self, new: Mapping[str, int]) -> None:
+        """Refuse names, each with the place of its first event, if there are too many with those there are."""
         if not new:
             return
         self._stored = self._read()
         there = self._stored | set(self.coming)
         for name, n in new.items():
-            if name not in there and len(there) >= most:
-                rule = f"there are {most:,} other {self._kind} already, the most there can be"
-                raise DataError(f"event {n}: {self._field} is {name!r}; {rule}")
+            if name not in there and len(there) >= self._most:
+                most = f"there are {self._most:,} other {self._kind} already, the most there can be"
+                raise DataError(f"event {n}: {self._field} is {name!r}; {most}")
             there.add(name)

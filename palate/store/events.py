@@ -94,8 +94,8 @@ class Store:
         self.receipts = Receipts(self.database)
         self.impressions = Impressions(self.database)
         self._writer = Writer(self.database)
-        self._types = Distinct("event_type", "types", lambda: set(self.event_types().values()))
-        self._contexts = Distinct("context", "contexts", self._read_contexts)
+        self._types = Distinct("event_type", MOST_EVENT_TYPES, "types", lambda: set(self.event_types().values()))
+        self._contexts = Distinct("context", MOST_CONTEXTS, "contexts", self._read_contexts)
         self._lock = Lock()
 
     @classmethod
@@ -148,8 +148,8 @@ class Store:
         if not new_types and not new_contexts:
             return self._writer.submit(Batch(checked, keep))
         with self._lock:
-            self._types.check(new_types, MOST_EVENT_TYPES)
-            self._contexts.check(new_contexts, MOST_CONTEXTS)
+            self._types.check(new_types)
+            self._contexts.check(new_contexts)
             future = self._writer.submit(Batch(checked, keep))
             self._types.coming.update(new_types.keys())
             self._contexts.coming.update(new_contexts.keys())
@@ -272,7 +272,7 @@ class Store:
     def check_contexts(self, texts: Sequence[str]) -> None:
         """Raise `DataError` for contexts of an import that are too many with those there are."""
         with self._lock:
-            self._contexts.check({text: 0 for text in texts if text != NO_CONTEXT}, MOST_CONTEXTS)
+            self._contexts.check({text: 0 for text in texts if text != NO_CONTEXT})
 
     def _read_contexts(self) -> set[str]:
         with self.database.reading() as connection:
