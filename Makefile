@@ -8,15 +8,18 @@ PIP = $(BIN)/pip --quiet --disable-pip-version-check
 # Without compiled modules each process that tests start would compile the library again.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test test-lowest lint format docs reliability browser peers clean
+.PHONY: demo test pytest test-lowest lint format docs reliability browser peers clean
 
 demo: $(VENV)/core
 	$(BIN)/palate demo
 
-# Three processes for two cores, as tests wait for services and databases a quarter of their time. Each takes whole files:
-# what a file has started serves all of its tests; tests/conftest.py says which files come first.
-test: lint
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+# Four processes for two cores, and lint beside them, as tests wait for services and databases a quarter of their time.
+# Each takes whole files: what a file has started serves all of its tests; tests/conftest.py says which files come first.
+test: $(VENV)/test
+	$(MAKE) --no-print-directory --jobs=2 lint pytest
+
+pytest: $(VENV)/test
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # The tests of the core with the lowest versions that pyproject.toml admits.
 test-lowest: $(VENV)-lowest/ready

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from palate.data.splits import Split, split_by_time, split_items, split_last, split_ratio, split_users
     from palate.errors import PalateError
     from palate.evaluation.compare import compare
+    from palate.evaluation.cross import cross_validate
     from palate.evaluation.early import fit_until_best
     from palate.evaluation.protocol import evaluate
     from palate.models.approximate import approximate
@@ -69,6 +70,7 @@ __all__ = [
     "approximate",
     "choose",
     "compare",
+    "cross_validate",
     "evaluate",
     "fit_until_best",
     "load",
@@ -98,6 +100,7 @@ HOMES = {
     "split_users": "palate.data.splits",
     "PalateError": "palate.errors",
     "compare": "palate.evaluation.compare",
+    "cross_validate": "palate.evaluation.cross",
     "fit_until_best": "palate.evaluation.early",
     "evaluate": "palate.evaluation.protocol",
     "approximate": "palate.models.approximate",

@@ -19,6 +19,7 @@ Halves: TypeAlias = NDArray[np.uint16]
 Words: TypeAlias = NDArray[np.uint32]
 Hashes: TypeAlias = NDArray[np.uint64]
 Bools: TypeAlias = NDArray[np.bool_]
+Bytes: TypeAlias = NDArray[np.uint8]
 AnyArray: TypeAlias = NDArray[Any]
 
 LINE = 64  # bytes

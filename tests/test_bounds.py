@@ -252,7 +252,7 @@ def test_the_form_of_the_login_is_small(tmp_path: Path) -> None:
         assert client.post("/login", content=b"a=1&" * 100_000, headers=form).status_code == 413
         assert client.post("/login", content=b"a" * (MOST_FORM + 1), headers=form).status_code == 413
         assert client.post("/login", content=b"a=1&" * 11, headers=form).status_code == 400
-        assert client.post("/login", content=b"key=x&next=/people", headers=form).status_code == 401
+        assert client.post("/login", content=b"key=x&next=/users", headers=form).status_code == 401
         assert (
             client.post("/login", content=b'{"key": "x"}', headers={"content-type": "text/plain"}).status_code == 415
         )

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, Literal
 
 import numpy as np
@@ -484,6 +485,8 @@ def test_a_store_without_its_models_is_trained_at_the_start(
     assert "training" not in palate("serve", "--store", store, *command).err
     assert palate("store", "backup", tmp_path / "b.db", "--store", store).code == 0
     assert palate("store", "restore", tmp_path / "b.db", "--store", copy).code == 0
+    assert "training" not in palate("serve", "--store", copy, *command).err, "the backup has the model"
+    rmtree(tmp_path / "restored.models")
     left = palate("serve", "--store", copy, *command, "--without-model")
     assert (left.code, "training" in left.err, served[-1].without_model) == (0, False, True)
     done = palate("serve", "--store", copy, *command)
@@ -791,10 +794,12 @@ def test_demo_on_another_log(palate: Run, files: Path) -> None:
     log = ("--log", files / "log.csv", "--catalogue", files / "items.csv")
     told = palate("demo", *log)
     assert told.code == 0, told.err
-    for heading in ("The log", "The past to learn from", "Learning a vector", "How well it guesses", "Three users"):
+    for heading in ("The log", "is hidden", "go together: EASE", "How well it guesses", "Items alike", "Three users"):
         assert heading in told.out
+    assert re.search(r"NDCG@10 .* \[[+-][\d.]+, [+-][\d.]+\], (better|worse|may be chance)", told.out)
     answer = palate("demo", *log, "--json").json
-    assert set(answer) == {"log", "split", "fit", "evaluation", "people"}
+    assert set(answer) == {"log", "split", "fit", "evaluation", "similar", "people"}
+    assert all(row["item_id"] not in [each["item_id"] for each in row["items"]] for row in answer["similar"])
     assert all(len(person["items"]) <= 10 for person in answer["people"])
 
 

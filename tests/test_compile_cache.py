@@ -17,7 +17,7 @@ from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.splits import split_ratio
 from palate.evaluation.protocol import evaluate
-from palate.kernels.clock import announce_compiling, clock
+from palate.kernels.clock import announce_compiling, clock, compile_seconds
 from palate.models.base import Recipe, Watch
 from palate.models.popularity import Popularity, PopularityModel
 from palate.testing.logs import log_of
@@ -75,6 +75,16 @@ def test_the_seconds_of_a_fit_contain_no_compiling() -> None:
     assert report.fit_seconds is not None
     assert report.fit_seconds < 0.5 * taken[0]
     assert report.fit_seconds <= clock() - began, "the clock never goes back"
+
+
+def test_a_process_knows_for_how_long_it_compiled() -> None:
+    double = numba.njit(lambda number: 2 * number)
+    before = compile_seconds()
+    assert double(2) == 4
+    once = compile_seconds()
+    assert once > before
+    assert double(3) == 6
+    assert compile_seconds() == once
 
 
 def test_compiling_is_said_once() -> None:

@@ -206,7 +206,7 @@ def test_unknown_values_are_as_none() -> None:
 
 def test_context_features_in_training_are_those_in_serving() -> None:
     """Event by event, and none is the same for both devices."""
-    queries = replace(RECIPE, users=60).queries(LOG)
+    (queries,) = replace(RECIPE, users=60, folds=1).queries(LOG)
     every = np.ones(len(fitted().items), np.bool_)
     place = [fitted().features.index(name) for name in ("context device", "times with this device")]
     told = set()
@@ -226,7 +226,7 @@ def test_context_features_in_training_are_those_in_serving() -> None:
 
 def test_no_context_feature_sees_the_answer() -> None:
     """Other answers change no feature; nor does the context of what is asked for change what was counted."""
-    queries = replace(RECIPE, users=60).queries(LOG)
+    (queries,) = replace(RECIPE, users=60, folds=1).queries(LOG)
     assert LOG.context is not None
     item, context = LOG.item.copy(), LOG.context.copy()
     item[queries.wanted.event] = (item[queries.wanted.event] + 7) % len(LOG.items)
@@ -491,7 +491,7 @@ def test_the_service_takes_contexts_and_impressions(tmp_path: Path) -> None:
             assert ranked["items"][0]["item_id"] == f"{kind}2"
         listed("/v1/events", {"user_id": "eva", "item_id": "p1", "event_type": "view", "context": PHONE})
         for device, kind in (("phone", "p"), ("tv", "t")):
-            query = {"user_id": "eva", "k": 5, "context": [f"device:{device}", "place:a,b"]}
+            query: dict[str, str | int | list[str]] = {"user_id": "eva", "k": 5, "context": [f"device:{device}", "place:a,b"]}
             items = client.get("/v1/recommend", params=query).json()["items"]
             assert {each["item_id"][0] for each in items} == {kind}
         assert client.get("/v1/recommend?context=phone").status_code == 422

@@ -122,8 +122,11 @@ BAD: list[tuple[type[Recipe], dict[str, Any]]] = [
     *((Autoencoder, {name: value}) for name, value in (("dropout", 1), ("device", "abacus"))),
     *((InfiniteAE, {name: value}) for name in ("l2", "bias", "norm") for value in (-1, float("nan"))),
     *((InfiniteAE, {name: 0}) for name in ("l2", "depth")),
-    *((Ranked, {name: value}) for name, value in (("pool", 0), ("users", 0), ("gap", -1), ("seed", -1))),
-    *((Ranked, {name: value}) for name, value in (("recipes", ()), ("recipes", ("SLIST",)), ("held_out", "items"))),
+    *((Ranked, {name: value}) for name, value in (("pool", 0), ("users", 0), ("folds", 0), ("gap", -1))),
+    *(
+        (Ranked, {name: value})
+        for name, value in (("recipes", ()), ("recipes", ("SLIST",)), ("held_out", "items"), ("seed", -1))
+    ),
     *((Pipeline, {"recipe": text}) for text in ("EASE", "Best()")),
     *((Private, {"recipe": text}) for text in ("EASE", "SessionKNN()")),
     *((Private, {"epsilon": value}) for value in (0, -1, float("nan"), float("inf"))),

@@ -286,6 +286,7 @@ def test_a_damaged_vector_is_made_again(tmp_path: Path) -> None:
     (file,) = (tmp_path / "cache" / "palate" / "vectors").iterdir()
     with sqlite3.connect(file) as cache:
         cache.execute("UPDATE vectors SET vector = x'00'")
+    cache.close()
     encoder = Lengths()
     vectors, _ = encode(encoder, ["aa"])
     assert encoder.asked == ["aa"]

@@ -16,10 +16,10 @@ from palate.compute.threads import ThreadTeam
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id
-from palate.errors import DataError
+from palate.errors import DataError, SettingError
 from palate.kernels.least_squares import rooted_rows, row_solver, scaled_weights
 from palate.kernels.rows import row_penalties
-from palate.models.base import Progress
+from palate.models.base import Progress, Watch
 from palate.models.ials import IALS, AlsState, IALSModel
 from palate.models.weights import faded
 
@@ -260,3 +260,27 @@ def test_a_column_beyond_the_items_is_not_read(column: int) -> None:
     for wrong in ((one[:1], one, rows), (one, one[:1], rows), (one, one, rows[:1]), (one, one, rows[:, :1])):
         with pytest.raises(IndexError, match="another shape"):
             rooted_rows(wrong[0], np.zeros(2, np.int32), items, *wrong[1:])
+
+
+def test_a_fit_that_starts_at_an_older_model_needs_fewer_epochs() -> None:
+    events = block_events()
+    whole, older = log_of(events), log_of([each for each in events if each[0] != "u3" and each[1] != "i5"])
+    assert len(older.items) < len(whole.items)
+    assert len(older.users) < len(whole.users)
+    recipe = IALS(dim=4, unseen_weight=0.3, l2=0.1, threads=1)
+    model = replace(recipe, epochs=30).fit(older)
+    losses: dict[str, float] = {}
+
+    def last(name: str) -> Watch:
+        return lambda progress: losses.update({name: progress.loss or 0.0})
+
+    replace(recipe, epochs=60).fit(whole, watch=last("long"))
+    replace(recipe, epochs=2).fit(whole, watch=last("cold"))
+    warm = replace(recipe, epochs=2).fit(whole, watch=last("warm"), start=model)
+    assert losses["warm"] - losses["long"] < 0.3 * (losses["cold"] - losses["long"])
+    assert np.isfinite(warm.item_vectors).all()
+    assert warm.item_vectors[whole.items.code("i5", "item")].any(), "a new item gets its vector"
+    with pytest.raises(SettingError, match="has 4 dimensions; it must have 8"):
+        IALS(dim=8).fit(whole, start=model)
+    with pytest.raises(SettingError, match="knows no item of the log"):
+        recipe.fit(log_of([("a", "x", 1.0, 1), ("b", "y", 1.0, 2)]), start=model)

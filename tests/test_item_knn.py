@@ -13,7 +13,6 @@ from palate import ItemKNN
 from palate.arrays import Doubles
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
-from palate.kernels.neighbours import keep_largest
 from palate.models.item_knn import SIMILARITIES
 from palate.models.neighbours import Neighbours
 
@@ -108,15 +107,6 @@ def test_products_too_small_for_float32_do_no_harm() -> None:
     near = Neighbours.of(tiny.T.tocsr(), tiny, np.zeros(4, np.float32), 3)
     assert (near.size == 3).all()
     assert (near.value < 1e-30).all()
-
-
-@given(st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=80, unique=True), st.data())
-def test_the_largest_keys_come_first(values: list[int], data: st.DataObject) -> None:
-    k = data.draw(st.integers(1, len(values) - 1))
-    keys = np.array(values, np.uint64)
-    keep_largest(keys, len(keys), k)
-    assert sorted(keys[:k].tolist(), reverse=True) == sorted(values, reverse=True)[:k]
-    assert set(keys.tolist()) == set(values)
 
 
 def test_an_event_without_positive_weight_is_no_positive_but_seen() -> None:

@@ -42,9 +42,9 @@ ROOMS = [
 DATA = [
     *("times", "columns", "values", "ids", "vocabulary", "joins", "tables"),
     *("ragged", "event_types", "contexts", "histories", "interactions", "examination"),
-    *("kinds", "categories", "batch", "coder", "delimited", "jsonlines", "frames", "sources", "faults"),
-    *("moments", "catalogue", "readers"),
-    *("splits", "rankings"),
+    *("kinds", "categories", "batch", "coder", "records", "dialects", "delimited", "jsonlines", "frames", "sources"),
+    *("faults", "days", "moments", "catalogue", "readers"),
+    *("splits", "folds", "rankings"),
 ]
 # Optional packages, and the only files that may import them.
 HOMES = {

@@ -248,14 +248,14 @@ def test_a_fit_takes_stages(palate: Run, files: list[object], tmp_path: Path) ->
 def test_a_service_keeps_its_stages_with_each_version(
     palate: Run, files: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran: list[dict[str, Any]] = []
-    monkeypatch.setattr("palate.serve.run.run", lambda *_, **given: ran.append(given))
+    ran: list[Settings] = []
+    monkeypatch.setattr("palate.serve.run.run", lambda settings, **_: ran.append(settings))
     store = tmp_path / "shop.db"
     code, _, err = palate(
         "serve", "--recipe", "ials", "--store", store, "--log", *files, *GIVEN, "--retrain", "every=1h"
     )
     assert code == 0, err
-    again = ran[0]["training"]
+    again = ran[0].recipe
     assert palate("train", "--store", store, *again)[0] == 0
     with Store.open(store) as opened:
         versions = Versions(opened, None, load)

@@ -387,7 +387,7 @@ def test_recipes_add_up_what_those_within_them_release() -> None:
     assert Blend(recipes=(private,)).releases() == once
     twice = Blend(recipes=(Pipeline(private), "EASE()", other))  # once for the weights, and once for good
     assert twice.releases() == (*once, *other.releases()) * 2
-    assert Ranked((twice,)).releases() == twice.releases() * 2
+    assert Ranked((twice,), folds=2).releases() == twice.releases() * 3
     assert sum(each.epsilon for each in twice.guarantees()) == 10
 
 

@@ -143,6 +143,17 @@ def test_trees_as_arrays_score_as_lightgbm_does(monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_allclose(forest.scores(np.ascontiguousarray(more.T)), wanted, rtol=0, atol=1e-9)
 
 
+def test_a_forest_of_all_queries_has_as_many_trees_as_told() -> None:
+    pytest.importorskip("lightgbm")
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(4, 1000)).astype(np.float32)
+    label = (rows[0] > 1).astype(np.float64)
+    data = rows, label, np.full(100, 10), np.zeros(1000)
+    own, less = (grow(*data, valid, seed=0, trees=7) for valid in (0, 40))
+    assert len(own) == 7 >= len(less)
+    assert own.scores(rows).tolist() != less.scores(rows).tolist()
+
+
 def test_an_empty_forest_scores_nothing() -> None:
     assert Forest.empty().scores(np.ones((3, 5), np.float32)).tolist() == [0] * 5
 
@@ -165,7 +176,7 @@ def test_trees_that_would_leave_no_leaf_are_refused() -> None:
 
 @pytest.mark.parametrize("gap", [0, 1, 2])
 def test_queries_ask_for_the_newest_event(gap: int) -> None:
-    queries = replace(RECIPE, gap=gap, users=50).queries(LOG)
+    (queries,) = replace(RECIPE, gap=gap, users=50, folds=1).queries(LOG)
     asked = queries.wanted.event
     assert len(queries) == len(asked) == len(set(LOG.user[asked].tolist())) == 50
     for n, event in enumerate(asked.tolist()):
@@ -178,7 +189,7 @@ def test_queries_ask_for_the_newest_event(gap: int) -> None:
 
 
 def test_queries_of_users_whom_nobody_knows() -> None:
-    queries = replace(RECIPE, held_out="users", users=50).queries(LOG)
+    (queries,) = replace(RECIPE, held_out="users", users=50, folds=1).queries(LOG)
     asked = queries.wanted.event
     held_out = LOG.user[asked]
     assert not queries.known[np.isin(LOG.user, held_out)].any()
@@ -191,7 +202,8 @@ def test_queries_of_users_whom_nobody_knows() -> None:
 
 def test_queries_of_new_users_stay_within_short_histories() -> None:
     log = log_of([(f"u{n}", f"i{each}", 1.0, each) for n in range(40) for each in range(2 + n % 3)])
-    asked = replace(RECIPE, held_out="users", users=99).queries(log).wanted.event
+    (queries,) = replace(RECIPE, held_out="users", users=99, folds=1).queries(log)
+    asked = queries.wanted.event
     counts = np.bincount(log.user[asked], minlength=40)
     assert len(set(asked.tolist())) == len(asked)
     assert sorted(counts[counts > 0].tolist()) == sorted(np.minimum(3, np.diff(log.start)[counts > 0] - 1).tolist())
@@ -200,7 +212,7 @@ def test_queries_of_new_users_stay_within_short_histories() -> None:
 
 def test_queries_of_a_share_of_the_events() -> None:
     log = log_of([(f"u{n % 9}", f"i{n}", 1.0 if n % 4 else -1.0, n) for n in range(180)])
-    queries = replace(RECIPE, held_out="ratio", users=7).queries(log)
+    (queries,) = replace(RECIPE, held_out="ratio", users=7, folds=1).queries(log)
     assert len(queries) == 7
     for n, (answers, shares) in enumerate(queries.answers(log)):
         past = queries.past.event[queries.past.start[n] : queries.past.start[n + 1]]
@@ -212,9 +224,30 @@ def test_queries_of_a_share_of_the_events() -> None:
         assert (np.diff(past) > 0).all()
 
 
+@pytest.mark.parametrize("held_out", ["events", "users", "ratio"])
+def test_what_a_fold_asks_for_is_known_in_the_others(held_out: str) -> None:
+    """The folds have users of their own, as many queries as one fold has, and each lacks its users' events alone."""
+    recipe = replace(RECIPE, held_out=held_out, users=150)
+    (one,), folds = (replace(recipe, folds=n).queries(LOG) for n in (1, 3))
+    unknown = [set(LOG.user[~each.known].tolist()) for each in folds]
+    assert set.union(*unknown) == set(LOG.user[~one.known].tolist())
+    assert sum(map(len, unknown)) == len(set.union(*unknown)) == 150
+    assert sum(map(len, folds)) == len(one)
+    for each, users in zip(folds, unknown, strict=True):
+        assert set(LOG.user[each.wanted.event].tolist()) == users
+        assert not each.known[each.wanted.event].any()
+
+
+def test_a_fold_of_new_users_leaves_half_of_them() -> None:
+    for folds in (1, 2):
+        for each in replace(RECIPE, held_out="users", users=10_000, folds=folds).queries(LOG):
+            assert len(np.unique(LOG.user[~each.known])) == len(LOG.users) // 2
+            assert not (set(LOG.user[each.wanted.event]) & set(LOG.user[each.known]))
+
+
 def test_features_in_training_are_those_in_serving() -> None:
     """Event by event: what a query of the training sees is what a list for the same history sees."""
-    queries = replace(RECIPE, users=60).queries(LOG)
+    (queries,) = replace(RECIPE, users=60, folds=1).queries(LOG)
     every = np.ones(len(fitted().items), np.bool_)
     for event, (candidates, *_) in zip(queries.wanted.event.tolist(), answered(fitted(), LOG, queries), strict=True):
         past = LOG.items.names(LOG.item[LOG.start[LOG.user[event]] : event]).to_list()
@@ -226,7 +259,7 @@ def test_features_in_training_are_those_in_serving() -> None:
 @pytest.mark.parametrize("held_out", ["events", "users"])
 def test_no_feature_sees_the_answer(held_out: str) -> None:
     """Other answers to the queries, to the last one of a user, change no candidate and no feature of it."""
-    queries = replace(RECIPE, held_out=held_out, users=40).queries(LOG)
+    (queries,) = replace(RECIPE, held_out=held_out, users=40, folds=1).queries(LOG)
     asked = queries.wanted.event
     last = np.maximum.reduceat(np.sort(asked), np.unique(LOG.user[np.sort(asked)], return_index=True)[1])
     item = LOG.item.copy()
@@ -474,7 +507,8 @@ def test_only_training_needs_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_dislikes_are_no_answers() -> None:
     weight = LOG.weight.copy()
     weight[LOG.rows.left == 1] = -1
-    assert (weight[RECIPE.queries(replace(LOG, weight=weight)).wanted.event] > 0).all()
+    for queries in RECIPE.queries(replace(LOG, weight=weight)):
+        assert (weight[queries.wanted.event] > 0).all()
 
 
 def test_an_empty_log_is_refused() -> None:

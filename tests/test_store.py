@@ -305,7 +305,7 @@ def test_extreme_values_come_back(store: Store) -> None:
 
 
 def test_there_can_be_only_so_many_event_types(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("palate.store.events.MOST_EVENT_TYPES", 3)
+    monkeypatch.setattr(store._types, "_most", 3)
     store.append([Event("ann", "a", kind, 0) for kind in "xyz"])
     with pytest.raises(DataError, match="event 1: event_type is 'w'; there are 3 other types"):
         store.append([Event("ann", "a", "x", 0), Event("ann", "a", "w", 0)])
@@ -313,7 +313,7 @@ def test_there_can_be_only_so_many_event_types(store: Store, monkeypatch: pytest
 
 
 def test_event_types_that_were_refused_count_for_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("palate.store.events.MOST_EVENT_TYPES", 3)
+    monkeypatch.setattr(store._types, "_most", 3)
     with pytest.raises(DataError, match="event 3: user_id"):
         store.append([*(Event("ann", "a", kind, 0) for kind in "xyz"), Event("", "a", "x", 0)])
     with pytest.raises(DataError, match="event 3: event_type is 'd'; there are 3 other types"):
@@ -326,7 +326,7 @@ def test_event_types_that_were_refused_count_for_nothing(store: Store, monkeypat
 
 
 def test_events_on_their_way_share_the_number_of_types(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("palate.store.events.MOST_EVENT_TYPES", 5)
+    monkeypatch.setattr(store._types, "_most", 5)
 
     def work(n: int) -> int:
         try:

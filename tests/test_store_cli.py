@@ -8,7 +8,12 @@ import pytest
 from conftest import Run
 from databases import url
 
+from palate import Popularity, load
+from palate.bundles.bundle import manifest_checksum
 from palate.data.readers import read_log
+from palate.live.training import train
+from palate.store.backup import restore
+from palate.store.carried import models_of
 from palate.store.events import Event, Store
 from palate.store.items import Item
 from palate.store.keys import Keys
@@ -88,6 +93,29 @@ def test_the_forgotten_are_left_out_unless_they_are_brought_back(palate: Run, ra
     assert json.loads(palate(*given, "--bring-back", "--json")[1])["events"] == 7
 
 
+@pytest.mark.filterwarnings("ignore:orders.csv. read as ';'-separated, dates day first")
+def test_a_later_import_needs_no_options(palate: Run, tmp_path: Path) -> None:
+    log, items = tmp_path / "orders.csv", tmp_path / "items.csv"
+    rows = ["ann;a1;31.12.2020 10:00\n", "bob;a2;01.02.2021 11:00\n", "ann;a2;03.04.2021 12:00\n"]
+    log.write_text("kunde;artikel;wann\n" + "".join(rows[:2]))
+    items.write_text("artikel,titel\na1,Tee\n")
+    given = ("store", "import", "--store", tmp_path / "s.db", "--log", log, "--catalogue", items)
+    named = [each for text in ("user=kunde", "item=artikel", "time=wann") for each in ("--read", text)]
+    assert palate(*given, *named)[0] == 1, "the catalogue's column has no known name"
+    more = ["--read-catalogue", "item=artikel", "--read-catalogue", "title=titel"]
+    code, out, err = palate(*given, *named, *more)
+    assert (code, out.partition(", in ")[0]) == (0, "2 new events, 1 new or changed items")
+    assert "read as by" not in err
+    log.write_text("kunde;artikel;wann\n" + "".join(reversed(rows)))  # grown, in another order
+    code, out, err = palate(*given)
+    assert (code, out.partition(", in ")[0]) == (0, "1 new events, 0 new or changed items")
+    assert "read as by the import before: --read user=kunde --read item=artikel --read time=wann\n" in err
+    assert json.loads(palate(*given, "--json")[1])["events"] == 0
+    code, _, err = palate(*given, "--read", "user=name")
+    assert (code, "no column 'name' (user=)" in err) == (1, True)
+    assert palate(*given)[0] == 0, "options of an import that failed are not kept"
+
+
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
 def test_an_export_is_imported_as_it_was(palate: Run, tmp_path: Path, ending: str) -> None:
     items, log = tmp_path / f"items{ending}", tmp_path / f"log{ending}"
@@ -163,3 +191,41 @@ def test_a_version_is_activated_whatever_was_measured(palate: Run, ratings: Path
         assert code == 1
         assert "item_scores" in err
         assert versions.active() != first
+
+
+@pytest.mark.parametrize("name", ["copy.db", "copy"])
+def test_a_backup_has_the_active_model(palate: Run, tmp_path: Path, name: str) -> None:
+    shop, copy, again = tmp_path / "shop.db", tmp_path / name, tmp_path / "new" / "again.db"
+    with Store.open(shop) as store:
+        store.append([Event(f"u{n % 4}", f"i{n % 5}", "like", 10**15 + n) for n in range(12)])
+        versions = Versions(store, None, load)
+        for _ in range(2):
+            train(store, versions, Popularity())
+        active, wanted = versions.active(), versions.path(versions.active() or 0)
+    assert palate("store", "backup", copy, "--store", shop)[0] == 0
+    assert [path.name for path in models_of(copy).iterdir()] == [wanted.name]
+    assert palate("store", "restore", copy, "--store", again)[0] == 0
+    with Store.open(again) as store:
+        restored = Versions(store, None, load)
+        assert restored.answering() == active
+        assert manifest_checksum(restored.path(active or 0)) == manifest_checksum(wanted)
+    code, _, err = palate("store", "backup", tmp_path / "other.db", "--store", shop)
+    assert code == 0, err
+    (tmp_path / "third.models").mkdir()
+    code, _, err = palate("store", "backup", tmp_path / "third.db", "--store", shop)
+    assert (code, "third.models: exists; a backup never replaces anything" in err) == (1, True)
+    assert not (tmp_path / "third.db").exists()
+
+
+def test_a_backup_without_a_sound_model_is_a_backup_all_the_same(
+    palate: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Store.open(tmp_path / "shop.db") as store:
+        store.append([Event(f"u{n % 4}", f"i{n % 5}", "like", 10**15 + n) for n in range(12)])
+        train(store, Versions(store, None, load), Popularity())
+    (tmp_path / "shop.models" / "000001" / "manifest.json").write_text("{}")
+    assert palate("store", "backup", tmp_path / "copy", "--store", tmp_path / "shop.db")[0] == 0
+    assert "model version 1 is not in the backup" in caplog.text
+    with restore(tmp_path / "copy", tmp_path / "again.db") as again:
+        assert again.counts().events == 12
+        assert Versions(again, None, load).answering() is None

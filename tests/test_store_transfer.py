@@ -553,7 +553,7 @@ def test_facts(store: Store) -> None:
         "users": 1,
         "items": 2,
         "event_types": "cart, view",
-        "first": "1970-01-01 00:00:00+00:00",
-        "last": "1970-01-01 00:00:01+00:00",
+        "first": "1970-01-01T00:00:00Z",
+        "last": "1970-01-01T00:00:01Z",
     }
     assert found["bytes"] > 4096

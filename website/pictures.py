@@ -100,14 +100,14 @@ def draw_page() -> None:
                 expect(page.locator("#activity canvas")).to_be_visible()
                 page.wait_for_load_state("networkidle")
             with shot(browser, "user", 1200, 900) as page:
-                page.goto(f"{at}/people?user=anna&like=1196")  # The Empire Strikes Back
+                page.goto(f"{at}/user?user=anna&like=1196")  # The Empire Strikes Back
                 expect(page.locator(".move").first).to_be_visible()
             with shot(browser, "map", 1060, 780, dark=True) as page:
                 page.goto(f"{at}/map")
                 expect(page.locator("#map")).to_have_attribute("data-points", re.compile(r"\d{4}"), timeout=60_000)
                 page.wait_for_timeout(500)  # labels fade in
             with shot(browser, "phone", 360, 740, scale=1.5) as page:
-                page.goto(f"{at}/people?user=anna")
+                page.goto(f"{at}/user?user=anna")
                 page.get_by_role("combobox", name="What if they").press_sequentially("star wars")
                 expect(page.locator(".options [role=option]").first).to_be_visible()
             browser.close()

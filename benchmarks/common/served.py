@@ -219,7 +219,11 @@ def free_port() -> int:
 
 
 def _children(pid: int) -> list[int]:
-    found = [int(name) for name in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Return the processes below one; none if it has ended meanwhile."""
+    try:
+        found = [int(name) for name in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     return found + [grandchild for child in found for grandchild in _children(child)]
 
 

@@ -137,6 +137,7 @@ class Bench:
         self.whole, self.metric, self.limits, self.costs = whole, metric, limits, costs
         self.records: list[Record] = []
         self.left_out: dict[str, str] = {}
+        self.compiling = 0.0  # seconds that trials waited for kernels to be compiled
         self._journal, self._children, self._tick = journal, children, tick
 
     @property
@@ -220,7 +221,9 @@ class Bench:
         prepare = part.prepare if missing else None
         predicted = {text_of(each): self.costs.predict(each, part.facts) for each in missing}
         jobs = [Job(Grade(each, self.metric, self.limits.live), allowed.seconds) for each in missing]
-        for recipe, outcome in zip(missing, self._children.run(jobs, prepare), strict=True):
+        outcomes = self._children.run(jobs, prepare)
+        self._spare(max((each.compiling for each in outcomes), default=0.0))
+        for recipe, outcome in zip(missing, outcomes, strict=True):
             self._journal.add(part.key, recipe, outcome)
             found[text_of(recipe)] = outcome
         added = []
@@ -240,6 +243,11 @@ class Bench:
         if math.isfinite(self.limits.seconds):
             for recipe, outcome in self._journal.finished(part.key):
                 self._note(Record(recipe, part.number, outcome), part)
+
+    def _spare(self, seconds: float) -> None:
+        """Leave what kernels took to compile out of the time spent: the next search does without."""
+        self.compiling += seconds
+        self._journal.spare(seconds)
 
     @property
     def _allowed(self) -> Allowed:

@@ -15,8 +15,9 @@ from palate.choosing.report import ChoiceReport
 from palate.choosing.session import Asked, Session, StepWatch
 from palate.choosing.spaces import Family, named
 from palate.compute.memory import available_memory
-from palate.data.catalogue import Catalogue
+from palate.data.catalogue import Catalogue, as_catalogue
 from palate.data.interactions import Interactions
+from palate.data.readers import as_log
 from palate.errors import SettingError, check, real, require, whole
 from palate.evaluation.metrics import METRICS
 from palate.models.base import Model, Recipe
@@ -81,7 +82,7 @@ def choose(
     candidate whose packages are not installed.
     """
     asked = _asked(goal, minutes, memory, latency_ms, metric, candidates, seed, trials, live)
-    with Session(log, catalogue, asked, journal, watch) as session:
+    with Session(as_log(log), as_catalogue(catalogue), asked, journal, watch) as session:
         return Choice(*session.fitted(session.search([] if start is None else [start.recipe])))
 
 

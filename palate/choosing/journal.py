@@ -6,7 +6,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from os import PathLike
 from typing import Any
 
@@ -43,16 +43,23 @@ class Journal:
         self._task, self._began = task, began
         try:
             self._database = sqlite3.connect(":memory:" if file is None else file, isolation_level=None)
-            self._database.execute("pragma journal_mode=wal")
-            version = self._database.execute("pragma user_version").fetchone()[0]
-            if version not in (0, FORMAT):
-                raise DataError(f"{file}: journal of format {version}; this version of palate reads format {FORMAT}")
-            self._database.executescript(f"begin; {TABLES} pragma user_version={FORMAT}; commit;")
-            self._database.execute("insert or ignore into searches values (?, 0)", (task,))
+            with ExitStack() as refused:
+                refused.callback(self._database.close)
+                self._prepare(file)
+                refused.pop_all()
         except sqlite3.DatabaseError as error:
             raise DataError(f"{file}: cannot be used as a journal: {error}") from None
         found = self._one("select spent from searches where task = ?", task)
         self._before = 0.0 if found is None else float(found[0])
+
+    def _prepare(self, file: str | PathLike[str] | None) -> None:
+        """Make the tables where they are missing. Raises `DataError` for a file of another format."""
+        self._database.execute("pragma journal_mode=wal")
+        version = self._database.execute("pragma user_version").fetchone()[0]
+        if version not in (0, FORMAT):
+            raise DataError(f"{file}: journal of format {version}; this version of palate reads format {FORMAT}")
+        self._database.executescript(f"begin; {TABLES} pragma user_version={FORMAT}; commit;")
+        self._database.execute("insert or ignore into searches values (?, 0)", (self._task,))
 
     def close(self) -> None:
         """Note the time spent, and close the file."""
@@ -63,6 +70,10 @@ class Journal:
     def spent(self) -> float:
         """Seconds that the search has taken, those before a kill among them."""
         return self._before + time.monotonic() - self._began
+
+    def spare(self, seconds: float) -> None:
+        """Leave these seconds out of those spent."""
+        self._began += seconds
 
     def beat(self) -> None:
         """Note the time spent."""

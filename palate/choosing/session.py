@@ -124,7 +124,7 @@ class Session:
         order = [verdict.taken, *(each for each in ranked if each is not verdict.taken)]
         tried = parts[: search.part.number + 1]
         report = self._report(tried, self._reported(search, ranked), verdict)
-        return Found(order, replace(report, notes=(*report.notes, *self._ended(search))))
+        return Found(order, replace(report, notes=(*report.notes, *self._ended(search), *self._compiled())))
 
     def _ended(self, search: Search) -> list[str]:
         """Say why the search ended before its time, where it did."""
@@ -133,6 +133,11 @@ class Session:
             return []
         what = f"{left:.0f} s" if limits.trials is None else f"{self.bench.trials_left:.0f} trials"
         return [f"The search ended with {what} left: {search.ended}"]
+
+    def _compiled(self) -> list[str]:
+        """Say for how long kernels were compiled, where that was long."""
+        seconds = self.bench.compiling
+        return [f"Kernels were compiled for {seconds:.0f} s, once, beside the budget"] if seconds >= 1 else []
 
     def refine(self, start: Recipe) -> ChoiceReport | None:
         """Search a little around a recipe; None where the time has no room for trials, or it was not measured."""

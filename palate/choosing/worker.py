@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from queue import Queue
@@ -34,7 +34,7 @@ from palate.data.interactions import Interactions
 from palate.data.splits import Split
 from palate.errors import PalateError
 from palate.evaluation.protocol import Exam
-from palate.kernels.clock import clock
+from palate.kernels.clock import clock, compile_seconds
 from palate.models.base import Model, Recipe
 
 POPULARITY = "Popularity"
@@ -60,6 +60,7 @@ class Outcome:
     """What a trial found: the metric of each user asked, (B,), and what the fit cost; or why it ended.
 
     load      seconds of the fit over those of its CPU, 0 where it was too short to say
+    compiling  seconds for which kernels were compiled, as once after an installation
     ended_at  where it was ended at a limit, what it was allowed of that: it is unfinished, and may be tried with more
     """
 
@@ -68,6 +69,7 @@ class Outcome:
     error: str = ""
     ended_at: Allowed | None = None
     load: float = 0.0
+    compiling: float = 0.0
 
     @classmethod
     def failed(cls, why: str, seconds: float = 0.0, ended_at: Allowed | None = None) -> Outcome:
@@ -125,6 +127,10 @@ class Trials:
 
     def outcome(self, request: Grade | Fit) -> Outcome:
         """Do what is asked; whatever a fit raises is an outcome that failed."""
+        before = compile_seconds()
+        return replace(self._outcome(request), compiling=compile_seconds() - before)
+
+    def _outcome(self, request: Grade | Fit) -> Outcome:
         try:
             if isinstance(request, Grade):
                 return self._grade(request)

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TextColumn
 
 from palate.choosing.goals import CUTS
 from palate.cli.joined import content_of
@@ -30,6 +30,7 @@ from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
 from palate.errors import SettingError
+from palate.models.bars import Bar
 from palate.models.base import Recipe
 from palate.ranking.stages import as_stage
 
@@ -162,22 +163,13 @@ class Plan:
         return staged(recipe, self.stages)
 
 
-class SearchBar:
+class SearchBar(Bar):
     """A bar of the time that a search has taken, with the best recipe so far."""
 
     def __init__(self) -> None:
-        columns = TextColumn("choosing"), BarColumn(24), TextColumn("{task.fields[state]}"), TimeElapsedColumn()
-        self._bar = Progress(*columns, console=stderr)
-        self._task = self._bar.add_task("choosing", total=1.0, state="")
-
-    def __enter__(self) -> SearchBar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        super().__init__("choosing", stderr, TextColumn("{task.fields[state]}"))
 
     def __call__(self, step: Step) -> None:
         """Draw how far the search has come."""
         best = f"{step.trials} trials, best {step.best} {step.metric:.4f}" if step.best else "starting"
-        self._bar.update(self._task, completed=min(1.0, step.seconds / step.budget), state=best)
+        self.update(min(step.seconds, step.budget), step.budget, best)

@@ -9,22 +9,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, cast
 
-import numpy as np
 import typer
-from rich.table import Table
 
+from palate.choosing.check import LogCheck
 from palate.cli.auditing import audit
 from palate.cli.choose import AUTO, Plan, choose
-from palate.cli.demo import run_demo
-from palate.cli.demo_content import run_content_demo
 from palate.cli.describe import describe
+from palate.cli.estimate import note_estimates
 from palate.cli.export import export_all
 from palate.cli.federate import federate_app
 from palate.cli.forgetting import access, forget, receipt_app
+from palate.cli.inspecting import show_log
 from palate.cli.joined import Choice, content_of, history_in, newer_log, reading_of, titles_of
-from palate.cli.lists import Row, facts, listing, named, ranked, recommended, sentence, title
+from palate.cli.lists import listing, named, ranked, recommended, sentence, title
 from palate.cli.serve import activate, serve, train
 from palate.cli.settings import (
     CatalogueReading,
@@ -38,6 +37,7 @@ from palate.cli.settings import (
 from palate.cli.store import key_app, store_app
 from palate.cli.terminal import FitBar, WorkBar, note, print_json, stdout
 from palate.data.catalogue import Catalogue
+from palate.data.folds import FOLDS, By
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
@@ -45,10 +45,12 @@ from palate.data.splits import Split, split_by_time, split_items, split_last, sp
 from palate.ending import Deadline, interrupted, lift
 from palate.errors import DataError, PalateError
 from palate.evaluation.compare import compare
+from palate.evaluation.cross import cross_validate
 from palate.evaluation.early import best_epoch, fit_epochs
 from palate.kernels.clock import announce_compiling, clock
 from palate.models.base import Model, Recipe, Watch
 from palate.models.registry import load, load_with_log, recipe_names
+from palate.models.weights import unread
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(store_app, name="store")
@@ -141,21 +143,10 @@ def inspect(
     catalogue_read: CatalogueReading,
     json: Json = False,
 ) -> None:
-    """Read a log and summarise it."""
+    """Read a log, summarise and check it."""
     events = read_log(log, **read_settings(read))
     titles = titles_of(catalogue, catalogue_read, events.items, "the log")
-    counts = events.item_counts()
-    best = np.argsort(-counts, kind="stable")[:5]
-    top: list[Row] = [{**named(events.items.ids[int(i)], titles), "events": int(counts[i])} for i in best]
-    if json:
-        print_json(facts(events) | {"most_chosen": top})
-        return
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in facts(events).items():
-        table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
-    for row in top:
-        table.add_row("most chosen" if row is top[0] else "", f"{title(row)} ({row['events']:,})")
-    stdout.print(table)
+    show_log(events, titles, LogCheck.of(events, titles, SPLITS), json=json)
 
 
 @app.command()
@@ -182,6 +173,9 @@ def fit(
     content = content_of(catalogue, catalogue_read, events)
     began = clock()
     chosen = plan.recipe_for(events, content)
+    if ignored := unread(chosen, events):
+        note(ignored)
+    note_estimates([chosen], events, content, 2 if early_stop else 1)
     with FitBar(f"fitting {recipe}", keep=True) as bar:
         model = _fit(chosen, events, content, early_stop, bar)
     seconds = clock() - began
@@ -218,8 +212,9 @@ def evaluate(
     *,
     split: Annotated[
         Literal["time", "last", "ratio", "users", "items"],
-        typer.Option(metavar="HOW", help="Split by time, last, ratio, users or items."),
+        typer.Option(metavar="HOW", help="time, last, ratio, users or items."),
     ] = "time",
+    folds: Annotated[int | None, typer.Option(metavar="N", help="Cross-validate, by time or by users.")] = None,
     k: Annotated[
         list[int],
         typer.Option(
@@ -244,12 +239,18 @@ def evaluate(
 ) -> None:
     """Fit recipes on one part of a log and compare them on the rest."""
     check_picture(plot)
+    if folds is not None and split not in FOLDS:
+        raise typer.BadParameter(f"--folds goes with --split {' or '.join(FOLDS)}, not with {split}")
     chosen = build_recipes(recipes, settings)
     events = read_log(log, **read_settings(read))
     note(sentence(events))
     content = content_of(catalogue, catalogue_read, events)
+    note_estimates(chosen.values(), events, content, folds or 1)
     with FitBar("fitting") as bar:
-        result = compare(chosen, SPLITS[split](events), k, catalogue=content, watch=bar)
+        if folds is None:
+            result = compare(chosen, SPLITS[split](events), k, catalogue=content, watch=bar)
+        else:
+            result = cross_validate(chosen, events, folds, by=cast("By", split), k=k, catalogue=content, watch=bar)
     if plot is not None:
         result.plot(plot)
     if json:
@@ -280,8 +281,7 @@ def recommend(
 ) -> None:
     """Recommend items to a user by a history, or to all users."""
     fitted, log = load_with_log(model)
-    read_titles = condition is not None or not all_users
-    titles = titles_of(catalogue, catalogue_read, fitted.items, "the model") if read_titles else None
+    titles = titles_of(catalogue, catalogue_read, fitted.items, "the model")
     choice = Choice.of(only or [], exclude or [], condition, titles)
     if all_users:
         chosen_log = log if history is None else newer_log(history, read, fitted)
@@ -375,6 +375,10 @@ def demo(
 ) -> None:
     """Show the whole path on real data, from the log to the list."""
     if content:
+        from palate.cli.demo_content import run_content_demo
+
         run_content_demo(json)
         return
+    from palate.cli.demo import run_demo
+
     run_demo(log, catalogue, json, reading=reading_of(catalogue, catalogue_read))

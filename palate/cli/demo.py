@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from rich.console import Console, Group
 from rich.rule import Rule
 from rich.table import Table
@@ -16,18 +15,23 @@ from palate.cli.example import movielens
 from palate.cli.lists import Row, facts, listing, named, recommended, sentence, title
 from palate.cli.terminal import FitBar, print_json, stderr, stdout
 from palate.data.catalogue import Catalogue, read_catalogue
+from palate.data.interactions import Interactions
 from palate.data.joins import check_join
 from palate.data.readers import read_log
-from palate.data.splits import Split, split_by_time
+from palate.data.splits import Split, split_ratio
 from palate.data.vocabulary import Id
 from palate.evaluation.compare import Comparison, compare
+from palate.evaluation.report import Report
 from palate.kernels.clock import clock
-from palate.models.base import Model
-from palate.models.embedding import Embedding
+from palate.models.base import Model, Recipe
+from palate.models.ease import EASE
+from palate.models.ials import IALS
 from palate.models.popularity import Popularity
 
 USERS, LATEST, K = 3, 3, 10
 SHOWN = ("NDCG@10", "Recall@20", "HitRate@10", "MRR@20")
+ALIKE, AMONG, NEAR = 3, 50, 4  # items that are shown, among the most chosen, and items like each of them
+DENSE = 20_000  # items up to which EASE holds all weights
 
 
 def run_demo(
@@ -47,24 +51,31 @@ def run_demo(
         check_join(events.items.recode(titles.items), titles.items.ids, events.items, str(items), "the log")
     head(out, "1  The log", f"{sentence(events)}\nread in {clock() - began:.2f} s from {source.name}")
 
-    split = split_by_time(events)
-    head(out, "2  The past to learn from, the future to guess", parts(split))
+    split = split_ratio(events)
+    head(out, "2  A fifth of each user's events is hidden", parts(split))
 
-    recipe = Embedding()
-    head(out, "3  Learning a vector for every item")
-    with FitBar("embedding", console=stderr if json else out) as bar:
+    recipe: Recipe = EASE() if len(events.items) <= DENSE else IALS()
+    name = type(recipe).__name__
+    head(out, f"3  Learning which items go together: {name}")
+    with FitBar(recipe.named(), console=stderr if json else out) as bar:
+        began = clock()
         model = recipe.fit(split.train, watch=bar)
-    if bar.losses:
-        out.print("loss by epoch  " + "  ".join(f"{loss:.3f}" for loss in bar.losses), style="dim")
+        seconds = clock() - began
+    out.print(f"fitted in {seconds:.2f} s; `palate choose` finds the recipe for a log of your own", style="dim")
 
-    result = compare({"popularity": Popularity().fit(split.train), "embedding": model}, split)
-    head(out, f"4  How well it guesses the future of {len(result['embedding'].users)} users")
-    out.print(_scores(result))
+    result = compare({"popularity": Popularity().fit(split.train), name: model}, split)
+    head(out, f"4  How well it guesses the hidden events of {len(result[name].users)} users")
+    out.print(_scores(result, name))
 
-    shown_users = [_user_row(user, model, split, titles) for user in sample_users(result["embedding"].users, split)]
-    hits = sum(row["chosen_later"] for user in shown_users for row in user["items"])
+    whole = recipe.fit(events)
+    alike = _alike(whole, events, titles)
+    head(out, "5  Items alike", "\n".join(f"{title(row)}: {', '.join(map(title, row['items']))}" for row in alike))
+
+    shown_users = [_user_row(user, model, split, titles) for user in _quartiles(result[name])]
+    hits = sum(row["chosen"] for user in shown_users for row in user["items"])
     shown = sum(len(user["items"]) for user in shown_users)
-    head(out, "5  Three users", f"● marks what they really chose later: {hits} of {shown}")
+    what = "with a weak, a middling and a strong list, the quartiles of NDCG@10"
+    head(out, "6  Three users", f"{what}; ● marks what was hidden and guessed: {hits} of {shown}")
     for user in shown_users:
         out.print(_portrait(user))
     if json:
@@ -72,8 +83,9 @@ def run_demo(
             {
                 "log": facts(events),
                 "split": {"kind": split.kind, "dropped": split.dropped},
-                "fit": {"settings": recipe.settings(), "losses": bar.losses, "samples_a_second": bar.rate},
+                "fit": {"recipe": name, "settings": recipe.settings(), "seconds": seconds},
                 "evaluation": result.to_dict(),
+                "similar": alike,
                 "people": shown_users,
             }
         )
@@ -97,26 +109,40 @@ def parts(split: Split) -> Table:
     return table
 
 
-def _scores(result: Comparison) -> Table:
+def _scores(result: Comparison, name: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "popularity", "embedding", "difference (* clear)"):
-        table.add_column(name, justify="right" if name else "left")
+    for column in ("", "popularity", name, "difference, 95% interval"):
+        table.add_column(column, justify="right" if column else "left")
     for metric in SHOWN:
-        cells = []
-        for name in ("popularity", "embedding"):
-            low, high = result[name].interval(metric)
-            cells.append(f"{result[name][metric]:.3f} [{low:.3f}, {high:.3f}]")
-        table.add_row(metric, *cells, str(result.difference("embedding", metric)))
-    cover = [f"{result[name]['coverage@20']:.1%}" for name in ("popularity", "embedding")]
+        cells = [f"{result[each][metric]:.3f}" for each in ("popularity", name)]
+        gain = result.difference(name, metric)
+        word = "better" if gain.low > 0 else "worse" if gain.high < 0 else "may be chance"
+        table.add_row(metric, *cells, f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], {word}")
+    cover = [f"{result[each]['coverage@20']:.1%}" for each in ("popularity", name)]
     table.add_row("items shown @20", *cover, "")
     return table
 
 
-def sample_users(users: pl.Series, split: Split) -> list[Id]:
-    """Users with a short, a middling and a long history: they are not chosen for their results."""
-    order = np.argsort(split.history().histories(users).rows.lengths, kind="stable")
-    picks = {len(order) * (n + 1) // (USERS + 1) for n in range(USERS)}  # quartiles
-    return [users[int(order[pick])] for pick in sorted(picks)]
+def _alike(model: Model, log: Interactions, titles: Catalogue | None) -> list[Row]:
+    """Of the items chosen most, those with the closest neighbours, none of which is a neighbour of another."""
+    most = np.argsort(-log.item_counts(), kind="stable")[:AMONG]
+    ids = [log.items.ids[int(item)] for item in most]
+    near = model.similar_items(ids, NEAR)
+    lists = near.lists()
+    rows: list[Row] = []
+    seen: set[Id] = set()
+    for place in np.argsort(-near.score[:, 0], kind="stable").tolist():
+        if lists[place] and not seen & {ids[place], *lists[place][:2]} and len(rows) < ALIKE:
+            rows.append({**named(ids[place], titles), "items": [named(item, titles) for item in lists[place]]})
+            seen |= {ids[place], *lists[place]}
+    return rows
+
+
+def _quartiles(report: Report) -> list[Id]:
+    """Users whose lists are better than those of a quarter, of half, and of three quarters of all."""
+    order = np.argsort(report.per_user[f"NDCG@{K}"], kind="stable")
+    picks = {len(order) * (n + 1) // (USERS + 1) for n in range(USERS)}
+    return [report.users[int(order[pick])] for pick in sorted(picks)]
 
 
 def _user_row(user: Id, model: Model, split: Split, titles: Catalogue | None) -> Row:
@@ -126,7 +152,7 @@ def _user_row(user: Id, model: Model, split: Split, titles: Catalogue | None) ->
     chosen = set(future.items.names(future.rows.column).to_list())
     rows = recommended(model, past, K, titles)
     for row in rows:
-        row["chosen_later"] = row["item_id"] in chosen
+        row["chosen"] = row["item_id"] in chosen
     return {
         "user_id": user,
         "known_events": len(past.rows.column),

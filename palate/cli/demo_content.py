@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from rich.console import Console
 from rich.text import Text
 
-from palate.cli.demo import head, parts, sample_users
+from palate.cli.demo import USERS, head, parts
 from palate.cli.example import movielens
 from palate.cli.lists import Row, listing, named, recommended, sentence, title
 from palate.cli.terminal import FitBar, print_json, stderr, stdout
@@ -58,7 +59,7 @@ def run_content_demo(json: bool, console: Console = stdout) -> None:
     head(out, f"4  The best {AMONG} new films for each of {len(report.users)} users")
     out.print(f"hold {recall:.1%} [{low:.1%}, {high:.1%}] of what they really chose; by chance it is {chance:.1%}")
 
-    shown_users = [_user_row(user, model, split, films) for user in sample_users(report.users, split)]
+    shown_users = [_user_row(user, model, split, films) for user in _sample(report.users, split)]
     head(out, "5  Three users", "new films; ● marks what they really chose")
     for user in shown_users:
         out.print("", Text(f"user {user['user_id']}, the latest: {', '.join(map(title, user['latest']))}"))
@@ -87,7 +88,7 @@ def _user_row(user: Id, model: Model, split: Split, films: Catalogue) -> Row:
     chosen = set(future.items.names(future.rows.column).to_list())
     rows = recommended(model, model.histories(past), K, films, only=split.test.items.ids)
     for row in rows:
-        row["chosen_later"] = row["item_id"] in chosen
+        row["chosen"] = row["item_id"] in chosen
     latest = past.items.names(past.rows.column[-LATEST:]).to_list()
     return {"user_id": user, "latest": [named(item, films) for item in latest], "items": rows}
 
@@ -96,3 +97,10 @@ def _nearest(model: HybridModel, films: Catalogue) -> list[Row]:
     wider = model.with_items(read_catalogue(pl.DataFrame(NEW)))
     near = wider.similar_items([0], K, only=films.items.ids).lists()[0]
     return [named(item, films) for item in near]
+
+
+def _sample(users: pl.Series, split: Split) -> list[Id]:
+    """Users with a short, a middling and a long history: they are not chosen for their results."""
+    order = np.argsort(split.history().histories(users).rows.lengths, kind="stable")
+    picks = {len(order) * (n + 1) // (USERS + 1) for n in range(USERS)}  # quartiles
+    return [users[int(order[pick])] for pick in sorted(picks)]

@@ -30,9 +30,14 @@ class Choice(NamedTuple):
 
     @classmethod
     def of(cls, only: list[str], exclude: list[str], condition: str | None, catalogue: Catalogue | None) -> Choice:
-        """Read the options: ids, and a condition on the attributes of the catalogue, which must be there then."""
+        """Read the options: ids, and a condition on the attributes of the catalogue, which must be there then.
+
+        What the catalogue says is not available is left out.
+        """
+        gone = [] if catalogue is None else catalogue.unavailable.to_list()
+        excluded = [*exclude, *gone] or None
         if condition is None:
-            return cls(only or None, exclude or None)
+            return cls(only or None, excluded)
         if catalogue is None:
             raise typer.BadParameter("--filter reads attributes of a catalogue: give --catalogue FILE")
         from palate.conditions.compile import compile_condition
@@ -44,7 +49,7 @@ class Choice(NamedTuple):
         found = frame.filter(compile_condition(condition, frame.schema))["item_id"]
         if only:
             found = found.gather(np.flatnonzero(Vocabulary.of(only).find(found) >= 0))
-        return cls(found.to_list(), exclude or None)
+        return cls(found.to_list(), excluded)
 
 
 def newer_log(file: Path, read: list[str], model: Model) -> Interactions:

@@ -96,7 +96,7 @@ def recommended(
 
 def listing(rows: list[Row]) -> Table:
     """Draw rows as a table as wide as the terminal, with a reason each where there is one."""
-    reasons, marks = (any(name in row for row in rows) for name in ("because", "chosen_later"))
+    reasons, marks = (any(name in row for row in rows) for name in ("because", "chosen"))
     table = Table(box=None, pad_edge=False, header_style="dim", expand=reasons)
     table.add_column("", justify="right", min_width=2, style="dim")
     if marks:
@@ -106,7 +106,7 @@ def listing(rows: list[Row]) -> Table:
     if reasons:
         table.add_column("because of", ratio=4, style="cyan", **_ONE_LINE)
     for row in rows:
-        mark = ["●" if row["chosen_later"] else ""] if marks else []
+        mark = ["●" if row["chosen"] else ""] if marks else []
         table.add_row(str(row["rank"]), *mark, title(row), f"{row['score']:.3f}", *([reason(row)] if reasons else []))
     return table
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from palate.cli.choose import AUTO, Plan, SearchBar, share_of
+from palate.cli.estimate import note_estimates
 from palate.cli.settings import (
     CatalogueReading,
     Reading,
@@ -44,8 +45,8 @@ SearchOption: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
-SHARE = "10%"  # of `--search`, where a service chooses its recipe
-FIRST = 1.0  # minutes of the search when a service starts without a model
+SHARE = "10%"  # of `--search`, where no recipe is named
+FIRST = 1.0  # minutes of the search where there is no model yet
 Settings: TypeAlias = Annotated[
     list[str],
     typer.Option(
@@ -77,7 +78,7 @@ def train(
         ),
     ],
     models: ModelsFolder = None,
-    recipe: RecipeOption = "ials",
+    recipe: RecipeOption = AUTO,
     settings: Settings,
     stages: Stages,
     search: SearchOption = None,
@@ -100,12 +101,14 @@ def train(
     from palate.store.versions import Versions
 
     check_lifetime(lifetime_epsilon, epsilon)
-    share = _share(recipe, search)
+    share = _share(recipe, _sought(recipe, search))
     plan = _plan(recipe, settings, stages, epsilon, public_items)
     if plan.recipe is not None and plan.recipe.guarantees():
         require([ACCOUNTING])
     with opened_store(store) as opened:
         versions = Versions(opened, models, load)
+        if plan.recipe is None and versions.answering() is None:
+            plan = Plan.of(recipe, settings, stages, FIRST)
         trained = _train(opened, versions, plan, share, _weights(weights), keep, lifetime_epsilon)
     if json:
         about = trained.version.about
@@ -208,7 +211,7 @@ def serve(
     from palate.store.versions import Versions
 
     plan, types = Plan.of(recipe, settings, stages, FIRST), _weights(weights)
-    sought = SHARE if search is None and recipe == AUTO else search
+    sought = _sought(recipe, search)
     share = _share(recipe, sought)
     when = None if retrain is None else Retrain.parse(retrain)
     url = store or (f"{log.name.split('.')[0]}.db" if log else "palate.db")
@@ -228,8 +231,6 @@ def serve(
     training = ["--recipe", recipe, *(part for each in settings for part in ("--set", each))]
     training += [part for each in stages for part in ("--stage", each)]
     training += ["--search", sought] if sought else []
-    training += ["--weights", weights] if weights else []
-    training += ["--models", str(models)] if models else []
     note(f"serving {shown_place(url)} at http://{host}:{port}")
     serving = Serving(
         store=url,
@@ -239,9 +240,11 @@ def serve(
         rate=rate,
         allowed_hosts=hosts,
         origins=origins,
+        recipe=tuple(training),
+        retrain=retrain,
         without_model=without_model,
     )
-    run(serving, host=host, port=port, workers=workers, trusted_proxies=proxies, retrain=when, training=training)
+    run(serving, host=host, port=port, workers=workers, trusted_proxies=proxies, retrain=when)
 
 
 def _why_trained(versions: Versions, new: int) -> str:
@@ -271,21 +274,27 @@ def _train(
     lifetime: float | None = None,
 ) -> Trained:
     """Train a recipe; where none is named, read the store once, and choose one."""
-    from palate.live.training import Training, train
+    from palate.live.training import Training
 
+    training = Training.of(store, versions, weights)
     if plan.recipe is not None:
+        note_estimates([plan.recipe], training.log, training.catalogue)
         with FitBar(f"training {plan.recipe.named()}") as bar:
-            return train(store, versions, plan.recipe, weights, keep=keep, watch=bar, lifetime=lifetime)
+            return training.finish(plan.recipe, keep=keep, watch=bar, lifetime=lifetime)
 
     from palate.live.searching import Searching
 
-    training = Training.of(store, versions, weights)
     with SearchBar() as searched:
         chosen = Searching(plan.settings, share).chosen(training, searched)
     note(f"{chosen.recipe!r} stays" if chosen.report is None else chosen.report.explanation)
     recipe = staged(chosen.recipe, plan.stages)
     with FitBar(f"training {recipe.named()}") as bar:
         return training.finish(recipe, chosen.about, keep=keep, watch=bar)
+
+
+def _sought(recipe: str, search: str | None) -> str | None:
+    """Return `--search`: where a recipe is chosen, a later training searches around the one in use."""
+    return SHARE if search is None and recipe == AUTO else search
 
 
 def _share(recipe: str, search: str | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -21,6 +22,9 @@ key_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API ke
 
 Url: TypeAlias = Annotated[
     str, typer.Option("--store", metavar="URL", help="SQLite file, or postgresql://USER@HOST/DB.")
+]
+Models: TypeAlias = Annotated[
+    Path | None, typer.Option("--models", metavar="DIR", help="Folder of the models; beside an SQLite file.")
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Log: TypeAlias = Annotated[Path | None, typer.Option("--log", metavar="FILE", help="Events.")]
@@ -60,20 +64,25 @@ def import_(
 
     if log is None and catalogue is None and users is None:
         raise typer.BadParameter(f"nothing to import: {NO_FILE}")
-    settings, reading = read_settings(read), catalogue_settings(catalogue_read)
+    read_settings(read)  # wrong ones are refused before a store is made
+    catalogue_settings(catalogue_read)
     answer: dict[str, str | int] = {"store": store, "events": 0, "items": 0}
     forgotten = forgotten_users = 0
     began = clock()
     with opened_store(store, new=True) as opened:
         if catalogue is not None:
+            options = _kept_options(opened, "--read-catalogue", catalogue_read)
             with WorkBar("items") as bar:
-                answer["items"] = import_items(opened, catalogue, watch=bar, **reading)
+                answer["items"] = import_items(opened, catalogue, watch=bar, **catalogue_settings(options))
+            _keep_options(opened, "--read-catalogue", options)
         if users is not None:
             answer["users"], forgotten_users = import_users(opened, users, bring_back=bring_back)
         if log is not None:
+            options = _kept_options(opened, "--read", read)
             with WorkBar("events") as bar:
-                given = {"event_type": event_type, "bring_back": bring_back, **settings}
+                given = {"event_type": event_type, "bring_back": bring_back, **read_settings(options)}
                 answer["events"], forgotten = import_log(opened, log, watch=bar, **given)
+            _keep_options(opened, "--read", options)
     if forgotten:
         answer["forgotten"] = forgotten
         note(f"left out: {forgotten:,} events of users that were forgotten; --bring-back stores them")
@@ -86,6 +95,19 @@ def import_(
     seconds = clock() - began
     more = f", {answer['users']:,} new or changed users" if "users" in answer else ""
     typer.echo(f"{answer['events']:,} new events, {answer['items']:,} new or changed items{more}, in {seconds:.1f} s")
+
+
+def _kept_options(store: Store, option: str, given: list[str]) -> list[str]:
+    """Options of reading as they are given, else those of the import before, so that a later one needs none."""
+    before: list[str] = loads(store.state(f"import {option}") or "[]")
+    if before and not given:
+        note(f"read as by the import before: {' '.join(f'{option} {text}' for text in before)}")
+    return given or before
+
+
+def _keep_options(store: Store, option: str, texts: list[str]) -> None:
+    if texts:
+        store.set_state(f"import {option}", dumps(texts))
 
 
 @store_app.command()
@@ -117,12 +139,18 @@ def backup(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A .db file (SQLite), or a folder.")],
     *,
     store: Url,
+    models: Models = None,
 ) -> None:
-    """Copy a store while other processes write to it."""
+    """Copy a store and its active model while other processes write to it."""
     from palate.store.backup import backup as copy
+    from palate.store.dialects import SQLite
+    from palate.store.versions import Versions
 
     with opened_store(store) as opened, WorkBar("events") as bar:
-        copy(opened, out, watch=bar)
+        known = models is not None or isinstance(opened.database, SQLite)
+        if not known:
+            note("the model is not in the backup: name its folder with --models DIR")
+        copy(opened, out, watch=bar, versions=Versions(opened, models) if known else None)
     typer.echo(f"{out}: backup of {opened.database.place}")
 
 
@@ -131,11 +159,12 @@ def restore(
     source: Annotated[Path, typer.Argument(metavar="BACKUP", help="What `palate store backup` wrote.")],
     *,
     store: Url,
+    models: Models = None,
 ) -> None:
-    """Make a new store from a backup."""
+    """Make a new store from a backup, with its model."""
     from palate.store.backup import restore as fill
 
-    with WorkBar("rows") as bar, fill(source, store, watch=bar) as opened:
+    with WorkBar("rows") as bar, fill(source, store, watch=bar, models=models) as opened:
         counts = opened.counts()
     typer.echo(f"{opened.database.place}: {counts.events:,} events, {counts.users:,} users, {counts.items:,} items")
 

@@ -15,11 +15,12 @@ from palate.data.batch import FILLED, Batch
 from palate.data.categories import as_categories
 from palate.data.coder import vocabulary_of
 from palate.data.columns import CATALOGUE, find_columns, plain
-from palate.data.faults import Faults
+from palate.data.dialects import Form
+from palate.data.faults import Faults, warn_of_form
 from palate.data.ids import as_id, check_ids, column_of, listed
 from palate.data.kinds import joined, writable
 from palate.data.sources import batches, place_of
-from palate.data.values import RULES, as_amount, as_lines, as_spelled, as_text, as_truth, has_strings
+from palate.data.values import RULES, as_amount, as_lines, as_spelled, as_text, as_truth, has_strings, with_point
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError
 
@@ -59,6 +60,13 @@ class Catalogue:
     def fields(self) -> tuple[str, ...]:
         """Names of the attributes."""
         return tuple(name for name in self.frame.columns if name != "item_id")
+
+    @property
+    def unavailable(self) -> pl.Series:
+        """Ids of the items that are said not to be available, for `exclude=`."""
+        if "available" not in self.fields:
+            return self.items.ids.clear()
+        return self.items.ids.filter(~self.frame["available"].fill_null(True))
 
     def row(self, item: Id) -> dict[str, Any]:
         """Return all attributes of an item; raises `UnknownId`."""
@@ -116,12 +124,17 @@ def read_catalogue(
     audio: str | None = None,
     available: str | None = None,
     ids: str = "auto",
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
     on_error: str = "raise",
 ) -> Catalogue:
     """Read items and their attributes from the files and frames that `read_log` reads.
 
     item, title, ...  names of columns with other than the usual names; "" reads none
     ids               "text" keeps all ids as strings; "auto" as `read_log` does
+    separator, decimal, encoding
+                      of delimited text, as `read_log` has them
     on_error          "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in
                       `catalogue.skipped` and warns
 
@@ -140,17 +153,21 @@ def read_catalogue(
         return found | {name: name for name in others}
 
     check_ids(ids)
+    written = Form.of(separator, decimal, encoding)
     faults = Faults(on_error, CATALOGUE_RULES, ["item"], once="item")
     strings = ids == "text"
     names: dict[str, str] = {}
     typed = set(CATALOGUE_RULES)
     parts = []
-    for batch in batches(source, choose):
+    form: dict[str, None] = {}
+    for batch in batches(source, choose, written):
+        form |= dict.fromkeys(batch.form)
         parts.append(faults.sift(batch, _converted(batch)))
         strings |= batch.typed and has_strings(batch.frame["item"])
         names |= batch.columns
         typed |= {role for role, name in batch.columns.items() if batch.typed or ":token" in name}
     skipped = faults.report(place_of(source))
+    warn_of_form(place_of(source), form)
     frame = pl.DataFrame([joined([_part(part, role) for part in parts]) for role in names]).with_columns(FILLED)
     items = vocabulary_of(frame["item"], strings=strings)
     columns = [items.ids.alias("item"), *(as_spelled(frame[name]) for name in names if name not in typed)]
@@ -158,10 +175,17 @@ def read_catalogue(
     return Catalogue(items, frame.with_columns(columns).rename({"item": "item_id"}), named, skipped)
 
 
+def as_catalogue(source: object) -> Catalogue | None:
+    """Return a catalogue, or None, as it is, and what `read_catalogue` reads of anything else."""
+    return source if source is None or isinstance(source, Catalogue) else read_catalogue(source)
+
+
 def _converted(batch: Batch) -> pl.DataFrame:
     """Convert the columns of a batch, null where a rule is broken or a value is missing."""
     separator = " " if batch.columns.get("categories", "").endswith(":token_seq") else "|"
     convert = CONVERT | {"categories": partial(as_categories, separator=separator)}
+    if batch.comma:
+        convert["price"] = lambda column: as_amount(with_point(column))
     return pl.DataFrame([convert.get(role, writable)(batch.frame[role]) for role in batch.columns])
 
 

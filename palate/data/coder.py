@@ -2,64 +2,86 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import polars as pl
 
-from palate.arrays import Ints
-from palate.data.batch import Fields
+from palate.arrays import Hashes, Ints, Longs
 from palate.data.vocabulary import Vocabulary
-from palate.kernels.tokens import code_fields, fill_table, find_keys
 
-PART = 1 << 16  # strings handled at once
-FILLING = re.compile(b"\xff+")
+ROOM = 2  # slots of the table for each string, at least
+FREE = -1
 
 
 class Coder:
-    """Numbers distinct strings, none empty, in order of first appearance; how they are kept: see `tokens`."""
+    """Numbers distinct strings in order of first appearance.
+
+    A table by hash, open addressing, has the number of a string in its slot, `FREE` where there is none. What a hash
+    finds is compared with the string; where two strings have one hash, all are hashed anew by another seed.
+    """
 
     def __init__(self) -> None:
-        self._table = np.zeros((1 << 8, 2), np.uint64)
-        self._arena = np.empty(1 << 9, np.uint64)
-        self._size = self._used = 0
+        self._names = pl.Series([], dtype=pl.String)
+        self._hashes = np.empty(0, np.uint64)  # of the names
+        self._table = np.empty(0, np.int32)
+        self._seed = 0
 
-    def codes(self, ids: pl.Series | Fields) -> Ints:
+    def codes(self, ids: pl.Series) -> Ints:
         """Row numbers of the next batch, (N,); no nulls."""
-        if isinstance(ids, pl.Series):
-            parts = [self.codes(Fields.of(ids[n : n + PART])) for n in range(0, len(ids), PART)]
-            return np.concatenate([np.empty(0, np.int32), *parts])
-        keys = find_keys(ids.text, ids.starts, ids.ends)
-        codes = np.empty(len(ids), np.int32)
-        done = 0
-        while done < len(codes):
-            left = ids[done:]
-            coded, self._size, self._used = code_fields(
-                *(left.text, left.starts, left.ends, keys[done:], codes[done:]),
-                *(self._table, self._arena, self._size, self._used),
-            )
-            done += coded
-            if done < len(codes):
-                self._grow()
+        if not len(ids):
+            return np.empty(0, np.int32)
+        before = self._names
+        hashes = self._hashed(ids)
+        codes = self._found(hashes)
+        new = np.flatnonzero(codes == FREE)
+        if len(new):
+            names = ids[new].unique(maintain_order=True)
+            self._names = pl.concat([self._names, names], rechunk=True)
+            self._add(self._hashed(names))
+            codes[new] = self._found(hashes[new])
+        if (self._names[codes] == ids).all():
+            return codes
+        self._seed += 1
+        self._names = before  # once more, so that they stay in order
+        self._hashes = np.empty(0, np.uint64)
+        self._add(self._hashed(self._names))
+        return self.codes(ids)
+
+    def _hashed(self, ids: pl.Series) -> Hashes:
+        return ids.hash(self._seed).to_numpy()
+
+    def _slots(self, hashes: Hashes) -> Longs:
+        return (hashes & np.uint64(len(self._table) - 1)).view(np.int64)
+
+    def _found(self, hashes: Hashes) -> Ints:
+        """Numbers of the strings of these hashes, (N,), `FREE` where there is none."""
+        if not len(self._hashes):
+            return np.full(len(hashes), FREE, np.int32)
+        slots = self._slots(hashes)
+        codes = self._table.take(slots)
+        left = np.flatnonzero(self._hashes.take(codes, mode="clip") != hashes)
+        while len(left := left[(codes[left] != FREE) & (self._hashes[codes[left]] != hashes[left])]):
+            slots[left] = (slots[left] + 1) % len(self._table)
+            codes[left] = self._table[slots[left]]
         return codes
 
-    def _grow(self) -> None:
-        """Double the table if it is half full, else the arena."""
-        if 2 * self._size < len(self._table):
-            self._arena.resize(2 * len(self._arena), refcheck=False)
-        else:
-            larger = np.zeros((2 * len(self._table), 2), np.uint64)
-            fill_table(self._table, larger)
-            self._table = larger
+    def _add(self, hashes: Hashes) -> None:
+        """Give numbers to the next strings, by their hashes; a table that is too full is built anew."""
+        first = len(self._hashes)
+        self._hashes = np.concatenate([self._hashes, hashes])
+        if not first or ROOM * len(self._hashes) > len(self._table):
+            self._table = np.full(2 * ROOM << len(self._hashes).bit_length(), FREE, np.int32)
+            first = 0
+        left = np.arange(first, len(self._hashes), dtype=np.int32)
+        slots = self._slots(self._hashes[first:])
+        while len(left):
+            free = self._table[slots] == FREE
+            self._table[slots[free]] = left[free]  # of several for one slot the last one stays
+            lost = self._table[slots] != left
+            left, slots = left[lost], (slots[lost] + 1) % len(self._table)
 
     def names(self) -> pl.Series:
         """Return the strings seen so far, (S,)."""
-        ends = np.append(0, np.flatnonzero(self._arena[: self._used] >> np.uint64(56) == 0xFF) + 1)
-        names = [pl.Series([], dtype=pl.Binary)]
-        for first in range(0, self._size, PART):
-            part = self._arena[ends[first] : ends[min(first + PART, self._size)]].tobytes()
-            names.append(pl.Series(FILLING.split(part)[:-1], dtype=pl.Binary))
-        return pl.concat(names).cast(pl.String)
+        return self._names
 
     def vocabulary(self, *, strings: bool) -> Vocabulary:
         """Return the ids seen so far, as `vocabulary_of` does."""

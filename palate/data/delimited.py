@@ -1,202 +1,190 @@
-"""Delimited text (CSV, TSV) as batches: cut into records by a kernel, judged, then read.
+"""Delimited text (CSV, TSV) as batches: polars parses it, in blocks of whole records.
 
-Where a block has neither quotes nor faults, kernels read its columns; polars parses those of empty fields and of
-unusual numbers, and all columns of the other blocks.
+Polars takes a blank line, a record with too few fields and a quote out of place without a word. So the separators
+and quotes of a block are counted first. A block that does not add up is cut record by record in Python: this is slow,
+and names each row at fault.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 import polars as pl
 
-from palate.arrays import Bools, Ints, Longs
-from palate.data.batch import CHUNK, FILLED, LONGEST, Batch, Choose, Fields
-from palate.data.coder import Coder
+from palate.arrays import Bools, Bytes, Longs
+from palate.data.batch import CHUNK, FILLED, LONGEST, Batch, Choose
+from palate.data.dialects import SAMPLE, Form, Text, has_commas, look, said, without_blanks
+from palate.data.records import BAD_QUOTE, NEWLINE, Dialect, Records, is_utf8, records_of
 from palate.errors import DataError
-from palate.kernels.records import BAD_QUOTE, find_records
-from palate.kernels.tokens import PADDING, find_fields, read_decimals, read_integers
 
+RETURN, QUOTE = 13, 34
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+AMOUNTS = ("weight", "price")  # numbers that may have a decimal comma
 NUMERIC: Mapping[str, pl.DataType] = {"time": pl.Int64(), "weight": pl.Float64()}
 QUOTE_RULE = "a quote out of place; a field with quotes is quoted as a whole, its own quotes doubled"
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """How the text is written; without a quote character quotes are plain text."""
-
-    separator: str
-    quote: str | None = '"'
-
-
-@dataclass(frozen=True)
-class Records:
-    """R records of UTF-8 text: where each ends, and its number of fields (0: a blank line, -1: a bad quote).
-
-    marks: where any separator, newline or quote stands.
-    """
+class Block:
+    """Whole records, and how many separators they have, -1 where a quote is out of place."""
 
     text: bytes
-    ends: Longs
-    fields: Ints
-    marks: Ints
+    separators: int = -1
 
-    def __getitem__(self, n: int) -> bytes:
-        return self.text[self.ends[n - 1] if n else 0 : self.ends[n]]
 
-    def below_first(self) -> Records:
-        """Return the records after the first."""
-        cut = self.ends[0]
-        marks = self.marks[np.searchsorted(self.marks, cut) :] - cut
-        return Records(self.text[cut:], self.ends[1:] - cut, self.fields[1:], marks.astype(np.int32))
+class Parser:
+    """Reads the wanted columns, by role, from records of `width` fields."""
 
-    def plain(self, wanted: Mapping[str, int], width: int) -> dict[str, Fields]:
-        """Return the wanted columns, by role, that have no empty field: none where there are quotes.
+    def __init__(self, dialect: Dialect, width: int, wanted: Mapping[str, int]) -> None:
+        self.width = width
+        self._dialect = dialect
+        self._wanted = wanted
+        numeric = ("time",) if dialect.comma else NUMERIC
+        self._types = {role: NUMERIC[role] for role in numeric if role in wanted}
 
-        All records must have `width` fields.
-        """
-        if len(self.marks) != len(self.ends) * width:  # quotes
-            return {}
-        text = np.frombuffer(self.text + PADDING, np.uint8)
-        found: dict[str, Fields] = {}
-        for role, n in wanted.items():
-            starts, ends, filled = find_fields(text, self.marks, n, width)
-            if filled:
-                found[role] = Fields(text, starts, ends)
+    def __call__(self, text: bytes) -> pl.DataFrame | None:
+        """Return the columns as strings, numbers until one of them is none; None where the widths differ."""
+        found = self._parsed(text, self._types)
+        if found is None and self._types:
+            found = self._parsed(text, {})  # strings show which number is none
+            self._types = self._types if found is None else {}
         return found
 
-    def joined(self, kept: Bools) -> bytes:
-        """Return the text of the kept records."""
-        if kept.all():
-            return self.text
-        return b"".join(self[n] for n in np.flatnonzero(kept).tolist())
+    def _parsed(self, text: bytes, types: Mapping[str, pl.DataType]) -> pl.DataFrame | None:
+        names = [str(n) for n in range(self.width)]
+        schema: dict[str, pl.DataType] = dict.fromkeys(names, pl.String())
+        schema |= {names[self._wanted[role]]: kind for role, kind in types.items()}
+        # With a header of ours, no first bytes of a block can pass for a compressed file or a byte order mark.
+        head = self._dialect.separator.join(names).encode() + b"\n"
+        quote = '"' if self._dialect.quotes else None
+        try:  # all columns: of some, polars does not say that a row has more
+            fields = pl.read_csv(head + text, schema=schema, separator=self._dialect.separator, quote_char=quote)
+        except pl.exceptions.ComputeError:
+            return None
+        found = fields.select(pl.col(names[n]).alias(role) for role, n in self._wanted.items())
+        # Polars takes the bare empty field for null, and the quoted one for a string.
+        return found.with_columns(FILLED) if b'""' in text else found
 
 
 def read_delimited(
-    stream: BinaryIO, place: str, dialect: Dialect, choose: Choose, ids: Sequence[str]
+    stream: BinaryIO | IO[bytes], place: str, usual: Dialect, choose: Choose, form: Form | None = None
 ) -> Iterator[Batch]:
     """Rows below the header of delimited text: strings, but for times and weights as long as all are numbers.
 
-    Columns of the roles in `ids` stay text where they are plain.
+    usual: the dialect of files of this name; form: what was stated of this one
     """
-    blocks = _blocks(stream, place, dialect)
+    stated = form or Form()
+    source = Text(stream, CHUNK, stated.encoding)
+    dialect = look(source, usual, stated) if usual.quotes else usual
+    blocks = _blocks(source, place, dialect)
     top = next(blocks, None)
     if top is None:
         raise DataError(f"{place}: empty; the first line must name the columns")
-    header = _header(top, place, dialect)
+    end, header = _header(top.text, place, dialect)
     columns = choose(header, place)
     wanted = {role: header.index(name) for role, name in columns.items()}
-    numeric = NUMERIC
+    comma = stated.decimal == "," if stated.decimal else _has_commas(top.text[end:], dialect, len(header), wanted)
+    dialect = replace(dialect, comma=comma)
+    found = tuple(said(dialect, source.encoding, usual, stated))
+    parse = Parser(dialect, len(header), wanted)
+    below = top.text[end:]
     first = 1
-    for records in chain([top.below_first()], blocks):
-        good, broken = _judge(records, len(header), first)
-        plain = records.plain(wanted, len(header)) if good.all() else {}
-        text_ids = {role: plain[role] for role in ids if role in plain}
-        known = _values(plain)
-        rest = {role: n for role, n in wanted.items() if role not in text_ids and role not in known}
-        text = records.joined(good)
-        try:
-            parsed = _parse(text, len(header), dialect, rest, numeric)
-        except pl.exceptions.ComputeError:  # a number that is none: strings show which
-            numeric = {}
-            parsed = _parse(text, len(header), dialect, rest, numeric)
-        row = first + np.flatnonzero(good)
-        yield Batch(place, columns, pl.DataFrame(known | parsed.to_dict()), row, broken, typed=False, ids=text_ids)
-        first += len(records.ends)
+    for block in chain([_counted(below, dialect)] if below else [], blocks):
+        frame = parse(block.text) if block.separators >= 0 and is_utf8(block.text) else None
+        # With one column, polars has a row for a blank line, too.
+        if frame is None or not block.separators == len(frame) * (len(header) - 1) > 0:
+            records = Records.of(block.text, dialect)
+            good, broken = _judge(records, len(header), first)
+            frame = parse(b"".join(records[n] for n in np.flatnonzero(good).tolist()))
+            assert frame is not None
+            row, count = first + np.flatnonzero(good), len(records.ends)
+        else:
+            row, broken, count = np.arange(first, first + len(frame)), [], len(frame)
+        yield Batch(place, columns, frame, row, broken, typed=False, comma=comma, form=found)
+        first += count
 
 
-def _values(plain: Mapping[str, Fields]) -> dict[str, pl.Series]:
-    """Numbers and event types among plain columns, without those that have a number spelled in an unusual way."""
-    values: dict[str, pl.Series] = {}
-    for role, read in (("time", read_integers), ("weight", read_decimals)):
-        if role in plain:
-            numbers, usual = read(plain[role].text, plain[role].starts, plain[role].ends)
-            if usual:
-                values[role] = pl.Series(numbers)
-    if "event" in plain:
-        types = Coder()
-        codes = types.codes(plain["event"])
-        values["event"] = types.names().gather(codes)
-    return values
+def _has_commas(text: bytes, dialect: Dialect, width: int, wanted: Mapping[str, int]) -> bool:
+    numbers = {role: n for role, n in wanted.items() if role in AMOUNTS}
+    if not numbers or dialect.separator == ",":
+        return False
+    lines = text[: text.rfind(b"\n", 0, SAMPLE) + 1].decode(errors="replace").encode()
+    frame = Parser(replace(dialect, comma=True), width, numbers)(lines)
+    return frame is not None and has_commas(frame.get_columns())
 
 
-def _blocks(stream: BinaryIO, place: str, dialect: Dialect) -> Iterator[Records]:
-    """Cut the stream into blocks of whole records; a record longer than a block doubles the next one."""
-    quote = ord(dialect.quote) if dialect.quote else -1
-    text = stream.read(CHUNK).removeprefix(BYTE_ORDER_MARK)
-    while text:
-        more = stream.read(max(CHUNK, len(text)))
-        ends, fields, marks = find_records(np.frombuffer(text, np.uint8), ord(dialect.separator), quote, not more)
-        cut = ends[-1] if len(ends) else 0
-        if len(text) > LONGEST and np.diff(ends, prepend=0, append=len(text)).max() > LONGEST:
-            raise DataError(f"{place}: a row of more than {LONGEST >> 20} MB; is a quote left open?")
-        if cut:
-            yield Records(text[:cut], ends, fields, marks)
-        text = text[cut:] + more
+def _blocks(source: Text, place: str, dialect: Dialect) -> Iterator[Block]:
+    """Cut the text into blocks of whole records; a record longer than a block doubles the next one."""
+    read = source.read(CHUNK).removeprefix(BYTE_ORDER_MARK)
+    while read:
+        more = source.read(max(CHUNK, len(read)))
+        ended = read if more or read.endswith(b"\n") else read + b"\n"
+        text = without_blanks(ended, dialect) if dialect.blanks else ended
+        block = _counted(text, dialect)
+        if not block.text or block.separators < 0 or len(text) > LONGEST:
+            records = Records.of(text, dialect, last=not more)
+            if np.diff(records.ends, prepend=0, append=len(text)).max() > LONGEST:
+                raise DataError(f"{place}: a row of more than {LONGEST >> 20} MB; is a quote left open?")
+            block = Block(text[: records.ends[-1] if records.ends else 0])
+        if block.text:
+            yield block
+        read = text[len(block.text) :] + more
 
 
-def _header(records: Records, place: str, dialect: Dialect) -> list[str]:
-    if records.fields[0] < 1:
-        raise DataError(f"{place}: the first line must name the columns; it is {records[0][:80]!r}")
-    if not _is_utf8(records[0]):
-        raise DataError(f"{place}: the header is not UTF-8: {records[0][:80]!r}; save the file as UTF-8")
-    width = int(records.fields[0])
-    names = _parse(records[0], width, dialect, {str(n): n for n in range(width)}).row(0)
-    return [name or "" for name in names]
+def _counted(text: bytes, dialect: Dialect) -> Block:
+    """Return the block of the records that end in a text; its separators are counted unless a quote is bad."""
+    codes = np.frombuffer(text, np.uint8)
+    separators = codes == ord(dialect.separator)
+    if not dialect.quotes or b'"' not in text:
+        cut = text.rfind(b"\n") + 1
+    else:
+        quotes = codes == QUOTE
+        outside = ~np.logical_xor.accumulate(quotes)
+        ends = (codes == NEWLINE) & outside
+        cut = int(len(ends) - ends[::-1].argmax()) if ends.any() else 0
+        if not _are_sound(codes[:cut], np.flatnonzero(quotes[:cut]), ord(dialect.separator)):
+            return Block(text[:cut])
+        separators &= outside
+    return Block(text[:cut], int(np.count_nonzero(separators[:cut])))
+
+
+def _are_sound(codes: Bytes, quotes: Longs, separator: int) -> bool:
+    """Whether quotes, each second one closing, stand at the sides of fields, or are doubled within them."""
+    opening, closing = quotes[::2], quotes[1::2]
+    after = codes[closing + 1]  # a newline ends the text
+    returns = after == RETURN
+    returns[returns] = codes[closing[returns] + 2] == NEWLINE
+    sides = [separator, NEWLINE, QUOTE]
+    return bool(np.isin(codes[opening - 1], sides).all() and (np.isin(after, sides) | returns).all())
+
+
+def _header(text: bytes, place: str, dialect: Dialect) -> tuple[int, list[str]]:
+    """Where the first record ends, and the names in it."""
+    end, width = next(records_of(text, dialect))
+    if width < 1:
+        raise DataError(f"{place}: the first line must name the columns; it is {text[:end][:80]!r}")
+    if not is_utf8(text[:end]):
+        raise DataError(f"{place}: the header is not UTF-8: {text[:end][:80]!r}; save the file as UTF-8")
+    names = Parser(dialect, width, {str(n): n for n in range(width)})(text[:end])
+    assert names is not None
+    return end, [name or "" for name in names.row(0)]
 
 
 def _judge(records: Records, width: int, first: int) -> tuple[Bools, list[tuple[int, str]]]:
     """Which records can be parsed, (R,), and the fault of each that cannot; blank lines are no fault."""
-    good = records.fields == width
     faults = {}
-    for n in np.flatnonzero(~good & (records.fields != 0)).tolist():
-        fields = records.fields[n]
-        faults[n] = QUOTE_RULE if fields == BAD_QUOTE else f"{fields} fields; the header has {width}"
-    if not _is_utf8(records.text):
+    fields = np.array(records.fields)
+    good = fields == width
+    for n in np.flatnonzero(~good & (fields != 0)).tolist():
+        bad_quote = fields[n] == BAD_QUOTE
+        faults[n] = QUOTE_RULE if bad_quote else f"{fields[n]} fields; the header has {width}"
+    if not is_utf8(records.text):
         for n in np.flatnonzero(good).tolist():
-            if not _is_utf8(records[n]):
+            if not is_utf8(records[n]):
                 good[n] = False
-                faults[n] = f"{records[n][:80]!r} is not UTF-8; save the file as UTF-8"
+                faults[n] = f"{records[n][:80]!r} is not UTF-8; save the file as UTF-8, or name its encoding"
     return good, [(first + n, faults[n]) for n in sorted(faults)]
-
-
-def _is_utf8(text: bytes) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _parse(
-    text: bytes,
-    width: int,
-    dialect: Dialect,
-    wanted: Mapping[str, int],
-    types: Mapping[str, pl.DataType] | None = None,
-) -> pl.DataFrame:
-    """Return the wanted fields of sound records by role, as strings unless `types` says another type."""
-    if not wanted:
-        return pl.DataFrame()
-    names = [str(n) for n in range(width)]
-    schema: dict[str, pl.DataType] = dict.fromkeys(names, pl.String())
-    schema |= {names[wanted[role]]: kind for role, kind in (types or {}).items() if role in wanted}
-    # With a header of ours, no first bytes of a block can pass for a compressed file or a byte order mark.
-    head = dialect.separator.join(names).encode() + b"\n"
-    fields = pl.read_csv(
-        head + text,
-        columns=[names[n] for n in sorted(set(wanted.values()))],  # in the order of the file
-        schema=schema,
-        separator=dialect.separator,
-        quote_char=dialect.quote,
-    )
-    found = fields.select(pl.col(names[n]).alias(role) for role, n in wanted.items())
-    # Polars takes the bare empty field for null, and the quoted one for a string.
-    return found.with_columns(FILLED) if b'""' in text else found

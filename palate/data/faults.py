@@ -72,7 +72,7 @@ class Faults:
         self.skipped[name] += int(bad.sum())
         good &= ~bad
         n = int(bad.argmax())
-        shown = f"{batch.columns[name]} is {show(batch.frame[name][n])}"
+        shown = f"{batch.columns[name]} is {show(_value(batch.frame[name], n))}"
         return [(int(batch.row[n]), f"{shown}; {self._rules.get(name, OTHER)}")]
 
     def _again(self, batch: Batch, values: pl.Series, good: Bools) -> list[tuple[int, str]]:
@@ -111,6 +111,21 @@ class Faults:
             message = f"{place}: skipped {bad:,} of {self.rows:,} rows ({reasons}); the first is {self._first}"
             warnings.warn(message, DataWarning, stacklevel=3)
         return skipped
+
+
+def warn_of_form(place: str, form: Iterable[str]) -> None:
+    """Warn of what is unusual in how a source is written, which was found by looking."""
+    found = ", ".join(form)
+    if found:
+        warnings.warn(f"{place}: read as {found}", DataWarning, stacklevel=3)
+
+
+def _value(column: pl.Series, n: int) -> object:
+    """Return a value of a column, as text where Python has none like it: a day of the year 0."""
+    try:
+        return column[n]
+    except ValueError:
+        return column[n : n + 1].cast(pl.String)[0]
 
 
 def show(value: object) -> str:

@@ -5,6 +5,7 @@ Only the columns asked for are converted, each by itself. Values that polars has
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
@@ -14,7 +15,6 @@ from typing import Any, Protocol, TypeAlias, TypeGuard
 import numpy as np
 import polars as pl
 from polars.selectors import by_name
-from scipy.sparse import coo_array, csr_array, issparse
 
 from palate.data.batch import FILLED, Batch, Choose
 from palate.data.kinds import series_of
@@ -34,9 +34,15 @@ class Frame(Protocol):
         """Its columns, or their names."""
 
 
+def is_sparse(source: object) -> bool:
+    """Whether an object is a sparse matrix of scipy, which is loaded where there is one."""
+    scipy = sys.modules.get("scipy.sparse")
+    return scipy is not None and bool(scipy.issparse(source))
+
+
 def is_frame(source: object) -> TypeGuard[Frame]:
     """Whether an object is a table or a sparse matrix, not a single column or a list."""
-    return issparse(source) or any(hasattr(type(source), name) for name in ("columns", "schema"))
+    return is_sparse(source) or any(hasattr(type(source), name) for name in ("columns", "schema"))
 
 
 def read_frame(source: object, place: str, choose: Choose) -> Iterator[Batch]:
@@ -85,7 +91,7 @@ def reading(place: str) -> Iterator[None]:
 
 def _columns(source: object) -> tuple[list[str], Callable[[int], pl.Series]]:
     """Names of the columns of a frame, and how to get one by its place."""
-    frame: Foreign = entries(source) if issparse(source) else source
+    frame: Foreign = entries(source) if is_sparse(source) else source
     kinds = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(source).__mro__}
     if "pandas.DataFrame" in kinds:
         return [str(name) for name in frame.columns], lambda n: _of_pandas(frame.iloc[:, n])
@@ -113,6 +119,8 @@ def entries(matrix: Foreign) -> pl.DataFrame:
         raise DataError(
             f"a matrix of the shape {matrix.shape}: it must have a row for each user, a column for each item"
         )
+    from scipy.sparse import coo_array, csr_array  # takes a tenth of a second, which only matrices shall cost
+
     found = coo_array(csr_array(matrix))  # row by row, whatever its form
     there = found.data != 0
     weight = found.data[there].astype(np.float64 if found.dtype == np.bool_ else found.dtype)

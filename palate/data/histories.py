@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from palate.arrays import Bools, Longs
 from palate.data.ids import listed, shown
 from palate.data.joins import check_join
-from palate.data.ragged import Ragged
+from palate.data.ragged import NEVER, Ragged
+from palate.data.times import DAY
 from palate.data.vocabulary import Id, Vocabulary
-from palate.errors import DataError, check
+from palate.errors import DataError, check, real
 
 ACCEPTED = (
     "histories are given as a log, a frame with columns user_id and item_id, a sparse matrix, Histories, "
@@ -100,8 +101,12 @@ class Histories:
             check_join(row, self.items.ids, items, "histories", owner)
         return replace(self, items=items, rows=self.rows.recoded(row))
 
-    def of_types(self, names: Iterable[str], setting: str) -> Bools:
-        """Which events are of these types, (N,). Raises `SettingError` for unknown types, or events without."""
+    def of_types(self, names: Iterable[str] | Mapping[str, float], setting: str) -> Bools:
+        """Which events are of these types, (N,); a mapping gives days, and only events of so many count.
+
+        Days end when a list is asked for, or, where that is not known, at the newest of all events. Raises
+        `SettingError` for unknown types, events without types, and days of events without times.
+        """
         wanted = names if isinstance(names, str) else [*names]
         check(not isinstance(wanted, str), setting, wanted, "must be a list of event types")
         if not len(self.rows.column):
@@ -111,7 +116,19 @@ class Histories:
             check(
                 name in self.event_types, setting, name, f"is no event type; known are {', '.join(self.event_types)}"
             )
-        return np.array([*(name in wanted for name in self.event_types), False])[self.rows.types]
+        found = np.array([*(name in wanted for name in self.event_types), False])[self.rows.types]
+        return np.asarray(found & self._within(names, setting)) if isinstance(names, Mapping) else found
+
+    def _within(self, days: Mapping[str, float], setting: str) -> Bools:
+        """Which events are as young as their type says, (N,); one of an unknown time is."""
+        for name, number in days.items():
+            check(real(setting, number) > 0, setting, f"{name}: {number}", "a number of days must be above 0")
+        check(self.rows.time is not None, setting, dict(days), "these events have no times")
+        moments = self.rows.moments
+        asked = np.full(len(self), NEVER) if self.asked is None else self.asked
+        until = np.repeat(np.where(asked == NEVER, moments.max(), asked), self.rows.lengths)
+        most = np.array([*(days.get(name, 0.0) for name in self.event_types), 0.0])[self.rows.types]
+        return np.asarray((moments == NEVER) | (until - moments <= most * DAY))
 
     def typed(self, types: Vocabulary) -> Ragged:
         """Return the rows with event types by their rows in a vocabulary; one that is not in it is not known."""

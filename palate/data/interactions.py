@@ -9,12 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from palate.arrays import AnyArray, Array, Bools, Doubles, Floats, Ints, Longs, all_finite, check_arrays
 from palate.data.contexts import NO_CONTEXT, parsed, position_of
@@ -27,6 +26,9 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import DataError, SettingError, real, whole
 from palate.kernels.rows import gather, group_rows, sort_within_rows
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 TYPES = {
     "user": "int32",
     "item": "int32",
@@ -35,6 +37,7 @@ TYPES = {
     "event": "int16",
     "context": "int32",
 }
+FEW = 1 << 18  # events that numpy sorts sooner than kernels are loaded, or compiled
 PARTS = 16  # of a log, sorted one by one: what they need besides is small
 
 
@@ -49,6 +52,7 @@ class Interactions:
     examination (K,): how likely users look at each place of a list, 1 for the first, or None where nobody knows;
     type_weights: those of event types by name, where the weights of events hold them; {}: they are the events' own;
     skipped: rows that the reader left out, by reason; empty for a log derived from another;
+    columns: the names in the file of the columns that the reader took, by role; form: what it found unusual there;
     read_at: microseconds since 1970 UTC when the log, or the log that it is derived from, was read.
     """
 
@@ -66,6 +70,8 @@ class Interactions:
     context: Annotated[Ints, Array("events", below="contexts")] | None = None
     contexts: tuple[str, ...] = ()
     examination: Annotated[Doubles, Array("places", least=0)] | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    form: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = {"users": len(self.users), "items": len(self.items), "types": len(self.event_types)}
@@ -98,9 +104,14 @@ class Interactions:
         _check_columns(
             len(users), user=user, item=item, weight=weight, timestamp=timestamp, event=event, context=context
         )
-        start, order = group_rows(user, len(users))
-        del user  # a column that only this call holds is released as soon as it is grouped: halves the peak
-        times = None if timestamp is None else _sort_by_time(start, order, timestamp)
+        if len(user) <= FEW:
+            order = np.lexsort((user,) if timestamp is None else (timestamp, user)).astype(np.int32)
+            start = np.append(0, np.cumsum(np.bincount(user, minlength=len(users))))
+            times = None if timestamp is None else gather(timestamp, order)
+        else:
+            start, order = group_rows(user, len(users))
+            del user  # a column that only this call holds is released as soon as it is grouped: halves the peak
+            times = None if timestamp is None else _sort_by_time(start, order, timestamp)
         del timestamp
         with ThreadPoolExecutor(2) as pool:
             item_job = pool.submit(gather, item, order)
@@ -180,6 +191,8 @@ class Interactions:
     def matrix(self) -> csr_array:
         """Users x items, weights of repeated events added up; float32 CSR."""
         shape = (len(self.users), len(self.items))
+        from scipy.sparse import csr_array  # takes a tenth of a second, which only matrices shall cost
+
         matrix = csr_array((self.weight.copy(), self.item.copy(), self.start.copy()), shape=shape)
         matrix.sum_duplicates()
         return matrix

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, TypeAlias
+from typing import IO, BinaryIO, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from palate.errors import DataError
 Object: TypeAlias = dict[str, object]
 
 
-def read_json_lines(opened: Callable[[], BinaryIO], place: str, choose: Choose) -> Iterator[Batch]:
+def read_json_lines(opened: Callable[[], BinaryIO | IO[bytes]], place: str, choose: Choose) -> Iterator[Batch]:
     """Rows of JSON lines, read twice: the columns are the keys of all lines; a key that a row lacks is null.
 
     Raises `DataError` for a line of more than `LONGEST` bytes.
@@ -33,7 +33,9 @@ def read_json_lines(opened: Callable[[], BinaryIO], place: str, choose: Choose) 
         yield Batch(place, columns, pl.DataFrame(series), row, list(broken.items()), typed=True)
 
 
-def _blocks(opened: Callable[[], BinaryIO], place: str) -> Iterator[tuple[dict[int, Object], dict[int, str]]]:
+def _blocks(
+    opened: Callable[[], BinaryIO | IO[bytes]], place: str
+) -> Iterator[tuple[dict[int, Object], dict[int, str]]]:
     """Objects of some lines by their numbers, and the faults of those that hold none; blank lines are neither."""
     first = 1
     with opened() as stream:
@@ -50,7 +52,7 @@ def _blocks(opened: Callable[[], BinaryIO], place: str) -> Iterator[tuple[dict[i
             yield good, broken
 
 
-def _lines(stream: BinaryIO, place: str) -> Iterator[list[bytes]]:
+def _lines(stream: BinaryIO | IO[bytes], place: str) -> Iterator[list[bytes]]:
     """Cut the stream into blocks of whole lines."""
     text = b""
     while more := stream.read(max(CHUNK, len(text))):

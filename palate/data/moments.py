@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 
 from palate.arrays import AnyArray, Bools, Longs
 from palate.data.batch import Batch
+from palate.data.days import DAY_FORM, ORDERS, calendar, of_days, packed, readings, unpacked
 from palate.data.faults import show
 from palate.data.times import EPOCH, HOURS_AHEAD, MICROSECOND, from_iso, microseconds
 from palate.data.values import FIRST_SECOND, LAST_SECOND, as_number, as_text, each, nulls, spelled
-from palate.errors import DataWarning, check
+from palate.errors import DataError, DataWarning, check
 
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}  # parts of a second
 SIZES = np.array([1e11, 1e14, 1e17])  # below which numbers of s, ms, us lie till the year 5138
@@ -25,7 +27,8 @@ DIGITS = (8, 12, 14)  # of a number that is a day: YYYYMMDD, with hours and minu
 YEARS = 1900, 2100  # between which such a day lies
 FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
 EARLY = (datetime(1980, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND  # no log is older, unless most of its times are
-NUMBER, FRACTION, MOMENT = range(3)  # a whole number; the bits of another one; microseconds since 1970 UTC
+# A whole number; the bits of another one; microseconds since 1970 UTC; a day like 3/4/2020, which has two readings.
+NUMBER, FRACTION, MOMENT, DAY = range(4)
 
 
 @dataclass(frozen=True)
@@ -56,19 +59,22 @@ class Times:
     """Reads the times of a log, batch by batch.
 
     unit    of numbers: "s", "ms", "us", "ns"; None finds the one that most of them have, or that they are days
-    shape   of texts and numbers, as `strptime` takes it
+    shape   of texts and numbers, as `strptime` takes it, or "day first" or "month first", for days like 3/4/2020
     Raises `SettingError` for another unit or a shape that is none.
     """
 
     def __init__(self, unit: str | None = None, shape: str | None = None) -> None:
         check(unit is None or unit in UNITS, "time_unit", unit, f"must be one of {', '.join(UNITS)}")
         check(shape is None or unit is None, "time_format", shape, "says all; leave out time_unit=")
-        check(shape is None or _is_shape(shape), "time_format", shape, "must be a form of strptime, like %d.%m.%Y")
+        rule = "must be a form of strptime, like %d.%m.%Y, or day first, or month first"
+        check(shape is None or shape in ORDERS or _is_shape(shape), "time_format", shape, rule)
         self._unit = unit
-        self._shape = shape
+        self._shape = None if shape in ORDERS else shape
         self._sizes = np.zeros(len(UNITS), np.int64)
         self._days = np.zeros(len(DIGITS), np.int64)
         self._parts: list[_Part] = []
+        self._day_first = ORDERS.get(shape or "")
+        self.form: list[str] = []  # what is unusual in how times are written
 
     def __call__(self, column: pl.Series) -> dict[str, pl.Series]:
         """Return what each value says, null if it is no time: `time`, to be settled, and the `kind` of each."""
@@ -97,7 +103,12 @@ class Times:
         found = pl.Series(raw)
         if not finite.all():
             rest = np.flatnonzero(~finite)
-            found = found.scatter(rest, _iso(as_text(column.gather(rest))))
+            texts = as_text(column.gather(rest))
+            days = texts.str.contains(DAY_FORM).fill_null(value=False)
+            found = found.scatter(rest, _iso(texts.set(days, None)))
+            if days.any():
+                kind[rest[days.to_numpy()]] = DAY
+                found = found.scatter(rest[days.to_numpy()], packed(texts.filter(days)))
         return {"time": found.alias("time"), "kind": pl.Series(kind)}
 
     def _count(self, numbers: AnyArray) -> None:
@@ -115,7 +126,7 @@ class Times:
             low, high = (year * 10 ** (digits - 4) for year in YEARS)
             if least < high and low <= most:
                 own = numbers[(numbers >= low) & (numbers < high)].astype(np.int64)
-                self._days[n] += int(_calendar(own, digits)[1].sum())
+                self._days[n] += int(calendar(own, digits)[1].sum())
 
     def add(self, batch: Batch, kept: Longs | slice, kind: pl.Series) -> None:
         """Note where the next times come from: the rows of a batch that are kept."""
@@ -135,6 +146,7 @@ class Times:
         that look wrong.
         """
         scale = self._scale()
+        self._find_order(raw)
         ahead, early = _Flagged(), _Flagged()
         latest = int((time.time() + HOURS_AHEAD * 3600) * UNITS["us"])
         bad = np.zeros(len(raw), np.bool_)
@@ -143,7 +155,7 @@ class Times:
         for part in self._parts:
             own = slice(low, low + len(part.rows))
             low = own.stop
-            moments, fine = _moments(raw[own], part.kinds, scale)
+            moments, fine = _moments(raw[own], part.kinds, scale, day_first=self._day_first)
             if not fine.all():
                 bad[own] = ~fine
                 first = first or _place(part, raw[own], int(bad[own].argmax()))
@@ -157,6 +169,28 @@ class Times:
         if 0 < early.count * 2 < len(raw):
             _warn(early, len(raw), "before 1980, the others not")
         return bad, first
+
+    def _find_order(self, raw: Longs) -> None:
+        """Find whether days stand before months: the other of two numbers is above 12 in no time of the column.
+
+        Raises `DataError` where both readings are possible and differ.
+        """
+        low, first = 0, ""
+        above = np.zeros(2, np.int64)  # times whose first, or second, number is no month
+        for part in self._parts if self._day_first is None else ():
+            own = raw[low : low + len(part.rows)]
+            low += len(part.rows)
+            mine = np.flatnonzero(np.broadcast_to(part.kinds == DAY, len(part.rows)))
+            _, one, two, _ = unpacked(own[mine])
+            above += [np.count_nonzero(one > 12), np.count_nonzero(two > 12)]
+            if not first and (one != two).any():
+                n = int(mine[(one != two).argmax()])
+                first = f"{_place(part, own, n)}, which may be {readings(int(own[n]))}"
+        if first and not above.any():
+            raise DataError(f"{first}, as no other time shows; time_format='day first' or 'month first' states it")
+        if first:
+            self._day_first = bool(above[0] >= above[1])
+            self.form.append("dates day first" if self._day_first else "dates month first")
 
     def _scale(self) -> int:
         """Parts of a second that a number counts, or, below 0, the digits of one that is a day."""
@@ -179,6 +213,9 @@ def _place(part: _Part, raw: Longs, n: int) -> str:
     """Show a time as its source has it, with its place."""
     kind = part.kinds if isinstance(part.kinds, int) else int(part.kinds[n])
     value: object = _shown(int(raw[n])) if kind == MOMENT else raw.view(np.float64)[n] if kind == FRACTION else raw[n]
+    if kind == DAY:
+        year, one, two, _ = (int(each[0]) for each in unpacked(raw[n : n + 1]))
+        value = f"{one}/{two}/{year}"
     return f"row {part.rows[n]} of {part.place}: {part.column} is {show(value)}"
 
 
@@ -186,20 +223,23 @@ def _shown(moment: int) -> str:
     return f"{EPOCH + moment * MICROSECOND:%Y-%m-%d %H:%M:%S}"
 
 
-def _moments(raw: Longs, kinds: NDArray[np.uint8] | int, scale: int) -> tuple[Longs, Bools]:
+def _moments(
+    raw: Longs, kinds: NDArray[np.uint8] | int, scale: int, *, day_first: bool | None
+) -> tuple[Longs, Bools]:
     """Microseconds since 1970 of times as they were read, (N,), and which lie in the years 1 to 9999, (N,)."""
+    make = MAKE | {DAY: partial(of_days, day_first=day_first)}
     if isinstance(kinds, int):
-        return MAKE[kinds](raw, scale)
+        return make[kinds](raw, scale)
     moments, fine = np.zeros(len(raw), np.int64), np.ones(len(raw), np.bool_)
-    for kind in MAKE:
+    for kind in make:
         own = kinds == kind
-        moments[own], fine[own] = MAKE[kind](raw[own], scale)
+        moments[own], fine[own] = make[kind](raw[own], scale)
     return moments, fine
 
 
 def _of_numbers(raw: Longs, scale: int) -> tuple[Longs, Bools]:
     if scale < 0:
-        return _calendar(raw, -scale)
+        return calendar(raw, -scale)
     least, most = max(FIRST_SECOND * scale, -(2**63)), min((LAST_SECOND + 1) * scale - 1, 2**63 - 1)
     if least <= raw.min(initial=0) and raw.max(initial=0) <= most:
         sound, fine = raw, np.ones(len(raw), np.bool_)
@@ -220,20 +260,6 @@ def _of_moments(raw: Longs, _: int) -> tuple[Longs, Bools]:
 
 
 MAKE = {NUMBER: _of_numbers, FRACTION: _of_fractions, MOMENT: _of_moments}
-
-
-def _calendar(numbers: Longs, digits: int) -> tuple[Longs, Bools]:
-    """Microseconds since 1970 of days written as numbers of `digits` digits, and which numbers are days, (N,)."""
-    fine = (numbers >= 10 ** (digits - 1)) & (numbers < 10**digits)
-    whole = np.where(fine, numbers, 0) * 10 ** (14 - digits)
-    year, month, day = whole // 10**10, whole // 10**8 % 100, whole // 10**6 % 100
-    hour, minute, second = whole // 10**4 % 100, whole // 100 % 100, whole % 100
-    fine &= (month >= 1) & (month <= 12) & (day >= 1) & (hour < 24) & (minute < 60) & (second < 60)
-    months = np.where(fine, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
-    days = months.astype("datetime64[D]") + (day - 1)
-    fine &= days.astype("datetime64[M]") == months  # a month has no more days
-    seconds = (hour * 60 + minute) * 60 + second
-    return (days.astype(np.int64) * 86_400 + seconds) * UNITS["us"], fine
 
 
 def moments(column: pl.Series) -> pl.Series:

@@ -13,17 +13,18 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import AnyArray
-from palate.data.batch import Batch, Fields
+from palate.data.batch import Batch
 from palate.data.coder import Coder
 from palate.data.columns import LOG, SIGNED_WEIGHT, find_columns, listed, plain
 from palate.data.contexts import MOST_CONTEXTS, MOST_KEYS, PREFIX, as_values, joined
 from palate.data.contexts import RULE as CONTEXT_RULE
-from palate.data.faults import Faults
+from palate.data.dialects import Form
+from palate.data.faults import Faults, warn_of_form
 from palate.data.ids import as_id, check_ids
 from palate.data.interactions import Interactions
 from palate.data.moments import Times
 from palate.data.sources import ahead, batches, place_of
-from palate.data.values import LARGEST_WEIGHT, RULES, as_text, as_weight, has_strings
+from palate.data.values import LARGEST_WEIGHT, RULES, as_text, as_weight, has_strings, with_point
 from palate.errors import DataError, check
 
 MOST_EVENT_TYPES = 1 << 15
@@ -49,6 +50,9 @@ def read_log(
     time_unit: str | None = None,
     time_format: str | None = None,
     ids: str = "auto",
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
     on_error: str = "raise",
 ) -> Interactions:
     """Read a log of events from a path (file, or folder of parts), a frame (polars, pandas, Arrow) or a matrix.
@@ -68,6 +72,9 @@ def read_log(
     time_format format of times in text, as in `strptime`: "%d.%m.%Y"
     ids         "text" keeps all ids as strings; "auto" keeps their types, and reads delimited text as integers
                 if every id is spelled as a 64-bit integer. Either way ids are compared by their spelling
+    separator, decimal, encoding
+                of delimited text: one character or "tab"; "," or "."; a name as Python knows it. By default they are
+                found by looking at the first bytes, and a warning says what was found
     on_error    "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in `log.skipped` and warns
 
     Times are stored as microseconds since 1970 UTC; a warning counts those that are more than 48 hours ahead of the
@@ -77,17 +84,21 @@ def read_log(
     asked |= _contexts_of(context)
     _check(asked, weights, min_weight)
     check_ids(ids)
+    written = Form.of(separator, decimal, encoding)
     rules = RULES if weights is None else RULES | {"event": f"weights= knows {listed(weights)}"}
     if time_format is not None:
         rules = rules | {"time": f"times must be written as {time_format}, in the years 1 to 9999"}
     faults = Faults(on_error, rules | dict.fromkeys(_contexts_of(context), CONTEXT_RULE), LOG)
     times = Times(time_unit, time_format)
     columns = _Columns(asked, weights, min_weight, times, text=ids == "text")
-    for batch in ahead(batches(source, columns.choose, ids=("user", "item"))):
+    for batch in ahead(batches(source, columns.choose, written)):
         columns.add(batch, faults.sift(batch, _converted(batch, times, weights)))
     columns.settle(faults)
     skipped = faults.report(place_of(source))
-    return replace(columns.log(), skipped=skipped, type_weights=weights or {})
+    form = (*columns.form, *times.form)
+    warn_of_form(place_of(source), form)
+    log = columns.log()
+    return replace(log, skipped=skipped, type_weights=weights or {}, columns=columns.roles, form=form)
 
 
 def as_log(source: object) -> Interactions:
@@ -124,8 +135,11 @@ def _converted(batch: Batch, times: Times, factors: Mapping[str, float] | None) 
     convert = dict(CONVERT)
     if plain(batch.columns.get("weight", "")) == SIGNED_WEIGHT:
         convert["weight"] = partial(as_weight, signed=True)
-    values = {role: convert[role](batch.frame[role]) for role in convert if role in batch.frame.columns}
-    values |= {role: as_values(batch.frame[role]) for role in batch.frame.columns if role.startswith(PREFIX)}
+    frame = batch.frame
+    if batch.comma and "weight" in batch.columns:
+        frame = frame.with_columns(with_point(frame["weight"]))
+    values = {role: convert[role](frame[role]) for role in convert if role in frame.columns}
+    values |= {role: as_values(frame[role]) for role in frame.columns if role.startswith(PREFIX)}
     if "time" in batch.frame.columns:
         values |= times(batch.frame["time"])
     values["row"] = pl.Series(np.arange(len(batch.row)))
@@ -154,7 +168,8 @@ class _Columns:
         self._times = times
         self._factors = factors
         self._min_weight = min_weight
-        self._roles: dict[str, str] = {}
+        self.roles: dict[str, str] = {}
+        self.form: dict[str, None] = {}  # what is unusual in how the files are written
         self._coders = {"user": Coder(), "item": Coder(), "event": Coder(), "context": Coder()}
         self._strings = {"user", "item"} if text else set()
         self._grown: dict[str, Grown] = {}
@@ -169,13 +184,14 @@ class _Columns:
             needed.append("weight")
         keys = {role: () for role in self._asked if role not in LOG}
         roles = find_columns(names, self._asked, {**LOG, **keys}, needed, place)
-        if self._roles and self._roles.keys() != roles.keys():
-            raise DataError(f"{place}: has columns of {listed(roles)}; the parts before have {listed(self._roles)}")
-        self._roles = roles
+        if self.roles and self.roles.keys() != roles.keys():
+            raise DataError(f"{place}: has columns of {listed(roles)}; the parts before have {listed(self.roles)}")
+        self.roles = roles
         return roles
 
     def add(self, batch: Batch, values: pl.DataFrame) -> None:
         """Append sound rows."""
+        self.form |= dict.fromkeys(batch.form)
         if self._min_weight is not None:
             values = values.filter(pl.col("weight") >= pl.lit(self._min_weight, pl.Float32))
         keys = [name for name in values.columns if name.startswith(PREFIX)]
@@ -183,20 +199,17 @@ class _Columns:
             values = values.drop(keys).with_columns(joined(values.select(keys)))
         row = values["row"].to_numpy()
         kept = row if len(row) < len(batch.row) else slice(None)
-        columns: dict[str, Fields | pl.Series] = {role: ids[kept] for role, ids in batch.ids.items()}
         if "time" in values.columns:
             self._times.add(batch, kept, values["kind"])
-        columns |= values.drop("row", "kind", strict=False).to_dict()
+        columns = {role: column for role, column in values.to_dict().items() if role not in ("row", "kind")}
         for role, array in zip(columns, self._pool.map(self._coded, columns, columns.values()), strict=True):
             self._grown.setdefault(role, Grown(array.dtype)).add(array)
         if batch.typed:
             ids = batch.frame.select("user", "item")
             self._strings |= {column.name for column in ids if has_strings(column)}
 
-    def _coded(self, role: str, column: Fields | pl.Series) -> AnyArray:
-        if isinstance(column, pl.Series) and role not in self._coders:
-            return column.to_numpy()
-        return self._coders[role].codes(column)
+    def _coded(self, role: str, column: pl.Series) -> AnyArray:
+        return self._coders[role].codes(column) if role in self._coders else column.to_numpy()
 
     def settle(self, faults: Faults) -> None:
         """Settle the times, when all rows are there; events whose time lies outside all years are faults."""

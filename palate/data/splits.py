@@ -65,7 +65,7 @@ class Split:
         if valid is None:
             return cls(train, test, kind="as published")
         _check_share("valid", valid)
-        chosen = _share_of_each(train.user, valid, np.random.default_rng(whole("seed", seed, 0)))
+        chosen = share_of_each(train.user, valid, np.random.default_rng(whole("seed", seed, 0)))
         part = np.where(chosen, VALID, TRAIN).astype(np.int8)
         carved, dropped = _usable(train, part, VALID)
         kind = f"as published; a random {valid:.0%} of each user's train events are the validation part (seed {seed})"
@@ -122,7 +122,7 @@ def split_by_time(log: Interactions, test: float = 0.2, valid: float | None = No
     time = log.timestamp
     part = _parts(len(log), test, valid, lambda left, share: _newest(time[left], share))
     kind = f"global time: the newest {test:.0%} of events are the test"
-    return _cut(log, part, kind + _also(valid, "the newest {} before them"), valid=valid is not None, promise="time")
+    return cut(log, part, kind + _also(valid, "the newest {} before them"), valid=valid is not None, promise="time")
 
 
 def split_last(log: Interactions, valid: bool = False) -> Split:
@@ -137,7 +137,7 @@ def split_last(log: Interactions, valid: bool = False) -> Split:
     part[(left == 1) & (counts >= 2 + valid)] = TEST
     part[(left == 2) & (counts >= 3) & valid] = VALID
     kind = "last per user: each user's last event is the test"
-    return _cut(log, part, kind + (", the last but one the validation part" if valid else ""), valid=valid)
+    return cut(log, part, kind + (", the last but one the validation part" if valid else ""), valid=valid)
 
 
 def split_ratio(log: Interactions, test: float = 0.2, valid: float | None = None, seed: int = 0) -> Split:
@@ -146,9 +146,9 @@ def split_ratio(log: Interactions, test: float = 0.2, valid: float | None = None
     At least one event of each user stays in train.
     """
     rng = np.random.default_rng(whole("seed", seed, 0))
-    part = _parts(len(log), test, valid, lambda left, share: _share_of_each(log.user[left], share, rng))
+    part = _parts(len(log), test, valid, lambda left, share: share_of_each(log.user[left], share, rng))
     kind = f"ratio per user: a random {test:.0%} of each user's events are the test"
-    return _cut(log, part, kind + _also(valid, "{} of the rest") + f" (seed {seed})", valid=valid is not None)
+    return cut(log, part, kind + _also(valid, "{} of the rest") + f" (seed {seed})", valid=valid is not None)
 
 
 def split_users(
@@ -163,12 +163,12 @@ def split_users(
     rng = np.random.default_rng(whole("seed", seed, 0))
     able = np.diff(log.start) >= 2
     group = _parts(len(log.users), test, valid, lambda left, share: _some(able[left], share, rng))
-    guessed = _share_of_each(log.user, held_out, rng, at_least=1)
+    guessed = share_of_each(log.user, held_out, rng, at_least=1)
     home = group[log.user]
     part = np.where((home != TRAIN) & ~guessed, FOLD_IN, home).astype(np.int8)
     kind = f"cold users: {test:.0%} of users are not in train, {held_out:.0%} of their events are the test"
     line = kind + _also(valid, "{} of the other users") + f" (seed {seed})"
-    return _cut(log, part, line, valid=valid is not None, promise="cold users")
+    return cut(log, part, line, valid=valid is not None, promise="cold users")
 
 
 def split_items(log: Interactions, test: float = 0.2, valid: float | None = None, seed: int = 0) -> Split:
@@ -181,7 +181,7 @@ def split_items(log: Interactions, test: float = 0.2, valid: float | None = None
     group = _parts(len(log.items), test, valid, lambda left, share: _some(able[left], share, rng))
     kind = f"cold items: all events of {test:.0%} of items are the test"
     line = kind + _also(valid, "those of {} of the other items") + f" (seed {seed})"
-    return _cut(log, group[log.item], line, valid=valid is not None, promise="cold items")
+    return cut(log, group[log.item], line, valid=valid is not None, promise="cold items")
 
 
 def _check_share(setting: str, share: float) -> None:
@@ -212,7 +212,7 @@ def _newest(time: Longs, share: float) -> Bools:
     return np.asarray(time >= cut if cut > time.min() else time > cut)
 
 
-def _share_of_each(user: Ints, share: float, rng: np.random.Generator, at_least: int = 0) -> Bools:
+def share_of_each(user: Ints, share: float, rng: np.random.Generator, at_least: int = 0) -> Bools:
     """Mark a random share of each user's events, (N,), never all of them; `user` (N,) is sorted."""
     counts = np.bincount(user)
     take = np.minimum(np.maximum(np.floor(counts * share + 0.5), at_least), counts - 1)
@@ -232,7 +232,7 @@ def _some(able: Bools, share: float, rng: np.random.Generator) -> Bools:
     return chosen
 
 
-def _cut(log: Interactions, part: NDArray[np.int8], kind: str, *, valid: bool, promise: Promise = "") -> Split:
+def cut(log: Interactions, part: NDArray[np.int8], kind: str, *, valid: bool, promise: Promise = "") -> Split:
     """Build the split from the part of each event, (N,); events that cannot be predicted are dropped and counted."""
     tested, lost_tests = _usable(log, part, TEST, promise == "cold items")
     checked, lost_checks = _usable(log, part, VALID, promise == "cold items")

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-HOUR, DAY = 3_600_000_000, 86_400_000_000  # microseconds
+SECOND, HOUR, DAY = 1_000_000, 3_600_000_000, 86_400_000_000  # microseconds
 HOURS_AHEAD = 48  # of the clock, more than any time zone: a later time is refused or warned of
 
 

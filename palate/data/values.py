@@ -75,6 +75,12 @@ def as_number(column: pl.Series) -> pl.Series:
     return nulls(column, pl.Float64())
 
 
+def with_point(numbers: pl.Series) -> pl.Series:
+    """Numbers as text with a decimal comma, with a point; null where there is a point already."""
+    texts = numbers.cast(pl.String)
+    return texts.set(texts.str.contains(".", literal=True), None).str.replace(",", ".", literal=True)
+
+
 def as_spelled(column: pl.Series) -> pl.Series:
     """Strings as 64-bit integers, floats or truths if every one is spelled so, else as they are: 007 is no number."""
     if column.dtype != pl.String or not column.count():

@@ -8,16 +8,17 @@ from os import PathLike
 
 from rich.console import Group, RenderableType
 
-from palate.data.catalogue import Catalogue
+from palate.data.catalogue import Catalogue, as_catalogue
 from palate.data.splits import Part, Split
 from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError, check
 from palate.evaluation.intervals import Difference
 from palate.evaluation.lists import ListMetric
 from palate.evaluation.picture import Point, draw
-from palate.evaluation.protocol import Exam, ready
+from palate.evaluation.protocol import Exam, Hidden, ready
 from palate.evaluation.report import Report
 from palate.evaluation.tables import Grid, page, plain
+from palate.models.bars import followed
 from palate.models.base import Model, Recipe, Watch
 
 
@@ -31,13 +32,14 @@ def compare(
     only: Iterable[Id] | None = None,
     relevant: Iterable[str] | None = None,
     keep_seen: bool = False,
-    hide: Iterable[str] | None = None,
+    hide: Hidden | None = None,
     metrics: Iterable[ListMetric] = (),
     watch: Watch | None = None,
+    progress: bool = False,
 ) -> Comparison:
     """Evaluate each recipe or model on the same users, in the order given; the first is what others are measured by.
 
-    part, catalogue, only, relevant, keep_seen, hide, metrics  as `evaluate` takes them
+    part, catalogue, only, relevant, keep_seen, hide, metrics, progress  as `evaluate` takes them
 
     Names are the keys of a mapping, else the recipes' own, with the settings in which two of a kind differ. Raises
     `MissingExtra`, before the first fit, for a recipe whose packages are not installed.
@@ -53,13 +55,12 @@ def compare(
         named = _named([*map(ready, subjects)])
     exam = Exam.of(split, part, relevant=relevant, keep_seen=keep_seen, hide=hide)
     ranked = None if only is None else Vocabulary.series(only, "only")
-    measured = tuple(metrics)
-    return Comparison(
-        {
-            name: exam.grade(subject, k, catalogue=catalogue, only=ranked, metrics=measured, watch=watch)
-            for name, subject in named.items()
-        }
-    )
+    content, measured = as_catalogue(catalogue), tuple(metrics)
+    reports = {}
+    for name, subject in named.items():
+        with followed(f"fitting {name}", watch, progress and isinstance(subject, Recipe)) as following:
+            reports[name] = exam.grade(subject, k, catalogue=content, only=ranked, metrics=measured, watch=following)
+    return Comparison(reports)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +140,7 @@ class Comparison:
             "±: half the width of the 95% interval",
             "s/1000 users: seconds to rank for a thousand users",
             *first.protocol,
+            *dict.fromkeys(line for report in self.reports.values() for line in report.notes),
             *counts,
         ]
 

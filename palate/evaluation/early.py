@@ -55,7 +55,7 @@ def best_epoch(
     last = recipe.fit(split.train, catalogue, watch=search)
     if search.best is None:
         return last, 0
-    vars(search.best)["log"] = last.log
+    search.best.remember(last.log)
     return search.best, search.best_epoch
 
 

@@ -34,6 +34,7 @@ class Lists:
     catalogue  attributes of the items; None where none was given
     past       histories of the users, over `items`; None where there are none
     hits       which places are relevant, (B, K); None where that is not known
+    relevant   number of relevant items of each user, (B,); None where that is not known
     """
 
     item: Ints
@@ -43,6 +44,7 @@ class Lists:
     catalogue: Catalogue | None = None
     past: Ragged | None = None
     hits: Bools | None = None
+    relevant: Longs | None = None
 
     def cut(self, k: int) -> Lists:
         """Return the first k places of each list."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Ints
-from palate.data.catalogue import Catalogue
+from palate.data.catalogue import Catalogue, as_catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
@@ -23,12 +25,17 @@ from palate.evaluation.metrics import coverage, gini, novelty, per_user
 from palate.evaluation.report import Report, Scores
 from palate.kernels.clock import clock
 from palate.kernels.hits import find_hits, first_mentions
+from palate.models.bars import followed
 from palate.models.base import Model, Recipe, Watch
 from palate.models.registry import as_recipe
+from palate.models.settings import brief
+from palate.models.weights import unread
 
+LOG = logging.getLogger("palate.evaluation")
 BLOCK_USERS = 1 << 14  # users ranked at once
 POPULAR_SHARE = 0.2  # of the items of train, the most chosen
 
+Hidden: TypeAlias = Iterable[str] | Mapping[str, float]  # event types, or days by event type
 SEEN = "items of the history removed"
 STANDARD = (
     f"full catalogue, {SEEN}, binary relevance, ties by the lower item row",
@@ -48,26 +55,30 @@ def evaluate(
     only: Iterable[Id] | None = None,
     relevant: Iterable[str] | None = None,
     keep_seen: bool = False,
-    hide: Iterable[str] | None = None,
+    hide: Hidden | None = None,
     metrics: Iterable[ListMetric] = (),
     watch: Watch | None = None,
+    progress: bool = False,
 ) -> Report:
     """Measure a model on the test (or validation) part; a recipe is fitted on train first, `watch` follows the fit.
 
     model      or a recipe, as such or as text: "IALS(dim=32)"
-    catalogue  the catalogue of the items, for recipes that read it
+    catalogue  the catalogue of the items, or a frame of them, for recipes that read it
     only       ids of the items that are ranked; None ranks all that the model knows
     relevant   event types, as ["purchase"]: only their items are relevant; None takes those of all events
     keep_seen  items of the history may be recommended, and are relevant where the part has them
-    hide       event types: of the items of the history only theirs are removed, the others as with `keep_seen`
-    metrics    of whole lists, beside the standard ones: functions as those of `palate.evaluation.lists`
+    hide       event types, or days by event type: of the items of the history only theirs are removed, and for so
+               many days; the others as with `keep_seen`
+    metrics    of your own, beside the standard ones: functions as those of `palate.evaluation.lists`
+    progress   whether to draw a bar of the fit
 
     Raises `SettingError` for a bad k, an unknown event type and for what is no model or no split, `DataError` for a
     part that is missing or asks nothing, `MissingExtra` for a recipe whose packages are not installed.
     """
     subject = ready(model)
     exam = Exam.of(split, part, relevant=relevant, keep_seen=keep_seen, hide=hide)
-    return exam.grade(subject, k, catalogue=catalogue, only=only, metrics=metrics, watch=watch)
+    with followed("fitting", watch, progress and isinstance(subject, Recipe)) as following:
+        return exam.grade(subject, k, catalogue=catalogue, only=only, metrics=metrics, watch=following)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +97,7 @@ class Exam:
     popular: Bools
     counts: dict[str, int]
     keep_seen: bool
-    hide: Sequence[str] | None
+    hide: Sequence[str] | Mapping[str, float] | None
     rules: tuple[str, ...]
 
     @classmethod
@@ -97,14 +108,14 @@ class Exam:
         *,
         relevant: Iterable[str] | None = None,
         keep_seen: bool = False,
-        hide: Iterable[str] | None = None,
+        hide: Hidden | None = None,
     ) -> Exam:
         """Read the questions out of a split, as `evaluate` says; users without a relevant item are counted."""
         if not isinstance(split, Split):
             rule = "it must be a Split, as split_ratio(log) or Split.of(train, test) makes it"
             raise SettingError(f"split is a {type(split).__name__}; {rule}")
         log = split.part(part)
-        types, hidden = _names(relevant), _names(hide)
+        types, hidden = _names(relevant), as_hidden(hide)
         wanted = log.select(log.liked if types is None else log.liked & log.histories().of_types(types, "relevant"))
         histories = split.history(part).histories(wanted.users.ids)
         if len(wanted):  # a user asks when the first of these events comes
@@ -149,8 +160,8 @@ class Exam:
         cuts = tuple(whole("k", each) for each in (k if isinstance(k, Iterable) and not isinstance(k, str) else (k,)))
         check(0 < len(cuts) == len(set(cuts)), "k", k, "needs different numbers, 1 or more")
         began = clock()
-        given = as_subject(subject)
-        model = given.fit(self.split.train, catalogue, watch=watch) if isinstance(given, Recipe) else given
+        given, content = as_subject(subject), as_catalogue(catalogue)
+        model = given.fit(self.split.train, content, watch=watch) if isinstance(given, Recipe) else given
         fit_seconds = clock() - began if isinstance(given, Recipe) else None
         ranked = None if only is None else Vocabulary.series(only, "only")
         histories = model.histories(self.histories)
@@ -160,8 +171,10 @@ class Exam:
         events = np.append(self.split.train.item_counts(), 0)[self.split.train.items.recode(model.items)]
         measured = tuple(metrics)
         vectors = model.item_embeddings if measured else None
-        lists = Lists(item, model.items, events, vectors, catalogue, histories.rows, hits)
+        lists = Lists(item, model.items, events, vectors, content, histories.rows, hits, self.relevant.lengths)
         scores = Scores(per_user(hits, self.relevant.lengths, cuts) | of_lists(measured, lists, cuts))
+        ndcg = f"NDCG@{cuts[0]}"
+        LOG.info("%s on the %s part: %s %.4f", brief(model.recipe), self.part, ndcg, scores[ndcg])
         return Report(
             name=type(model.recipe).__name__,
             model=model,
@@ -176,6 +189,7 @@ class Exam:
                 f"part: {self.part}; catalogue: {len(model.items) if ranked is None else len(ranked):,} items",
             ),
             counts=self.counts,
+            notes=tuple(each for each in [unread(model.recipe, self.split.train)] if each),
             fit_seconds=fit_seconds,
             recommend_seconds=recommend_seconds,
         )
@@ -253,17 +267,23 @@ def _names(types: Iterable[str] | None) -> Sequence[str] | None:
     return types if types is None or isinstance(types, str) else tuple(types)
 
 
-def _removed(past: Histories, keep_seen: bool, hide: Sequence[str] | None) -> Bools:
+def as_hidden(hide: Hidden | None) -> Sequence[str] | Mapping[str, float] | None:
+    """Return event types, or days by event type, that can be read several times."""
+    return hide if isinstance(hide, Mapping) else _names(hide)
+
+
+def _removed(past: Histories, keep_seen: bool, hide: Hidden | None) -> Bools:
     """Which events of the histories remove their items from the lists, (N,)."""
     check(hide is None or not keep_seen, "hide", hide, "keep_seen keeps all items of a history")
     return np.full(len(past.rows.column), not keep_seen) if hide is None else past.of_types(hide, "hide")
 
 
-def _rules(relevant: Sequence[str] | None, keep_seen: bool, hide: Sequence[str] | None) -> tuple[str, ...]:
+def _rules(relevant: Sequence[str] | None, keep_seen: bool, hide: Hidden | None) -> tuple[str, ...]:
     """Return the rules of the protocol."""
     seen = "items of the history kept" if keep_seen else SEEN
     if hide is not None:
-        seen = f"items of the history removed after {', '.join(hide) or 'no'} events"
+        named = [f"{name} (for {hide[name]:g} days)" if isinstance(hide, Mapping) else name for name in hide]
+        seen = f"items of the history removed after {', '.join(named) or 'no'} events"
     more = () if relevant is None else (f"relevant: items of {', '.join(relevant)} events",)
     return (STANDARD[0].replace(SEEN, seen), *STANDARD[1:], *more)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -50,6 +50,8 @@ class Report:
     counts                      what the protocol left out, by reason
     fit_seconds                 None for a model that came fitted
     recommend_seconds           for a thousand users
+    notes                       on the recipe and the log, as that it ignores weights
+    by_fold                     metrics on each fold of a cross-validation
     """
 
     name: str
@@ -63,6 +65,8 @@ class Report:
     counts: dict[str, int]
     fit_seconds: float | None
     recommend_seconds: float
+    notes: tuple[str, ...] = ()
+    by_fold: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __getitem__(self, metric: str) -> float:
         name = _full_name(metric, self.metrics)
@@ -110,7 +114,7 @@ class Report:
             },
             "fit_seconds": self.fit_seconds,
             "recommend_seconds_per_1000_users": self.recommend_seconds,
-        }
+        } | ({"by_fold": dict(self.by_fold)} if self.by_fold else {})
 
     def to_markdown(self) -> str:
         """Return the protocol, the metrics and the groups as Markdown."""
@@ -136,7 +140,13 @@ class Report:
         return f"{self.name}: {len(self.users):,} users"
 
     def _notes(self) -> list[str]:
-        return [*self.protocol, *(f"left out: {count:,} {reason}" for reason, count in self.counts.items())]
+        folds = self.by_fold.get(f"NDCG@{self.cuts[0]}", ())
+        return [
+            *self.protocol,
+            *self.notes,
+            *([f"NDCG@{self.cuts[0]} by fold: {', '.join(f'{each:.4f}' for each in folds)}"] if folds else []),
+            *(f"left out: {count:,} {reason}" for reason, count in self.counts.items()),
+        ]
 
     def _grid(self) -> Grid:
         rows = [[name, *(self._cell(f"{name}@{k}") for k in self.cuts)] for name in _names(self.per_user)]

@@ -10,11 +10,11 @@ from typing import Any
 from numba.core import event as events
 
 
-class _Compiling(events.Listener):
-    """Adds up the seconds in which a thread compiles kernels, loads them from the cache, or waits for another."""
+class _Seconds(events.Listener):
+    """Adds up the seconds in which a thread is at something, several at once as one."""
 
     def __init__(self) -> None:
-        self._seconds, self._began, self._depth = 0.0, 0.0, 0
+        self.seconds, self._began, self._depth = 0.0, 0.0, 0
         self._lock = Lock()
 
     def on_start(self, event: Any) -> None:
@@ -27,12 +27,12 @@ class _Compiling(events.Listener):
         """End, unless a thread is still at it."""
         with self._lock:
             self._depth -= 1
-            self._seconds += 0.0 if self._depth else perf_counter() - self._began
+            self.seconds += 0.0 if self._depth else perf_counter() - self._began
 
     def clock(self) -> float:
         """Return the seconds without those."""
         with self._lock:
-            return (self._began if self._depth else perf_counter()) - self._seconds
+            return (self._began if self._depth else perf_counter()) - self.seconds
 
 
 class _Announcing(events.Listener):
@@ -50,14 +50,20 @@ class _Announcing(events.Listener):
         """Say nothing."""
 
 
-_compiling, _announcing = _Compiling(), _Announcing()
-events.register("numba:compiler_lock", _compiling)  # type: ignore[no-untyped-call]
+_preparing, _compiling, _announcing = _Seconds(), _Seconds(), _Announcing()
+events.register("numba:compiler_lock", _preparing)  # type: ignore[no-untyped-call]
+events.register("numba:compile", _compiling)  # type: ignore[no-untyped-call]
 events.register("numba:compile", _announcing)  # type: ignore[no-untyped-call]
 
 
 def clock() -> float:
     """Seconds of a clock, as `perf_counter`, that stands still while kernels are compiled or loaded."""
-    return _compiling.clock()
+    return _preparing.clock()
+
+
+def compile_seconds() -> float:
+    """Seconds for which this process has compiled kernels that were not in the cache on disk."""
+    return _compiling.seconds
 
 
 def announce_compiling(say: Callable[[str], object]) -> None:

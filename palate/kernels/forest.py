@@ -4,6 +4,7 @@ import numpy as np
 
 from palate.arrays import Doubles, Floats, Ints, Longs
 from palate.kernels.compile import compiled
+from palate.kernels.sorting import sort, sort_together
 from palate.kernels.topk import lowest_bit
 
 
@@ -40,16 +41,19 @@ def unite(lists: Ints, most: int) -> tuple[Ints, Ints]:
     """
     M, K = lists.shape
     flat = lists.T.copy().reshape(-1)
-    order = np.argsort(flat, kind="mergesort")
+    order = np.arange(M * K, dtype=np.int32)
+    keys = flat.astype(np.int64)
+    sort_together(keys, order)
     first = np.empty(M * K, np.int64)  # the first occurrence of each item
     count = 0
     for n in range(M * K):
-        if flat[order[n]] >= 0 and (n == 0 or flat[order[n]] != flat[order[n - 1]]):
+        if keys[n] >= 0 and (n == 0 or keys[n] != keys[n - 1]):
             first[count] = order[n]
             count += 1
-    chosen = np.sort(first[:count])[:most]
-    items = flat[chosen]
-    by_item = np.argsort(items)
+    sort(first[:count])
+    items = flat[first[: min(count, most)]]
+    by_item = np.arange(len(items), dtype=np.int32)
+    sort_together(items.astype(np.int64), by_item)
     places = np.full((M, len(items)), K + 1, np.int32)
     for n in range(M * K):
         if flat[n] >= 0:

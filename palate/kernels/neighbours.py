@@ -5,12 +5,12 @@ The product is never stored: a thread holds one dense row of it, and a list of t
 
 import numpy as np
 
-from palate.arrays import Floats, Hashes, Ints, Longs
+from palate.arrays import Floats, Ints, Longs
 from palate.kernels.compile import compiled
+from palate.kernels.sorting import keep_largest, sort
 
 LEAST = np.float32(1e-37)  # added to each term, so that a sum that was touched is not 0; lost beside any other term
-LOW_WORD = np.uint64(0xFFFFFFFF)
-HIGH = np.uint64(32)
+LOW_WORD = 0xFFFFFFFF
 
 
 @compiled
@@ -37,17 +37,17 @@ def nearest_rows(
     I, k = item.shape
     sums = np.zeros(I, np.float32)
     touched = np.empty(I + 1, np.int32)
-    keys = np.empty(2 * k + 32, np.uint64)  # the best so far, and newcomers until they are many
+    keys = np.empty(2 * k + 32, np.int64)  # the best so far, and newcomers until they are many
     bits = np.zeros(1, np.uint32)
     number = bits.view(np.float32)
     for i in range(low, high):
         m = product_row(i, start, column, left, back_start, back_column, right, sums, touched)
         size[i] = best_keys(i, m, sums, touched, rare, keys, k)
         for t in range(size[i]):  # by item: the words of a key change places
-            keys[t] = ((LOW_WORD - (keys[t] & LOW_WORD)) << HIGH) | (keys[t] >> HIGH)
-        keys[: size[i]].sort()
+            keys[t] = ((LOW_WORD - (keys[t] & LOW_WORD)) << 32) | (keys[t] >> 32)
+        sort(keys[: size[i]])
         for t in range(size[i]):
-            item[i, t] = np.int32(keys[t] >> HIGH)
+            item[i, t] = np.int32(keys[t] >> 32)
             bits[0] = np.uint32(keys[t] & LOW_WORD)
             value[i, t] = number[0]
 
@@ -78,7 +78,7 @@ def product_row(
 
 
 @compiled
-def best_keys(i: int, m: int, sums: Floats, touched: Ints, rare: Floats, keys: Hashes, k: int) -> int:
+def best_keys(i: int, m: int, sums: Floats, touched: Ints, rare: Floats, keys: Longs, k: int) -> int:
     """Move the best k of the m places touched, not i, to the front of `keys`, and set the sums to 0.
 
     A key is the bits of a value, which order numbers above 0, then its column reversed: no two are equal.
@@ -86,14 +86,14 @@ def best_keys(i: int, m: int, sums: Floats, touched: Ints, rare: Floats, keys: H
     """
     number = np.zeros(1, np.float32)
     bits = number.view(np.uint32)
-    least = np.uint64(0)
+    least = np.int64(0)
     found = 0
     sums[i] = 0
     for t in range(m):
         j = touched[t]
         number[0] = sums[j] / (np.float32(1) + rare[i] * rare[j])
         sums[j] = 0
-        key = (np.uint64(bits[0]) << HIGH) | (LOW_WORD - np.uint64(j))
+        key = (np.int64(bits[0]) << 32) | (LOW_WORD - np.int64(j))
         if key <= least or j == i:
             continue
         keys[found] = key
@@ -101,31 +101,7 @@ def best_keys(i: int, m: int, sums: Floats, touched: Ints, rare: Floats, keys: H
         if found == len(keys):
             keep_largest(keys, found, k)
             found = k
-            least = keys[:k].min()
+            least = keys[k - 1]
     if found > k:
         keep_largest(keys, found, k)
     return min(found, k)
-
-
-@compiled
-def keep_largest(keys: Hashes, n: int, k: int) -> None:
-    """Move the k largest of the first n keys, all different, to the front (Hoare's FIND, 1961); k < n."""
-    low, high = 0, n - 1
-    while low < high:
-        middle = keys[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while keys[i] > middle:
-                i += 1
-            while keys[j] < middle:
-                j -= 1
-            if i <= j:
-                keys[i], keys[j] = keys[j], keys[i]
-                i += 1
-                j -= 1
-        if k - 1 <= j:
-            high = j
-        elif k - 1 >= i:
-            low = i
-        else:
-            return

@@ -6,6 +6,7 @@ import numpy as np
 
 from palate.arrays import Longs
 from palate.kernels.compile import compiled, inlined
+from palate.kernels.sorting import sort_together
 
 Text: TypeAlias = np.typing.NDArray[np.uint8]
 QUOTE, BACKSLASH, COMMA, COLON = np.uint8(34), np.uint8(92), np.uint8(44), np.uint8(58)
@@ -110,10 +111,12 @@ def _repeated(hashes: Longs) -> int:
                 if hashes[before] == hashes[n]:
                     return n
         return -1
-    order = np.argsort(hashes)
-    for n in range(1, len(order)):
-        if hashes[order[n]] == hashes[order[n - 1]]:
-            return int(max(order[n], order[n - 1]))
+    order = np.arange(len(hashes), dtype=np.int32)
+    keys = hashes.copy()
+    sort_together(keys, order)
+    for n in range(1, len(keys)):
+        if keys[n] == keys[n - 1]:
+            return int(order[n])
     return -1
 
 

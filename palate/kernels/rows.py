@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from palate.arrays import Floats, Hashes, Ints, Longs, Words
 from palate.kernels.arithmetic import mix
 from palate.kernels.compile import compiled
+from palate.kernels.sorting import sort_together
 
 T = TypeVar("T", bound=np.generic)
+PART = 1 << 16
 
 
 @compiled
@@ -31,23 +33,21 @@ def group_rows(row: Ints, n_rows: int) -> tuple[Longs, Ints]:
 
 @compiled
 def sort_within_rows(start: Longs, order: Ints, key: Longs) -> None:
-    """Sort each row's part of `key`, and of `order` with it, in place and stable; a row in order costs one look."""
+    """Sort each row's part of `key`, and of `order` with it; equal keys by `order`. A row in order costs one look."""
     for r in range(len(start) - 1):
         keys, part = key[start[r] : start[r + 1]], order[start[r] : start[r + 1]]
         for n in range(1, len(keys)):
             if keys[n] < keys[n - 1]:
-                place = np.argsort(keys, kind="mergesort")
-                keys[:] = keys[place]
-                part[:] = part[place]
+                sort_together(keys, part)
                 break
 
 
-@compiled
 def gather(values: NDArray[T], order: Ints) -> NDArray[T]:
-    """Return `values[order]`, without the 64-bit copy of the order that numpy makes."""
+    """Return `values[order]`, part by part: at once, numpy would copy the order to 64 bits."""
     result = np.empty(len(order), values.dtype)
-    for n in range(len(order)):
-        result[n] = values[order[n]]
+    for n in range(0, len(order), PART):
+        part = slice(n, n + PART)
+        values.take(order[part], out=result[part], mode="clip")  # without a buffer; all are within
     return result
 
 

@@ -12,6 +12,9 @@ import numpy as np
 from palate.arrays import Bools, Floats, Ints, Longs
 from palate.kernels.compile import compiled
 from palate.kernels.restricted import solve
+from palate.kernels.sorting import keep_largest, sort
+
+LOW_WORD = 0xFFFFFFFF
 
 
 @compiled
@@ -223,6 +226,7 @@ def walk_rows(
     sums = np.zeros(I, np.float32)
     last = np.full(I, -1, np.int32)
     touched = np.empty(I, np.int32)
+    keys = np.empty(I, np.int64)
     for a in range(low, high):
         count = start[a + 1] - start[a]
         for t in range(count):
@@ -230,11 +234,8 @@ def walk_rows(
             touched[t] = column[n]
             last[column[n]] = a
             sums[column[n]] = link[n]
-        own = np.argsort(-link[start[a] : start[a + 1]], kind="mergesort")[:most]
-        for t in range(len(own)):
-            n = start[a] + own[t]
-            if link[n] <= 0:
-                break
+        for rank in range(largest_places(link[start[a] : start[a + 1]], keys, most)):
+            n = start[a] + LOW_WORD - (keys[rank] & LOW_WORD)
             i = column[n]
             for e in range(start[i], start[i + 1]):
                 j = column[e]
@@ -251,12 +252,34 @@ def walk_rows(
 
 
 @compiled
+def largest_places(values: Floats, keys: Longs, most: int) -> int:
+    """Write a key for each of the `most` largest values above 0, the largest first; returns how many.
+
+    A key ends in `LOW_WORD` less the place of its value: of equal values the first place comes first.
+    """
+    number = np.empty(1, np.float32)
+    bits = number.view(np.int32)  # they order numbers above 0
+    count = 0
+    for n in range(len(values)):
+        if values[n] > 0:
+            number[0] = values[n]
+            keys[count] = -((np.int64(bits[0]) << 32) | (LOW_WORD - n))
+            count += 1
+    sort(keys[:count])
+    for n in range(count):
+        keys[n] = -keys[n]
+    return min(count, most)
+
+
+@compiled
 def keep_best(sums: Floats, touched: Ints, item: Ints, value: Floats) -> int:
     """Write the items (K,) with the largest sums among those touched, and the sums; returns how many."""
     K = len(item)
     cut = np.float32(-np.inf)
-    if len(touched) > K:
-        cut = -np.partition(-sums[touched], K - 1)[K - 1]
+    if len(touched) > K > 0:
+        found = sums[touched]
+        keep_largest(found, len(found), K)
+        cut = found[K - 1]
     kept = 0
     for j in touched:
         if sums[j] >= cut and kept < K:

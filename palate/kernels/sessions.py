@@ -7,6 +7,7 @@ import numpy as np
 from palate.arrays import Floats, Ints, Longs
 from palate.kernels.compile import compiled
 from palate.kernels.forest import slot_of
+from palate.kernels.sorting import keep_largest
 
 
 @compiled
@@ -38,7 +39,9 @@ def nearest_sessions(
     session, event, like = keys[there], event[there], like[there] * importance[keys[there]]
     if len(like) <= most:
         return session, event, like
-    kept = np.flatnonzero(like >= np.partition(like, len(like) - most)[len(like) - most])
+    best = like.copy()
+    keep_largest(best, len(best), most)
+    kept = np.flatnonzero(like >= best[most - 1])
     return session[kept], event[kept], like[kept]
 
 

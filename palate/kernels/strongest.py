@@ -4,6 +4,7 @@ import numpy as np
 
 from palate.arrays import Floats, Ints
 from palate.kernels.compile import compiled
+from palate.kernels.sorting import sort_together
 
 
 @compiled
@@ -14,7 +15,8 @@ def strongest(column: Ints, parts: Floats, most: int, share: float) -> Ints:
     `share` of the sum. Ties go to the lower column.
     """
     N, J = parts.shape
-    order = np.argsort(column)
+    order = np.arange(N, dtype=np.int32)
+    sort_together(column.astype(np.int64), order)
     found = np.full((J, most), -1, np.int32)
     best = np.empty(most, np.float32)
     for j in range(J):

@@ -12,7 +12,7 @@ import polars as pl
 
 from palate.arrays import Bools, Floats, Longs
 from palate.data.catalogue import Catalogue
-from palate.data.times import EPOCH, MICROSECOND
+from palate.data.times import to_iso
 from palate.live.catalogue import LiveCatalogue
 from palate.live.popularity import Popular
 from palate.models.base import Model
@@ -48,8 +48,7 @@ class Active:
         """Load a version. Raises `BundleError`, `UnknownId`."""
         version = versions.get(number)
         model = load(versions.path(number))
-        created = (EPOCH + version.created * MICROSECOND).isoformat(timespec="seconds")
-        about = {"version": number, "recipe": type(model.recipe).__name__, "created": created}
+        about = {"version": number, "recipe": type(model.recipe).__name__, "created": to_iso(version.created)}
         return cls(model, number, about, version.created)
 
     def reading(self, items: Catalogue) -> Active:

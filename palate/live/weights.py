@@ -18,6 +18,8 @@ from palate.store.events import Past, Store
 EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"view": 1, "click": 1, "cart": 3, "like": 3, "star": 3, "purchase": 5, "dislike": -1}
 )
+# Types of events that a shop lives on; what one brings in is the price of its item.
+CONVERSIONS = ("purchase", "buy", "order", "checkout", "transaction", "conversion", "booking", "subscribe", "rent")
 UNNAMED = EventType("")
 
 

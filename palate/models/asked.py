@@ -9,10 +9,9 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 import polars as pl
-from scipy.sparse import issparse
 
 from palate.arrays import AnyArray, Floats, Ints
-from palate.data.frames import Frame, is_frame
+from palate.data.frames import Frame, is_frame, is_sparse
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.readers import as_log, read_log
@@ -44,7 +43,7 @@ def histories_of(asked: Asked, items: Vocabulary) -> Histories:
         return asked.on(items, owner="the model")
     if isinstance(asked, Interactions):
         return histories_of(asked.histories(), items)
-    if issparse(asked):
+    if is_sparse(asked):
         return _of_matrix(asked, items)
     if is_frame(asked):
         return histories_of(read_log(asked), items)

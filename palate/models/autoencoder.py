@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -70,6 +70,7 @@ class Autoencoder(NetworkRecipe):
     seed: int = 0
     device: str = "cpu"
     checkpoint: str | None = None
+    reads_weights: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for name in ("dim", "hidden", "epochs", "batch"):

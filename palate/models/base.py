@@ -75,7 +75,11 @@ class Recipe(ABC):
 
     Before a subclass looks at its settings they are brought into the types of its fields (`settle`). Its `fit` gets a
     log without weights far beyond what is usual, and raises `ModelError` where numbers are lost (`sound`).
+
+    reads_weights  whether the size of a weight above 0 makes a difference, unless a setting `binary` is True
     """
+
+    reads_weights: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -90,8 +94,9 @@ class Recipe(ABC):
     def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> Model:
         """Fit to the log, and to the catalogue if the recipe reads content; `watch` is called as the work goes on.
 
-        What is no log is read as one by `read_log`: a frame, a sparse matrix of users and items. Raises `DataError`
-        for an empty log and for what cannot be read, `ModelError` where the fit diverges.
+        What is no log is read as one by `read_log`: a frame, a sparse matrix of users and items; a frame of items as
+        a catalogue by `read_catalogue`. `progress=True` draws a bar. Raises `DataError` for an empty log and for what
+        cannot be read, `ModelError` where the fit diverges.
         """
 
     def settings(self) -> dict[str, object]:
@@ -160,6 +165,12 @@ class Model(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({brief(self.recipe)}, {len(self.items):,} items)"
+
+    def remember(self, log: Interactions | None) -> None:
+        """Let the model know the log that it was fitted to; the models that it is made of know none."""
+        vars(self)["log"] = log
+        for each in getattr(self, "models", ()):
+            each.remember(None)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -320,17 +331,18 @@ class Model(ABC):
         only: Iterable[Id] | None = None,
         exclude: Iterable[Id] | None = None,
         keep_seen: bool = False,
-        hide: Iterable[str] | None = None,
+        hide: Iterable[str] | Mapping[str, float] | None = None,
         context: Mapping[str, object] | None = None,
     ) -> Rankings:
         """Best k items for each history, from the whole catalogue or `only` these ids, never the excluded ones.
 
         A log, or a frame of events, stands for the histories of its users, or of `user_ids`; without histories these
         are users of the log that the model was fitted to, or saved with. Items of the history itself are left out
-        unless `keep_seen`; with `hide`, a list of event types, only those of its events of these types. `context`, as
-        {"device": "phone"}, is that of all these lists, for a model that learned from contexts. A list is
-        shorter than k only when no more items are left. Unknown ids in `only`, `exclude` and the histories are
-        ignored, with a `JoinWarning` if all of `only`, of `exclude` or of a log's items are unknown. Raises
+        unless `keep_seen`; with `hide`, a list of event types, only those of its events of these types, with days,
+        as {"purchase": 30}, only for so long. `context`, as {"device": "phone"}, is that of all these lists, for a
+        model that learned from contexts. A list is shorter than k only when no more items are left. Unknown ids
+        in `only`, `exclude` and the histories are ignored, with a `JoinWarning` if all of `only`, of `exclude` or of
+        a log's items are unknown. Raises
         `DataError` for what cannot be an id, and where no id of lists can be known: see `Histories.of`.
         """
         k = min(whole("k", k), len(self.items))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -48,6 +48,7 @@ class Content(Recipe):
     l2: float = 10.0
     profile_l2: float = 0.3
     seed: int = 0
+    reads_weights: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", check_reading(self.fields, self.dim, self.seed))

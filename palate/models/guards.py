@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 import numpy as np
 
+from palate.data.catalogue import as_catalogue
 from palate.data.interactions import Interactions
 from palate.data.readers import as_log
+from palate.data.times import seconds_text
 from palate.errors import NotFinite, Package, require
-from palate.models.settings import settle
+from palate.kernels.clock import clock
+from palate.models.settings import brief, settle
 from palate.models.weights import within
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+LOG = logging.getLogger("palate.models")
 P = ParamSpec("P")
-M = TypeVar("M")  # model
+M = TypeVar("M", bound="Remembering")
 R = TypeVar("R", bound="DataclassInstance")  # recipe
 F = TypeVar("F", bound="Needing")  # recipe that is fitted
 
@@ -28,6 +33,16 @@ class Needing(Protocol):
 
     def needs(self) -> tuple[Package, ...]:
         """Return the optional packages that a fit takes."""
+
+    def guarantees(self) -> tuple[Any, ...]:
+        """Return what is proven of private fits."""
+
+
+class Remembering(Protocol):
+    """What `sound` asks of a model."""
+
+    def remember(self, log: Interactions | None) -> None:
+        """Let the model know its log."""
 
 
 def settled(check_settings: Callable[[R], None]) -> Callable[[R], None]:
@@ -44,28 +59,37 @@ def settled(check_settings: Callable[[R], None]) -> Callable[[R], None]:
 def sound(fit: Callable[Concatenate[F, Interactions, P], M]) -> Callable[Concatenate[F, Interactions, P], M]:
     """Return the `fit` of a recipe to a log whose weights are `within` what is usual, or to what is read as one.
 
-    It raises `MissingExtra` before any work, and `NotFinite` where numbers are lost on the way. The model knows its
-    log, unless the fit is private.
+    It raises `MissingExtra` before any work, and `NotFinite` where numbers are lost on the way. A catalogue may be a
+    frame; `progress=True` draws a bar. The model knows its log, unless the fit is private.
     """
 
     @wraps(fit)
-    def whole_fit(recipe: F, log: Interactions, *given: P.args, **named: P.kwargs) -> M:
+    def whole_fit(recipe: F, log: Interactions, *given: Any, progress: bool = False, **named: Any) -> M:
+        if progress:
+            from palate.models.bars import FitBar  # nothing else here needs rich
+
+            with FitBar(f"fitting {type(recipe).__name__}") as bar:
+                return whole_fit(recipe, log, *given, **named | {"watch": bar.beside(named.get("watch"))})
         require(recipe.needs())
         events = as_log(log)
+        if given:
+            given = (as_catalogue(given[0]), *given[1:])
+        elif "catalogue" in named:
+            named["catalogue"] = as_catalogue(named["catalogue"])
+        began = clock()
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # it shows in the model, which is checked
                 model = fit(recipe, within(events), *given, **named)
         except (NotFinite, np.linalg.LinAlgError) as error:
             way = "smaller weights, a lower learning rate or a larger l2 help"
             raise NotFinite(f"{type(recipe).__name__}: the fit diverged: {error}; {way}") from None
-        _remember(recipe, model, events)
+        LOG.info(
+            "%s fitted to %s events in %s",
+            brief(cast("Any", recipe)),
+            f"{len(events):,}",
+            seconds_text(clock() - began),
+        )
+        model.remember(None if recipe.guarantees() else events)
         return model
 
     return whole_fit  # type: ignore[return-value]
-
-
-def _remember(recipe: Any, model: Any, log: Interactions) -> None:
-    """Let the model know its log, unless the fit is private; the models that it is made of know none."""
-    for each in getattr(model, "models", ()):
-        vars(each).pop("log", None)
-    vars(model)["log"] = None if recipe.guarantees() else log

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
-from scipy.linalg.lapack import dposv, sposv
 
 from palate.arrays import Array, Doubles, Floats, Ints, Longs, aligned, aligned_copy
 from palate.compute.threads import ThreadTeam, cores
@@ -23,10 +22,12 @@ from palate.kernels.simd import WIDTH
 from palate.models.base import Progress, Watch, refuse_empty
 from palate.models.factors import FactorModel, FactorRecipe
 from palate.models.penalties import readable, relative_noise
-from palate.models.posterior import Posterior
-from palate.models.prior import ContentPrior
 from palate.models.registry import register
 from palate.models.weights import check_half_life, faded
+
+if TYPE_CHECKING:  # which import scipy.linalg
+    from palate.models.posterior import Posterior
+    from palate.models.prior import ContentPrior
 
 BLOCK = 2048  # rows of a matrix product
 PENALTY = 0.19  # λ of the mean row over its events, for the noise of MovieLens latest-small
@@ -80,10 +81,31 @@ class IALS(FactorRecipe):
         check(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2^63 - 1")
         check(self.threads is None or self.threads >= 1, "threads", self.threads, "must be 1 or more, or None")
 
-    def fit(self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None) -> IALSModel:
-        """Fit to the log's events. Ctrl-C ends it with the vectors of the last full epoch."""
+    def fit(
+        self,
+        log: Interactions,
+        catalogue: Catalogue | None = None,
+        *,
+        watch: Watch | None = None,
+        start: IALSModel | None = None,
+    ) -> IALSModel:
+        """Fit to the log's events. Ctrl-C ends it with the vectors of the last full epoch.
+
+        start  a model of as many dimensions, fitted to an older log: its vectors are where the fit begins, so that an
+               epoch or two do
+        """
         refuse_empty(log)
-        return self.alternate(AlsState.of(self, log), log, watch)
+        vectors = None if start is None else self._begun(log, start)
+        return self.alternate(AlsState.of(self, log, vectors=vectors), log, watch)
+
+    def _begun(self, log: Interactions, model: IALSModel) -> tuple[Floats, Floats]:
+        """Return vectors of users and items to begin with: each user's best one of the model, 0 for new items."""
+        dim = model.item_vectors.shape[1]
+        check(dim == self.dim, "start", model, f"has {dim} dimensions; it must have {self.dim}, as dim says")
+        row = model.items.recode(log.items)
+        check(bool((row >= 0).any()), "start", model, "knows no item of the log")
+        known = np.where((row >= 0)[:, None], model.item_vectors[row], np.float32(0))
+        return model.vectors(log.histories().on(model.items)), np.asarray(known, np.float32)
 
     def fit_with_prior(self, log: Interactions, prior: ContentPrior, *, watch: Watch | None = None) -> IALSModel:
         """Fit to the log's events with the prior in the objective; W is the best one in each epoch."""
@@ -292,6 +314,8 @@ class IALSModel(FactorModel):
 
     def posterior(self, history: Histories) -> Posterior:
         """Return the Gaussian whose mean is the vector of the fold-in."""
+        from palate.models.posterior import Posterior  # which imports scipy.linalg
+
         past = history.on(self.items).rows
         weight = self.scaled(past.weight)
         rows, scale = np.empty((len(weight), self.item_vectors.shape[1])), np.ones_like(self.spectrum)
@@ -307,6 +331,8 @@ class IALSModel(FactorModel):
         ridge = self.recipe.ridge(np.zeros(2, np.int64), np.zeros(0, np.float32), users)[0]
         A = np.float32(self.recipe.unseen_weight or 0) * self.user_gram
         A.flat[:: len(A) + 1] += ridge + np.float32(strength)
+        from scipy.linalg.lapack import dposv  # takes a tenth of a second, which no fit shall cost
+
         x = self.vectors(history)[0].astype(np.float64)
         return float(np.sqrt(0.5 * x @ dposv(A.astype(np.float64), x)[1]))
 
@@ -322,6 +348,8 @@ class IALSModel(FactorModel):
         rows √|w_j| Λ^-½ q_j, V, that is √w_j of V (I + Vᵀ V)⁻¹ Λ^-½ q_i = (I + V Vᵀ)⁻¹ V Λ^-½ q_i: of N events and D
         dimensions the fewer say how large a system is solved.
         """
+        from scipy.linalg.lapack import dposv, sposv  # as above
+
         weight, count = self.scaled(past.weight), len(past.column)
         if not count:
             return np.zeros((0, len(items)), np.float32)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from scipy.linalg.lapack import spotrf, spotrs
@@ -45,6 +45,7 @@ class InfiniteAE(Recipe):
     depth: int = 1
     bias: float = 0.0
     norm: float = 0.5
+    reads_weights: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check(0 < self.l2 < np.inf, "l2", self.l2, "must be above 0")

@@ -248,7 +248,7 @@ def load_with_log(folder: str | Path) -> tuple[Model, Interactions | None]:
         raise
     except Exception as error:  # whatever a damaged bundle leads to
         raise BundleError(f"{folder}: this version of palate cannot rebuild the model: {error}") from error
-    vars(model)["log"] = log
+    model.remember(log)
     return model, log
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -55,6 +55,7 @@ class SessionKNN(Recipe):
     beta: float = 0.3
     half_life_days: float | None = None
     longest: int = 200
+    reads_weights: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for name in ("neighbours", "sample", "longest"):

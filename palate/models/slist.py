@@ -6,6 +6,7 @@ Choi, Kim, Lee, Shim, Lee 2021, "Session-aware Linear Item-Item Models for Sessi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.linalg.blas import strsm
@@ -65,6 +66,7 @@ class SLIST(ItemRecipe):
     beta: float = 0.0
     half_life_days: float | None = None
     longest: int = 200
+    reads_weights: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check(0 <= self.alpha <= 1, "alpha", self.alpha, "is a share, 0 to 1")

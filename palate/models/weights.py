@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -16,6 +18,15 @@ from palate.errors import check
 LOG = logging.getLogger("palate.models")
 LEAST = np.finfo(np.float32).tiny  # weight that no decay goes below
 RANGE = 100  # times the 99th percentile of the sizes of weights: a heavier event counts so much
+
+
+class Weighing(Protocol):
+    """A recipe, which says whether it reads weights."""
+
+    reads_weights: ClassVar[bool]
+
+    def inner_recipes(self) -> Sequence[Weighing]:
+        """Return the recipes that are settings of this one."""
 
 
 def heaviest(log: Interactions) -> tuple[float, int]:
@@ -52,6 +63,22 @@ def within(log: Interactions) -> Interactions:
     LOG.warning("%s of %s events weigh more than %g, %s times what is usual, and count so much", *said)
     bound = np.float32(limit)
     return replace(log, weight=np.clip(log.weight, -bound, bound))
+
+
+def unread(recipe: Weighing, log: Interactions) -> str:
+    """Say that a recipe ignores the weights of a log, "" where it reads them or those above 0 are all alike."""
+    weight = log.weight[log.liked]
+    if not _ignores(recipe) or not len(weight) or weight.min() == weight.max():
+        return ""
+    name = type(recipe).__name__ + ("(binary=True)" if getattr(recipe, "binary", False) else "")
+    return f"{name} ignores weights: each event of weight above 0 counts alike"
+
+
+def _ignores(recipe: Weighing) -> bool:
+    inner = recipe.inner_recipes()
+    if inner:
+        return all(map(_ignores, inner))
+    return not recipe.reads_weights or bool(getattr(recipe, "binary", False))
 
 
 def check_half_life(days: float | None) -> None:

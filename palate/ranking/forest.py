@@ -60,12 +60,14 @@ class Forest:
         return walk_trees(columns, self.feature, self.threshold, self.keep, self.leaf)
 
 
-def grow(columns: Floats, label: Doubles, sizes: Longs, prior: Doubles, valid: int, seed: int) -> Forest:
+def grow(
+    columns: Floats, label: Doubles, sizes: Longs, prior: Doubles, valid: int, seed: int, trees: int = TREES
+) -> Forest:
     """Train a LambdaMART forest on queries (Burges 2010, "From RankNet to LambdaRank to LambdaMART").
 
     columns (F, N); label (N,): what an answer is worth, 0 for all others; sizes (Q,): the rows of each query, end to
     end; prior (N,): scores that those of the trees are added to. The last `valid` queries only decide how many trees
-    there are. Raises `MissingExtra` without LightGBM.
+    there are, `trees` at most; without such there are as many. Raises `MissingExtra` without LightGBM.
     """
     lightgbm = _lightgbm()
     grade, gains, weight = graded(label, sizes)
@@ -94,13 +96,15 @@ def grow(columns: Floats, label: Doubles, sizes: Longs, prior: Doubles, valid: i
     own, others = slice(cut), slice(cut, None)
     queries = len(sizes) - valid
     train = lightgbm.Dataset(rows[own], grade[own], weight=weight[own], group=sizes[:queries], init_score=prior[own])
-    held_out = train.create_valid(
-        rows[others], grade[others], weight=weight[others], group=sizes[queries:], init_score=prior[others]
-    )
-    stopping = lightgbm.early_stopping(PATIENCE, verbose=False)
-    booster = lightgbm.train(settings, train, TREES, valid_sets=[held_out], callbacks=[stopping])
-    trees = booster.dump_model(num_iteration=booster.best_iteration)["tree_info"]
-    return _laid_out([each["tree_structure"] for each in trees])
+    watched: dict[str, Any] = {}
+    if valid:
+        held_out = train.create_valid(
+            rows[others], grade[others], weight=weight[others], group=sizes[queries:], init_score=prior[others]
+        )
+        watched = {"valid_sets": [held_out], "callbacks": [lightgbm.early_stopping(PATIENCE, verbose=False)]}
+    booster = lightgbm.train(settings, train, trees, **watched)
+    grown = booster.dump_model(num_iteration=booster.best_iteration if valid else trees)["tree_info"]
+    return _laid_out([each["tree_structure"] for each in grown])
 
 
 def _laid_out(trees: Sequence[Mapping[str, Any]]) -> Forest:

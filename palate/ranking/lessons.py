@@ -26,7 +26,7 @@ class Lesson(NamedTuple):
 def learned(taught: Sequence[Lesson], held_out: Sequence[Lesson], seed: int) -> tuple[Forest, Floats]:
     """Train a forest, and say how to order without one, (M,); what is held out decides when it is good enough.
 
-    The forest is empty where it orders the held-out queries no better.
+    The forest is empty where it orders the held-out queries no better. Else it is trained once more, on all queries.
     """
     stages = len(held_out[0].place)
     ways = [np.ones(stages, np.float32), *np.eye(stages, dtype=np.float32)]
@@ -37,11 +37,12 @@ def learned(taught: Sequence[Lesson], held_out: Sequence[Lesson], seed: int) -> 
     sizes = np.array([len(each.label) for each in lessons])
     rows = np.concatenate([each.columns for each in lessons], axis=1)
     labels = np.concatenate([each.label for each in lessons])
-    forest = grow(rows, labels, sizes, np.concatenate(prior), len(held_out), seed)
+    every = rows, labels, sizes, np.concatenate(prior)
+    forest = grow(*every, len(held_out), seed)
     asked = zip(held_out, prior[-len(held_out) :], by_way[best], strict=True)
     more = np.array([gain(start + forest.scores(q.columns), q.label) - before for q, start, before in asked])
     sure = more.mean() > SURE * more.std() / np.sqrt(len(more))
-    return (forest if sure else Forest.empty()), ways[best]
+    return (grow(*every, 0, seed, len(forest)) if sure else Forest.empty()), ways[best]
 
 
 def by_place(order: Floats, place: Ints) -> Doubles:

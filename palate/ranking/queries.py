@@ -76,20 +76,37 @@ class Queries:
 
 
 def drawn(
-    log: Interactions, catalogue: Catalogue | None, held_out: str, value: str, most: int, gap: int, seed: int
-) -> Queries:
-    """Draw queries of `most` users at most; see `palate.ranking.ranked.Ranked` for the ways and values."""
-    known, past, wanted = _events(log, held_out, most, gap, seed)
-    return Queries(known, past, wanted, worth(value, log, wanted.event, catalogue))
+    log: Interactions,
+    catalogue: Catalogue | None,
+    held_out: str,
+    value: str,
+    most: int,
+    folds: int,
+    gap: int,
+    seed: int,
+) -> list[Queries]:
+    """Draw queries of `most` users at most, in folds; see `palate.ranking.ranked.Ranked` for the ways and values.
 
-
-def _events(log: Interactions, held_out: str, most: int, gap: int, seed: int) -> tuple[Bools, Rows, Rows]:
-    """Return which events the recipes may know, the histories, and what is asked for."""
+    The recipes may know what the other folds ask for.
+    """
     draw = np.random.default_rng(seed)
     count = np.diff(np.searchsorted(np.flatnonzero(log.liked), log.start))
     able = np.flatnonzero(count >= (gap + 2 if held_out == "events" else 2))
-    most = min(most, len(able) // 2) if held_out == "users" else most
-    users = draw.permutation(able)[:most]
+    most = min(most, folds * (len(able) // 2)) if held_out == "users" else most  # half of them stay in each fold
+    users, found = draw.permutation(able)[:most], []
+    for fold in range(folds):
+        known, past, wanted = _events(log, held_out, users[fold::folds], count, gap, draw)
+        found.append(Queries(known, past, wanted, worth(value, log, wanted.event, catalogue)))
+    return found
+
+
+def _events(
+    log: Interactions, held_out: str, users: Longs, count: Longs, gap: int, draw: np.random.Generator
+) -> tuple[Bools, Rows, Rows]:
+    """Return which events the recipes may know, the histories, and what is asked for.
+
+    count (U,): liked events of each user of the log
+    """
     if held_out == "ratio":
         return _ratio(log, users, draw)
     likes = np.flatnonzero(log.liked)

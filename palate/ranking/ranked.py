@@ -42,12 +42,14 @@ class Ranked(Recipe):
     """Candidates of several recipes, each given as such or as text, in the order of a forest of regression trees.
 
     The forest (LambdaMART; extra `rank`, which only training needs) is trained on queries: some events of users
-    are taken out, the recipes are fitted to the rest, and their candidates are labelled by what these users did.
-    Then the recipes are fitted once more, to the whole log. `palate.ranking.features` lists what the forest sees.
+    are taken out, the recipes are fitted to the rest, and their candidates are labelled by what these users did;
+    a fold of the users at a time, so that what the forest learns from is like what it will order. Then the recipes
+    are fitted once more, to the whole log. `palate.ranking.features` lists what the forest sees.
     Where it orders held-out queries no better than the best of the recipes does, that one's order stands.
 
     pool        candidates of a list, from all recipes together
     users       users whose newest events are queries, at most; of one whom the recipes have never seen, up to three
+    folds       of them; each costs one more fit of the recipes, to a log that lacks events of these users alone
     held_out    what is asked for: "events": the newest one of users whose earlier ones the recipes know; "users": a
                 next one of users whom they have never seen, as visitors are; "ratio": a random fifth of the events of
                 users, where their order does not matter
@@ -62,6 +64,7 @@ class Ranked(Recipe):
     recipes: tuple[str | Recipe, ...] = ("SLIST()", "IALS(dim=128)")
     pool: int = 200
     users: int = 20_000
+    folds: int = 2
     held_out: str = "events"
     gap: int = 1
     value: str = "hits"
@@ -74,6 +77,7 @@ class Ranked(Recipe):
         object.__setattr__(self, "recipes", tuple(as_recipe(each, "recipes") for each in self.recipes))
         check(self.pool >= 1, "pool", self.pool, "must be 1 or more")
         check(self.users >= 1, "users", self.users, "must be 1 or more")
+        check(self.folds >= 1, "folds", self.folds, "must be 1 or more")
         check(self.held_out in HELD_OUT, "held_out", self.held_out, f"must be one of {', '.join(HELD_OUT)}")
         check(self.gap >= 0, "gap", self.gap, "must be 0 or more")
         terms_of(self.value)
@@ -86,26 +90,41 @@ class Ranked(Recipe):
     def fit(
         self, log: Interactions, catalogue: Catalogue | None = None, *, watch: Watch | None = None
     ) -> RankedModel:
-        """Fit each recipe twice, and train the forest in between; `watch` follows one fit after the other.
+        """Fit each recipe to each fold, train the forest, and fit them once more; `watch` follows all fits.
 
         Raises `SettingError` for an attribute that the catalogue lacks, `MissingExtra` without LightGBM.
         """
         refuse_empty(log)
         names = usual_attributes(catalogue) if self.attributes is None else self.attributes
-        queries = self.queries(log, catalogue)
         order = np.ones(len(self.recipes), np.float32)
         forest = Forest.empty()
-        known = log.select(queries.known)
-        if len(queries) >= FEWEST and known.liked.any():
-            bare = self._fitted(known, catalogue, names, order, forest, watch)
-            taught, held_out = lessons_of(bare, log, queries, self.seed)
-            if len(taught) >= FEWEST and held_out:
-                forest, order = learned(taught, held_out, self.seed)
+        taught, held_out = self._lessons(log, catalogue, names, watch)
+        if len(taught) >= FEWEST and held_out:
+            forest, order = learned(taught, held_out, self.seed)
         return self._fitted(log, catalogue, names, order, forest, watch)
 
+    def _lessons(
+        self, log: Interactions, catalogue: Catalogue | None, names: Sequence[str], watch: Watch | None
+    ) -> tuple[list[Lesson], list[Lesson]]:
+        """Return what the queries of all folds teach, and those that are held out."""
+        folds = self.queries(log, catalogue)
+        taught, held_out = list[Lesson](), list[Lesson]()
+        order, features = np.ones(len(self.recipes), np.float32), None
+        for queries in folds if sum(map(len, folds)) >= FEWEST else []:
+            known = log.select(queries.known)
+            if not len(queries) or not known.liked.any():
+                continue
+            bare = self._fitted(known, catalogue, names, order, Forest.empty(), watch)
+            features = features or bare.features
+            if bare.features == features:  # where only a few events have times of day, a fold may lack them
+                more, others = lessons_of(bare, log, queries, self.seed, MOST_VALID // len(folds))
+                taught += more
+                held_out += others
+        return taught, held_out
+
     def guarantees(self) -> tuple[Guarantee, ...]:
-        """Return those of the recipes, each fitted twice; the forest has none."""
-        return super().guarantees() * 2
+        """Return those of the recipes, each fitted to each fold and to the whole log; the forest has none."""
+        return super().guarantees() * (self.folds + 1)
 
     def _fitted(
         self,
@@ -121,9 +140,9 @@ class Ranked(Recipe):
         models = tuple(each.fit(log, there, watch=watch) for each in recipes)
         return RankedModel(self, log.items, models, order, Facts.of(log, log.items, there, attributes), forest)
 
-    def queries(self, log: Interactions, catalogue: Catalogue | None = None) -> Queries:
-        """Draw the queries."""
-        return drawn(log, catalogue, self.held_out, self.value, self.users, self.gap, self.seed)
+    def queries(self, log: Interactions, catalogue: Catalogue | None = None) -> list[Queries]:
+        """Draw the queries of each fold."""
+        return drawn(log, catalogue, self.held_out, self.value, self.users, self.folds, self.gap, self.seed)
 
 
 class Candidates(NamedTuple):
@@ -269,14 +288,14 @@ class RankedModel(Model):
 
 
 def lessons_of(
-    model: RankedModel, log: Interactions, queries: Queries, seed: int
+    model: RankedModel, log: Interactions, queries: Queries, seed: int, most_valid: int
 ) -> tuple[list[Lesson], list[Lesson]]:
     """Return what queries teach whose answers are among the candidates, and those that are held out, whole.
 
     Of the first, candidates that are no answer are drawn: from fewer of them a forest learns as well, in less time.
     """
     draw, taught, held_out = np.random.default_rng(seed), list[Lesson](), list[Lesson]()
-    first = len(queries) - min(VALID * len(queries), MOST_VALID)
+    first = len(queries) - min(VALID * len(queries), most_valid)
     for n, (each, wanted, worth) in enumerate(answered(model, log, queries)):
         label = (each.item[:, None] == wanted) @ worth
         if not label.any() or not len(each.columns):  # there is nothing to learn

@@ -18,6 +18,8 @@ from palate.errors import ConditionError, SettingError, check, setting_error
 MOST_PLACES = 1000  # of a list
 MOST_NAMED = 10_000  # items that one request may name
 MOST_ROWS = 20  # of a page
+MOST_USERS = 100  # of one request for their lists
+MOST_OF_USERS = 10_000  # places of these lists together
 MOST_NEAR = 100  # anchor items of a request over HTTP
 MOST_CHARACTERS = 8000  # of the conditions of one request
 MOST_RULES = 20  # boosts, pins, caps or shares of one request
@@ -266,6 +268,21 @@ def conditions_of(rows: Sequence[ListRequest]) -> list[str]:
         if count > most:
             raise setting_error("rows", f"{count:,} {unit} together", f"there may be {most:,}")
     return conditions
+
+
+def check_users(rows: Sequence[ListRequest]) -> None:
+    """Raise `SettingError` for the lists of too many users at once, before any is made: all are of one request."""
+    if not 1 <= len(rows) <= MOST_USERS:
+        raise setting_error("user_ids", f"{len(rows)} users", f"must be 1 to {MOST_USERS}")
+    one = rows[0]
+    for count, most, unit in (
+        (one.k, MOST_OF_USERS, "places"),
+        (len(one.stages), MOST_USERS, "stages"),
+        (len(one.anchor_items), MOST_USERS, "items in near"),
+        (one.exploring is not None, MOST_DRAWN, "lists by draws"),
+    ):
+        if count * len(rows) > most:
+            raise setting_error("user_ids", f"{count * len(rows):,} {unit} together", f"there may be {most:,}")
 
 
 # A cursor is the store's numbers of the items shown so far, as text: no page repeats an item, whatever changes.

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Path, Query, Response
+from fastapi import APIRouter, FastAPI, Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from palate.compute.memory import settle_allocator
-from palate.data.times import to_iso
-from palate.live.access import events_of, known_of
 from palate.live.follower import Follower
-from palate.live.snapshot import Active
 from palate.serve.dashboard.login import login_router
 from palate.serve.dashboard.pages import STATIC, pages_router
 from palate.serve.fast import FastRoutes, similar_router
@@ -24,13 +20,15 @@ from palate.serve.gorse.api import gorse_routers
 from palate.serve.items import items_router
 from palate.serve.lists import lists_router, scenarios_router
 from palate.serve.metrics import Timing
+from palate.serve.models import models_router
 from palate.serve.orphans import end_with_parent
+from palate.serve.outcomes import Recorder
 from palate.serve.problems import HANDLED, Problem, answered
 from palate.serve.routes import add_routes, needs, new_router
 from palate.serve.security import Guard, Scopes
 from palate.serve.service import Service
 from palate.serve.settings import Settings
-from palate.store.versions import Version
+from palate.serve.users import users_router, withdrawing_router
 
 PROBLEM = {
     "type": "object",
@@ -78,11 +76,14 @@ def documented(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        follower = Follower(service.live)
-        follower.start()
+        threads = Follower(service.live), Recorder(service.metrics.outcomes, service.live)
+        for each in threads:
+            each.start()
         yield
-        follower.stop()
+        for each in threads:
+            each.stop()
         service.forgetter.stop()
+        service.trainings.stop()
         service.store.close()  # writes what was submitted
 
     app = Application(
@@ -105,6 +106,7 @@ def documented(service: Service) -> FastAPI:
             scenarios_router(service),
             items_router(service),
             users_router(service),
+            withdrawing_router(service),
             models_router(service),
             health_router(service),
             *gorse_routers(service),
@@ -121,91 +123,6 @@ def documented(service: Service) -> FastAPI:
         return JSONResponse(app.openapi())
 
     return app
-
-
-def users_router(service: Service) -> APIRouter:
-    """Make the routes of users and their histories."""
-    router = new_router("users")
-
-    @router.get("/v1/users")
-    @needs("read")
-    def users(limit: Annotated[int, Query(ge=1, le=10_000)] = 100, after: str = "") -> dict[str, object]:
-        """Return ids of users; the next page starts `after` the last id of this one."""
-        return {"users": service.store.users(limit, after)}
-
-    @router.get("/v1/users/{user_id:id}")
-    @needs("read")
-    def history(
-        user_id: str,
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
-        before: Annotated[int | None, Query(ge=0, lt=1 << 63)] = None,
-    ) -> dict[str, object]:
-        """Return the events of a user, newest first; the next page starts `before` the `next` of this one."""
-        return {"user_id": user_id, **events_of(service.store.events(user_id, limit, before), limit)}
-
-    @router.get("/v1/access/{user_id:id}")
-    @needs("read")
-    def access(
-        user_id: str,
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
-        before: Annotated[int | None, Query(ge=0, lt=1 << 63)] = None,
-    ) -> dict[str, object]:
-        """Return all that the store knows of a user: attributes and events, newest first, a page of them."""
-        return known_of(service.store, user_id, limit, before)
-
-    @router.delete("/v1/users/{user_id:id}", status_code=202)
-    @needs("admin")
-    def forget(user_id: str) -> dict[str, object]:
-        """Delete a user: the events are gone when the answer comes, files and models follow."""
-        made = service.forgetter.forget([user_id])
-        return {
-            "deleted": made.deleted,
-            "receipt": made.receipt,
-            "model": "The rows are gone now, and no list uses them. Files and all versions of the model follow: "
-            f"GET /v1/receipts/{made.receipt} says when they are done, and how.",
-        }
-
-    @router.get("/v1/receipts/{receipt}")
-    @needs("read")
-    def receipt(receipt: str) -> dict[str, object]:
-        """Return a receipt of forgetting, whose `state` is pending or done."""
-        return service.store.receipts.get(receipt)
-
-    return router
-
-
-def models_router(service: Service) -> APIRouter:
-    """Make the routes of the versions of the model."""
-    router, versions = new_router("models"), service.versions
-
-    def as_dict(version: Version) -> dict[str, object]:
-        return {
-            "version": version.number,
-            "active": version.number == versions.active(),
-            "created": to_iso(version.created),
-            **version.about,
-        }
-
-    @router.get("/v1/models")
-    @needs("read")
-    def models() -> dict[str, object]:
-        """Return all versions, the newest first."""
-        return {"models": [as_dict(version) for version in reversed(versions.list())]}
-
-    @router.post("/v1/models/{number}/activate")
-    @needs("admin")
-    def activate(number: Annotated[int, Path(ge=1, le=2**31 - 1)]) -> dict[str, object]:
-        """Activate a version in all processes."""
-        Active.load(versions, number)  # a model may fail to load although its files are sound
-        return as_dict(versions.activate(number))
-
-    @router.post("/v1/models/rollback")
-    @needs("admin")
-    def rollback() -> dict[str, object]:
-        """Activate the version that was active before."""
-        return as_dict(versions.rollback())
-
-    return router
 
 
 def health_router(service: Service) -> APIRouter:

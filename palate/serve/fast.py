@@ -31,17 +31,19 @@ from palate.ranking.request import (
     list_id,
     read_list_id,
 )
+from palate.serve.answers import Recommendations, UserLists
 from palate.serve.bodies import NDJSON, kind_of
 from palate.serve.problems import Problem
 from palate.serve.routes import FastRoute, documented, needs, new_router
 from palate.serve.service import Service
 from palate.serve.wire import (
+    ATTRIBUTES,
     Accepted,
     Batch,
     Counted,
     EventIn,
     ImpressionIn,
-    Recommendations,
+    OneListIn,
     RecommendIn,
     RecommendQuery,
     RuledFields,
@@ -142,10 +144,19 @@ class FastRoutes:
         return await self._answered(RecommendQuery.model_validate(values | lists), request)
 
     @needs("read")
-    @documented(Recommendations, asked=RecommendIn)
+    @documented(Recommendations | UserLists, asked=RecommendIn)
     async def recommend_post(self, request: Request) -> Response:
-        """Recommend items, with rules for the list: boosts, pins, caps and stages."""
-        return await self._answered(RecommendIn.model_validate_json(await request.body()), request)
+        """Recommend items, with rules for the list: boosts, pins, caps and stages; with `user_ids` a list to each."""
+        asked = RecommendIn.model_validate_json(await request.body())
+        if not asked.user_ids:
+            return await self._answered(asked, request)
+        whole = asked if asked.scenario is None else await self._completed(asked, asked.scenario)
+        wanted = list_request(whole)
+        users = list(dict.fromkeys(asked.user_ids))
+        lists = await self.service.of_users([replace(wanted, user_id=user) for user in users], request.receive)
+        made = zip(users, lists, strict=True)
+        bodies = [{"user_id": user} | body_of(self.service, one, whole.attributes) for user, one in made]
+        return json({"lists": bodies})
 
     @needs("read")
     @documented(Recommendations, asked=SessionIn)
@@ -165,7 +176,7 @@ class FastRoutes:
         return [value] if "," not in value or self.service.live.knows(value) else value.split(",")
 
     async def _answered(
-        self, asked: RecommendQuery | RecommendIn, request: Request, session: tuple[SessionEvent, ...] = ()
+        self, asked: RecommendQuery | OneListIn, request: Request, session: tuple[SessionEvent, ...] = ()
     ) -> Response:
         whole = asked if asked.scenario is None else await self._completed(asked, asked.scenario)
         wanted = list_request(whole, asked.user_id, cursor=asked.cursor, session=session)
@@ -174,7 +185,7 @@ class FastRoutes:
         answer = await self.service.recommend(wanted, request.receive)
         return json(body_of(self.service, answer, whole.attributes))
 
-    async def _completed(self, asked: RecommendQuery | RecommendIn, name: str) -> RuledFields:
+    async def _completed(self, asked: RecommendQuery | OneListIn, name: str) -> RuledFields:
         return completed(asked, await self.service.run(self.service.live.scenarios.fields, name))
 
 
@@ -189,10 +200,12 @@ def similar_router(service: Service) -> APIRouter:
         item_id: Annotated[str, Path(examples=["260"])],
         k: Annotated[int, Query(ge=1, le=1000)] = 10,
         filter: Annotated[str | None, Query(max_length=4000)] = None,
+        attributes: Annotated[list[str], Query(max_length=100, description=ATTRIBUTES)] = [],  # noqa: B006
     ) -> Response:
         """Return items like one item; popular ones where the item has neither events nor attributes."""
         asked = ListRequest(k=k, filter=filter, anchor_items=(item_id,), explore=0)
-        return json(body_of(service, await service.answer(asked, request.receive)))
+        names = [name for each in attributes for name in each.split(",")]
+        return json(body_of(service, await service.answer(asked, request.receive), names))
 
     return router
 

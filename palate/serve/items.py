@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from palate.data.times import to_iso
 from palate.errors import DataError, UnknownId
 from palate.serve.fast import json, many_of
-from palate.serve.routes import FastRoute, documented, needs, new_router
+from palate.serve.routes import FastRoute, documented, needs, new_router, page_of
 from palate.serve.security import may
 from palate.serve.service import Service
 from palate.serve.wire import Batch, Body, WireId
@@ -114,8 +114,9 @@ def items_router(service: Service) -> APIRouter:
     @router.get("/v1/items")
     @needs("read")
     def page(limit: Annotated[int, Query(ge=1, le=10_000)] = 100, after: str = "") -> dict[str, object]:
-        """Return items by id; the next page starts `after` the last id of this one."""
-        return {"items": [item_out(item) for item in items.page(limit, after)]}
+        """Return items by id; the next page starts `after` the `next` of this one."""
+        found = items.page(limit, after)
+        return page_of("items", [item_out(item) for item in found], [item.item_id for item in found], limit)
 
     @needs("write")
     @documented(Stored, body=ItemIn | list[ItemIn])

@@ -12,22 +12,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from palate.errors import DataError
 from palate.ranking.request import MOST_NAMED, MOST_PLACES, MOST_ROWS, ListRequest
+from palate.serve.answers import Recommendations
 from palate.serve.fast import body_of, completed, json, list_request, ruled, session_event, stages
-from palate.serve.routes import FastRoute, documented, needs, new_router
+from palate.serve.routes import FastRoute, documented, needs, new_router, page_of
 from palate.serve.service import Service
-from palate.serve.wire import (
-    CONTEXT,
-    USER,
-    Batch,
-    Body,
-    ContextIn,
-    Name,
-    Recommendations,
-    RuledFields,
-    Rules,
-    StepIn,
-    WireId,
-)
+from palate.serve.wire import CONTEXT, USER, Batch, Body, ContextIn, Name, RuledFields, Rules, StepIn, WireId
 from palate.store.scenarios import check_name
 
 
@@ -161,8 +150,9 @@ def scenarios_router(service: Service) -> APIRouter:
     @router.get("/v1/scenarios")
     @needs("read")
     def scenarios(limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: str = "") -> dict[str, object]:
-        """Return scenarios by name; the next page starts `after` the last name of this one."""
-        return {"scenarios": [_shown(name, fields) for name, fields in stored.page(limit, after).items()]}
+        """Return scenarios by name; the next page starts `after` the `next` of this one."""
+        found = stored.page(limit, after)
+        return page_of("scenarios", [_shown(name, fields) for name, fields in found.items()], [*found], limit)
 
     @router.get("/v1/scenarios/{name:id}")
     @needs("read")

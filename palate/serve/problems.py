@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from reprlib import Repr
+from typing import Any
 
 import orjson
 from fastapi.exceptions import RequestValidationError
@@ -94,15 +95,22 @@ HANDLED: tuple[type[Exception], ...] = (
 )
 
 
+def detail_of(error: ValidationError) -> str:
+    """Return the place, the value and the rule of the first fault, and how many more there are."""
+    return _detail(error.errors(include_url=False))
+
+
 def _invalid(error: RequestValidationError | ValidationError) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else error.errors(include_url=False)
     if any(fault["type"] == "json_invalid" for fault in found):
         return response(400, f"the body is not JSON: {found[0].get('ctx', {}).get('error', found[0]['msg'])}")
     faults = [{"place": _place(fault["loc"]), "rule": fault["msg"], "value": _shown(fault)} for fault in found[:20]]
-    first = faults[0]
+    return response(400 if found[0]["type"] == OUT_OF_BOUNDS else 422, _detail(found), errors=faults)
+
+
+def _detail(found: Sequence[Any]) -> str:
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-    detail = f"{first['place']}: {first['value']}: {first['rule']}{more}"
-    return response(400 if found[0]["type"] == OUT_OF_BOUNDS else 422, detail, errors=faults)
+    return f"{_place(found[0]['loc'])}: {_shown(found[0])}: {found[0]['msg']}{more}"
 
 
 def _place(location: Sequence[int | str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from inspect import Parameter, Signature, signature
 from threading import RLock
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -129,3 +129,8 @@ def add_routes(app: FastAPI, routers: Iterable[APIRouter]) -> None:
     """Add the routes themselves, the first ones first: a request is matched against one flat list."""
     for router in routers:
         app.router.routes.extend(router.routes)
+
+
+def page_of(name: str, shown: Sequence[object], ids: Sequence[str], limit: int) -> dict[str, object]:
+    """Return a page of rows under a name, and the id that the next page starts `after`; None where it is the last."""
+    return {name: shown, "next": ids[-1] if len(ids) == limit else None}

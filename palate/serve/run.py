@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -23,18 +21,14 @@ from palate.serve.bounds import BACKLOG
 from palate.serve.figures import COLLECTED, figures
 from palate.serve.orphans import STOP
 from palate.serve.rates import Rates
-from palate.serve.settings import STORE, Settings
+from palate.serve.settings import Settings
+from palate.serve.training import Trainings
 from palate.store.events import Store
+from palate.store.versions import Versions
 
 LOG = logging.getLogger("palate.serve")
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LOOK = 1.0  # seconds between two checks whether to train
-TRAIN = """
-from palate.serve.orphans import end_with_pipe
-end_with_pipe(0)  # its standard input; the service holds the other end
-from palate.cli import main
-main()
-"""
 SIGN = 120  # seconds without a health check after which a worker is replaced; a start reads the whole catalogue
 
 
@@ -67,16 +61,15 @@ def run(
     workers: int = 1,
     trusted_proxies: Sequence[str] = (),
     retrain: Retrain | None = None,
-    training: Sequence[str] = (),
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; running requests are answered, acknowledged events are stored.
 
     trusted_proxies  addresses and networks that may set X-Forwarded-For and X-Forwarded-Proto
-    training         arguments of `palate train`, which `retrain` starts as a process of its own
+    retrain          when to train again, in a process of its own
     """
     signal.signal(signal.SIGTERM, _end)
     multiprocess.Process = Worker  # type: ignore[misc]
-    trainer = Trainer(settings.store, retrain, training) if retrain else None
+    trainer = Trainer(settings, retrain) if retrain else None
     with figures() as folder:
         if workers > 1:
             os.environ[COLLECTED] = str(folder)  # before the workers load the library
@@ -134,15 +127,16 @@ def _end(*_: object) -> None:
 class Trainer(threading.Thread):
     """Watches the clock and the store, and starts training runs."""
 
-    def __init__(self, store: str, when: Retrain, arguments: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, when: Retrain) -> None:
         super().__init__(daemon=True, name="trainer")
-        self._url, self._when, self._arguments = store, when, arguments
+        self._settings, self._when = settings, when
         self._ended = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._trainings: Trainings | None = None
 
     def run(self) -> None:
         """Watch until `stop`."""
-        with Store.open(self._url) as store:
+        with Store.open(self._settings.store) as store:
+            self._trainings = Trainings(self._settings, Versions(store, self._settings.models))
             last, newest = monotonic(), store.newest()
             while not self._ended.wait(LOOK):
                 try:
@@ -150,8 +144,7 @@ class Trainer(threading.Thread):
                 except PalateError as error:
                     LOG.error("retraining: %s", error)
                     continue
-                if self._due(monotonic() - last, now - newest):
-                    self._train()
+                if self._due(monotonic() - last, now - newest) and self._trainings.run():
                     last, newest = monotonic(), now
 
     def _due(self, seconds: float, events: int) -> bool:
@@ -159,25 +152,11 @@ class Trainer(threading.Thread):
             return seconds >= self._when.every and events > 0
         return events >= (self._when.events or 0)
 
-    def _train(self) -> None:
-        command = [sys.executable, "-c", TRAIN, "train", *self._arguments]
-        LOG.info("retraining: palate train %s", shlex.join(self._arguments))
-        # At low priority, so that requests come first.
-        # The URL goes through the environment: its password would appear in the list of processes.
-        # Threads of OpenMP that wait for one another would spin, beside workers that answer.
-        environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | {STORE: self._url}
-        self._process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, preexec_fn=lambda: os.nice(10) and None
-        )
-        code = self._process.wait()
-        if code and not self._ended.is_set():
-            LOG.error("retraining: palate train ended with code %d; the model before stays", code)
-
     def stop(self) -> None:
         """Stop, together with a running training; its unfinished bundle is no version."""
         self._ended.set()
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
+        if self._trainings is not None:
+            self._trainings.stop()
 
 
 def logged() -> dict[str, object]:

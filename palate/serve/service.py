@@ -18,13 +18,14 @@ from threadpoolctl import threadpool_limits
 from palate.errors import GivenUp
 from palate.kernels.nesting import measured
 from palate.live.forgetter import Forgetter
-from palate.live.patience import waiting
+from palate.live.patience import still_wanted, waiting
 from palate.live.service import Live
 from palate.models.registry import load
-from palate.ranking.request import USUAL_SOURCES, ListRequest, RecommendationList, conditions_of
+from palate.ranking.request import USUAL_SOURCES, ListRequest, RecommendationList, check_users, conditions_of
 from palate.serve.bounds import CHEAP_STEPS, CONDITION_SECONDS, SHORT
 from palate.serve.metrics import Metrics
 from palate.serve.settings import Settings
+from palate.serve.training import Trainings
 from palate.store.events import Appended, Event, Store
 from palate.store.keys import Keys
 from palate.store.recording import Keep
@@ -47,6 +48,7 @@ class Service:
     metrics: Metrics
     settings: Settings
     forgetter: Forgetter
+    trainings: Trainings
     had_events: bool  # when it was opened
     _costly: Semaphore = field(default_factory=lambda: Semaphore(COSTLY))
 
@@ -61,8 +63,8 @@ class Service:
             store.database.fill()
         versions = Versions(store, settings.models, load)
         live = Live(store, versions, settings.weights)
-        forgetter, had_events = Forgetter(store, versions), store.newest() > 0
-        return cls(live, Keys(store), versions, Metrics(), settings, forgetter, had_events)
+        forgetter, trainings = Forgetter(store, versions), Trainings(settings, versions)
+        return cls(live, Keys(store), versions, Metrics(), settings, forgetter, trainings, store.newest() > 0)
 
     @property
     def store(self) -> Store:
@@ -110,7 +112,27 @@ class Service:
 
     async def page(self, rows: Sequence[ListRequest], receive: Receive) -> list[RecommendationList]:
         """Return the lists of a page, and count them. Raises as `answer`, in the time of one list."""
-        conditions, make = conditions_of(rows), partial(self.live.page, rows)
+        return await self._lists(rows, conditions_of(rows), partial(self.live.page, rows), receive)
+
+    async def of_users(self, rows: Sequence[ListRequest], receive: Receive) -> list[RecommendationList]:
+        """Return the lists of several users, and count them. Raises as `page`."""
+        check_users(rows)
+        return await self._lists(rows, rows[0].conditions, partial(self._of_each, rows), receive)
+
+    def _of_each(self, rows: Sequence[ListRequest]) -> list[RecommendationList]:
+        lists = []
+        for row in rows:
+            still_wanted()
+            lists.append(self.live.recommend(row))
+        return lists
+
+    async def _lists(
+        self,
+        rows: Sequence[ListRequest],
+        conditions: Sequence[str],
+        make: Callable[[], list[RecommendationList]],
+        receive: Receive,
+    ) -> list[RecommendationList]:
         lists = await (self._conditioned(conditions, make, receive) if conditions else run_in_threadpool(make))
         for row, made in zip(rows, lists, strict=True):
             self.metrics.answered(row.user_id, made)

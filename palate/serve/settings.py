@@ -25,6 +25,8 @@ class Settings:
     rates          file that workers share to count these requests
     most_bytes     of a request's body
     allowed_hosts  hosts that a Host header may name; `*` is any
+    recipe         what trainings fit, as options of `palate train`
+    retrain        when to train again, as the option says it; None for never
     without_model  whether it is ready with events and no model
     origins        sites whose pages may call (CORS)
     """
@@ -38,6 +40,8 @@ class Settings:
     most_bytes: int = 16 << 20
     allowed_hosts: tuple[str, ...] = ("*",)
     origins: tuple[str, ...] = ()
+    recipe: tuple[str, ...] = ("--recipe", "auto", "--search", "10%")
+    retrain: str | None = None
     without_model: bool = False
 
     def to_environment(self) -> None:
@@ -48,4 +52,4 @@ class Settings:
     def from_environment(cls) -> Settings:
         """Read the settings that `to_environment` stored."""
         fields = json.loads(os.environ[VARIABLE])
-        return cls(**{**fields, **{name: tuple(fields[name]) for name in ("allowed_hosts", "origins")}})
+        return cls(**{**fields, **{name: tuple(fields[name]) for name in ("allowed_hosts", "origins", "recipe")}})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +12,7 @@ from pydantic import (
     FailFast,
     Field,
     StringConstraints,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -25,6 +26,7 @@ from palate.ranking.request import (
     MOST_NEAR,
     MOST_PLACES,
     MOST_RULES,
+    MOST_USERS,
     SOURCES,
     USUAL_SOURCES,
     Source,
@@ -78,6 +80,7 @@ CALIBRATE = "The mix of an attribute follows that of the history"
 CONTEXT = "Of the request, such as device or place; for a model that learned from the contexts of events."
 EXPLORE = "Share of positions for new items; or how the list explores"
 EXPLORES = {"share": "share", "thompson": "strength"}  # methods, and what their number is in a query
+ATTRIBUTES = "Attributes that the answer gives with each item."
 NEAR = "Items on the page, for a user without events."
 
 SCENARIO = "A scenario that is kept; the fields of the request win over its fields."
@@ -283,7 +286,7 @@ class ListFields(Body):
     near: Batch[Text] = Field([], max_length=MOST_NEAR, description=NEAR)
     keep_seen: bool = Field(False, description="Whether items of the history may come.")
     explore: Share | ExploreIn = Field(0.1, description=f"{EXPLORE}.")
-    attributes: Batch[str] = Field([], max_length=100, description="Attributes that the answer gives with each item.")
+    attributes: Batch[str] = Field([], max_length=100, description=ATTRIBUTES)
     long_tail: float | None = Field(None, ge=0, le=1, description="How much popularity counts against an item.")
     sources: Batch[Source] = Field(
         list(USUAL_SOURCES), min_length=1, max_length=len(SOURCES), description="What fills the list, in this order."
@@ -333,7 +336,7 @@ class RuledFields(Rules, ListFields):
     near: Batch[WireId] = Field([], max_length=MOST_NEAR, description=NEAR)
 
 
-class RecommendIn(RuledFields, Asked):
+class OneListIn(RuledFields, Asked):
     """A request for a list with rules."""
 
     model_config = ConfigDict(
@@ -346,42 +349,23 @@ class RecommendIn(RuledFields, Asked):
     context: ContextIn | None = Field(None, description=CONTEXT)
 
 
-class SessionIn(RecommendIn):
+class RecommendIn(OneListIn):
+    """A request for a list, or with `user_ids` for one of each user, all by the same fields."""
+
+    user_ids: Batch[WireId] = Field(
+        [], min_length=1, max_length=MOST_USERS, description="In place of `user_id`; the answer has `lists`."
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.user_ids and (self.user_id is not None or self.cursor is not None):
+            raise ValueError("`user_ids` goes neither with `user_id` nor with `cursor`, which is of one user")
+        return self
+
+
+class SessionIn(OneListIn):
     """A request for a list with a history, oldest first, of ids or events; the service stores nothing of it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"history": ["1", "260"], "k": 5}]})
 
     history: Batch[StepIn | WireId] = Field(max_length=MOST_NAMED)
-
-
-class Recommended(BaseModel):
-    """An item of a list."""
-
-    item_id: str
-    score: float
-    source: Source
-    reason: str
-    because: list[str] = Field(description="Items of the history that contribute most to the score.")
-    attributes: dict[str, object] | None = None
-    propensity: float | None = Field(
-        None, description="Probability that the item stands at its place, where `explore` is an object."
-    )
-
-
-class ModelOut(BaseModel):
-    """The model that answered."""
-
-    version: int
-    recipe: str | None = None
-    created: str | None = None
-
-
-class Recommendations(BaseModel):
-    """A list, best first."""
-
-    id: str = Field(description="What was shown at which place, for `list_id` of events and impressions.")
-    items: list[Recommended]
-    model: ModelOut | None = None
-    cursor: str | None = Field(None, description="Asks for the next page; null when there is none.")
-    reason: str | None = Field(None, description="Why the list is empty.")
-    warnings: list[str] = Field([], description="For example an attribute that no item has.")

@@ -7,21 +7,22 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
 
 import polars as pl
 
-from palate.data.times import EPOCH, MICROSECOND
+from palate.data.times import to_iso
 from palate.errors import SettingError, StoreError
 from palate.files import aside_of, flush, parent_of, written
+from palate.store.carried import FILES, carry_in, carry_out, check_free, models_of
 from palate.store.copies import checksum_of, copy_checked, copy_database, sha256_of
 from palate.store.database import Database
 from palate.store.dialects import SQLite, open_database
 from palate.store.events import Counts, Store
 from palate.store.exports import Watch, event_parts, text_column, write_frames
+from palate.store.recording import now
 from palate.store.scan import CONTEXT
 from palate.store.schema import (
     SqlType,
@@ -35,10 +36,10 @@ from palate.store.schema import (
     users,
     version_of,
 )
+from palate.store.versions import Versions
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-FILES = (".db", ".sqlite")  # endings of a backup that is an SQLite file
 ROWS = 50_000  # of other tables read at once
 KINDS: dict[type[SqlType], pl.DataType] = {
     sa.Integer: pl.Int64(),
@@ -69,18 +70,21 @@ class Report:
     faults: tuple[str, ...]
 
 
-def backup(store: Store, out: str | Path, *, watch: Watch | None = None) -> None:
-    """Copy a store as it is at one moment, while others go on writing.
+def backup(store: Store, out: str | Path, *, watch: Watch | None = None, versions: Versions | None = None) -> None:
+    """Copy a store as it is at one moment, while others go on writing; with its `versions` the active model, too.
 
     A path that ends with .db or .sqlite becomes an SQLite file, which only a store in SQLite can give. Any other
     becomes a folder of Parquet files, their checksums in a manifest; either database can be restored from it. Both
-    are written aside, flushed and renamed. The bundles of models are not copied.
+    are written aside, flushed and renamed.
     Raises `StoreError` for a target that is there, or that cannot be written.
     """
     target = Path(out)
     if target.exists():
         raise StoreError(f"{target}: exists; a backup never replaces anything")
     file = target.suffix in FILES
+    if versions is not None:
+        check_free(target)
+    before = None if versions is None else versions.answering()
     with parent_of(target), written(target, folder=not file) as aside:
         if file:
             _copy_file(store, aside)
@@ -89,6 +93,8 @@ def backup(store: Store, out: str | Path, *, watch: Watch | None = None) -> None
                 checksum.write_text(line, encoding="utf-8")
         else:
             _write_folder(store, aside, watch)
+        if versions is not None:
+            carry_out(versions, before, models_of(target) if file else models_of(aside))
     store.receipts.note_backup(str(target.absolute()))
 
 
@@ -109,7 +115,7 @@ def _write_folder(store: Store, folder: Path, watch: Watch | None) -> None:
     body = {
         "format": FORMAT,
         "palate": version("palate"),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": to_iso(now()),
         "schema": schema,
         "files": files,
     }
@@ -138,8 +144,10 @@ def _frames(
         yield pl.DataFrame([tuple(row) for row in part], _schema(table), orient="row")
 
 
-def restore(source: str | Path, url: str | Path, *, watch: Watch | None = None) -> Store:
+def restore(source: str | Path, url: str | Path, *, watch: Watch | None = None, models: Path | None = None) -> Store:
     """Make a store of a backup, in the same kind of database or another; returns it, open.
+
+    The active model comes along if the backup has it, to the folder `models`, by default the one beside the store.
 
     Any SQLite file of a store will do, even one in use: it is copied as it is at one moment.
     Raises `StoreError` for a backup that is damaged or from a newer version, before anything is written, and for a
@@ -151,7 +159,9 @@ def restore(source: str | Path, url: str | Path, *, watch: Watch | None = None) 
             _make_file(database.file, frames, watch)
         else:
             _fill(database, frames, watch)
-    return Store.open(url)
+    store = Store.open(url)
+    carry_in(Path(source), store, models)
+    return store
 
 
 def _make_file(target: Path, frames: Frames, watch: Watch | None) -> None:
@@ -271,7 +281,7 @@ def facts(store: Store) -> dict[str, Any]:
         "store": store.database.place,
         "schema": schema,
         **store.counts()._asdict(),
-        **{name: None if time is None else str(EPOCH + time * MICROSECOND) for name, time in times.items()},
+        **{name: None if time is None else to_iso(time) for name, time in times.items()},
         "event_types": ", ".join(names),
         "bytes": store.database.size(),
     }

@@ -64,14 +64,23 @@ class Feedback:
         with self._database.reading() as connection:
             return [Recorded(*row) for row in connection.execute(asked)]
 
-    def withdraw(self, user_id: str, item_id: str, event_type: str | None = None) -> int:
-        """Delete the events of a user on an item, of one type or any; returns the number of events."""
+    def withdraw(self, user_id: str, item_id: str, event_type: str | None = None, time: int | None = None) -> int:
+        """Delete the events of a user on an item, of one type or any, of one time or any; returns how many."""
+        chosen = _of(user_id, item_id, event_type)
+        return self._delete(*chosen, *([] if time is None else [events.c.time == time]))
+
+    def withdraw_event(self, event_id: str) -> int:
+        """Delete the event of this event id; returns how many there were, 0 or 1."""
+        return self._delete(events.c.event_id == event_id)
+
+    def _delete(self, *chosen: sa.ColumnElement[bool]) -> int:
+        """Delete events; no import brings them back."""
         with self._database.writing() as connection:
-            gone = sa.delete(events).where(*_of(user_id, item_id, event_type)).returning(*EVENT, events.c.context_no)
-            rows = connection.execute(gone).all()
-            note_taken_back(connection, rows)
-            drop_contexts(self._database, connection, (row.context_no for row in rows))
-            next_of(connection, WITHDRAWN)
+            rows = connection.execute(sa.delete(events).where(*chosen).returning(*EVENT, events.c.context_no)).all()
+            if rows:
+                note_taken_back(connection, rows)
+                drop_contexts(self._database, connection, (row.context_no for row in rows))
+                next_of(connection, WITHDRAWN)
             return len(rows)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
+from palate.data.times import SECOND, to_iso
 from palate.errors import UnknownId
 from palate.privacy.receipts import Document, hashes_of, new_salt, signed, users_of, verified
 from palate.store.database import Database
 from palate.store.forgotten import FORGETTINGS, drop_contexts, note_forgotten
-from palate.store.recording import check_text
+from palate.store.recording import check_text, now
 from palate.store.schema import ORDER, WITHDRAWN, Row, events, get_state, models, next_of, sa, set_state, state, users
 
 FORMAT = 1
@@ -170,4 +170,4 @@ class Receipts:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return to_iso(now() // SECOND * SECOND)

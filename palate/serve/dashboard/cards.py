@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from palate.arrays import Longs
-from palate.conditions.values import LISTS, TEXT
-from palate.live.attributes import Attributes
 from palate.live.catalogue import LiveCatalogue
 from palate.live.snapshot import Snapshot
+from palate.serve.dashboard.searching import matching
+from palate.serve.dashboard.titles import table_of
 
-# Names of attributes; the first one that the catalogue has counts.
-TITLE = ("title", "name", "label")
-PICTURE = ("image", "poster", "picture", "image_url", "poster_url", "thumbnail")
-CATEGORIES = ("categories", "category", "genres", "genre")
 SAFE = ("https://", "http://", "data:image/")
 COLOURS = 8  # the largest categories have one each, the others share grey, 0
 
@@ -32,6 +29,8 @@ class Card:
     picture: str | None = None
     categories: tuple[str, ...] = ()
     colour: int = 0
+    price: float | None = None
+    available: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,15 +49,15 @@ class Cards:
 
     def at(self, positions: Sequence[int] | Longs) -> list[Card]:
         """Return the cards of the items at these positions."""
-        rows = self.table.select("item_id", "title", "picture", "categories")[np.asarray(positions, np.int64)]
-        return [self._card(*row) for row in rows.iter_rows()]
+        place = np.asarray(positions, np.int64)
+        rows = self.table.select("item_id", "title", "picture", "categories", "price")[place]
+        available = self.snapshot.catalogue.available[place].tolist()
+        largest = self.categories
+        return [_card(row, there, largest) for row, there in zip(rows.iter_rows(), available, strict=True)]
 
     def search(self, text: str, most: int = 8) -> list[Card]:
         """Find items whose title or id has every word of the text: an exact id first, then by popularity."""
-        every = np.ones(len(self.table), np.bool_)
-        for word in text.lower().split():
-            every &= self.table["words"].str.contains(word, literal=True).to_numpy()
-        positions = np.flatnonzero(every)
+        positions = np.flatnonzero(matching(self.snapshot.catalogue, text))
         order = np.argsort(-self.snapshot.by_popularity.score[positions], kind="stable")[:most]
         exact = self.snapshot.index.position(text.strip())
         best = positions[order].tolist()
@@ -71,40 +70,20 @@ class Cards:
 
     @property
     def table(self) -> pl.DataFrame:
-        """Columns item_id, title, picture, categories and words, which the search reads, (P, 5)."""
-        return _table(self.snapshot.catalogue)
-
-    def _card(self, item_id: str, title: str, picture: str | None, categories: list[str | None] | None) -> Card:
-        names = tuple(name for name in categories or () if name is not None)
-        largest = self.categories
-        colour = 1 + largest.index(names[0]) if names and names[0] in largest else 0
-        safe = picture if picture and picture.lower().startswith(SAFE) else None
-        return Card(item_id, title, safe, names, colour)
+        """Columns item_id, title, picture, categories, price, and words, which the search reads, (P, 6)."""
+        return table_of(self.snapshot.catalogue)
 
 
-@lru_cache(1)  # a catalogue stays the same until an item changes
-def _table(catalogue: LiveCatalogue) -> pl.DataFrame:
-    attributes = catalogue.attributes
-    title = pl.coalesce(*_texts(attributes, TITLE), catalogue.ids)
-    return pl.select(
-        item_id=catalogue.ids,
-        title=title,
-        picture=pl.coalesce(*_texts(attributes, PICTURE), pl.lit(None, pl.String)),
-        categories=_lists(attributes),
-        words=(title + " " + catalogue.ids).str.to_lowercase(),
-    )
+def _card(row: tuple[Any, ...], available: bool, largest: Sequence[str]) -> Card:
+    """Return the card of a row of `Cards.table`."""
+    item_id, title, picture, categories, price = row
+    names = tuple(name for name in categories or () if name is not None)
+    colour = 1 + largest.index(names[0]) if names and names[0] in largest else 0
+    safe = picture if picture and picture.lower().startswith(SAFE) else None
+    return Card(item_id, title, safe, names, colour, price, available)
 
 
 @lru_cache(1)
 def _largest(catalogue: LiveCatalogue) -> tuple[str, ...]:
-    first = _table(catalogue).select(first=pl.col("categories").list.first()).drop_nulls()
+    first = table_of(catalogue).select(first=pl.col("categories").list.first()).drop_nulls()
     return tuple(first["first"].value_counts(sort=True)["first"].head(COLOURS))
-
-
-def _texts(attributes: Attributes, names: Sequence[str]) -> list[pl.Series]:
-    return [attributes.column(name, TEXT) for name in names if name in attributes.counts]
-
-
-def _lists(attributes: Attributes) -> pl.Series:
-    first = next((name for name in CATEGORIES if name in attributes.counts), CATEGORIES[0])
-    return attributes.column(first, LISTS)

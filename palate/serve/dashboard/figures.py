@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from threading import Lock
 from time import monotonic
@@ -13,16 +12,17 @@ from typing import Generic, TypeVar
 from prometheus_client.samples import Sample
 
 from palate.data.times import DAY
+from palate.serve.dashboard.rates import WEEK, Prices, Rate, Sales, rates, sales
 from palate.serve.metrics import Metrics
-from palate.store.activity import SECOND, Activity, activity
+from palate.store.activity import SECOND, Activity, Window, activity
 from palate.store.events import Counts, Store
 from palate.store.recording import now
 
 T = TypeVar("T")
 PAUSE = 50  # pause before a costly count runs again, as a multiple of the time it took
 TYPES = 4  # event types with a colour of their own
-RANGES: dict[str, int | None] = {"hour": 3600 * SECOND, "day": DAY, "month": 30 * DAY, "all": None}
-BUCKETS = {"hour": 60, "day": 96, "month": 30, "all": 100}
+RANGES: dict[str, int | None] = {"day": DAY, "week": 7 * DAY, "month": 30 * DAY, "year": 371 * DAY, "all": None}
+BUCKETS = {"day": 24, "week": 28, "month": 30, "year": 53, "all": 100}
 LISTS = "/v1/recommend"  # the routes whose time is shown
 
 
@@ -45,30 +45,50 @@ class Throttled(Generic[T]):
             return self._value
 
 
-class RecentActivity:
-    """Counts of the store, and of its events over time."""
+@dataclass(frozen=True, eq=False)
+class Recent:
+    """The events of a range, and the conversions among them."""
 
-    def __init__(self, store: Store) -> None:
+    activity: Activity
+    sales: Sales
+
+
+class RecentActivity:
+    """Counts of the store, of its newest events over time, and their rates; only new events are read again."""
+
+    def __init__(self, store: Store, prices: Callable[[], Prices]) -> None:
+        self._store, self._prices = store, prices
+        self._lock = Lock()
+        self._window: Window | None = None
         self._counts: Throttled[Counts] = Throttled(store.counts)
-        self._activity = {name: Throttled(partial(_activity, store, name)) for name in RANGES}
 
     def counts(self) -> Counts:
         """Count events, users and items."""
         return self._counts.now()
 
-    def activity(self, span: str | None) -> tuple[str, Activity]:
-        """Count events of one of `RANGES`; by default of the last day, or of all time where that day has none."""
-        if span is None:
-            span = "day" if self._activity["day"].now().count.any() else "all"
-        return span, self._activity[span].now()
+    def rates(self) -> list[Rate]:
+        """Return the rates of the last four weeks."""
+        window = self._read()
+        return rates(window, self._prices(), _until(window, WEEK * DAY))
+
+    def activity(self, span: str) -> Recent:
+        """Count events of one of `RANGES`; one without events ends at the newest event."""
+        window, length = self._read(), RANGES[span]
+        until = None if length is None else _until(window, length)
+        since = None if length is None or until is None else until - length
+        found = activity(window, since, until, BUCKETS[span])
+        return Recent(found, sales(window, self._prices(), found.start, found.width, len(found.count)))
+
+    def _read(self) -> Window:
+        with self._lock:
+            self._window = Window.of(self._store, self._window)
+            return self._window
 
 
-def _activity(store: Store, span: str) -> Activity:
-    length = RANGES[span]
-    if length is None:
-        return activity(store, buckets=BUCKETS[span])
-    until = now() + 1
-    return activity(store, until - length, until, BUCKETS[span])
+def _until(window: Window, length: int) -> int:
+    """Return the end of a range: now, or the newest event where there is none in the range before."""
+    clock, newest = now(), window.newest
+    return 1 + (clock if newest is None or newest > clock - length else newest)
 
 
 def drawn(found: Activity) -> dict[str, object]:

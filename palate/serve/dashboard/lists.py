@@ -69,7 +69,7 @@ class WhatIf:
     @property
     def address(self) -> str:
         """The page that shows it."""
-        return f"/people?{urlencode(self.parameters)}"
+        return f"/user?{urlencode(self.parameters)}"
 
     @property
     def asked(self) -> ListRequest:

@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from palate.serve.bounds import MOST_FIELDS
-from palate.serve.dashboard.pages import Pages
+from palate.serve.dashboard.rendering import Pages
 from palate.serve.problems import Problem
 from palate.serve.routes import LateRoute, needs
 from palate.serve.security import COOKIE

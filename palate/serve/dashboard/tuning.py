@@ -11,7 +11,7 @@ from palate.ranking.diversify import Diversify
 from palate.ranking.long_tail import LongTail
 from palate.ranking.request import Explore
 from palate.ranking.stages import Stage
-from palate.serve.dashboard.cards import CATEGORIES, PICTURE, TITLE
+from palate.serve.dashboard.titles import CATEGORIES, PICTURE, TITLE
 
 MOST_ATTRIBUTES = 50  # that the page offers for calibration
 

@@ -17,6 +17,11 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def short(value: float) -> str:
+    """Write a figure with three digits at least: 12,345, 123, 1.23."""
+    return count(value) if value >= 100 or value == int(value) else f"{value:.3g}"
+
+
 def duration(seconds: float) -> str:
     """Write a time of an answer with its unit: 1.2 ms."""
     if isnan(seconds):
@@ -64,4 +69,4 @@ def plain(value: object) -> str:
 
 
 FILTERS: dict[str, Callable[..., str]] = {"count": count, "duration": duration, "seconds": seconds_text}
-FILTERS |= {"megabytes": megabytes, "ago": ago, "day": day, "plain": plain, "iso": to_iso}
+FILTERS |= {"short": short, "megabytes": megabytes, "ago": ago, "day": day, "plain": plain, "iso": to_iso}

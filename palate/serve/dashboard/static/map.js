@@ -6,14 +6,16 @@ const canvas = document.getElementById("map"), pen = canvas.getContext("2d");
 const note = document.getElementById("map-note"), tip = document.getElementById("map-tip");
 const KEYS = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
 const LABELS = 60, REACH = 12, MOST = 80;
+const LARGE = 3.5, OBSTACLES = 120;  // points that no title of another may cover, the most popular ones
+// `only` is what is chosen of the points: whether one is in it, and its colour, null for the point's own.
 let points = [], view = { x: 0, y: 0, zoom: 1 }, only = null, over = null, found = null, asked = false;
 
 const style = getComputedStyle(document.documentElement);
-let colours, ink, paper;
+let colours, ink, paper, accent;
 function paint() {
   const value = (name) => style.getPropertyValue(`--${name}`).trim();
   colours = Array.from({ length: 9 }, (_, n) => value(`colour-${n}`));
-  [ink, paper] = [value("ink"), value("paper")];
+  [ink, paper, accent] = [value("ink"), value("paper"), value("accent")];
 }
 
 // Pixels of a unit, across and down: the map fills the canvas, whatever its shape.
@@ -32,9 +34,9 @@ function draw() {
   for (const point of points.toReversed()) {  // the popular ones on top
     const [x, y] = on(point, scaled);
     if (x < -20 || y < -20 || x > width + 20 || y > height + 20) continue;
-    const faint = only !== null && point.colour !== only;
+    const faint = only !== null && !only.has(point);
     pen.globalAlpha = faint ? 0.08 : 0.72;
-    pen.fillStyle = colours[point.colour];
+    pen.fillStyle = faint || !only?.colour ? colours[point.colour] : only.colour();
     pen.beginPath();
     pen.arc(x, y, radius(point), 0, 7);
     pen.fill();
@@ -45,25 +47,36 @@ function draw() {
   for (const point of [found, over]) if (point) ring(point);
 }
 
-// The most popular first; a title is left out where it would cover another.
+// The most popular first; a title stands beside its point, and is left out where it would cover a title or a large point.
 function label(seen, width, height) {
   pen.font = "500 12px system-ui, sans-serif";
   pen.textBaseline = "middle";
   pen.lineJoin = "round";
   const taken = [];
+  for (const [point, x, y] of seen.slice(0, OBSTACLES)) {
+    const r = radius(point);
+    if (r >= LARGE) taken.push([x - r, y - r, x + r, y + r, point]);
+  }
+  let shown = 0;
   for (const [point, x, y] of seen.slice(0, 600)) {
-    if (taken.length >= LABELS * Math.min(1, width / 800)) break;
-    const left = x + radius(point) + 4, long = pen.measureText(point.short).width;
-    const box = [left - 6, y - 11, left + long + 6, y + 11];
-    if (box[2] > width || y < 10 || y > height - 10 || x < 0) continue;
-    if (taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) continue;
-    taken.push(box);
+    if (shown >= LABELS * Math.min(1, width / 800)) break;
+    const r = radius(point) + 4, long = pen.measureText(point.short).width;
+    const left = [[x + r, y], [x - r - long, y], [x - long / 2, y - r - 7], [x - long / 2, y + r + 7]].find(([tx, ty]) => {
+      const box = [tx - 3, ty - 9, tx + long + 3, ty + 9];
+      if (box[0] < 0 || box[1] < 0 || box[2] > width || box[3] > height) return false;
+      if (taken.some((other) => other[4] !== point && box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) return false;
+      taken.push(box);
+      return true;
+    });
+    if (!left) continue;
+    shown++;
     pen.lineWidth = 3.5;
     pen.strokeStyle = paper;
-    pen.strokeText(point.short, left, y);
+    pen.strokeText(point.short, ...left);
     pen.fillStyle = ink;
-    pen.fillText(point.short, left, y);
+    pen.fillText(point.short, ...left);
   }
+  canvas.dataset.labels = shown;
 }
 
 function ring(point) {
@@ -116,14 +129,14 @@ function hover(point) {
 function nearest(x, y) {
   let best = null, least = REACH ** 2;
   for (const point of points) {
-    if (only !== null && point.colour !== only) continue;
+    if (only !== null && !only.has(point)) continue;
     const [px, py] = on(point), square = (px - x) ** 2 + (py - y) ** 2;
     if (square < least) [best, least] = [point, square];
   }
   return best;
 }
 
-const open = (point) => location.assign(`/items?${new URLSearchParams({ item: point.id })}`);
+const open = (point) => location.assign(`/item?${new URLSearchParams({ item: point.id })}`);
 
 function focus(point) {
   found = point;
@@ -173,12 +186,24 @@ canvas.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 document.querySelectorAll("[data-zoom]").forEach((button) => button.addEventListener("click", () => zoom(Number(button.dataset.zoom))));
-document.querySelectorAll("[data-colour]").forEach((button) => button.addEventListener("click", () => {
-  const colour = Number(button.dataset.colour);
-  only = only === colour ? null : colour;
-  document.querySelectorAll("[data-colour]").forEach((each) => each.setAttribute("aria-pressed", String(Number(each.dataset.colour) === only)));
+
+// A category is chosen by its colour or by its name.
+const choice = document.getElementById("map-category"), legend = [...document.querySelectorAll("[data-colour]")];
+function choose(pressed, chosen) {
+  only = chosen;
+  legend.forEach((each) => each.setAttribute("aria-pressed", String(each === pressed)));
+  canvas.dataset.shown = points.filter((point) => only === null || only.has(point)).length;
   redraw();
+}
+legend.forEach((button) => button.addEventListener("click", () => {
+  const colour = Number(button.dataset.colour), again = button.getAttribute("aria-pressed") === "true";
+  choice.value = "";
+  choose(again ? null : button, again ? null : { has: (point) => point.colour === colour });
 }));
+choice?.addEventListener("change", () => {
+  const number = Number(choice.value);
+  choose(null, choice.value === "" ? null : { has: (point) => point.categories.includes(number), colour: () => accent });
+});
 document.addEventListener("picked", (event) => {
   const point = points.find((each) => each.id === event.detail.item_id);
   if (!point) return;  // not on the map: its own page
@@ -192,14 +217,14 @@ new ResizeObserver(redraw).observe(canvas);
 paint();
 try {
   const map = await getJson("/page/map");
-  if (map === null) note.textContent = "The active model has no item vectors, so there is no map. Vector models are ials and embedding.";
-  else if (!map.items.length) note.textContent = "No item has an event yet.";
+  if (!map?.items.length) note.textContent = "No item has an event yet.";
   else {
     const many = map.items.length;
-    points = map.items.map(([id, title, colour], n) => ({
-      id, title, colour, x: map.places[2 * n], y: -map.places[2 * n + 1],
+    points = map.items.map(([id, title, colour, categories], n) => ({
+      id, title, colour, categories, x: map.places[2 * n], y: -map.places[2 * n + 1],
       size: 1.7 + 5 * Math.exp((-6 * n) / many), short: title.length > 34 ? `${title.slice(0, 32)}…` : title,
     }));
+    choice?.append(...map.categories.map((name, n) => new Option(name, n)));
     note.hidden = true;
     canvas.dataset.points = many;
     redraw();

@@ -97,6 +97,27 @@ document.addEventListener("input", (event) => {
   tuning = setTimeout(() => tune(form), 80);
 });
 
+// Forms whose answer follows what is typed.
+let typing;
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-live]");
+  if (!form) return;
+  const output = event.target.type === "range" && event.target.parentElement.querySelector("output");
+  if (output) output.value = event.target.value;
+  clearTimeout(typing);
+  typing = setTimeout(async () => {
+    const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+    const url = query.size ? `${form.action}?${query}` : form.action;
+    try {
+      await swap(url);
+      history.replaceState(null, "", url);
+      here = location.pathname + location.search;
+    } catch (error) {
+      say(error.message);
+    }
+  }, 120);
+});
+
 // Suggestions below a search box (the combobox pattern of WAI-ARIA).
 let boxes = 0;
 function combo(box) {
@@ -110,7 +131,7 @@ function combo(box) {
   input.after(list);
   for (const [name, value] of [["role", "combobox"], ["aria-autocomplete", "list"], ["aria-controls", list.id], ["aria-expanded", "false"]])
     input.setAttribute(name, value);
-  let found = [], at = -1, asked = 0, waiting;
+  let found = [], at = -1, asked = 0, waiting, filled = false;
 
   const show = (open) => {
     list.hidden = !open;
@@ -128,9 +149,14 @@ function combo(box) {
   };
   const choose = (place) => {
     show(false);
+    if ("fill" in box.dataset) {
+      input.value = found[place].item_id;
+      filled = true;
+      return input.dispatchEvent(new Event("input", { bubbles: true }));
+    }
     const picked = new CustomEvent("picked", { bubbles: true, cancelable: true, detail: found[place] });
     if (!input.dispatchEvent(picked)) return;
-    if (input.name === "q") location.assign(`/items?${new URLSearchParams({ item: found[place].item_id })}`);
+    if (input.name === "q") location.assign(`/item?${new URLSearchParams({ item: found[place].item_id })}`);
     else {
       input.value = found[place].item_id;
       input.form.requestSubmit();
@@ -168,7 +194,11 @@ function combo(box) {
     show(found.length > 0);
     mark(found.findIndex((card) => card.item_id === marked));  // a later answer keeps the option chosen by the arrow keys
   };
-  input.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(ask, 120); });
+  input.addEventListener("input", () => {
+    clearTimeout(waiting);
+    if (filled) filled = false;  // the text is an option, not a question
+    else waiting = setTimeout(ask, 120);
+  });
   input.addEventListener("blur", () => { asked++; show(false); });
   input.addEventListener("keydown", (event) => {
     if (list.hidden) return;
@@ -189,14 +219,40 @@ function confirmed(question) {
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
 }
 
+async function send(url, body, method = "POST") {
+  const answer = await fetch(url, { method, headers: { ...PAGE, "Content-Type": "application/json" }, body });
+  if (!answer.ok) throw new Error((await answer.json()).detail);
+}
+
+// The attributes of an item that the form changes; what is empty is removed.
+function changed(form) {
+  const read = (text, kind) => (text === "" ? null : kind === "text" ? text : JSON.parse(text));
+  const attributes = {};
+  for (const input of form.querySelectorAll("[data-name]"))
+    if (input.value !== input.defaultValue) attributes[input.dataset.name] = read(input.value, input.dataset.kind);
+  const name = form.querySelector("[data-new]").value, value = form.querySelector("[data-value]").value;
+  let kind = "json";
+  try { JSON.parse(value); } catch { kind = "text"; }
+  if (name) attributes[name] = read(value, kind);
+  return attributes;
+}
+
+async function edit(form) {
+  try {
+    await send(form.dataset.edit, JSON.stringify({ attributes: changed(form) }), "PATCH");
+    await swap(location.href);
+    say("Saved.");
+  } catch (error) {
+    say(error instanceof SyntaxError ? `This is no JSON: ${error.message}` : error.message);
+  }
+}
+
 async function post(button) {
-  const { post: url, body, ask, then, said } = button.dataset;
+  const { post: url, body, ask, then, said, method } = button.dataset;
   if (ask && !(await confirmed(ask))) return;
   button.disabled = true;
   try {
-    const headers = { ...PAGE, "Content-Type": "application/json" };
-    const answer = await fetch(url, { method: "POST", headers, body: body ?? "{}" });
-    if (!answer.ok) throw new Error((await answer.json()).detail);
+    await send(url, body ?? "{}", method);
     if (then) arrived(await swap(then));
     else await swap(location.href);
     say(said);
@@ -207,18 +263,34 @@ async function post(button) {
   }
 }
 
+// Dates as the locale writes them; the text of a recent one says how long ago it was.
+const RECENT = 7 * 86_400_000;
+function local(time) {
+  const date = new Date(time.dateTime);
+  if (Math.abs(Date.now() - date) > RECENT) time.textContent = date.toLocaleDateString(undefined, { dateStyle: "medium" });
+  time.title = date.toLocaleString(undefined, { dateStyle: "full", timeStyle: "medium" });
+}
+
 function ready(part) {
+  part.querySelectorAll("time[datetime]").forEach(local);
   part.querySelectorAll(".combo").forEach(combo);
   part.querySelectorAll("img.tile").forEach((image) => image.addEventListener("error", () => image.removeAttribute("src"), { once: true }));
   part.querySelectorAll("[data-load]").forEach(async (place) => {
     try {
       const page = new DOMParser().parseFromString(await (await get(place.dataset.load)).text(), "text/html");
       place.replaceChildren(...page.body.childNodes);
+      ready(place);
     } catch (error) {
       place.textContent = error.message;
     }
   });
 }
+
+// A part that says what is under way is asked for again until that is done.
+const FOLLOW = 1500;
+setInterval(() => {
+  if (document.querySelector("[data-follow]") && !document.hidden) swap(location.href).catch(() => {});
+}, FOLLOW);
 
 async function copy(text) {
   try {
@@ -229,7 +301,27 @@ async function copy(text) {
   }
 }
 
+// The address with the inputs of the first setting for both.
+function sameAsFirst(form) {
+  const kept = [...new FormData(form)].filter(([name, value]) => value && !name.startsWith("b."));
+  return new URLSearchParams([...kept, ...kept.filter(([name]) => name.startsWith("a.")).map(([name, value]) => [`b${name.slice(1)}`, value])]);
+}
+
+// Another row of inputs, like the last one.
+function another(button) {
+  const row = button.previousElementSibling.cloneNode(true);
+  row.querySelectorAll(".options").forEach((list) => list.remove());
+  row.querySelectorAll("input").forEach((input) => (input.value = ""));
+  row.querySelectorAll(".combo").forEach(combo);
+  button.before(row);
+  row.querySelector("input, select").focus();
+}
+
 document.addEventListener("click", (event) => {
+  const more = event.target.closest("[data-more]");
+  if (more) return another(more);
+  const same = event.target.closest("[data-same]");
+  if (same) same.href = `/preview?${sameAsFirst(same.closest("form"))}`;
   const copied = event.target.closest("[data-copy]");
   if (copied) return copy(copied.dataset.copy);
   const button = event.target.closest("[data-post]");
@@ -241,6 +333,10 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("submit", (event) => {
   const form = event.target;
+  if (form.matches("form[data-edit]")) {
+    event.preventDefault();
+    return edit(form);
+  }
   if (!form.matches("form[data-into]")) return;
   event.preventDefault();
   into(`${form.action}?${new URLSearchParams(new FormData(form))}`);
