@@ -491,7 +491,11 @@ def test_the_service_takes_contexts_and_impressions(tmp_path: Path) -> None:
             assert ranked["items"][0]["item_id"] == f"{kind}2"
         listed("/v1/events", {"user_id": "eva", "item_id": "p1", "event_type": "view", "context": PHONE})
         for device, kind in (("phone", "p"), ("tv", "t")):
-            query: dict[str, str | int | list[str]] = {"user_id": "eva", "k": 5, "context": [f"device:{device}", "place:a,b"]}
+            query: dict[str, str | int | list[str]] = {
+                "user_id": "eva",
+                "k": 5,
+                "context": [f"device:{device}", "place:a,b"],
+            }
             items = client.get("/v1/recommend", params=query).json()["items"]
             assert {each["item_id"][0] for each in items} == {kind}
         assert client.get("/v1/recommend?context=phone").status_code == 422

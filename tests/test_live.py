@@ -553,6 +553,7 @@ HAPPENING = st.one_of(
                 st.integers(1, 3).map(lambda day: day * DAY),
                 st.sampled_from([None, -2.0, -0.3, 0.0, 0.1, 0.7, 3.0, 999_999.9]),
                 st.none(),
+                st.sampled_from([None, {"device": "phone"}, {"device": "tv", "position": 1}]),
             ),
             max_size=6,
         ),

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
+from palate.arrays import Ints
 from palate.data.values import as_text, each
 from palate.errors import DataError
 
@@ -84,6 +86,20 @@ def joined(columns: pl.DataFrame) -> pl.Series:
         distinct.with_columns(texts), on=columns.columns, how="left", nulls_equal=True, maintain_order="left"
     )
     return whole["context"]
+
+
+def merged(*logs: tuple[tuple[str, ...], Ints | None, int]) -> tuple[Ints | None, tuple[str, ...]]:
+    """Return the contexts of the events of several logs, one behind the other, and their texts; None without any.
+
+    logs  texts, the place of each event's among them or None, and the number of events
+    """
+    if all(context is None for _, context, _ in logs):
+        return None, ()
+    known = [((NO_CONTEXT,), np.zeros(n, np.int32)) if each is None else (own, each) for own, each, n in logs]
+    texts = tuple(dict.fromkeys(text for own, _ in known for text in own))
+    place = {text: n for n, text in enumerate(texts)}
+    codes = [np.array([place[text] for text in own], np.int32)[each] for own, each in known]
+    return np.concatenate(codes), texts
 
 
 def _is_value(text: str) -> bool:

@@ -16,7 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from palate.arrays import AnyArray, Array, Bools, Doubles, Floats, Ints, Longs, all_finite, check_arrays
-from palate.data.contexts import NO_CONTEXT, parsed, position_of
+from palate.data.contexts import merged as merged_contexts
+from palate.data.contexts import parsed, position_of
 from palate.data.event_types import EventType
 from palate.data.histories import Histories
 from palate.data.ragged import Ragged, disliked, liked, without_dislikes
@@ -249,7 +250,7 @@ class Interactions:
             np.concatenate([self.timestamp, other.timestamp]) if both_times else None,
             np.concatenate([self.event, renamed[other.event]]) if both_types else None,
             types if both_types else (),
-            *_merged_contexts(self, other),
+            *merged_contexts((self.contexts, self.context, len(self)), (other.contexts, other.context, len(other))),
         )
         weights = {**self.type_weights, **other.type_weights}
         examination = other.examination if self.examination is None else self.examination
@@ -321,22 +322,6 @@ class Interactions:
             contexts=self.contexts,
             examination=self.examination,
         )
-
-
-def _merged_contexts(one: Interactions, two: Interactions) -> tuple[Ints | None, tuple[str, ...]]:
-    """Contexts of the events of both logs, and their texts."""
-    if one.context is None and two.context is None:
-        return None, ()
-    logs = [
-        (each.contexts, each.context) if each.context is not None else ((NO_CONTEXT,), None) for each in (one, two)
-    ]
-    texts = tuple(dict.fromkeys(logs[0][0] + logs[1][0]))
-    place = {text: n for n, text in enumerate(texts)}
-    codes = []
-    for log, (own, context) in zip((one, two), logs, strict=True):
-        row = np.array([place[text] for text in own], np.int32)
-        codes.append(row[np.zeros(len(log), np.int32) if context is None else context])
-    return np.concatenate(codes), texts
 
 
 def _check_columns(users: int, **columns: AnyArray | None) -> None:
