@@ -25,6 +25,7 @@ if "PYTEST_VERSION" in os.environ:  # set before numpy and torch are loaded, and
 
 import pytest
 from hypothesis import settings
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 
 from palate.data.interactions import Interactions
@@ -75,7 +76,8 @@ def pytest_configure() -> None:
         ).hexdigest()
         if key in held:
             return compiled(kernel, signature)
-        with Path(tempfile.gettempdir(), f"palate-kernel-{run}-{key}").open("w") as file:
+        # numba's own lock first: a thread that has it never waits for a file that another thread of the process locked.
+        with global_compiler_lock, Path(tempfile.gettempdir(), f"palate-kernel-{run}-{key}").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             held.add(key)
             try:
