@@ -76,7 +76,7 @@ def pytest_configure() -> None:
         ).hexdigest()
         if key in held:
             return compiled(kernel, signature)
-        # numba's own lock first: a thread that has it never waits for a file that another thread of the process locked.
+        # numba's own lock first: a thread that has it never waits for a file that another of its process has locked.
         with global_compiler_lock, Path(tempfile.gettempdir(), f"palate-kernel-{run}-{key}").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             held.add(key)
