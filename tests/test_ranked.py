@@ -26,6 +26,7 @@ from palate.ranking.context import history_of, offline
 from palate.ranking.facts import words_of
 from palate.ranking.forest import Forest, grow
 from palate.ranking.item_index import ItemIndex
+from palate.ranking.lessons import best_way
 from palate.ranking.pipeline import recommend
 from palate.ranking.ranked import RankedModel, answered
 from palate.ranking.request import ListRequest
@@ -152,6 +153,13 @@ def test_a_forest_of_all_queries_has_as_many_trees_as_told() -> None:
     own, less = (grow(*data, valid, seed=0, trees=7) for valid in (0, 40))
     assert len(own) == 7 >= len(less)
     assert own.scores(rows).tolist() != less.scores(rows).tolist()
+
+
+def test_stages_order_together_unless_one_alone_is_surely_better() -> None:
+    chance = np.random.default_rng(0).normal(size=(400, 3))
+    level = chance - chance.mean(axis=0)
+    found = [best_way(level + np.array(more)) for more in ([0, 0, 0], [0, 0.01, 0.02], [0, -1, -0.5], [0, 0.5, 1])]
+    assert found == [0, 0, 0, 2]
 
 
 def test_an_empty_forest_scores_nothing() -> None:

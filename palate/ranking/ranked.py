@@ -45,11 +45,11 @@ class Ranked(Recipe):
     are taken out, the recipes are fitted to the rest, and their candidates are labelled by what these users did;
     a fold of the users at a time, so that what the forest learns from is like what it will order. Then the recipes
     are fitted once more, to the whole log. `palate.ranking.features` lists what the forest sees.
-    Where it orders held-out queries no better than the best of the recipes does, that one's order stands.
+    Where it orders held-out queries no better than the recipes together, or the best of them, that order stands.
 
     pool        candidates of a list, from all recipes together
     users       users whose newest events are queries, at most; of one whom the recipes have never seen, up to three
-    folds       of them; each costs one more fit of the recipes, to a log that lacks events of these users alone
+    folds       parts of them; each costs one more fit of the recipes, to a log that lacks events of its users alone
     held_out    what is asked for: "events": the newest one of users whose earlier ones the recipes know; "users": a
                 next one of users whom they have never seen, as visitors are; "ratio": a random fifth of the events of
                 users, where their order does not matter
@@ -300,11 +300,11 @@ def lessons_of(
         label = (each.item[:, None] == wanted) @ worth
         if not label.any() or not len(each.columns):  # there is nothing to learn
             continue
+        lesson = Lesson.of(each.columns, label, each.place)
         if n >= first:
-            held_out.append(Lesson(each.columns, label, each.place))
-            continue
-        kept = (label > 0) | (draw.random(len(label)) < OTHERS / len(label))
-        taught.append(Lesson(each.columns[:, kept], label[kept], each.place[:, kept]))
+            held_out.append(lesson)
+        else:
+            taught.append(lesson.part((label > 0) | (draw.random(len(label)) < OTHERS / len(label))))
     return taught, held_out
 
 
