@@ -183,7 +183,7 @@ class Watched:
     def __init__(self, context: BrowserContext) -> None:
         self.faults: list[str] = []
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(60_000)  # the first list of a stage compiles its kernels
         self.page.on("console", self._console)
         self.page.on("pageerror", self._error)
         self.page.on("request", self._request)
