@@ -117,7 +117,7 @@ def test_a_store_that_was_restored_has_nothing_kept(store: Store, tmp_path: Path
     with restore(tmp_path / "copy.db", tmp_path / "shop.db") as back:
         back.items.put([Item("other", {})])  # which has the number that the lost one had
         assert Kept.read(Versions(back).folder, back) is None
-        assert not started(back).knows("lost")
+        assert started(back).number_of("lost") == -1
 
 
 def test_what_is_damaged_is_read_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:

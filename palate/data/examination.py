@@ -37,10 +37,10 @@ def examined(log: Interactions, shown: pl.DataFrame) -> Interactions:
     count = (
         shown["shown"].cast(pl.Int64, strict=False)
         if "shown" in shown.columns
-        else pl.repeat(1, len(shown), eager=True)
+        else pl.repeat(1, len(shown), dtype=pl.Int64, eager=True)
     )
     for name, column, low, high in ((POSITION, place, 1, MOST_PLACES), ("shown", count, 0, 2**53)):
-        if column.has_nulls() or (len(column) and not low <= column.min() <= column.max() <= high):  # type: ignore[operator]
+        if column.has_nulls() or not column.is_between(low, high).all():
             raise DataError(f"impressions: {name} must be whole numbers from {low} to {high:,}")
     row = log.items.codes(shown["item_id"], "impressions")
     return with_examination(log, row, place.to_numpy(), count.to_numpy())

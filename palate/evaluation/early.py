@@ -64,7 +64,8 @@ def fit_epochs(
 ) -> Model:
     """Fit a recipe to a log for so many of its epochs; 0: all. A `checkpoint` is kept beside that of a search."""
     checkpoint = getattr(recipe, "checkpoint", None)
-    aside = recipe if checkpoint is None else replace(recipe, checkpoint=f"{checkpoint}.whole")  # type: ignore[call-arg]
+    own = {} if checkpoint is None else {"checkpoint": f"{checkpoint}.whole"}
+    aside = replace(recipe, **own)
 
     def seen(progress: Progress) -> bool:
         stopped = watch is not None and watch(progress) is True

@@ -51,9 +51,8 @@ class _Announcing(events.Listener):
 
 
 _preparing, _compiling, _announcing = _Seconds(), _Seconds(), _Announcing()
-events.register("numba:compiler_lock", _preparing)  # type: ignore[no-untyped-call]
-events.register("numba:compile", _compiling)  # type: ignore[no-untyped-call]
-events.register("numba:compile", _announcing)  # type: ignore[no-untyped-call]
+for listener, kind in ((_preparing, "compiler_lock"), (_compiling, "compile"), (_announcing, "compile")):
+    events.register(f"numba:{kind}", listener)  # type: ignore[no-untyped-call]
 
 
 def clock() -> float:

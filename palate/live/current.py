@@ -86,7 +86,8 @@ class Current:
         """Load another version aside, then put it in the place of the old one; one that does not work is refused."""
         try:
             self.replaced = self.store.pulses.read().replaced
-            active = Active.load(self.versions, version)  # type: ignore[arg-type]
+            assert self.versions is not None
+            active = Active.load(self.versions, version)
             fresh = self.snapshot.with_model(active)
             _warm(fresh)
             with self._lock:

@@ -154,10 +154,6 @@ class Live:
         """Read what a user's events up to the time `until` say."""
         return read_history(self.store, self.weights, user_id, until)
 
-    def knows(self, item_id: str) -> bool:
-        """Whether there is an item of this id."""
-        return self._current.snapshot.index.position(item_id) >= 0
-
     def number_of(self, item_id: str) -> int:
         """Return the store's number of an item, -1 for an unknown one."""
         index = self._current.snapshot.index

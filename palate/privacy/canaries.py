@@ -86,4 +86,5 @@ def shown(recipe: Recipe, log: Interactions, catalogue: Catalogue | None, items:
 
 def reseeded(recipe: Recipe, seed: int) -> Recipe:
     """Return a recipe with another seed, where it has one: what is left to chance is drawn anew for each pair."""
-    return replace(recipe, seed=seed) if getattr(recipe, "seed", None) is not None else recipe  # type: ignore[call-arg]
+    own = {} if getattr(recipe, "seed", None) is None else {"seed": seed}
+    return replace(recipe, **own)

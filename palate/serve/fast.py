@@ -173,7 +173,7 @@ class FastRoutes:
 
     def _ids(self, value: str) -> Sequence[str]:
         """Split ids at commas, unless the whole text is an id itself."""
-        return [value] if "," not in value or self.service.live.knows(value) else value.split(",")
+        return [value] if "," not in value or self.service.live.number_of(value) >= 0 else value.split(",")
 
     async def _answered(
         self, asked: RecommendQuery | OneListIn, request: Request, session: tuple[SessionEvent, ...] = ()
