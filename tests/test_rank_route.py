@@ -16,11 +16,12 @@ from starlette.testclient import TestClient
 from test_serve import ids, problem
 
 from palate import IALS
+from palate.data.contexts import MOST_PLACES
 from palate.errors import DataError, SettingError, StoreAway, UnknownId
 from palate.live.scenarios import LatestScenarios
 from palate.live.service import Live
 from palate.live.training import train
-from palate.ranking.request import MOST_PLACES, Cap, ListRequest, Pin
+from palate.ranking.request import Cap, ListRequest, Pin
 from palate.serve.app import create_app
 from palate.serve.settings import Settings
 from palate.store import scenarios as stored

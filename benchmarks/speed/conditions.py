@@ -15,13 +15,14 @@ import polars as pl
 
 from benchmarks.common.processes import resident, restart_peak
 from benchmarks.common.tables import grid, parser, publish, title
+from palate.data.contexts import MOST_PLACES
 from palate.errors import ConditionError
 from palate.live.catalogue import LiveCatalogue
 from palate.live.popularity import Popular
 from palate.live.snapshot import Snapshot
 from palate.live.table import Table
 from palate.ranking.pipeline import recommend
-from palate.ranking.request import MOST_CHARACTERS, MOST_PLACES, MOST_RULES, Boost, ListRequest, Pin
+from palate.ranking.request import MOST_CHARACTERS, MOST_RULES, Boost, ListRequest, Pin
 
 # By kind; `#` is another number in each term.
 TERMS = {

@@ -20,6 +20,7 @@ MOST_CHARACTERS = 100  # of a key, and of a value
 MOST_CONTEXTS = 10_000  # distinct ones of a log or a store
 NO_CONTEXT = "{}"
 POSITION = "position"  # the place, 1 and more, at which a list showed the item of the event
+MOST_PLACES = 1000  # of a list
 PREFIX = "context."  # of the roles of columns that are keys
 RULE = (
     f"contexts are objects of {MOST_KEYS} keys at most, each with a text, a whole number or a truth value, "

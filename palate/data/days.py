@@ -6,12 +6,11 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Bools, Longs
-from palate.data.times import DAY
+from palate.data.times import DAY, SECOND
 
 DAY_FORM = r"^([0-9]{1,2})[./-]([0-9]{1,2})[./-]([0-9]{4})"
 CLOCK_FORM = r"(?:,?[ T]([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?(?: ?([AaPp])\.?[Mm]\.?)?)?$"
 ORDERS = {"day first": True, "month first": False}
-SECOND = 1_000_000  # microseconds
 
 
 def packed(texts: pl.Series) -> pl.Series:

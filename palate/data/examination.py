@@ -12,11 +12,10 @@ import numpy as np
 import polars as pl
 
 from palate.arrays import Doubles, Ints, Longs
-from palate.data.contexts import POSITION
+from palate.data.contexts import MOST_PLACES, POSITION
 from palate.data.interactions import Interactions
 from palate.errors import DataError
 
-MOST_PLACES = 1000  # of a list
 LEAST = 0.05  # probability that a choice is divided by: a few deep ones shall not decide everything
 ROUNDS = 200
 PRIOR = 5.0  # expected choices that a place is taken to have, as often made as at the place above it

@@ -17,7 +17,7 @@ from palate.data.vocabulary import Id, Vocabulary
 from palate.errors import SettingError, check
 from palate.evaluation.compare import Comparison, compare
 from palate.evaluation.lists import ListMetric
-from palate.evaluation.protocol import Hidden, as_hidden, as_subject
+from palate.evaluation.protocol import Hidden, as_hidden, as_subject, as_types
 from palate.evaluation.report import Report, Scores
 from palate.models.base import Model, Recipe, Watch
 
@@ -54,7 +54,7 @@ def cross_validate(
         if isinstance(as_subject(each), Model):
             raise SettingError(f"{each!r} is fitted already; folds take recipes, which are fitted to each")
     measured, ranked = tuple(metrics), None if only is None else list(only)
-    content, wanted, hidden = as_catalogue(catalogue), _listed(relevant), as_hidden(hide)
+    content, wanted, hidden = as_catalogue(catalogue), as_types(relevant), as_hidden(hide)
     found: dict[str, list[Report]] = {}
     for split in FOLDS[by](as_log(log), folds):
         result = compare(
@@ -104,10 +104,6 @@ def together(reports: Sequence[Report], kind: str) -> Report:
         recommend_seconds=float(np.mean([each.recommend_seconds for each in reports])),
         by_fold={name: tuple(each[name] for each in reports) for name in last.scores.per_user},
     )
-
-
-def _listed(names: Iterable[str] | None) -> Sequence[str] | None:
-    return names if names is None or isinstance(names, str) else tuple(names)
 
 
 def _joined(scores: Sequence[Scores]) -> dict[str, Doubles]:

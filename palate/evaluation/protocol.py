@@ -115,7 +115,7 @@ class Exam:
             rule = "it must be a Split, as split_ratio(log) or Split.of(train, test) makes it"
             raise SettingError(f"split is a {type(split).__name__}; {rule}")
         log = split.part(part)
-        types, hidden = _names(relevant), as_hidden(hide)
+        types, hidden = as_types(relevant), as_hidden(hide)
         wanted = log.select(log.liked if types is None else log.liked & log.histories().of_types(types, "relevant"))
         histories = split.history(part).histories(wanted.users.ids)
         if len(wanted):  # a user asks when the first of these events comes
@@ -263,13 +263,14 @@ def ready(value: object) -> Model | Recipe:
     return subject
 
 
-def _names(types: Iterable[str] | None) -> Sequence[str] | None:
+def as_types(types: Iterable[str] | None) -> Sequence[str] | None:
+    """Return event types that can be read several times."""
     return types if types is None or isinstance(types, str) else tuple(types)
 
 
 def as_hidden(hide: Hidden | None) -> Sequence[str] | Mapping[str, float] | None:
     """Return event types, or days by event type, that can be read several times."""
-    return hide if isinstance(hide, Mapping) else _names(hide)
+    return hide if isinstance(hide, Mapping) else as_types(hide)
 
 
 def _removed(past: Histories, keep_seen: bool, hide: Hidden | None) -> Bools:

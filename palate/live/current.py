@@ -10,13 +10,14 @@ from threading import Lock, Thread
 import numpy as np
 
 from palate.compute.memory import release_memory
+from palate.data.contexts import MOST_PLACES
 from palate.errors import NoPosterior
 from palate.kernels.topk import MOST
 from palate.live.popularity import Popularity
 from palate.live.snapshot import Active, Snapshot
 from palate.ranking.context import UserHistory
 from palate.ranking.pipeline import recommend
-from palate.ranking.request import MOST_PLACES, Boost, Explore, ListRequest
+from palate.ranking.request import Boost, Explore, ListRequest
 from palate.store.events import Store
 from palate.store.pulse import Pulse
 from palate.store.versions import Versions

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import numpy as np
 import polars as pl
-from scipy.sparse import csr_array
 
 from palate.arrays import Array, Bools, Floats, Ints, Longs, check_arrays
 from palate.data.catalogue import Catalogue
@@ -18,13 +17,13 @@ from palate.data.times import DAY, HOUR
 from palate.data.vocabulary import Vocabulary
 from palate.errors import ModelError
 from palate.ranking.stage_data import KeptLabels, attribute_of
+from palate.ranking.usual import count_pairs, more_than_usual
 from palate.ranking.usual_contexts import UsualContexts
 
 RECENT, LATEST = 0.25, 0.05  # shares of a log's events, the newest, whose popularity is a feature
 FREE = 0.5  # distinct values of a text column beside the items, above which it is free text, compared by its words
 WORD, MOST_WORDS = r"\w{3,}", 50  # of a free text
 DAY_PARTS, WEEK_DAYS = 6, 7
-USUAL = 10.0  # events that each item is taken to have, spread over day and week as those of all
 NO_TEXT = ("image", "audio")  # columns of paths and addresses
 COUNTED = ("popularity", "recent popularity", "latest popularity", "trend", "age")
 
@@ -60,13 +59,10 @@ class Facts:
         row = items.recode(there.items)[there.item]
         counts = _counts(there, row, len(items))
         same = there.user[1:] == there.user[:-1]
-        pairs = csr_array((np.ones(int(same.sum()), np.float32), (row[:-1][same], row[1:][same])), (len(items),) * 2)
-        pairs.sum_duplicates()
-        pairs.sort_indices()
-        start, column = pairs.indptr.astype(np.int64), pairs.indices.astype(np.int32)
+        start, column, followed = count_pairs(row[:-1][same], row[1:][same], (len(items), len(items)))
         kept = tuple(KeptLabels.of(name, words_of(attribute_of(name, items, catalogue))) for name in attributes)
         parts, pause = _parts(there, row, len(items)), _pause(there, same)
-        followed, prices = pairs.data.astype(np.float32), _prices(items, catalogue)
+        prices = _prices(items, catalogue)
         contexts = UsualContexts.all_of(there, row, len(items))
         return cls(counts, prices, parts, pause, start, column, followed, kept, contexts)
 
@@ -139,8 +135,7 @@ def _parts(log: Interactions, row: Ints, items: int) -> Floats:
     counts = np.bincount((part * items + row[known]).reshape(-1), minlength=found.size).reshape(found.shape)
     share = counts.sum(axis=1, keepdims=True) / known.sum()
     there = share[:, 0] > 0
-    expected = share[there] * (whole + USUAL)
-    found[there] = np.log((counts[there] + USUAL * share[there]) / expected)
+    found[there] = more_than_usual(counts[there], share[there], whole)
     return found
 
 

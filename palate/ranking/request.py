@@ -12,10 +12,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
-from palate.data.contexts import as_context
+from palate.data.contexts import MOST_PLACES, as_context
 from palate.errors import ConditionError, SettingError, check, setting_error
 
-MOST_PLACES = 1000  # of a list
 MOST_NAMED = 10_000  # items that one request may name
 MOST_ROWS = 20  # of a page
 MOST_USERS = 100  # of one request for their lists

@@ -8,16 +8,15 @@ from functools import cached_property
 from typing import Annotated
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from palate.arrays import Array, Floats, Ints, Longs
 from palate.data.contexts import MOST_KEYS, POSITION, parsed
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
 from palate.kernels.forest import entries
+from palate.ranking.usual import count_pairs, more_than_usual
 
 MOST_VALUES = 32  # of a key, the most frequent ones; all others count as unknown
-USUAL = 10.0  # events that each item is taken to have, spread over the values as those of all
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +64,9 @@ class UsualContexts:
 
     @classmethod
     def _counted(cls, key: str, names: list[str], code: Longs, row: Ints, items: int) -> UsualContexts:
-        counts = csr_array((np.ones(len(row), np.float32), (row, code)), shape=(items, len(names)))
-        counts.sum_duplicates()
-        counts.sort_indices()
         share = np.bincount(code, minlength=len(names)) / len(code)
         whole = np.bincount(row, minlength=items).astype(np.float32)
-        table = counts.indptr.astype(np.int64), counts.indices.astype(np.int32), counts.data
+        table = count_pairs(row, code, (items, len(names)))
         return cls(key, Vocabulary.of(names), share.astype(np.float32), *table, whole)
 
     @cached_property
@@ -88,5 +84,5 @@ class UsualContexts:
         if code >= 0:
             share = self.share[code]
             there = entries(self.start, self.value, self.events, item, code)
-            found[1] = np.log((there + USUAL * share) / (share * (self.whole[item] + USUAL)))
+            found[1] = more_than_usual(there, share, self.whole[item])
         return found

@@ -22,7 +22,7 @@ from palate.serve.lists import lists_router, scenarios_router
 from palate.serve.metrics import Timing
 from palate.serve.models import models_router
 from palate.serve.orphans import end_with_parent
-from palate.serve.outcomes import Recorder
+from palate.serve.outcomes import OutcomeRecorder
 from palate.serve.problems import HANDLED, Problem, answered
 from palate.serve.routes import add_routes, needs, new_router
 from palate.serve.security import Guard, Scopes
@@ -76,7 +76,7 @@ def documented(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        threads = Follower(service.live), Recorder(service.metrics.outcomes, service.live)
+        threads = Follower(service.live), OutcomeRecorder(service.metrics.outcomes, service.live)
         for each in threads:
             each.start()
         yield

@@ -16,10 +16,10 @@ from pydantic import Field, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from palate.data.contexts import MOST_PLACES
 from palate.data.times import HOUR, HOURS_AHEAD, to_iso
 from palate.models.registry import stage_class
 from palate.ranking.request import (
-    MOST_PLACES,
     Boost,
     Cap,
     Explore,

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from palate.data.contexts import MOST_PLACES
 from palate.errors import DataError
-from palate.ranking.request import MOST_NAMED, MOST_PLACES, MOST_ROWS, ListRequest
+from palate.ranking.request import MOST_NAMED, MOST_ROWS, ListRequest
 from palate.serve.answers import Recommendations
 from palate.serve.fast import body_of, completed, json, list_request, ruled, session_event, stages
 from palate.serve.routes import FastRoute, documented, needs, new_router, page_of

@@ -22,12 +22,13 @@ from palate.live.weights import CONVERSIONS
 from palate.ranking.request import SOURCES, ListItem, RecommendationList, Source
 from palate.serve.figures import COLLECTED
 from palate.store.events import Event
+from palate.store.outcomes import day_of
+from palate.store.recording import now
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 REMEMBERED = 1 << 20  # entries of the table of shown items
 VERSIONS = 1 << 11  # that an entry tells apart
 PLACE = np.uint64((1 << 16) - 1)  # bits of an entry: 11 of the version, 4 of the source, 1 that an event came
-DAY = 86_400  # seconds
 Counts: TypeAlias = Sums[tuple[int, str, int]]
 Converted: TypeAlias = Sums[tuple[int, str, int, str]]
 
@@ -80,7 +81,7 @@ class Waiting:
 
     def shown(self, sources: Iterable[tuple[str, int]], version: int) -> None:
         """Count the items of a list by source."""
-        day = int(time() // DAY)
+        day = day_of(now())
         with self._lock:
             for source, count in sources:
                 self._shown[day, source, version] += count
@@ -88,12 +89,12 @@ class Waiting:
     def clicked(self, place: Place) -> None:
         """Count the first event on an item that was shown."""
         with self._lock:
-            self._clicks[int(time() // DAY), place.source, place.version] += 1
+            self._clicks[day_of(now()), place.source, place.version] += 1
 
     def converted(self, place: Place, item_id: str) -> None:
         """Count a conversion on an item that was shown."""
         with self._lock:
-            self._converted[int(time() // DAY), place.source, place.version, item_id] += 1
+            self._converted[day_of(now()), place.source, place.version, item_id] += 1
 
     def take(self) -> tuple[Counts, Counts, Converted]:
         """Return what waits, and begin anew."""

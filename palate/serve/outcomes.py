@@ -43,7 +43,7 @@ def counted(snapshot: Snapshot, shown: Counts, clicks: Counts, converted: Conver
     return counts
 
 
-class Recorder(Thread):
+class OutcomeRecorder(Thread):
     """Stores the counts at intervals, and at the end."""
 
     def __init__(self, waiting: Waiting, live: Live) -> None:

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from palate.data.contexts import POSITION, RULE, as_context
+from palate.data.contexts import MOST_PLACES, POSITION, RULE, as_context
 from palate.data.times import from_iso, scaled
 from palate.data.values import LARGEST_WEIGHT
 from palate.errors import DataError
@@ -24,7 +24,6 @@ from palate.ranking.request import (
     MOST_ID,
     MOST_NAMED,
     MOST_NEAR,
-    MOST_PLACES,
     MOST_RULES,
     MOST_USERS,
     SOURCES,

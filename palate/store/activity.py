@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from palate.arrays import Bools, Longs
-from palate.data.times import DAY
+from palate.data.times import DAY, SECOND
 from palate.store.events import Recorded, Store
 from palate.store.histories import EVER
 from palate.store.schema import ORDER, contexts, event_types, events, items, sa, users
 
 MOST = 250_000  # newest events that are counted, 10 MB; reading them takes a fifth of a second, once
 LATEST = 10_000  # newest events by arrival, from which the newest by time are shown
-SECOND = 1_000_000
 # Possible lengths of a bucket: 1, 5, 30 s, 1, 5, 15 min, 1, 6 h, a day, a week, a month, a quarter, a year.
 WIDTHS = [n * SECOND for n in (1, 5, 30, 60, 300, 900, 3600, 21_600)] + [n * DAY for n in (1, 7, 30, 91, 365)]
 

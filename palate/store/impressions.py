@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from palate.arrays import Longs
-from palate.data.examination import MOST_PLACES
+from palate.data.contexts import MOST_PLACES
 from palate.errors import DataError
 from palate.store.database import Database
 from palate.store.schema import impressions, sa

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from palate.data.times import DAY
-from palate.store.activity import SECOND
+from palate.data.times import DAY, SECOND
 from palate.store.events import Store
 from palate.store.outcomes import Cell, Outcome, day_of, outcomes
 from palate.store.recording import now

@@ -11,10 +11,10 @@ from typing import Generic, TypeVar
 
 from prometheus_client.samples import Sample
 
-from palate.data.times import DAY
+from palate.data.times import DAY, SECOND
 from palate.serve.dashboard.rates import WEEK, Prices, Rate, Sales, rates, sales
 from palate.serve.metrics import Metrics
-from palate.store.activity import SECOND, Activity, Window, activity
+from palate.store.activity import Activity, Window, activity
 from palate.store.events import Counts, Store
 from palate.store.recording import now
 

@@ -11,10 +11,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 from starlette.datastructures import QueryParams
 
+from palate.data.contexts import MOST_PLACES
 from palate.errors import PalateError
 from palate.live.previewing import Previews
 from palate.live.weights import EVENT_WEIGHTS
-from palate.ranking.request import MOST_PLACES, SOURCES, USUAL_SOURCES, ListRequest
+from palate.ranking.request import SOURCES, USUAL_SOURCES, ListRequest
 from palate.serve.dashboard.lists import Line, lines_of, moved
 from palate.serve.dashboard.rendering import Pages, Text
 from palate.serve.dashboard.tuning import attributes_of

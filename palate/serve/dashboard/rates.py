@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from palate.arrays import Doubles, Longs
-from palate.data.times import DAY
+from palate.data.times import DAY, SECOND
 from palate.live.snapshot import Snapshot
 from palate.live.weights import CONVERSIONS
 from palate.serve.dashboard.titles import price_name, price_of
-from palate.store.activity import SECOND, Window, active_users, activity
+from palate.store.activity import Window, active_users, activity
 
 DAYS, WEEK = 28, 7
 

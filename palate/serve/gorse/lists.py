@@ -12,12 +12,13 @@ import polars as pl
 from starlette.types import Receive
 
 from palate.arrays import Longs
+from palate.data.contexts import MOST_PLACES
 from palate.errors import SettingError, UnknownId
 from palate.live.catalogue import LiveCatalogue
 from palate.live.written import containing
 from palate.ranking.context import Order
 from palate.ranking.pipeline import recommend
-from palate.ranking.request import MOST_PLACES, ListRequest, RecommendationList, SessionEvent, Source
+from palate.ranking.request import ListRequest, RecommendationList, SessionEvent, Source
 from palate.serve.gorse.wire import NO_TIME, moment_of
 from palate.serve.service import Service
 from palate.store.events import Event
