@@ -115,6 +115,7 @@ def of_gowalla() -> Task:
         "Embedding": Embedding(**GOWALLA_START),  # type: ignore[arg-type]
         "Blend": Blend(**GOWALLA_BLEND),  # type: ignore[arg-type]
     }
+    references["Ranked"] = Ranked(recipes=STAGES["gowalla"], **SETTINGS["gowalla"])
     parts = references["Blend"].recipes  # type: ignore[attr-defined]
     return Task.of(
         "Recall@20", Split.of(*logs), {**references, "Blend": Blend(recipes=tuple(map(_all_cores, parts)))}
