@@ -21,15 +21,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from palate.arrays import Doubles, Floats, aligned
+from palate.arrays import Doubles, Floats
+from palate.compute.threads import cores
 from palate.data.interactions import Interactions
+from palate.data.ragged import Ragged
 from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError
-from palate.kernels.least_squares import residuals, row_solver
 from palate.models.ials import EXACT, IALS, IALSModel
+from palate.models.user_sums import UserSums, gram_of, solved_items
 from palate.privacy.federated.group import Again, Group
 from palate.privacy.federated.messages import Message
-from palate.privacy.federated.work import Known, Part, Totals, columns_of, totals_width
+from palate.privacy.federated.work import Known, Part, Totals, totals_width
 
 LONG = 8.0  # times the root mean square length of the users' vectors: within it no sum is cut
 GRAM = 1e6  # square of the longest vector that a Gram matrix counts in full
@@ -81,25 +83,28 @@ class IalsWork:
         fit(sizes, (len(self.log.items),))
         self.recipe = replace(self.recipe, unseen_weight=facts["unseen_weight"], l2=facts["l2"])
         self.unit, self.sizes, self.count = facts["unit"], sizes, facts["users"]
-        self.weight = (self.log.weight / self.unit).astype(np.float32)
-        start, user, weight = columns_of(self.log)
-        self.columns = start, user, (weight / self.unit).astype(np.float32)
+        self.sums = self.summed()
         self.own = self.totals.sizes / self.unit
         if facts["epoch"] not in self.saved:
             self.saved[facts["epoch"]] = self.solved(np.zeros_like(self.users), items, spectrum, EXACT)
         return self.gram(self.saved[facts["epoch"]])
 
+    def summed(self) -> UserSums:
+        """Return the events with their weights in units of the training, and the penalties of the users."""
+        weight = (self.log.weight / self.unit).astype(np.float32)
+        ridge = self.recipe.ridge(self.log.start, weight, len(self.log.items))
+        rows = Ragged(self.log.start, self.log.item, weight)
+        return UserSums.of(rows, len(self.log.items), ridge, self.recipe.threads or cores())
+
     def both(self, facts: Mapping[str, Any], items: Floats, axes: Floats) -> Part:
         """Return b and A q, (2 I, D)."""
         fit(items, (len(self.log.items), self.recipe.dim))
         self.users, self.long = self.saved[facts["epoch"]] @ axes, facts["long"]
-        b = np.zeros(items.shape, np.float32)
-        start, user, weight = self.columns
-        residuals(np.zeros_like(items), aligned_rows(self.users), start, user, weight, b)
+        b = self.sums.liked(self.users)
         second = self.applied(items, self.long)
         share, bound = self.own * self.long, self.sizes * self.long
         return Part(
-            np.concatenate([-b.astype(np.float64), second.values]),
+            np.concatenate([b.astype(np.float64), second.values]),
             np.concatenate([share, second.share]),
             np.concatenate([bound, second.bound]),
         )
@@ -107,11 +112,8 @@ class IalsWork:
     def applied(self, p: Floats, long: float) -> Part:
         """Return A p_i = Σ_u |w| (x_u·p_i) x_u, (I, D), which is Σ |w| long² |p_i| at most."""
         fit(p, (len(self.log.items), self.recipe.dim))
-        out = np.zeros(p.shape, np.float32)
-        start, user, weight = self.columns
-        residuals(np.ascontiguousarray(p), aligned_rows(self.users), start, user, -np.abs(weight), out)
         most = long**2 * np.linalg.norm(p.astype(np.float64), axis=1)
-        return Part(out.astype(np.float64), self.own * most, self.sizes * most)
+        return Part(self.sums.applied(self.users, p).astype(np.float64), self.own * most, self.sizes * most)
 
     def solve(self, facts: Mapping[str, Any], items: Floats, axes: Floats, spectrum: Floats) -> Part:
         """Solve the users for the items, and return their Gram matrix."""
@@ -126,26 +128,21 @@ class IalsWork:
         fit(items, (len(self.log.items), D))
         fit(spectrum, (D,))
         fit(users, (len(self.log.users), D))
-        log, x = self.log, aligned_rows(users)
-        ridge = self.recipe.ridge(log.start, self.weight, len(items))
-        solve = row_solver(x.shape[1])
-        rows = log.start, log.item, self.weight, np.ascontiguousarray(spectrum), ridge, x[:0]
-        solve(x, aligned_rows(items), *rows, steps, 0, len(x))
-        return x
+        return self.sums.solved(users, items, spectrum, steps)
 
     def gram(self, users: Floats) -> Part:
         """Return the Gram matrix of the users, (D, D)."""
-        wide = users.astype(np.float64)
         most = np.full(users.shape[1], GRAM)
-        return Part(wide.T @ wide, most * len(users), most * self.count, 64)
+        return Part(gram_of(users), most * len(users), most * self.count, 64)
 
     def model(self, facts: Mapping[str, Any], arrays: tuple[NDArray[Any], ...], known: Known) -> IALSModel:
         """Return the model of the items known here; α makes all items weigh what they weighed in the training."""
         items, spectrum, likes = arrays
         recipe = replace(self.recipe, unseen_weight=facts["unseen_weight"], l2=facts["l2"])
-        self.weight = (self.log.weight / facts["unit"]).astype(np.float32)
         users = self.saved.get(facts["epoch"])
         if users is None:
+            self.recipe, self.unit = recipe, facts["unit"]
+            self.sums = self.summed()
             users = self.solved(np.zeros_like(self.users), items, spectrum, EXACT)
         alpha = facts["unseen_weight"] * len(items) / len(known.rows)
         own = replace(recipe, unseen_weight=alpha)
@@ -166,13 +163,6 @@ def fit(array: NDArray[Any], shape: tuple[int, ...]) -> None:
     """Raise `DataError` unless an array of the server has the shape: kernels do not look."""
     if array.shape != shape:
         raise DataError(f"array of the server: has the shape {array.shape}; it must be {shape}")
-
-
-def aligned_rows(vectors: Floats) -> Floats:
-    """Return a copy of vectors (N, D) that begins with a cache line."""
-    out = aligned(*vectors.shape)
-    out[:] = vectors
-    return out
 
 
 @dataclass
@@ -242,53 +232,23 @@ class IalsTraining:
         assert self.gram is not None
         assert self.totals is not None
         recipe, (I, D) = self.recipe, self.items.shape
-        alpha = recipe.unseen_weight or 0.0
-        values, axes = principal(self.gram)
-        shared = (alpha * values).astype(np.float32)
-        x = self.items @ axes
         long = LONG * float(np.sqrt(max(np.trace(self.gram), 1e-30) / self.totals.users))
         sizes = self.totals.sizes / self.unit
         ridge = recipe.ridge(np.arange(I + 1, dtype=np.int64), sizes.astype(np.float32), round(self.totals.users))
-        diagonal = shared + ridge[:, None]
+
+        def both(x: Floats, axes: Floats) -> tuple[Doubles, Doubles]:
+            most = sizes * long
+            bound = np.concatenate([most, most * long * np.linalg.norm(x.astype(np.float64), axis=1)])
+            asked = Message("items", {"epoch": self.epoch, "long": long}, (x, axes))
+            b, Ax = np.split(group.sum(asked, (2 * I, D), bound, 32, whole=True), 2)
+            return b, Ax
 
         def apply(p: Floats) -> Doubles:
             most = sizes * long**2 * np.linalg.norm(p.astype(np.float64), axis=1)
-            return group.sum(Message("step", {}, (p,)), (I, D), most, 32, whole=True) + diagonal * p
+            return group.sum(Message("step", {}, (p,)), (I, D), most, 32, whole=True)
 
-        most = sizes * long
-        bound = np.concatenate([most, most * long * np.linalg.norm(x.astype(np.float64), axis=1)])
-        asked = Message("items", {"epoch": self.epoch, "long": long}, (x, axes))
-        b, Ax = np.split(group.sum(asked, (2 * I, D), bound, 32, whole=True), 2)
-        x = descended(x, b - Ax - diagonal * x, diagonal, apply, recipe.steps)
-        values, turn = principal(x.T.astype(np.float64) @ x)
-        items, spectrum = x @ turn, (alpha * values).astype(np.float32)
-        asked = Message("users", {"epoch": self.epoch}, (items, turn, spectrum))
+        new = solved_items(self.items, self.gram, recipe.unseen_weight or 0.0, ridge, recipe.steps, both, apply)
+        asked = Message("users", {"epoch": self.epoch}, (new.items, new.turn, new.spectrum))
         gram = group.sum(asked, (D, D), self.gram_bound, 64, whole=True)
-        self.items, self.spectrum, self.gram, self.epoch = items, spectrum, gram, self.epoch + 1
+        self.items, self.spectrum, self.gram, self.epoch = new.items, new.spectrum, gram, self.epoch + 1
         group.note(f"epoch {self.epoch} of {recipe.epochs}: {len(group.members)} clients")
-
-
-def principal(gram: Doubles) -> tuple[Doubles, Floats]:
-    """Return the eigenvalues of a Gram matrix (D, D), the largest first and none below 0, and its axes."""
-    values, axes = np.linalg.eigh((gram + gram.T) / 2)
-    return np.maximum(values[::-1], 0), np.ascontiguousarray(axes[:, ::-1], np.float32)
-
-
-def descended(x: Floats, r: Doubles, diagonal: Floats, apply: Any, steps: int) -> Floats:
-    """Return x (I, D) after steps of conjugate gradients from the residual r, as `kernels.least_squares` has them."""
-    x, p = x.astype(np.float64), r / diagonal
-    rz = np.einsum("id,id->i", r, p)
-    whole, going = rz, np.ones(len(x), np.bool_)
-    for step in range(steps):
-        Ap = apply(p.astype(np.float32))
-        curve = np.einsum("id,id->i", p, Ap)
-        going = going & (curve > 0)
-        length = np.divide(rz, curve, out=np.zeros_like(rz), where=going)
-        x = x + length[:, None] * p
-        if step + 1 < steps:
-            r = r - length[:, None] * Ap
-            before, rz = rz, np.einsum("id,id->i", r, r / diagonal)
-            going = going & (rz > 1e-12 * whole)
-            more = np.divide(rz, before, out=np.zeros_like(rz), where=going)
-            p = np.where(going[:, None], r / diagonal + more[:, None] * p, 0)
-    return x.astype(np.float32)

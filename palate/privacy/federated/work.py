@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from palate.arrays import Doubles, Floats, Ints
+from palate.arrays import Doubles, Ints
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError, MissingExtra, PalateError
@@ -150,10 +150,3 @@ class Totals:
 def totals_width(items: int) -> int:
     """Return how many numbers the totals over so many items are."""
     return FACTS + 3 * items
-
-
-def columns_of(log: Interactions) -> tuple[NDArray[np.int64], Ints, Floats]:
-    """Return start (I + 1,), user (N,) and weight (N,) of the events, item by item."""
-    order = np.argsort(log.item, kind="stable")
-    start = np.searchsorted(log.item[order], np.arange(len(log.items) + 1)).astype(np.int64)
-    return start, log.user[order], log.weight[order]
