@@ -75,7 +75,7 @@ HOMES = {
 # Those of a whole room.
 ROOM_OF = dict.fromkeys(
     ["fastapi", "jinja2", "orjson", "prometheus_client", "pydantic", "starlette", "uvicorn"], "serve"
-)
+) | {"ray": "cluster"}
 ROOT = Path(__file__).parents[1]
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

@@ -18,10 +18,11 @@ def gram_rows(
     back_start: Longs,
     back_column: Ints,
     back_weight: Floats,
+    first: int,
     low: int,
     high: int,
 ) -> None:
-    """Write rows [low, high) of the lower triangle of A Aᵀ into gram (I, I), which holds 0 there.
+    """Write rows [low, high) of the lower triangle of A Aᵀ into gram, whose row 0 is `first`, and which holds 0.
 
     A (I, U) is given by its rows, `start` and so on, and by its columns, `back_start` and so on, each sorted.
     """
@@ -33,7 +34,7 @@ def gram_rows(
                 j = back_column[m]
                 if j > i:
                     break
-                gram[i, j] += w * back_weight[m]
+                gram[i - first, j] += w * back_weight[m]
 
 
 @compiled

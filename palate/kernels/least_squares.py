@@ -210,7 +210,7 @@ def squared_error(users: Floats, items: Floats, start: Longs, column: Ints, weig
 
 
 @compiled
-def residuals(side: Floats, other: Floats, start: Longs, column: Ints, weight: Floats, out: Floats) -> None:
+def residuals(side: Floats, other: Floats, start: Longs, column: Ints, weight: Floats, out: Floats | Doubles) -> None:
     """Add Σ_k (|w_k| s_k - max(w_k, 0)) q_k over the columns k of each row to out (B, D); s_k = x·q_k.
 
     side (B, D) holds the x, other (M, D) the q: half of the slope of `squared_error` by each row.

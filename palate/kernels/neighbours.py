@@ -38,18 +38,49 @@ def nearest_rows(
     sums = np.zeros(I, np.float32)
     touched = np.empty(I + 1, np.int32)
     keys = np.empty(2 * k + 32, np.int64)  # the best so far, and newcomers until they are many
-    bits = np.zeros(1, np.uint32)
-    number = bits.view(np.float32)
     for i in range(low, high):
         m = product_row(i, start, column, left, back_start, back_column, right, sums, touched)
         size[i] = best_keys(i, m, sums, touched, rare, keys, k)
-        for t in range(size[i]):  # by item: the words of a key change places
-            keys[t] = ((LOW_WORD - (keys[t] & LOW_WORD)) << 32) | (keys[t] >> 32)
-        sort(keys[: size[i]])
-        for t in range(size[i]):
-            item[i, t] = np.int32(keys[t] >> 32)
-            bits[0] = np.uint32(keys[t] & LOW_WORD)
-            value[i, t] = number[0]
+        by_item(keys, size[i], item[i], value[i])
+
+
+@compiled
+def best_rows(
+    start: Longs,
+    column: Ints,
+    product: Floats,
+    rare: Floats,
+    size: Longs,
+    item: Ints,
+    value: Floats,
+    first: int,
+    low: int,
+    high: int,
+) -> None:
+    """Do as `nearest_rows` for rows [low, high) of a product that is there: row 0 is that of item `first`."""
+    k = item.shape[1]
+    sums = np.zeros(len(rare), np.float32)
+    keys = np.empty(2 * k + 32, np.int64)
+    for r in range(low, high):
+        own = column[start[r] : start[r + 1]]
+        for n in range(start[r], start[r + 1]):
+            sums[column[n]] = product[n]
+        size[r] = best_keys(first + r, len(own), sums, own, rare, keys, k)
+        by_item(keys, size[r], item[r], value[r])
+
+
+@compiled
+def by_item(keys: Longs, count: int, item: Ints, value: Floats) -> None:
+    """Write the items and values (k,) of so many keys, in order of items."""
+    bits = np.zeros(1, np.uint32)
+    number = bits.view(np.float32)
+    for t in range(count):  # the words of a key change places
+        keys[t] = ((LOW_WORD - (keys[t] & LOW_WORD)) << 32) | (keys[t] >> 32)
+    sort(keys[:count])
+    for t in range(count):
+        item[t] = np.int32(keys[t] >> 32)
+        bits[0] = np.uint32(keys[t] & LOW_WORD)
+        value[t] = number[0]
 
 
 @compiled

@@ -146,6 +146,41 @@ def target_rows(
 
 
 @compiled
+def target_list(
+    start: Longs,
+    item: Ints,
+    row: Ints,
+    first: Longs,
+    place: Ints,
+    importance: Floats,
+    before: Floats,
+    after: Floats,
+    low: int,
+    high: int,
+) -> tuple[Longs, Ints, Floats]:
+    """Return rows [low, high) of Cᵀ: start, column and value, columns in the order in which they are met."""
+    I = len(first) - 1
+    edge = np.zeros(high - low + 1, np.int64)
+    column = np.empty(I, np.int32)
+    value = np.empty(I, np.float32)
+    sums = np.zeros(I, np.float32)
+    touched = np.empty(I, np.int32)
+    for j in range(low, high):
+        count = target_products(start, item, row, first, place, importance, before, after, j, sums, touched)
+        begin = edge[j - low]
+        end = begin + count
+        if end > len(column):
+            column = np.concatenate((column, np.empty(2 * end, np.int32)))
+            value = np.concatenate((value, np.empty(2 * end, np.float32)))
+        for t in range(count):
+            column[begin + t] = touched[t]
+            value[begin + t] = sums[touched[t]]
+            sums[touched[t]] = 0
+        edge[j - low + 1] = end
+    return edge, column[: edge[high - low]].copy(), value[: edge[high - low]].copy()
+
+
+@compiled
 def solve_targets(
     start: Longs,
     item: Ints,
@@ -180,28 +215,80 @@ def solve_targets(
     b = np.zeros(L, np.float32)
     for j in range(low, high):
         count = target_products(start, item, row, first, place, importance, before, after, j, sums, touched)
-        for t in range(count):
-            i = touched[t]
-            gain[i] = (sums[i] * scale[i]) ** 2
-        m = keep_best(gain, touched[:count], source[j], weight[j])
-        for k in range(m):
-            slot[source[j, k]] = k
-            b[k] = sums[source[j, k]] * scale[source[j, k]]
-        for k in range(m):
-            i = source[j, k]
-            A[k, :m] = 0
-            for n in range(edge[i], edge[i + 1]):
-                other = slot[column[n]]
-                if other >= 0:
-                    A[k, other] = value[n] * scale[i] * scale[column[n]]
-            A[k, k] = 1
-        solve(A, b, m)
-        for t in range(count):
-            sums[touched[t]] = 0
-        for k in range(m):
-            slot[source[j, k]] = -1
-            weight[j, k] = b[k] * scale[source[j, k]]
-        size[j] = m
+        size[j] = solve_target(
+            sums, touched[:count], edge, column, value, scale, gain, slot, A, b, source[j], weight[j]
+        )
+
+
+@compiled
+def solve_columns(
+    start: Longs,
+    touched: Ints,
+    target: Floats,
+    edge: Longs,
+    column: Ints,
+    value: Floats,
+    scale: Floats,
+    size: Longs,
+    source: Ints,
+    weight: Floats,
+    low: int,
+    high: int,
+) -> None:
+    """Do as `solve_targets` for columns of C that are there: start, touched and target hold those [low, high)."""
+    I, L = len(scale), source.shape[1]
+    sums = np.zeros(I, np.float32)
+    gain = np.empty(I, np.float32)
+    slot = np.full(I, -1, np.int32)
+    A = np.zeros((L, L), np.float32)
+    b = np.zeros(L, np.float32)
+    for j in range(low, high):
+        for n in range(start[j], start[j + 1]):
+            sums[touched[n]] = target[n]
+        own = touched[start[j] : start[j + 1]]
+        size[j] = solve_target(sums, own, edge, column, value, scale, gain, slot, A, b, source[j], weight[j])
+
+
+@compiled
+def solve_target(
+    sums: Floats,
+    touched: Ints,
+    edge: Longs,
+    column: Ints,
+    value: Floats,
+    scale: Floats,
+    gain: Floats,
+    slot: Ints,
+    A: Floats,
+    b: Floats,
+    source: Ints,
+    weight: Floats,
+) -> int:
+    """Solve one target, whose column of C is in sums (I,) at the items touched; they are set to 0 again.
+
+    Returns how many sources there are. gain (I,), A (L, L) and b (L,) are room to work in, slot (I,) holds -1.
+    """
+    for i in touched:
+        gain[i] = (sums[i] * scale[i]) ** 2
+    m = keep_best(gain, touched, source, weight)
+    for k in range(m):
+        slot[source[k]] = k
+        b[k] = sums[source[k]] * scale[source[k]]
+    for k in range(m):
+        i = source[k]
+        A[k, :m] = 0
+        for n in range(edge[i], edge[i + 1]):
+            other = slot[column[n]]
+            if other >= 0:
+                A[k, other] = value[n] * scale[i] * scale[column[n]]
+        A[k, k] = 1
+    solve(A, b, m)
+    for i in touched:
+        sums[i] = 0
+    for k in range(m):
+        slot[source[k]] = -1
+        weight[k] = b[k] * scale[source[k]]
+    return m
 
 
 @compiled

@@ -95,8 +95,8 @@ class Recipe(ABC):
         """Fit to the log, and to the catalogue if the recipe reads content; `watch` is called as the work goes on.
 
         What is no log is read as one by `read_log`: a frame, a sparse matrix of users and items; a frame of items as
-        a catalogue by `read_catalogue`. `progress=True` draws a bar. Raises `DataError` for an empty log and for what
-        cannot be read, `ModelError` where the fit diverges.
+        a catalogue by `read_catalogue`. `progress=True` draws a bar, `executor=RayExecutor()` fits on a cluster.
+        Raises `DataError` for an empty log and for what cannot be read, `ModelError` where the fit diverges.
         """
 
     def settings(self) -> dict[str, object]:

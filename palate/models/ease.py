@@ -136,7 +136,7 @@ def _gram(A: csr_array, l2: float) -> Floats:
     """Return A Aᵀ + l2, its lower triangle."""
     gram = np.zeros((A.shape[0], A.shape[0]), np.float32)
     sides = (*arrays(A), *arrays(A.tocsc()))
-    parallel_for(lambda low, high: gram_rows(gram, *sides, low, high), len(gram))
+    parallel_for(lambda low, high: gram_rows(gram, *sides, 0, low, high), len(gram))
     gram[np.diag_indices_from(gram)] += np.float32(l2)
     return gram
 

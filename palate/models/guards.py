@@ -38,6 +38,13 @@ class Needing(Protocol):
         """Return what is proven of private fits."""
 
 
+class Executor(Protocol):
+    """What `sound` asks of a cluster: to fit a recipe to a log, where and how it wants."""
+
+    def fit(self, recipe: Any, log: object, catalogue: object = None, *, watch: Any = None) -> Any:
+        """Return the model."""
+
+
 class Remembering(Protocol):
     """What `sound` asks of a model."""
 
@@ -60,16 +67,27 @@ def sound(fit: Callable[Concatenate[F, Interactions, P], M]) -> Callable[Concate
     """Return the `fit` of a recipe to a log whose weights are `within` what is usual, or to what is read as one.
 
     It raises `MissingExtra` before any work, and `NotFinite` where numbers are lost on the way. A catalogue may be a
-    frame; `progress=True` draws a bar. The model knows its log, unless the fit is private.
+    frame; `progress=True` draws a bar. The model knows its log, unless the fit is private. With an `executor` the
+    work is done there, see `palate.cluster`.
     """
 
     @wraps(fit)
-    def whole_fit(recipe: F, log: Interactions, *given: Any, progress: bool = False, **named: Any) -> M:
+    def whole_fit(
+        recipe: F,
+        log: Interactions,
+        *given: Any,
+        progress: bool = False,
+        executor: Executor | None = None,
+        **named: Any,
+    ) -> M:
         if progress:
             from palate.models.bars import FitBar  # nothing else here needs rich
 
             with FitBar(f"fitting {type(recipe).__name__}") as bar:
-                return whole_fit(recipe, log, *given, **named | {"watch": bar.beside(named.get("watch"))})
+                watched = named | {"watch": bar.beside(named.get("watch"))}
+                return whole_fit(recipe, log, *given, executor=executor, **watched)
+        if executor is not None:
+            return cast("M", executor.fit(recipe, log, *given, **named))
         require(recipe.needs())
         events = as_log(log)
         if given:

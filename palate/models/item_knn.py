@@ -73,31 +73,44 @@ class ItemKNN(ItemRecipe):
         """Fit to the log."""
         refuse_empty(log)
         X = positives(log, self.binary, self.half_life_days)
-        counts = np.bincount(X.indices, minlength=X.shape[1]).astype(np.float64)  # n_i
-        target, source = self.sides(X, counts)
-        near = Neighbours.of(target.T.tocsr(), source, self.rare(counts), self.neighbours)
+        sums = self.item_sums(X)
+        target, source = self.sides(X, sums)
+        near = Neighbours.of(target.T.tocsr(), source, self.rare(sums[0]), self.neighbours)
         return SparseItemModel(self, log.items, X.sum(axis=0).astype(np.float32), *arrays(near.weights()))
 
-    def sides(self, X: csr_array, counts: Doubles) -> tuple[csr_array, csr_array]:
-        """T and S (U, I) with which the similarity of source j to target i is Σ_u T_ui S_uj; counts (I,) is n."""
+    def item_sums(self, X: csr_array) -> Doubles:
+        """Of each item n_i and Σ_u x_ui; of the cosines Σ_u of the square of what stands for x_ui; (2, I)."""
+        x = self.by_user(X)
+        if self.similarity in ("cosine", "tf-idf"):
+            x = x * x
+        return np.stack([np.bincount(X.indices, weight, minlength=X.shape[1]) for weight in (np.ones_like(x), x)])
+
+    def by_user(self, X: csr_array) -> Doubles:
+        """Return what stands for x (N,): of "tf-idf" with the weight of the user."""
+        x = X.data.astype(np.float64)
+        if self.similarity != "tf-idf":
+            return np.asarray(x)
+        own = np.diff(X.indptr)
+        return np.asarray(np.sqrt(x) * np.repeat(np.log1p((1 + X.shape[1]) / (1 + own)), own))
+
+    def sides(self, X: csr_array, sums: Doubles) -> tuple[csr_array, csr_array]:
+        """T and S (U, I) with which the similarity of source j to target i is Σ_u T_ui S_uj.
+
+        sums (2, I) as `item_sums` has them, of all users, of whom X may hold some.
+        """
         user = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
-        x, item = X.data.astype(np.float64), X.indices
+        x, item, (counts, total) = self.by_user(X), X.indices, sums
         if self.similarity == "rp3beta":
-            shares = [x / np.bincount(of, x)[of] for of in (user, item)]
-            to_item, to_user = (share**self.alpha for share in shares)
+            to_item, to_user = (share**self.alpha for share in (x / np.bincount(user, x)[user], x / total[item]))
             popularity = np.maximum(counts, 1) ** self.beta
             return filled(X, to_item / popularity[item]), filled(X, to_user)
         if self.similarity == "bm25":
             own = np.bincount(user, minlength=X.shape[0])
             idf = np.log1p((X.shape[1] - own + 0.5) / (own + 0.5))
-            length = np.bincount(item, x, minlength=X.shape[1])
-            damp = self.k1 * (1 - self.b + self.b * length / length.mean())
+            damp = self.k1 * (1 - self.b + self.b * total / total.mean())
             both = filled(X, x * (self.k1 + 1) / (x + damp[item]) * idf[user])
             return both, both
-        if self.similarity == "tf-idf":
-            own = np.bincount(user, minlength=X.shape[0])
-            x = np.sqrt(x) * np.log1p((1 + X.shape[1]) / (1 + own))[user]
-        both = filled(X, x / np.sqrt(np.bincount(item, x * x, minlength=X.shape[1]))[item])
+        both = filled(X, x / np.sqrt(total[item]))
         return both, both
 
     def rare(self, counts: Doubles) -> Floats:

@@ -13,7 +13,7 @@ from palate.compute.threads import parallel_for
 from palate.data.interactions import Interactions
 from palate.errors import SettingError
 from palate.kernels.rows import group_rows
-from palate.kernels.sequences import count_partners, input_products, solve_targets, target_rows
+from palate.kernels.sequences import count_partners, input_products, solve_targets, target_list, target_rows
 from palate.models.neighbours import Neighbours
 from palate.models.weights import faded
 
@@ -108,6 +108,11 @@ class Sequences:
         sides = (*self.events, self.importance, tables.before, tables.after, back)
         parallel_for(lambda low, high: target_rows(*sides, low, high), I)
         return back
+
+    def target_block(self, tables: Tables, low: int, high: int) -> tuple[Longs, Ints, Floats]:
+        """Rows [low, high) of Cᵀ: start, column, value; columns in the order in which they are met."""
+        sides = (*self.events, self.importance, tables.before, tables.after)
+        return target_list(*sides, low, high)
 
     def weights(self, tables: Tables, P: Products, ridge: Floats, L: int) -> csr_array:
         """B (I, I) with at most L weights a column."""

@@ -19,6 +19,7 @@ from palate.compute.threads import parallel_for
 from palate.data.catalogue import Catalogue
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
+from palate.data.vocabulary import Vocabulary
 from palate.errors import check
 from palate.kernels.sequences import recency, walk_rows
 from palate.models.base import Watch, refuse_empty
@@ -94,20 +95,38 @@ class SLIST(ItemRecipe):
         refuse_empty(log)
         popularity = np.bincount(log.item[log.liked], minlength=len(log.items)).astype(np.float32)
         sequences = Sequences.of(log, self.longest, self.half_life_days)
-        tables = Tables.of(self.longest, self.alpha, self.whole_decay, self.train_decay)
+        tables = self.tables()
         if self.neighbours is None:
-            refuse_beyond(8 * len(popularity) ** 2, "neighbours=None: all weights", "set neighbours=100")
+            self.refuse_too_large(len(popularity))
+            P = sequences.inputs(tables)
+            return self.dense(log.items, popularity, P, sequences.targets(tables))
         P = sequences.inputs(tables)
-        ridge = penalties(P.diagonal, self.l2, self.l2_power)
-        share = np.maximum(popularity, 1) ** np.float32(-self.beta)
-        if self.neighbours is None:
-            B = all_weights(P, sequences.targets(tables), ridge)
-            B *= share
-            return DenseItemModel(self, log.items, popularity, B)
-        few = sequences.weights(tables, P, ridge, self.neighbours)
+        few = sequences.weights(tables, P, penalties(P.diagonal, self.l2, self.l2_power), self.neighbours)
+        return self.sparse(log.items, popularity, few)
+
+    def tables(self) -> Tables:
+        """Return what two events of a sequence add by their distance."""
+        return Tables.of(self.longest, self.alpha, self.whole_decay, self.train_decay)
+
+    def refuse_too_large(self, items: int) -> None:
+        """Raise `SettingError` where all weights between so many items do not fit into memory."""
+        refuse_beyond(8 * items**2, "neighbours=None: all weights", "set neighbours=100")
+
+    def dense(self, items: Vocabulary, popularity: Floats, P: Products, back: Floats) -> DenseItemModel:
+        """Return the model of all weights; `back`, Cᵀ (I, I), is overwritten."""
+        B = all_weights(P, back, penalties(P.diagonal, self.l2, self.l2_power))
+        B *= self.share(popularity)
+        return DenseItemModel(self, items, popularity, B)
+
+    def sparse(self, items: Vocabulary, popularity: Floats, few: csr_array) -> SparseItemModel:
+        """Return the model of the weights of L neighbours of each item, (I, I), before they walk."""
         walked = few if self.walk == 0 else walk(few, self.walk)
-        walked.data *= share[walked.indices]
-        return SparseItemModel(self, log.items, popularity, *arrays(walked))
+        walked.data *= self.share(popularity)[walked.indices]
+        return SparseItemModel(self, items, popularity, *arrays(walked))
+
+    def share(self, popularity: Floats) -> Floats:
+        """Factors of the weights to each item, (I,)."""
+        return np.asarray(np.maximum(popularity, 1) ** np.float32(-self.beta), np.float32)
 
 
 def penalties(diagonal: Floats, l2: float, power: float) -> Floats:

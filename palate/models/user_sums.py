@@ -39,18 +39,22 @@ class UserSums:
         user = np.repeat(np.arange(len(rows), dtype=np.int32), rows.lengths)
         return cls(rows, Ragged(start, gather(user, order), gather(rows.weight, order)), ridge, threads)
 
-    def liked(self, users: Floats) -> Floats:
+    def liked(self, users: Floats) -> Doubles:
         """Return b_i = Σ_u max(w, 0) x_u of each item, (I, D); users (U, D)."""
         nothing = np.zeros((len(self.columns), users.shape[1]), np.float32)
         return -self.summed(nothing, users, self.columns.weight)
 
-    def applied(self, users: Floats, p: Floats) -> Floats:
+    def applied(self, users: Floats, p: Floats) -> Doubles:
         """Return A p_i = Σ_u |w| (x_u·p_i) x_u, (I, D)."""
         return self.summed(p, users, -np.abs(self.columns.weight))
 
-    def summed(self, side: Floats, users: Floats, weight: Floats) -> Floats:
+    def residual(self, users: Floats, items: Floats) -> Doubles:
+        """Return b - A q, (I, D), summed event by event: the difference of the two sums would lose digits."""
+        return -self.summed(items, users, self.columns.weight)
+
+    def summed(self, side: Floats, users: Floats, weight: Floats) -> Doubles:
         """Return Σ_u (|w| x_u·p_i - max(w, 0)) x_u of each item; of weights below 0 that is Σ_u |w| (x_u·p_i) x_u."""
-        out = np.zeros(side.shape, np.float32)
+        out = np.zeros(side.shape)
         start, user = self.columns.start, self.columns.column
         given, held = np.ascontiguousarray(side), aligned_copy(users)
 
@@ -107,19 +111,18 @@ def solved_items(
     unseen_weight: float,
     ridge: Floats,
     steps: int,
-    both: Callable[[Floats, Floats], tuple[AnyArray, AnyArray]],
+    residual: Callable[[Floats, Floats], Doubles],
     apply: Callable[[Floats], AnyArray],
 ) -> Turned:
     """Improve items (I, D) by the Gram matrix of all users, (D, D), and the penalties λ of the items, (I,).
 
-    both  returns the sums b and A q over all places, for q and the axes by which users shall be turned first
-    apply returns A p
+    residual returns b - A q, summed over all places, for q and the axes by which users shall be turned first
+    apply    returns A p
     """
     values, axes = principal(gram)
     diagonal = (unseen_weight * values).astype(np.float32) + ridge[:, None]
     x = items @ axes
-    b, Ax = both(x, axes)
-    x = descended(x, b - Ax - diagonal * x, diagonal, lambda p: apply(p) + diagonal * p, steps)
+    x = descended(x, residual(x, axes) - diagonal * x, diagonal, lambda p: apply(p) + diagonal * p, steps)
     values, turn = principal(gram_of(x))
     return Turned(x @ turn, turn, (unseen_weight * values).astype(np.float32))
 

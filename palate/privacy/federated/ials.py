@@ -104,7 +104,7 @@ class IalsWork:
         second = self.applied(items, self.long)
         share, bound = self.own * self.long, self.sizes * self.long
         return Part(
-            np.concatenate([b.astype(np.float64), second.values]),
+            np.concatenate([b, second.values]),
             np.concatenate([share, second.share]),
             np.concatenate([bound, second.bound]),
         )
@@ -113,7 +113,7 @@ class IalsWork:
         """Return A p_i = Σ_u |w| (x_u·p_i) x_u, (I, D), which is Σ |w| long² |p_i| at most."""
         fit(p, (len(self.log.items), self.recipe.dim))
         most = long**2 * np.linalg.norm(p.astype(np.float64), axis=1)
-        return Part(self.sums.applied(self.users, p).astype(np.float64), self.own * most, self.sizes * most)
+        return Part(self.sums.applied(self.users, p), self.own * most, self.sizes * most)
 
     def solve(self, facts: Mapping[str, Any], items: Floats, axes: Floats, spectrum: Floats) -> Part:
         """Solve the users for the items, and return their Gram matrix."""
@@ -236,18 +236,18 @@ class IalsTraining:
         sizes = self.totals.sizes / self.unit
         ridge = recipe.ridge(np.arange(I + 1, dtype=np.int64), sizes.astype(np.float32), round(self.totals.users))
 
-        def both(x: Floats, axes: Floats) -> tuple[Doubles, Doubles]:
+        def residual(x: Floats, axes: Floats) -> Doubles:
             most = sizes * long
             bound = np.concatenate([most, most * long * np.linalg.norm(x.astype(np.float64), axis=1)])
             asked = Message("items", {"epoch": self.epoch, "long": long}, (x, axes))
             b, Ax = np.split(group.sum(asked, (2 * I, D), bound, 32, whole=True), 2)
-            return b, Ax
+            return b - Ax
 
         def apply(p: Floats) -> Doubles:
             most = sizes * long**2 * np.linalg.norm(p.astype(np.float64), axis=1)
             return group.sum(Message("step", {}, (p,)), (I, D), most, 32, whole=True)
 
-        new = solved_items(self.items, self.gram, recipe.unseen_weight or 0.0, ridge, recipe.steps, both, apply)
+        new = solved_items(self.items, self.gram, recipe.unseen_weight or 0.0, ridge, recipe.steps, residual, apply)
         asked = Message("users", {"epoch": self.epoch}, (new.items, new.turn, new.spectrum))
         gram = group.sum(asked, (D, D), self.gram_bound, 64, whole=True)
         self.items, self.spectrum, self.gram, self.epoch = new.items, new.spectrum, gram, self.epoch + 1
