@@ -26,6 +26,7 @@ from processes import ForkedWorker
 from palate import (
     EASE,
     IALS,
+    SLIST,
     Blend,
     Catalogue,
     Content,
@@ -33,6 +34,7 @@ from palate import (
     Interactions,
     ItemKNN,
     Popularity,
+    SessionKNN,
     choose,
     load,
     read_catalogue,
@@ -46,7 +48,7 @@ from palate.choosing.facts import LogFacts, of_users
 from palate.choosing.goals import ASKED, Goal
 from palate.choosing.journal import Journal, task_of
 from palate.choosing.refine import Refinement, places
-from palate.choosing.search import Search
+from palate.choosing.search import Search, groups_of
 from palate.choosing.session import Session, Step
 from palate.choosing.spaces import FAMILIES, Between, label, named, not_installed, table
 from palate.choosing.trials import Children, Job
@@ -493,6 +495,16 @@ def test_the_cheaper_of_two_that_cannot_be_separated_is_taken() -> None:
     assert clear.taken.name == "IALS"
     same = decide(records(popularity=low, knn=high, ials=high + noise - noise.mean() + 0.02), LogFacts.of(tastes()))
     assert same.taken.name == "IALS"  # on a small log both cost the same
+
+
+def test_combinations_begin_with_the_best_of_two_kinds() -> None:
+    recipes = [SLIST(), SessionKNN(), EASE(), ItemKNN(), IALS()]  # the last alone has vectors
+    best = [Record(each, 0, Outcome(np.full(9, 0.5 - n / 10), Cost(1, 1, 1))) for n, each in enumerate(recipes)]
+    groups = groups_of(best)
+    assert groups[:3] == [(SLIST(), IALS()), (SLIST(), IALS(), SessionKNN()), (SessionKNN(), IALS())]
+    assert len(groups) == len(set(groups)) == 11
+    assert [len(each) for each in groups_of(best[:2])] == [2]
+    assert groups_of(best[:1]) == []
 
 
 def test_settings_of_one_recipe_do_not_compete_by_their_cost() -> None:

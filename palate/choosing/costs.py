@@ -172,7 +172,7 @@ def _blend(recipe: Blend, log: LogFacts, of: Of) -> Cost:
 def _ranked(recipe: Ranked, log: LogFacts, of: Of) -> Cost:
     parts = [of(each, log) for each in recipe.recipes]
     queries = min(recipe.users, log.users)
-    seconds = (1 + recipe.folds) * sum(each.seconds for each in parts) + 2.5e-3 * queries + 1
+    seconds = (1 + recipe.folds) * sum(each.seconds for each in parts) + 1.3e-3 * queries + 1
     memory = sum(each.memory for each in parts) + 400 * queries * recipe.pool
     return Cost(seconds, memory, 2 + sum(each.list_ms for each in parts))
 

@@ -31,7 +31,7 @@ PATIENCE = 3  # turns at what is best, one after the other, that gain less than 
 CLIMB = 6, 3  # recipes that are tried on the next part of the log, and on those after it
 UNSURE = 0.25  # share of the metric by which intervals of differences are too wide for settings to be separated
 BEHIND = 0.85  # share of the best metric from which on a family is worth its settings
-COMBINED = 4  # best recipes of different families of which some are combined
+COMBINED = 4  # best recipes of different families of which some are combined, with the best of each kind
 KEPT_BACK = 3  # trials for them
 QUERIES = 20_000, 5_000  # users that a second stage learns from, as the time allows
 FEW = 3_000  # users up to whom the best recipes are tried once more, on other cuts
@@ -222,22 +222,20 @@ class Search:
         """Return blends and a second stage of the best recipes of different families that can be afforded."""
         if self.goal.name not in HELD_OUT or not self._combined:  # blends rank items of the log alone
             return []
-        best = [each.recipe for each in _of_families(self.bench.best(self.part))[:COMBINED]]
-        pairs = list(combinations(best, 2))
+        groups = groups_of(_of_families(self.bench.best(self.part)))
         held_out, gaps = HELD_OUT[self.goal.name], GAPS.get(self.goal.name, (1,))
         stages = (
-            Ranked(recipes=pair, users=n, held_out=held_out, gap=gap)
-            for pair in pairs
-            for gap in gaps
+            Ranked(recipes=group, users=n, held_out=held_out, gap=gap)
             for n in QUERIES
+            for gap in gaps
+            for group in groups
         )
-        blends = (Blend(recipes=pair) for pair in pairs)
-        of_three = [Blend(recipes=tuple(best[:3]))] if len(best) > 2 else []
-        ways: list[Iterable[Recipe]] = [stages, blends, of_three]  # the dearest first, while there is time
+        blends = (Blend(recipes=group) for group in groups)
+        ways: list[Iterable[Recipe]] = [stages, blends]  # the dearest first, while there is time
         tried = {text_of(each.recipe) for each in self.bench.records if each.part == self.part.number}
         new = ((each for each in way if text_of(each) not in tried) for way in ways)
         found = [next((each for each in way if not self.bench.refusal(each, self.part)), None) for way in new]
-        if pairs and not any(found) and (reason := self.bench.refusal(Blend(recipes=pairs[0]), self.part)):
+        if groups and not any(found) and (reason := self.bench.refusal(Blend(recipes=groups[0]), self.part)):
             self.bench.left_out["Blend"] = reason
         return [each for each in found if each is not None]
 
@@ -308,6 +306,19 @@ def _of_families(ranked: Sequence[Record]) -> list[Record]:
     """Return the best of each family, without combinations."""
     first = {each.name: each for each in reversed(ranked) if each.name not in ("Blend", "Ranked", POPULARITY)}
     return sorted(first.values(), key=lambda record: -record.outcome.mean)
+
+
+def groups_of(best: Sequence[Record]) -> list[tuple[Recipe, ...]]:
+    """Return what is combined of the best of each family: first the best with the best of another kind, then a third.
+
+    Stages of one kind find much the same items, so pairs of them come last.
+    """
+    kinds = {each.name: family.kind for each in best if (family := named(each.name)) is not None}
+    leaders = list({kinds.get(each.name, each.name): each for each in reversed(best)}.values())
+    chosen = [each for n, each in enumerate(best) if n < COMBINED or each in leaders]
+    pairs = sorted(combinations(chosen, 2), key=lambda pair: kinds.get(pair[0].name) == kinds.get(pair[1].name))
+    threes = [(*pair, third) for pair in pairs[:1] for third in chosen if third not in pair][:1]
+    return [tuple(each.recipe for each in group) for group in (*pairs[:1], *threes, *pairs[1:])]
 
 
 def _varied(ranked: Sequence[Record], most: int) -> list[Recipe]:
