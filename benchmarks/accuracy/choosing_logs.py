@@ -35,7 +35,8 @@ from palate.models.base import Model, Recipe
 class Task:
     """A log to choose for: its own metric, the references of docs/benchmarks.md, and the grade on the test.
 
-    split  where a peer can be asked for the users of the test, None where they are prefixes
+    split      where a peer can be asked for the users of the test, None where they are prefixes
+    keep_seen  whether an item of the history may be an answer
     """
 
     metric: str
@@ -44,6 +45,7 @@ class Task:
     references: Mapping[str, Recipe]
     grade: Callable[[Model], float]
     split: Split | None = None
+    keep_seen: bool = False
 
     @classmethod
     def of(
@@ -102,7 +104,8 @@ def of_sessions() -> Task:
     """Ask for the next click of each prefix."""
     task, stages = diginetica(), STAGES["diginetica"]
     references = {"SLIST": stages[0], "Ranked": Ranked(recipes=stages, **SETTINGS["diginetica"])}
-    return Task("MRR@20", task.train["test"], None, references, lambda model: task.grade(model, "test")["MRR@20"])
+    train, grade = task.train["test"], lambda model: task.grade(model, "test")["MRR@20"]
+    return Task("MRR@20", train, None, references, grade, keep_seen=True)
 
 
 def of_gowalla() -> Task:
