@@ -48,8 +48,8 @@ def slist(recipe: SLIST, items: Vocabulary, released: Released, popularity: Floa
 def closed(released: Released) -> Floats:
     """H = (G + λ)⁻¹ G = V h Vᵀ, h = strength / (strength + λ), an entry over (√H_ii √H_jj)^LEVEL, (I, I).
 
-    EASE's B_ij is H_ij / (1 - H_jj) for i ≠ j (Steck 2019). Of low rank no H_jj is near 1, and all have noise: they are
-    left out, and popular items, of which H_jj is large, are brought near the others instead.
+    EASE's B_ij is H_ij / (1 - H_jj) for i ≠ j (Steck 2019). Of low rank no H_jj is near 1, and all have noise: they
+    are left out, and popular items, of which H_jj is large, are brought near the others instead.
     """
     near = released.axes.vectors * np.sqrt(shares(released))
     size = np.sqrt((near**2).sum(axis=1))
