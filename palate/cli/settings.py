@@ -19,7 +19,7 @@ from palate.models.registry import recipe_class, recipe_names
 
 NAMED = re.compile(r"\w+=")  # how a setting begins
 READ_NAMES = (
-    *("user", "item", "time", "weight", "event", "context", "weights", "min_weight"),
+    *("user", "item", "time", "weight", "event", "event_id", "context", "weights", "min_weight"),
     *("time_unit", "time_format", "ids", "separator", "decimal", "encoding", "on_error"),
 )
 CATALOGUE_NAMES = (
@@ -160,7 +160,7 @@ def read_settings(texts: Iterable[str]) -> dict[str, Any]:
         if name == "weights":
             pairs = (each.rpartition(":") for each in text.split(","))
             values[name] = {event: parse("weights", weight, float) for event, _, weight in pairs}
-        elif name == "context":
+        elif name in ("context", "event_id"):
             values[name] = text.split(",")
         else:
             values[name] = parse(name, text, float) if name == "min_weight" else text
