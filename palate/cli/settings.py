@@ -20,11 +20,11 @@ from palate.models.registry import recipe_class, recipe_names
 NAMED = re.compile(r"\w+=")  # how a setting begins
 READ_NAMES = (
     *("user", "item", "time", "weight", "event", "event_id", "context", "weights", "min_weight"),
-    *("time_unit", "time_format", "ids", "separator", "decimal", "encoding", "on_error"),
+    *("time_unit", "time_format", "ids", "separator", "decimal", "encoding", "header", "on_error"),
 )
 CATALOGUE_NAMES = (
     *("item", "title", "text", "categories", "price", "image", "audio", "available"),
-    *("ids", "separator", "decimal", "encoding", "on_error"),
+    *("ids", "separator", "decimal", "encoding", "header", "on_error"),
 )
 Settings: TypeAlias = Annotated[
     list[str],

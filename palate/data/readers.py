@@ -57,13 +57,14 @@ def read_log(
     separator: str | None = None,
     decimal: str | None = None,
     encoding: str | None = None,
+    header: str | None = None,
     on_error: str = "raise",
 ) -> Interactions:
     """Read a log of events from a path (file, or folder of parts), a frame (polars, pandas, Arrow) or a matrix.
 
-    source      .csv .tsv .jsonl .ndjson .parquet .arrow .ipc .feather or RecBole's .inter, also as .gz or .zst; of
-                a sparse matrix of scipy each number but 0 is an event, the weight: its row the user, its column the
-                item
+    source      .csv .tsv .txt .dat .data .inter .jsonl .ndjson .parquet .arrow .ipc or .feather, also as .gz or .zst;
+                of a sparse matrix of scipy each number but 0 is an event, the weight: its row the user, its column
+                the item
     user, item, time, weight, event
                 names of columns with other than the usual names; "" reads none, as weight="" for stars that should
                 count 1 each
@@ -81,6 +82,8 @@ def read_log(
     separator, decimal, encoding
                 of delimited text: one character or "tab"; "," or "."; a name as Python knows it. By default they are
                 found by looking at the first bytes, and a warning says what was found
+    header      of delimited text: "first", or "none": the name of a column is its number, as in user="1". By default
+                a first row of numbers or days is no header, and a warning says which columns were taken for which
     on_error    "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in `log.skipped` and warns
 
     Times are stored as microseconds since 1970 UTC; a warning counts those that are more than 48 hours ahead of the
@@ -90,7 +93,7 @@ def read_log(
     asked |= _contexts_of(context) | id_columns(event_id)
     _check(asked, weights, min_weight)
     check_ids(ids)
-    written = Form.of(separator, decimal, encoding)
+    written = Form.of(separator, decimal, encoding, header)
     rules = RULES if weights is None else RULES | {"event": f"weights= knows {listed(weights)}"}
     if time_format is not None:
         rules = rules | {"time": f"times must be written as {time_format}, in the years 1 to 9999"}
@@ -211,7 +214,7 @@ class _Columns:
         kept = row if len(row) < len(batch.row) else slice(None)
         if "time" in values.columns:
             self._times.add(batch, kept, values["kind"])
-        columns = {role: column for role, column in values.to_dict().items() if role not in ("row", "kind", EVENT_ID)}
+        columns = {role: values[role] for role in values.columns if role not in ("row", "kind", EVENT_ID)}
         if EVENT_ID in values.columns:
             self._ids.add(values[EVENT_ID])
         for role, array in zip(columns, self._pool.map(self._coded, columns, columns.values()), strict=True):
