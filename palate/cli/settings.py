@@ -48,6 +48,17 @@ CatalogueReading: TypeAlias = Annotated[
         help="Passed to read_catalogue.",
     ),
 ]
+Hide: TypeAlias = Annotated[
+    list[str],
+    typer.Option(
+        "--hide",
+        metavar="TYPE[=DAYS]",
+        default_factory=list,
+        show_default=False,
+        help="Hide items of such events only.",
+    ),
+]
+Hidden: TypeAlias = list[str] | dict[str, float] | None
 Stages: TypeAlias = Annotated[
     list[str],
     typer.Option(
@@ -165,6 +176,13 @@ def read_settings(texts: Iterable[str]) -> dict[str, Any]:
         else:
             values[name] = parse(name, text, float) if name == "min_weight" else text
     return values
+
+
+def hidden_types(texts: Sequence[str]) -> Hidden:
+    """Return the `hide` of `recommend` from `--hide` options: event types, all or none of them with days."""
+    if not any("=" in text for text in texts):
+        return [*texts] or None
+    return {name: parse(f"--hide {name}", days, float) for name, days in split_pairs(texts, "--hide")}
 
 
 def catalogue_settings(texts: Iterable[str]) -> dict[str, str]:

@@ -45,8 +45,8 @@ def guess(given: pl.DataFrame, place: str) -> list[str]:
     swapped = any(not _is_fraction(weight) for weight in weights) and _is_scale(rows.to_series(rest[1]))
     if "" in roles or len(rest) < 2 or len({*roles}) < len(roles) or swapped or fractions:
         raise DataError(
-            f"{place}: no header, and its first row {shown} does not show which column is which; their numbers say it: "
-            f"header=none, user=1, item=2"
+            f"{place}: no header, and its first row {shown} does not show which column is which; "
+            f"their numbers say it: header=none, user=1, item=2"
         )
     return roles
 
