@@ -42,8 +42,20 @@ ROOMS = [
 DATA = [
     *("times", "columns", "values", "ids", "vocabulary", "joins", "tables"),
     *("ragged", "event_types", "contexts", "histories", "interactions", "examination"),
-    *("kinds", "categories", "batch", "coder", "records", "dialects", "delimited", "jsonlines", "frames", "sources"),
-    *("faults", "days", "moments", "catalogue", "readers"),
+    *(
+        "kinds",
+        "categories",
+        "batch",
+        "coder",
+        "records",
+        "dialects",
+        "headless",
+        "delimited",
+        "jsonlines",
+        "frames",
+        "sources",
+    ),
+    *("faults", "days", "moments", "catalogue", "event_ids", "readers"),
     *("splits", "folds", "rankings"),
 ]
 # Optional packages, and the only files that may import them.
