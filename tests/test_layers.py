@@ -24,6 +24,7 @@ ROOMS = [
     "data",
     "bundles",
     "encoders",
+    "training",
     "models",
     "conditions",
     "ranking",
@@ -75,7 +76,8 @@ HOMES = {
     "onnxruntime": {"palate.models.onnx"},
     "safetensors": {"palate.bundles.bundle"},
     "torch": {
-        f"palate.models.{name}" for name in ("autoencoder", "network", "sequence_losses", "training", "transformer")
+        "palate.training.networks",
+        *(f"palate.models.{name}" for name in ("autoencoder", "network", "sequence_losses", "transformer")),
     },
     "openai": {"palate.describe.endpoint"},
     "xllamacpp": {"palate.describe.local"},
