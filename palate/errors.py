@@ -92,6 +92,10 @@ class GivenUp(PalateError):
     """Work was given up: its time was over, or its client is gone."""
 
 
+class OutOfTime(PalateError):
+    """The seconds that a fit may take were over before its first epoch was."""
+
+
 class MissingExtra(PalateError, ImportError):
     """An optional package is not installed; one that asks for old versions of others is in no extra."""
 

@@ -26,6 +26,7 @@ from processes import ForkedWorker
 from palate import (
     EASE,
     IALS,
+    SLIST,
     Blend,
     Catalogue,
     Content,
@@ -33,6 +34,8 @@ from palate import (
     Interactions,
     ItemKNN,
     Popularity,
+    Ranked,
+    SessionKNN,
     choose,
     load,
     read_catalogue,
@@ -41,6 +44,7 @@ from palate.arrays import Doubles
 from palate.choosing import samplers, trials
 from palate.choosing.bench import CUT, Bench, Limits, parts_of
 from palate.choosing.choice import Choice
+from palate.choosing.combinations import combinations_of, groups_of
 from palate.choosing.costs import Cost, Costs, burden, calibrated, formula
 from palate.choosing.facts import LogFacts, of_users
 from palate.choosing.goals import ASKED, Goal
@@ -495,6 +499,25 @@ def test_the_cheaper_of_two_that_cannot_be_separated_is_taken() -> None:
     assert same.taken.name == "IALS"  # on a small log both cost the same
 
 
+def test_combinations_begin_with_the_best_of_two_kinds() -> None:
+    recipes = [SLIST(), SessionKNN(), EASE(), ItemKNN(), IALS()]  # the last alone has vectors
+    best = [Record(each, 0, Outcome(np.full(9, 0.5 - n / 10), Cost(1, 1, 1))) for n, each in enumerate(recipes)]
+    groups = groups_of(best)
+    assert groups[:3] == [(SLIST(), IALS()), (SLIST(), IALS(), SessionKNN()), (SessionKNN(), IALS())]
+    assert len(groups) == len(set(groups)) == 11
+    assert [len(each) for each in groups_of(best[:2])] == [2]
+    assert groups_of(best[:1]) == []
+
+
+def test_the_cheapest_recipe_near_the_best_of_its_family_is_combined() -> None:
+    trials = [(EASE(), 0.6, 2), (IALS(dim=512), 0.5, 9), (IALS(dim=128), 0.49, 3), (IALS(dim=64), 0.3, 1)]
+    ranked = [Record(each, 0, Outcome(np.full(9, mean), Cost(cost, 1, 1))) for each, mean, cost in trials]
+    stages, blends = combinations_of(ranked, "new-users", keep_seen=True)
+    assert blends == [Blend(recipes=(EASE(), IALS(dim=128)))]
+    assert stages[0] == Ranked(recipes=(EASE(), IALS(dim=128)), held_out="users", keep_seen=True)
+    assert combinations_of(ranked, "new-items", keep_seen=False) == [[], []]
+
+
 def test_settings_of_one_recipe_do_not_compete_by_their_cost() -> None:
     values, noise = np.full(500, 0.5), np.tile([-0.1, 0.1], 250)
     trials = [Record(IALS(dim=dim), 0, Outcome(values + n, Cost(1, 1, 1))) for dim, n in ((256, 0.001), (64, noise))]
@@ -678,6 +701,7 @@ def test_a_search_and_its_last_fit_keep_the_time(
                 share=share,
                 facts=own,
                 asked=5000,
+                keep_seen=False,
                 prepare=SimpleNamespace(facts=own),
                 cutting=0,
             )
@@ -707,7 +731,14 @@ def test_a_search_goes_on_while_it_gains_and_says_why_it_ended(monkeypatch: pyte
     monkeypatch.setattr("palate.choosing.journal.time", clock)
     monkeypatch.setattr(samplers, "find_spec", lambda _: None)
     part: Any = SimpleNamespace(
-        number=0, key="0", share=1.0, facts=facts, asked=5000, prepare=SimpleNamespace(facts=facts), cutting=0
+        number=0,
+        key="0",
+        share=1.0,
+        facts=facts,
+        asked=5000,
+        keep_seen=False,
+        prepare=SimpleNamespace(facts=facts),
+        cutting=0,
     )
     limits, children = Limits(300.0, 12e9), Gaining(clock, 1.0)
     given: Any = children
@@ -723,6 +754,16 @@ def test_a_search_goes_on_while_it_gains_and_says_why_it_ended(monkeypatch: pyte
 def test_recipes_that_are_given_are_tried_as_they_are() -> None:
     found = choose(tastes(), minutes=0.3, candidates=list(QUICK))
     assert {repr(each.recipe) for each in found.report.records} <= {repr(as_recipe(each, "")) for each in QUICK}
+
+
+def test_items_of_a_history_may_be_answers() -> None:
+    rows = [[n % 9, 9 + n % 7, n % 9, 9 + n % 7, n % 9] for n in range(60)]  # users go back and forth
+    log = log_of_rows(rows, [range(5)] * 60)
+    again, new = (choose(log, goal="next", trials=2, candidates=["ItemKNN()"], keep_seen=b) for b in (True, False))
+    assert again.report.trials
+    assert new.report.verdict is None  # no last item is a new one
+    assert any("are listed again" in each for each in again.report.notes)
+    assert any("repeats; keep_seen=True lists items again" in each for each in new.report.notes)
 
 
 def test_a_real_search_ends_in_time() -> None:

@@ -173,6 +173,46 @@ def test_recommend_to_a_known_person(palate: Run, files: Path) -> None:
     assert "because of" in shown.out
 
 
+def test_what_was_bought_is_hidden_and_what_was_viewed_is_not(palate: Run, tmp_path: Path) -> None:
+    rows = [
+        ("a", "x", "buy", 1),
+        ("a", "y", "buy", 40),
+        ("a", "z", "view", 40),
+        ("b", "x", "view", 2),
+        ("c", "y", "view", 3),
+    ]
+    lines = [f"{user},{item},{kind},2020-{1 + day // 31:02}-{1 + day % 31:02}" for user, item, kind, day in rows]
+    log = tmp_path / "log.csv"
+    log.write_text("\n".join(["user,item,event,time", *lines]))
+    assert palate("fit", "popularity", log, "--out", tmp_path / "m").code == 0
+
+    def shown(*options: str) -> list[str]:
+        done = palate("recommend", tmp_path / "m", "--user", "a", "--json", *options)
+        assert done.code == 0, done.err
+        return sorted(row["item_id"] for row in done.json["items"])
+
+    assert shown() == []
+    assert shown("--hide", "buy") == ["z"]
+    assert shown("--hide", "buy=30") == ["x", "z"]
+    assert shown("--hide", "buy=30", "--hide", "view=1") == ["x"]
+    assert (
+        "--hide view: write it as"
+        in palate("recommend", tmp_path / "m", "--user", "a", "--hide", "buy=30", "--hide", "view").err
+    )
+    out = tmp_path / "all.csv"
+    assert palate("recommend", tmp_path / "m", "--all-users", "--hide", "buy", "--out", out).code == 0
+    assert pl.read_csv(out).filter(pl.col("user_id") == "a")["item_id"].to_list() == ["z"]
+
+
+def test_evaluate_says_what_is_hidden(palate: Run, tmp_path: Path) -> None:
+    events = [f"u{n % 9},i{n * 7 % 11},{'buy' if n % 3 else 'view'},{1_500_000_000 + n}" for n in range(200)]
+    log = tmp_path / "log.csv"
+    log.write_text("\n".join(["user,item,event,time", *events]))
+    done = palate("evaluate", "popularity", log, "-k", 3, "--hide", "buy=30")
+    assert done.code == 0, done.err
+    assert "buy (for 30 days)" in done.out
+
+
 def test_recommend_to_everybody(palate: Run, files: Path, tmp_path: Path) -> None:
     done = palate("recommend", files / "model", "--all-users", "--out", tmp_path / "all.parquet", "-k", 4, "--json")
     assert done.code == 0, done.err

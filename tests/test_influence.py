@@ -36,7 +36,6 @@ from palate.data.catalogue import Catalogue
 from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError
 from palate.models.base import Model, Recipe, Watch
-from palate.models.ials import IALSModel
 from palate.models.popularity import PopularityModel
 from palate.privacy import forget
 from palate.privacy.influence_vectors import slopes, state_of
@@ -89,6 +88,9 @@ EXACT: list[Recipe] = [
     SLIST(l2=3, neighbours=None),
     Popularity(),
     Popularity(half_life_days=3),
+    IALS(dim=8, epochs=3, threads=1),
+    IALS(dim=8, epochs=3, threads=1, l2=0.1),
+    IALS(dim=8, epochs=3, threads=1, unseen_weight=0.3, half_life_days=10),
     InfiniteAE(),
     SessionKNN(),
     SessionKNN(half_life_days=3, longest=4),
@@ -183,12 +185,9 @@ def test_a_saved_model_forgets_as_well(log: Interactions, tmp_path: Path) -> Non
     assert apart(load(folder), recipe.fit(without(log)), without(log)) < 1e-6
 
 
-def test_vectors_leave_and_the_training_goes_on(rated: Interactions) -> None:
+def test_vectors_of_least_squares_are_those_of_a_training_without(rated: Interactions) -> None:
     model = IALS(dim=8, epochs=8, threads=1).fit(rated)
     lighter, receipt = forget(model, rated, GONE)
-    assert receipt.how == "approximate"
-    assert receipt.distance is not None
-    assert 0 <= receipt.distance < 0.3
     assert lighter.known_users() == model.known_users() - set(GONE)
     assert receipt.removed["users with data of their own"] == 3
     again, _ = forget(lighter, rated, GONE)
@@ -200,18 +199,6 @@ def test_vectors_that_are_trained_step_by_step_say_that_they_must_be_trained_aga
     lighter, receipt = forget(model, rated, GONE)
     assert receipt.how == "retrain"
     assert lighter.known_users() == model.known_users() - set(GONE)
-
-
-def test_the_gradient_is_no_larger_than_the_training_left_it(rated: Interactions) -> None:
-    recipe = IALS(dim=8, epochs=8, threads=1)
-    model = recipe.fit(rated)
-    lighter, _receipt = forget(model, rated, GONE)
-    assert isinstance(lighter, IALSModel)
-    size = [
-        np.sqrt(sum(float((each**2).sum()) for each in slopes(state_of(own.recipe, own, over))))
-        for own, over in ((model, rated), (lighter, without(rated)))
-    ]
-    assert size[1] <= size[0]
 
 
 def test_the_slopes_are_those_of_the_loss(rated: Interactions) -> None:

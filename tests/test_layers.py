@@ -24,6 +24,7 @@ ROOMS = [
     "data",
     "bundles",
     "encoders",
+    "training",
     "models",
     "conditions",
     "ranking",
@@ -42,8 +43,20 @@ ROOMS = [
 DATA = [
     *("times", "columns", "values", "ids", "vocabulary", "joins", "tables"),
     *("ragged", "event_types", "contexts", "histories", "interactions", "examination"),
-    *("kinds", "categories", "batch", "coder", "records", "dialects", "delimited", "jsonlines", "frames", "sources"),
-    *("faults", "days", "moments", "catalogue", "readers"),
+    *(
+        "kinds",
+        "categories",
+        "batch",
+        "coder",
+        "records",
+        "dialects",
+        "headless",
+        "delimited",
+        "jsonlines",
+        "frames",
+        "sources",
+    ),
+    *("faults", "days", "moments", "catalogue", "event_ids", "readers"),
     *("splits", "folds", "rankings"),
 ]
 # Optional packages, and the only files that may import them.
@@ -63,7 +76,8 @@ HOMES = {
     "onnxruntime": {"palate.models.onnx"},
     "safetensors": {"palate.bundles.bundle"},
     "torch": {
-        f"palate.models.{name}" for name in ("autoencoder", "network", "sequence_losses", "training", "transformer")
+        "palate.training.networks",
+        *(f"palate.models.{name}" for name in ("autoencoder", "network", "sequence_losses", "transformer")),
     },
     "openai": {"palate.describe.endpoint"},
     "xllamacpp": {"palate.describe.local"},

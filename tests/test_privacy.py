@@ -47,7 +47,7 @@ from palate.privacy.ledger import BudgetError, Ledger, delta_of, gaussian_noise
 from palate.privacy.mechanisms import STEPS, Rows, exact_counts, exact_gram, exact_products, noisy_counts, noisy_gram
 from palate.privacy.noise import SeededSource, SystemSource, probabilities, rounded_gaussian, table
 from palate.privacy.private import PrivateModel, in_order, likes
-from palate.privacy.released import Hopeless, Plan, threshold
+from palate.privacy.released import Hopeless, Plan, evened, threshold, weigh
 from palate.privacy.spectrum import Axes, above_noise, completed, edge_of
 from palate.serve.app import create_app
 from palate.serve.settings import Settings
@@ -131,18 +131,27 @@ def matrices(draw: st.DrawFn) -> csr_array:
 @given(matrices(), st.integers(0, 10**6), st.sampled_from([0.01, 0.4, 1.0]))
 def test_no_user_changes_a_sum_by_more_than_its_sensitivity(X: csr_array, seed: int, most: float) -> None:
     """Remove each user and compare the sums: counts by STEPS, the others by STEPS² in L2 norm, at most."""
-    axes = np.random.default_rng(seed).standard_normal((X.shape[1], 3))
-    rows = Rows.of(X)
+    draw = np.random.default_rng(seed)
+    axes, weights = draw.standard_normal((X.shape[1], 3)), evened(draw.normal(2, 3, X.shape[1]), 1.0)
+    rows = Rows.of(weigh(X, weights))
     places = rows.projected(axes, most)
     for user in range(X.shape[0]):
         rest = np.arange(X.shape[0]) != user
-        fewer = Rows.of(csr_array(X[rest]))
+        fewer = Rows.of(weigh(csr_array(X[rest]), weights))
         others = fewer.projected(axes, most)
         assert (rows.matrix[rest].toarray() == fewer.matrix.toarray()).all()  # no other user's row is changed
         assert (places[rest] == others).all()
         assert np.linalg.norm(exact_counts(rows) - exact_counts(fewer)) <= STEPS
         assert np.linalg.norm(exact_gram(rows) - exact_gram(fewer)) <= STEPS**2
         assert np.linalg.norm(exact_products(rows, places) - exact_products(fewer, others)) <= STEPS**2
+
+
+def test_rare_items_weigh_more_and_those_below_the_noise_alike() -> None:
+    weights = evened(np.array([-3.0, 0.0, 10.0, 1000.0]), 2.0)
+    assert weights[0] == weights[1] > weights[2] > weights[3]
+    assert weights[0] / weights[3] == pytest.approx((1002 / 2) ** 0.15)
+    X = csr_array(np.array([[1.0, 0, 1, 1], [0, 1, 0, 1]]))
+    np.testing.assert_array_equal(weigh(X, weights).toarray(), X.toarray() * weights)
 
 
 def test_rows_come_near_their_length() -> None:

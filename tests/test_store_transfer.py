@@ -19,7 +19,7 @@ from databases import KINDS, new_database, url
 
 from palate.data.catalogue import read_catalogue
 from palate.data.readers import read_log
-from palate.errors import DataError, SettingError, StoreError
+from palate.errors import DataError, DataWarning, SettingError, StoreError
 from palate.store import backup as backups
 from palate.store import exports, transfer
 from palate.store.backup import backup, check, facts, restore
@@ -65,6 +65,29 @@ def test_an_imported_log_is_the_log(store: Store) -> None:
     assert [row[1:] for row in rows(found)] == rows(log)
     assert store.events("u1")[0].weight is None, "weights that are all 1 say nothing"
     assert check(store).faults == ()
+
+
+def test_the_ids_of_an_export_count_once(store: Store, tmp_path: Path) -> None:
+    """A grown export, in another order, with other prices and times, has its new events stored and no others."""
+    path = tmp_path / "orders.csv"
+    path.write_text(
+        "order_id,user,item,value,date\n1,ann,x,9.5,2020-01-01\n2,bob,y,3,2020-01-02\n,bob,z,1,2020-01-02\n"
+    )
+    assert import_events(store, path, event_id="order_id") == 3
+    path.write_text(
+        "order_id,user,item,value,date\n,bob,z,1,2020-01-02\n3,cat,x,4,2020-01-05\n"
+        "2,bob,y,2.5,2020-01-03\n1,ann,x,9.5,2020-01-01\n3,cat,x,4,2020-01-06\n"
+    )
+    with pytest.warns(
+        DataWarning, match=r"1 rows left out, whose order_id stands in an earlier row; the first is '3'"
+    ):
+        assert import_events(store, path, event_id="order_id") == 1
+    found = {(event.user_id, event.item_id, event.event_id, event.weight) for event in everything(store)}
+    assert found == {("ann", "x", "1", 9.5), ("bob", "y", "2", 3), ("bob", "z", None, 1), ("cat", "x", "3", 4)}
+    assert check(store).faults == ()
+    path.write_text("order_id,user,item\n1,ann,other\n")
+    with pytest.raises(DataError, match=r"the log and .*user 'ann', item 'x'.*event_id '1' with different events"):
+        import_events(store, path, event_id="order_id")
 
 
 def test_weights_of_types_count_once(store: Store) -> None:

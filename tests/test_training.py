@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,26 +17,30 @@ from conftest import block_events, log_of
 from palate import Popularity, fit_until_best, load, split_last
 from palate.errors import BundleError, SettingError
 from palate.models.base import Model, Progress, Watch
-from palate.models.training import CLIP, LAST, Diverged, Run, Task, Training, learning_rate_share, train
 from palate.models.transformer import Transformer, TransformerModel
+from palate.training.loop import fit
+from palate.training.networks import CLIP, LAST, AdamW, Diverged, NetworkTask, learning_rate_share
 
 RECIPE = Transformer(dim=8, window=4, epochs=4, batch=32, learning_rate=0.01)
-HOW = Training(
-    epochs=3, learning_rate=0.1, weight_decay=0.0, seed=0, device="cpu", checkpoint=None, key="a fit to a log"
-)
+HOW = AdamW(epochs=3, learning_rate=0.1, weight_decay=0.0, seed=0, device="cpu")
 
 
 def same(first: TransformerModel, second: TransformerModel) -> bool:
     return all(np.array_equal(first.weights[name], second.weights[name]) for name in first.weights)
 
 
-def line(scale: float = 1.0) -> Task[Any]:
+def line(scale: float = 1.0) -> NetworkTask[Any]:
     """A weight of two numbers that is drawn to 3; the model is the weights themselves."""
 
     def loss(weights: dict[str, torch.Tensor], batch: float, _: torch.Generator) -> torch.Tensor:
         return scale * ((weights["x"] - 3) ** 2).sum() * batch
 
-    return Task({"x": np.zeros(2, np.float32)}, lambda _: [1.0] * 50, loss, dict, 50)
+    return NetworkTask(HOW, {"x": np.zeros(2, np.float32)}, lambda _: [1.0] * 50, loss, dict, 50)
+
+
+def trained(task: NetworkTask[Any]) -> dict[str, Any]:
+    """The weights after all epochs."""
+    return dict(fit(task, nullcontext(), HOW.epochs))
 
 
 # Resume
@@ -154,30 +159,31 @@ def test_a_bundle_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def test_it_reaches_the_least_loss() -> None:
-    np.testing.assert_allclose(train(line(), HOW)["x"], 3, atol=0.1)
+    np.testing.assert_allclose(trained(line())["x"], 3, atol=0.1)
 
 
 def test_gradients_are_clipped() -> None:
-    run = Run.begun(line(1e6), HOW)
-    run.one_epoch(line(1e6), HOW, lambda _: None)
-    assert float(run.weights["x"].grad.norm()) <= CLIP * (1 + 1e-5)  # type: ignore[union-attr]
+    task = line(1e6)
+    for _ in task.epoch(None, 0):
+        pass
+    assert float(task.weights["x"].grad.norm()) <= CLIP * (1 + 1e-5)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_the_fit(bad: float) -> None:
     task = replace(line(), batches=lambda _: [1.0, 1.0, bad])
     with pytest.raises(Diverged, match=r"epoch 1, batch 3: the loss is (nan|inf); lower learning_rate"):
-        train(task, HOW)
+        trained(task)
 
 
 def test_frozen_weights_are_changed_by_prepare_alone() -> None:
     task = replace(line(), start={"x": np.zeros(2, np.float32), "old.x": np.ones(2, np.float32)}, frozen=("old.",))
-    assert train(task, HOW)["old.x"].tolist() == [1, 1]
+    assert trained(task)["old.x"].tolist() == [1, 1]
 
     def prepare(weights: dict[str, torch.Tensor]) -> None:
         weights["old.x"].copy_(weights["x"].detach())
 
-    kept = train(replace(task, prepare=prepare), HOW)
+    kept = trained(replace(task, prepare=prepare))
     assert 0 < abs(kept["old.x"] - kept["x"]).max() < 3
 
 

@@ -95,7 +95,9 @@ def chosen(log: str, task: Task, minutes: float, seed: int, known: Outcomes) -> 
     if found is not None:
         return found
     began = time.perf_counter()
-    choice = choose(task.train, task.catalogue, minutes=minutes, metric=task.metric, seed=seed)
+    choice = choose(
+        task.train, task.catalogue, minutes=minutes, metric=task.metric, seed=seed, keep_seen=task.keep_seen
+    )
     seconds = time.perf_counter() - began
     print(choice.report, flush=True)
     outcome = {

@@ -28,6 +28,7 @@ from palate import (
     split_last,
     split_ratio,
 )
+from palate.data.times import SECOND
 from palate.models.base import Model, Recipe
 
 
@@ -35,7 +36,8 @@ from palate.models.base import Model, Recipe
 class Task:
     """A log to choose for: its own metric, the references of docs/benchmarks.md, and the grade on the test.
 
-    split  where a peer can be asked for the users of the test, None where they are prefixes
+    split      where a peer can be asked for the users of the test, None where they are prefixes
+    keep_seen  whether an item of the history may be an answer
     """
 
     metric: str
@@ -44,6 +46,7 @@ class Task:
     references: Mapping[str, Recipe]
     grade: Callable[[Model], float]
     split: Split | None = None
+    keep_seen: bool = False
 
     @classmethod
     def of(
@@ -102,7 +105,15 @@ def of_sessions() -> Task:
     """Ask for the next click of each prefix."""
     task, stages = diginetica(), STAGES["diginetica"]
     references = {"SLIST": stages[0], "Ranked": Ranked(recipes=stages, **SETTINGS["diginetica"])}
-    return Task("MRR@20", task.train["test"], None, references, lambda model: task.grade(model, "test")["MRR@20"])
+    train, grade = in_order(task.train["test"]), lambda model: task.grade(model, "test")["MRR@20"]
+    return Task("MRR@20", train, None, references, grade, keep_seen=True)
+
+
+def in_order(log: Interactions) -> Interactions:
+    """Put the events of a session a second apart: of one time, two of an item would be copies, and no answers."""
+    assert log.timestamp is not None
+    place = np.arange(len(log)) - log.start[log.user]
+    return replace(log, timestamp=log.timestamp + place * SECOND)
 
 
 def of_gowalla() -> Task:

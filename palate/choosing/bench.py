@@ -62,11 +62,12 @@ class Part:
     goal: Goal
     seed: int
     whole: LogFacts
+    keep_seen: bool = False  # whether items of a history may be answers
 
     @cached_property
     def prepare(self) -> Prepare:
         """What children need for trials on it."""
-        return Prepare(self.goal.cut(self.log, self.seed), self.catalogue)
+        return Prepare(self.goal.cut(self.log, self.seed), self.catalogue, self.keep_seen)
 
     @property
     def facts(self) -> LogFacts:
@@ -102,7 +103,13 @@ class Part:
 
 
 def parts_of(
-    log: Interactions, catalogue: Catalogue | None, goal: Goal, least: float, seed: int, facts: LogFacts
+    log: Interactions,
+    catalogue: Catalogue | None,
+    goal: Goal,
+    least: float,
+    seed: int,
+    facts: LogFacts,
+    keep_seen: bool = False,
 ) -> list[Part]:
     """Return samples of a log from small to large, the smallest of about `least` events, and last the log itself.
 
@@ -112,8 +119,12 @@ def parts_of(
     while sizes[0] > 2 * least:
         sizes.insert(0, max(int(least), sizes[0] // STEPS))
     samples = [of_users(log, size, seed) for size in sizes]
-    parts = [Part(n, len(each) / len(log), each, catalogue, goal, seed, facts) for n, each in enumerate(samples)]
-    Exam.of(parts[0].prepare.split)
+    shares = [len(each) / len(log) for each in samples]
+    parts = [
+        Part(n, share, each, catalogue, goal, seed, facts, keep_seen)
+        for n, (share, each) in enumerate(zip(shares, samples, strict=True))
+    ]
+    Exam.of(parts[0].prepare.split, keep_seen=keep_seen)
     return parts
 
 

@@ -61,6 +61,7 @@ def choose(
     journal: str | PathLike[str] | None = None,
     start: Choice | None = None,
     live: bool = False,
+    keep_seen: bool = False,
 ) -> Choice:
     """Choose a recipe for a log by trials on a validation part cut from it, and fit it to the whole log.
 
@@ -76,12 +77,13 @@ def choose(
     journal     a file that keeps the trials; a search that was killed goes on where it was
     start       a choice that was made before: what it took is tried first
     live        whether events must count at once, as in a service: recipes whose lists wait for a fit are left out
+    keep_seen   whether lists show items of the history again, and such items count as answers
 
     Trials run in up to two child processes of one thread each. Raises `SettingError` for a setting out of range, and
     `DataError` for a log without an event of weight above 0, or a file that is no journal, `MissingExtra` for a
     candidate whose packages are not installed.
     """
-    asked = _asked(goal, minutes, memory, latency_ms, metric, candidates, seed, trials, live)
+    asked = _asked(goal, minutes, memory, latency_ms, metric, candidates, seed, trials, live, keep_seen)
     with Session(as_log(log), as_catalogue(catalogue), asked, journal, watch) as session:
         return Choice(*session.fitted(session.search([] if start is None else [start.recipe])))
 
@@ -99,9 +101,10 @@ def chosen_recipe(
     watch: StepWatch | None = None,
     journal: str | PathLike[str] | None = None,
     live: bool = False,
+    keep_seen: bool = False,
 ) -> tuple[Recipe, ChoiceReport]:
     """Choose as `choose` does, and leave the fit to the whole log, within the same time, to the caller."""
-    asked = _asked(goal, minutes, memory, latency_ms, metric, None, seed, None, live)
+    asked = _asked(goal, minutes, memory, latency_ms, metric, None, seed, None, live, keep_seen)
     with Session(log, catalogue, asked, journal, watch) as session:
         found = session.search([])
         return found.report.recipe, found.report
@@ -146,6 +149,7 @@ def _asked(
     seed: int,
     trials: int | None,
     live: bool,
+    keep_seen: bool = False,
 ) -> Asked:
     """Check the arguments of `choose`."""
     check(real("minutes", minutes) > 0, "minutes", minutes, "must be above 0")
@@ -164,7 +168,7 @@ def _asked(
     limits = Limits(seconds, _bytes(memory), latency_ms, most, live=live)
     given = None if candidates is None else tuple(map(_candidate, candidates))
     check(given != (), "candidates", candidates, "must name one at least")
-    return Asked(goal, limits, metric, given, whole("seed", seed, 0))
+    return Asked(goal, limits, metric, given, whole("seed", seed, 0), keep_seen)
 
 
 def _candidate(value: Recipe | str) -> Recipe | Family:

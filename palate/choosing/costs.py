@@ -44,6 +44,11 @@ STARTED = 0.02  # seconds of any fit: kernels are loaded, events are counted
 SYSTEMS = 2.6e8  # bytes of the small systems that are solved at once
 WALKED = 1e8  # bytes of walks over pairs of items
 NETWORKS = {"minilm": 5e-3, "efficientnet": 7e-2, "aisfx": 2.0}  # seconds of an item
+A_QUERY = {
+    "events": 1.3e-3,
+    "ratio": 1.3e-3,
+    "users": 6e-3,
+}  # seconds of a user whom a second stage of two learns from
 TORCH = 3.0  # seconds until it is imported
 SMALL = 0.05  # seconds below which a measurement says nothing of growth
 BUSY = 1.0, 20.0  # bounds of how many times as long a fit takes as its CPU does
@@ -172,7 +177,8 @@ def _blend(recipe: Blend, log: LogFacts, of: Of) -> Cost:
 def _ranked(recipe: Ranked, log: LogFacts, of: Of) -> Cost:
     parts = [of(each, log) for each in recipe.recipes]
     queries = min(recipe.users, log.users)
-    seconds = (1 + recipe.folds) * sum(each.seconds for each in parts) + 2.5e-3 * queries + 1
+    of_queries = A_QUERY[recipe.held_out] * queries * (len(parts) / 2) ** 2
+    seconds = (1 + recipe.folds) * sum(each.seconds for each in parts) + of_queries + 1
     memory = sum(each.memory for each in parts) + 400 * queries * recipe.pool
     return Cost(seconds, memory, 2 + sum(each.list_ms for each in parts))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations, cycle, islice
+from itertools import cycle, islice
 
 from palate.choosing.bench import Bench, Enough, Part
+from palate.choosing.combinations import best_of_families, combinations_of
 from palate.choosing.goals import Goal
 from palate.choosing.hunts import Hunt, Place
 from palate.choosing.journal import text_of
@@ -16,8 +17,6 @@ from palate.choosing.verdict import Record, contenders
 from palate.choosing.worker import POPULARITY
 from palate.ending import lift
 from palate.models.base import Recipe
-from palate.models.blend import Blend
-from palate.ranking.ranked import Ranked
 
 FIRST = 0.2  # share of what is left that the first trial of a family may take
 LATE = 0.4  # share, where the others have had their turns
@@ -31,14 +30,10 @@ PATIENCE = 3  # turns at what is best, one after the other, that gain less than 
 CLIMB = 6, 3  # recipes that are tried on the next part of the log, and on those after it
 UNSURE = 0.25  # share of the metric by which intervals of differences are too wide for settings to be separated
 BEHIND = 0.85  # share of the best metric from which on a family is worth its settings
-COMBINED = 4  # best recipes of different families of which some are combined
 KEPT_BACK = 3  # trials for them
-QUERIES = 20_000, 5_000  # users that a second stage learns from, as the time allows
 FEW = 3_000  # users up to whom the best recipes are tried once more, on other cuts
 AGAIN, MOST_AGAIN = 2, 6  # such cuts, and at most, where the best cannot be separated
 FINALISTS = 6  # recipes that are tried on them
-HELD_OUT = {"next": "events", "taste": "ratio", "new-users": "users"}
-GAPS = {"next": (1, 0)}  # events between what first stages know and what is asked for, where order counts
 
 
 class Search:
@@ -109,7 +104,7 @@ class Search:
 
     def _discerns(self) -> bool:
         """Whether more trials could be separated; for a number of trials, all of them are run."""
-        best = _of_families(self.bench.best(self.part))[:2]
+        best = best_of_families(self.bench.best(self.part))[:2]
         if len(best) < 2 or math.isinf(self.bench.left):
             return True
         gap = best[0].minus(best[1])
@@ -220,24 +215,15 @@ class Search:
 
     def _combinations(self) -> list[Recipe]:
         """Return blends and a second stage of the best recipes of different families that can be afforded."""
-        if self.goal.name not in HELD_OUT or not self._combined:  # blends rank items of the log alone
+        if not self._combined:
             return []
-        best = [each.recipe for each in _of_families(self.bench.best(self.part))[:COMBINED]]
-        pairs = list(combinations(best, 2))
-        held_out, gaps = HELD_OUT[self.goal.name], GAPS.get(self.goal.name, (1,))
-        stages = (
-            Ranked(recipes=pair, users=n, held_out=held_out, gap=gap)
-            for pair in pairs
-            for gap in gaps
-            for n in QUERIES
-        )
-        blends = (Blend(recipes=pair) for pair in pairs)
-        of_three = [Blend(recipes=tuple(best[:3]))] if len(best) > 2 else []
-        ways: list[Iterable[Recipe]] = [stages, blends, of_three]  # the dearest first, while there is time
+        ranked = self.bench.best(self.part)
+        ways = combinations_of(ranked, self.goal.name, self.part.keep_seen)
         tried = {text_of(each.recipe) for each in self.bench.records if each.part == self.part.number}
         new = ((each for each in way if text_of(each) not in tried) for way in ways)
         found = [next((each for each in way if not self.bench.refusal(each, self.part)), None) for way in new]
-        if pairs and not any(found) and (reason := self.bench.refusal(Blend(recipes=pairs[0]), self.part)):
+        blends = ways[-1]
+        if blends and not any(found) and (reason := self.bench.refusal(blends[0], self.part)):
             self.bench.left_out["Blend"] = reason
         return [each for each in found if each is not None]
 
@@ -254,7 +240,7 @@ class Search:
 
     def _promising(self) -> list[Family]:
         """Families near the best one, the best first."""
-        ranked = _of_families(self.bench.best(self.part))
+        ranked = best_of_families(self.bench.best(self.part))
         near = [r for r in ranked if r.outcome.mean >= BEHIND * ranked[0].outcome.mean]
         families = [named(each.name) for each in near]
         return [each for each in families if each is not None and self._seeks(each)][:KEPT]
@@ -263,7 +249,7 @@ class Search:
         """Families of the best trial, of the parts of a combination, and of the two best that are none."""
         ranked = self.bench.best(self.part)
         parts = [part for each in ranked[:1] for part in getattr(each.recipe, "recipes", [each.recipe])]
-        names = [type(each).__name__ for each in parts] + [each.name for each in _of_families(ranked)[:2]]
+        names = [type(each).__name__ for each in parts] + [each.name for each in best_of_families(ranked)[:2]]
         families = map(named, dict.fromkeys(names))
         return [each for each in families if each is not None and self._seeks(each) and self._trials(each, self.part)]
 
@@ -302,12 +288,6 @@ class Search:
 
 def _number(part: Part) -> int:
     return part.number
-
-
-def _of_families(ranked: Sequence[Record]) -> list[Record]:
-    """Return the best of each family, without combinations."""
-    first = {each.name: each for each in reversed(ranked) if each.name not in ("Blend", "Ranked", POPULARITY)}
-    return sorted(first.values(), key=lambda record: -record.outcome.mean)
 
 
 def _varied(ranked: Sequence[Record], most: int) -> list[Recipe]:

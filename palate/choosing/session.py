@@ -34,6 +34,7 @@ OVER = 0.08  # share of the budget that the last fit may take beyond it
 CROWDED = 1.5  # load from which on the last fit is run on one thread
 EARLY = 0.1  # share of the budget that was left for a search from which on the report says why it ended
 KEPT = 20  # newest searches whose trials a journal keeps, where a service searches again and again
+REPEATED = 0.1  # share of repeats from which on the report says how they may be answers
 BEAT = 0.5  # seconds between two notes of the time spent
 
 
@@ -60,6 +61,7 @@ class Asked:
     metric: str
     candidates: tuple[Recipe | Family, ...] | None
     seed: int
+    keep_seen: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ class Session:
         self.log, self.catalogue, self.asked, self._watch = log, catalogue, asked, watch
         self.facts = LogFacts.of(log, catalogue)
         self.goal = Goal.of(asked.goal, self.facts)
-        about = self.goal.name, asked.metric, asked.seed, asked.limits.last_fit, asked.limits.live
+        about = self.goal.name, asked.metric, asked.seed, asked.limits.last_fit, asked.limits.live, asked.keep_seen
         task = "" if journal is None else task_of(log, catalogue, *about)
         self.journal = Journal(journal, task, began)
         self.late = self.journal.spent > asked.limits.seconds  # an earlier run took all of the time
@@ -156,10 +158,10 @@ class Session:
         return self._report(parts[: part.number + 1], self.bench.records, verdict)
 
     def _parts(self, least: float) -> list[Part]:
-        return parts_of(self.log, self.catalogue, self.goal, least, self.asked.seed, self.facts)
+        asked = self.asked
+        return parts_of(self.log, self.catalogue, self.goal, least, asked.seed, self.facts, asked.keep_seen)
 
     def _report(self, tried: Sequence[Part], records: Sequence[Record], verdict: Verdict) -> ChoiceReport:
-        notes = () if has_optuna() else ("Settings are fixed draws; the extra `choose` adds Optuna's search",)
         return ChoiceReport(
             verdict.taken.recipe,
             self.goal,
@@ -171,7 +173,7 @@ class Session:
             verdict.why,
             self._left_out(),
             self.journal.spent,
-            notes=notes,
+            notes=self._notes(),
             trials=len(self.bench.records),
         )
 
@@ -246,8 +248,18 @@ class Session:
             why,
             self._left_out(),
             self.journal.spent,
+            notes=self._notes(),
         )
         return Found([], report)
+
+    def _notes(self) -> tuple[str, ...]:
+        """Say how the search was made."""
+        notes = [] if has_optuna() else ["Settings are fixed draws; the extra `choose` adds Optuna's search"]
+        if self.asked.keep_seen:
+            notes.append("Items of a history count as answers, and are listed again")
+        elif self.facts.repeats >= REPEATED:
+            notes.append(f"{self.facts.repeats:.0%} of the events are repeats; keep_seen=True lists items again")
+        return tuple(notes)
 
     def _nothing(self, error: DataError) -> str:
         for what in ("item", "user"):

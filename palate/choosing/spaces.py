@@ -55,6 +55,8 @@ class Family:
     goals   where it competes
     scales  what its cost and its best settings grow with
     barred  why it is left out for a log, "" where it is not
+    kind    what it learns: "neighbours" of items or sessions, "vectors", or a "network"; a second stage gains most
+            from stages that find different items
     """
 
     name: str
@@ -63,6 +65,7 @@ class Family:
     goals: tuple[str, ...]
     scales: str
     barred: Callable[[LogFacts], str] = lambda _: ""
+    kind: str = "neighbours"
 
     def recipe(self, settings: Settings) -> Recipe:
         """Build the recipe with these settings."""
@@ -206,6 +209,7 @@ FAMILIES: tuple[Family, ...] = (
         },
         KNOWN,
         "(users + items) dim²; a larger catalogue wants a larger dim, a larger dim a smaller l2",
+        kind="vectors",
     ),
     Family(
         "Embedding",
@@ -218,6 +222,7 @@ FAMILIES: tuple[Family, ...] = (
         },
         KNOWN,
         "events times dim; a larger dim wants a larger l2 on a dense log",
+        kind="vectors",
     ),
     Family(
         "InfiniteAE",
@@ -234,6 +239,7 @@ FAMILIES: tuple[Family, ...] = (
         ALL,
         "the content of items, and its base",
         _no_content,
+        kind="vectors",
     ),
     Family(
         "Content",
@@ -242,6 +248,7 @@ FAMILIES: tuple[Family, ...] = (
         ("new-items",),
         "events times the numbers of an item's content, and their cube",
         _no_content,
+        kind="vectors",
     ),
     Family(
         "Autoencoder",
@@ -249,6 +256,7 @@ FAMILIES: tuple[Family, ...] = (
         {"l2": Between(50.0, 600.0), "dim": OneOf((256, 512)), "dropout": Between(0.5, 0.8, log=False)},
         ("taste", "new-users"),
         "users times items times dim",
+        kind="network",
     ),
     Family(
         "Transformer",
@@ -256,6 +264,7 @@ FAMILIES: tuple[Family, ...] = (
         {"dim": OneOf((64, 128, 192)), "epochs": OneOf((4, 8, 16)), "dropout": Between(0.2, 0.6, log=False)},
         ("next", "new-users"),
         "events times epochs times dim",
+        kind="network",
     ),
 )
 

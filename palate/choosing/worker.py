@@ -92,6 +92,7 @@ class Prepare:
 
     split: Split
     catalogue: Catalogue | None
+    keep_seen: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Trials:
 
     def prepare(self, request: Prepare) -> None:
         """Take a split."""
-        self._exam, self._catalogue = Exam.of(request.split), request.catalogue
+        self._exam, self._catalogue = Exam.of(request.split, keep_seen=request.keep_seen), request.catalogue
 
     def outcome(self, request: Grade | Fit) -> Outcome:
         """Do what is asked; whatever a fit raises is an outcome that failed."""

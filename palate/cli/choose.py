@@ -64,6 +64,7 @@ def choose(
         str | None, typer.Option(metavar="GOAL", help=f"{', '.join(CUTS)}.", show_default="found in the log")
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Events must count at once, as in a service.")] = False,
+    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Items of the history are listed again.")] = False,
     metric: Annotated[str, typer.Option(metavar="NAME", help="What is compared.")] = "NDCG@10",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the model and the report.")] = None,
     journal: Annotated[
@@ -90,6 +91,7 @@ def choose(
             memory=memory,
             latency_ms=latency_ms,
             live=live,
+            keep_seen=keep_seen,
             goal=goal,
             metric=metric,
             journal=journal,

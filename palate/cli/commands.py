@@ -27,11 +27,14 @@ from palate.cli.lists import listing, named, ranked, recommended, sentence, titl
 from palate.cli.serve import activate, serve, train
 from palate.cli.settings import (
     CatalogueReading,
+    Hidden,
+    Hide,
     Reading,
     Settings,
     Stages,
     build_recipes,
     check_picture,
+    hidden_types,
     read_settings,
 )
 from palate.cli.store import key_app, store_app
@@ -218,7 +221,7 @@ def evaluate(
     k: Annotated[
         list[int],
         typer.Option(
-            "-k", metavar="N", default_factory=lambda: [10, 20], show_default="10 and 20", help="Lengths of lists."
+            "-k", metavar="N", default_factory=lambda: [10, 20], show_default="10 and 20", help="List lengths."
         ),
     ],
     settings: Annotated[
@@ -234,6 +237,7 @@ def evaluate(
     read: Reading,
     catalogue: ItemsFile = None,
     catalogue_read: CatalogueReading,
+    hide: Hide,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw a plot, PNG or SVG.")] = None,
     json: Json = False,
 ) -> None:
@@ -241,16 +245,17 @@ def evaluate(
     check_picture(plot)
     if folds is not None and split not in FOLDS:
         raise typer.BadParameter(f"--folds goes with --split {' or '.join(FOLDS)}, not with {split}")
-    chosen = build_recipes(recipes, settings)
+    chosen, hidden = build_recipes(recipes, settings), hidden_types(hide)
     events = read_log(log, **read_settings(read))
     note(sentence(events))
     content = content_of(catalogue, catalogue_read, events)
     note_estimates(chosen.values(), events, content, folds or 1)
     with FitBar("fitting") as bar:
         if folds is None:
-            result = compare(chosen, SPLITS[split](events), k, catalogue=content, watch=bar)
+            result = compare(chosen, SPLITS[split](events), k, catalogue=content, hide=hidden, watch=bar)
         else:
-            result = cross_validate(chosen, events, folds, by=cast("By", split), k=k, catalogue=content, watch=bar)
+            by = cast("By", split)
+            result = cross_validate(chosen, events, folds, by=by, k=k, catalogue=content, hide=hidden, watch=bar)
     if plot is not None:
         result.plot(plot)
     if json:
@@ -275,6 +280,7 @@ def recommend(
         str | None, typer.Option("--filter", metavar="SQL", help="Of the catalogue: price < 20.")
     ] = None,
     keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Also show items of the history.")] = False,
+    hide: Hide,
     all_users: Annotated[bool, typer.Option("--all-users", help="All users of the log, to --out.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Of --all-users: .parquet, .csv, .jsonl.")] = None,
     json: Json = False,
@@ -282,14 +288,14 @@ def recommend(
     """Recommend items to a user by a history, or to all users."""
     fitted, log = load_with_log(model)
     titles = titles_of(catalogue, catalogue_read, fitted.items, "the model")
-    choice = Choice.of(only or [], exclude or [], condition, titles)
+    choice, hidden = Choice.of(only or [], exclude or [], condition, titles), hidden_types(hide)
     if all_users:
         chosen_log = log if history is None else newer_log(history, read, fitted)
-        _export(fitted, model, chosen_log, out, k, keep_seen, choice, json)
+        _export(fitted, model, chosen_log, out, k, keep_seen, choice, hidden, json)
         return
     whole = fitted if titles is None else fitted.with_items(titles.without(fitted.items))
     past = _past(whole, log, user, history, read)
-    rows = recommended(whole, past, k, titles, keep_seen, *choice)
+    rows = recommended(whole, past, k, titles, keep_seen, *choice, hide=hidden)
     known = len(past.rows.column)
     if json:
         print_json({"user_id": user, "known_events": known, "items": rows})
@@ -309,6 +315,7 @@ def _export(
     k: int,
     keep_seen: bool,
     choice: Choice,
+    hide: Hidden,
     json: bool,
 ) -> None:
     """Write the lists of all users to a file, with a bar."""
@@ -318,8 +325,9 @@ def _export(
         raise DataError(f"{folder}: the model was saved without histories; give a log with --history FILE")
     began = clock()
     with WorkBar("users") as bar:
+        only, exclude = choice
         lines = export_all(
-            model, folder, log, out, k, keep_seen=keep_seen, only=choice.only, exclude=choice.exclude, watch=bar
+            model, folder, log, out, k, keep_seen=keep_seen, only=only, exclude=exclude, hide=hide, watch=bar
         )
     seconds = clock() - began
     if json:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from palate.bundles.bundle import manifest_checksum
+from palate.cli.settings import Hidden
 from palate.data.interactions import Interactions
 from palate.data.vocabulary import Id
 from palate.errors import DataError, StoreError
@@ -40,6 +41,7 @@ def export_all(
     keep_seen: bool = False,
     only: Sequence[Id] | None = None,
     exclude: Sequence[Id] | None = None,
+    hide: Hidden = None,
     watch: Callable[[int, int], None] | None = None,
 ) -> int:
     """Write the best k items of every user of the log to a file of the format that its suffix names, of `FORMATS`.
@@ -52,9 +54,9 @@ def export_all(
         known = ", ".join(each for each in FORMATS if each)
         raise DataError(f"{out}: unknown suffix {out.suffix!r}; known are {known}")
     parts = out.with_name(f".{out.name}.parts")
-    choice = {"keep_seen": keep_seen, "only": only, "exclude": exclude}
+    choice = {"keep_seen": keep_seen, "only": only, "exclude": exclude, "hide": hide}
     question = _question(folder, log) | {"k": k, **choice}
-    rank = partial(model.recommend, k=k, keep_seen=keep_seen, only=only, exclude=exclude)
+    rank = partial(model.recommend, k=k, keep_seen=keep_seen, only=only, exclude=exclude, hide=hide)
     try:
         _open(parts, question)
         histories = log.histories()

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from rich.table import Table
 
+from palate.cli.settings import Hidden
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -82,10 +83,11 @@ def recommended(
     keep_seen: bool = False,
     only: Iterable[Id] | None = None,
     exclude: Iterable[Id] | None = None,
+    hide: Hidden = None,
 ) -> list[Row]:
     """Recommend to one user, each item with the past items that account for it."""
     seen = past.items.names(past.rows.column).to_list()
-    rows = ranked(model.recommend(past, k, only=only, exclude=exclude, keep_seen=keep_seen), catalogue)
+    rows = ranked(model.recommend(past, k, only=only, exclude=exclude, keep_seen=keep_seen, hide=hide), catalogue)
     for row, causes in zip(rows, model.explain(past, [row["item_id"] for row in rows], REASONS), strict=True):
         row["because"] = [named(cause, catalogue) for cause, _ in causes]
         terms = model.reasons(seen, row["item_id"], REASONS)

@@ -19,12 +19,12 @@ from palate.models.registry import recipe_class, recipe_names
 
 NAMED = re.compile(r"\w+=")  # how a setting begins
 READ_NAMES = (
-    *("user", "item", "time", "weight", "event", "context", "weights", "min_weight"),
-    *("time_unit", "time_format", "ids", "separator", "decimal", "encoding", "on_error"),
+    *("user", "item", "time", "weight", "event", "event_id", "context", "weights", "min_weight"),
+    *("time_unit", "time_format", "ids", "separator", "decimal", "encoding", "header", "on_error"),
 )
 CATALOGUE_NAMES = (
     *("item", "title", "text", "categories", "price", "image", "audio", "available"),
-    *("ids", "separator", "decimal", "encoding", "on_error"),
+    *("ids", "separator", "decimal", "encoding", "header", "on_error"),
 )
 Settings: TypeAlias = Annotated[
     list[str],
@@ -48,6 +48,17 @@ CatalogueReading: TypeAlias = Annotated[
         help="Passed to read_catalogue.",
     ),
 ]
+Hide: TypeAlias = Annotated[
+    list[str],
+    typer.Option(
+        "--hide",
+        metavar="TYPE[=DAYS]",
+        default_factory=list,
+        show_default=False,
+        help="Hide items of such events only.",
+    ),
+]
+Hidden: TypeAlias = list[str] | dict[str, float] | None
 Stages: TypeAlias = Annotated[
     list[str],
     typer.Option(
@@ -160,11 +171,18 @@ def read_settings(texts: Iterable[str]) -> dict[str, Any]:
         if name == "weights":
             pairs = (each.rpartition(":") for each in text.split(","))
             values[name] = {event: parse("weights", weight, float) for event, _, weight in pairs}
-        elif name == "context":
+        elif name in ("context", "event_id"):
             values[name] = text.split(",")
         else:
             values[name] = parse(name, text, float) if name == "min_weight" else text
     return values
+
+
+def hidden_types(texts: Sequence[str]) -> Hidden:
+    """Return the `hide` of `recommend` from `--hide` options: event types, all or none of them with days."""
+    if not any("=" in text for text in texts):
+        return [*texts] or None
+    return {name: parse(f"--hide {name}", days, float) for name, days in split_pairs(texts, "--hide")}
 
 
 def catalogue_settings(texts: Iterable[str]) -> dict[str, str]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
 from math import inf
+from queue import Empty, SimpleQueue
+from threading import Thread
 from types import TracebackType
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
+T = TypeVar("T")
 TRIALS = 3  # timed slices for each number of threads
 
 
@@ -47,6 +51,47 @@ def limit_loaded() -> None:
         Limit.undone.enter_context(threadpool_limits(1))
 
 
+class Pool:
+    """Threads that no process waits for at its end, as it does for those of a `ThreadPoolExecutor`.
+
+    After Ctrl-C one may be compiling a kernel, for half a minute.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.jobs: SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None] = SimpleQueue()
+        self.most: int = most
+        self.threads: list[Thread] = []
+
+    def submit(self, work: Callable[..., T], *given: Any) -> Future[T]:
+        """Have work(*given) done."""
+        job: Future[T] = Future()
+        self.jobs.put((job, work, given))
+        if len(self.threads) < self.most:
+            self.threads.append(Thread(target=_work_off, args=(self.jobs,), daemon=True, name="palate"))
+            self.threads[-1].start()
+        return job
+
+    def shutdown(self, *, wait: bool) -> None:
+        """Wait until all is done; else have the threads end when what they are at is done, and return at once."""
+        with suppress(Empty):
+            while not wait:
+                self.jobs.get_nowait()
+        for _ in self.threads:
+            self.jobs.put(None)
+        for thread in self.threads if wait else ():
+            thread.join()
+
+
+def _work_off(jobs: SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None]) -> None:
+    while (todo := jobs.get()) is not None:
+        job, work, given = todo
+        try:
+            job.set_result(work(*given))
+        except BaseException as error:  # whoever asks for the result gets it
+            job.set_exception(error)
+        del todo, job, work, given  # nothing is held on to while a thread waits
+
+
 class ThreadTeam:
     """Runs slices of work on several threads, BLAS on one thread in each. Use it in a `with` block.
 
@@ -62,7 +107,7 @@ class ThreadTeam:
         self.fastest = dict.fromkeys(self.choices, inf)  # seconds for each position, of the fastest slice
 
     def __enter__(self) -> ThreadTeam:
-        self.pool = ThreadPoolExecutor(self.most)
+        self.pool = Pool(self.most)
         self.limits = threadpool_limits(1, "blas")
         return self
 
@@ -70,7 +115,7 @@ class ThreadTeam:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # After an error, Ctrl-C among them, work that still runs is not waited for: its result is not wanted.
-        self.pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
+        self.pool.shutdown(wait=kind is None)
         self.limits.restore_original_limits()
 
     @property

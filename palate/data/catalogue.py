@@ -127,14 +127,15 @@ def read_catalogue(
     separator: str | None = None,
     decimal: str | None = None,
     encoding: str | None = None,
+    header: str = "first",
     on_error: str = "raise",
 ) -> Catalogue:
     """Read items and their attributes from the files and frames that `read_log` reads.
 
     item, title, ...  names of columns with other than the usual names; "" reads none
     ids               "text" keeps all ids as strings; "auto" as `read_log` does
-    separator, decimal, encoding
-                      of delimited text, as `read_log` has them
+    separator, decimal, encoding, header
+                      of delimited text, as `read_log` has them; without a header the name of a column is its number
     on_error          "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in
                       `catalogue.skipped` and warns
 
@@ -153,7 +154,7 @@ def read_catalogue(
         return found | {name: name for name in others}
 
     check_ids(ids)
-    written = Form.of(separator, decimal, encoding)
+    written = Form.of(separator, decimal, encoding, header)
     faults = Faults(on_error, CATALOGUE_RULES, ["item"], once="item")
     strings = ids == "text"
     names: dict[str, str] = {}

@@ -95,7 +95,8 @@ def find_columns(
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(f"{place}: two columns are named {twice[0]!r}; names must differ")
-    free = [name for name in names if name not in asked.values()]
+    named = {name for role, name in asked.items() if not role.startswith("event_id")}  # an id may be of any columns
+    free = [name for name in names if name not in named]
     found: dict[str, str] = {}
     for role, known in aliases.items():
         wanted = asked.get(role)

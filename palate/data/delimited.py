@@ -17,7 +17,8 @@ import polars as pl
 
 from palate.arrays import Bools, Bytes, Longs
 from palate.data.batch import CHUNK, FILLED, LONGEST, Batch, Choose
-from palate.data.dialects import SAMPLE, Form, Text, has_commas, look, said, without_blanks
+from palate.data.dialects import SAMPLE, Form, Text, cleared, has_commas, look, said
+from palate.data.headless import guess, is_data, said_of
 from palate.data.records import BAD_QUOTE, NEWLINE, Dialect, Records, is_utf8, records_of
 from palate.errors import DataError
 
@@ -73,7 +74,7 @@ class Parser:
 def read_delimited(
     stream: BinaryIO | IO[bytes], place: str, usual: Dialect, choose: Choose, form: Form | None = None
 ) -> Iterator[Batch]:
-    """Rows below the header of delimited text: strings, but for times and weights as long as all are numbers.
+    """Rows of delimited text: strings, but for times and weights as long as all are numbers.
 
     usual: the dialect of files of this name; form: what was stated of this one
     """
@@ -84,12 +85,11 @@ def read_delimited(
     top = next(blocks, None)
     if top is None:
         raise DataError(f"{place}: empty; the first line must name the columns")
-    end, header = _header(top.text, place, dialect)
-    columns = choose(header, place)
+    end, header, columns, guessed = _columns(top.text, place, dialect, choose, stated)
     wanted = {role: header.index(name) for role, name in columns.items()}
     comma = stated.decimal == "," if stated.decimal else _has_commas(top.text[end:], dialect, len(header), wanted)
     dialect = replace(dialect, comma=comma)
-    found = tuple(said(dialect, source.encoding, usual, stated))
+    found = (*said(dialect, source.encoding, usual, stated), *guessed)
     parse = Parser(dialect, len(header), wanted)
     below = top.text[end:]
     first = 1
@@ -98,7 +98,7 @@ def read_delimited(
         # With one column, polars has a row for a blank line, too.
         if frame is None or not block.separators == len(frame) * (len(header) - 1) > 0:
             records = Records.of(block.text, dialect)
-            good, broken = _judge(records, len(header), first)
+            good, broken = _judge(records, len(header), first, "header" if end else "first row")
             frame = parse(b"".join(records[n] for n in np.flatnonzero(good).tolist()))
             assert frame is not None
             row, count = first + np.flatnonzero(good), len(records.ends)
@@ -112,9 +112,41 @@ def _has_commas(text: bytes, dialect: Dialect, width: int, wanted: Mapping[str, 
     numbers = {role: n for role, n in wanted.items() if role in AMOUNTS}
     if not numbers or dialect.separator == ",":
         return False
-    lines = text[: text.rfind(b"\n", 0, SAMPLE) + 1].decode(errors="replace").encode()
-    frame = Parser(replace(dialect, comma=True), width, numbers)(lines)
+    frame = Parser(replace(dialect, comma=True), width, numbers)(_sample(text))
     return frame is not None and has_commas(frame.get_columns())
+
+
+def _sample(text: bytes) -> bytes:
+    """Whole lines of a text, as UTF-8."""
+    return text[: text.rfind(b"\n", 0, SAMPLE) + 1].decode(errors="replace").encode()
+
+
+def _columns(
+    text: bytes, place: str, dialect: Dialect, choose: Choose, stated: Form
+) -> tuple[int, list[str], dict[str, str], list[str]]:
+    """Where the rows begin, the names of all columns, the column of each role, and what was found without a header.
+
+    Columns without names are chosen by their numbers, from 1, or where none is asked for so by a guess.
+    """
+    end, header = _header(text, place, dialect)
+    if stated.header != "none":
+        try:
+            return end, header, choose(header, place), []
+        except DataError:
+            if stated.header == "first" or not is_data(header):
+                raise
+    numbers = [str(n) for n in range(1, len(header) + 1)]
+    try:
+        return 0, numbers, choose(numbers, place), [] if stated.header == "none" else ["no header"]
+    except DataError as by_number:
+        rows = Parser(dialect, len(header), {number: n for n, number in enumerate(numbers)})(_sample(text))
+        if rows is None:
+            raise
+        roles = guess(rows, place)
+        try:
+            return 0, roles, choose(roles, place), [said_of(roles)]
+        except DataError:
+            raise by_number from None
 
 
 def _blocks(source: Text, place: str, dialect: Dialect) -> Iterator[Block]:
@@ -123,7 +155,7 @@ def _blocks(source: Text, place: str, dialect: Dialect) -> Iterator[Block]:
     while read:
         more = source.read(max(CHUNK, len(read)))
         ended = read if more or read.endswith(b"\n") else read + b"\n"
-        text = without_blanks(ended, dialect) if dialect.blanks else ended
+        text = cleared(ended, dialect)
         block = _counted(text, dialect)
         if not block.text or block.separators < 0 or len(text) > LONGEST:
             records = Records.of(text, dialect, last=not more)
@@ -174,14 +206,14 @@ def _header(text: bytes, place: str, dialect: Dialect) -> tuple[int, list[str]]:
     return end, [name or "" for name in names.row(0)]
 
 
-def _judge(records: Records, width: int, first: int) -> tuple[Bools, list[tuple[int, str]]]:
+def _judge(records: Records, width: int, first: int, head: str) -> tuple[Bools, list[tuple[int, str]]]:
     """Which records can be parsed, (R,), and the fault of each that cannot; blank lines are no fault."""
     faults = {}
     fields = np.array(records.fields)
     good = fields == width
     for n in np.flatnonzero(~good & (fields != 0)).tolist():
         bad_quote = fields[n] == BAD_QUOTE
-        faults[n] = QUOTE_RULE if bad_quote else f"{fields[n]} fields; the header has {width}"
+        faults[n] = QUOTE_RULE if bad_quote else f"{fields[n]} fields; the {head} has {width}"
     if not is_utf8(records.text):
         for n in np.flatnonzero(good).tolist():
             if not is_utf8(records[n]):

@@ -18,6 +18,7 @@ MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM
 BYTES = "windows-1252"  # what most text is that is no Unicode; of latin-1 it has all letters
 SEVERAL_BYTES = re.compile(rb"[\xc2-\xf4][\x80-\xbf]")  # a letter of UTF-8, which hardly stands in other text
 SEPARATORS = ",;\t|"
+WIDE, UNIT = "::", "\x1f"  # a separator of two characters, and the one that stands for it once the text is read
 NAMES = {"tab": "\t", "\\t": "\t"}  # of separators that are hard to type
 LINES = 20  # looked at
 SAMPLE = 1 << 16  # bytes looked at for numbers
@@ -26,25 +27,27 @@ COMMA, POINT = r"^-?[0-9]+,[0-9]+$", r"^-?[0-9]*\.[0-9]+$"
 
 @dataclass(frozen=True)
 class Form:
-    """What was stated of the text: None is found by looking."""
+    """What was stated of the text: None is found by looking; header: "first", or "none"."""
 
     separator: str | None = None
     decimal: str | None = None
     encoding: str | None = None
+    header: str | None = "first"
 
     @classmethod
-    def of(cls, separator: str | None, decimal: str | None, encoding: str | None) -> Form:
+    def of(cls, separator: str | None, decimal: str | None, encoding: str | None, header: str | None) -> Form:
         """Check what was stated; raises `SettingError`."""
         cut = None if separator is None else NAMES.get(separator, separator)
-        sound = cut is None or (len(cut) == 1 and cut.isascii() and cut not in '"\n\r')
-        check(sound, "separator", separator, "must be one character of ASCII, or tab")
+        sound = cut in (None, WIDE) or (len(cut) == 1 and cut.isascii() and cut not in '"\n\r')
+        check(sound, "separator", separator, "must be one character of ASCII, tab or ::")
         check(decimal in (None, ".", ","), "decimal", decimal, 'must be "." or ","')
+        check(header in (None, "first", "none"), "header", header, 'must be "first" or "none"')
         try:
             known = encoding is None or bool(codecs.lookup(encoding))
         except LookupError:
             known = False
         check(known, "encoding", encoding, "must be the name of an encoding, like windows-1252")
-        return cls(cut, decimal, encoding)
+        return cls(cut, decimal, encoding, header)
 
 
 class Text:
@@ -92,11 +95,13 @@ def look(text: Text, usual: Dialect, form: Form) -> Dialect:
     lines = b"".join(text.first[:SAMPLE].splitlines(keepends=True)[:LINES])
     bare = QUOTED_FIELD.sub(b"", lines)
     found = {}
-    for cut in [usual.separator, *SEPARATORS] if form.separator is None else [form.separator]:
-        blanks = 0 < bare.count(cut.encode()) == bare.count(cut.encode() + b" ")
-        dialect = replace(usual, separator=cut, blanks=blanks)
-        cleared = without_blanks(lines, dialect) if blanks else lines
-        found[dialect] = _width([fields for _, fields in records_of(cleared, dialect) if fields])
+    for cut in [usual.separator, *SEPARATORS, WIDE] if form.separator is None else [form.separator]:
+        dialect = replace(usual, separator=cut)
+        if cut == WIDE:
+            dialect = replace(usual, separator=UNIT, quotes=False, written=WIDE)
+        elif 0 < bare.count(cut.encode()) == bare.count(cut.encode() + b" "):
+            dialect = replace(dialect, blanks=True)
+        found[dialect] = _width([fields for _, fields in records_of(cleared(lines, dialect), dialect) if fields])
     first = next(iter(found))
     return first if found[first] > 1 else max(found, key=lambda dialect: found[dialect])
 
@@ -113,8 +118,12 @@ def has_commas(numbers: Sequence[pl.Series]) -> bool:
     return bool(texts.str.contains(COMMA).any() and not texts.str.contains(POINT).any())
 
 
-def without_blanks(text: bytes, dialect: Dialect) -> bytes:
-    """Return text without the blanks after its separators, those within quotes left."""
+def cleared(text: bytes, dialect: Dialect) -> bytes:
+    """Return text with separators of one byte, and without the blanks after them, those within quotes left."""
+    if dialect.written:
+        return text.replace(dialect.written.encode(), dialect.separator.encode())
+    if not dialect.blanks:
+        return text
     cut = re.escape(dialect.separator.encode())
     return re.sub(rb'("(?:[^"]|"")*(?:"|\Z))|(%b) +' % cut, rb"\1\2", text)
 
@@ -123,7 +132,9 @@ def said(dialect: Dialect, encoding: str, usual: Dialect, form: Form) -> list[st
     """Say what was found by looking and is not as usual."""
     found = []
     if dialect.separator != usual.separator and form.separator is None:
-        found.append("tab-separated" if dialect.separator == "\t" else f"{dialect.separator!r}-separated")
+        found.append(
+            "tab-separated" if dialect.separator == "\t" else f"{(dialect.written or dialect.separator)!r}-separated"
+        )
     if dialect.comma and form.decimal is None:
         found.append("decimal comma")
     if dialect.blanks:

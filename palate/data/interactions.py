@@ -53,6 +53,8 @@ class Interactions:
     examination (K,): how likely users look at each place of a list, 1 for the first, or None where nobody knows;
     type_weights: those of event types by name, where the weights of events hold them; {}: they are the events' own;
     skipped: rows that the reader left out, by reason; empty for a log derived from another;
+    event_ids: the source's own ids of events, (N,) strings, null for one without, where the reader was told of them;
+    None for a log cut from another;
     columns: the names in the file of the columns that the reader took, by role; form: what it found unusual there;
     read_at: microseconds since 1970 UTC when the log, or the log that it is derived from, was read.
     """
@@ -73,6 +75,7 @@ class Interactions:
     examination: Annotated[Doubles, Array("places", least=0)] | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     form: tuple[str, ...] = ()
+    event_ids: pl.Series | None = None
 
     def __post_init__(self) -> None:
         sizes = {"users": len(self.users), "items": len(self.items), "types": len(self.event_types)}
@@ -95,6 +98,7 @@ class Interactions:
         event_types: tuple[str, ...] = (),
         context: Ints | None = None,
         contexts: tuple[str, ...] = (),
+        event_ids: pl.Series | None = None,
     ) -> Interactions:
         """Group coded columns, each (N,) in the order of the file, by user and time; N must be below 2**31.
 
@@ -120,6 +124,8 @@ class Interactions:
         types = None if event is None else gather(event, order)
         grouped_weight = np.ones(len(order), np.float32) if weight_job is None else weight_job.result()
         log = cls(users, items, start, item_job.result(), grouped_weight, times, types, event_types)
+        if event_ids is not None:
+            log = replace(log, event_ids=event_ids.gather(order.astype(np.int64)))
         return log if context is None else replace(log, context=gather(context, order), contexts=contexts)
 
     def __len__(self) -> int:
@@ -300,6 +306,7 @@ class Interactions:
             timestamp=None if self.timestamp is None else self.timestamp[mine],
             event=None if self.event is None else self.event[mine],
             context=None if self.context is None else self.context[mine],
+            event_ids=None,
         )
 
     def select(self, kept: Bools) -> Interactions:

@@ -19,12 +19,15 @@ from palate.data.columns import LOG, SIGNED_WEIGHT, find_columns, listed, plain
 from palate.data.contexts import MOST_CONTEXTS, MOST_KEYS, PREFIX, as_values, joined
 from palate.data.contexts import RULE as CONTEXT_RULE
 from palate.data.dialects import Form
+from palate.data.event_ids import EVENT_ID, EventIds, id_columns, joined_ids
+from palate.data.event_ids import RULE as ID_RULE
 from palate.data.faults import Faults, warn_of_form
 from palate.data.ids import as_id, check_ids
 from palate.data.interactions import Interactions
 from palate.data.moments import Times
 from palate.data.sources import ahead, batches, place_of
 from palate.data.values import LARGEST_WEIGHT, RULES, as_text, as_weight, has_strings, with_point
+from palate.data.vocabulary import Vocabulary
 from palate.errors import DataError, check
 
 MOST_EVENT_TYPES = 1 << 15
@@ -45,6 +48,7 @@ def read_log(
     weight: str | None = None,
     event: str | None = None,
     context: str | Sequence[str] | None = None,
+    event_id: str | Sequence[str] | None = None,
     weights: Mapping[str, float] | None = None,
     min_weight: float | None = None,
     time_unit: str | None = None,
@@ -53,18 +57,21 @@ def read_log(
     separator: str | None = None,
     decimal: str | None = None,
     encoding: str | None = None,
+    header: str | None = None,
     on_error: str = "raise",
 ) -> Interactions:
     """Read a log of events from a path (file, or folder of parts), a frame (polars, pandas, Arrow) or a matrix.
 
-    source      .csv .tsv .jsonl .ndjson .parquet .arrow .ipc .feather or RecBole's .inter, also as .gz or .zst; of
-                a sparse matrix of scipy each number but 0 is an event, the weight: its row the user, its column the
-                item
+    source      .csv .tsv .txt .dat .data .inter .jsonl .ndjson .parquet .arrow .ipc or .feather, also as .gz or .zst;
+                of a sparse matrix of scipy each number but 0 is an event, the weight: its row the user, its column
+                the item
     user, item, time, weight, event
                 names of columns with other than the usual names; "" reads none, as weight="" for stars that should
                 count 1 each
     context     the name of a column, or a list of them, which hold the context of events: of objects of JSON, such as
                 {"device": "phone"}, or of the values of a key that is called as the column. `Ranked` learns from it
+    event_id    the name of a column, or a list of them, of the export's own ids of events, such as "order_id": of the
+                rows of one id the first counts, and a warning counts the others
     weights     gives event types weights, {"view": 1, "cart": 3, "dislike": -1}; a column of weights
                 multiplies them. The effect of a negative weight depends on the model: docs/models.md
     min_weight  events below it are dropped
@@ -75,20 +82,23 @@ def read_log(
     separator, decimal, encoding
                 of delimited text: one character or "tab"; "," or "."; a name as Python knows it. By default they are
                 found by looking at the first bytes, and a warning says what was found
+    header      of delimited text: "first", or "none": the name of a column is its number, as in user="1". By default
+                a first row of numbers or days is no header, and a warning says which columns were taken for which
     on_error    "raise" stops at the first bad row; "skip" leaves bad rows out, counts them in `log.skipped` and warns
 
     Times are stored as microseconds since 1970 UTC; a warning counts those that are more than 48 hours ahead of the
     clock, and those before 1980 among later ones. Raises `DataError` with the place, value and rule.
     """
     asked = {"user": user, "item": item, "time": time, "weight": weight, "event": event}
-    asked |= _contexts_of(context)
+    asked |= _contexts_of(context) | id_columns(event_id)
     _check(asked, weights, min_weight)
     check_ids(ids)
-    written = Form.of(separator, decimal, encoding)
+    written = Form.of(separator, decimal, encoding, header)
     rules = RULES if weights is None else RULES | {"event": f"weights= knows {listed(weights)}"}
     if time_format is not None:
         rules = rules | {"time": f"times must be written as {time_format}, in the years 1 to 9999"}
-    faults = Faults(on_error, rules | dict.fromkeys(_contexts_of(context), CONTEXT_RULE), LOG)
+    rules = rules | {EVENT_ID: ID_RULE} | dict.fromkeys(_contexts_of(context), CONTEXT_RULE)
+    faults = Faults(on_error, rules, LOG)
     times = Times(time_unit, time_format)
     columns = _Columns(asked, weights, min_weight, times, text=ids == "text")
     for batch in ahead(batches(source, columns.choose, written)):
@@ -97,7 +107,7 @@ def read_log(
     skipped = faults.report(place_of(source))
     form = (*columns.form, *times.form)
     warn_of_form(place_of(source), form)
-    log = columns.log()
+    log = columns.log(place_of(source))
     return replace(log, skipped=skipped, type_weights=weights or {}, columns=columns.roles, form=form)
 
 
@@ -140,6 +150,8 @@ def _converted(batch: Batch, times: Times, factors: Mapping[str, float] | None) 
         frame = frame.with_columns(with_point(frame["weight"]))
     values = {role: convert[role](frame[role]) for role in convert if role in frame.columns}
     values |= {role: as_values(frame[role]) for role in frame.columns if role.startswith(PREFIX)}
+    if EVENT_ID in frame.columns:
+        values[EVENT_ID] = joined_ids(frame)
     if "time" in batch.frame.columns:
         values |= times(batch.frame["time"])
     values["row"] = pl.Series(np.arange(len(batch.row)))
@@ -173,6 +185,7 @@ class _Columns:
         self._coders = {"user": Coder(), "item": Coder(), "event": Coder(), "context": Coder()}
         self._strings = {"user", "item"} if text else set()
         self._grown: dict[str, Grown] = {}
+        self._ids = EventIds()
         self._pool = ThreadPoolExecutor(2)  # users and items are coded side by side
 
     def choose(self, names: Sequence[str], place: str) -> dict[str, str]:
@@ -201,7 +214,9 @@ class _Columns:
         kept = row if len(row) < len(batch.row) else slice(None)
         if "time" in values.columns:
             self._times.add(batch, kept, values["kind"])
-        columns = {role: column for role, column in values.to_dict().items() if role not in ("row", "kind")}
+        columns = {role: values[role] for role in values.columns if role not in ("row", "kind", EVENT_ID)}
+        if EVENT_ID in values.columns:
+            self._ids.add(values[EVENT_ID])
         for role, array in zip(columns, self._pool.map(self._coded, columns, columns.values()), strict=True):
             self._grown.setdefault(role, Grown(array.dtype)).add(array)
         if batch.typed:
@@ -220,9 +235,11 @@ class _Columns:
         if bad.any():
             faults.late("time", int(bad.sum()), first)
             self._grown = {role: Grown.of(column.taken()[~bad]) for role, column in self._grown.items()}
+            if EVENT_ID in self.roles:
+                self._ids.drop(bad)
 
-    def log(self) -> Interactions:
-        """Return the log of all rows added; none can be added any more."""
+    def log(self, place: str) -> Interactions:
+        """Return the log of all rows added, an event with an id once; none can be added any more."""
         self._pool.shutdown()
         types = self._coders["event"].names().to_list()
         if len(types) > MOST_EVENT_TYPES:
@@ -230,10 +247,12 @@ class _Columns:
         contexts = self._coders["context"].names().to_list()
         if len(contexts) > MOST_CONTEXTS:
             raise DataError(f"{len(contexts):,} contexts, like {contexts[0]}; there can be {MOST_CONTEXTS:,}")
+        users, items = (self._coders[role].vocabulary(strings=role in self._strings) for role in ("user", "item"))
+        ids = self._once(users, items, place) if EVENT_ID in self.roles else None
         event = self._taken("event")
         return Interactions.of(
-            self._coders["user"].vocabulary(strings="user" in self._strings),
-            self._coders["item"].vocabulary(strings="item" in self._strings),
+            users,
+            items,
             self._taken("user"),
             self._taken("item"),
             self._taken("weight"),
@@ -242,7 +261,17 @@ class _Columns:
             tuple(types),
             self._taken("context"),
             tuple(contexts),
+            ids,
         )
+
+    def _once(self, users: Vocabulary, items: Vocabulary, place: str) -> pl.Series:
+        """Leave out the rows whose event an earlier row has; returns the ids of the others, (N,)."""
+        columns = {role: column.taken() for role, column in self._grown.items()}
+        names = [name for role, name in self.roles.items() if role.startswith(EVENT_ID)]
+        kept = self._ids.once(columns["user"], columns["item"], users, items, names)
+        self._ids.report(place, self.roles)
+        self._grown = {role: Grown.of(values if kept.all() else values[kept]) for role, values in columns.items()}
+        return self._ids.taken(kept)
 
     def _taken(self, role: str) -> Any:
         """Whole column of a role, no longer held here, or None when the log has none."""

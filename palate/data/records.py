@@ -19,13 +19,14 @@ class Dialect:
     """How text is written.
 
     quotes: fields may be quoted, else quotes are plain text; blanks: after a separator they are no part of a field;
-    comma: numbers have a decimal comma
+    comma: numbers have a decimal comma; written: the separator in the file where it is longer than a byte
     """
 
     separator: str = ","
     quotes: bool = True
     blanks: bool = False
     comma: bool = False
+    written: str = ""
 
     @cached_property
     def record(self) -> re.Pattern[bytes]:

@@ -32,6 +32,8 @@ DELIMITED = {
     ".csv": Dialect(","),
     ".tsv": Dialect("\t"),
     ".txt": Dialect("\t"),
+    ".dat": Dialect("\t"),
+    ".data": Dialect("\t"),
     ".inter": Dialect("\t", quotes=False),
     ".item": Dialect("\t", quotes=False),
 }

@@ -3,7 +3,9 @@
 Only the lower triangle of an array is computed, and the upper one is never read.
 """
 
-from palate.arrays import Floats, Ints, Longs
+import numpy as np
+
+from palate.arrays import Doubles, Floats, Ints, Longs
 from palate.kernels.compile import compiled
 
 TILE = 64  # rows and columns of a mirrored tile: two of them fill half of a core's first cache
@@ -54,3 +56,11 @@ def shallow_rows(inverse: Floats, diagonal: Floats, low: int, high: int) -> None
                     inverse[j, i] = p / diagonal[i]
         for i in range(top, bottom):
             inverse[i, i] = 0
+
+
+@compiled
+def rescale_rows(weights: Floats, ratio: Doubles, more: Doubles, out: Floats) -> None:
+    """Write weights ratio + more, (N, I), its columns times ratio (I,), to `out`, rounded once."""
+    for i in range(len(weights)):
+        for j in range(len(ratio)):
+            out[i, j] = np.float32(weights[i, j] * ratio[j] + more[i, j])

@@ -7,6 +7,7 @@ the alternating updates of Shenbin, Alekseev, Tutubalina, Malykh, Nikolenko 2020
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -24,7 +25,9 @@ from palate.models.item_to_item import positives
 from palate.models.network import Inputs, NetworkRecipe, TorchModel, check_device
 from palate.models.onnx import ExportedModel
 from palate.models.registry import register
-from palate.models.training import Arrays, Task, Training, Weights, need_torch, train
+from palate.training.checkpoint import Checkpoint
+from palate.training.loop import fit
+from palate.training.networks import AdamW, Arrays, NetworkTask, Weights, need_torch
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -104,16 +107,17 @@ class Autoencoder(NetworkRecipe):
             kept = {name: each for name, each in weights.items() if not name.startswith("old.")}
             return AutoencoderModel(recipe, log.items, popularity, kept)
 
-        task = Task(
+        task = NetworkTask(
+            AdamW.of(recipe),
             start=first_weights(recipe, log),
             batches=lambda rng: batches(rows, recipe, rng),
-            loss=loss,
-            model=model,
+            loss_of=loss,
+            made=model,
             samples=len(rows.column) * (1 + self.encoder_passes),
             prepare=remember,
             frozen=("old.",),
         )
-        return train(task, Training.of(recipe, log), watch)
+        return fit(task, nullcontext(), recipe.epochs, watch=watch, checkpoint=Checkpoint.of(recipe, log))
 
     def resolved(self, log: Interactions) -> Autoencoder:
         """Put a number in place of None."""

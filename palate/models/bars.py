@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from rich.console import Console
 from rich.progress import (
@@ -24,6 +24,7 @@ from rich.progress import (
 )
 
 from palate.data.times import seconds_text
+from palate.training.progress import Progress
 
 EACH = 10.0  # seconds between two lines; what ends sooner prints none
 
@@ -69,30 +70,6 @@ class Bar:
         return f"{share:.0%} in {seconds_text(passed)}, about {seconds_text(passed * (1 - share) / share)} left"
 
 
-class FitProgress(Protocol):
-    """What a bar reads of a `Progress`; that of `palate.models.base` holds a model, which stands below this file."""
-
-    @property
-    def epoch(self) -> int:
-        """Number of the epoch."""
-
-    @property
-    def epochs(self) -> int:
-        """Number of all epochs."""
-
-    @property
-    def done(self) -> float:
-        """Share of the whole work."""
-
-    @property
-    def rate(self) -> float:
-        """Samples a second."""
-
-    @property
-    def loss(self) -> float | None:
-        """Mean of the epoch."""
-
-
 Watch: TypeAlias = Callable[[Any], bool | None]
 
 
@@ -120,7 +97,7 @@ class FitBar:
             self._bar.update(1.0, 1.0)
         self._bar.__exit__()
 
-    def __call__(self, progress: FitProgress) -> None:
+    def __call__(self, progress: Progress[Any]) -> None:
         """Draw how far the fit has come."""
         if progress.epoch <= len(self.losses):  # the next recipe begins
             self.losses.clear()

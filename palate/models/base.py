@@ -44,27 +44,13 @@ from palate.models.guards import settled, sound
 from palate.models.settings import brief, params_of, settle, with_params
 from palate.models.shapes import check_model
 from palate.models.similar import most_similar
+from palate.training.progress import Progress as ProgressOf
 
 if TYPE_CHECKING:
     from palate.models.posterior import Posterior  # which imports scipy.linalg
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a fit has come: `done` is the share of the whole work, `rate` the samples a second.
-
-    At the end of an epoch `loss` is its mean and `model` the model as it stands; in between both are None. Before the
-    first, while items are read, both numbers of epochs are 0.
-    """
-
-    epoch: int
-    epochs: int
-    done: float
-    rate: float
-    loss: float | None = None
-    model: Model | None = None
-
-
+Progress: TypeAlias = ProgressOf["Model"]
 # Called as a fit goes on; returning True at the end of an epoch ends the fit there.
 Watch: TypeAlias = Callable[[Progress], bool | None]
 
@@ -95,8 +81,9 @@ class Recipe(ABC):
         """Fit to the log, and to the catalogue if the recipe reads content; `watch` is called as the work goes on.
 
         What is no log is read as one by `read_log`: a frame, a sparse matrix of users and items; a frame of items as
-        a catalogue by `read_catalogue`. `progress=True` draws a bar, `executor=RayExecutor()` fits on a cluster.
-        Raises `DataError` for an empty log and for what cannot be read, `ModelError` where the fit diverges.
+        a catalogue by `read_catalogue`. `progress=True` draws a bar; `seconds=60` ends the fit in that time, see
+        `palate.training.progress.Budget`; `executor=RayExecutor()` fits on a cluster. Raises `DataError` for an empty
+        log and for what cannot be read, `ModelError` where the fit diverges.
         """
 
     def settings(self) -> dict[str, object]:

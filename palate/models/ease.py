@@ -13,7 +13,7 @@ from scipy.linalg.blas import ssyrk, strsm
 from scipy.linalg.lapack import spotrf
 from scipy.sparse import csr_array
 
-from palate.arrays import Floats, Ints, Longs
+from palate.arrays import Doubles, Floats, Ints, Longs
 from palate.compute.memory import BLOCK_SYSTEMS, available_memory
 from palate.compute.threads import parallel_for
 from palate.data.catalogue import Catalogue
@@ -85,8 +85,14 @@ class EASE(ItemRecipe):
 def fitting_l2(X: csr_array) -> float:
     """Return the penalty that follows X (U, I): 2 √(n m) for entries of 1, about its largest singular value twice."""
     entries = X.data.astype(np.float64)
-    users, items = (mean_size(np.asarray(X.sum(axis=axis), np.float64)) for axis in (1, 0))  # n and m, times the mean
-    return preferred(PENALTY * float(np.sqrt(users * items)) * float(entries @ entries) / float(entries.sum()))
+    users, items = (np.asarray(X.sum(axis=axis), np.float64) for axis in (1, 0))
+    return penalty_of(users, items, float(entries @ entries))
+
+
+def penalty_of(users: Doubles, items: Doubles, squares: float) -> float:
+    """As `fitting_l2` of X with these sums of its rows (U,) and columns (I,), and of the squares of its entries."""
+    n, m = mean_size(users), mean_size(items)  # times the mean of the entries
+    return preferred(PENALTY * float(np.sqrt(n * m)) * squares / float(items.sum()))
 
 
 def dense_weights(X: csr_array, l2: float) -> tuple[Floats, Floats]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from palate.arrays import Array, Doubles, Floats, Hashes, Ints, aligned, aligned_copy
+from palate.compute.threads import ThreadTeam
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
@@ -26,7 +27,9 @@ from palate.models.folding import BlockFolding, Folding, SampleFolding
 from palate.models.negative_sampling import SharedSampler
 from palate.models.penalties import readable, relative_noise
 from palate.models.registry import register
-from palate.models.sgd import BlockSgd, LinearDecay, SampleSgd, SgdTask, train
+from palate.models.sgd import BlockSgd, Descent, LinearDecay, SampleSgd, SgdTask
+from palate.training.checkpoint import Checkpoint
+from palate.training.loop import fit
 
 LOSS_CODES = {"softmax": SOFTMAX, "sampled_softmax": SOFTMAX, "logistic": LOGISTIC, "bpr": BPR}
 SAMPLERS = ("uniform", "popularity", "unseen")
@@ -86,6 +89,8 @@ class Embedding(FactorRecipe):
     user_power  an event of a user whose weights add up to n counts n^-user_power as much: 0, each event the
           same; 1, each user the same. Weights are scaled to a mean of 1.
     threads  None measures how many are fastest; with 1, the same seed gives bit-equal vectors.
+    checkpoint  a folder written after each epoch; a fit that finds one goes on from it, with threads=1 to the same
+          result
     """
 
     dim: int = 64
@@ -100,6 +105,7 @@ class Embedding(FactorRecipe):
     init_std: float = 0.1
     seed: int = 0
     threads: int | None = None
+    checkpoint: str | None = None
 
     def __post_init__(self) -> None:
         check(self.dim >= 1, "dim", self.dim, "must be 1 or more")
@@ -144,7 +150,9 @@ class Embedding(FactorRecipe):
             )
 
         schedule = LinearDecay(recipe.epochs or 1, recipe.learning_rate or 0.0, recipe.threads)
-        return train(recipe.sgd_task(replace(log, weight=rows.weight), popularity), schedule, model, watch)
+        task = Descent(recipe.sgd_task(replace(log, weight=rows.weight), popularity), schedule, model)
+        team, checkpoint = ThreadTeam(recipe.threads), Checkpoint.of(self, log)
+        return fit(task, team, schedule.epochs, watch=watch, checkpoint=checkpoint)
 
     def sgd_task(self, log: Interactions, popularity: Floats) -> SgdTask:
         """Vectors at random and the way to train them, for a resolved recipe."""

@@ -17,6 +17,7 @@ from palate.errors import NotFinite, Package, require
 from palate.kernels.clock import clock
 from palate.models.settings import brief, settle
 from palate.models.weights import within
+from palate.training.progress import Budget
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -67,8 +68,8 @@ def sound(fit: Callable[Concatenate[F, Interactions, P], M]) -> Callable[Concate
     """Return the `fit` of a recipe to a log whose weights are `within` what is usual, or to what is read as one.
 
     It raises `MissingExtra` before any work, and `NotFinite` where numbers are lost on the way. A catalogue may be a
-    frame; `progress=True` draws a bar. The model knows its log, unless the fit is private. With an `executor` the
-    work is done there, see `palate.cluster`.
+    frame; `progress=True` draws a bar, `seconds` are a `Budget`. The model knows its log, unless the fit is private.
+    With an `executor` the work is done there, see `palate.cluster`.
     """
 
     @wraps(fit)
@@ -77,9 +78,12 @@ def sound(fit: Callable[Concatenate[F, Interactions, P], M]) -> Callable[Concate
         log: Interactions,
         *given: Any,
         progress: bool = False,
+        seconds: float | None = None,
         executor: Executor | None = None,
         **named: Any,
     ) -> M:
+        if seconds is not None:
+            named["watch"] = Budget(seconds, named.get("watch"))
         if progress:
             from palate.models.bars import FitBar  # nothing else here needs rich
 

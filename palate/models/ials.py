@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
-from palate.arrays import Array, Doubles, Floats, Ints, Longs, aligned, aligned_copy
+from palate.arrays import AnyArray, Array, Floats, Ints, Longs, aligned, aligned_copy
+from palate.bundles.bundle import Part
+from palate.compute.products import gram, turn
 from palate.compute.threads import ThreadTeam, cores
 from palate.data.catalogue import Catalogue
 from palate.data.histories import Histories
 from palate.data.interactions import Interactions
 from palate.data.ragged import Ragged
 from palate.errors import check
-from palate.kernels.clock import clock
 from palate.kernels.least_squares import rooted_rows, row_solver, scaled_weights, squared_error
 from palate.kernels.rows import gather, group_rows, row_penalties
 from palate.kernels.simd import WIDTH
-from palate.models.base import Progress, Watch, refuse_empty
+from palate.models.base import Watch, refuse_empty
 from palate.models.factors import FactorModel, FactorRecipe
 from palate.models.penalties import readable, relative_noise
 from palate.models.registry import register
 from palate.models.weights import check_half_life, faded
+from palate.training.checkpoint import Checkpoint
+from palate.training.loop import fit
 
 if TYPE_CHECKING:  # which import scipy.linalg
     from palate.models.posterior import Posterior
     from palate.models.prior import ContentPrior
 
-BLOCK = 2048  # rows of a matrix product
 PENALTY = 0.19  # λ of the mean row over its events, for the noise of MovieLens latest-small
 UNSEEN = 16.0  # weight of all pairs, in weights of the events: what suits MovieLens and Gowalla
 FAR = 1e6  # times the mean weight of the training, or so little of it: as far as an event of a history counts
@@ -53,6 +56,7 @@ class IALS(FactorRecipe):
     init_std  standard deviation of the first vectors, times 1/√dim
     half_life_days  an event counts half as much that many days before the newest; None for no decay
     threads  None takes every core
+    checkpoint  a folder written after each epoch; a fit that finds one goes on from it, to the same result
     """
 
     dim: int = 64
@@ -66,6 +70,7 @@ class IALS(FactorRecipe):
     half_life_days: float | None = None
     seed: int = 0
     threads: int | None = None
+    checkpoint: str | None = None
     takes_prior: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -96,7 +101,7 @@ class IALS(FactorRecipe):
         """
         refuse_empty(log)
         vectors = None if start is None else self._begun(log, start)
-        return self.alternate(AlsState.of(self, log, vectors=vectors), log, watch)
+        return self.alternate(AlsState.of(self, log, vectors=vectors), log, watch, *(vectors or ()))
 
     def _begun(self, log: Interactions, model: IALSModel) -> tuple[Floats, Floats]:
         """Return vectors of users and items to begin with: each user's best one of the model, 0 for new items."""
@@ -110,31 +115,15 @@ class IALS(FactorRecipe):
     def fit_with_prior(self, log: Interactions, prior: ContentPrior, *, watch: Watch | None = None) -> IALSModel:
         """Fit to the log's events with the prior in the objective; W is the best one in each epoch."""
         refuse_empty(log)
-        return self.alternate(AlsState.of(self, log, prior), log, watch)
+        others = prior.content, np.array([prior.strength])
+        return self.alternate(AlsState.of(self, log, prior), log, watch, *others)
 
-    def alternate(self, work: AlsState, log: Interactions, watch: Watch | None) -> IALSModel:
-        """Train vectors that stand at their beginning."""
-        recipe = self.resolved(log)
-        popularity = log.item_weights()
-        began = clock()
-        kept: IALSModel | None = None
-        try:
-            with ThreadTeam(self.threads or cores()) as team:
-                for epoch in range(self.epochs):
-                    work.epoch(team, self.steps)
-                    users, items = (aligned_copy(side[:, : self.dim]) for side in (work.users, work.items))
-                    spectrum = work.spectrum[: self.dim]
-                    kept = IALSModel(recipe, log.items, log.users, users, items, popularity, spectrum, work.unit)
-                    if watch is not None:
-                        rate = (epoch + 1) * len(log) / (clock() - began)
-                        done = (epoch + 1) / self.epochs
-                        if watch(Progress(epoch + 1, self.epochs, done, rate, work.loss(), kept)):
-                            break
-        except KeyboardInterrupt:
-            if kept is None:
-                raise
-        assert kept is not None
-        return kept
+    def alternate(
+        self, work: AlsState, log: Interactions, watch: Watch | None, *others: AnyArray | None
+    ) -> IALSModel:
+        """Train vectors that stand at their beginning; `others` are fitted to beside the log."""
+        task, team = AlsTask(self.resolved(log), work, log), ThreadTeam(self.threads or cores())
+        return fit(task, team, self.epochs, watch=watch, checkpoint=Checkpoint.of(self, log, *others))
 
     def resolved(self, log: Interactions) -> IALS:
         """Return the recipe with what follows the log in place of None."""
@@ -250,32 +239,44 @@ class AlsState:
         return (seen + unseen + penalty + prior) / float(np.abs(rows.weight).sum(dtype=np.float64))
 
 
-def gram(team: ThreadTeam, vectors: Floats) -> Doubles:
-    """Return vectorsᵀ vectors, (D, D)."""
-    parts: list[Floats] = []
+@dataclass
+class AlsTask:
+    """Alternating least squares as the epoch loop asks for it: for a resolved recipe, in a state."""
 
-    def work(_: int, first: int, last: int) -> float:
-        parts.extend(
-            vectors[low : min(low + BLOCK, last)].T @ vectors[low : min(low + BLOCK, last)]
-            for low in range(first, last, BLOCK)
-        )
-        return 0.0
+    recipe: IALS
+    work: AlsState
+    log: Interactions
 
-    team.run(work, 0, len(vectors))
-    return np.asarray(np.sum(parts, axis=0, dtype=np.float64))
+    def __post_init__(self) -> None:
+        self.samples, self.popularity = len(self.log), self.log.item_weights()
 
+    def epoch(self, team: ThreadTeam, _: int) -> Iterator[int]:
+        """Improve both sides."""
+        self.work.epoch(team, self.recipe.steps)
+        yield self.samples
 
-def turn(team: ThreadTeam, vectors: Floats, axes: Floats) -> None:
-    """Do vectors = vectors axes in place, block by block."""
+    def loss(self) -> float:
+        """Objective a unit of weight."""
+        return self.work.loss()
 
-    def work(_: int, first: int, last: int) -> float:
-        buffer = np.empty((BLOCK, axes.shape[1]), np.float32)
-        for low in range(first, last, BLOCK):
-            block = vectors[low : min(low + BLOCK, last)]
-            block[:] = np.matmul(block, axes, out=buffer[: len(block)])
-        return 0.0
+    def model(self) -> IALSModel:
+        """Return a model of the vectors as they are."""
+        log, dim = self.log, self.recipe.dim
+        users, items = (aligned_copy(side[:, :dim]) for side in (self.work.users, self.work.items))
+        rest = self.popularity, self.work.spectrum[:dim], self.work.unit
+        return IALSModel(self.recipe, log.items, log.users, users, items, *rest)
 
-    team.run(work, 0, len(vectors))
+    def state(self) -> Mapping[str, Part]:
+        """Return the vectors, and what the prior has learned."""
+        prior = {} if self.work.prior is None else self.work.prior.state()
+        return {"users": self.work.users, "items": self.work.items, "spectrum": self.work.spectrum, **prior}
+
+    def resume(self, state: Mapping[str, Any], epochs: int) -> None:
+        """Take up such vectors."""
+        for name in ("users", "items", "spectrum"):
+            getattr(self.work, name)[:] = state[name]
+        if self.work.prior is not None:
+            self.work.prior.resume(state)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from palate.errors import NotFinite, Package, check
 from palate.models.base import Model, Recipe
 from palate.models.event_inputs import no_types
 from palate.models.factors import cosines, lengths
-from palate.models.training import PACKAGES, Arrays, Weights, need_torch
+from palate.training.networks import PACKAGES, Arrays, Weights, need_torch
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from palate.arrays import Array, Floats
 from palate.errors import MissingExtra
 from palate.models.network import Inputs, NetworkModel, Numbers, TorchModel
-from palate.models.training import need_torch
+from palate.training.networks import need_torch
 
 
 @dataclass(frozen=True, eq=False)

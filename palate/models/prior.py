@@ -6,8 +6,10 @@ vectors are most likely: no setting says what a text weighs beside a picture (Ma
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -99,6 +101,18 @@ class ContentPrior:
         if self.learned is None:
             self.learned = Prior.of(self.content, self.blocks, vectors)
         return aligned_copy(np.float32(self.strength) * (self.content @ self.learned.weights(vectors)))
+
+    def state(self) -> dict[str, int | float | Doubles]:
+        """Return what was learned so far, as a checkpoint keeps it."""
+        if self.learned is None:
+            return {"rounds": self.rounds}
+        return {"rounds": self.rounds, "variance": self.learned.variance, "noise": self.learned.noise}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Take up what was learned."""
+        self.rounds = state["rounds"]
+        if "variance" in state:
+            self.learned = Prior(self.content, self.blocks, np.array(state["variance"]), state["noise"])
 
     def turn(self, axes: Doubles) -> None:
         """Hear that the vectors were turned: what the prior says of them follows them by itself."""

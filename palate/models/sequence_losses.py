@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palate.models.training import need_torch
+from palate.training.networks import need_torch
 
 if TYPE_CHECKING:
     from torch import Tensor

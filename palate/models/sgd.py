@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from palate.arrays import Floats, Ints
+from palate.bundles.bundle import Part
 from palate.compute.threads import ThreadTeam
 from palate.data.ragged import Ragged
 from palate.errors import SettingError
 from palate.kernels import blocks
-from palate.kernels.clock import clock
 from palate.kernels.draws import Sampler
 from palate.kernels.sampling import Events, SgdStep, sgd_kernel
-from palate.models.base import Model, Progress, Watch
+from palate.models.base import Model
 from palate.models.negative_sampling import NegativeSample, SharedSampler
 
 SLICE_SAMPLES = 100_000  # between two looks at the clock, the watch and Ctrl-C
@@ -79,6 +79,14 @@ class SgdTask(ABC):
     def epoch(self, team: ThreadTeam, rate: Callable[[float], float]) -> Iterator[tuple[int, float]]:
         """Go once over the log; yields (samples, their summed loss). `rate` is the learning rate at a share of it."""
 
+    @abstractmethod
+    def draw(self) -> object:
+        """Draw what an epoch draws by chance, and nothing else."""
+
+    def arrays(self) -> dict[str, Floats]:
+        """Return the arrays that change, by name."""
+        return {"users": self.users, "items": self.items}
+
 
 @dataclass
 class BlockSgd(SgdTask):
@@ -97,7 +105,7 @@ class BlockSgd(SgdTask):
 
     def epoch(self, team: ThreadTeam, rate: Callable[[float], float]) -> Iterator[tuple[int, float]]:
         """Go once over the users in random order, a slice of blocks at a time."""
-        order = self.rng.permutation(len(self.log)).astype(np.int32)
+        order = self._order()
         starts = range(0, len(order), self.block_users)
         slice_blocks = max(team.most, SLICE_SAMPLES // BLOCK_SAMPLES)
         lengths = self.log.lengths
@@ -110,6 +118,18 @@ class BlockSgd(SgdTask):
                 return sum(self.step(thread, todo[n], samples[n], schedule) for n in range(first, last))  # noqa: B023
 
             yield int(sum(lengths[rows].sum() for rows in todo)), team.run(work, 0, len(todo))
+
+    def _order(self) -> Ints:
+        return self.rng.permutation(len(self.log)).astype(np.int32)
+
+    def draw(self) -> None:
+        """Draw an order of the users, and a sample for each block."""
+        for _ in range(0, len(self._order()), self.block_users):
+            next(self.samples)
+
+    def arrays(self) -> dict[str, Floats]:
+        """Return the arrays that change, by name."""
+        return {**super().arrays(), "user_squares": self.user_squares, "item_squares": self.item_squares}
 
     @np.errstate(over="ignore", invalid="ignore")  # a rate too large: the loss shows it
     def step(self, thread: int, rows: Ints, sample: NegativeSample, rate: float) -> float:
@@ -152,7 +172,7 @@ class SampleSgd(SgdTask):
     def epoch(self, team: ThreadTeam, rate: Callable[[float], float]) -> Iterator[tuple[int, float]]:
         """Go once over the events in random order, a slice at a time."""
         N = len(self.log.column)
-        key = np.uint64(self.rng.integers(1 << 63))
+        key = self.draw()
         for low in range(0, N, SLICE_SAMPLES):
             high = min(low + SLICE_SAMPLES, N)
             step = SgdStep(self.loss, self.negatives, rate(low / N), self.l2, self.scale, key)
@@ -161,6 +181,10 @@ class SampleSgd(SgdTask):
                 return self.kernel(self.users, self.items, self.events, self.sampler, step, first, last)  # noqa: B023
 
             yield high - low, team.run(work, low, high)
+
+    def draw(self) -> np.uint64:
+        """Draw the key of an epoch."""
+        return np.uint64(self.rng.integers(1 << 63))
 
 
 @dataclass(frozen=True)
@@ -179,40 +203,44 @@ class LinearDecay:
 M = TypeVar("M", bound=Model)
 
 
-def train(task: SgdTask, schedule: LinearDecay, model: Callable[[Floats, Floats], M], watch: Watch | None) -> M:
-    """Run the epochs and return the model of the last full one.
+@dataclass
+class Descent(Generic[M]):
+    """Gradient descent as the epoch loop asks for it; `made` makes a model of copies of (users, items)."""
 
-    `model` makes it of copies of (users, items), which go on changing. Ctrl-C ends the work after
-    the first epoch without an error. Raises `SettingError` when the loss is lost.
-    """
-    kept: M | None = None
-    whole = False  # whether the vectors are those of a full epoch
-    try:
-        with ThreadTeam(schedule.threads) as team:
-            for epoch in range(schedule.epochs):
-                whole = False
-                progress = _epoch(task, schedule, epoch, team, watch)
-                whole = True
-                if not np.isfinite(progress.loss or 0.0):
-                    rule = f"the loss is {progress.loss} in epoch {epoch + 1}; lower it"
-                    raise SettingError(f"learning_rate={schedule.learning_rate}: {rule}")
-                kept = None  # before the next copy: only two live at a time
-                kept = model(task.users, task.items)
-                if watch is not None and watch(replace(progress, model=kept)):
-                    break
-    except KeyboardInterrupt:
-        if kept is None and not whole:
-            raise
-    return kept or model(task.users, task.items)
+    work: SgdTask
+    schedule: LinearDecay
+    made: Callable[[Floats, Floats], M]
+    mean_loss: float = 0.0
 
+    def __post_init__(self) -> None:
+        self.samples = len(self.work.log.column)
 
-def _epoch(task: SgdTask, schedule: LinearDecay, epoch: int, team: ThreadTeam, watch: Watch | None) -> Progress:
-    """One epoch; returns the progress at its end."""
-    N = len(task.log.column)
-    began, done, loss, rate = clock(), 0, 0.0, 0.0
-    for samples, value in task.epoch(team, schedule.at(epoch)):
-        done, loss = done + samples, loss + value
-        rate = done / (clock() - began)
-        if watch is not None and done < N:
-            watch(Progress(epoch + 1, schedule.epochs, (epoch + done / N) / schedule.epochs, rate))
-    return Progress(epoch + 1, schedule.epochs, (epoch + 1) / schedule.epochs, rate, loss / N)
+    def epoch(self, team: ThreadTeam, number: int) -> Iterator[int]:
+        """Go once over the log. Raises `SettingError` when the loss is lost."""
+        total = 0.0
+        for samples, loss in self.work.epoch(team, self.schedule.at(number)):
+            total += loss
+            yield samples
+        self.mean_loss = total / self.samples
+        if not np.isfinite(total):
+            rule = f"the loss is {self.mean_loss} in epoch {number + 1}; lower it"
+            raise SettingError(f"learning_rate={self.schedule.learning_rate}: {rule}")
+
+    def loss(self) -> float:
+        """Mean over the samples of the last epoch."""
+        return self.mean_loss
+
+    def model(self) -> M:
+        """Return a model of the vectors as they are."""
+        return self.made(self.work.users, self.work.items)
+
+    def state(self) -> Mapping[str, Part]:
+        """Return the vectors and the sums of squares of Adagrad."""
+        return self.work.arrays()
+
+    def resume(self, state: Mapping[str, Any], epochs: int) -> None:
+        """Take them up; what was drawn by chance is drawn again."""
+        for name, array in self.work.arrays().items():
+            array[:] = state[name]
+        for _ in range(epochs):
+            self.work.draw()

@@ -10,6 +10,7 @@ vectors, and the type of an event, and a weight of its own, part of what it says
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -33,7 +34,9 @@ from palate.models.registry import register
 from palate.models.sequence_batches import SequenceBatches
 from palate.models.sequence_losses import LOSSES, gbce, softmax
 from palate.models.spectral import near_vectors
-from palate.models.training import Arrays, Task, Training, Weights, need_torch, train
+from palate.training.checkpoint import Checkpoint
+from palate.training.loop import fit
+from palate.training.networks import AdamW, Arrays, NetworkTask, Weights, need_torch
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -130,15 +133,17 @@ class Transformer(NetworkRecipe):
             answers = answering(weights, content, popularity)
             return TransformerModel(recipe, items, popularity, answers, event_types=types)
 
-        task = Task(
+        task = NetworkTask(
+            AdamW.of(recipe),
             start=first_weights(recipe, log, content),
             batches=lambda rng: sequences.batches(recipe.batch, rng),
-            loss=loss,
-            model=model,
+            loss_of=loss,
+            made=model,
             samples=sequences.targets,
             frozen=("content", "between"),
         )
-        return train(task, Training.of(recipe, log, content, log.event if len(types) else None), watch)
+        checkpoint = Checkpoint.of(recipe, log, content, log.event if len(types) else None)
+        return fit(task, nullcontext(), recipe.epochs or 1, watch=watch, checkpoint=checkpoint)
 
     def resolved(self, log: Interactions) -> Transformer:
         """Put a number in place of None."""

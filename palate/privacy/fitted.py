@@ -24,6 +24,7 @@ from palate.privacy.released import Released
 
 RIDGE = 0.5  # times the mean of the diagonal: the noise left in the axes wants a ridge that follows it
 L2 = 0.008  # of IALS where none is given; it scales the vectors, and no list
+LEVEL, SMALL = 0.4, 0.2  # how far rows of axes are brought to one length; of the mean length, added to each
 BLOCK = 512  # items at once
 VECTORS = (
     "dim",
@@ -33,17 +34,27 @@ VECTORS = (
 
 
 def ease(recipe: EASE, items: Vocabulary, released: Released, popularity: Floats) -> DenseItemModel:
-    """B_ij = -P_ij / P_jj, P = (G + λ)⁻¹; of low rank, λ P is I - V h Vᵀ with h = strength / (strength + λ)."""
-    vectors, share = released.axes.vectors, shares(released)
-    weights = product(vectors * share, vectors / np.maximum(1 - (vectors**2) @ share, 1e-6)[:, None])
+    """B = H of `closed`, its diagonal 0."""
+    weights = closed(released)
     weights[np.diag_indices_from(weights)] = 0
     return DenseItemModel(recipe, items, popularity, weights)
 
 
 def slist(recipe: SLIST, items: Vocabulary, released: Released, popularity: Floats) -> DenseItemModel:
-    """B = (G + λ)⁻¹ G = V h Vᵀ: whole sequences alone, whose products are the Gram matrix."""
-    weights = product(released.axes.vectors * shares(released), released.axes.vectors)
-    return DenseItemModel(recipe, items, popularity, weights)
+    """B = H of `closed`: whole sequences alone, whose products are the Gram matrix."""
+    return DenseItemModel(recipe, items, popularity, closed(released))
+
+
+def closed(released: Released) -> Floats:
+    """H = (G + λ)⁻¹ G = V h Vᵀ, h = strength / (strength + λ), an entry over (√H_ii √H_jj)^LEVEL, (I, I).
+
+    EASE's B_ij is H_ij / (1 - H_jj) for i ≠ j (Steck 2019). Of low rank no H_jj is near 1, and all have noise: they
+    are left out, and popular items, of which H_jj is large, are brought near the others instead.
+    """
+    near = released.axes.vectors * np.sqrt(shares(released))
+    size = np.sqrt((near**2).sum(axis=1))
+    near /= (size + SMALL * size.mean())[:, None] ** LEVEL
+    return product(near, near)
 
 
 def item_knn(recipe: ItemKNN, items: Vocabulary, released: Released, popularity: Floats) -> SparseItemModel:

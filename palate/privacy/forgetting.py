@@ -39,9 +39,9 @@ def forget(
 
     What the model keeps of the users alone, a vector, a history, a hash, is gone whatever its recipe. What it learned
     from them leaves exactly where the fit is sums over users (EASE, SLIST, ItemKNN, SessionKNN, Popularity, Content,
-    InfiniteAE), approximately where least squares are solved in turn (IALS, Hybrid of it), and only by a new training
-    from what is trained step by step (Embedding, networks): the receipt says which, `how`, and at what `distance`
-    from a model trained without them. Raises `DataError` for a log that the model was not fitted to.
+    InfiniteAE) or fast enough to be done again (IALS), approximately from Hybrid, and only by a new training of your
+    own from what is trained step by step (Embedding, networks): the receipt says which, `how`, and at what
+    `distance` from a model trained without them. Raises `DataError` for a log that the model was not fitted to.
     """
     asked = frozenset(Vocabulary.series(user_ids, "user_ids").drop_nulls().cast(pl.String))
     earlier = _before.get(model, frozenset())

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 
-from palate.arrays import Doubles, Floats
-from palate.compute.threads import parallel_for
+from palate.arrays import Doubles, Floats, Longs
 from palate.data.interactions import Interactions
+from palate.kernels.gram import rescale_rows
 from palate.kernels.positives import first_positives
 from palate.models.content import Content, ContentModel
-from palate.models.ease import EASE, fitting_l2
+from palate.models.ease import EASE, penalty_of
 from palate.models.infinite_ae import InfiniteAE, InfiniteAEModel
 from palate.models.item_knn import ItemKNN
 from palate.models.item_to_item import DenseItemModel, ItemModel, positives
@@ -92,7 +93,7 @@ def _(recipe: EASE, model: ItemModel, logs: Logs) -> Left:
     plain = recipe.binary and recipe.half_life_days is None
     change = Change.plain(logs) if plain else Change.weighted(recipe, logs)
     l2 = following(recipe, change)
-    if not isinstance(model, DenseItemModel) or model.inverse is None or 2 * change.rank > len(model.items):
+    if not isinstance(model, DenseItemModel) or model.inverse is None or 2 * len(change.vectors) > len(model.items):
         there = still_there(model.items, model.popularity, sums, logs)
         return again(replace(recipe, l2=l2), logs) if there else unchanged(recipe, model)
     if not np.allclose(model.popularity, change.before, rtol=1e-4):
@@ -109,26 +110,29 @@ def _(recipe: EASE, model: ItemModel, logs: Logs) -> Left:
 
 def following(recipe: EASE, change: Change) -> float:
     """Return the penalty of a fit without the users: one that followed the log follows the log without them."""
-    l2 = recipe.l2 or 0.0
-    if l2 != fitting_l2(change.X):
+    l2, sizes, squares = recipe.l2 or 0.0, _sizes(change.X), _squares(change.X)
+    if l2 != penalty_of(sizes, change.before, squares):
         return l2
-    stays = csr_array(vstack([change.kept, change.come]))
-    return fitting_l2(stays) if stays.nnz else l2
+    users = np.append(np.delete(sizes, change.rows), _sizes(change.come))
+    left = squares - _squares(change.gone) + _squares(change.come)
+    return penalty_of(users, change.after, left) if users.any() else l2
+
+
+def _sizes(X: csr_array) -> Doubles:
+    return np.asarray(X.sum(axis=1), np.float64)
+
+
+def _squares(X: csr_array) -> float:
+    return float(np.square(X.data).sum(dtype=np.float64))
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """X (U, I) of a log; of its rows those that stay and those that go, and those that come in another form.
-
-    before and after (I,): the sums of the columns
-    """
+    """X (U, I) of a log; its rows (K,) that go, and those that come in another form, (C, I)."""
 
     X: csr_array
-    kept: csr_array
-    gone: csr_array
+    rows: Longs
     come: csr_array
-    before: Floats
-    after: Floats
 
     @classmethod
     def plain(cls, logs: Logs) -> Change:
@@ -136,10 +140,7 @@ class Change:
         log = logs.before
         shape = len(log.users), len(log.items)
         X = csr_array((first_positives(log.start, log.item, log.liked), log.item, log.start), shape=shape)
-        gone, kept = X[logs.rows], X[np.setdiff1d(np.arange(shape[0]), logs.rows)]
-        before = np.bincount(log.item, X.data, minlength=shape[1])
-        after = (before - gone.sum(axis=0)).astype(np.float32)
-        return cls(X, kept, gone, gone[:0], before.astype(np.float32), after)
+        return cls(X, logs.rows, X[:0])
 
     @classmethod
     def weighted(cls, recipe: EASE, logs: Logs) -> Change:
@@ -147,30 +148,39 @@ class Change:
         X, fresh = (positives(log, recipe.binary, recipe.half_life_days) for log in logs.fitted)
         stay = np.setdiff1d(np.arange(X.shape[0]), logs.rows)
         differ = np.asarray(abs(X[stay] - fresh).sum(axis=1)).ravel() > 0
-        gone = csr_array(vstack([X[logs.rows], X[stay[differ]]]))
-        return cls(X, X[stay[~differ]], gone, csr_array(fresh[np.flatnonzero(differ)]), _sums(X), _sums(fresh))
+        return cls(X, np.append(logs.rows, stay[differ]), csr_array(fresh[np.flatnonzero(differ)]))
+
+    @cached_property
+    def gone(self) -> csr_array:
+        """Rows that go, (K, I)."""
+        return csr_array(self.X[self.rows])
+
+    @cached_property
+    def before(self) -> Doubles:
+        """Sums of the columns, (I,)."""
+        return np.bincount(self.X.indices, self.X.data, minlength=self.X.shape[1])
+
+    @cached_property
+    def after(self) -> Doubles:
+        """Sums of the columns when they left, (I,)."""
+        return np.asarray(self.before - self.gone.sum(axis=0) + self.come.sum(axis=0), np.float64)
 
     @property
-    def rank(self) -> int:
-        """Rows that go or come."""
-        return int(self.gone.shape[0] + self.come.shape[0])
-
-    @property
-    def touched(self) -> Floats:
+    def touched(self) -> Doubles:
         """Popularity of the items whose sums change, (I,), 0 for the others."""
         there = np.zeros(self.X.shape[1], np.bool_)
         there[self.gone.indices] = True
-        return np.where(there, self.after, np.float32(0))
+        return np.where(there, self.after, 0)
 
     @property
-    def rows(self) -> Doubles:
-        """All of them, (K, I)."""
+    def vectors(self) -> Doubles:
+        """Rows that go, then those that come, (K + C, I)."""
         return np.vstack([self.gone.toarray(), self.come.toarray()]).astype(np.float64)
 
     def products(self, vectors: Doubles) -> Doubles:
-        """Gram matrix of the users that stay times vectors, (I, N)."""
-        kept, come = (each.T @ (each @ vectors) for each in (self.kept, self.come))
-        return np.asarray(kept + come)
+        """Gram matrix of the log without them times vectors, (I, N)."""
+        whole, gone, come = (each.T @ (each @ vectors) for each in (self.X, self.gone, self.come))
+        return np.asarray(whole - gone + come)
 
 
 def downdated(model: DenseItemModel, diagonal: Floats, change: Change) -> DenseItemModel | None:
@@ -179,14 +189,14 @@ def downdated(model: DenseItemModel, diagonal: Floats, change: Change) -> DenseI
     With V = [G; C] and S = diag(∓1): P' = P - PVᵀ (S + V P Vᵀ)⁻¹ V P. P itself is (I - B) diag(P), symmetric, so that
     V P = (V - V B) ∘ diag(P) reads only the rows of B that the users touched.
     """
-    d = diagonal.astype(np.float64)
-    V = change.rows
+    d, B = diagonal.astype(np.float64), model.weights
+    V = change.vectors
     items = np.flatnonzero(V.any(axis=0))
     few = np.ascontiguousarray(V[:, items])
     half = np.empty_like(V)  # V P, (K, I)
     for low in range(0, len(d), COLUMNS):
         block = slice(low, low + COLUMNS)
-        half[:, block] = (V[:, block] - few @ model.weights[items, block].astype(np.float64)) * d[block]
+        half[:, block] = (V[:, block] - few @ B[items, block].astype(np.float64)) * d[block]
     signs = np.repeat([-1.0, 1.0], [change.gone.shape[0], change.come.shape[0]])
     small = np.diag(signs) + half @ V.T
     try:
@@ -196,17 +206,16 @@ def downdated(model: DenseItemModel, diagonal: Floats, change: Change) -> DenseI
     after = d - np.einsum("ki,ki->i", half, solved)
     if not (np.isfinite(after) & (after > 0)).all():
         return None
-    weights = np.empty_like(model.weights)
-
-    def work(low: int, high: int) -> None:
-        part = half[:, low:high].T @ solved
-        part += model.weights[low:high] * d
-        part /= after
-        weights[low:high] = part
-
-    parallel_for(work, len(d), max(64, len(d) // 32))
+    rescaled, ratio = solved / after, d / after
+    weights = np.empty_like(B)
+    product = np.empty((int(np.clip(len(V), 16, 128)), len(d)))  # stays in the cache
+    for low in range(0, len(d), len(product)):
+        part = slice(low, min(low + len(product), len(d)))
+        more = np.matmul(half[:, part].T, rescaled, out=product[: part.stop - low])
+        rescale_rows(B[part], ratio, more, weights[part])
     weights[np.diag_indices_from(weights)] = 0
-    return replace(model, popularity=change.after, weights=weights, inverse=after.astype(np.float32))
+    popularity = change.after.astype(np.float32)
+    return replace(model, popularity=popularity, weights=weights, inverse=after.astype(np.float32))
 
 
 def error_of(model: DenseItemModel, change: Change, l2: float, probes: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Influence on trained vectors: the training goes on, from where it is, without the users."""
+"""Influence on vectors of least squares: IALS is trained again, Hybrid goes on from where it is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from palate.models.factors import FactorModel
 from palate.models.hybrid import Hybrid, HybridModel
 from palate.models.ials import IALS, AlsState, IALSModel
 from palate.models.prior import ContentPrior
-from palate.privacy.influence import Left, Logs, leave, popularity_of, still_there, unchanged
+from palate.privacy.influence import Left, Logs, again, leave, popularity_of, still_there, unchanged
 from palate.privacy.receipts import Removal
 
 MOST_EPOCHS = 12  # of an IALS that goes on
@@ -27,13 +27,19 @@ HELD = "the vectors of the items go on without them, what content says of an ite
 
 @leave.register
 def _(recipe: IALS, model: IALSModel, logs: Logs) -> Left:
-    """Solve the sides in turn, until the gradient is as small as the training left it."""
+    """Train again, from the same start: to go on from the vectors would train them further, and take as long."""
     if not still_there(model.items, model.popularity, popularity_of, logs):
         return unchanged(recipe, model)
-    after = logs.fitted[1]
-    work = state_of(recipe, model, after)
-    distance = settle(work, recipe, touched(logs))
-    return Left(made_of(model, work, after), Removal("IALS", "approximate", distance, WAY))
+    return again(unresolved(recipe, logs.fitted[0]), logs)
+
+
+def unresolved(recipe: IALS, log: Interactions) -> IALS:
+    """Return the recipe with None again in place of what followed this log."""
+    for names in (("l2", "unseen_weight"), ("l2",), ("unseen_weight",)):
+        free = replace(recipe, **dict.fromkeys(names))
+        if free.resolved(log) == recipe:
+            return free
+    return recipe
 
 
 @leave.register
@@ -67,9 +73,6 @@ def _(recipe: Hybrid, model: HybridModel, logs: Logs) -> Left:
     wide = replace(fresh, items=base.items, item_vectors=vectors, popularity=popularity)
     gone = replace(model, models=(wide,), weights=np.ascontiguousarray(model.weights @ axes))
     return Left(gone, Removal("Hybrid", "approximate", distance, f"{WAY}; {HELD}"))
-
-
-# IALS
 
 
 @dataclass(eq=False)

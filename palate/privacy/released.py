@@ -16,15 +16,16 @@ from palate.privacy.mechanisms import STEPS, Rows, noisy_counts, noisy_gram, noi
 from palate.privacy.noise import Source
 from palate.privacy.spectrum import Axes, above_noise, completed
 
-USERS, COUNTS, GRAM = 0.01, 0.04, 0.4  # shares of 1 / σ²; the rest is for the products
+USERS, COUNTS, GRAM = 0.01, 0.03, 0.25  # shares of 1 / σ²; the rest is for the products
 ROUNDING = 1e-5  # of ε, set aside for what lies between the tables of `palate.privacy.noise` and a Gaussian
 HEAD = 6.0  # users a σ of the Gram matrix for each item of the head
 HEAD_ITEMS = 60, 2000  # at least, at most
-AXES = 100  # at most
+AXES = 13  # items of the head for each axis, and 100 axes at most: each adds noise to the products
+EVEN = 0.15  # an item of count c counts c^-EVEN in a row: rare ones say more of a taste
 WHITEN = 0.6  # an axis of strength λ counts λ^-WHITEN in the products: weak tastes beside strong ones
 CUT = 0.6  # a user's place on the axes is cut to so many times the length that it has in the mean
 CONTENT = 0.1  # of the trace of the Gram matrix: the strength of public content beside it
-SECOND = 0.022  # of the users: about as strong is the second axis of many logs
+SECOND = 0.025  # of the users: about as strong is the second axis of many logs
 POPULARITY_ALONE = "expected to be worse than popularity"
 
 
@@ -121,12 +122,13 @@ def release(X: csr_array, plan: Plan, source: Source, content: Floats | None, *,
     refuse  what the error begins with where too little stands out of the noise; "" fits popularity alone then.
     """
     kept, counts, users = listed(X, plan, source, refuse)
-    own, least = Rows.of(csr_array(X[:, kept])), needed(plan.gram)
+    least = needed(plan.gram)
     if refuse and users < least:
         raise Hopeless(hopeless(refuse, users, least))
+    weighted = weigh(csr_array(X[:, kept]), evened(counts, plan.counts))
     head = head_of(counts, users / plan.gram)
-    rows = Rows.of(csr_array(own.matrix[:, head] > 0))
-    found = above_noise(noisy_gram(rows, plan.gram, source), plan.gram, AXES)
+    own, rows = Rows.of(weighted), Rows.of(csr_array(weighted[:, head]))
+    found = above_noise(noisy_gram(rows, plan.gram, source), plan.gram, axes_for(head))
     if refuse and len(found.strength) < 2:
         raise Hopeless(f"{hopeless(refuse, users, least)}: no second axis of taste is above the noise")
     likes = (float(counts.sum()) / users) ** 2  # a row of n likes adds √n to the counts
@@ -149,6 +151,22 @@ def head_of(counts: Doubles, worth: float) -> Longs:
     least, most = HEAD_ITEMS
     size = int(np.clip(worth / HEAD, least, most))
     return np.sort(np.argsort(-counts, kind="stable")[:size])
+
+
+def axes_for(head: Longs) -> int:
+    """Return how many axes of the Gram matrix of a head are kept, at most."""
+    return min(100, max(2, len(head) // AXES))
+
+
+def evened(counts: Doubles, noise: float) -> Doubles:
+    """Return what an item of each noisy count weighs in a row, (J,); well below the noise all weigh alike."""
+    size = np.maximum(counts, 0) + noise
+    return np.asarray((size / size.mean()) ** -EVEN, np.float64)
+
+
+def weigh(X: csr_array, weights: Doubles) -> csr_array:
+    """Return X (U, J), its columns times weights (J,)."""
+    return csr_array((X.data * weights[X.indices], X.indices, X.indptr), shape=X.shape)
 
 
 def needed(noise: float) -> float:

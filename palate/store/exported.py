@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from palate.data.columns import Aliases, find_columns
+from palate.data.dialects import Form
 from palate.data.interactions import Interactions
 from palate.data.sources import batches
 from palate.data.values import as_text
@@ -24,6 +25,6 @@ def places_of(source: object, role: str, aliases: Aliases, asked: str | None, va
         return find_columns(names, {role: asked}, {role: aliases[role]}, [role], place)
 
     if not isinstance(source, Interactions):
-        for batch in batches(source, choose):
+        for batch in batches(source, choose, Form(header=None)):
             same = (as_text(batch.frame[role]) == value).fill_null(value=False)
             yield from (f"row {row} of {batch.place}" for row in batch.row[same.to_numpy()])

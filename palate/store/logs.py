@@ -45,7 +45,7 @@ class EventRows:
 
     names: the ids of users and items, and event types; code: the place of each event's among them, (N,); time (N,)
     int64 or None; weight (N,), nan where none was given, or None: float32 of a log, float64 of an export;
-    event_id (N,) or None; context (N,): places among `contexts`, or None.
+    event_id (N,) or None, `own` where another export has them; context (N,): places among `contexts`, or None.
     """
 
     names: Mapping[str, pl.Series]
@@ -55,6 +55,7 @@ class EventRows:
     event_id: pl.Series | None = None
     context: Ints | None = None
     contexts: Sequence[str] = ()
+    own: bool = False
 
     def __len__(self) -> int:
         return len(self.code["user"])
@@ -101,10 +102,18 @@ def read_events(source: object, event_type: str, reading: Reading) -> EventRows:
     except NoExport:
         rows = _of_log(read_log(source, **reading), event_type)
     for role, names in rows.names.items():
-        for name in names.filter((names.str.len_bytes() > LENGTHS[role]) | names.str.contains("\0", literal=True)):
+        for name in names.filter(_is_odd(names, LENGTHS[role])):
             place = next(places_of(source, role, LOG, reading.get(role), name), "import")
             check_text(place, "event_type" if role == "event" else f"{role}_id", name, LENGTHS[role])
+    for name in (
+        [] if rows.event_id is None else rows.event_id.filter(_is_odd(rows.event_id, MOST_CHARACTERS)).drop_nulls()
+    ):
+        check_text("import", "event_id", name)
     return rows
+
+
+def _is_odd(texts: pl.Series, most: int) -> pl.Series:
+    return (texts.str.len_bytes() > most) | texts.str.contains("\0", literal=True)
 
 
 def _of_log(log: Interactions, event_type: str) -> EventRows:
@@ -120,8 +129,10 @@ def _of_log(log: Interactions, event_type: str) -> EventRows:
         {"user": log.user, "item": log.item, "event": kind},
         log.timestamp,
         log.weight if weighted else None,
+        log.event_ids,
         context=log.context,
         contexts=log.contexts,
+        own=log.event_ids is not None,
     )
 
 

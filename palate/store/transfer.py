@@ -88,7 +88,9 @@ def import_log(
     Each event of a log is stored once, however often it comes: where n events of a log agree in user, item, type,
     time and weight, the store has n of them in the end, those counted that were there before. Events without times
     get the time of the import, and agree with those of such imports whatever their times; weights are kept unless all
-    are 1. After an interruption the rest is stored. Raises `DataError` before anything is written.
+    are 1. With `event_id` each id is stored once, also where an export has its events in another order, or with other
+    times or weights; what was stored first stays. After an interruption the rest is stored. Raises `DataError` before
+    anything is written.
     """
     check_text("import", "event_type", event_type, MOST_TYPE_CHARACTERS)
     rows = read_events(source, event_type, reading)
@@ -236,19 +238,19 @@ class _Import:
             with self._database.reading() as connection:
                 frame = self._frame(connection, np.arange(low, min(low + EVENTS, len(self._rows))), add=False)
                 stored = self._stored(connection, frame["event_id"])
-                both = frame.with_columns(there=True).join(
-                    stored, on=[*SAME, "event_id"], how="right", nulls_equal=True
-                )
+                agreeing = [*(SAME[:2] if self._rows.own else SAME), "event_id"]
+                both = frame.with_columns(there=True).join(stored, on=agreeing, how="right", nulls_equal=True)
                 other = both.filter(pl.col("there").is_null())["event_id"]
             if len(other):
-                raise _conflict(self._database, source, other[0])
+                raise _conflict(self._database, source, other[0], own=self._rows.own)
 
 
-def _conflict(database: Database, source: object, event_id: str) -> DataError:
+def _conflict(database: Database, source: object, event_id: str, *, own: bool) -> DataError:
     with database.reading() as connection:
         there = Recorded(*connection.execute(named_events.where(events.c.event_id == event_id)).one())
     place = f"{database.place} (user {there.user_id!r}, item {there.item_id!r}, {there.event_type!r})"
-    return id_conflict(event_id, [*places_of(source, "event_id", EVENT_IDS, None, event_id), place])
+    given = ["the log"] if own else places_of(source, "event_id", EVENT_IDS, None, event_id)
+    return id_conflict(event_id, [*given, place])
 
 
 def import_items(store: Store, source: object, *, watch: Watch | None = None, **reading: Any) -> int:

@@ -28,7 +28,18 @@ from palate.privacy.fitted import fitted
 from palate.privacy.mechanisms import STEPS, Rows, exact_counts, exact_gram, exact_products
 from palate.privacy.noise import SystemSource, rounded_gaussian
 from palate.privacy.private import DELTA, Private, PrivateModel
-from palate.privacy.released import AXES, CUT, WHITEN, Hopeless, Released, head_of, hopeless, needed
+from palate.privacy.released import (
+    CUT,
+    WHITEN,
+    Hopeless,
+    Released,
+    axes_for,
+    evened,
+    head_of,
+    hopeless,
+    needed,
+    weigh,
+)
 from palate.privacy.spectrum import Axes, above_noise, completed
 
 WHOLE = np.full(1, 2.0**63 - ROUNDING)  # in whose steps whole numbers stay what they are
@@ -64,7 +75,8 @@ class PrivateWork:
         self.recipe, self.plan = recipe, recipe.plan
         likes = positives(log, binary=True)
         likes.sort_indices()
-        self.rows = Rows.of(csr_array(likes.astype(np.float64)))
+        self.likes = csr_array(likes.astype(np.float64))
+        self.rows = Rows.of(self.likes)
         self.answered: set[str] = set()
 
     def part(self, what: str, facts: Mapping[str, Any], arrays: tuple[NDArray[Any], ...]) -> Part:
@@ -92,10 +104,13 @@ class PrivateWork:
         exact = np.count_nonzero(np.diff(self.rows.matrix.indptr))
         return np.array([exact], np.int64), np.full(1, self.plan.users)
 
-    def gram(self, facts: Mapping[str, Any], head: Doubles) -> tuple[Longs, Doubles]:
-        """Return the Gram matrix of some items and its noise, the lower triangle."""
+    def gram(self, facts: Mapping[str, Any], head: Doubles, weights: Doubles) -> tuple[Longs, Doubles]:
+        """Return the Gram matrix of some items and its noise, the lower triangle; weights (I,) are those of items."""
+        if len(weights) != self.likes.shape[1] or not ((weights > 0) & (weights < np.inf)).all():
+            raise DataError(f"weights of the server: {len(weights)}; they must be {self.likes.shape[1]} above 0")
+        weighted = weigh(self.likes, weights)
         self.head = np.unique(head.astype(np.int64))
-        self.near = Rows.of(csr_array((self.rows.matrix[:, self.head] > 0).astype(np.float64)))
+        self.rows, self.near = Rows.of(weighted), Rows.of(csr_array(weighted[:, self.head]))
         exact = exact_gram(self.near)
         return exact[np.tril_indices(len(exact))], gram_noise(len(exact), self.plan.gram)
 
@@ -145,11 +160,11 @@ class PrivateTraining:
         if self.recipe.refuse and users < least:
             raise Hopeless(hopeless(name, users, least))
         head = head_of(counts, users / plan.gram)
-        asked = Message("likes", {}, (head.astype(np.float64),))
+        asked = Message("likes", {}, (head.astype(np.float64), evened(counts, plan.counts)))
         triangle = self.sum(group, asked, gram_noise(len(head), plan.gram))
         gram = np.zeros(2 * (len(head),))
         gram[np.tril_indices(len(head))] = triangle / STEPS**2
-        found = above_noise(gram + np.tril(gram, -1).T, plan.gram, AXES)
+        found = above_noise(gram + np.tril(gram, -1).T, plan.gram, axes_for(head))
         if len(found.strength) < (2 if self.recipe.refuse else 1):
             raise Hopeless(f"{hopeless(name, users, least)}: no second axis of taste is above the noise")
         axes = np.zeros((I, len(found.strength)))

@@ -1,0 +1,1 @@
+"""One epoch loop: a task says what a step is, an executor where it runs."""
