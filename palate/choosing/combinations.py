@@ -16,7 +16,7 @@ QUERIES = 20_000, 10_000, 5_000  # users that a second stage learns from, as the
 HELD_OUT = {"next": "events", "taste": "ratio", "new-users": "users"}
 GAPS = {"next": (1, 0)}  # events between what first stages know and what is asked for, where order counts
 COMBINED = 4  # best recipes of different families of which some are combined, with the best of each kind
-THRIFTY = 0.95  # share of a family's best metric from which on its cheapest recipe is combined
+THRIFTY, HALF = 0.95, 0.5  # share of a family's best metric, at this share of its cost, that is combined in its place
 
 
 def combinations_of(ranked: Sequence[Record], goal: str, keep_seen: bool) -> list[list[Recipe]]:
@@ -43,12 +43,17 @@ def best_of_families(ranked: Sequence[Record]) -> list[Record]:
 
 
 def _thrifty(ranked: Sequence[Record]) -> list[Record]:
-    """Return the cheapest recipe of each family that is near its best: a combination fits its parts several times."""
+    """Return the best of each family, or a much cheaper one near it: a combination fits its parts several times."""
     found = []
     for best in best_of_families(ranked):
         near = (r for r in ranked if r.name == best.name and r.outcome.mean >= THRIFTY * best.outcome.mean)
-        found.append(min(near, key=lambda record: record.outcome.cost.seconds))
+        cheapest = min(near, key=_seconds)
+        found.append(cheapest if _seconds(cheapest) <= HALF * _seconds(best) else best)
     return found
+
+
+def _seconds(record: Record) -> float:
+    return record.outcome.cost.seconds
 
 
 def groups_of(best: Sequence[Record]) -> list[tuple[Recipe, ...]]:
