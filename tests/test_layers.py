@@ -77,7 +77,10 @@ HOMES = {
     "safetensors": {"palate.bundles.bundle"},
     "torch": {
         "palate.training.networks",
-        *(f"palate.models.{name}" for name in ("autoencoder", "network", "sequence_losses", "transformer")),
+        *(
+            f"palate.models.{name}"
+            for name in ("attention", "autoencoder", "network", "sequence_losses", "transformer")
+        ),
     },
     "openai": {"palate.describe.endpoint"},
     "xllamacpp": {"palate.describe.local"},

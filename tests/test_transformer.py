@@ -27,6 +27,7 @@ from palate.data.vocabulary import Id
 from palate.errors import BundleError, DataError, MissingExtra, SettingError
 from palate.live.service import Live
 from palate.live.training import train
+from palate.models.attention import KNOTS, dropped, log_gap_features, states
 from palate.models.network import Inputs
 from palate.models.onnx import ExportedModel, exported
 from palate.models.registry import load_with_log
@@ -34,14 +35,11 @@ from palate.models.sequence_batches import SequenceBatches
 from palate.models.sequence_losses import gbce
 from palate.models.spectral import near_vectors
 from palate.models.transformer import (
-    KNOTS,
     Transformer,
     TransformerModel,
     answering,
     first_weights,
-    log_gap_features,
     next_item_loss,
-    states,
 )
 from palate.ranking.request import ListRequest, SessionEvent
 from palate.store.events import Event, Store
@@ -131,6 +129,14 @@ def test_an_event_of_no_weight_is_not_seen() -> None:
     rows = Ragged(start, column, np.array([1, -1, 0, 2, -3], np.float32))
     assert SMALL.seen(rows).column.tolist() == [1, 4]
     assert SMALL.seen(rows).start.tolist() == [0, 2, 2]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.9])
+def test_dropout_leaves_out_a_share_and_keeps_the_mean(share: float) -> None:
+    x = torch.ones(101, 333)
+    found = dropped(x, share, torch.Generator().manual_seed(0))
+    assert float((found == 0).to(torch.float32).mean()) == pytest.approx(share, abs=0.01)
+    assert np.unique(found.numpy()).tolist() == pytest.approx(sorted({0.0, 1 / (1 - share)})[0 if share else 1 :])
 
 
 # One event, one step

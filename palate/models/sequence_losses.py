@@ -14,24 +14,32 @@ if TYPE_CHECKING:
 LOSSES = ("softmax", "gbce")
 
 
-def softmax(right: Tensor, wrong: Tensor, itself: Tensor, items: int) -> Tensor:
+def softmax(right: Tensor, wrong: Tensor, place: Tensor, items: int) -> Tensor:
     """Mean cross-entropy of N targets among I items, of which K were drawn without regard to the target.
 
-    right (N,): scores of the targets; wrong (N, K) of the items drawn; itself (N, K): which of these is the target.
-    Those drawn stand for all others (Bengio and Senécal 2008).
+    right (N,): scores of the targets; wrong (N, K) of the items drawn; place (N,): which of these is the target, -1
+    for none. Those drawn stand for all others (Bengio and Senécal 2008): with R = log((I - 1) / K'), K' the drawn but
+    the target, log(Σ exp(wrong + R) + exp(right)) - right is the cross-entropy of (right - R, wrong).
     """
-    others = float(np.log(max(1, items - 1))) - drawn(itself).log()
-    wrongs = wrong.masked_fill(itself, -1e9).logsumexp(-1) + others
-    loss: Tensor = (need_torch().logaddexp(wrongs, right) - right).mean()
+    torch = need_torch()
+    inside = place >= 0
+    count = (wrong.shape[1] - inside.to(wrong.dtype)).clamp(min=1)
+    others = float(np.log(max(1, items - 1))) - count.log()
+    logits = torch.cat([(right - others)[:, None], wrong], 1)
+    with torch.no_grad():  # a probability of 0 has a slope of 0: nothing else needs to know
+        rows = inside.nonzero()[:, 0]
+        logits[rows, 1 + place[rows]] = -1e9
+    loss: Tensor = torch.nn.functional.cross_entropy(logits, torch.zeros_like(place))
     return loss
 
 
 def gbce(right: Tensor, wrong: Tensor, itself: Tensor, items: int, calibration: float) -> Tensor:
     """Generalised binary cross-entropy: −[β log σ(right) + Σ log(1 − σ(wrong))] / (K + 1), the mean over N targets.
 
-    Shapes as in `softmax`. With β = α (t (1 − 1/α) + 1/α), α = K / (I − 1) the share of the other items that is drawn
-    and t the calibration, the probabilities of a model trained on a sample are too high by as much as BCE's at t = 0,
-    and right at t = 1 (Petrov and Macdonald 2023, "gSASRec").
+    right (N,) and wrong (N, K) as in `softmax`; itself (N, K): which of the drawn is the target. With
+    β = α (t (1 − 1/α) + 1/α), α = K / (I − 1) the share of the other items that is drawn and t the calibration, the
+    probabilities of a model trained on a sample are too high by as much as BCE's at t = 0, and right at t = 1 (Petrov
+    and Macdonald 2023, "gSASRec").
     """
     functional = need_torch().nn.functional
     K = drawn(itself)

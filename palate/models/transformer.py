@@ -9,10 +9,10 @@ vectors, and the type of an event, and a weight of its own, part of what it says
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from palate.data.ragged import NEVER, Ragged
 from palate.data.vocabulary import Id, Vocabulary
 from palate.encoders.pretrained import packages_of
 from palate.errors import Package, check
+from palate.models.attention import KNOTS, Past, dropped, item_vectors, states
 from palate.models.base import Watch, refuse_empty
 from palate.models.event_inputs import boundaries, has_gaps, no_types, types_of
 from palate.models.item_content import check_reading, read_items
@@ -41,13 +42,10 @@ from palate.training.networks import AdamW, Arrays, NetworkTask, Weights, need_t
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-Drop: TypeAlias = "Callable[[Tensor], Tensor]"
-Both: TypeAlias = "tuple[Tensor, Tensor]"  # keys and values (B, H, P, D / H) of a layer
 
 TARGETS = 1_500_000  # seen in a training, all epochs taken together: Beauty's best on validation
 TEMPERATURE = 0.07  # of the cosines, at first
 FADING = 0.4  # of the logarithm of attention from an event to the one before it, at first
-KNOTS = (0.0, 60.0, 3600.0, 86_400.0, 2_592_000.0)  # seconds between events, at which attention may turn
 FORGOTTEN = 0.1  # of the batches are without times, and of them without types: a history without is nothing new
 READING = 1.0  # penalty of the first guess of items' vectors by their content
 
@@ -255,96 +253,10 @@ def answering(weights: Arrays, content: Floats | None, popularity: Floats) -> Ar
     return w
 
 
-def item_vectors(w: Weights, item: Tensor) -> Tensor:
-    """Vectors of length 1 of items of any shape, (..., D): their own, and that of their content, if there is any."""
-    functional = need_torch().nn.functional
-    x = functional.embedding(item, w["items"])
-    if "content" in w:
-        x = x + functional.embedding(item, w["content"]) @ w["reading"]
-    vectors: Tensor = functional.normalize(x, dim=-1)
-    return vectors
-
-
-class Past(NamedTuple):
-    """Events of B histories that were read: time (B, P), and what each layer keeps of them."""
-
-    time: Tensor
-    layers: tuple[Both, ...]
-
-
-def states(
-    w: Weights, recipe: Transformer, inputs: Inputs, past: Past | None = None, drop: Drop | None = None
-) -> tuple[Tensor, Past]:
-    """Return unit vectors (B, T, D) of what comes after each event, and what was read.
-
-    An event sees itself and what is before it; so whatever is put behind the end of a history changes nothing.
-    `past` holds the events before the first column, at least the last window - 1 of them.
-    """
-    torch = need_torch()
-    functional = torch.nn.functional
-    drop = drop or (lambda x: x)
-    x = item_vectors(w, inputs.item.clamp(min=0)) * recipe.dim**0.5  # (B, T, D)
-    if "types" in w:
-        x = x + functional.embedding(inputs.event, w["types"])
-    if "kinds" in w:
-        x = x + functional.embedding((inputs.weight[..., None] > w["between"]).sum(-1), w["kinds"])
-    x = drop(x)
-    time = inputs.time if past is None else torch.cat([past.time, inputs.time], 1)
-    rising = log_gap_features(inputs.time, time) if "0.attend.gap" in w else None
-    kept = []
-    for n in range(recipe.layers):
-        before = None if past is None else past.layers[n]
-        y, both = attend(w, recipe, n, norm(x, w[f"{n}.attend.norm"]), rising, before)
-        x = x + drop(y)
-        kept.append(both)
-        value, gate = (norm(x, w[f"{n}.feed.norm"]) @ w[f"{n}.feed.in"]).chunk(2, -1)  # (B, T, 2D) each
-        x = x + drop((value * functional.silu(gate)) @ w[f"{n}.feed.out"])
-    return functional.normalize(x, dim=-1), Past(time, tuple(kept))
-
-
-def log_gap_features(time: Tensor, before: Tensor) -> Tensor:
-    """Return how far the logarithm of the time from each event (B, S) to each (B, T) is above that of each knot.
-
-    (B, T, S, K), 0 where a time is not known; a weight for each makes any line that turns at the knots.
-    """
-    torch = need_torch()
-    known = ((time > NEVER)[:, :, None] & (before > NEVER)[:, None, :])[..., None]
-    seconds = (time[:, :, None] - before[:, None, :]).clamp(min=0).to(torch.float32)[..., None] / 1e6
-    knots = torch.tensor(KNOTS, device=time.device)
-    above: Tensor = torch.where(known, (seconds.log1p() - knots.log1p()).clamp(min=0), 0.0)
-    return above
-
-
-def attend(w: Weights, recipe: Transformer, n: int, x: Tensor, rising: Tensor | None, past: Both | None) -> Any:
-    """Attention of layer n over each event's window, (B, T, D), and all keys and values, (B, H, P + T, D / H)."""
-    torch = need_torch()
-    B, T, D = x.shape
-    H = recipe.heads
-    query, key, value = (x @ w[f"{n}.attend.in"]).view(B, T, 3, H, D // H).permute(2, 0, 3, 1, 4)  # (B, H, T, D / H)
-    if past is not None:
-        key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
-    S = key.shape[2]
-    back = torch.arange(S - T, S, device=x.device)[:, None] - torch.arange(S, device=x.device)  # (T, S)
-    seen = (back >= 0) & (back < recipe.window)
-    bias = w[f"{n}.attend.distance"][back.clamp(0, recipe.window - 1)].permute(2, 0, 1)  # (H, T, S)
-    if rising is not None:
-        bias = bias + (rising @ w[f"{n}.attend.gap"]).permute(0, 3, 1, 2)  # (B, H, T, S)
-    weight = query @ key.transpose(-1, -2) * (D // H) ** -0.5 + bias  # (B, H, T, S)
-    weight = weight.masked_fill(~seen, -torch.inf).softmax(-1)
-    mixed = (weight @ value).transpose(1, 2).reshape(B, T, D)
-    return mixed @ w[f"{n}.attend.out"], (key, value)
-
-
 def item_scores(w: Weights, state: Tensor) -> Tensor:
     """Scaled cosines (B, I) of states (B, D) with the items, whose vectors are of length 1, and their biases."""
     scores: Tensor = (state * w["scale"].exp()) @ w["items"].T + w["bias"]
     return scores
-
-
-def norm(x: Tensor, gain: Tensor) -> Tensor:
-    """Give x the mean square gain² (Zhang and Sennrich 2019)."""
-    normed: Tensor = x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * gain
-    return normed
 
 
 def next_item_loss(w: Weights, recipe: Transformer, inputs: Inputs, target: Ints, rng: Generator) -> Tensor:
@@ -353,9 +265,7 @@ def next_item_loss(w: Weights, recipe: Transformer, inputs: Inputs, target: Ints
     device = w["items"].device
 
     def drop(x: Tensor) -> Tensor:
-        kept = torch.empty_like(x).bernoulli_(1 - recipe.dropout, generator=rng)
-        dropped: Tensor = x * kept / (1 - recipe.dropout)
-        return dropped
+        return dropped(x, recipe.dropout, rng)
 
     wanted = torch.as_tensor(target, device=device, dtype=torch.int64)
     known = inputs.tensors(device)
@@ -369,12 +279,12 @@ def next_item_loss(w: Weights, recipe: Transformer, inputs: Inputs, target: Ints
     K = min(recipe.negatives or I, I)
     drawn = torch.randperm(I, generator=rng, device=device)[:K]
     vectors = item_vectors(w, torch.cat([drawn, wanted]))
-    itself = drawn == wanted[:, None]  # (N, K)
-    wrong = h @ vectors[:K].T + w["bias"][drawn]  # (N, K)
+    wrong = torch.addmm(w["bias"][drawn], h, vectors[:K].T)  # (N, K)
     right = (h * vectors[K:]).sum(-1) + w["bias"][wanted]  # (N,)
     if recipe.loss == "gbce":
-        return gbce(right, wrong, itself, I, recipe.calibration)
-    return softmax(right, wrong, itself, I)
+        return gbce(right, wrong, drawn == wanted[:, None], I, recipe.calibration)
+    place = torch.full((I,), -1, device=device).index_copy(0, drawn, torch.arange(K, device=device))
+    return softmax(right, wrong, place[wanted], I)
 
 
 @dataclass(frozen=True, eq=False)
