@@ -3,10 +3,10 @@
 `python -m benchmarks.accuracy.private [--dataset music dense gowalla diginetica] [--seeds N] [--out FILE]`
 
 The unit is a user with all events, δ is 1e-6, and the list of items is public. `music` is lastfm-music, its fold 2
-held out, without and with the artists' tags as public attributes; `dense` is made here: 6,000 users with 3,700 items by
-20 latent factors and a power law. Gowalla and Diginetica are cut to their 2,000 and 1,000 most chosen items, for all
-recipes alike. The settings of `Private` were chosen on the validation part of lastfm-music (fold 1) and on a dense log
-of another seed.
+held out, without and with the artists' tags as public attributes; `dense` is made here: 6,000 users with 3,700 items
+by 20 latent factors and a power law. Gowalla and Diginetica are cut to their 2,000 and 1,000 most chosen items, for
+all recipes alike. The settings of `Private` were chosen on the validation part of lastfm-music (fold 1), on a dense
+log of another seed, and on a part cut from the training log of Gowalla.
 
 DP-ALS follows Chien et al. 2021: item vectors by noisy sums over users, `STEPS` rounds, users solved on their own
 side. Its noise is calibrated like ours, and its dimensions are those of the best of `DIMS`, chosen on what it is

@@ -158,7 +158,7 @@ class Change:
     @cached_property
     def before(self) -> Doubles:
         """Sums of the columns, (I,)."""
-        return np.bincount(self.X.indices, self.X.data, minlength=self.X.shape[1])
+        return np.bincount(self.X.indices, self.X.data, minlength=self.X.shape[1]).astype(np.float64, copy=False)
 
     @cached_property
     def after(self) -> Doubles:

@@ -35,8 +35,8 @@ def _(recipe: IALS, model: IALSModel, logs: Logs) -> Left:
 
 def unresolved(recipe: IALS, log: Interactions) -> IALS:
     """Return the recipe with None again in place of what followed this log."""
-    for names in (("l2", "unseen_weight"), ("l2",), ("unseen_weight",)):
-        free = replace(recipe, **dict.fromkeys(names))
+    l2, alpha = recipe.l2, recipe.unseen_weight
+    for free in (replace(recipe, l2=a, unseen_weight=b) for a, b in ((None, None), (None, alpha), (l2, None))):
         if free.resolved(log) == recipe:
             return free
     return recipe

@@ -20,7 +20,7 @@ USERS, COUNTS, GRAM = 0.01, 0.03, 0.25  # shares of 1 / σ²; the rest is for th
 ROUNDING = 1e-5  # of ε, set aside for what lies between the tables of `palate.privacy.noise` and a Gaussian
 HEAD = 6.0  # users a σ of the Gram matrix for each item of the head
 HEAD_ITEMS = 60, 2000  # at least, at most
-AXES = 13  # items of the head for each axis, and 100 axes at most: each adds noise to the products
+AXES, MOST_AXES = 13, 400  # times HEAD: users a σ for each axis, as each adds noise to the products; at most
 EVEN = 0.15  # an item of count c counts c^-EVEN in a row: rare ones say more of a taste
 WHITEN = 0.6  # an axis of strength λ counts λ^-WHITEN in the products: weak tastes beside strong ones
 CUT = 0.6  # a user's place on the axes is cut to so many times the length that it has in the mean
@@ -128,7 +128,7 @@ def release(X: csr_array, plan: Plan, source: Source, content: Floats | None, *,
     weighted = weigh(csr_array(X[:, kept]), evened(counts, plan.counts))
     head = head_of(counts, users / plan.gram)
     own, rows = Rows.of(weighted), Rows.of(csr_array(weighted[:, head]))
-    found = above_noise(noisy_gram(rows, plan.gram, source), plan.gram, axes_for(head))
+    found = above_noise(noisy_gram(rows, plan.gram, source), plan.gram, axes_for(head, users / plan.gram))
     if refuse and len(found.strength) < 2:
         raise Hopeless(f"{hopeless(refuse, users, least)}: no second axis of taste is above the noise")
     likes = (float(counts.sum()) / users) ** 2  # a row of n likes adds √n to the counts
@@ -153,9 +153,9 @@ def head_of(counts: Doubles, worth: float) -> Longs:
     return np.sort(np.argsort(-counts, kind="stable")[:size])
 
 
-def axes_for(head: Longs) -> int:
-    """Return how many axes of the Gram matrix of a head are kept, at most."""
-    return min(100, max(2, len(head) // AXES))
+def axes_for(head: Longs, worth: float) -> int:
+    """Return how many axes of the Gram matrix of a head are kept, at most; `worth` is that of `head_of`."""
+    return min(MOST_AXES, max(2, len(head) // AXES, int(worth / HEAD) // AXES))
 
 
 def evened(counts: Doubles, noise: float) -> Doubles:

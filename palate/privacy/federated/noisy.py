@@ -164,7 +164,7 @@ class PrivateTraining:
         triangle = self.sum(group, asked, gram_noise(len(head), plan.gram))
         gram = np.zeros(2 * (len(head),))
         gram[np.tril_indices(len(head))] = triangle / STEPS**2
-        found = above_noise(gram + np.tril(gram, -1).T, plan.gram, axes_for(head))
+        found = above_noise(gram + np.tril(gram, -1).T, plan.gram, axes_for(head, users / plan.gram))
         if len(found.strength) < (2 if self.recipe.refuse else 1):
             raise Hopeless(f"{hopeless(name, users, least)}: no second axis of taste is above the noise")
         axes = np.zeros((I, len(found.strength)))
