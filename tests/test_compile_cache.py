@@ -104,6 +104,7 @@ from palate.live.training import train
 from palate.serve.app import create_app
 from palate.serve.settings import Settings
 from palate.store.events import Event, Store
+from palate.store.items import Item
 from palate.store.versions import Versions
 
 def kernels():
@@ -114,6 +115,7 @@ def kernels():
 if sys.argv[2] == "fill":
     with Store.open(sys.argv[1]) as store:
         store.append([Event(f"u{n}", f"i{m % 9}", "like", m) for n in range(12) for m in range(n, n + 3)])
+        store.items.put([Item(f"i{n}", {"genres": ["a", "bc"[n % 2]], "price": n}) for n in range(9)])
         train(store, Versions(store), IALS(dim=4, epochs=2))
     sys.exit()
 with TestClient(create_app(Settings(store=sys.argv[1]))) as client:
@@ -125,6 +127,11 @@ with TestClient(create_app(Settings(store=sys.argv[1]))) as client:
     for user in ("u3", "u4", "nobody"):
         client.get(f"/v1/recommend?user_id={user}").raise_for_status()
     client.post("/v1/recommend", json=rules).raise_for_status()
+    diversify = [{"diversify": {"method": method}} for method in ("dpp", "mmr")]
+    for stage in (*diversify, {"diversify": {"by": "genres"}}, {"calibrate": {"attribute": "genres"}}):
+        client.post("/v1/recommend", json={"user_id": "u3", **stage}).raise_for_status()
+    client.post("/v1/recommend/session", json={"history": ["i1", "i2"]}).raise_for_status()
+    client.get("/v1/similar/i1").raise_for_status()
     print(len(ready) > 3, sorted(kernels() - ready))
 """
 

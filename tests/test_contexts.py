@@ -26,6 +26,7 @@ from palate.errors import DataError, SettingError
 from palate.live.access import known_of
 from palate.live.importing import import_model
 from palate.models.popularity import Popularity
+from palate.models.registry import load_with_log
 from palate.ranking.context import history_of, offline
 from palate.ranking.forest import Forest
 from palate.ranking.item_index import ItemIndex
@@ -179,6 +180,19 @@ def fitted() -> RankedModel:
 
 def kinds(model: RankedModel, context: dict[str, Any] | None) -> set[str]:
     return {str(each)[0] for each in model.recommend([["p1", "t1"]], 5, context=context).lists()[0]}
+
+
+def test_a_model_keeps_the_contexts_of_the_events_that_it_keeps(tmp_path: Path) -> None:
+    """Of items that the model does not know no events are kept, and none of their contexts."""
+    log = by_device()
+    known = log.items.names(log.item).is_in([*log.items.ids.head(3)]).to_numpy()
+    Popularity().fit(log.select(known)).save(tmp_path / "model", log=log)
+    kept = load_with_log(tmp_path / "model")[1]
+    assert kept is not None
+    assert 0 < len(kept) == known.sum() < len(log)
+    assert kept.context is not None
+    assert log.context is not None
+    assert [kept.contexts[code] for code in kept.context] == [log.contexts[code] for code in log.context[known]]
 
 
 def test_lists_follow_the_context_they_are_asked_in(tmp_path: Path) -> None:

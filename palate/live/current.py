@@ -14,14 +14,19 @@ from palate.data.contexts import MOST_PLACES
 from palate.errors import NoPosterior
 from palate.kernels.topk import MOST
 from palate.live.popularity import Popularity
-from palate.live.snapshot import Active, Snapshot
+from palate.live.snapshot import FIXED, Active, Snapshot
+from palate.ranking.calibrate import Calibrate
 from palate.ranking.context import UserHistory
+from palate.ranking.diversify import Diversify
+from palate.ranking.long_tail import LongTail
 from palate.ranking.pipeline import recommend
 from palate.ranking.request import Boost, Explore, ListRequest
+from palate.ranking.stages import Stage
 from palate.store.events import Store
 from palate.store.pulse import Pulse
 from palate.store.versions import Versions
 
+STAGES = Diversify(), Diversify(method="mmr"), LongTail()
 LOG = logging.getLogger("palate.live")
 
 
@@ -113,5 +118,14 @@ def _warm(snapshot: Snapshot) -> None:
     for k in (10, MOST + 1):
         recommend(ListRequest(k=min(k, MOST_PLACES)), context)
     recommend(ListRequest(boost=(Boost("available", 2.0),)), context)
+    for stage in (*STAGES, *_of_attributes(snapshot)):
+        recommend(ListRequest(stages=(stage,)), context)
+    recommend(ListRequest(anchor_items=tuple(snapshot.index.ids(known))), snapshot.context)
     with suppress(NoPosterior):
         recommend(ListRequest(explore=Explore(seed=0)), context)
+
+
+def _of_attributes(snapshot: Snapshot) -> tuple[Stage, ...]:
+    """Return stages that read an attribute, of one that items have, none where there is none."""
+    names = [name for name in snapshot.catalogue.attributes.counts if name not in FIXED]
+    return (Diversify(by=names[0]), Calibrate(names[0])) if names else ()

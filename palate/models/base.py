@@ -414,6 +414,9 @@ class Model(ABC):
                 parts |= {"log.event": rows.event, "log.event_types": Vocabulary.of(log.event_types)}
             if log.type_weights:
                 parts["log.type_weights"] = np.array([each.weight for each in log.types], np.float64)
+            if log.context is not None:
+                known = self.items.recode(log.items)[log.item] >= 0
+                parts |= {"log.context": log.context[known], "log.contexts": Vocabulary.of(log.contexts)}
             data |= {"users": len(log.users), "events": len(log)}
         write_bundle(folder, parts, about | {"data": data})
 

@@ -257,6 +257,8 @@ def _log(model: Model, parts: Parts) -> Interactions | None:
         return None
     users, start, item, weight = (parts[f"log.{name}"] for name in ("users", "start", "item", "weight"))
     log = Interactions(users, model.items, start, item, weight, parts.get("log.time"))
+    if "log.context" in parts:
+        log = replace(log, context=parts["log.context"], contexts=tuple(parts["log.contexts"].ids))
     if "log.event" not in parts:
         return log
     names = tuple(parts["log.event_types"].ids)
