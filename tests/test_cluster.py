@@ -201,7 +201,7 @@ def test_a_worker_killed_in_each_epoch_changes_nothing(plain: Any, monkeypatch: 
 def test_a_node_that_comes_late_is_used(monkeypatch: pytest.MonkeyPatch, plain: Any) -> None:
     """Ray says that a node came: the last worker of the crowded one is made there, and the result is the same."""
     nodes = ray.nodes()
-    late = {**nodes[0], "NodeID": "f" * 56}
+    late = {**nodes[0], "NodeID": "ab" * 28}
     asked: list[str] = []
     remake = Gang._remake
 
