@@ -12,10 +12,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from palate.cli import app
 from palate.data.interactions import Interactions
 from palate.data.readers import read_log
+from palate.data.splits import split_ratio
 from palate.errors import DataError, MissingExtra, Package, SettingError
+from palate.evaluation.protocol import evaluate
 from palate.models.base import Model, Progress, Recipe
 from palate.models.ease import EASE
 from palate.models.ials import IALS
@@ -53,7 +57,7 @@ SMALL = IALS(dim=16, epochs=4, threads=1)
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
     ray.init(
-        num_cpus=8,
+        num_cpus=5,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
@@ -65,6 +69,7 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
+TYPES = {"item_id": pl.String, "weight": pl.Float32}
 EXECUTORS = {workers: RayExecutor(workers=workers) for workers in (1, 3)}
 
 
@@ -165,7 +170,9 @@ def test_what_no_worker_can_read_is_named(tmp_path: Path, parts: Path) -> None:
         read_parts(tmp_path / "none")
     with pytest.raises(DataError, match=r"no column 'viewer'"):
         read_parts(parts, user="viewer")
-    pl.DataFrame({"user_id": ["u"], "item_id": [None], "weight": [1.0]}).write_parquet(parts / "9.parquet")
+    pl.DataFrame({"user_id": ["u"], "item_id": [None], "weight": [1.0]}, schema_overrides=TYPES).write_parquet(
+        parts / "9.parquet"
+    )
     with pytest.raises(DataError, match="item_id"):
         fitted(EASE(), read_parts(parts), 3)
 
@@ -189,6 +196,71 @@ def test_a_worker_killed_in_each_epoch_changes_nothing(plain: Any, monkeypatch: 
     model = fitted(SMALL, LOG, 3)
     assert len(set(killed)) == SMALL.epochs
     same_vectors(model, plain)
+
+
+def test_a_node_that_comes_late_is_used(monkeypatch: pytest.MonkeyPatch, plain: Any) -> None:
+    """Ray says that a node came: the last worker of the crowded one is made there, and the result is the same."""
+    nodes = ray.nodes()
+    late = {**nodes[0], "NodeID": "ab" * 28}
+    asked: list[str] = []
+    remake = Gang._remake
+
+    def remade(gang: Gang, n: int, where: Any) -> None:
+        asked.append(where.node_id)
+        remake(gang, n, "SPREAD")
+
+    monkeypatch.setattr(ray, "nodes", lambda: [*nodes, late])
+    monkeypatch.setattr(Gang, "_remake", remade)
+    same_vectors(fitted(SMALL, LOG, 3), plain)
+    assert set(asked) == {late["NodeID"]}
+
+
+def test_an_evaluation_is_that_of_one_process() -> None:
+    split = split_ratio(LOG, seed=1)
+    whole = evaluate(ItemKNN(neighbours=8), split, k=[5, 10])
+    found = evaluate(ItemKNN(neighbours=8), split, k=[5, 10], executor=EXECUTORS[3])
+    assert {name: found[name] for name in whole.metrics} == pytest.approx(
+        {name: whole[name] for name in whole.metrics}
+    )
+
+
+def test_the_commands_fit_and_rank_on_the_cluster(
+    tmp_path: Path, parts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log in parts; then all lists in parts of 20 users, of which one is there from a run that stopped."""
+    model, out = tmp_path / "model", tmp_path / "lists.parquet"
+    run = CliRunner()
+    done = run.invoke(app, ["fit", "ease", str(parts), "--cluster", "auto", "--out", str(model)])
+    assert done.exit_code == 0, done.output
+    LOG.to_frame().write_parquet(tmp_path / "log.parquet")
+    monkeypatch.setattr("palate.cli.export.PART", 20)
+    asked = ["recommend", str(model), "--all-users", "--history", str(tmp_path / "log.parquet"), "-k", "3"]
+    stopped: list[int] = []
+    write = RayExecutor.export
+
+    def stop(executor: RayExecutor, *args: Any) -> None:
+        write(executor, *args[:4], args[4][:2], args[5])
+        stopped.extend(low for low, *_ in args[4][:2])
+        raise OSError("the machine goes down")
+
+    monkeypatch.setattr(RayExecutor, "export", stop)
+    assert run.invoke(app, [*asked, "--cluster", "auto", "--out", str(out)]).exit_code != 0
+    assert stopped == [0, 20]
+    todo: list[int] = []
+
+    def go_on(executor: RayExecutor, *args: Any) -> None:
+        todo.extend(low for low, *_ in args[4])
+        write(executor, *args)
+
+    monkeypatch.setattr(RayExecutor, "export", go_on)
+    done = run.invoke(app, [*asked, "--cluster", "auto", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert todo == [40, 60, 80]
+    here = tmp_path / "here.parquet"
+    assert run.invoke(app, [*asked, "--out", str(here)]).exit_code == 0
+    lists = pl.read_parquet(out)
+    assert lists.equals(pl.read_parquet(here))
+    assert lists.group_by("user_id").len()["len"].to_list() == [3] * USERS
 
 
 def test_recipes_without_sums_say_so() -> None:

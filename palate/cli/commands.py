@@ -9,16 +9,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import typer
 
 from palate.choosing.check import LogCheck
 from palate.cli.auditing import audit
 from palate.cli.choose import AUTO, Plan, choose
+from palate.cli.cluster import Cluster, check_alone, fit_on_cluster, write_on_cluster
 from palate.cli.describe import describe
 from palate.cli.estimate import note_estimates
-from palate.cli.export import export_all
+from palate.cli.export import WriteParts, export_all
 from palate.cli.federate import federate_app
 from palate.cli.forgetting import access, forget, receipt_app
 from palate.cli.inspecting import show_log
@@ -167,10 +168,15 @@ def fit(
         bool, typer.Option("--early-stop", help="Take the best epoch on the newest 10%; fit to all.")
     ] = False,
     no_log: Annotated[bool, typer.Option("--no-log", help="Save no histories with the model.")] = False,
+    cluster: Cluster = None,
     json: Json = False,
 ) -> None:
     """Fit a recipe, or what `auto` chooses, to a log; save the model."""
     plan = Plan.of(recipe, settings, stages)
+    if cluster is not None:
+        check_alone({"--catalogue": catalogue, "--early-stop": early_stop})
+        fit_on_cluster(plan, log, out, cluster, read, keep_log=not no_log, json=json)
+        return
     events = read_log(log, **read_settings(read))
     note(sentence(events))
     content = content_of(catalogue, catalogue_read, events)
@@ -283,6 +289,7 @@ def recommend(
     hide: Hide,
     all_users: Annotated[bool, typer.Option("--all-users", help="All users of the log, to --out.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Of --all-users: .parquet, .csv, .jsonl.")] = None,
+    cluster: Cluster = None,
     json: Json = False,
 ) -> None:
     """Recommend items to a user by a history, or to all users."""
@@ -291,8 +298,11 @@ def recommend(
     choice, hidden = Choice.of(only or [], exclude or [], condition, titles), hidden_types(hide)
     if all_users:
         chosen_log = log if history is None else newer_log(history, read, fitted)
-        _export(fitted, model, chosen_log, out, k, keep_seen, choice, hidden, json)
+        writing = None if cluster is None else write_on_cluster(cluster, model, history, read)
+        _export(fitted, model, chosen_log, out, k, keep_seen, choice, hidden, writing, json)
         return
+    if cluster is not None:
+        raise typer.BadParameter("--cluster goes with --all-users")
     whole = fitted if titles is None else fitted.with_items(titles.without(fitted.items))
     past = _past(whole, log, user, history, read)
     rows = recommended(whole, past, k, titles, keep_seen, *choice, hide=hidden)
@@ -316,6 +326,7 @@ def _export(
     keep_seen: bool,
     choice: Choice,
     hide: Hidden,
+    writing: WriteParts | None,
     json: bool,
 ) -> None:
     """Write the lists of all users to a file, with a bar."""
@@ -326,9 +337,8 @@ def _export(
     began = clock()
     with WorkBar("users") as bar:
         only, exclude = choice
-        lines = export_all(
-            model, folder, log, out, k, keep_seen=keep_seen, only=only, exclude=exclude, hide=hide, watch=bar
-        )
+        asked: dict[str, Any] = {"keep_seen": keep_seen, "only": only, "exclude": exclude, "hide": hide}
+        lines = export_all(model, folder, log, out, k, watch=bar, write_parts=writing, **asked)
     seconds = clock() - began
     if json:
         print_json({"out": str(out), "users": len(log.users), "lines": lines, "seconds": seconds})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,8 @@ from palate.errors import DataError, StoreError
 from palate.files import written
 from palate.models.base import Model
 
+# Writes the answers to a question, as `Model.recommend` takes it, for users [low, high) to a path each; says when.
+WriteParts: TypeAlias = Callable[[Mapping[str, Any], Sequence[tuple[int, int, Path]], Callable[[int], None]], None]
 PART = 20_000  # users whose lists are held at once
 FORMATS: dict[str, Callable[[pl.LazyFrame, Path], object]] = {
     "": pl.LazyFrame.sink_parquet,
@@ -43,12 +46,13 @@ def export_all(
     exclude: Sequence[Id] | None = None,
     hide: Hidden = None,
     watch: Callable[[int, int], None] | None = None,
+    write_parts: WriteParts | None = None,
 ) -> int:
     """Write the best k items of every user of the log to a file of the format that its suffix names, of `FORMATS`.
 
     Returns the number of lines. Columns user_id, item_id, score, rank. Finished parts wait in a folder beside `out`,
     and are used again if the same model (its `folder`), log and question are asked for. `watch` is called with (users
-    done, of all).
+    done, of all). `write_parts` writes the parts somewhere else than in this process.
     """
     if out.suffix not in FORMATS:
         known = ", ".join(each for each in FORMATS if each)
@@ -56,18 +60,22 @@ def export_all(
     parts = out.with_name(f".{out.name}.parts")
     choice = {"keep_seen": keep_seen, "only": only, "exclude": exclude, "hide": hide}
     question = _question(folder, log) | {"k": k, **choice}
-    rank = partial(model.recommend, k=k, keep_seen=keep_seen, only=only, exclude=exclude, hide=hide)
     try:
         _open(parts, question)
-        histories = log.histories()
         total = len(log.users)
-        for low in range(0, total, PART):
-            high = min(low + PART, total)
-            part = parts / f"{low:012}.parquet"
-            if not part.exists():
-                _write(rank(histories.block(low, high)).to_frame().lazy(), part)
+        edges = [(low, min(low + PART, total)) for low in range(0, total, PART)]
+        wanted = [(low, high, parts / f"{low:012}.parquet") for low, high in edges]
+        todo = [each for each in wanted if not each[2].exists()]
+        finished = total - sum(high - low for low, high, _ in todo)
+
+        def done(users: int) -> None:
+            nonlocal finished
+            finished += users
             if watch is not None:
-                watch(high, total)
+                watch(finished, total)
+
+        done(0)
+        (write_parts or partial(_here, model, log))({"k": k, **choice}, todo, done)
         whole = pl.scan_parquet(sorted(parts.glob("*.parquet")))
         _write(whole, out)
         lines = int(whole.select(pl.len()).collect().item())
@@ -75,6 +83,20 @@ def export_all(
         return lines
     except (OSError, StoreError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{out}: cannot be written: {error}") from error
+
+
+def _here(
+    model: Model,
+    log: Interactions,
+    question: Mapping[str, Any],
+    todo: Sequence[tuple[int, int, Path]],
+    done: Callable[[int], None],
+) -> None:
+    """Write parts in this process."""
+    histories = log.histories()
+    for low, high, part in todo:
+        _write(model.recommend(histories.block(low, high), **question).to_frame().lazy(), part)
+        done(high - low)
 
 
 def _question(folder: Path, log: Interactions) -> dict[str, object]:

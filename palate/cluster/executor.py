@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from palate.arrays import Ints
 from palate.cluster.parts import LogParts, placed_parts
+from palate.data.histories import Histories
 from palate.data.readers import as_log
 from palate.errors import Package, PalateError, SettingError, check, require
 from palate.models.base import Model, Recipe, Watch, refuse_empty
@@ -22,7 +25,7 @@ LOG = logging.getLogger("palate.cluster")
 # Where each recipe is fitted, and the settings that would need more than sums over users.
 WAYS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "EASE": ("items.fit_ease", {"half_life_days": None}),
-    "IALS": ("ials.fit_ials", {"half_life_days": None}),
+    "IALS": ("ials.fit_ials", {"half_life_days": None, "checkpoint": None}),
     "ItemKNN": ("items.fit_neighbours", {"half_life_days": None}),
     "SLIST": ("items.fit_sequences", {"half_life_days": None}),
 }
@@ -35,7 +38,7 @@ class RayExecutor:
 
     address  "HOST:PORT" or "auto" of a running cluster; None takes the one that this process is connected to, else
              "auto", else one is started on this machine
-    workers  how users are divided; None takes one for each CPU of the cluster
+    workers  how users are divided; None takes one for each CPU of the cluster that is free
     """
 
     address: str | None = None
@@ -48,7 +51,7 @@ class RayExecutor:
         check(self.workers is None or self.workers >= 1, "workers", self.workers, "must be 1 or more, or None")
 
     def connect(self) -> int:
-        """Connect this process to the cluster; returns the number of its CPUs."""
+        """Connect this process to the cluster; returns the number of its CPUs that nothing else has set aside."""
         require(PACKAGES)
         import ray
 
@@ -60,7 +63,7 @@ class RayExecutor:
                 if self.address is not None:
                     raise PalateError(f"cluster {self.address}: {error}".partition("\n")[0]) from None
                 ray.init(**quiet)
-        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+        return int(ray.available_resources().get("CPU", 0))
 
     @contextmanager
     def gang(self) -> Iterator[Gang]:
@@ -68,8 +71,8 @@ class RayExecutor:
         cpus = self.connect()
         from palate.cluster.gang import Gang, job_id, new_host
 
-        count = self.workers or cpus
-        each = 1.0 if count <= cpus else 0.0
+        count = self.workers or max(1, cpus)
+        each = 1.0 if count <= cpus else 0.0  # else they share what there is
         if self.job != job_id():
             self.hosts, self.job = [new_host(each) for _ in range(count)], job_id()
         with Gang(self.hosts, each) as gang:
@@ -94,6 +97,35 @@ class RayExecutor:
             model = way(recipe, placed(gang, events), **followed)
             model.remember(events)
             return model
+
+    def rank(self, model: Model, histories: Histories, depth: int, **question: Any) -> Ints:
+        """Return the lists of B histories as rows of the model's items, (B, depth), -1 past the end of a list.
+
+        `question` is what `Model.recommend` takes.
+        """
+        with self.gang() as gang:
+            from palate.cluster.batch import ranked
+
+            return ranked(gang, model, histories, depth, question)
+
+    def export(
+        self,
+        model: Path,
+        log: Path | None,
+        reading: Mapping[str, Any],
+        question: Mapping[str, Any],
+        todo: Sequence[tuple[int, int, Path]],
+        done: Callable[[int], None],
+    ) -> None:
+        """Write the lists of users [low, high) of a log, None for that of the saved model, to a file each of `todo`.
+
+        All nodes read the model and the log, and write the files, where the driver names them. `done` is called with
+        numbers of users.
+        """
+        with self.gang() as gang:
+            from palate.cluster.batch import export
+
+            export(gang, model, log, reading, question, todo, done)
 
 
 def way_of(recipe: Recipe) -> Callable[..., Model]:

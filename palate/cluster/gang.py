@@ -107,6 +107,34 @@ class Gang:
             self.traffic.up += found[0].nbytes
         return total
 
+    def share(
+        self, name: str, count: int, args: Callable[[int], tuple[Any, ...]], keep: Callable[[int, Any], None]
+    ) -> None:
+        """Have a method called for each of so many tasks, by whichever worker is free, and `keep` what it returns."""
+        left = set(range(count))
+
+        def done(n: int, result: Any) -> None:
+            keep(n, result)
+            left.discard(n)
+
+        self.again(lambda: self._shared(name, sorted(left), args, done))
+
+    def _shared(
+        self, name: str, tasks: list[int], args: Callable[[int], tuple[Any, ...]], done: Callable[[int, Any], None]
+    ) -> None:
+        running: dict[Any, tuple[int, Any]] = {}
+        free, next_tasks = list(self.hosts), iter(tasks)
+        while True:
+            for host, n in zip(list(free), next_tasks):  # noqa: B905  as many as there are of both
+                free.remove(host)
+                running[host.ask.remote(name, args(n))] = n, host
+            if not running:
+                return
+            (ready,), _ = ray.wait(list(running), num_returns=1)
+            n, host = running.pop(ready)
+            done(n, taken([ready])[0])
+            free.append(host)
+
     def _fewer(self, parts: list[Any]) -> list[Any]:
         """Have workers add up the cuts until few are left."""
         left = parts

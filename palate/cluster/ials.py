@@ -10,21 +10,26 @@ Start and steps are those of `IALS.fit`, and so is the result, but for the order
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from palate.arrays import Doubles, Floats, Longs
-from palate.cluster.epochs import epochs
+from palate.cluster.gang import Gang
 from palate.cluster.shard import Placed, Shard
 from palate.data.ragged import Ragged
+from palate.errors import SettingError
 from palate.kernels.least_squares import squared_error
 from palate.models.base import Watch
 from palate.models.ials import IALS, IALSModel
 from palate.models.user_sums import Turned, UserSums, gram_of, principal, solved_items
 from palate.privacy.federated.work import Totals
+from palate.training.loop import fit
+from palate.training.progress import Progress
 
 BLOCK = 1 << 16  # users whose first vectors are drawn at once
 
@@ -85,9 +90,18 @@ class IalsWork:
         seen = squared_error(users, self.items, rows.start, rows.column, rows.weight, rows.liked)
         return float(seen) + float(self.sums.ridge @ np.einsum("nd,nd->n", users, users))
 
-    def vectors(self) -> Floats:
-        """Return the users' vectors after the last epoch, (U, D)."""
-        return self.saved[max(self.saved)]
+    def vectors(self, epochs: int | None = None) -> Floats:
+        """Return the users' vectors after so many epochs, the last by default, (U, D)."""
+        return self.saved[max(self.saved) if epochs is None else epochs]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What the driver has of a model after so many epochs; the users are with the workers."""
+
+    epochs: int
+    items: Floats
+    spectrum: Floats
 
 
 @dataclass
@@ -101,6 +115,12 @@ class IalsTraining:
     gram: Doubles  # of the users
     ridge: Floats  # of the items
     spectrum: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    done: int = 0  # epochs
+
+    @property
+    def samples(self) -> int:
+        """Events."""
+        return round(self.totals.events)
 
     @classmethod
     def of(cls, asked: IALS, data: Placed) -> IalsTraining:
@@ -113,9 +133,8 @@ class IalsTraining:
         ridge = recipe.ridge(np.arange(I + 1, dtype=np.int64), sizes, users)
         return cls(recipe, data, totals, item_starts(recipe, users, I), gram, ridge)
 
-    def epoch(self, number: int) -> None:
+    def epoch(self, gang: Gang, number: int) -> Iterator[int]:
         """Improve the items, then the users; an epoch that loses a worker is done again."""
-        gang = self.data.gang
         gang.spread()
 
         def work() -> tuple[Turned, Doubles, tuple[object, ...]]:
@@ -126,7 +145,8 @@ class IalsTraining:
 
         new, self.gram, args = gang.again(work)
         gang.remember("solve", *args)
-        self.items, self.spectrum = new.items, new.spectrum
+        self.items, self.spectrum, self.done = new.items, new.spectrum, number + 1
+        yield self.samples
 
     def _items(self, number: int) -> Turned:
         gang, (I, D) = self.data.gang, self.items.shape
@@ -146,23 +166,39 @@ class IalsTraining:
         own = float(sum(self.data.gang.ask("loss"))) + float(self.ridge @ np.einsum("nd,nd->n", items, items))
         return (own + alpha * float(np.vdot(self.gram, gram_of(items)))) * self.totals.unit / self.totals.total
 
-    def model(self) -> IALSModel:
+    def model(self) -> Fitted:
+        """Return what the driver has of the model."""
+        return Fitted(self.done, self.items, self.spectrum)
+
+    def state(self) -> NoReturn:
+        """Raise `SettingError`: the users' vectors lie with the workers."""
+        raise SettingError("checkpoint: there is none on a cluster")
+
+    def resume(self, state: Mapping[str, Any], epochs: int) -> None:
+        """Do as `state`."""
+        self.state()
+
+    def whole(self, fitted: Fitted) -> IALSModel:
         """Return the model, with the vectors of all users."""
         data, recipe, gang = self.data, self.recipe, self.data.gang
         users = np.empty((len(data.users), recipe.dim), np.float32)
 
         def collect() -> None:
-            for n, low, high, cut in gang.cuts("vectors", [len(each) for each in data.rows], 4 * recipe.dim):
+            sizes = [len(each) for each in data.rows]
+            for n, low, high, cut in gang.cuts("vectors", sizes, 4 * recipe.dim, fitted.epochs):
                 users[data.rows[n][low:high]] = cut
 
         gang.again(collect)
-        likes = self.totals.likes.astype(np.float32)
-        unit = self.totals.unit
-        return IALSModel(recipe, data.items, data.users, users, self.items, likes, self.spectrum, unit)
+        likes, unit = self.totals.likes.astype(np.float32), self.totals.unit
+        return IALSModel(recipe, data.items, data.users, users, fitted.items, likes, fitted.spectrum, unit)
 
 
 def fit_ials(recipe: IALS, data: Placed, watch: Watch | None) -> IALSModel:
-    """Fit to a log that is placed on the workers."""
+    """Fit to a log that is placed on the workers; `watch` sees epochs without their model."""
     training = IalsTraining.of(recipe, data)
-    loss: Callable[[], float] = training.loss
-    return epochs(recipe.epochs, round(training.totals.events), training.epoch, loss, training.model, watch)
+
+    def seen(progress: Progress[Fitted]) -> bool | None:
+        return None if watch is None else watch(replace(cast("Progress[Any]", progress), model=None))
+
+    watched = None if watch is None else seen
+    return training.whole(fit(training, nullcontext(data.gang), recipe.epochs, watch=watched))

@@ -27,6 +27,7 @@ from palate.kernels.clock import clock
 from palate.kernels.hits import find_hits, first_mentions
 from palate.models.bars import followed
 from palate.models.base import Model, Recipe, Watch
+from palate.models.guards import Executor
 from palate.models.registry import as_recipe
 from palate.models.settings import brief
 from palate.models.weights import unread
@@ -59,6 +60,7 @@ def evaluate(
     metrics: Iterable[ListMetric] = (),
     watch: Watch | None = None,
     progress: bool = False,
+    executor: Executor | None = None,
 ) -> Report:
     """Measure a model on the test (or validation) part; a recipe is fitted on train first, `watch` follows the fit.
 
@@ -71,6 +73,7 @@ def evaluate(
                many days; the others as with `keep_seen`
     metrics    of your own, beside the standard ones: functions as those of `palate.evaluation.lists`
     progress   whether to draw a bar of the fit
+    executor   a cluster that fits and ranks, as `palate.cluster.RayExecutor`; None does so in this process
 
     Raises `SettingError` for a bad k, an unknown event type and for what is no model or no split, `DataError` for a
     part that is missing or asks nothing, `MissingExtra` for a recipe whose packages are not installed.
@@ -78,7 +81,8 @@ def evaluate(
     subject = ready(model)
     exam = Exam.of(split, part, relevant=relevant, keep_seen=keep_seen, hide=hide)
     with followed("fitting", watch, progress and isinstance(subject, Recipe)) as following:
-        return exam.grade(subject, k, catalogue=catalogue, only=only, metrics=metrics, watch=following)
+        named = {"catalogue": catalogue, "only": only, "metrics": metrics, "watch": following}
+        return exam.grade(subject, k, executor=executor, **named)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,17 +159,18 @@ class Exam:
         only: Iterable[Id] | None = None,
         metrics: Iterable[ListMetric] = (),
         watch: Watch | None = None,
+        executor: Executor | None = None,
     ) -> Report:
         """Rank for all users and measure; a recipe is fitted on the split's train part first."""
         cuts = tuple(whole("k", each) for each in (k if isinstance(k, Iterable) and not isinstance(k, str) else (k,)))
         check(0 < len(cuts) == len(set(cuts)), "k", k, "needs different numbers, 1 or more")
         began = clock()
         given, content = as_subject(subject), as_catalogue(catalogue)
-        model = given.fit(self.split.train, content, watch=watch) if isinstance(given, Recipe) else given
+        model = self._fitted(given, content, watch, executor) if isinstance(given, Recipe) else given
         fit_seconds = clock() - began if isinstance(given, Recipe) else None
         ranked = None if only is None else Vocabulary.series(only, "only")
         histories = model.histories(self.histories)
-        item, recommend_seconds = self._rank(model, histories, max(cuts), ranked)
+        item, recommend_seconds = self._rank(model, histories, max(cuts), ranked, executor)
         here = np.append(self.items.recode(model.items), np.int32(-1))[item]
         hits = find_hits(here, self.relevant.start, self.relevant.column, len(self.items))
         events = np.append(self.split.train.item_counts(), 0)[self.split.train.items.recode(model.items)]
@@ -194,8 +199,22 @@ class Exam:
             recommend_seconds=recommend_seconds,
         )
 
-    def _rank(self, model: Model, histories: Histories, depth: int, only: pl.Series | None) -> tuple[Ints, float]:
+    def _fitted(
+        self, recipe: Recipe, catalogue: Catalogue | None, watch: Watch | None, executor: Executor | None
+    ) -> Model:
+        if executor is None:
+            return recipe.fit(self.split.train, catalogue, watch=watch)
+        fitted: Model = executor.fit(recipe, self.split.train, catalogue, watch=watch)
+        return fitted
+
+    def _rank(
+        self, model: Model, histories: Histories, depth: int, only: pl.Series | None, executor: Executor | None
+    ) -> tuple[Ints, float]:
         """Rows of the model's items (B, depth), -1 past the end of a list, and the seconds for a thousand users."""
+        if executor is not None:
+            began = clock()
+            rows = executor.rank(model, histories, depth, only=only, keep_seen=self.keep_seen, hide=self.hide)
+            return rows, (clock() - began) * 1000 / len(histories)
         item = np.full((len(histories), depth), -1, np.int32)
         rank = partial(model.recommend, k=depth, only=only, keep_seen=self.keep_seen, hide=self.hide)
         rank(histories.block(0, 1))  # what is made once is outside the clock

@@ -40,10 +40,13 @@ class Needing(Protocol):
 
 
 class Executor(Protocol):
-    """What `sound` asks of a cluster: to fit a recipe to a log, where and how it wants."""
+    """A cluster: fits recipes, and ranks for many users."""
 
     def fit(self, recipe: Any, log: object, catalogue: object = None, *, watch: Any = None) -> Any:
         """Return the model."""
+
+    def rank(self, model: Any, histories: Any, depth: int, **question: Any) -> Any:
+        """Return the lists of B histories as rows of the model's items, (B, depth), -1 past the end of a list."""
 
 
 class Remembering(Protocol):
