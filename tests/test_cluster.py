@@ -236,7 +236,7 @@ def test_the_commands_fit_and_rank_on_the_cluster(
     monkeypatch.setattr("palate.cli.export.PART", 20)
     asked = ["recommend", str(model), "--all-users", "--history", str(tmp_path / "log.parquet"), "-k", "3"]
     stopped: list[int] = []
-    write = RayExecutor.export
+    write: Any = RayExecutor.export
 
     def stop(executor: RayExecutor, *args: Any) -> None:
         write(executor, *args[:4], args[4][:2], args[5])

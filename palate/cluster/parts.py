@@ -13,6 +13,7 @@ import polars as pl
 from palate.arrays import Ints, Longs
 from palate.data.columns import LOG, find_columns
 from palate.data.interactions import Interactions
+from palate.data.ragged import weighted
 from palate.data.readers import read_log
 from palate.errors import DataError
 from palate.models.weights import bound_of
@@ -101,7 +102,7 @@ class PartsRead:
 
     def sizes(self) -> pl.DataFrame:
         """Return the sizes of weights that are not 0, and how many events have each."""
-        value, count = np.unique(np.abs(self.log.weight[self.log.weight != 0]), return_counts=True)
+        value, count = np.unique(np.abs(self.log.weight[weighted(self.log.weight)]), return_counts=True)
         return pl.DataFrame({"size": value, "count": count})
 
     def shard(self, items: int, bound: float, rows: Longs, item: Ints) -> Shard:
