@@ -23,7 +23,7 @@ from palate.models.slist import SLIST
 from palate.privacy.released import Released
 
 RIDGE = 0.5  # times the mean of the diagonal: the noise left in the axes wants a ridge that follows it
-MANY, STEEP = 50, 60.0  # of more axes the weak ones say less: so many times the mean of the diagonal
+STEEP = 60.0  # in place of RIDGE where many axes came out of the log, of which the weak ones say less
 L2 = 0.008  # of IALS where none is given; it scales the vectors, and no list
 LEVEL, SMALL = 0.4, 0.2  # how far rows of axes are brought to one length; of the mean length, added to each
 BLOCK = 512  # items at once
@@ -115,7 +115,7 @@ def by_popularity(recipe: Popularity, items: Vocabulary, _: Released, popularity
 def shares(released: Released) -> Doubles:
     """H = strength / (strength + λ) of each axis, (K,)."""
     strength = released.axes.strength
-    ridge = RIDGE if len(strength) <= MANY else STEEP
+    ridge = STEEP if released.many else RIDGE
     return np.asarray(strength / (strength + ridge * strength.sum() / len(released.counts)))
 
 

@@ -21,6 +21,7 @@ ROUNDING = 1e-5  # of ε, set aside for what lies between the tables of `palate.
 HEAD = 6.0  # users a σ of the Gram matrix for each item of the head
 HEAD_ITEMS = 60, 2000  # at least, at most
 AXES, MOST_AXES = 13, 400  # times HEAD: users a σ for each axis, as each adds noise to the products; at most
+MANY = 50  # axes, of which the weak ones say less
 EVEN = 0.15  # an item of count c counts c^-EVEN in a row: rare ones say more of a taste
 WHITEN = 0.6  # an axis of strength λ counts λ^-WHITEN in the products: weak tastes beside strong ones
 CUT = 0.6  # a user's place on the axes is cut to so many times the length that it has in the mean
@@ -37,13 +38,15 @@ class Hopeless(PalateError, ValueError):
 class Released:
     """kept (J,): rows of the items listed; counts (J,); axes (J, K) of the Gram matrix.
 
-    The matrix is that of users' rows, each of length 1. likes: of a user, about, in the mean.
+    The matrix is that of users' rows, each of length 1. likes: of a user, about, in the mean. many: whether
+    more than `MANY` axes came out of the log.
     """
 
     kept: Longs
     counts: Doubles
     axes: Axes
     likes: float
+    many: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,8 @@ def release(X: csr_array, plan: Plan, source: Source, content: Floats | None, *,
     most = CUT * float(np.sqrt((found.strength ** (1 - 2 * WHITEN) * length).sum() / users))
     products = noisy_products(own, rows.projected(axes[head], most), plan.products, source)
     whole = completed(products * most, axes)
-    return Released(kept, counts, whole if content is None else with_content(whole, content[kept]), likes)
+    joined = whole if content is None else with_content(whole, content[kept])
+    return Released(kept, counts, joined, likes, len(whole.strength) > MANY)
 
 
 def head_of(counts: Doubles, worth: float) -> Longs:

@@ -30,6 +30,7 @@ from palate.privacy.noise import SystemSource, rounded_gaussian
 from palate.privacy.private import DELTA, Private, PrivateModel
 from palate.privacy.released import (
     CUT,
+    MANY,
     WHITEN,
     Hopeless,
     Released,
@@ -125,7 +126,8 @@ class PrivateWork:
         """Return the model out of what was released."""
         counts, vectors, strength = arrays
         rows = known.rows
-        released = Released(np.arange(len(rows)), counts[rows], Axes(vectors[rows], strength), facts["likes"])
+        axes, many = Axes(vectors[rows], strength), len(strength) > MANY
+        released = Released(np.arange(len(rows)), counts[rows], axes, facts["likes"], many)
         recipe = self.recipe
         delta = DELTA if recipe.delta is None else recipe.delta
         guarantee = Guarantee(recipe.epsilon, delta, recipe.releases(), public=True)
