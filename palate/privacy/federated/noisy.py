@@ -105,11 +105,11 @@ class PrivateWork:
         exact = np.count_nonzero(np.diff(self.rows.matrix.indptr))
         return np.array([exact], np.int64), np.full(1, self.plan.users)
 
-    def gram(self, facts: Mapping[str, Any], head: Doubles, weights: Doubles) -> tuple[Longs, Doubles]:
-        """Return the Gram matrix of some items and its noise, the lower triangle; weights (I,) are those of items."""
-        if len(weights) != self.likes.shape[1] or not ((weights > 0) & (weights < np.inf)).all():
-            raise DataError(f"weights of the server: {len(weights)}; they must be {self.likes.shape[1]} above 0")
-        weighted = weigh(self.likes, weights)
+    def gram(self, facts: Mapping[str, Any], head: Doubles, factors: Doubles) -> tuple[Longs, Doubles]:
+        """Return the Gram matrix of some items and its noise, the lower triangle; factors (I,) are those of items."""
+        if len(factors) != self.likes.shape[1] or not ((factors > 0) & (factors < np.inf)).all():
+            raise DataError(f"factors of the server: {len(factors)}; they must be {self.likes.shape[1]} above 0")
+        weighted = weigh(self.likes, factors)
         self.head = np.unique(head.astype(np.int64))
         self.rows, self.near = Rows.of(weighted), Rows.of(csr_array(weighted[:, self.head]))
         exact = exact_gram(self.near)
