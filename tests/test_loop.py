@@ -185,4 +185,4 @@ def test_ctrl_c_ends_a_program_while_kernels_are_compiled(tmp_path: Path, kernel
     assert out == ""
     assert err.rstrip().endswith("KeyboardInterrupt")
     assert "ignored" not in err
-    assert process.returncode == -signal.SIGINT
+    assert process.returncode in (1, -signal.SIGINT)

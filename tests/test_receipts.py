@@ -92,7 +92,7 @@ def test_nothing_of_a_user_is_in_the_files_when_the_receipt_is_done(store: Store
     assert forget(store, versions, {made.receipt: [SECRET]})
     done = store.receipts.get(made.receipt)
     assert done["state"] == "done"
-    assert [(each["version"], each["how"]) for each in done["versions"]] == [(1, "approximate"), (2, "exact")]
+    assert [(each["version"], each["how"]) for each in done["versions"]] == [(1, "exact"), (2, "exact")]
     assert done["versions"][1]["distance"] < 1e-6
     assert done["versions"][1]["attack"] is None  # there is no user whom it never saw
     assert holding(tmp_path, vector, *forms(SECRET)) == []

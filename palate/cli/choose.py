@@ -63,7 +63,7 @@ def choose(
     goal: Annotated[
         str | None, typer.Option(metavar="GOAL", help=f"{', '.join(CUTS)}.", show_default="found in the log")
     ] = None,
-    live: Annotated[bool, typer.Option("--live", help="Events must count at once, as in a service.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Events must count at once.")] = False,
     keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Items of the history are listed again.")] = False,
     metric: Annotated[str, typer.Option(metavar="NAME", help="What is compared.")] = "NDCG@10",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the model and the report.")] = None,

@@ -17,13 +17,12 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palate.arrays import Hashes
+from palate.data.times import DAY, SECOND
 from palate.live.snapshot import Snapshot
 from palate.live.weights import CONVERSIONS
 from palate.ranking.request import SOURCES, ListItem, RecommendationList, Source
 from palate.serve.figures import COLLECTED
 from palate.store.events import Event
-from palate.store.outcomes import day_of
-from palate.store.recording import now
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 REMEMBERED = 1 << 20  # entries of the table of shown items
@@ -70,6 +69,11 @@ class Shown:
         return Place(SOURCES[(entry >> 1) % 16], (entry & int(PLACE)) >> 5, bool(entry & 1))
 
 
+def _today() -> int:
+    """Day of now since 1970 UTC, as outcomes are stored by."""
+    return int(time() * SECOND) // DAY
+
+
 class Waiting:
     """What came of the lists of this process, by day since 1970, source and version, until it is stored."""
 
@@ -81,7 +85,7 @@ class Waiting:
 
     def shown(self, sources: Iterable[tuple[str, int]], version: int) -> None:
         """Count the items of a list by source."""
-        day = day_of(now())
+        day = _today()
         with self._lock:
             for source, count in sources:
                 self._shown[day, source, version] += count
@@ -89,12 +93,12 @@ class Waiting:
     def clicked(self, place: Place) -> None:
         """Count the first event on an item that was shown."""
         with self._lock:
-            self._clicks[day_of(now()), place.source, place.version] += 1
+            self._clicks[_today(), place.source, place.version] += 1
 
     def converted(self, place: Place, item_id: str) -> None:
         """Count a conversion on an item that was shown."""
         with self._lock:
-            self._converted[day_of(now()), place.source, place.version, item_id] += 1
+            self._converted[_today(), place.source, place.version, item_id] += 1
 
     def take(self) -> tuple[Counts, Counts, Converted]:
         """Return what waits, and begin anew."""
