@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 import pytest
 from databases import url  # noqa: F401  a fixture
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -58,6 +59,7 @@ from palate.serve.dashboard.rates import Prices, Rate, rates, sales
 from palate.serve.dashboard.searching import edits, meant_by
 from palate.serve.dashboard.summaries import beginning, grouped, summaries
 from palate.serve.dashboard.tuning import Tuning
+from palate.serve.dashboard.wording import FILTERS
 from palate.serve.fast import list_request, session_event
 from palate.serve.metrics import Metrics, Place, Shown, Waiting
 from palate.serve.outcomes import flush
@@ -1093,6 +1095,17 @@ def test_coverage_counts_the_items_of_lists(tmp_path: Path) -> None:
         assert dict(found.top) == Counter(item_id for each in lists for item_id in each)
         assert (found.lists, found.impersonal, found.available) == (13, 1, 19)
         assert set(found.never) == {*(f"i{n}" for n in range(18)), "new"} - dict(found.top).keys()
+
+
+@pytest.mark.parametrize("name", ["interval", "difference"])
+def test_a_metric_of_zero_has_a_bar_of_no_length(name: str) -> None:
+    templates = Environment(loader=PackageLoader("palate.serve.dashboard"), undefined=StrictUndefined)
+    templates.filters |= FILTERS
+    bar = getattr(templates.get_template("parts.html").module, name)([0.0, 0.0, 0.0], 0.0)
+    first, last = (re.search(rf'class="range" [^/]*{end}="([0-9.]+)"', bar) for end in ("x1", "x2"))
+    assert first is not None
+    assert last is not None
+    assert first[1] == last[1]
 
 
 def test_a_chart_puts_the_rarer_types_together(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ second of the service's CPU, and 16 MB and ten times its own size and four times
 from __future__ import annotations
 
 import multiprocessing
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -208,7 +209,7 @@ def hostile(
 
         def step(n: int) -> Facts:
             canary.waits()
-            before, logged = counted(served), served.log.read_text().count("Traceback")
+            before, logged = counted(served), len(errors_of(served.log.read_text()))
             costs, faults = attack(served, wild, seed=n)
             told = fuzz_filters(served, filters, seed=n)
             routes = fuzz_routes(served, examples, "fuzzing" if n % 10 else "examples,coverage,fuzzing", seed=n)
@@ -219,7 +220,7 @@ def hostile(
             errors = sum(count for status, count in statuses.items() if status >= "500")
             errors += sum(" 5" in answer[:12] for answer in raw.values())
             texts = [cost.described() for cost in faults] + [f"schemathesis: {each}" for each in routes["failures"]]
-            texts += ["an error in the log"] * (served.log.read_text().count("Traceback") - logged)
+            texts += errors_of(served.log.read_text())[logged:]
             texts += [f"hung: {told['hung']}"] if told["hung"] else []
             return {
                 "requests": statuses.total() + len(RAW) - len(beside[0]),
@@ -235,6 +236,14 @@ def hostile(
 
         yield step
         canary.close()
+
+
+def errors_of(log: str) -> list[str]:
+    """Return the end of each traceback in a log."""
+    return [
+        f"in the log: {each[-300:]}"
+        for each in re.findall(r"^Traceback .*\n(?:[ \t].*\n|\n)*(?:.*\n)?", log, re.MULTILINE)
+    ]
 
 
 def wrong(facts: Facts) -> list[str]:
