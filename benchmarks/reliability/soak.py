@@ -90,9 +90,8 @@ def cycle(served: Served, home: Path, n: int, seconds: float, people: int) -> Fa
     client = served.client()
 
     def versions() -> list[int]:
-        answer = client.get("/v1/models")
-        if answer.status == 503:  # the store is busy, as while it is vacuumed after users left: ask again
-            return []
+        while (answer := client.get("/v1/models")).status == 503:  # the store is busy: users leave it
+            time.sleep(0.05)
         return sorted(each["version"] for each in answer.body["models"])
 
     last = versions()[-1]
@@ -104,7 +103,7 @@ def cycle(served: Served, home: Path, n: int, seconds: float, people: int) -> Fa
     )
     client.ask(missing)
     gone = [client.ask(message("DELETE", f"/v1/users/{100 * n + k}")).status for k in range(10)]
-    wait_for(lambda: max(versions(), default=0) > last and len(served.pids()) == 1, 300)
+    wait_for(lambda: versions()[-1] > last and len(served.pids()) == 1, 300)
     there = versions()[-2:]
     swapped = [client.post(f"/v1/models/{number}/activate", None).status for number in there * 3]
     wait_for(lambda: client.get("/v1/recommend?user_id=1").body["model"]["version"] == there[-1])
