@@ -93,7 +93,7 @@ def _(recipe: EASE, model: ItemModel, logs: Logs) -> Left:
     plain = recipe.binary and recipe.half_life_days is None
     change = Change.plain(logs) if plain else Change.weighted(recipe, logs)
     l2 = following(recipe, change)
-    if not isinstance(model, DenseItemModel) or model.inverse is None or 2 * len(change.vectors) > len(model.items):
+    if not isinstance(model, DenseItemModel) or model.inverse is None or 2 * change.rank > len(model.items):
         there = still_there(model.items, model.popularity, sums, logs)
         return again(replace(recipe, l2=l2), logs) if there else unchanged(recipe, model)
     if not np.allclose(model.popularity, change.before, rtol=1e-4):
@@ -171,6 +171,11 @@ class Change:
         there = np.zeros(self.X.shape[1], np.bool_)
         there[self.gone.indices] = True
         return np.where(there, self.after, 0)
+
+    @property
+    def rank(self) -> int:
+        """How many rows go or come."""
+        return len(self.rows) + int(self.come.shape[0])
 
     @property
     def vectors(self) -> Doubles:
